@@ -1,4 +1,4 @@
-"""What a stage costs on this machine: seconds, tokens, peak memory."""
+"""What a stage costs on this machine: seconds, tokens, peak memory of the process and of its GPU."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import gc
 import os
 import platform
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ class Meter:
             "tokens": self.tokens or None,
             "tokens_per_second": self.tokens / self.seconds if self.tokens else None,
             "peak_memory_bytes": peak_memory(),
+            "peak_gpu_memory_bytes": cuda.max_memory_allocated() if (cuda := _cuda()) else None,
         }
 
 
@@ -54,6 +56,14 @@ def reset_peak_memory() -> None:
     """Start a new peak; where the system does not allow it, peaks are those of the whole process."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
+    if cuda := _cuda():
+        cuda.reset_peak_memory_stats()
+
+
+def _cuda() -> Any:
+    """torch.cuda where this process has used a GPU; torch is not imported for it."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
 
 def peak_memory() -> int | None:
@@ -85,4 +95,5 @@ def describe() -> dict[str, Any]:
     except (OSError, StopIteration):
         pass
     packages = {name: installed(name) for name in ("rewarddiff", "torch", "transformers", "accelerate")}
-    return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version(), **packages}
+    gpu = {"gpu": cuda.get_device_name(0)} if (cuda := _cuda()) else {}
+    return {"cpu": cpu, "cores": os.cpu_count(), **gpu, "python": platform.python_version(), **packages}

@@ -141,6 +141,23 @@ def test_two_ways_with_one_seed_are_the_prompts_alone() -> None:
         metrics.two_way_bootstrap(values)
 
 
+def test_two_ways_weigh_prompts_by_their_comparisons() -> None:
+    # Right answers 3 of 4, 0 of 1 (and one seed more: 4 of 4, 1 of 1): 8 of 10, not the mean 0.6875 of the shares.
+    interval = metrics.two_way_bootstrap([[3, 0], [4, 1]], [4, 1])
+    assert interval.value == pytest.approx(0.8)
+    assert interval.n == 10
+    # One seed is the cluster bootstrap over the comparisons themselves.
+    draws = np.random.default_rng(5)
+    sizes = draws.integers(1, 9, size=40)
+    right = [draws.integers(0, 2, size=n) for n in sizes]
+    groups = np.repeat(np.arange(40), sizes).tolist()
+    pooled = metrics.bootstrap(np.concatenate(right), groups, n=500, seed=6)
+    assert metrics.two_way_bootstrap([[r.sum() for r in right]], sizes, n=500, seed=6) == pooled
+    with pytest.raises(ValueError, match="2 prompts but sizes"):
+        metrics.two_way_bootstrap([[1.0, 2.0]], [1.0])
+    assert math.isnan(metrics.two_way_bootstrap(np.empty((3, 0))).value)
+
+
 def test_negative_log_likelihood_by_hand() -> None:
     # σ(ln 3) = ¾ and σ(−ln 3) = ¼.
     assert metrics.negative_log_likelihood([LN3, -LN3]) == pytest.approx((math.log(4 / 3) + math.log(4)) / 2)

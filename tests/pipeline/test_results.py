@@ -1,8 +1,13 @@
 """What results.json says of figures worked by hand."""
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from rewarddiff.pipeline import results
 from rewarddiff.pipeline.results import _contrast, _gaps, _lengths, _scorer_note
 from rewarddiff.sampling import Sample
 
@@ -44,3 +49,35 @@ def test_a_contrast_over_seeds_is_of_all_their_gaps() -> None:
     assert (pooled["win"], pooled["tie"], pooled["lose"]) == (0.5, 0.0, 0.5)
     assert pooled["mean_gap"]["value"] == 0.5
     assert (pooled["mean_gap"]["low"], pooled["mean_gap"]["high"]) == (-1.0, 2.0)
+
+
+def test_scorers_are_compared_on_the_same_comparisons(tmp_path: Path) -> None:
+    # Two prompts of one and two comparisons, two seeds. The first scorer is right in 1 + 1 (of 3, d = 0 half) and
+    # 0 + 2: 2 and 2 of 3. The second, read in both orders, in 1 + 2 and 1 + 2. A tie of the data never counts.
+    said = {
+        "one": [[1.0, -2.0, 1.5, 9.0], [-1.0, 3.0, 0.5, 9.0]],
+        "two": [[1.0, 0.3, 0.3, -9.0], [1.0, 0.1, 2.0, -9.0]],
+    }
+    run = SimpleNamespace(
+        recipe=SimpleNamespace(scorers=dict.fromkeys(said), seeds=(0, 1)), held_out={"test": (), "other": ()}
+    )
+
+    def stage(_: object, name: str, seed: int) -> SimpleNamespace:
+        lines = [
+            {"group": g, "d": d, "chosen_length": 1, "rejected_length": 1, "strength": s, "d_swapped": None}
+            for g, d, s in zip("abbb", said[name][seed], (None, None, None, 0.0), strict=True)
+        ]
+        folder = tmp_path / f"{name}-{seed}"
+        folder.mkdir(exist_ok=True)
+        (folder / "comparisons.json").write_text(json.dumps({"test": lines, "other": lines[:1]}))
+        return SimpleNamespace(folder=folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "evaluation_stage", stage)
+        hits = results._hits(run)
+    sums, sizes = hits["test", "one"]
+    assert (sums.tolist(), sizes.tolist()) == ([[1, 1], [0, 2]], [1, 2])
+    found = {c["test"]: c for c in results._scorer_contrasts(run, hits)}
+    assert (found["test"]["a"], found["test"]["b"]) == ("two", "one")
+    assert found["test"]["gap"]["value"] == pytest.approx((6 - 4) / 6)
+    assert found["other"]["gap"]["value"] == 0.5

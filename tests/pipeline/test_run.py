@@ -14,7 +14,8 @@ from rewarddiff.config import load_recipe
 from rewarddiff.data import Ledger
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
-from rewarddiff.pipeline import run as stages
+from rewarddiff.pipeline import data as data_stage
+from rewarddiff.pipeline import judging, policies, scorers
 from rewarddiff.pipeline.commands import eval_stage, run_recipe, score_stage, train_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.records import Comparison, Group
@@ -95,8 +96,13 @@ def test_a_run_and_the_same_run_again(
     weighted = [c["report"]["after"] for c in results["coefficients"] if c["policy"] == "dpo+difference"]
     assert shuffled[0]["quantiles"] == weighted[0]["quantiles"]
 
-    for name in ("train_scorer", "train_policy", "sample"):
-        monkeypatch.setattr(stages, name, lambda *_, **__: pytest.fail("done again"))
+    for room, name in (
+        (scorers, "train_scorer"),
+        (policies, "train_policy"),
+        (judging, "sample"),
+        (scorers, "compare"),
+    ):
+        monkeypatch.setattr(room, name, lambda *_, **__: pytest.fail("done again"))
     run_recipe(plan)
     again = json.loads((output / "results.json").read_text())
     changing = ("created", "seconds")
@@ -108,7 +114,7 @@ def test_a_run_and_the_same_run_again(
     before = rewards.read_text()
     shutil.rmtree(rewards.parent)  # the stage is done again, with scores from the store
     monkeypatch.setattr(Scorer, "_compute", lambda *_: pytest.fail("read again"))
-    stages.rewards_stage(stages.prepare(load_recipe(plan, [], Recipe), output), 0)
+    judging.rewards_stage(data_stage.prepare(load_recipe(plan, [], Recipe), output), 0)
     assert rewards.read_text() == before
 
 
@@ -121,7 +127,7 @@ def test_coefficients_stay_with_their_comparisons_where_some_are_left_out(
     ]
     weighed = coefficients([1.0, 2.0, 3.0, 4.0], CoefficientConfig(alpha=1.0, normalise="none"))
     ledger = Ledger()
-    items = stages._items(groups, weighed, Encoder(tiny_tokenizer, LengthConfig(max_response=4)), ledger, "dpo")
+    items = policies._items(groups, weighed, Encoder(tiny_tokenizer, LengthConfig(max_response=4)), ledger, "dpo")
     assert [item.coefficients for item in items] == [(2.0, 3.0), (4.0,)]  # 1 was for two responses that begin alike
     texts = [[tiny_tokenizer.decode(node.tokens) for node in item.tree.nodes[1:]] for item in items]
     compared = [[(t[a], t[b]) for a, b in item.comparisons] for t, item in zip(texts, items, strict=True)]
@@ -130,15 +136,40 @@ def test_coefficients_stay_with_their_comparisons_where_some_are_left_out(
 
 
 def test_another_alpha_trains_the_policy_only(
-    policy_folder: Path, encoder_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    policy_folder: Path,
+    encoder_folder: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     plan = recipe(policy_folder, encoder_folder, data, tmp_path / "run") | {"seed": 0}
     plan["policies"] = {"dpo+difference": plan["policies"]["dpo+difference"]}
     run_recipe(plan)
-    monkeypatch.setattr(stages, "train_scorer", lambda *_, **__: pytest.fail("a scorer was trained again"))
+    monkeypatch.setattr(scorers, "train_scorer", lambda *_, **__: pytest.fail("a scorer was trained again"))
     before = (tmp_path / "run/policies/dpo+difference-0/manifest.json").read_text()
-    run_recipe(plan, ["policies.dpo+difference.coefficient.alpha=0.5"])
+    capsys.readouterr()
+    run_recipe(plan, ["policies.dpo+difference.coefficient.alpha=0.5", "data.max_drop=0.5"])
+    assert "policies/dpo+difference-0: made anew" in capsys.readouterr().out
     assert (tmp_path / "run/policies/dpo+difference-0/manifest.json").read_text() != before
+
+
+def test_a_further_test_file_measures_again_and_trains_nothing(
+    encoder_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = recipe(Path("unused"), encoder_folder, data, tmp_path / "run") | {"policies": {}, "seed": 0}
+    further = tmp_path / "further.jsonl"
+    rows = data.read_text().splitlines(keepends=True)
+    plan["data"]["tests"] = {"further": str(further)}
+    accuracies = []
+    for first in (0, 10):  # the same path, other contents
+        further.write_text("".join(rows[first : first + 20]))
+        results = json.loads((run_recipe(plan) / "results.json").read_text())
+        monkeypatch.setattr(scorers, "train_scorer", lambda *_, **__: pytest.fail("trained again"))
+        assert [s["name"] for s in results["scorers"] if s["kind"] == "reward"] == ["reward", "reward on further"]
+        accuracies.append([s["evaluation"]["mean"] for s in results["scorers"]])
+    assert [a != b for a, b in zip(*accuracies, strict=True)] == [False, True, False, True]
+    assert {c["test"] for c in results["scorer_contrasts"]} == {"test", "further"}
 
 
 def test_two_fresh_runs_give_the_same_numbers(
@@ -186,8 +217,8 @@ def test_grades_need_grades(policy_folder: Path, encoder_folder: Path, tmp_path:
 def test_faults_are_found_before_anything_is_trained(
     policy_folder: Path, encoder_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("train_scorer", "train_policy"):
-        monkeypatch.setattr(stages, name, lambda *_, **__: pytest.fail("trained"))
+    for room, name in ((scorers, "train_scorer"), (policies, "train_policy")):
+        monkeypatch.setattr(room, name, lambda *_, **__: pytest.fail("trained"))
     pairs = tmp_path / "pairs.jsonl"
     rows = [{"prompt": f"p{i}", "chosen": f"yes {i}", "rejected": f"no {i}"} for i in range(40)]
     pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -225,7 +256,7 @@ def test_a_dev_set_is_never_weighted(
         seen["train"], seen["dev"] = ([c for item in part for c in item.coefficients] for part in (items, dev))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "train_policy", note)
+    monkeypatch.setattr(policies, "train_policy", note)
     with pytest.raises(KeyboardInterrupt):
         run_recipe(plan)
     assert len(set(seen["train"])) > 1
@@ -249,7 +280,7 @@ def test_too_many_groups_lost_to_a_scorer(
     rows = [{"prompt": f"p{i}", "chosen": "a" * 80 + "yes", "rejected": "a" * 80 + "no"} for i in range(40)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     plan = recipe(policy_folder, encoder_folder, path, tmp_path / "run") | {"policies": {}}
-    monkeypatch.setattr(stages, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(scorers, "train", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(UserError, match="identical_after_truncation"):
         run_recipe(plan)
 

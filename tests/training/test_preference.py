@@ -3,8 +3,10 @@
 import json
 import math
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -135,36 +137,48 @@ def test_one_batch_of_eight_or_many_micro_batches_give_the_same_gradient(tmp_pat
     assert lines[0]["loss"] == pytest.approx(lines[1]["loss"], abs=1e-9)
 
 
-TWO = """
-import sys, torch
-sys.path.insert(0, sys.argv[2])
-from pathlib import Path
-from test_preference import EXACT, made, sgd_gradients
-from safetensors.torch import save_file
-import os
-g = sgd_gradients(Path(sys.argv[1]), EXACT)
-if os.environ["RANK"] == "0":
-    save_file({k: v.contiguous() for k, v in g.items()}, sys.argv[1] + "/gradient.safetensors")
-"""
+def on_two_processes(tmp_path: Path, code: str) -> list[tuple[int, str]]:
+    """Run code as both ranks of a group of two, in `tmp_path`; exit status and what each wrote to stderr."""
+    script = tmp_path / "two.py"
+    script.write_text(f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n{code}")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    common = {**os.environ, **group, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(script)],
+            env={**common, "RANK": str(r), "LOCAL_RANK": str(r)},
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+        )
+        for r in range(2)
+    ]
+    try:
+        errors = [p.communicate(timeout=120)[1].decode() for p in ranks]
+    finally:
+        for p in ranks:
+            p.kill()
+    return [(p.returncode, error) for p, error in zip(ranks, errors, strict=True)]
 
 
 def test_two_processes_give_the_same_gradient(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     alone = sgd_gradients(tmp_path / "alone", EXACT)
-    script = tmp_path / "two.py"
-    script.write_text(TWO)
+    code = """
+import os
+from pathlib import Path
+from safetensors.torch import save_file
+from test_preference import EXACT, sgd_gradients
+g = sgd_gradients(Path("together"), EXACT)
+if os.environ["RANK"] == "0":
+    save_file({k: v.contiguous() for k, v in g.items()}, "together/gradient.safetensors")
+"""
+    ended = on_two_processes(tmp_path, code)
+    assert [status for status, _ in ended] == [0, 0], ended
     together = tmp_path / "together"
-    together.mkdir()
-    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29571"}
-    common = {**os.environ, **group, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
-    command = [sys.executable, str(script), str(together), str(Path(__file__).parent)]
-    ranks = [
-        subprocess.Popen(command, env={**common, "RANK": str(r), "LOCAL_RANK": str(r)}, stderr=subprocess.PIPE)
-        for r in range(2)
-    ]
-    errors = [p.communicate(timeout=120)[1].decode() for p in ranks]
-    assert [p.returncode for p in ranks] == [0, 0], "\n".join(errors)
     gradients = load_file(together / "gradient.safetensors")
     gradients = {k.removeprefix("module."): v for k, v in gradients.items()}
     for name, g in alone.items():
@@ -175,6 +189,30 @@ def test_two_processes_give_the_same_gradient(tmp_path: Path) -> None:
     one = json.loads((tmp_path / "alone" / "metrics.jsonl").read_text().splitlines()[0])
     assert both["loss"] == pytest.approx(one["loss"], abs=1e-8)
     assert both["rewards/accuracies"] == pytest.approx(one["rewards/accuracies"])
+
+
+def test_a_fault_of_one_process_stops_both(tmp_path: Path) -> None:
+    # An infinite loss that sends no infinite gradient: only the process that saw it knows.
+    code = """
+import os
+from dataclasses import replace
+from pathlib import Path
+from rewarddiff.forward import LogProbs
+from rewarddiff.training.loop import train
+from rewarddiff.training.preference import DPO, DPOConfig, with_reference
+from test_preference import EXACT, made, tiny
+original = DPO.loss
+def broken(self, module, items):
+    output = original(self, module, items)
+    return replace(output, loss=output.loss + float("inf")) if os.environ["RANK"] == "1" else output
+DPO.loss = broken
+policy = LogProbs(tiny())
+items = with_reference(made(8), policy, EXACT, weights="tiny")
+train(DPO(policy, DPOConfig()), items, output=Path("together"), config=EXACT)
+"""
+    for status, error in on_two_processes(tmp_path, code):
+        assert status != 0
+        assert re.search(r"TrainingError: training: loss inf on items .* stopped before the update", error)
 
 
 def test_stop_and_resume_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

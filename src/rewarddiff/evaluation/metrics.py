@@ -152,7 +152,9 @@ def seeds_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
     return Interval(_mean(data), _mean(data) - half, _mean(data) + half, data.size)
 
 
-def two_way_bootstrap(values: ArrayLike, n: int = 2000, seed: int = 0, level: float = 0.95) -> Interval:
+def two_way_bootstrap(
+    sums: ArrayLike, sizes: ArrayLike | None = None, *, n: int = 2000, seed: int = 0, level: float = 0.95
+) -> Interval:
     """Mean over seeds that share their prompts, with an interval that carries the variance of both.
 
     Seeds and prompts are resampled independently of each other. The percentiles of so few seeds as one can afford are
@@ -161,30 +163,39 @@ def two_way_bootstrap(values: ArrayLike, n: int = 2000, seed: int = 0, level: fl
     floor: its interval is that of its prompts, and says nothing of other seeds.
 
     Args:
-        values: shape (seeds, prompts).
+        sums: of the observations of every prompt, shape (seeds, prompts).
+        sizes: observations behind each prompt's sum, shape (prompts,); None: one each.
         n: resamples.
         seed: of the resampling.
         level: of confidence.
 
     Source: Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1(2).
     """
-    data = np.asarray(values, dtype=np.float64)
+    data = np.asarray(sums, dtype=np.float64)
     if data.ndim != 2:
-        raise ValueError(f"values must be of shape (seeds, prompts), got {data.shape}")
+        raise ValueError(f"sums must be of shape (seeds, prompts), got {data.shape}")
+    _finite(data.ravel())
     seeds, prompts = data.shape
-    flat = _finite(data.ravel())
-    if seeds == 1 or prompts == 0:
-        return bootstrap(flat, n=n, seed=seed, level=level)
+    counts = np.ones(prompts) if sizes is None else _finite(sizes)
+    if counts.shape != (prompts,):
+        raise ValueError(f"{prompts} prompts but sizes of shape {counts.shape}")
+    size = int(counts.sum())
+    if not seeds * size:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    value = float(data.sum() / (seeds * size))
+    if prompts < 2:
+        return Interval(value, math.nan, math.nan, seeds * size)
     draws = np.random.default_rng(seed)
     replicates = np.empty(n)
     for i in range(n):
-        drawn = data[draws.integers(seeds, size=seeds)].mean(axis=0)
-        replicates[i] = drawn[draws.integers(prompts, size=prompts)].mean()
+        drawn = data[draws.integers(seeds, size=seeds)].mean(axis=0) if seeds > 1 else data[0]
+        chosen = draws.integers(prompts, size=prompts)
+        replicates[i] = drawn[chosen].sum() / counts[chosen].sum()
     low, high = (float(bound) for bound in np.quantile(replicates, [0.5 - level / 2, 0.5 + level / 2]))
-    floor = seeds_interval(data.mean(axis=1), level=level)
+    floor = seeds_interval(data.sum(axis=1) / size, level=level)
     if high - low < floor.high - floor.low:
         low, high = floor.low, floor.high
-    return Interval(_mean(flat), low, high, data.size)
+    return Interval(value, low, high, seeds * size)
 
 
 def negative_log_likelihood(d: ArrayLike) -> float:

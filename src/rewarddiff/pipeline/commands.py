@@ -18,7 +18,8 @@ from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.results import gather
-from rewarddiff.pipeline.run import carry_out, measure
+from rewarddiff.pipeline.run import carry_out
+from rewarddiff.pipeline.scorers import compare, measure
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.records import Group
 from rewarddiff.report import render, terminal_table
@@ -68,7 +69,7 @@ def train_scorer(
 
 def evaluate(scorer: Scorer, groups: Sequence[Group]) -> dict[str, Any]:
     """Every figure of a scorer on labelled groups (see `evaluation.scorers.evaluate_differences`)."""
-    return measure(scorer, groups)
+    return measure(compare(scorer, groups))
 
 
 def train_policy(
@@ -126,7 +127,7 @@ def eval_stage(scorer: str | Path, data: str | Path, output: Path | None = None)
     ledger = Ledger()
     groups = load_groups(data, ledger=ledger)
     with Meter() as meter:
-        evaluation = measure(loaded, groups, "scoring")
+        evaluation = measure(compare(loaded, groups, "scoring"))
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         write_json(

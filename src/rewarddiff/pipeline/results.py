@@ -5,32 +5,30 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from rewarddiff import __version__, machine
 from rewarddiff.config import to_dict
-from rewarddiff.evaluation.metrics import Array, seeds_interval, two_way_bootstrap
+from rewarddiff.evaluation.metrics import Array, two_way_bootstrap
+from rewarddiff.evaluation.scorers import ScoredComparison
+from rewarddiff.pipeline.data import Run
+from rewarddiff.pipeline.judging import held_out, judged, read_samples, rewards_stage, samples_stage
+from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.recipe import BASE
-from rewarddiff.pipeline.run import (
-    Run,
-    held_out,
-    judged,
-    policy_stage,
-    read_samples,
-    rewards_stage,
-    samples_stage,
-    scorer_stage,
-)
-from rewarddiff.pipeline.stage import Stage
+from rewarddiff.pipeline.scorers import evaluation_stage, scorer_stage
 from rewarddiff.records import prompt_text
 from rewarddiff.sampling import Sample
 
 Rewards = dict[int, dict[str, dict[str, list[float]]]]
 """seed → scorer → policy → one reward per held-out prompt."""
+
+Hits = dict[tuple[str, str], tuple[Array, Array]]
+"""(test, scorer) → right answers of every prompt, (seeds, prompts), and comparisons of every prompt, (prompts,)."""
 
 Samples = dict[int, dict[str, list[Sample]]]
 """seed → policy → one sample per held-out prompt."""
@@ -39,9 +37,8 @@ Samples = dict[int, dict[str, list[Sample]]]
 def gather(run: Run) -> dict[str, Any]:
     """The content of results.json; reads the stages' directories, computes nothing anew but means and intervals."""
     recipe = run.recipe
-    rewards, samples = _rewards(run), _samples(run)
-    prepared = Stage(run.output / "data", "prepare", {"data": run.data}).manifest
-    contrasts, scorers = _contrasts(run, rewards, samples), list(_scorer_summary(run))
+    rewards, samples, hits = _rewards(run), _samples(run), _hits(run)
+    contrasts, scorers = _contrasts(run, rewards, samples), list(_scorer_summary(run, hits))
     return {
         "schema": 1,
         "name": recipe.name,
@@ -49,8 +46,9 @@ def gather(run: Run) -> dict[str, Any]:
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "recipe": to_dict(recipe),
         "machine": machine.describe(),
-        "data": {"splits": prepared["splits"], "ledger": prepared["ledger"]},
+        "data": {"splits": run.prepared["splits"], "ledger": run.prepared["ledger"]},
         "scorers": list(_scorers(run)),
+        "scorer_contrasts": list(_scorer_contrasts(run, hits)),
         "coefficients": list(_coefficients(run)),
         "policies": list(_policies(run)),
         "rewards": list(_reward_means(run, rewards)),
@@ -67,47 +65,69 @@ def gather(run: Run) -> dict[str, Any]:
 # -- scorers ---------------------------------------------------------------------------------------------------------
 
 
+def _label(name: str, test: str) -> str:
+    return name if test == "test" else f"{name} on {test}"
+
+
 def _scorers(run: Run) -> Iterable[dict[str, Any]]:
     for name, config in run.recipe.scorers.items():
         for seed in run.recipe.seeds:
             found = scorer_stage(run, name, seed).manifest
-            for label, evaluation in found["evaluations"].items():
+            for test, evaluation in evaluation_stage(run, name, seed).manifest["evaluations"].items():
                 yield {
-                    "name": name if label == "test" else f"{name} on {label}",
+                    "name": _label(name, test),
                     "scorer": name,
-                    "test": label,
+                    "test": test,
                     "kind": config.kind,
                     "seed": seed,
                     "backbone": config.backbone,
                     "evaluation": evaluation,
-                    "curve": found["curve"] if label == "test" else [],
+                    "curve": found["curve"] if test == "test" else [],
                     "cost": found["cost"],
                     "ledger": found["ledger"],
                 }
 
 
-def _scorer_summary(run: Run) -> Iterable[dict[str, Any]]:
-    """Accuracy and the rest: over seeds where there are several, else the one seed's interval over prompts.
-
-    What each comparison of a scorer came to is not kept, so an interval over seeds carries their variance only.
-    """
+def _scorer_summary(run: Run, hits: Hits) -> Iterable[dict[str, Any]]:
+    """Accuracy, with an interval over prompts and, where there are several, seeds; means of the rest over seeds."""
     seeds = run.recipe.seeds
+    keys = ("spearman_strength", "spearman_strength_oriented", "ece", "temperature", "ece_tempered", "mean", "std")
     for name, config in run.recipe.scorers.items():
-        found = [scorer_stage(run, name, seed).manifest["evaluations"] for seed in seeds]
-        for label in found[0]:
-            one = [evaluations[label] for evaluations in found]
-            line = {"name": name if label == "test" else f"{name} on {label}", "kind": config.kind, "seeds": len(seeds)}
-            accuracy = one[0]["accuracy"] if len(seeds) == 1 else _over_seeds([e["accuracy"]["value"] for e in one])
-            yield line | {
-                "accuracy": accuracy,
-                **{
-                    key: _mean(e[key] for e in one)
-                    for key in ("spearman_strength", "spearman_strength_oriented", "ece")
-                },
-                **{key: _mean(e[key] for e in one) for key in ("temperature", "ece_tempered", "mean", "std")},
+        found = [evaluation_stage(run, name, seed).manifest["evaluations"] for seed in seeds]
+        for test in found[0]:
+            one = [evaluations[test] for evaluations in found]
+            yield {
+                "name": _label(name, test),
+                "kind": config.kind,
+                "seeds": len(seeds),
+                "accuracy": asdict(two_way_bootstrap(*hits[test, name])),
+                **{key: _mean(e[key] for e in one) for key in keys},
                 "antisymmetry": _mean((e["antisymmetry"] or {}).get("relative") for e in one),
                 "longer_wins": one[0]["baselines"]["longer_wins"],
             }
+
+
+def _hits(run: Run) -> Hits:
+    """How often each scorer agrees with the label; where d = 0, half."""
+    found: Hits = {}
+    for name in run.recipe.scorers:
+        folders = [evaluation_stage(run, name, seed).folder for seed in run.recipe.seeds]
+        said = [json.loads((folder / "comparisons.json").read_text()) for folder in folders]
+        for test in run.held_out:
+            decided = [[ScoredComparison(**c) for c in own[test] if c["strength"] != 0] for own in said]
+            groups, place = np.unique([c.group for c in decided[0]], return_inverse=True)
+            right = [[0.5 * (1.0 + np.sign(c.difference)) for c in own] for own in decided]
+            sums = np.array([np.bincount(place, own, len(groups)) for own in right])
+            found[test, name] = (sums, np.bincount(place, minlength=len(groups)).astype(float))
+    return found
+
+
+def _scorer_contrasts(run: Run, hits: Hits) -> Iterable[dict[str, Any]]:
+    """Each scorer against each that stands before it in the recipe, on the same comparisons."""
+    for test in run.held_out:
+        for b, a in combinations(run.recipe.scorers, 2):
+            (ours, sizes), (theirs, _) = hits[test, a], hits[test, b]
+            yield {"a": a, "b": b, "test": test, "gap": asdict(two_way_bootstrap(ours - theirs, sizes))}
 
 
 def _scorer_note(line: dict[str, Any]) -> str:
@@ -270,10 +290,6 @@ def _costs(run: Run) -> Iterable[dict[str, Any]]:
     for path, manifest in sorted(manifests.items(), key=lambda item: item[1]["created"]):
         if cost := manifest.get("cost"):
             yield {"stage": str(path.parent.relative_to(run.output)), **cost}
-
-
-def _over_seeds(values: Sequence[float]) -> dict[str, Any]:
-    return asdict(seeds_interval([v for v in values if v is not None]))
 
 
 def _mean(values: Iterable[float | None]) -> float:

@@ -23,6 +23,7 @@ class Stage:
 
     Attributes:
         done: whether the directory is complete; `manifest` then holds what `finish` was given.
+        replaced: whether a complete directory, made from other inputs, was removed.
     """
 
     def __init__(self, folder: Path, name: str, inputs: dict[str, Any]) -> None:
@@ -31,6 +32,7 @@ class Stage:
         self.key = fingerprint(self.inputs)
         self.manifest = self._read("manifest.json")
         self.done = self.manifest.get("key") == self.key
+        self.replaced = bool(self.manifest) and not self.done
         if not self.done:
             if self._read("started.json").get("key") != self.key:
                 self._clear()

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewarddiff.report import plots, tables
+from rewarddiff.report.cells import Results
 from rewarddiff.report.plots import Points
-from rewarddiff.report.tables import Results
 from rewarddiff.report.values import (
     DASH,
     count,

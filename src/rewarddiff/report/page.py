@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rewarddiff.report import figures, tables
+from rewarddiff.report import bookkeeping, figures, tables
+from rewarddiff.report.cells import Results, Table
 from rewarddiff.report.figures import Drawing
-from rewarddiff.report.tables import Results, Table
 from rewarddiff.report.values import (
     count,
     entries,
@@ -101,7 +101,7 @@ def page(results: Results) -> str:
 def sections(results: Results) -> list[Section]:
     """The page's parts, in reading order."""
     return [
-        Section("summary", "Summary", tables=(tables.scorers_table(results), tables.policies_table(results))),
+        Section("summary", "Summary", tables=tables.overview(results)),
         Section(
             "strength",
             "How much better: the differences",
@@ -153,7 +153,7 @@ def sections(results: Results) -> list[Section]:
             "data",
             "Data",
             intro="Every row that was dropped or changed is counted, by reason.",
-            tables=(tables.data_table(results), tables.ledger_table(results)),
+            tables=(bookkeeping.data_table(results), bookkeeping.ledger_table(results)),
         ),
         Section(
             "coefficients",
@@ -162,9 +162,9 @@ def sections(results: Results) -> list[Section]:
             figures=figures.spreads(results),
             tables=(tables.coefficients_table(results),),
         ),
-        Section("cost", "Cost", figures=figures.costs(results), tables=(tables.costs_table(results),)),
+        Section("cost", "Cost", figures=figures.costs(results), tables=(bookkeeping.costs_table(results),)),
         Section("recipe", "Recipe", empty="No recipe was recorded.", source=_yaml(results.get("recipe"))),
-        Section("machine", "Machine and versions", tables=(tables.machine_table(results),)),
+        Section("machine", "Machine and versions", tables=(bookkeeping.machine_table(results),)),
     ]
 
 

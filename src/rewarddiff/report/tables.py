@@ -1,20 +1,18 @@
-"""Results → tables: the same rows for the page, the terminal and Markdown."""
+"""Results → tables of what was learned: scorers, policies, coefficients."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from rewarddiff.report.cells import Cell, Results, Table, correlation_cell, real_cell, share_cell
 from rewarddiff.report.values import (
     DASH,
     NAN,
     Interval,
     count,
-    duration,
     entries,
     interval,
     mapping,
     mean,
-    memory,
     names,
     number,
     percent,
@@ -22,39 +20,8 @@ from rewarddiff.report.values import (
     word,
 )
 
-Results = Mapping[str, Any]
 TRAINED_WITH = "†"
 TRAINED_WITH_NOTE = f"{TRAINED_WITH} the scorer this policy was trained with: no independent evidence of quality."
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One entry of a table: the figure, its interval or another lesser remark, and a mark such as †."""
-
-    text: str
-    minor: str = ""
-    mark: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.text}{self.mark}" + (f" {self.minor}" if self.minor else "")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of cells under a head; `words` are the indices of columns of text (the others hold figures).
-
-    `stacked`: on the page, intervals go below the figures they belong to. `lesser`: columns that a narrow terminal
-    leaves out.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    empty: str = "No data."
-    notes: tuple[str, ...] = ()
-    words: frozenset[int] = frozenset({0})
-    stacked: bool = False
-    lesser: frozenset[int] = frozenset()
 
 
 def scorer_names(results: Results) -> list[str]:
@@ -106,8 +73,8 @@ def scorers_table(results: Results) -> Table:
                 Cell(name),
                 Cell(str(entry.get("kind") or next((run["kind"] for run in runs if run.get("kind")), DASH))),
                 Cell(_seeds(entry.get("seeds"), runs)),
-                _accuracy(_summarised(entry, evaluations, "accuracy")),
-                _correlation(_summarised(entry, evaluations, "spearman_strength", "spearman")),
+                share_cell(_summarised(entry, evaluations, "accuracy")),
+                correlation_cell(_summarised(entry, evaluations, "spearman_strength", "spearman")),
                 Cell(percent(_figure(entry, evaluations, "ece"))),
                 Cell(real(_figure(entry, evaluations, "temperature"))),
                 Cell(percent(_figure(entry, evaluations, "ece_tempered"))),
@@ -116,7 +83,7 @@ def scorers_table(results: Results) -> Table:
         )
     longer = [_longer_wins(mapping(run.get("evaluation"))) for run in entries(results.get("scorers"))]
     if known := [found for found in longer if found.known]:
-        rows.append((Cell("longer wins"), Cell("baseline"), Cell(DASH), _accuracy(known[0]), *[Cell(DASH)] * 5))
+        rows.append((Cell("longer wins"), Cell("baseline"), Cell(DASH), share_cell(known[0]), *[Cell(DASH)] * 5))
     return Table(
         "Scorers on held-out comparisons",
         ("scorer", "kind", "seeds", "accuracy", "ρ with strength", "ECE", "T", "ECE at T", "asymmetry"),
@@ -127,12 +94,29 @@ def scorers_table(results: Results) -> Table:
             "ρ: Spearman correlation of |d| with the strength stated in the data itself.",
             "ECE: expected calibration error of σ(d). T: the temperature that calibrates σ(d/T); "
             "above 1 the scorer is overconfident. ECE at T: what is left of the error then.",
-            "Intervals over several seeds: Student's t over their accuracies, on the same comparisons each.",
+            "Intervals resample prompts, and over several seeds both; those are at least Student's t over the seeds.",
             f"Asymmetry: mean |d(a,b) + d(b,a)| relative to mean |d|; 0 % is exactly antisymmetric, {DASH} where the "
             "scorer is so by construction.",
         ),
         frozenset({0, 1}),
         lesser=frozenset({1, 7}),
+    )
+
+
+def scorer_contrasts_table(results: Results) -> Table:
+    rows = []
+    for entry in entries(results.get("scorer_contrasts")):
+        a, b, test = (word(entry.get(key)) for key in ("a", "b", "test"))
+        gap = interval(entry.get("gap"))
+        points = Interval(*(100 * bound for bound in (gap.value, gap.low, gap.high)))
+        rows.append((Cell(f"{a} − {b}"), Cell(test), real_cell(points), Cell(_reading(gap, a, b))))
+    return Table(
+        "Scorers head to head",
+        ("pair", "on", "gap in accuracy, points", "shown"),
+        tuple(rows),
+        "No two scorers were compared in this run.",
+        ("The same comparisons, paired; intervals as above.",),
+        frozenset({0, 1, 3}),
     )
 
 
@@ -149,7 +133,7 @@ def policies_table(results: Results) -> Table:
             Cell(label),
             Cell(_seeds(seeds.get(label), [run for run in runs if str(run.get("name")) == label])),
             *(
-                _interval(row.get(scorer, Interval()), mark=TRAINED_WITH * ((policy_of(label), scorer) in marked))
+                real_cell(row.get(scorer, Interval()), mark=TRAINED_WITH * ((policy_of(label), scorer) in marked))
                 for scorer in scorers
             ),
             *_lengths(results, label),
@@ -183,7 +167,7 @@ def contrasts_table(results: Results) -> Table:
                 Cell(f"{a} − {b}"),
                 Cell(scorer, mark=TRAINED_WITH * used),
                 Cell(word(entry.get("seed"))),
-                _interval(gap),
+                real_cell(gap),
                 *(Cell(percent(share)) for share in win_tie_lose(entry)),
                 Cell(_reading(gap, a, b)),
             )
@@ -247,7 +231,7 @@ def strength_table(results: Results) -> Table:
         (
             Cell(word(run.get("name"))),
             Cell(word(run.get("seed"))),
-            *(_accuracy(found.get(label, Interval()), with_n=True) for label in labels),
+            *(share_cell(found.get(label, Interval()), with_n=True) for label in labels),
         )
         for run, found in runs
     )
@@ -263,38 +247,6 @@ def bins(evaluation: Results, key: str = "by_bin") -> list[tuple[str, Interval]]
             label = f"{low:g}" if low == high else f"{low:g}–{high:g}" if high == high else f"≥ {low:g}"
             found.append((label, interval(entry.get("accuracy"))))
     return found
-
-
-def data_table(results: Results) -> Table:
-    splits = mapping(mapping(results.get("data")).get("splits"))
-    rows = tuple(
-        (Cell(str(name)), *(Cell(count(number(mapping(split).get(key)))) for key in ("groups", "comparisons")))
-        for name, split in splits.items()
-    )
-    return Table("Splits", ("split", "prompts", "comparisons"), rows, "No splits were recorded.")
-
-
-def ledger_table(results: Results) -> Table:
-    """Reasons with counts and the first place of each."""
-    ledger = mapping(mapping(results.get("data")).get("ledger"))
-    rows = []
-    for verb in ("dropped", "changed"):
-        for reason, entry in _reasons(ledger, verb):
-            examples = entry.get("examples")
-            first = examples[0] if isinstance(examples, (list, tuple)) and examples else None
-            rows.append(
-                (Cell(reason.replace("_", " ")), Cell(verb), Cell(count(number(entry.get("count")))), _place(first))
-            )
-    total, kept = number(ledger.get("total")), number(ledger.get("kept"))
-    size = f"{count(total)} rows: {count(kept)} kept, {count(total - kept)} dropped." if total == total else ""
-    return Table(
-        "Ledger",
-        ("reason", "what happened", "rows", "first example"),
-        tuple(rows),
-        f"{size} Nothing was dropped or changed.".strip() if ledger else "No ledger was recorded.",
-        (size,) if size else (),
-        frozenset({0, 1, 3}),
-    )
 
 
 def coefficients_table(results: Results) -> Table:
@@ -317,7 +269,7 @@ def coefficients_table(results: Results) -> Table:
                 *(Cell(percent(number(report.get(share)))) for share in shares),
                 _spread(before),
                 _spread(after),
-                _interval(Interval(*(number(marks.get(mark)) for mark in ("0.5", "0.05", "0.95")))),
+                real_cell(Interval(*(number(marks.get(mark)) for mark in ("0.5", "0.05", "0.95")))),
             )
         )
         warnings = report.get("warnings")
@@ -339,60 +291,15 @@ def coefficients_table(results: Results) -> Table:
     )
 
 
-def costs_table(results: Results) -> Table:
-    stages = [(word(entry.get("stage")), entry) for entry in entries(results.get("costs"))]
-    if not stages:
-        for kind in ("scorers", "policies"):
-            for run in entries(results.get(kind)):
-                if mapping(run.get("cost")):
-                    stages.append(
-                        (f"train {word(run.get('name'))}, seed {word(run.get('seed'))}", mapping(run["cost"]))
-                    )
-    rows = tuple(
-        (
-            Cell(stage),
-            Cell(duration(number(cost.get("seconds")))),
-            Cell(count(number(cost.get("tokens")))),
-            Cell(count(number(cost.get("tokens_per_second")))),
-            Cell(memory(number(cost.get("peak_memory_bytes")))),
-        )
-        for stage, cost in stages
-    )
-    return Table(
-        "Cost per stage", ("stage", "time", "tokens", "tokens/s", "peak memory"), rows, "No cost was recorded."
-    )
-
-
-def machine_table(results: Results) -> Table:
-    own = {key: results[key] for key in ("name", "version", "created", "schema") if results.get(key) is not None}
-    rows = tuple(
-        (Cell(key.replace("_", " ")), Cell(value))
-        for key, value in [*_flatten(own), *_flatten(mapping(results.get("machine")))]
-    )
-    return Table("Machine and versions", ("what", "value"), rows, "Nothing was recorded.", words=frozenset({0, 1}))
+def overview(results: Results) -> tuple[Table, ...]:
+    """What stands at the head of the page: scorers, and policies."""
+    several = (scorer_contrasts_table(results),) if results.get("scorer_contrasts") else ()
+    return scorers_table(results), *several, policies_table(results)
 
 
 def summary_tables(results: Results) -> tuple[Table, ...]:
     """What the end of a run shows."""
-    return scorers_table(results), policies_table(results), contrasts_table(results)
-
-
-# --- helpers ---------------------------------------------------------------------------------------------------------
-
-
-def _interval(found: Interval, mark: str = "") -> Cell:
-    bounds = f"[{real(found.low)}, {real(found.high)}]" if found.bounded else ""
-    return Cell(real(found.value), bounds, mark)
-
-
-def _accuracy(found: Interval, with_n: bool = False) -> Cell:
-    bounds = f"[{100 * found.low:.1f}, {100 * found.high:.1f}]" if found.bounded else ""
-    return Cell(percent(found.value), f"{bounds} n = {count(found.n)}".strip() if with_n else bounds)
-
-
-def _correlation(found: Interval) -> Cell:
-    bounds = f"[{found.low:.2f}, {found.high:.2f}]".replace("-", "−") if found.bounded else ""
-    return Cell(f"{found.value:.2f}".replace("-", "−") if found.known else DASH, bounds)
+    return *overview(results), contrasts_table(results)
 
 
 def _summarised(summary: Results, evaluations: Sequence[Results], *keys: str) -> Interval:
@@ -450,40 +357,3 @@ def _reading(gap: Interval, a: str, b: str) -> str:
 def _spread(described: Results) -> Cell:
     centre, spread = number(described.get("mean")), number(described.get("std"))
     return Cell(real(centre), f"± {real(spread)}" if spread == spread else "")
-
-
-def _reasons(ledger: Results, verb: str) -> list[tuple[str, Results]]:
-    """(reason, {count, examples}), most frequent first."""
-    found = [(str(reason), mapping(entry) or {"count": entry}) for reason, entry in mapping(ledger.get(verb)).items()]
-    return sorted(found, key=lambda item: -max(number(item[1].get("count")), 0) if item[1].get("count") else 0)
-
-
-def _place(example: Any) -> Cell:
-    """`file:row (id) detail` of a ledger's example."""
-    found = mapping(example)
-    if not found:
-        return Cell(DASH if example is None else str(example))
-    name, detail = (str(found.get(key) or "") for key in ("id", "detail"))
-    return Cell(str(found.get("source") or DASH) + (f" ({name})" if name else ""), detail)
-
-
-def _flatten(source: Results, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested figures as (name of the path, text)."""
-    flat: list[tuple[str, str]] = []
-    for key, value in source.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            flat += _flatten(value, f"{name}: ")
-        elif isinstance(value, (list, tuple)):
-            flat.append((name, ", ".join(_plain(item) for item in value)))
-        else:
-            flat.append((name, _plain(value, str(key))))
-    return flat
-
-
-def _plain(value: Any, key: str = "") -> str:
-    if key.endswith("bytes") and number(value) == number(value):
-        return memory(number(value))
-    if isinstance(value, float):
-        return real(value)
-    return DASH if value is None else f"{value}"

@@ -4,16 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rewarddiff.report.tables import (
-    TRAINED_WITH,
-    Results,
-    Table,
-    caution,
-    costs_table,
-    strength_table,
-    summary_tables,
-    verdict,
-)
+from rewarddiff.report.bookkeeping import costs_table
+from rewarddiff.report.cells import Results, Table
+from rewarddiff.report.tables import TRAINED_WITH, caution, strength_table, summary_tables, verdict
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, Group

@@ -91,12 +91,17 @@ def check_tracker(name: str | None) -> None:
         raise UserError(f"track: {name} is not installed; install it, or leave track out")
 
 
-def accelerator_for(config: TrainConfig) -> Accelerator:
-    """A fresh Accelerator; several trainings of different precision may follow each other in one process."""
+def accelerator_for(config: TrainConfig, output: Path | None = None) -> Accelerator:
+    """A fresh Accelerator; several trainings of different precision may follow each other in one process.
+
+    Tracking needs an `output`: trackers that write files (tensorboard) write them to `output/logs`.
+    """
     check_tracker(config.track)
     AcceleratorState._reset_state(reset_partial_state=False)
     precision = "bf16" if config.precision == "bf16" else "no"
-    return Accelerator(mixed_precision=precision, log_with=config.track)
+    if config.track is None or output is None:
+        return Accelerator(mixed_precision=precision)
+    return Accelerator(mixed_precision=precision, log_with=config.track, project_dir=str(output / "logs"))
 
 
 def train(
@@ -138,7 +143,7 @@ class _Run:
     ) -> None:
         self.objective, self.items, self.dev = objective, items, dev
         self.output, self.config, self.seed, self.name = output, config, seed, name
-        self.accelerator = accelerator_for(config)
+        self.accelerator = accelerator_for(config, output)
         if config.gradient_checkpointing:
             _checkpoint_layers(objective.module)
         groups = objective.parameter_groups(config)
@@ -147,6 +152,7 @@ class _Run:
         self.module, self.optimizer = self.accelerator.prepare(objective.module, optimizer)
         self.steps = total_steps(len(items), config)
         self.meter = Meter()
+        self.fault = ""
         self.curve: list[dict[str, Any]] = []
 
     def run(self) -> TrainResult:
@@ -199,7 +205,7 @@ class _Run:
             output = self.objective.loss(self.module, items)
         loss = output.loss if indices else output.loss * 0
         if not torch.isfinite(loss):
-            raise TrainingError(f"{self.name}: loss {loss.item()} on items {indices}; stopped before the update")
+            self.fault = self.fault or f"loss {loss.item()} on items {indices}"
         # DDP averages gradients over processes; the sum over the global batch is what is divided by its count.
         self.accelerator.backward(loss * (self.accelerator.num_processes / count))
         if indices:
@@ -207,12 +213,14 @@ class _Run:
             self.meter.tokens += sum(map(self.objective.size, items))
 
     def _update(self, step: int, batch: list[int]) -> float:
+        """One optimizer step; a fault of any process stops all of them before it."""
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), self.config.max_grad_norm or math.inf)
         value = float(norm) if norm is not None else 0.0
+        faults = _everyone(self.fault) if self.accelerator.num_processes > 1 else [self.fault]
         if not math.isfinite(value):
-            raise TrainingError(
-                f"{self.name}: gradient norm {value} at step {step + 1} (items {batch}); no update made"
-            )
+            faults.append(f"gradient norm {value} on items {batch}")
+        if fault := next(filter(None, faults), ""):
+            raise TrainingError(f"{self.name}: {fault} at step {step + 1}; stopped before the update")
         self.optimizer.step()
         self.optimizer.zero_grad()
         return value

@@ -1,0 +1,102 @@
+"""The first stage: data read once, counted and split; and what all stages of a run share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rewarddiff.data import Groups, Ledger, load_groups, split
+from rewarddiff.data.clean import thin
+from rewarddiff.machine import Meter
+from rewarddiff.pipeline.recipe import Recipe
+from rewarddiff.pipeline.stage import Stage
+from rewarddiff.records import Comparison, Group
+from rewarddiff.store import Store, fingerprint
+
+
+@dataclass
+class Run:
+    """A recipe being carried out: where it writes, and what all its stages share.
+
+    Attributes:
+        splits: groups by split. tests: by name, those of further files.
+        data: fingerprint of the groups and of how they were split.
+        prepared: the manifest of the data stage.
+    """
+
+    recipe: Recipe
+    output: Path
+    splits: dict[str, Groups]
+    tests: dict[str, Groups]
+    data: str
+    prepared: Mapping[str, Any]
+    store: Store
+
+    @property
+    def held_out(self) -> dict[str, Groups]:
+        """What scorers are evaluated on: the run's own test split, and every further file of `data.tests`."""
+        own = {"test": self.splits["test"]} if "test" in self.splits else {}
+        return {**own, **self.tests}
+
+    def stage(self, folder: str, name: str, **inputs: Any) -> Stage:
+        stage = Stage(self.output / folder, name, {"data": self.data, **inputs})
+        if stage.replaced:
+            self.say(f"{folder}: made anew, its inputs are not those of the earlier run")
+        return stage
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)
+
+
+def prepare(recipe: Recipe, output: Path) -> Run:
+    """Read the data once into `output/data`, count what was dropped, and split it by prompt."""
+    data = recipe.data
+    cache = output / "cache"
+    ledger, ledgers = Ledger(), {label: Ledger() for label in data.tests}
+    with Meter() as meter:
+        groups = load_groups(
+            data.path,
+            format=data.format,
+            split=data.split,
+            limit=data.limit,
+            ledger=ledger,
+            max_drop=data.max_drop,
+            cache=cache,
+        )
+        if (most := data.max_comparisons) is not None:
+            groups = Groups.write((thin(g, most, data.seed) for g in groups), cache / f"thin-{most}.arrow")
+        splits = split(groups, data.splits, data.seed)
+        tests = {
+            label: load_groups(path, ledger=ledgers[label], max_drop=data.max_drop, cache=cache)
+            for label, path in data.tests.items()
+        }
+    counts = {
+        name: {"groups": len(part), "comparisons": sum(len(comparisons(g)) for g in part)}
+        for name, part in splits.items()
+    }
+    identity = fingerprint(content(groups), dict(data.splits), data.seed)
+    further = {label: content(found) for label, found in tests.items()}
+    stage = Stage(output / "data", "prepare", {"data": identity, "tests": further})
+    if not stage.done:
+        told = {label: found.to_dict() for label, found in ledgers.items()}
+        stage.finish(splits=counts, ledger=ledger.to_dict(), tests=told, cost=meter.cost())
+    for label, found in {"": ledger, **ledgers}.items():
+        if found.dropped or found.to_dict()["changed"]:
+            print(f"{label}: {found.table()}" if label else found.table())
+    return Run(recipe, output, splits, tests, identity, stage.manifest, Store(output / "store.sqlite"))
+
+
+def content(groups: Iterable[Group]) -> str:
+    """A hash of all groups, one after the other: they need not fit in memory."""
+    digest = hashlib.blake2b(digest_size=16)
+    for group in groups:
+        digest.update(fingerprint(asdict(group) | {"source": ""}).encode())
+    return digest.hexdigest()
+
+
+def comparisons(group: Group) -> list[Comparison]:
+    """The comparisons a policy is trained on: ties say nothing of which."""
+    return [c for c in group.known_comparisons() if not c.tie]

@@ -1,0 +1,121 @@
+"""Stages of scorers: training, evaluation, and the differences that policies are weighted by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from rewarddiff import models
+from rewarddiff.coefficients import Array
+from rewarddiff.config import to_dict
+from rewarddiff.data import Ledger
+from rewarddiff.evaluation.scorers import ScoredComparison, evaluate_differences
+from rewarddiff.machine import Meter
+from rewarddiff.pipeline.data import Run, comparisons, content
+from rewarddiff.pipeline.stage import Stage, write_json
+from rewarddiff.records import Group
+from rewarddiff.scorers.base import Scorer
+from rewarddiff.scorers.build import load_scorer, save_scorer
+from rewarddiff.scorers.train import train_scorer
+from rewarddiff.store import Store
+from rewarddiff.training.loop import train
+
+
+def scorer_stage(run: Run, name: str, seed: int) -> Stage:
+    """Train scorer `name`, and fit its temperature on the dev split."""
+    config = run.recipe.scorers[name]
+    warm = None
+    if config.warm_start is not None and config.warm_start in run.recipe.scorers:
+        teacher = scorer_stage(run, config.warm_start, seed)
+        warm, config = teacher.key, replace(config, warm_start=str(teacher.folder / "model"))
+    elif config.warm_start is not None:
+        warm = models.fingerprint(config.warm_start)
+    stage = run.stage(
+        f"scorers/{name}-{seed}",
+        "scorer",
+        config=to_dict(run.recipe.scorers[name]),
+        backbone=models.fingerprint(config.backbone),
+        warm=warm,
+        seed=seed,
+    )
+    if stage.done:
+        return stage
+    ledger = Ledger()
+    run.say(f"scorer {name}, seed {seed}")
+    scorer, result = train_scorer(
+        config, run.splits["train"], run.splits.get("dev", ()), loop=train, output=stage.folder, seed=seed,
+        ledger=ledger, max_drop=run.recipe.data.max_drop, name=f"{name} (seed {seed})",
+    )  # fmt: skip
+    if dev := run.splits.get("dev"):
+        found = evaluate_differences(compare(scorer, dev, f"{name} on dev", run.store))
+        scorer.temperature = found["temperature"] or 1.0
+    save_scorer(scorer, stage.folder / "model")
+    stage.finish(curve=result.curve, cost=result.cost, ledger=ledger.to_dict(), temperature=scorer.temperature)
+    return stage
+
+
+def evaluation_stage(run: Run, name: str, seed: int) -> Stage:
+    """Measure scorer `name` on the test split and on every further test file.
+
+    `comparisons.json` keeps what it said of every comparison, for intervals over seeds and scorers side by side.
+    """
+    trained = scorer_stage(run, name, seed)
+    tests = {label: content(groups) for label, groups in run.tests.items()}
+    stage = run.stage(f"evaluations/{name}-{seed}", "evaluation", scorer=trained.key, tests=tests)
+    if stage.done:
+        return stage
+    with Meter() as meter:
+        scorer = load_scorer(trained.folder / "model").to(models.device()) if run.held_out else None
+        compared = {
+            label: compare(scorer, groups, f"{name} on {label}", run.store)
+            for label, groups in run.held_out.items()
+            if scorer is not None
+        }
+    write_json(stage.folder / "comparisons.json", {label: [asdict(c) for c in own] for label, own in compared.items()})
+    stage.finish(evaluations={label: measure(own) for label, own in compared.items()}, cost=meter.cost())
+    return stage
+
+
+def compare(
+    scorer: Scorer, groups: Sequence[Group], progress: str | None = None, store: Store | None = None
+) -> list[ScoredComparison]:
+    """What a scorer says of every labelled comparison."""
+    return [ScoredComparison(**c) for c in scorer.measured(groups, store=store, progress=progress)]
+
+
+def measure(compared: Sequence[ScoredComparison]) -> dict[str, Any]:
+    """Every figure of a scorer, and the histogram of its differences, oriented by the label."""
+    d = [c.difference for c in compared if c.strength != 0]
+    return {**evaluate_differences(compared), "histogram": histogram(d)}
+
+
+def histogram(values: Sequence[float] | Array) -> dict[str, Any]:
+    """Counts of all values, none left out, in bins with an edge at 0."""
+    if not len(values):
+        return {"edges": [], "counts": [], "negative": 0}
+    low, high = min(0.0, float(np.min(values))), max(0.0, float(np.max(values)))
+    width = max((high - low) / 40, 1e-9)
+    edges = np.arange(np.floor(low / width), np.ceil(high / width) + 1) * width
+    edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
+    counts, _ = np.histogram(values, edges)
+    return {"edges": edges.tolist(), "counts": counts.tolist(), "negative": int((np.asarray(values) < 0).sum())}
+
+
+def differences_stage(run: Run, name: str, seed: int, orders: str) -> Stage:
+    """d(x, chosen, rejected) of every comparison in train, by a scorer that was trained before."""
+    scorer = scorer_stage(run, name, seed)
+    stage = run.stage(f"differences/{name}-{orders}-{seed}", "differences", scorer=scorer.key, orders=orders)
+    if not stage.done:
+        loaded = load_scorer(scorer.folder / "model").to(models.device())
+        with Meter() as meter:
+            groups = run.splits["train"]
+            pairs = [[(c.chosen, c.rejected) for c in comparisons(g)] for g in groups]
+            values = loaded.differences(
+                groups, pairs, orders=orders, store=run.store, progress=f"differences by {name}"  # type: ignore[arg-type]
+            )  # fmt: skip
+            np.save(stage.folder / "train.npy", np.concatenate(values), allow_pickle=False)
+        stage.finish(cost=meter.cost())
+    return stage
