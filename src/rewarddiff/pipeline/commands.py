@@ -10,6 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from rewarddiff import __version__, machine, models
 from rewarddiff.config import load_recipe
 from rewarddiff.data import Groups, Ledger, load_groups
@@ -47,14 +49,20 @@ def run_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] 
     results["seconds"] = meter.seconds
     write_json(output / "results.json", results)
     report_stage(output)
-    _print_tables(results)
+    Console(soft_wrap=False).print(terminal_table(_results(output)))
     return output
 
 
-def _print_tables(results: dict[str, Any]) -> None:
-    from rich.console import Console
-
-    Console(soft_wrap=False).print(terminal_table(json.loads(json.dumps(results, default=str))))
+def _results(run: Path) -> dict[str, Any]:
+    """What a finished run wrote. Raises UserError."""
+    path = run / "results.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; give the folder of a finished run") from None
+    except ValueError as error:
+        raise UserError(f"{path}: is not JSON ({error}); run the recipe again to write it anew") from None
+    return found
 
 
 def train_scorer(
@@ -111,14 +119,7 @@ def train_policy(
 
 def report_stage(run: Path) -> Path:
     """Write a run's report from its `results.json`."""
-    path = Path(run) / "results.json"
-    try:
-        results = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; give the folder of a finished run") from None
-    except ValueError as error:
-        raise UserError(f"{path}: is not JSON ({error}); run the recipe again to write it anew") from None
-    return render(results, Path(run))
+    return render(_results(Path(run)), Path(run))
 
 
 def eval_stage(scorer: str | Path, data: str | Path, output: Path | None = None) -> dict[str, Any]:
