@@ -26,8 +26,9 @@ from rewarddiff.encoding import Encoded, Encoder, LengthConfig
 from rewarddiff.models import load_causal_lm
 from rewarddiff.records import Comparison, Group
 from rewarddiff.training.objective import TrainConfig
+from rewarddiff.training.objectives import DPO
 from rewarddiff.training.policy import PolicyConfig, train_policy
-from rewarddiff.training.preference import DPOConfig, PreferenceItem, preference_items
+from rewarddiff.training.preference import Pairs, PreferenceItem, preference_items
 from rewarddiff.training.schedule import batch_at
 
 SEED = 0
@@ -47,7 +48,7 @@ def config(task: Task) -> PolicyConfig:
         precision=task.precision,
         gradient_checkpointing=False,
     )
-    return PolicyConfig(dpo=DPOConfig(beta=BETA), train=train)
+    return PolicyConfig(objective=DPO(beta=BETA), train=train)
 
 
 def encoded(row: Row, name: str, encoder: Encoder) -> Encoded:
@@ -75,7 +76,9 @@ def run_ours(task: Task) -> Outcome:
     model_bytes = reset_peak()
     encoder = Encoder(tokenizer, LengthConfig(max_prompt=None, max_response=UNLIMITED))
     pairs_encoded = [encoded(row, str(i), encoder) for i, row in enumerate(rows)]
-    items = [item for pair in pairs_encoded for item in preference_items(pair, pair.group.comparisons)]
+    items = [
+        item for pair in pairs_encoded for item in preference_items(pair, Pairs.unweighted(pair.group.comparisons))
+    ]
     settings = config(task)
     # Training restarts the process's memory peak for its own record; here the peak is that of the whole run.
     with tempfile.TemporaryDirectory() as folder, patch("rewarddiff.machine.reset_peak_memory"):

@@ -133,6 +133,54 @@ def test_a_partial_mapping_keeps_the_rest_of_the_default_it_replaces() -> None:
     assert policies["dpo"].train == Train(lr=1e-3, batch_size=4)
 
 
+@dataclass(frozen=True)
+class DPO:
+    name: Literal["dpo"] = "dpo"
+    beta: float = 0.1
+
+
+@dataclass(frozen=True)
+class SimPO:
+    name: Literal["simpo"] = "simpo"
+    beta: float = 2.5
+    gamma: float = 0.5
+
+
+@dataclass(frozen=True)
+class Trained:
+    objective: DPO | SimPO = DPO()
+
+
+@pytest.mark.parametrize(
+    ("given", "overrides", "meant"),
+    [
+        ({}, [], DPO()),
+        ({"objective": "simpo"}, [], SimPO()),
+        ({"objective": {"name": "simpo", "gamma": 1.0}}, [], SimPO(gamma=1.0)),
+        ({"objective": {"beta": 1.0}}, [], DPO(beta=1.0)),  # the default's name, not a guess by the keys
+        ({"objective": "dpo"}, ["objective.beta=0.3"], DPO(beta=0.3)),
+        ({"objective": {"beta": 0.3}}, ["objective=simpo", "objective.gamma=2"], SimPO(gamma=2.0)),
+        ({}, ["objective.name=simpo", "objective.beta=1"], SimPO(beta=1.0)),
+    ],
+)
+def test_one_of_several_is_meant_by_its_name(given: dict[str, Any], overrides: list[str], meant: object) -> None:
+    assert load_recipe(given, overrides, Trained).objective == meant
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("simpoo", "'objective.name' is 'simpoo', should be 'dpo' or 'simpo' – did you mean 'simpo'?"),
+        ({"gamma": 1.0}, "unknown key 'objective.gamma'"),
+        ({"name": "simpo", "gama": 1.0}, "unknown key 'objective.gama' – did you mean 'gamma'?"),
+    ],
+)
+def test_what_is_wrong_with_one_of_several(given: Any, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_recipe({"objective": given}, [], Trained)
+    assert message in str(error.value)
+
+
 # --- overrides ------------------------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import eq
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -34,7 +34,8 @@ Place = tuple[str | int, ...]
 def load_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str], schema: type[T]) -> T:
     """Read a recipe, apply `a.b.c=value` overrides in order, and check it against `schema`.
 
-    A mapping given for a nested dataclass replaces the keys it names; the others keep the default.
+    A mapping given for a nested dataclass replaces the keys it names; the others keep the default. Where one of
+    several dataclasses is meant, each with a `name` of its own (`name: Literal["dpo"]`), its name alone will do.
 
     Args:
         recipe: a YAML (or JSON) file, or its content as a mapping.
@@ -229,13 +230,37 @@ def _completed(hint: Any, value: Any) -> Any:
     """`value` with the keys it leaves out of a dataclass taken from the default which it replaces."""
     if isinstance(value, list):
         return [_completed(_inside(hint, i), item) for i, item in enumerate(value)]
+    value = _named(hint, value)
     if not isinstance(value, Mapping):
         return value
+    hint = _meant(hint, value)
     result = {}
     for key, item in value.items():
-        inner = _inside(hint, key)
-        result[key] = _completed(inner, _over(_default(hint, key), item) if len(_dataclasses(inner)) == 1 else item)
+        inner, default = _inside(hint, key), _default(hint, key)
+        if len(_dataclasses(inner)) == 1:
+            item = _over(default, item)
+        elif isinstance(item, Mapping) and _names(type(default)):
+            item = {"name": default.name, **item}
+        result[key] = _completed(inner, item)
     return result
+
+
+def _names(cls: Any) -> tuple[str, ...]:
+    """What the `name` of a dataclass may be, where the type of that field says so."""
+    hint = get_type_hints(cls).get("name") if dataclasses.is_dataclass(cls) else None
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
+def _named(hint: Any, value: Any) -> Any:
+    """A word that names one of the dataclasses in `hint` as a mapping; anything else as it is."""
+    named = isinstance(value, str) and any(_names(cls) for cls in _dataclasses(hint))
+    return {"name": value} if named else value
+
+
+def _meant(hint: Any, value: Mapping[str, Any]) -> Any:
+    """The dataclass that `value` names, or else `hint`."""
+    named = [cls for cls in _dataclasses(hint) if value.get("name") in _names(cls)]
+    return named[0] if named else hint
 
 
 def _over(default: object, value: Any) -> Any:
@@ -264,6 +289,8 @@ def _override(data: dict[str, Any], text: str, schema: Any) -> Place:
             node[part] = value
         elif isinstance(node, dict) and node.get(part) is None:
             node[part] = _opened(hint, node, name, place[:-1], text)
+        elif isinstance(node, dict):
+            node[part] = _named(_inside(hint, part), node[part])
         node, hint = node[part], _inside(hint, part)
     return place
 

@@ -235,18 +235,20 @@ class LogProbs(nn.Module):
     def pack(self, trees: list[Tree]) -> Packed:
         return self.trunk.pack(trees)
 
-    def forward(self, packed: Packed) -> Tensor:
-        """Log-probabilities in float32 (float64 for a float64 model), nats, one per non-root token: (tokens,)."""
+    def forward(self, packed: Packed, *, collision: bool = False) -> Tensor:
+        """Log-probabilities in float32 (float64 for a float64 model), nats, one per non-root token: (tokens,).
+
+        Args:
+            collision: give log Σ_v π(v)² beside them, (tokens, 2): how likely two draws of the next token are to agree.
+        """
+        read = _gather_both if collision else _gather
         if not self.own_head:
             logits = self.trunk.inner(**self.trunk._inputs(packed)).logits.flatten(0, 1)[packed.read]
-            return _gather(logits, packed.targets)
+            return read(logits, packed.targets)
         states = self.trunk(packed).index_select(0, packed.read)
         parts = zip(states.split(LOGITS_CHUNK), packed.targets.split(LOGITS_CHUNK), strict=True)
         chunk = _checkpointed if torch.is_grad_enabled() else lambda function, *args: function(*args)
-        return torch.cat([chunk(self._chunk, h, t) for h, t in parts])
-
-    def _chunk(self, states: Tensor, targets: Tensor) -> Tensor:
-        return _gather(self._logits(states), targets)
+        return torch.cat([chunk(lambda h, t: read(self._logits(h), t), h, t) for h, t in parts])
 
     def _logits(self, states: Tensor) -> Tensor:
         inner = self.trunk.inner
@@ -282,11 +284,17 @@ def _gather(logits: Tensor, targets: Tensor) -> Tensor:
     return -F.cross_entropy(logits, targets, reduction="none")
 
 
+def _gather_both(logits: Tensor, targets: Tensor) -> Tensor:
+    logps = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    return torch.stack([logps.gather(-1, targets[:, None])[:, 0], (2 * logps).logsumexp(-1)], 1)
+
+
 def _checkpointed(function: Any, *args: Tensor) -> Tensor:
     output: Tensor = checkpoint(function, *args, use_reentrant=False)
     return output
 
 
 def node_sums(packed: Packed, values: Tensor) -> Tensor:
-    """Sum per-token values over each node: (tokens,) → (nodes,); roots get 0."""
-    return torch.zeros(packed.nodes, dtype=values.dtype, device=values.device).index_add(0, packed.owner, values)
+    """Sum per-token values over each node: (tokens, …) → (nodes, …); roots get 0."""
+    empty = torch.zeros(packed.nodes, *values.shape[1:], dtype=values.dtype, device=values.device)
+    return empty.index_add(0, packed.owner, values)

@@ -20,6 +20,7 @@ from rewarddiff.pipeline.commands import eval_stage, run_recipe, score_stage, tr
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.base import Scorer
+from rewarddiff.training.policy import PolicyConfig
 
 
 @pytest.fixture(scope="session")
@@ -127,7 +128,8 @@ def test_coefficients_stay_with_their_comparisons_where_some_are_left_out(
     ]
     weighed = coefficients([1.0, 2.0, 3.0, 4.0], CoefficientConfig(alpha=1.0, normalise="none"))
     ledger = Ledger()
-    items = policies._items(groups, weighed, Encoder(tiny_tokenizer, LengthConfig(max_response=4)), ledger, "dpo")
+    own, encoder = policies.Columns(weighed), Encoder(tiny_tokenizer, LengthConfig(max_response=4))
+    items = policies._items(groups, own, encoder, ledger, PolicyConfig())
     assert [item.coefficients for item in items] == [(2.0, 3.0), (4.0,)]  # 1 was for two responses that begin alike
     texts = [[tiny_tokenizer.decode(node.tokens) for node in item.tree.nodes[1:]] for item in items]
     compared = [[(t[a], t[b]) for a, b in item.comparisons] for t, item in zip(texts, items, strict=True)]

@@ -19,10 +19,12 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.forward import LogProbs
 from rewarddiff.store import Store
+from rewarddiff.training.alignment import Alignment
 from rewarddiff.training.loop import train
 from rewarddiff.training.objective import LossOutput, TrainConfig
+from rewarddiff.training.objectives import DPO
 from rewarddiff.training.policy import LoraConfig, PolicyConfig, with_adapter
-from rewarddiff.training.preference import DPO, DPOConfig, PreferenceItem, with_reference
+from rewarddiff.training.preference import PreferenceItem, with_reference
 from rewarddiff.training.schedule import batch_at, rate, share, total_steps
 from rewarddiff.trees import group_tree
 
@@ -66,7 +68,7 @@ def gradient(items: list[PreferenceItem], *, moved: bool = True) -> dict[str, to
         with torch.no_grad():
             for p in policy.parameters():
                 p.add_(0.02 * torch.randn_like(p))
-    DPO(policy, DPOConfig()).loss(policy, items).loss.backward()
+    Alignment(policy, DPO()).loss(policy, items).loss.backward()
     return {name: p.grad for name, p in policy.named_parameters()}
 
 
@@ -79,7 +81,7 @@ def test_first_loss_is_ln_2_for_every_pair_even_with_attention_dropout() -> None
     policy.train()  # the state a trainer leaves it in; attention_dropout is 0.1
     items = with_reference(made(coefficient=1.0), policy, EXACT, weights="tiny")
     for item in items:
-        output = DPO(policy, DPOConfig()).loss(policy, [item])
+        output = Alignment(policy, DPO()).loss(policy, [item])
         assert output.loss.item() / len(item.comparisons) == pytest.approx(math.log(2), abs=1e-12)
         assert output.metrics["rewards/margins"][0] == pytest.approx(0, abs=1e-9)
 
@@ -95,7 +97,7 @@ def test_constant_coefficient_scales_the_gradient_and_zero_removes_it() -> None:
 def trained(output: Path, config: TrainConfig, items: list[PreferenceItem] | None = None) -> dict[str, torch.Tensor]:
     policy = LogProbs(tiny())
     items = with_reference(made(24) if items is None else items, policy, config, weights="tiny")
-    train(DPO(policy, DPOConfig()), items, output=output, config=config)
+    train(Alignment(policy, DPO()), items, output=output, config=config)
     return {name: p.detach().clone() for name, p in policy.named_parameters()}
 
 
@@ -123,7 +125,7 @@ def sgd_gradients(output: Path, config: TrainConfig) -> dict[str, torch.Tensor]:
 
     torch.optim.AdamW.step = step
     try:
-        train(DPO(policy, DPOConfig()), items, output=output, config=replace(config, max_steps=1))
+        train(Alignment(policy, DPO()), items, output=output, config=replace(config, max_steps=1))
     finally:
         torch.optim.AdamW.step = original
     return seen
@@ -199,16 +201,18 @@ from dataclasses import replace
 from pathlib import Path
 from rewarddiff.forward import LogProbs
 from rewarddiff.training.loop import train
-from rewarddiff.training.preference import DPO, DPOConfig, with_reference
+from rewarddiff.training.alignment import Alignment
+from rewarddiff.training.objectives import DPO
+from rewarddiff.training.preference import with_reference
 from test_preference import EXACT, made, tiny
-original = DPO.loss
+original = Alignment.loss
 def broken(self, module, items):
     output = original(self, module, items)
     return replace(output, loss=output.loss + float("inf")) if os.environ["RANK"] == "1" else output
-DPO.loss = broken
+Alignment.loss = broken
 policy = LogProbs(tiny())
 items = with_reference(made(8), policy, EXACT, weights="tiny")
-train(DPO(policy, DPOConfig()), items, output=Path("together"), config=EXACT)
+train(Alignment(policy, DPO()), items, output=Path("together"), config=EXACT)
 """
     for status, error in on_two_processes(tmp_path, code):
         assert status != 0
@@ -218,18 +222,18 @@ train(DPO(policy, DPOConfig()), items, output=Path("together"), config=EXACT)
 def test_stop_and_resume_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(EXACT, epochs=2, schedule="cosine", warmup=0.2)
     straight = trained(tmp_path / "straight", config)
-    original, calls = DPO.loss, []
+    original, calls = Alignment.loss, []
 
-    def interrupting(self: DPO, module: torch.nn.Module, items: list[PreferenceItem]) -> LossOutput:
+    def interrupting(self: Alignment, module: torch.nn.Module, items: list[PreferenceItem]) -> LossOutput:
         calls.append(1)
         if len(calls) == 3:
             signal.raise_signal(signal.SIGINT)
         return original(self, module, items)
 
-    monkeypatch.setattr(DPO, "loss", interrupting)
+    monkeypatch.setattr(Alignment, "loss", interrupting)
     with pytest.raises(KeyboardInterrupt, match="goes on from there"):
         trained(tmp_path / "stopped", config)
-    monkeypatch.setattr(DPO, "loss", original)
+    monkeypatch.setattr(Alignment, "loss", original)
     assert (tmp_path / "stopped" / "checkpoint" / "state.json").exists()
     assert_same(trained(tmp_path / "stopped", config), straight, 0)
     assert not (tmp_path / "stopped" / "checkpoint").exists()
@@ -252,7 +256,7 @@ def test_a_non_finite_loss_stops_before_the_update(tmp_path: Path) -> None:
     items = with_reference(made(8), policy, EXACT, weights="tiny")
     items[3] = replace(items[3], reference=(math.inf,) * len(items[3].reference))
     with pytest.raises(TrainingError, match="stopped before the update"):
-        train(DPO(policy, DPOConfig()), items, output=tmp_path, config=EXACT)
+        train(Alignment(policy, DPO()), items, output=tmp_path, config=EXACT)
     assert_same(before, dict(policy.named_parameters()), 0)
 
 
@@ -280,7 +284,7 @@ def test_lora_reference_is_the_model_without_its_adapter() -> None:
                 p.normal_()
     for a, b in zip(bare, with_reference(made(), policy, EXACT, weights="x"), strict=True):
         assert a.reference == pytest.approx(b.reference, abs=1e-9)
-    moved = DPO(policy, DPOConfig()).loss(policy, bare).loss.item() / sum(len(i.comparisons) for i in bare)
+    moved = Alignment(policy, DPO()).loss(policy, bare).loss.item() / sum(len(i.comparisons) for i in bare)
     assert abs(moved - math.log(2)) > 1e-4
 
 

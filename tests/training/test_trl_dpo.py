@@ -23,8 +23,10 @@ from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.forward import LogProbs
 from rewarddiff.records import Comparison, Group, Message
+from rewarddiff.training.alignment import Alignment
 from rewarddiff.training.objective import TrainConfig
-from rewarddiff.training.preference import DPO, DPOConfig, preference_items, with_reference
+from rewarddiff.training.objectives import DPO
+from rewarddiff.training.preference import Pairs, preference_items, with_reference
 
 BETA = 0.3
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -99,9 +101,11 @@ def ours(
     policy, reference = LogProbs(llama(0)), LogProbs(llama(reference_seed))
     assert not policy.trunk.plain  # read as token trees, not as the padded rows TRL reads
     encoder = Encoder(tokenizer, LengthConfig(), context=1024)
-    items = [i for e in encoder.groups(groups, Ledger()) for i in preference_items(e, [Comparison(0, 1)])]
+    items = [
+        i for e in encoder.groups(groups, Ledger()) for i in preference_items(e, Pairs.unweighted([Comparison(0, 1)]))
+    ]
     items = with_reference(items, reference, TrainConfig(precision="fp32"), weights="the reference")
-    output = DPO(policy, DPOConfig(beta=BETA)).loss(policy, items)
+    output = Alignment(policy, DPO(beta=BETA)).loss(policy, items)
     loss = output.loss / len(items)
     loss.backward()
     gradients = {n.removeprefix("trunk.model."): p.grad for n, p in policy.named_parameters()}

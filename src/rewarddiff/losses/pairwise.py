@@ -1,9 +1,63 @@
-"""Policy losses on a chosen and a rejected response."""
+"""Policy losses on a chosen and a rejected response: they read the order of the two, and nothing else."""
 
+import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, relu
 
 from rewarddiff.losses.shapes import require_same_shape
+
+
+def log_ratios(
+    policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor
+) -> Tensor:
+    r"""h = (log π_w − log ρ_w) − (log π_l − log ρ_l), one value per pair: the policy's own difference, in nats.
+
+    Args:
+        policy_chosen: log π_w, summed log-probability of the chosen response under the policy, nats, shape (pairs,).
+        policy_rejected: log π_l, the same of the rejected response.
+        reference_chosen: log ρ_w, under the reference; give it without gradient.
+        reference_rejected: log ρ_l.
+
+    Raises:
+        ValueError: unequal shapes.
+
+    >>> import torch
+    >>> log_ratios(*torch.tensor([[-10.0], [-20.0], [-12.0], [-19.0]]))
+    tensor([3.])
+    """
+    require_same_shape(
+        policy_chosen=policy_chosen,
+        policy_rejected=policy_rejected,
+        reference_chosen=reference_chosen,
+        reference_rejected=reference_rejected,
+    )
+    return (policy_chosen - reference_chosen) - (policy_rejected - reference_rejected)
+
+
+def sigmoid(h: Tensor, *, beta: float, label_smoothing: float = 0.0) -> Tensor:
+    r"""−(1−ε)·log σ(βh) − ε·log σ(−βh), one value per pair: DPO where ε = 0, cDPO where ε > 0.
+
+    Args:
+        h: from `log_ratios`, nats, shape (pairs,).
+        beta: β > 0, strength of the pull to the reference, 1/nats.
+        label_smoothing: ε in [0, 0.5), how likely a label is believed to be wrong.
+
+    Raises:
+        ValueError: a hyperparameter outside its range.
+
+    Source: Rafailov et al. 2023, arXiv 2305.18290, Eq. 7; label smoothing: Mitchell 2023, "A note on DPO with noisy
+    preferences".
+
+    >>> import torch
+    >>> sigmoid(torch.tensor([0.0, 20.0]), beta=0.1)
+    tensor([0.6931, 0.1269])
+    """
+    _require(beta > 0, f"beta must be positive, got {beta}")
+    _require(0 <= label_smoothing < 0.5, f"label_smoothing must lie in [0, 0.5), got {label_smoothing}")
+    logits = beta * h
+    if label_smoothing == 0:
+        return -logsigmoid(logits)
+    return -(1 - label_smoothing) * logsigmoid(logits) - label_smoothing * logsigmoid(-logits)
 
 
 def dpo(
@@ -15,9 +69,7 @@ def dpo(
     beta: float,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    r"""−(1−ε)·log σ(βh) − ε·log σ(−βh), h = (log π_w − log ρ_w) − (log π_l − log ρ_l); one value per pair.
-
-    ε = 0 is DPO, ε > 0 is cDPO: a label believed to be wrong with probability ε.
+    r"""`sigmoid` of `log_ratios`: DPO from the four log-probabilities, one value per pair.
 
     Args:
         policy_chosen: log π_w, summed log-probability of the chosen response under the policy, nats, shape (pairs,).
@@ -30,25 +82,166 @@ def dpo(
     Raises:
         ValueError: unequal shapes, or a hyperparameter outside its range.
 
-    Source: Rafailov et al. 2023, arXiv 2305.18290, Eq. 7; label smoothing: Mitchell 2023, "A note on DPO with noisy
-    preferences".
+    Source: as of `sigmoid`.
 
     >>> import torch
     >>> zero = torch.zeros(2)
     >>> dpo(zero, zero, zero, zero, beta=0.1)  # policy = reference: ln 2
     tensor([0.6931, 0.6931])
     """
-    require_same_shape(
-        policy_chosen=policy_chosen,
-        policy_rejected=policy_rejected,
-        reference_chosen=reference_chosen,
-        reference_rejected=reference_rejected,
-    )
-    if not beta > 0:
-        raise ValueError(f"beta must be positive, got {beta}")
-    if not 0 <= label_smoothing < 0.5:
-        raise ValueError(f"label_smoothing must lie in [0, 0.5), got {label_smoothing}")
-    logits = beta * ((policy_chosen - reference_chosen) - (policy_rejected - reference_rejected))
-    if label_smoothing == 0:
-        return -logsigmoid(logits)
-    return -(1 - label_smoothing) * logsigmoid(logits) - label_smoothing * logsigmoid(-logits)
+    h = log_ratios(policy_chosen, policy_rejected, reference_chosen, reference_rejected)
+    return sigmoid(h, beta=beta, label_smoothing=label_smoothing)
+
+
+def robust(h: Tensor, *, beta: float, label_smoothing: float) -> Tensor:
+    r"""[−(1−ε)·log σ(βh) + ε·log σ(−βh)] / (1−2ε), one value per pair: rDPO.
+
+    Over labels flipped with probability ε its mean is the DPO loss of the true label. It is unbounded below in h.
+
+    Args:
+        h: from `log_ratios`, nats, shape (pairs,).
+        beta: β > 0, 1/nats.
+        label_smoothing: ε in [0, 0.5), the share of flipped labels.
+
+    Raises:
+        ValueError: a hyperparameter outside its range.
+
+    Source: Chowdhury et al. 2024, arXiv 2403.00409.
+
+    >>> import torch
+    >>> robust(torch.tensor([0.0]), beta=0.1, label_smoothing=0.2)
+    tensor([0.6931])
+    """
+    plain = sigmoid(h, beta=beta)
+    _require(0 <= label_smoothing < 0.5, f"label_smoothing must lie in [0, 0.5), got {label_smoothing}")
+    # log σ(−z) = log σ(z) − z, which leaves −log σ(z) − z·ε/(1−2ε) of the fraction.
+    return plain - label_smoothing / (1 - 2 * label_smoothing) * (beta * h)
+
+
+def ipo(h: Tensor, *, tau: float) -> Tensor:
+    r"""(h − 1/(2τ))², one value per pair.
+
+    Args:
+        h: `log_ratios` of mean log-probabilities (each divided by its response's tokens, as its authors advise),
+            nats per token, shape (pairs,).
+        tau: τ > 0, strength of the pull to the reference.
+
+    Raises:
+        ValueError: τ not positive.
+
+    Source: Azar et al. 2023, arXiv 2310.12036, Eq. 17.
+
+    >>> import torch
+    >>> ipo(torch.tensor([3.0]), tau=0.1)  # 1/(2τ) = 5
+    tensor([4.])
+    """
+    _require(tau > 0, f"tau must be positive, got {tau}")
+    return (h - 1 / (2 * tau)).square()
+
+
+def simpo(chosen: Tensor, rejected: Tensor, *, beta: float, gamma: float) -> Tensor:
+    r"""−log σ(β·p_w − β·p_l − γ), one value per pair.
+
+    Args:
+        chosen: p_w, mean log-probability of the chosen response's tokens, nats per token, shape (pairs,).
+        rejected: p_l, the same of the rejected response.
+        beta: β > 0; the authors take 2 to 2.5, larger than DPO's as p is a mean.
+        gamma: γ ≥ 0, the margin itself, in logits. The authors set the ratio γ/β: 0.55 at β = 2.5 is γ = 1.375.
+
+    Raises:
+        ValueError: unequal shapes, or a hyperparameter outside its range.
+
+    Source: Meng et al. 2024, arXiv 2405.14734.
+
+    >>> import torch
+    >>> simpo(torch.tensor([-1.0]), torch.tensor([-1.0]), beta=2.5, gamma=0.0)
+    tensor([0.6931])
+    """
+    require_same_shape(chosen=chosen, rejected=rejected)
+    _require(beta > 0, f"beta must be positive, got {beta}")
+    _require(gamma >= 0, f"gamma must not be negative, got {gamma}")
+    return -logsigmoid(beta * (chosen - rejected) - gamma)
+
+
+def orpo(chosen: Tensor, rejected: Tensor, *, weight: float) -> Tensor:
+    r"""−p_w − λ·log σ(log odds_w − log odds_l), odds = e^p / (1 − e^p); one value per pair, the likelihood included.
+
+    Odds are infinite at p = 0: from minus one rounding unit upwards they are held, without gradient.
+
+    Args:
+        chosen: p_w, mean log-probability of the chosen response's tokens, nats per token, shape (pairs,).
+        rejected: p_l, the same of the rejected response.
+        weight: λ ≥ 0 of the odds ratio; the authors take 0.1.
+
+    Raises:
+        ValueError: unequal shapes, λ negative.
+
+    Source: Hong et al. 2024, arXiv 2403.07691, Eqs. 4 and 7.
+
+    >>> import torch
+    >>> orpo(torch.tensor([0.5]).log(), torch.tensor([0.5]).log(), weight=1.0)  # equal odds: ln 2 + ln 2
+    tensor([1.3863])
+    """
+    require_same_shape(chosen=chosen, rejected=rejected)
+    _require(weight >= 0, f"weight must not be negative, got {weight}")
+    return -chosen - weight * logsigmoid(_log_odds(chosen) - _log_odds(rejected))
+
+
+def _log_odds(logp: Tensor) -> Tensor:
+    """log(p / (1 − p)) of log p ≤ 0; log(1 − p) by the branch that keeps its digits (Mächler 2012)."""
+    logp = logp.clamp(max=-torch.finfo(logp.dtype).eps)
+    return logp - torch.where(logp > -0.6931, (-logp.expm1()).log(), (-logp.exp()).log1p())
+
+
+def hinge(chosen: Tensor, rejected: Tensor, *, margin: float = 0.0) -> Tensor:
+    r"""max(0, δ − chosen + rejected), one value per pair.
+
+    On mean log-probabilities with δ = 0 it is RRHF's rank term, summed there over all pairs of a prompt's responses
+    of which one is better; on summed ones with δ > 0 the first term of `slic`.
+
+    Args:
+        chosen: log-probability of the chosen response, sum or mean, nats, shape (pairs,).
+        rejected: the same of the rejected response.
+        margin: δ ≥ 0, how far the chosen one ought to lead, in their unit.
+
+    Raises:
+        ValueError: unequal shapes, δ negative.
+
+    Source: Yuan et al. 2023 (RRHF), arXiv 2304.05302; Zhao et al. 2023 (SLiC-HF), arXiv 2305.10425.
+
+    >>> import torch
+    >>> hinge(torch.tensor([-1.0, -2.0]), torch.tensor([-2.0, -1.0]))
+    tensor([0., 1.])
+    """
+    require_same_shape(chosen=chosen, rejected=rejected)
+    _require(margin >= 0, f"margin must not be negative, got {margin}")
+    return relu(margin - chosen + rejected)
+
+
+def slic(chosen: Tensor, rejected: Tensor, target: Tensor, *, delta: float, weight: float) -> Tensor:
+    r"""max(0, δ − log π_w + log π_l) − λ·log π_t, one value per pair.
+
+    Args:
+        chosen: log π_w, summed log-probability of the chosen response, nats, shape (pairs,).
+        rejected: log π_l, the same of the rejected response.
+        target: log π_t, the same of the response of supervised fine-tuning, which may be the chosen one.
+        delta: δ ≥ 0, how far the chosen response ought to lead, nats.
+        weight: λ ≥ 0 of the likelihood, which keeps the policy near supervised fine-tuning.
+
+    Raises:
+        ValueError: unequal shapes, or a hyperparameter outside its range.
+
+    Source: Zhao et al. 2023, arXiv 2305.10425.
+
+    >>> import torch
+    >>> slic(torch.tensor([-3.0]), torch.tensor([-2.5]), torch.tensor([-4.0]), delta=1.0, weight=0.5)
+    tensor([3.5000])
+    """
+    require_same_shape(chosen=chosen, rejected=rejected, target=target)
+    _require(weight >= 0, f"weight must not be negative, got {weight}")
+    return hinge(chosen, rejected, margin=delta) - weight * target
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ValueError(message)

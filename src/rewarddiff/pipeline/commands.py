@@ -33,7 +33,7 @@ from rewarddiff.training import loop
 from rewarddiff.training import policy as policies
 from rewarddiff.training.objective import TrainConfig
 from rewarddiff.training.policy import PolicyConfig, save_policy, with_adapter
-from rewarddiff.training.preference import PreferenceItem, group_items
+from rewarddiff.training.preference import Pairs, PreferenceItem, group_items
 
 
 def run_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Path:
@@ -107,8 +107,8 @@ def train_policy(
         weights = [1.0] * len(known) if coefficients is None else list(coefficients[i])
         if len(weights) != len(known):
             raise UserError(f"{group.source or group.id}: {len(known)} comparisons, {len(weights)} coefficients")
-        decided = [k for k, c in enumerate(known) if not c.tie]
-        items += group_items(group, [known[k] for k in decided], [weights[k] for k in decided], encoder, ledger)
+        pairs = Pairs(tuple(known), tuple(weights)).where([not c.tie for c in known])
+        items += group_items(group, pairs, encoder, ledger)
     policy = with_adapter(start, config)
     policies.train_policy(
         policy, items, config, output=folder, weights=models.fingerprint(model), seed=seed, name="policy"

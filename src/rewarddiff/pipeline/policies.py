@@ -3,59 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from rewarddiff import models
 from rewarddiff.coefficients import Array, CoefficientResult, coefficients
 from rewarddiff.config import to_dict
-from rewarddiff.data import Ledger
+from rewarddiff.data import Ledger, Reason
 from rewarddiff.encoding import Encoder
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.data import Run, comparisons
 from rewarddiff.pipeline.scorers import differences_stage, histogram
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.records import Comparison, Group
-from rewarddiff.training.policy import save_policy, train_policy, with_adapter
-from rewarddiff.training.preference import PreferenceItem, group_items
-from rewarddiff.training.sft import SFTItem, sft_item
+from rewarddiff.training.policy import PolicyConfig, save_policy, train_policy, with_adapter
+from rewarddiff.training.preference import Pairs, PreferenceItem, group_items
+from rewarddiff.training.sft import SFTConfig, SFTItem, sft_item
 
 
-def grades(run: Run, name: str) -> Array:
-    """The data's own strength of every comparison in train, for policy `name`."""
-    strengths = [c.strength for g in run.splits["train"] for c in comparisons(g)]
-    if any(s is None for s in strengths):
-        raise UserError(f"policies.{name}.coefficient.source: grades, but the data gives only the order; use a scorer")
-    return np.array(strengths, dtype=np.float64)
+@dataclass(frozen=True)
+class Columns:
+    """What a policy's comparisons are trained with, one entry each, and where it came from.
+
+    Attributes:
+        weighed: coefficients, and which comparisons to flip or leave out; None: all 1.
+        strengths: signed, oriented by the label.
+        differences: those behind the coefficients.
+        key: of what these were made from.
+    """
+
+    weighed: CoefficientResult | None = None
+    strengths: Array | None = None
+    differences: Array | None = None
+    key: tuple[str, ...] = ()
 
 
-def weigh(run: Run, name: str, seed: int) -> tuple[CoefficientResult | None, Array | None, str]:
-    """Coefficients of every comparison in train, the differences behind them, and the key of where they came from.
+def columns(run: Run, name: str, seed: int, split: str = "train") -> Columns:
+    """The columns of policy `name` on a split.
 
     Coefficients are for training: the dev loss is unweighted, and so comparable between policies.
     """
-    config = run.recipe.policies[name].coefficient
-    if config is None:
-        return None, None, "none"
-    config = replace(config, seed=config.seed + seed)
-    if config.source == "grades":
-        d, key = grades(run, name), "grades"
-    else:
-        stage = differences_stage(run, run.recipe.source_of(name), seed, config.orders)
-        d, key = np.load(stage.folder / "train.npy", allow_pickle=False), stage.key
-    return coefficients(d, config), d, key
+    policy = run.recipe.policies[name]
+    weighed = strengths = d = None
+    key: tuple[str, ...] = ()
+    if policy.coefficient is not None and split == "train":
+        d, made_from = _differences(run, name, "coefficient", seed, split)
+        config = replace(policy.coefficient, seed=policy.coefficient.seed + seed)
+        weighed, key = coefficients(d, config), (*key, made_from)
+    if policy.strength is not None and policy.reads_strength:
+        found, made_from = _differences(run, name, "strength", seed, split)
+        strengths, key = policy.strength.scale * found, (*key, made_from)
+    return Columns(weighed, strengths, d, key)
+
+
+def _differences(run: Run, name: str, kind: str, seed: int, split: str) -> tuple[Array, str]:
+    """Δ of every comparison of a split from a column's source, and the key of what it was made from."""
+    column = run.recipe.policies[name].columns[kind]
+    if column.source == "grades":
+        return grades(run, name, kind, split), "grades"
+    stage = differences_stage(run, run.recipe.source_of(name, kind), seed, column.orders, split)
+    return np.load(stage.folder / f"{split}.npy", allow_pickle=False), stage.key
+
+
+def grades(run: Run, name: str, kind: str = "coefficient", split: str = "train") -> Array:
+    """The data's own strength of every comparison of a split."""
+    strengths = [c.strength for g in run.splits[split] for c in comparisons(g)]
+    if any(s is None for s in strengths):
+        raise UserError(f"policies.{name}.{kind}.source: grades, but the data gives only the order; use a scorer")
+    return np.array(strengths, dtype=np.float64)
 
 
 def policy_stage(run: Run, name: str, seed: int) -> Stage:
-    """Train policy `name`: the model, the data, and one column of coefficients."""
+    """Train policy `name`: the model, the data, and its columns."""
     recipe, config = run.recipe, run.recipe.policies[name]
     assert recipe.model is not None
-    coefficient, d, source = weigh(run, name, seed)
+    own = columns(run, name, seed)
     weights = models.fingerprint(recipe.model)
     stage = run.stage(
         f"policies/{name}-{seed}", "policy", config=to_dict(config), model=weights, lengths=to_dict(recipe.lengths),
-        differences=source, seed=seed,
+        differences=own.key, seed=seed,
     )  # fmt: skip
     if stage.done:
         return stage
@@ -63,8 +91,10 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
     model, tokenizer = models.load_causal_lm(recipe.model)
     encoder = Encoder(tokenizer, recipe.lengths, models.context_length(recipe.model))
     ledger = Ledger()
-    items = _items(run.splits["train"], coefficient, encoder, ledger, config.objective)
-    dev = _items(run.splits.get("dev", ()), None, encoder, ledger, config.objective)
+    items = _items(run.splits["train"], own, encoder, ledger, config)
+    dev: Any = []
+    if "dev" in run.splits:
+        dev = _items(run.splits["dev"], columns(run, name, seed, "dev"), encoder, ledger, config)
     ledger.enforce(recipe.data.max_drop)
     model = with_adapter(model, config)
     result = train_policy(
@@ -80,30 +110,42 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
         name=f"{name} (seed {seed})",
     )
     save_policy(model, tokenizer, stage.folder / "model")
-    told = {} if coefficient is None or d is None else {"report": coefficient.report, "histogram": histogram(d)}
+    told = {}
+    if own.weighed is not None and own.differences is not None:
+        told = {"report": own.weighed.report, "histogram": histogram(own.differences)}
     stage.finish(curve=result.curve, cost=result.cost, coefficient=told, ledger=ledger.to_dict())
     return stage
 
 
 def _items(
-    groups: Sequence[Group], weighed: CoefficientResult | None, encoder: Encoder, ledger: Ledger, objective: str
+    groups: Sequence[Group], own: Columns, encoder: Encoder, ledger: Ledger, config: PolicyConfig
 ) -> Sequence[PreferenceItem] | Sequence[SFTItem]:
-    if objective == "sft":
+    objective = config.objective
+    if isinstance(objective, SFTConfig):
         return list(_demonstrations(groups, encoder, ledger))
     items: list[PreferenceItem] = []
     place = 0
     for group in groups:
-        known = comparisons(group)
-        own = slice(place, place + len(known))
-        place += len(known)
-        weights = [1.0] * len(known) if weighed is None else weighed.weights[own].tolist()
-        if weighed is not None:
-            known = [_flip(c) if f else c for c, f in zip(known, weighed.flip[own], strict=True)]
-            kept = weighed.keep[own].tolist()
-            known = [c for c, k in zip(known, kept, strict=True) if k]
-            weights = [w for w, k in zip(weights, kept, strict=True) if k]
-        items += group_items(group, known, weights, encoder, ledger)
+        size = len(comparisons(group))
+        pairs = _pairs(comparisons(group), own, slice(place, place + size))
+        place += size
+        if objective.positive_strength and not all(kept := [s > 0 for s in pairs.strengths]):
+            detail = f"{kept.count(False)} comparisons without a positive strength left out"
+            ledger.change(Reason.NO_ORDER, group.source, group.id, detail)
+            pairs = pairs.where(kept)
+        items += group_items(group, pairs, encoder, ledger, whole=objective.whole_lists)
     return items
+
+
+def _pairs(known: Sequence[Comparison], own: Columns, part: slice) -> Pairs:
+    """A group's comparisons with their part of the columns."""
+    strengths = () if own.strengths is None else tuple(own.strengths[part].tolist())
+    if own.weighed is None:
+        return replace(Pairs.unweighted(known), strengths=strengths)
+    flip, keep = own.weighed.flip[part].tolist(), own.weighed.keep[part].tolist()
+    known = [Comparison(c.rejected, c.chosen, c.strength) if f else c for c, f in zip(known, flip, strict=True)]
+    strengths = tuple(-s if f else s for s, f in zip(strengths, flip, strict=False))
+    return Pairs(tuple(known), tuple(own.weighed.weights[part].tolist()), strengths).where(keep)
 
 
 def _demonstrations(groups: Sequence[Group], encoder: Encoder, ledger: Ledger) -> Iterator[SFTItem]:
@@ -112,7 +154,3 @@ def _demonstrations(groups: Sequence[Group], encoder: Encoder, ledger: Ledger) -
             yield item
         else:
             ledger.change("no_order", encoded.group.source, encoded.group.id, "no single best response to learn from")
-
-
-def _flip(c: Comparison) -> Comparison:
-    return Comparison(c.rejected, c.chosen, c.strength)

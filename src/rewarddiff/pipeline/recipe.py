@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from rewarddiff.coefficients import CoefficientConfig
-from rewarddiff.config import at_least
+from rewarddiff.config import at_least, positive
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.sampling import SamplingConfig
 from rewarddiff.scorers.config import ScorerConfig
 from rewarddiff.training.policy import PolicyConfig
+from rewarddiff.training.sft import SFTConfig
 
 BASE = "base"
 """The name of the model before training among the policies."""
@@ -54,10 +56,46 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class StrengthConfig:
+    """Where an objective that uses strength by itself (an offset, a target, a soft label) takes it from.
+
+    Attributes:
+        source: a difference model, a reward model, or the data's own grades.
+        scorer: name of the scorer to ask; None: the only one of that kind.
+        orders: ask a difference model in one order, or average both.
+        scale: what the differences are multiplied by; grades come in the data's own unit.
+    """
+
+    source: Literal["difference", "reward", "grades"] = "difference"
+    scorer: str | None = None
+    orders: Literal["both", "one"] = "both"
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive(self, "scale")
+
+
+@dataclass(frozen=True)
 class PolicyRecipe(PolicyConfig):
-    """A policy and where its coefficients come from; none is the baseline, every comparison at 1."""
+    """A policy and where its columns come from.
+
+    Attributes:
+        coefficient: what multiplies each comparison's loss; None is the baseline, every comparison at 1.
+        strength: what an objective that reads strengths is given; the others leave it alone.
+    """
 
     coefficient: CoefficientConfig | None = None
+    strength: StrengthConfig | None = None
+
+    @property
+    def reads_strength(self) -> bool:
+        return not isinstance(self.objective, SFTConfig) and "strength" in self.objective.reads
+
+    @property
+    def columns(self) -> dict[str, CoefficientConfig | StrengthConfig]:
+        """The columns it is trained with, by name."""
+        found = {"coefficient": self.coefficient, "strength": self.strength if self.reads_strength else None}
+        return {name: column for name, column in found.items() if column is not None}
 
 
 @dataclass(frozen=True)
@@ -118,8 +156,7 @@ class Recipe:
             _check_name("policies", name)
             if name == BASE:
                 raise UserError(f"policies.{BASE}: the model before training has this name; give the policy another")
-            if policy.coefficient is not None:
-                self._check_coefficient(name, policy.objective, policy.coefficient)
+            self._check_columns(name, policy)
 
     def _check_scorers(self) -> None:
         before: list[str] = []
@@ -130,43 +167,48 @@ class Recipe:
                 raise UserError(f"scorers.{name}.warm_start: '{start}' does not stand before it; move it up")
             before.append(name)
 
-    def _check_coefficient(self, policy: str, objective: str, config: CoefficientConfig) -> None:
-        place = f"policies.{policy}.coefficient"
-        if objective == "sft":
-            raise UserError(f"{place}: objective sft learns single responses and has no use for it; leave it out")
-        if config.source == "grades":
-            if config.scorer is not None:
-                raise UserError(f"{place}.scorer: source grades asks no scorer; leave it out, or change source")
-            return
-        scorer = self.source_of(policy)
-        if (kind := self.scorers[scorer].kind) != config.source:
+    def _check_columns(self, name: str, policy: PolicyRecipe) -> None:
+        if policy.reads_strength and policy.strength is None:
             raise UserError(
-                f"{place}.source: {config.source}, but scorer '{scorer}' is a {kind} model; set it to {kind}"
+                f"policies.{name}: objective {policy.objective.name} reads strengths; say where they come from with "
+                f"policies.{name}.strength.source=grades, reward or difference"
             )
+        for kind, column in policy.columns.items():
+            place = f"policies.{name}.{kind}"
+            if isinstance(policy.objective, SFTConfig):
+                raise UserError(f"{place}: objective sft learns single responses and has no use for it; leave it out")
+            if column.source == "grades":
+                if column.scorer is not None:
+                    raise UserError(f"{place}.scorer: source grades asks no scorer; leave it out, or change source")
+                continue
+            scorer = self.source_of(name, kind)
+            if (found := self.scorers[scorer].kind) != column.source:
+                raise UserError(
+                    f"{place}.source: {column.source}, but scorer '{scorer}' is a {found} model; set it to {found}"
+                )
 
     def origin(self, scorer: str) -> str:
         """The scorer at the beginning of a chain of warm starts: two of the same origin do not judge independently."""
         start = self.scorers[scorer].warm_start
         return self.origin(start) if start is not None and start in self.scorers else scorer
 
-    def source_of(self, policy: str) -> str:
-        """The scorer that a policy's coefficients come from."""
-        coefficient = self.policies[policy].coefficient
-        assert coefficient is not None
-        if coefficient.scorer is not None:
-            if coefficient.scorer not in self.scorers:
+    def source_of(self, policy: str, kind: str = "coefficient") -> str:
+        """The scorer that a policy's coefficients, or its strengths, come from."""
+        column, place = self.policies[policy].columns[kind], f"policies.{policy}.{kind}"
+        if column.scorer is not None:
+            if column.scorer not in self.scorers:
                 known = ", ".join(self.scorers) or "none"
-                raise UserError(
-                    f"policies.{policy}.coefficient.scorer: no scorer '{coefficient.scorer}' (there are: {known})"
-                )
-            return coefficient.scorer
-        found = [name for name, scorer in self.scorers.items() if scorer.kind == coefficient.source]
+                raise UserError(f"{place}.scorer: no scorer '{column.scorer}' (there are: {known})")
+            return column.scorer
+        found = [name for name, scorer in self.scorers.items() if scorer.kind == column.source]
         if len(found) != 1:
-            raise UserError(
-                f"policies.{policy}.coefficient: {len(found)} scorers of kind {coefficient.source}; "
-                "name one with coefficient.scorer"
-            )
+            raise UserError(f"{place}: {len(found)} scorers of kind {column.source}; name one with {kind}.scorer")
         return found[0]
+
+    def sources_of(self, policy: str) -> set[str]:
+        """The scorers that have a part in training a policy."""
+        columns = self.policies[policy].columns
+        return {self.source_of(policy, kind) for kind, column in columns.items() if column.source != "grades"}
 
 
 def _check_name(where: str, name: str) -> None:

@@ -156,7 +156,7 @@ def _policies(run: Run) -> Iterable[dict[str, Any]]:
             yield {
                 "name": name,
                 "seed": seed,
-                "objective": policy.objective,
+                "objective": policy.objective.name,
                 "coefficient": to_dict(policy.coefficient),
                 "curve": found["curve"],
                 "cost": found["cost"],
@@ -193,11 +193,10 @@ def _lengths(samples: Samples) -> Iterable[dict[str, Any]]:
 
 
 def _used(run: Run, policy: str, scorer: str) -> bool:
-    """Whether this scorer, or one that shares its start, weighed what the policy was trained on."""
-    config = None if policy == BASE else run.recipe.policies[policy].coefficient
-    if config is None or config.source == "grades":
-        return False
-    return run.recipe.origin(run.recipe.source_of(policy)) == run.recipe.origin(scorer)
+    """Whether this scorer, or one that shares its start, had a part in what the policy was trained with."""
+    recipe = run.recipe
+    used = set() if policy == BASE else recipe.sources_of(policy)
+    return recipe.origin(scorer) in {recipe.origin(name) for name in used}
 
 
 def _reward_means(run: Run, rewards: Rewards) -> Iterable[dict[str, Any]]:

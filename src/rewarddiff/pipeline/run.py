@@ -41,8 +41,9 @@ def check_early(run: Run) -> None:
             models.resolve(scorer.warm_start)
     for name, policy in recipe.policies.items():
         check_tracker(policy.train.track)
-        if policy.coefficient is not None and policy.coefficient.source == "grades":
-            grades(run, name)
+        for kind, column in policy.columns.items():
+            if column.source == "grades":
+                grades(run, name, kind)
     if recipe.policies and recipe.model is not None:
         encoder = Encoder(models.load_tokenizer(recipe.model), recipe.lengths, models.context_length(recipe.model))
         new = recipe.evaluation.sampling.max_new_tokens if judged(run) else 1

@@ -104,18 +104,19 @@ def histogram(values: Sequence[float] | Array) -> dict[str, Any]:
     return {"edges": edges.tolist(), "counts": counts.tolist(), "negative": int((np.asarray(values) < 0).sum())}
 
 
-def differences_stage(run: Run, name: str, seed: int, orders: str) -> Stage:
-    """d(x, chosen, rejected) of every comparison in train, by a scorer that was trained before."""
+def differences_stage(run: Run, name: str, seed: int, orders: str, split: str = "train") -> Stage:
+    """d(x, chosen, rejected) of every comparison of a split, by a scorer that was trained before."""
     scorer = scorer_stage(run, name, seed)
-    stage = run.stage(f"differences/{name}-{orders}-{seed}", "differences", scorer=scorer.key, orders=orders)
+    folder = f"differences/{name}-{orders}-{seed}" + ("" if split == "train" else f"-{split}")
+    stage = run.stage(folder, "differences", scorer=scorer.key, orders=orders, split=split)
     if not stage.done:
         loaded = load_scorer(scorer.folder / "model").to(models.device())
         with Meter() as meter:
-            groups = run.splits["train"]
+            groups = run.splits[split]
             pairs = [[(c.chosen, c.rejected) for c in comparisons(g)] for g in groups]
             values = loaded.differences(
                 groups, pairs, orders=orders, store=run.store, progress=f"differences by {name}"  # type: ignore[arg-type]
             )  # fmt: skip
-            np.save(stage.folder / "train.npy", np.concatenate(values), allow_pickle=False)
+            np.save(stage.folder / f"{split}.npy", np.concatenate(values), allow_pickle=False)
         stage.finish(cost=meter.cost())
     return stage

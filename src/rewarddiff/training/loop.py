@@ -35,7 +35,7 @@ from rewarddiff.machine import Meter
 from rewarddiff.progress import task
 from rewarddiff.store import fingerprint
 from rewarddiff.training import checkpoint
-from rewarddiff.training.objective import Objective, TrainConfig
+from rewarddiff.training.objective import Objective, Probing, TrainConfig
 from rewarddiff.training.schedule import batch_at, rate, share, total_steps
 from rewarddiff.trees import microbatches
 
@@ -189,6 +189,7 @@ class _Run:
         scale = rate(step, self.steps, config)
         for group, base in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = base * scale
+        self._begin(batch, own, self.items, training=True)
         sums = _Sums()
         cuts = self._cut(own) or [[]]
         for position, indices in enumerate(cuts):
@@ -197,6 +198,19 @@ class _Run:
                 self._backward(indices, batch, count, sums)
         norm = self._update(step, batch)
         return self._log("train", step + 1, sums, lr=self.rates[0] * scale, grad_norm=norm)
+
+    def _begin(self, batch: Sequence[int], own: Sequence[int], items: Sequence[Any], *, training: bool) -> None:
+        """Let an objective that asks for it look at the whole global batch before its losses."""
+        objective = self.objective
+        if not isinstance(objective, Probing) or not objective.probes:
+            return
+        found: dict[int, Any] = {}
+        with torch.no_grad(), self.accelerator.autocast():
+            for cut in self._cut(own, items):
+                found |= zip(cut, objective.probe(self.module, [items[i] for i in cut]), strict=True)
+        if self.accelerator.num_processes > 1:
+            found = {i: value for part in _everyone(found) for i, value in part.items()}
+        objective.begin([items[i] for i in batch], [found[i] for i in batch], training=training)
 
     def _backward(self, indices: list[int], batch: list[int], count: float, sums: _Sums) -> None:
         """Forward and backward of one micro-batch; a process without items joins in with a loss of zero."""
@@ -240,6 +254,7 @@ class _Run:
         switch_dropout_off(self.module)
         sums, processes = _Sums(), self.accelerator.num_processes
         indices = range(self.accelerator.process_index, len(self.dev), processes)
+        self._begin(range(len(self.dev)), indices, self.dev, training=False)
         with torch.no_grad():
             for cut in self._cut(indices, self.dev):
                 items = [self.dev[i] for i in cut]
@@ -280,6 +295,7 @@ class _Run:
     def _save(self, step: int) -> None:
         if self.accelerator.is_main_process:
             state = {"step": step, "fingerprint": self._identity, "tokens": self.meter.tokens}
+            state["objective"] = getattr(self.objective, "state", {})
             module = self.accelerator.unwrap_model(self.module)
             checkpoint.save(self.output / "checkpoint", module, self.optimizer, state)
         self.accelerator.wait_for_everyone()
@@ -290,6 +306,8 @@ class _Run:
         state = checkpoint.load(self.output / "checkpoint", module, self.optimizer, self._identity)
         start = int(state["step"]) if state else 0
         self.meter.tokens = int(state["tokens"]) if state else 0
+        if state and isinstance(self.objective, Probing):
+            self.objective.state.update(state["objective"])
         path = self.output / "metrics.jsonl"
         if path.exists():
             lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]

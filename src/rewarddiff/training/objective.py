@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -83,4 +83,28 @@ class Objective(Protocol[Item]):
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
         """Groups for AdamW; one with the body's rate, and one with the head's where there is a head."""
+        ...
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """What an objective has besides, if it wants to see the whole global batch before its losses.
+
+    Attributes:
+        state: what it carries from batch to batch; kept in checkpoints.
+    """
+
+    state: dict[str, float]
+
+    @property
+    def probes(self) -> bool:
+        """Whether it asks at all."""
+        ...
+
+    def probe(self, module: nn.Module, items: Sequence[Any]) -> list[Any]:
+        """One value per item, without gradient; JSON-able, since processes exchange them."""
+        ...
+
+    def begin(self, items: Sequence[Any], probed: Sequence[Any], *, training: bool) -> None:
+        """All items of the global batch (or of the dev set), with what was probed of each."""
         ...

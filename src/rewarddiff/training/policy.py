@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -15,10 +15,13 @@ from rewarddiff.config import at_least, positive
 from rewarddiff.forward import LogProbs
 from rewarddiff.machine import Meter
 from rewarddiff.store import Store
+from rewarddiff.training.alignment import Alignment
 from rewarddiff.training.loop import TrainResult, train
 from rewarddiff.training.objective import TrainConfig
-from rewarddiff.training.preference import DPO, DPOConfig, PreferenceItem, with_reference
-from rewarddiff.training.sft import SFT, SFTItem
+from rewarddiff.training.objectives import DPO, PolicyObjective
+from rewarddiff.training.preference import PreferenceItem, with_mismatch, with_reference
+from rewarddiff.training.schedule import batch_at, total_steps
+from rewarddiff.training.sft import SFT, SFTConfig, SFTItem
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,7 @@ class LoraConfig:
 class PolicyConfig:
     """How a policy is trained on preferences or demonstrations."""
 
-    objective: Literal["dpo", "sft"] = "dpo"
-    dpo: DPOConfig = field(default_factory=DPOConfig)
+    objective: PolicyObjective | SFTConfig = field(default_factory=DPO)
     lora: LoraConfig | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
 
@@ -85,25 +87,31 @@ def train_policy(
         signed: let negative coefficients through.
     """
     policy = LogProbs(model)
-    if config.objective == "sft":
+    if isinstance(config.objective, SFTConfig):
         goal: Any = SFT(policy)
         return train(goal, items, dev=dev, output=output, config=config.train, seed=seed, name=name)
+    parts: list[Any] = [list(items), list(dev)]
+    reads = config.objective.reads
+    if "mismatch" in reads:
+        parts = [with_mismatch(part) if part else [] for part in parts]
     with Meter() as meter:
-        everything: list[Any] = [*items, *dev]
-        known = with_reference(everything, policy, config.train, weights=weights, store=store, meter=meter)
-    objective = DPO(policy, config.dpo, signed=signed)
-    result = train(
-        objective,
-        known[: len(items)],
-        dev=known[len(items) :],
-        output=output,
-        config=config.train,
-        seed=seed,
-        name=name,
-    )
+        if "reference" in reads:
+            used = _used(len(items), config.train, seed)
+            together = [*(parts[0][i] for i in used), *parts[1]]
+            known = with_reference(together, policy, config.train, weights=weights, store=store, meter=meter)
+            for i, item in zip(used, known, strict=False):
+                parts[0][i] = item
+            parts[1] = known[len(used) :]
+    objective = Alignment(policy, config.objective, signed=signed, tokens=config.train.microbatch_tokens)
+    result = train(objective, parts[0], dev=parts[1], output=output, config=config.train, seed=seed, name=name)
     result.cost["reference_seconds"] = meter.seconds
     result.cost["reference_tokens"] = meter.tokens
     return result
+
+
+def _used(items: int, config: TrainConfig, seed: int) -> list[int]:
+    """The items that training comes to: with few steps not all of them."""
+    return sorted({i for step in range(total_steps(items, config)) for i in batch_at(items, step, config, seed)})
 
 
 def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

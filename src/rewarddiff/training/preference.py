@@ -1,4 +1,4 @@
-"""Policies trained on preference pairs: items with one coefficient per comparison, the reference, the objective.
+"""What policies are trained on: items with one coefficient per comparison, and the reference's log-probabilities.
 
 The baseline is this same code with every coefficient at 1.
 """
@@ -13,74 +13,158 @@ from itertools import compress
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from rewarddiff.config import positive
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import Encoded, Encoder
+from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs, node_sums, switch_dropout_off
-from rewarddiff.losses import dpo, weighted_sum
 from rewarddiff.machine import Meter
 from rewarddiff.progress import task
+from rewarddiff.rankings import potentials
 from rewarddiff.records import Comparison, Group
 from rewarddiff.store import Store, fingerprint, remember
 from rewarddiff.training.loop import accelerator_for
-from rewarddiff.training.objective import LossOutput, TrainConfig
+from rewarddiff.training.objective import TrainConfig
 from rewarddiff.trees import Tree, group_tree, microbatches
 
 
 @dataclass(frozen=True)
-class PreferenceItem:
-    """A group as a tree, the comparisons trained on, and one coefficient for each.
+class Pairs:
+    """Comparisons of one group with their columns.
 
-    `reference` is log ρ(y|x) of every response in nats, summed over its tokens, once it has been computed.
+    Attributes:
+        coefficients: one weight each.
+        strengths: by how much the chosen response is better, signed; () where no objective asks.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    coefficients: tuple[float, ...]
+    strengths: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("coefficients", "strengths"):
+            column = getattr(self, name)
+            if len(column) != len(self.comparisons) and (column or name == "coefficients"):
+                raise ValueError(f"{len(self.comparisons)} comparisons, {len(column)} {name}")
+
+    @classmethod
+    def unweighted(cls, comparisons: Sequence[Comparison]) -> Pairs:
+        """Every comparison at 1: the baseline."""
+        return cls(tuple(comparisons), (1.0,) * len(comparisons))
+
+    def where(self, keep: Sequence[bool]) -> Pairs:
+        return Pairs(
+            tuple(compress(self.comparisons, keep)),
+            tuple(compress(self.coefficients, keep)),
+            tuple(compress(self.strengths, keep)),
+        )
+
+    def cut(self, size: int) -> Iterator[Pairs]:
+        """In parts of at most `size`, in order."""
+        for start in range(0, len(self.comparisons), size):
+            part = slice(start, start + size)
+            yield Pairs(self.comparisons[part], self.coefficients[part], self.strengths[part])
+
+
+@dataclass(frozen=True)
+class PreferenceItem:
+    """A group as a tree and the comparisons trained on, with one coefficient for each.
+
+    Attributes:
+        comparisons: places of chosen and rejected among the tree's responses.
+        strengths: by how much the chosen one is better, signed; () where no objective asks.
+        scores: of every response of the tree, higher is better; () where unknown.
+        labels: responses labelled by themselves: place, whether desirable, coefficient.
+        reference: log ρ(y|x) of every response in nats, summed over its tokens, once it has been computed.
+        mismatch: the prompt with a response to another prompt; its own log ρ is `mismatch_reference`.
     """
 
     id: str
     tree: Tree
     comparisons: tuple[tuple[int, int], ...]
     coefficients: tuple[float, ...]
+    strengths: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
+    labels: tuple[tuple[int, bool, float], ...] = ()
     reference: tuple[float, ...] = ()
+    mismatch: Tree | None = None
+    mismatch_reference: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.comparisons) != len(self.coefficients):
             raise ValueError(f"{self.id}: {len(self.comparisons)} comparisons, {len(self.coefficients)} coefficients")
+
+    @property
+    def responses(self) -> int:
+        return len(self.tree.nodes) - 1
+
+    @property
+    def best(self) -> int:
+        """The response of the highest score, or the one that wins most often; of several, the first."""
+        value = list(self.scores) or [0.0] * self.responses
+        if not self.scores:
+            for chosen, rejected in self.comparisons:
+                value[chosen] += 1
+                value[rejected] -= 1
+        return max(range(self.responses), key=value.__getitem__)
 
 
 ITEM_COMPARISONS = 8
 """A group with more comparisons is cut into items of so many, so that a batch is never one group's alone."""
 
 
-def preference_items(
-    encoded: Encoded, comparisons: Sequence[Comparison], coefficients: Sequence[float] | None = None
-) -> list[PreferenceItem]:
-    """Items from a group; a response is in the tree of an item only if one of the item's comparisons reads it."""
-    weights = [1.0] * len(comparisons) if coefficients is None else list(coefficients)
-    if len(weights) != len(comparisons):
-        raise ValueError(f"{encoded.group.id}: {len(comparisons)} comparisons, {len(weights)} coefficients")
-    cuts = range(0, len(comparisons), ITEM_COMPARISONS)
-    return [_item(encoded, comparisons[c : c + ITEM_COMPARISONS], weights[c : c + ITEM_COMPARISONS]) for c in cuts]
+def preference_items(encoded: Encoded, pairs: Pairs, *, whole: bool = False) -> list[PreferenceItem]:
+    """Items from a group; a response is in the tree of an item only if one of the item's comparisons reads it.
+
+    Args:
+        whole: leave the group in one item: it is a list.
+    """
+    if not pairs.comparisons:
+        return []
+    return [_item(encoded, part) for part in ([pairs] if whole else pairs.cut(ITEM_COMPARISONS))]
 
 
 def group_items(
-    group: Group, comparisons: Sequence[Comparison], coefficients: Sequence[float], encoder: Encoder, ledger: Ledger
+    group: Group, pairs: Pairs, encoder: Encoder, ledger: Ledger, *, whole: bool = False
 ) -> list[PreferenceItem]:
-    """Items from a group's text: its comparisons whose responses fit the limits, with their coefficients."""
-    if not comparisons:
+    """Items from a group's text: its comparisons whose responses fit the limits, with their columns."""
+    if not pairs.comparisons:
         return []
-    encoded = encoder.group(replace(group, comparisons=tuple(comparisons)), ledger)
+    encoded = encoder.group(replace(group, comparisons=pairs.comparisons), ledger)
     if encoded is None:
         return []
-    usable = [encoded.usable(c) for c in comparisons]
-    return preference_items(encoded, list(compress(comparisons, usable)), list(compress(coefficients, usable)))
+    return preference_items(encoded, pairs.where([encoded.usable(c) for c in pairs.comparisons]), whole=whole)
 
 
-def _item(encoded: Encoded, comparisons: Sequence[Comparison], coefficients: Sequence[float]) -> PreferenceItem:
-    used = sorted({i for c in comparisons for i in (c.chosen, c.rejected)})
+def _item(encoded: Encoded, pairs: Pairs) -> PreferenceItem:
+    used = sorted({i for c in pairs.comparisons for i in (c.chosen, c.rejected)})
     place = {old: new for new, old in enumerate(used)}
     tree = group_tree(encoded.prompt, [encoded.responses[i] for i in used])
-    pairs = tuple((place[c.chosen], place[c.rejected]) for c in comparisons)
-    return PreferenceItem(encoded.group.id, tree, pairs, tuple(coefficients))
+    places = tuple((place[c.chosen], place[c.rejected]) for c in pairs.comparisons)
+    return PreferenceItem(
+        encoded.group.id, tree, places, pairs.coefficients, pairs.strengths, _scores(encoded.group, pairs, used, places)
+    )
+
+
+def _scores(group: Group, pairs: Pairs, used: Sequence[int], places: Sequence[tuple[int, int]]) -> tuple[float, ...]:
+    """The data's own scores, or those that explain the comparisons best."""
+    if group.scores is not None:
+        return tuple(group.scores[i] for i in used)
+    stated = [1.0 if c.strength is None else c.strength for c in pairs.comparisons]
+    return tuple(potentials(len(used), places, pairs.strengths or stated).tolist())
+
+
+def with_mismatch(items: Sequence[PreferenceItem]) -> list[PreferenceItem]:
+    """Items with a response to the next prompt beside them: what KTO's z0 is read on."""
+    found = []
+    for i, item in enumerate(items):
+        others = (items[(i + step) % len(items)] for step in range(1, len(items)))
+        other = next((o for o in others if o.tree.nodes[0] != item.tree.nodes[0]), None)
+        if other is None:
+            raise UserError("objective kto: all prompts are alike; z0 needs responses to another prompt")
+        response = other.tree.nodes[1 + i % other.responses]
+        found.append(replace(item, mismatch=group_tree(item.tree.nodes[0].tokens, [response.tokens])))
+    return found
 
 
 def with_reference(
@@ -99,103 +183,36 @@ def with_reference(
     Args:
         weights: fingerprint of the reference's weights; with the tokens and the precision it is the store's key.
     """
-
     dtype = str(policy.trunk.inner.dtype)  # under adapters the frozen weights may be bf16
 
-    def key(item: PreferenceItem) -> str:
-        nodes = [[list(n.tokens), n.parent] for n in item.tree.nodes]
-        return fingerprint("logps", weights, config.precision, dtype, nodes)
+    def key(tree: Tree) -> str:
+        return fingerprint("logps", weights, config.precision, dtype, [[list(n.tokens), n.parent] for n in tree.nodes])
 
-    values = remember(store, items, key, partial(_reference_pass, policy, config, meter=meter))
-    return [replace(item, reference=tuple(value)) for item, value in zip(items, values, strict=True)]
+    trees = [tree for item in items for tree in (item.tree, item.mismatch) if tree is not None]
+    values = iter(remember(store, trees, key, partial(_reference_pass, policy, config, meter=meter)))
+    known = [replace(item, reference=tuple(next(values))) for item in items if item.mismatch is None]
+    return known or [replace(i, reference=tuple(next(values)), mismatch_reference=next(values)[0]) for i in items]
 
 
 def _reference_pass(
-    policy: LogProbs, config: TrainConfig, items: Sequence[PreferenceItem], meter: Meter | None
+    policy: LogProbs, config: TrainConfig, trees: Sequence[Tree], meter: Meter | None
 ) -> Iterator[tuple[int, list[float]]]:
     accelerator = accelerator_for(config)
     policy.to(accelerator.device)
     switch_dropout_off(policy)
     model: Any = policy.model
-    order = sorted(range(len(items)), key=lambda i: len(items[i].tree))
-    total = sum(len(item.tree) for item in items)
+    order = sorted(range(len(trees)), key=lambda i: len(trees[i]))
     off = model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
-    with task("reference", total) as progress, torch.no_grad(), off:
-        for cut in microbatches([len(items[i].tree) for i in order], config.microbatch_tokens):
+    with task("reference", sum(map(len, trees))) as progress, torch.no_grad(), off:
+        for cut in microbatches([len(trees[i]) for i in order], config.microbatch_tokens):
             indices = [order[k] for k in cut]
-            packed = policy.pack([items[i].tree for i in indices])
+            packed = policy.pack([trees[i] for i in indices])
             with accelerator.autocast():
                 sums = node_sums(packed, policy(packed)).tolist()
             starts = [*packed.first.tolist(), packed.nodes]
             for place, i in enumerate(indices):
                 yield i, sums[starts[place] + 1 : starts[place + 1]]
-            tokens = sum(len(items[i].tree) for i in indices)
+            tokens = sum(len(trees[i]) for i in indices)
             progress.advance(tokens)
             if meter is not None:
                 meter.tokens += tokens
-
-
-@dataclass(frozen=True)
-class DPOConfig:
-    """β in 1/nats; ε > 0 for labels believed wrong with that probability (cDPO)."""
-
-    beta: float = 0.1
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        positive(self, "beta")
-        if not 0 <= self.label_smoothing < 0.5:
-            raise ValueError(f"label_smoothing is {self.label_smoothing}, should be at least 0 and below 0.5")
-
-
-class DPO:
-    """DPO (arXiv 2305.18290), each comparison's loss multiplied by its coefficient (arXiv 2408.09385)."""
-
-    def __init__(self, policy: LogProbs, config: DPOConfig, *, signed: bool = False) -> None:
-        self.module = policy
-        self.config = config
-        self.signed = signed
-
-    def size(self, item: PreferenceItem) -> int:
-        return len(item.tree)
-
-    def count(self, item: PreferenceItem) -> float:
-        return len(item.comparisons)
-
-    def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
-        return [{"params": [p for p in self.module.parameters() if p.requires_grad], "lr": config.lr}]
-
-    def loss(self, module: torch.nn.Module, items: Sequence[PreferenceItem]) -> LossOutput:
-        packed = self.module.pack([item.tree for item in items])
-        policy = node_sums(packed, module(packed))
-        first = packed.first.tolist()
-        device, dtype = policy.device, policy.dtype
-        pairs = [(f + 1 + a, f + 1 + b) for f, item in zip(first, items, strict=True) for a, b in item.comparisons]
-        chosen, rejected = torch.tensor(pairs, device=device).T
-        reference = torch.zeros(packed.nodes, dtype=dtype, device=device)
-        for f, item in zip(first, items, strict=True):
-            values = torch.tensor(item.reference, dtype=dtype, device=device)
-            reference[f + 1 : f + 1 + len(values)] = values
-        coefficients = torch.tensor([c for item in items for c in item.coefficients], dtype=dtype, device=device)
-        losses = dpo(
-            policy[chosen], policy[rejected], reference[chosen], reference[rejected],
-            beta=self.config.beta, label_smoothing=self.config.label_smoothing,
-        )  # fmt: skip
-        metrics = self._metrics(policy.detach(), reference, chosen, rejected)
-        return LossOutput(weighted_sum(losses, coefficients, signed=self.signed), metrics)
-
-    def _metrics(
-        self, policy: Tensor, reference: Tensor, chosen: Tensor, rejected: Tensor
-    ) -> dict[str, tuple[float, float]]:
-        """Named as TRL's."""
-        rewards = self.config.beta * (policy - reference)
-        margins = rewards[chosen] - rewards[rejected]
-        values = {
-            "rewards/chosen": rewards[chosen],
-            "rewards/rejected": rewards[rejected],
-            "rewards/margins": margins,
-            "rewards/accuracies": (margins > 0).to(margins.dtype),
-            "logps/chosen": policy[chosen],
-            "logps/rejected": policy[rejected],
-        }
-        return {name: (value.sum().item(), len(value)) for name, value in values.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -43,6 +43,13 @@ def sft_item(encoded: Encoded) -> SFTItem | None:
     if best is None or not encoded.responses[best]:
         return None
     return SFTItem(encoded.group.id, group_tree(encoded.prompt, [encoded.responses[best]]))
+
+
+@dataclass(frozen=True)
+class SFTConfig:
+    """Learn the best response of each group."""
+
+    name: Literal["sft"] = "sft"
 
 
 class SFT:

@@ -1,0 +1,164 @@
+"""Policy losses that read by how much the chosen response is better, as a shift, a target or a soft label.
+
+The strength Δ is the difference of the pair oriented by the label, in the unit of the scores: r_w − r_l where scores
+are given. It is data and carries no gradient. Where a loss takes Δ of either sign, Δ < 0 says that the scorer
+disagrees with the label.
+"""
+
+import math
+from typing import Literal
+
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from rewarddiff.losses.shapes import require_same_shape
+
+Divergence = Literal["sq", "bwd", "fwd"]
+
+
+def odpo(h: Tensor, strength: Tensor, *, beta: float, alpha: float) -> Tensor:
+    r"""−log σ(βh − α·log Δ), one value per pair: the odds of the chosen response ought to exceed Δ^α.
+
+    Args:
+        h: from `log_ratios`, nats, shape (pairs,).
+        strength: Δ > 0, same shape; drop ties before.
+        beta: β > 0, 1/nats.
+        alpha: α ≥ 0; 0 is DPO.
+
+    Raises:
+        ValueError: unequal shapes, Δ not positive and finite, or a hyperparameter outside its range.
+
+    Source: Amini et al. 2024, arXiv 2402.10571.
+
+    >>> import torch
+    >>> odpo(torch.tensor([0.0]), torch.tensor([3.0]), beta=0.1, alpha=1.0)  # −log ¼
+    tensor([1.3863])
+    """
+    _check(h, strength, beta=beta)
+    if not bool((strength > 0).all()):
+        raise ValueError(f"strength must be positive, got {strength.min().item()}: drop ties and flip or drop the rest")
+    if not alpha >= 0:
+        raise ValueError(f"alpha must not be negative, got {alpha}")
+    return -logsigmoid(beta * h - alpha * strength.log())
+
+
+def rpo(h: Tensor, strength: Tensor, *, beta: float, eta: float, kind: Divergence) -> Tensor:
+    r"""D(βh, ηΔ), one value per pair: 0 where the policy's difference in rewards is the given one.
+
+    "sq" is (βh − ηΔ)², the form of REBEL. "bwd" is KL(σ(ηΔ) ‖ σ(βh)), from the target to the policy: `mmpo` less
+    the entropy of σ(ηΔ). "fwd" is KL(σ(βh) ‖ σ(ηΔ)), from the policy to the target. KL is between Bernoullis; the
+    names are the authors'.
+
+    Args:
+        h: from `log_ratios`, nats, shape (pairs,).
+        strength: Δ of either sign, same shape.
+        beta: β > 0, 1/nats; the authors take 0.2.
+        eta: η > 0, logits per unit of Δ; the authors take 1.
+        kind: "sq", "bwd" or "fwd".
+
+    Raises:
+        ValueError: unequal shapes, Δ not finite, a hyperparameter outside its range, unknown kind.
+
+    Source: Sun et al. 2025, arXiv 2502.00203; REBEL: Gao et al. 2024, arXiv 2404.16767.
+
+    >>> import torch
+    >>> rpo(torch.tensor([20.0]), torch.tensor([3.0]), beta=0.1, eta=1.0, kind="sq")
+    tensor([1.])
+    """
+    _check(h, strength, beta=beta, eta=eta)
+    policy, target = beta * h, eta * strength
+    if kind == "sq":
+        return (policy - target).square()
+    if kind == "bwd":
+        return _bernoulli_kl(target, policy)
+    if kind == "fwd":
+        return _bernoulli_kl(policy, target)
+    raise ValueError(f"kind must be 'sq', 'bwd' or 'fwd', got {kind!r}")
+
+
+def mmpo(h: Tensor, strength: Tensor, *, beta: float, gamma: float) -> Tensor:
+    r"""−p·log σ(βh) − (1−p)·log σ(−βh), p = σ(γΔ); one value per pair: DPO with the strength as a soft label.
+
+    Args:
+        h: from `log_ratios`, nats, shape (pairs,).
+        strength: Δ of either sign, same shape.
+        beta: β > 0, 1/nats.
+        gamma: γ > 0, logits per unit of Δ.
+
+    Raises:
+        ValueError: unequal shapes, Δ not finite, or a hyperparameter outside its range.
+
+    Source: Kim et al. 2024, arXiv 2410.03145.
+
+    >>> import torch
+    >>> mmpo(torch.tensor([10.0, 10.0]), torch.tensor([0.0, 9.0]), beta=0.1, gamma=1.0)
+    tensor([0.8133, 0.3134])
+    """
+    _check(h, strength, beta=beta, gamma=gamma)
+    policy, target = beta * h, gamma * strength
+    return -target.sigmoid() * logsigmoid(policy) - (-target).sigmoid() * logsigmoid(-policy)
+
+
+def rdpo(h: Tensor, strength: Tensor, *, beta: float, beta1: float) -> Tensor:
+    r"""−log σ(βh − (β/β₁)·Δ), one value per pair: DPO whose reference is tilted by the ratings, ρ·e^(r/β₁).
+
+    Args:
+        h: from `log_ratios`, nats, shape (pairs,).
+        strength: Δ of either sign, same shape.
+        beta: β > 0, 1/nats.
+        beta1: β₁ > 0, distrust of the ratings; ∞ is DPO.
+
+    Raises:
+        ValueError: unequal shapes, Δ not finite, or a hyperparameter outside its range.
+
+    Source: Viano et al. 2026, arXiv 2602.00603, as quoted by others: the text at hand had lost its formulas.
+
+    >>> import torch
+    >>> rdpo(torch.tensor([20.0]), torch.tensor([2.0]), beta=0.1, beta1=0.1)
+    tensor([0.6931])
+    """
+    _check(h, strength, beta=beta, beta1=beta1)
+    return -logsigmoid(beta * h - beta / beta1 * strength)
+
+
+def ml_rdpo(h: Tensor, strength: Tensor, *, beta: float, variance: float, beta1: float = math.inf) -> Tensor:
+    r"""−log σ(βh − (β/β₁)·Δ) + (βh − Δ)²/(2V), one value per pair: joint likelihood of the label and of its rating.
+
+    With β₁ = ∞ the label is a Bernoulli draw of σ(βh) and Δ an independent normal one of mean βh and variance V: the
+    paper's derivation. A finite β₁ tilts the reference as well, as in `rdpo`.
+
+    Args:
+        h: from `log_ratios`, nats, shape (pairs,).
+        strength: Δ of either sign, same shape, in logits: it is compared with βh itself.
+        beta: β > 0, 1/nats.
+        variance: V > 0, of the ratings' difference; ∞ is `rdpo`.
+        beta1: β₁ > 0.
+
+    Raises:
+        ValueError: unequal shapes, Δ not finite, or a hyperparameter outside its range.
+
+    Source: Viano et al. 2026, arXiv 2602.00603, rebuilt: the text at hand had lost its formulas.
+
+    >>> import torch
+    >>> ml_rdpo(torch.tensor([0.0]), torch.tensor([2.0]), beta=0.1, variance=2.0)  # ln 2 + 1
+    tensor([1.6931])
+    """
+    _check(h, strength, variance=variance)
+    label = rdpo(h, strength, beta=beta, beta1=beta1)
+    return label + (beta * h - strength).square() / (2 * variance)
+
+
+def _bernoulli_kl(p: Tensor, q: Tensor) -> Tensor:
+    """KL(σ(p) ‖ σ(q)) of logits."""
+    won = p.sigmoid() * (logsigmoid(p) - logsigmoid(q))
+    lost = (-p).sigmoid() * (logsigmoid(-p) - logsigmoid(-q))
+    return won + lost
+
+
+def _check(h: Tensor, strength: Tensor, **positive: float) -> None:
+    require_same_shape(h=h, strength=strength)
+    if not bool(strength.isfinite().all()):
+        raise ValueError("strength must be finite")
+    for name, value in positive.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, got {value}")

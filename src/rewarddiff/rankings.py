@@ -1,0 +1,114 @@
+"""From differences between responses to one order of them, and how far they are from having one. numpy only.
+
+A list's comparisons are pairs (a, b) of indices with d(a, b), positive where a is better; what was not compared is not
+used. Every method gives one score per response, higher is better, so that d itself can be checked against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+Pair = tuple[int, int]
+Method = Literal["borda", "copeland", "sum", "potentials"]
+
+
+def rank(n: int, pairs: Sequence[Pair], d: ArrayLike, method: Method = "potentials") -> Array:
+    """Scores of n responses.
+
+    Args:
+        method: `borda` the mean of σ(d) over a response's comparisons, its chance to win one; `copeland` wins less
+            losses; `sum` the sum of its differences; `potentials` see `potentials`.
+
+    Raises:
+        ValueError: a pair points outside, or there are not as many differences as pairs.
+
+    >>> rank(3, [(0, 1), (1, 2), (0, 2)], [1.0, 1.0, 2.0], "sum")
+    array([ 3.,  0., -3.])
+    """
+    values = _checked(n, pairs, d)
+    if method == "potentials":
+        return potentials(n, pairs, values)
+    matrix = np.full((n, n), np.nan)
+    for (a, b), value in zip(pairs, values, strict=True):
+        matrix[a, b], matrix[b, a] = value, -value
+    known = ~np.isnan(matrix)
+    filled = np.where(known, matrix, 0.0)
+    if method == "sum":
+        return np.asarray(filled.sum(1), dtype=np.float64)
+    if method == "copeland":
+        return np.asarray(np.sign(filled).sum(1), dtype=np.float64)
+    chances = np.where(known, 0.5 * (1.0 + np.tanh(0.5 * filled)), 0.0)
+    return np.asarray(np.where(known.any(1), chances.sum(1) / np.maximum(known.sum(1), 1), 0.5), dtype=np.float64)
+
+
+def potentials(n: int, pairs: Sequence[Pair], d: ArrayLike) -> Array:
+    """The scores s of least Σ (s_a − s_b − d(a, b))², with mean 0 (of all such, those of least Σ s²).
+
+    Responses that no chain of comparisons joins have their own zero each.
+
+    Source: Jiang, Lim, Yao and Ye 2011 (HodgeRank), Mathematical Programming 127.
+
+    >>> potentials(3, [(0, 1), (1, 2)], [1.0, 2.0]).round(3)
+    array([ 1.333,  0.333, -1.667])
+    """
+    values = _checked(n, pairs, d)
+    incidence = np.zeros((len(values), n))
+    for row, (a, b) in enumerate(pairs):
+        incidence[row, a], incidence[row, b] = 1.0, -1.0
+    found, *_ = np.linalg.lstsq(incidence, values, rcond=None) if len(values) else (np.zeros(n),)
+    return np.asarray(found, dtype=np.float64)
+
+
+def inconsistency(n: int, pairs: Sequence[Pair], d: ArrayLike) -> float:
+    """The share of Σ d² that no scores explain, in [0, 1]: 0 where d(a, b) = s_a − s_b, 1 for a pure cycle.
+
+    NaN where there is nothing to explain: no comparison, or all d = 0.
+
+    >>> inconsistency(3, [(0, 1), (1, 2), (2, 0)], [1.0, 1.0, 1.0])  # a ≻ b ≻ c ≻ a
+    1.0
+    """
+    values = _checked(n, pairs, d)
+    total = float(np.square(values).sum())
+    if total == 0:
+        return float("nan")
+    scores = potentials(n, pairs, values)
+    explained = np.array([scores[a] - scores[b] for a, b in pairs])
+    return float(np.square(values - explained).sum() / total)
+
+
+def cyclic_triples(n: int, pairs: Sequence[Pair], d: ArrayLike) -> tuple[int, int]:
+    """How many of the triples with all three comparisons go round (a ≻ b ≻ c ≻ a), and how many triples there are.
+
+    Where a difference is 0 the triple does not go round.
+
+    >>> cyclic_triples(3, [(0, 1), (1, 2), (0, 2)], [1.0, 1.0, -1.0])
+    (1, 1)
+    """
+    values = _checked(n, pairs, d)
+    sign: dict[Pair, float] = {}
+    for (a, b), value in zip(pairs, values, strict=True):
+        sign[a, b], sign[b, a] = np.sign(value), -np.sign(value)
+    cyclic = triples = 0
+    for a, b, c in combinations(range(n), 3):
+        around = [sign.get(pair) for pair in ((a, b), (b, c), (c, a))]
+        if None not in around:
+            triples += 1
+            cyclic += around in ([1, 1, 1], [-1, -1, -1])
+    return cyclic, triples
+
+
+def _checked(n: int, pairs: Sequence[Pair], d: ArrayLike) -> Array:
+    values = np.asarray(d, dtype=np.float64)
+    if values.shape != (len(pairs),):
+        raise ValueError(f"{len(pairs)} pairs but differences of shape {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError("differences must be finite")
+    if any(a == b or not (0 <= a < n and 0 <= b < n) for a, b in pairs):
+        raise ValueError(f"a pair of one response, or outside the {n} responses")
+    return values

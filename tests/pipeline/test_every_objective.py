@@ -1,0 +1,60 @@
+"""Every objective through the whole pipeline: the same recipe with one key changed, on the embedded data."""
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from rewarddiff.errors import UserError
+from rewarddiff.pipeline.commands import run_recipe
+from rewarddiff.training.objectives import PolicyObjective
+
+NAMES = [cls().name for cls in get_args(PolicyObjective)]
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def recipe(policy_folder: Path, encoder_folder: Path, output: Path) -> dict[str, Any]:
+    small = {"batch_size": 4, "max_steps": 2, "precision": "fp32", "lr": 1e-3}
+    return {
+        "name": "every",
+        "model": str(policy_folder),
+        "output": str(output),
+        "data": {"path": "demo", "limit": 16, "splits": {"train": 0.5, "dev": 0.2, "test": 0.3}},
+        "lengths": {"max_response": 48},
+        "scorers": {
+            "difference": {"kind": "difference", "backbone": str(encoder_folder), "train": small}
+            | {"lengths": {"max_response": 48, "max_prompt": 48}},
+        },
+        "policies": {
+            "policy": {
+                "objective": "dpo",
+                "train": small,
+                "coefficient": {"alpha": 0.5, "negative": "abs"},
+                "strength": {"source": "grades", "scale": 0.2},
+            }
+        },
+        "evaluation": {"sampling": {"max_new_tokens": 4, "stop": []}, "prompts": 2},
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_key_changes_the_objective(recipe: dict[str, Any], name: str) -> None:
+    folder = run_recipe(recipe, [f"policies.policy.objective={name}"])
+    results = json.loads((folder / "results.json").read_text())
+    (policy,) = results["policies"]
+    assert policy["objective"] == name
+    steps = [line for line in policy["curve"] if line["split"] == "train"]
+    assert [line["step"] for line in steps] == [1, 2]
+    assert all(line["grad_norm"] > 0 for line in steps)
+    assert (folder / "policies/policy-0/model/model.safetensors").exists()
+
+
+def test_an_objective_without_its_column_names_the_mend(recipe: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"objective odpo reads strengths; .* policies.policy.strength.source=grades"):
+        run_recipe(recipe, ["policies.policy.objective=odpo", "policies.policy.strength=null"])
