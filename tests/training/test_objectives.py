@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import fields, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from test_preference import EXACT, assert_same, made, tiny
+from test_preference import EXACT, assert_same, made, on_two_processes, tiny
 
 from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs
@@ -315,6 +316,33 @@ def test_beta_dpo_stops_and_goes_on_exactly(tmp_path: Path, monkeypatch: pytest.
     again = Alignment(moved(), BetaDPO())
     assert_same(run(tmp_path / "b", again), straight, 0)
     assert again.state["batches"] == 4
+
+
+@pytest.mark.parametrize("name", ["KTO", "BetaDPO", "RRHF"])
+def test_two_processes_train_the_same(name: str, tmp_path: Path) -> None:
+    """z0 and β are those of the global batch, whoever holds its items."""
+    code = f"""
+from dataclasses import replace
+from pathlib import Path
+from rewarddiff.training.alignment import Alignment
+from rewarddiff.training.loop import train
+from rewarddiff.training.objectives import {name}
+from test_objectives import EXACT, items, known, moved
+def run(output):
+    config = replace(EXACT, max_steps=2, batch_size=4)
+    return train(Alignment(moved(), {name}()), known(items(8)), output=Path(output), config=config, dev=known(items(3)))
+if __name__ == "__main__":
+    run("together")
+"""
+    ended = on_two_processes(tmp_path, code)
+    assert [status for status, _ in ended] == [0, 0], ended
+    alone: dict[str, Any] = {}
+    exec(compile(code.replace("__main__", "elsewhere"), "alone", "exec"), alone)
+    curve = alone["run"](tmp_path / "alone").curve
+    lines = [json.loads(line) for line in (tmp_path / "together/metrics.jsonl").read_text().splitlines()]
+    for one, both in zip(curve, lines, strict=True):
+        for key in one.keys() & {"loss", "kl", "beta", "grad_norm", "rewards/accuracies", "logps/chosen"}:
+            assert both[key] == pytest.approx(one[key], rel=1e-6), key
 
 
 def test_a_list_beyond_the_budget_is_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
