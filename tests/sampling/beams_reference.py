@@ -86,16 +86,16 @@ def searched(model: Any, prompts: list[list[int]], case: dict[str, Any]) -> list
     found = []
     for row, score in zip(output.sequences[:, width:].tolist(), output.sequences_scores.tolist(), strict=True):
         length = next((i for i, token in enumerate(row) if token in ends), len(row))
-        found.append((row[:length], score))
+        found.append((row[:length], round(score, 6)))
     count = case["config"]["num_return_sequences"]
     return [found[i : i + count] for i in range(0, len(found), count)]
 
 
 if __name__ == "__main__":
-    asked = prompts(12, seed=0)
+    asked = prompts(8, seed=0)
     results: dict[str, Any] = {"transformers": transformers.__version__, "prompts": asked, "models": {}}
     for name in MODELS:
         built = model(name)
         cases = {case: searched(built, asked, settings) for case, settings in CASES.items()}
         results["models"][name] = {"digest": digest(built), "cases": cases}
-    print(json.dumps(results))
+    print(json.dumps(results, separators=(",", ":")))
