@@ -29,6 +29,7 @@ CASES: dict[str, dict[str, Any]] = {
     "pairs": {"config": PAIRS},
     "pairs, stopped early": {"config": {**PAIRS, "early_stopping": True}},
     "pairs, never stopped early": {"config": {**PAIRS, "early_stopping": "never", "length_penalty": 2.0}},
+    "pairs, never and short": {"config": {**PAIRS, "early_stopping": "never", "length_penalty": -2.0}},
     "pairs, no length penalty": {"config": {**PAIRS, "length_penalty": 0.0, "diversity_penalty": 0.3}},
     "pairs, three end tokens": {"config": PAIRS, "ends": [END, 6, 12]},
     "six": {"config": {**SIX, "diversity_penalty": 2.5}},

@@ -80,7 +80,7 @@ def sample(
                 for i, tokens in zip(indices, outputs, strict=True):
                     text = encoder.text(tokens)
                     ended = len(tokens) < config.max_new_tokens or any(stop in text for stop in config.stop)
-                    yield i, asdict(Sample(_cut(text, config.stop), ended))
+                    yield i, asdict(Sample(cut_at(text, config.stop), ended))
                 if meter is not None:
                     meter.tokens += sum(map(len, outputs))
                 progress.advance(len(indices))
@@ -145,7 +145,8 @@ def _until_end(tokens: list[int], ends: list[int]) -> list[int]:
     return tokens[:stop]
 
 
-def _cut(text: str, stops: Sequence[str]) -> str:
+def cut_at(text: str, stops: Sequence[str]) -> str:
+    """The text before the first stop, without the space at its end."""
     for stop in stops:
         text = text.split(stop, 1)[0]
     return text.rstrip()

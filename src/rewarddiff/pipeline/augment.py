@@ -1,0 +1,149 @@
+"""More responses to rank: those of the data and those a policy writes, scored, best first, as lists for RRHF and PRO.
+
+The defaults are how RRHF made its lists of HH (HH+): two responses of the data and four diverse beams of the policy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rewarddiff import models
+from rewarddiff.config import at_least
+from rewarddiff.data import Ledger, Reason, load_groups
+from rewarddiff.encoding import Encoder, LengthConfig
+from rewarddiff.errors import UserError
+from rewarddiff.records import Group, Message
+from rewarddiff.sampling import Sample, SamplingConfig
+from rewarddiff.sampling.several import Beams, Draw, Rejection, accept, several
+from rewarddiff.scorers.base import Scorer
+from rewarddiff.scorers.build import load_scorer
+from rewarddiff.store import Store
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How lists are made.
+
+    Attributes:
+        draw: beams (RRHF's settings), temperature, or rejection by the scorer.
+        own: keep the data's own responses among them.
+        limit: at most so many groups.
+        max_prompt: a longer prompt keeps its end.
+        sampling: stop texts, batch size, seed.
+        max_drop: largest share of groups that may come out with fewer than two responses.
+    """
+
+    draw: Draw = field(default_factory=Beams)
+    own: bool = True
+    limit: int | None = None
+    max_prompt: int | None = 256
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    max_drop: float = 0.05
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "limit", "max_prompt")
+
+
+def augment(
+    data: str | Path, model: str | Path, scorer: str | Path, output: Path, config: AugmentConfig | None = None
+) -> Ledger:
+    """Write one JSON line per prompt: `responses` best first, their `scores`, and the `origins` of each.
+
+    What was drawn and read is kept in `output` + ".store.sqlite", so that an interrupted run goes on.
+
+    Raises:
+        UserError: nothing to read, a model or scorer that is none, too many groups with nothing to rank.
+    """
+    config = config or AugmentConfig()
+    ledger = Ledger()
+    groups = list(load_groups(data, limit=config.limit, ledger=ledger, max_drop=config.max_drop))
+    judge = load_scorer(Path(scorer)).to(models.device())
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with Store(output.with_name(output.name + ".store.sqlite")) as store:
+        drawn = _drawn(groups, model, config, store)
+        if isinstance(config.draw, Rejection):
+            drawn = list(_accepted(groups, drawn, judge, config.draw, config.sampling.seed, store))
+        joined = Ledger()
+        lists = [own for g, new in zip(groups, drawn, strict=True) if (own := _joined(g, new, config, joined))]
+        joined.enforce(config.max_drop)
+        if not lists:
+            raise UserError(f"{data}: no prompt is left with two different responses; draw more, or set own=true")
+        scores = judge.scores([group for group, _ in lists], store=store, progress="scoring")
+    lines = [_line(group, origins, own.tolist()) for (group, origins), own in zip(lists, scores, strict=True)]
+    fresh = output.with_name(output.name + ".new")
+    fresh.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    os.replace(fresh, output)
+    return joined
+
+
+def _drawn(groups: Sequence[Group], model: str | Path, config: AugmentConfig, store: Store) -> list[list[Sample]]:
+    policy, tokenizer = models.load_causal_lm(model)
+    encoder = Encoder(
+        tokenizer, LengthConfig(max_prompt=config.max_prompt, max_response=1), models.context_length(model)
+    )
+    return several(
+        policy.to(models.device()),  # type: ignore[arg-type]
+        encoder,
+        [group.prompt for group in groups],
+        config.draw,
+        config.sampling,
+        weights=models.fingerprint(model),
+        store=store,
+    )
+
+
+def _accepted(
+    groups: Sequence[Group], drawn: Sequence[Sequence[Sample]], judge: Scorer, draw: Rejection, seed: int, store: Store
+) -> Iterator[list[Sample]]:
+    """Of each group's different candidates, those that rejection sampling takes."""
+    different: list[list[Sample]] = [list({s.text: s for s in own if s.text.strip()}.values()) for own in drawn]
+    asked = [
+        replace(g, responses=tuple(s.text for s in own) or ("",), scores=None, comparisons=())
+        for g, own in zip(groups, different, strict=True)
+    ]
+    rewards = judge.scores(asked, store=store, progress="candidates")
+    for place, (own, r) in enumerate(zip(different, rewards, strict=True)):
+        k = min(draw.k, len(own))
+        yield [own[i] for i in accept(r[: len(own)], k, beta=draw.beta, seed=seed + place)]
+
+
+def _joined(
+    group: Group, drawn: Sequence[Sample], config: AugmentConfig, ledger: Ledger
+) -> tuple[Group, list[str]] | None:
+    """The group with the different, non-empty responses of both origins; None, and counted, if there is only one."""
+    own = list(group.responses) if config.own else []
+    found: dict[str, str] = {}
+    for text, origin in [*((text, "data") for text in own), *((s.text, "policy") for s in drawn)]:
+        if text.strip():
+            found.setdefault(text.strip(), origin)
+    everything = len(own) + len(drawn)
+    empty = sum(not text.strip() for text in [*own, *(s.text for s in drawn)])
+    if len(found) < 2:
+        ledger.drop(Reason.SINGLE_RESPONSE, group.source, group.id, f"{len(found)} of {everything} are different")
+        return None
+    if empty:
+        ledger.change(Reason.EMPTY_RESPONSE, group.source, group.id, f"{empty} of {everything} left out")
+    if repeats := everything - empty - len(found):
+        ledger.change(Reason.IDENTICAL_RESPONSES, group.source, group.id, f"{repeats} of {everything} left out")
+    ledger.keep()
+    return replace(group, responses=tuple(found), scores=None, comparisons=()), list(found.values())
+
+
+def _line(group: Group, origins: Sequence[str], scores: Sequence[float]) -> dict[str, Any]:
+    order = sorted(range(len(scores)), key=lambda i: -scores[i])
+    return {
+        "id": group.id,
+        "prompt": group.prompt if isinstance(group.prompt, str) else [_turn(m) for m in group.prompt],
+        "responses": [group.responses[i] for i in order],
+        "scores": [scores[i] for i in order],
+        "origins": [origins[i] for i in order],
+    }
+
+
+def _turn(message: Message) -> dict[str, str]:
+    return {"role": message.role, "content": message.content}
