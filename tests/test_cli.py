@@ -15,7 +15,7 @@ import pytest
 from rewarddiff import cli
 from rewarddiff.errors import TrainingError, UserError
 
-COMMANDS = ("demo", "run", "check", "train", "score", "eval", "report", "doctor")
+COMMANDS = ("demo", "run", "sweep", "check", "train", "score", "eval", "report", "doctor")
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
         return run
 
-    for name in ("run_recipe", "train_stage", "score_stage", "report_stage"):
+    for name in ("run_recipe", "sweep_recipe", "train_stage", "score_stage", "report_stage"):
         setattr(pipeline, name, stage(name, Path("runs/x")))
     figures = {
         "n": 12,
@@ -40,6 +40,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         "by_bin": [{"accuracy": 1.0}],
     }
     pipeline.eval_stage = stage("eval_stage", figures)  # type: ignore[attr-defined]
+    pipeline.sweep_points = stage("sweep_points", ["one", "two"])  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "rewarddiff.pipeline", pipeline)
     return asked
 
@@ -105,6 +106,15 @@ def test_run_passes_recipe_and_overrides_on(calls: list[Any], capsys: pytest.Cap
     assert status("run", "r.yaml", "seed=1", "data.path=x.jsonl") == 0
     assert calls == [("run_recipe", Path("r.yaml"), ["seed=1", "data.path=x.jsonl"])]
     assert capsys.readouterr().out == "results  runs/x/results.json\nreport   runs/x/report.html\n"
+
+
+def test_sweep_passes_values_on_or_prints_its_points(calls: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("sweep", "r.yaml", "seed=0..4", "coefficient.alpha=0,1") == 0
+    assert capsys.readouterr().out == "results  runs/x/sweep.json\nreport   runs/x/sweep.html\n"
+    assert status("sweep", "r.yaml", "seed=0..4", "--print") == 0
+    assert capsys.readouterr().out == "one\ntwo\n"
+    asked = ["seed=0..4", "coefficient.alpha=0,1"]
+    assert calls == [("sweep_recipe", Path("r.yaml"), asked), ("sweep_points", Path("r.yaml"), asked[:1])]
 
 
 def test_demo_runs_the_recipe_of_the_package(calls: list[Any]) -> None:

@@ -53,21 +53,27 @@ def check(
 
 
 def parts(groups: Groups) -> Iterator[tuple[str, list[str]]]:
-    """Rows of the summary: all groups, then each part of a split by prompt (none where a part would be empty)."""
-    yield "", ["groups", "responses", "comparisons", "ties", "strength: known", "median", "mean", "longer wins"]
-    yield "all", row(groups)
+    """Rows of the summary: all groups, then each part of a split by prompt (none where a part would be empty).
+
+    Labels are counted where there are any.
+    """
+    heading = ["groups", "responses", "comparisons", "ties", "strength: known", "median", "mean", "longer wins"]
+    labelled = any(any(group.known_labels()) for group in groups)
+    yield "", heading + (["desirable", "undesirable"] if labelled else [])
+    yield "all", row(groups, labelled)
     try:
         split = split_groups(groups, FRACTIONS)
     except UserError:
         return
     for name, part in split.items():
-        yield name, row(part)
+        yield name, row(part, labelled)
 
 
-def row(groups: Iterable[Group]) -> list[str]:
-    """Counts and strengths of groups, one pass."""
+def row(groups: Iterable[Group], labelled: bool = False) -> list[str]:
+    """Counts and strengths of groups, one pass; where they are labelled, also how many responses are (un)desirable."""
     n_groups = n_responses = ties = longer = ordered = 0
     comparisons: list[Comparison] = []
+    labels = {True: 0, False: 0}
     for group in groups:
         n_groups += 1
         n_responses += len(group.responses)
@@ -77,6 +83,8 @@ def row(groups: Iterable[Group]) -> list[str]:
             ties += c.tie
             ordered += not c.tie and gap != 0
             longer += not c.tie and gap > 0
+        for _, label in group.known_labels():
+            labels[label] += 1
     strengths = [c.strength for c in comparisons if c.strength is not None]
     figures = [n_groups, n_responses, len(comparisons), ties, len(strengths)]
     share = longer / ordered if ordered else math.nan
@@ -84,6 +92,7 @@ def row(groups: Iterable[Group]) -> list[str]:
         *map(str, figures),
         *(f"{f(strengths):.3g}" if strengths else "-" for f in (median, mean)),
         f"{share:.1%}" if ordered else "-",
+        *(str(labels[label]) for label in (True, False) if labelled),
     ]
 
 

@@ -23,7 +23,11 @@ from rewarddiff import __version__
 from rewarddiff.errors import TrainingError, UserError
 
 OVERRIDES = "any option of the recipe by its dotted name, the value written as in YAML, as train.lr=1e-5"
-CONTINUES = ("demo", "run", "train")
+SEVERAL = (
+    "a key of the recipe, or of its policies in short (coefficient.alpha: of every policy with coefficients), and its "
+    "values: 0,0.5,1 or 0..4; a list in brackets is one value"
+)
+CONTINUES = ("demo", "run", "sweep", "train")
 """Commands that go on where they stopped when they are run again."""
 
 
@@ -75,6 +79,16 @@ def _run_recipe(recipe: Path, overrides: Sequence[str]) -> None:
 
     folder = run_recipe(recipe, overrides)
     print(f"results  {folder / 'results.json'}\nreport   {folder / 'report.html'}")
+
+
+def _sweep(args: argparse.Namespace) -> None:
+    from rewarddiff.pipeline import sweep_points, sweep_recipe
+
+    if args.print:
+        print("\n".join(sweep_points(args.recipe, args.overrides)))
+    else:
+        folder = sweep_recipe(args.recipe, args.overrides)
+        print(f"results  {folder / 'sweep.json'}\nreport   {folder / 'sweep.html'}")
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -198,6 +212,16 @@ def _parser() -> _Parser:
     sub.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file")
     sub.add_argument("--print", action="store_true", help="print the resolved recipe and stop")
     sub.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=OVERRIDES)
+
+    sub = command(
+        "sweep",
+        _sweep,
+        "run a recipe at every combination of values; what they share is done once",
+        "sweep recipes/hh-small.yaml coefficient.alpha=0,0.5,1,2 seed=0..4",
+    )
+    sub.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file")
+    sub.add_argument("--print", action="store_true", help="print the points and the number of trainings, and stop")
+    sub.add_argument("overrides", nargs="*", metavar="KEY=VALUES", help=SEVERAL)
 
     sub = command("check", _check, "account for every row of the data, and describe it", "check preferences.jsonl.gz")
     sub.add_argument("data", metavar="DATA", help=data)

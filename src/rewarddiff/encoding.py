@@ -46,6 +46,10 @@ class Encoded:
         chosen, rejected = self.responses[comparison.chosen], self.responses[comparison.rejected]
         return bool(chosen and rejected) and chosen != rejected
 
+    def labelled(self) -> list[tuple[int, bool]]:
+        """The responses labelled by themselves that fit, and whether each is desirable."""
+        return [(i, label) for i, label in self.group.known_labels() if self.responses[i]]
+
 
 class Encoder:
     """Token ids for one tokenizer.
@@ -102,7 +106,8 @@ class Encoder:
         """Token ids of a group within the limits; None (and a line in the ledger) where it cannot be used.
 
         Responses that do not fit, or are alike after the cut, take only their own comparisons with them, as long as
-        two different responses and a known comparison (where any is known) remain: `Encoded.usable` says which.
+        two different responses and a known comparison (where any is known) remain: `Encoded.usable` says which. A
+        response labelled by itself needs no other, and only has to fit.
         """
         prompt = self.prompt(group.prompt)
         longest, limit = self.lengths.max_prompt, self.lengths.max_response
@@ -125,7 +130,7 @@ class Encoder:
         if losses:
             different = len({r for r in encoded.responses if r})
             usable = [encoded.usable(c) for c in group.known_comparisons()]
-            if different < 2 or (usable and not any(usable)):
+            if not encoded.labelled() and (different < 2 or (usable and not any(usable))):
                 reason, detail = losses[0]
                 ledger.drop(reason, group.source, group.id, detail)
                 return None

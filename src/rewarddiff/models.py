@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rewarddiff.errors import UserError
 
@@ -93,16 +93,23 @@ def resolve(name: str | Path) -> Path | str:
 
 
 def load_causal_lm(
-    name: str | Path, *, dtype: torch.dtype | str = "float32", attn_implementation: str | None = None
+    name: str | Path,
+    *,
+    dtype: torch.dtype | str = "float32",
+    attn_implementation: str | None = None,
+    bits: Literal[4, 8] | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A language model in eval mode and its tokenizer (with a pad token).
 
+    Args:
+        bits: quantise the weights of linear layers while loading, by bitsandbytes; for training adapters only.
+
     Raises:
-        UserError: no such model, or one without the weights of a language model.
+        UserError: no such model, one without the weights of a language model, or no bitsandbytes to quantise it.
     """
     from transformers import AutoModelForCausalLM
 
-    return _load(AutoModelForCausalLM, name, dtype, attn_implementation)
+    return _load(AutoModelForCausalLM, name, dtype, attn_implementation, bits)
 
 
 def load_encoder(
@@ -173,15 +180,24 @@ def _file_hash(file: Path, size: int, mtime_ns: int) -> str:
 
 
 def _load(
-    auto: Any, name: str | Path, dtype: torch.dtype | str, attn_implementation: str | None
+    auto: Any,
+    name: str | Path,
+    dtype: torch.dtype | str,
+    attn_implementation: str | None,
+    bits: Literal[4, 8] | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     tokenizer = load_tokenizer(name)
     if (base := _adapted(name)) is not None:
         import peft
 
+        if bits is not None:
+            raise UserError(f"{name}: an adapter is loaded into whole weights; save it merged, and quantise that")
+
         model, _ = _load(auto, base, dtype, attn_implementation)
         return peft.PeftModel.from_pretrained(model, name).merge_and_unload(), tokenizer
-    options = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
+    options: dict[str, Any] = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
+    if bits is not None:
+        options["quantization_config"] = _quantised(bits)
     with _explained(name), quiet():
         model, report = auto.from_pretrained(
             resolve(name), dtype=dtype, use_safetensors=True, output_loading_info=True, **options
@@ -196,6 +212,22 @@ def _load(
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
+
+
+def _quantised(bits: Literal[4, 8]) -> Any:
+    """4 bits: NF4, twice quantised, computing in bfloat16 (QLoRA, arXiv 2305.14314); 8: LLM.int8 (2208.07339)."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(f"{bits} bits: bitsandbytes quantises, and is not installed; pip install bitsandbytes")
+    from transformers import BitsAndBytesConfig
+
+    if bits == 8:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype="bfloat16",
+    )
 
 
 def _adapted(name: str | Path) -> str | None:

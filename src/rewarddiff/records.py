@@ -53,6 +53,8 @@ class Group:
     `scores` (higher is better) and `comparisons` may both be present; explicit comparisons win.
     `source` is "file:row", for messages. `topic` names what must not straddle a split where that is more
     than the prompt itself (the debate behind both stances, the opening of a dialogue); empty: the prompt.
+    `labels` are what is known of responses by themselves, not against each other: desirable (True) or not,
+    None where unknown; empty: of none.
     """
 
     id: str
@@ -62,10 +64,15 @@ class Group:
     comparisons: tuple[Comparison, ...] = ()
     source: str = ""
     topic: str = ""
+    labels: tuple[bool | None, ...] = ()
 
     def __post_init__(self) -> None:
         if self.scores is not None and len(self.scores) != len(self.responses):
             raise ValueError(f"{len(self.responses)} responses but {len(self.scores)} scores")
+        if self.labels and len(self.labels) != len(self.responses):
+            raise ValueError(f"{len(self.responses)} responses but {len(self.labels)} labels")
+        if any(label is not None and not isinstance(label, bool) for label in self.labels):
+            raise ValueError(f"labels are True, False or None, got {self.labels}")
         for c in self.comparisons:
             if not (0 <= c.chosen < len(self.responses) and 0 <= c.rejected < len(self.responses)):
                 raise ValueError(f"comparison {c.chosen}>{c.rejected} points outside {len(self.responses)} responses")
@@ -78,6 +85,10 @@ class Group:
             for i, j in combinations(range(len(self.responses)), 2):
                 gap = self.scores[i] - self.scores[j]
                 yield Comparison(i, j, gap) if gap >= 0 else Comparison(j, i, -gap)
+
+    def known_labels(self) -> Iterator[tuple[int, bool]]:
+        """The responses that are labelled by themselves, and whether each is desirable."""
+        return ((i, label) for i, label in enumerate(self.labels) if label is not None)
 
 
 def prompt_text(prompt: Prompt) -> str:

@@ -20,16 +20,18 @@ def clean(group: Group, ledger: Ledger) -> Group:
     """The group without its empty and repeated responses.
 
     Raises:
-        RowError: fewer than two different responses, or no prompt.
+        RowError: fewer than two different responses and none of them labelled by itself, or no prompt.
     """
     if not prompt_text(group.prompt).strip():
         raise RowError(Reason.MISSING_FIELD, "the prompt is empty")
-    if len(group.responses) < 2:
+    labelled = {i for i, _ in group.known_labels()}
+    if len(group.responses) < 2 and not labelled:
         raise RowError(Reason.SINGLE_RESPONSE, f"{len(group.responses)} response")
     filled = [i for i, response in enumerate(group.responses) if response.strip()]
-    if len(filled) < 2:
+    alone = labelled.isdisjoint(filled)  # what is left is of use only if it can be compared
+    if len(filled) < 2 and alone:
         raise RowError(Reason.EMPTY_RESPONSE, f"{len(group.responses) - len(filled)} empty")
-    if len({group.responses[i].strip() for i in filled}) < 2:
+    if len({group.responses[i].strip() for i in filled}) < 2 and alone:
         raise RowError(Reason.IDENTICAL_RESPONSES)
 
     def change(reason: Reason, where: Group, detail: str) -> None:
@@ -39,13 +41,13 @@ def clean(group: Group, ledger: Ledger) -> Group:
         change(Reason.EMPTY_RESPONSE, group, f"{len(group.responses) - len(filled)} left out")
         group = take(group, filled)
     group = merge([group], change, change)
-    if all(comparison.tie for comparison in group.known_comparisons()):
+    if alone and all(comparison.tie for comparison in group.known_comparisons()):
         change(Reason.NO_ORDER, group, "only ties" if group.comparisons or group.scores else "nothing known")
     return group
 
 
 def take(group: Group, indices: Sequence[int]) -> Group:
-    """The group with these responses only, in this order, and the comparisons among them."""
+    """The group with these responses only, in this order, and what is known of them."""
     new = {old: k for k, old in enumerate(indices)}
     return replace(
         group,
@@ -56,32 +58,36 @@ def take(group: Group, indices: Sequence[int]) -> Group:
             for c in group.comparisons
             if c.chosen in new and c.rejected in new
         ),
+        labels=tuple(group.labels[i] for i in indices) if group.labels else (),
     )
 
 
 def thin(group: Group, most: int, seed: int = 0) -> Group:
     """The group with at most `most` of its known comparisons, drawn by (seed, id), and the responses they read.
 
-    Ties are drawn like the others. A group with no more than `most` stays as it is.
+    Ties are drawn like the others. Responses labelled by themselves all stay. A group with no more than `most`
+    comparisons stays as it is.
     """
     known = list(group.known_comparisons())
     if len(known) <= most:
         return group
     drawn = random.Random(f"{seed}\0{group.id}").sample(known, most)
-    used = sorted({i for c in drawn for i in (c.chosen, c.rejected)})
+    used = sorted({i for c in drawn for i in (c.chosen, c.rejected)} | {i for i, _ in group.known_labels()})
     return take(replace(group, comparisons=tuple(drawn)), used)
 
 
-def merge(groups: Sequence[Group], on_response: Note, on_comparison: Note) -> Group:
+def merge(groups: Sequence[Group], on_response: Note, on_repeat: Note) -> Group:
     """One group out of several with the same prompt; equal responses (but for outer spaces) become one.
 
-    The score of a merged response is the mean of its scores. Of several comparisons of the same two
-    responses the first stays; a repeat is noted as a duplicate, one that disagrees as a contradiction.
+    The score of a merged response is the mean of its scores. Of several comparisons of the same two responses,
+    and of several labels of the same response, the first stays; a repeat is noted as a duplicate, one that
+    disagrees as a contradiction.
     """
     index: dict[str, int] = {}
     responses: list[str] = []
     scores: dict[int, list[float]] = {}
     known: dict[frozenset[int], Comparison] = {}
+    labels: dict[int, bool] = {}
     for group in groups:
         seen_here: set[int] = set()
         place = []
@@ -99,15 +105,27 @@ def merge(groups: Sequence[Group], on_response: Note, on_comparison: Note) -> Gr
             i, j = place[c.chosen], place[c.rejected]
             pair = frozenset((i, j))
             if i == j:
-                on_comparison(Reason.IDENTICAL_RESPONSES, group, "comparison of equal responses")
+                on_repeat(Reason.IDENTICAL_RESPONSES, group, "comparison of equal responses")
             elif pair not in known:
                 known[pair] = Comparison(i, j, c.strength)
             else:
                 same = known[pair].tie if c.tie else not known[pair].tie and known[pair].chosen == i
                 reason = Reason.DUPLICATE if same else Reason.CONTRADICTORY
-                on_comparison(reason, group, "two responses compared again")
+                on_repeat(reason, group, "two responses compared again")
+        for k, label in group.known_labels():
+            if place[k] not in labels:
+                labels[place[k]] = label
+            else:
+                reason = Reason.DUPLICATE if labels[place[k]] == label else Reason.CONTRADICTORY
+                on_repeat(reason, group, "a response labelled again")
     means = tuple(fmean(scores[i]) for i in range(len(responses))) if len(scores) == len(responses) else None
-    return replace(groups[0], responses=tuple(responses), scores=means, comparisons=tuple(known.values()))
+    return replace(
+        groups[0],
+        responses=tuple(responses),
+        scores=means,
+        comparisons=tuple(known.values()),
+        labels=tuple(labels.get(i) for i in range(len(responses))) if labels else (),
+    )
 
 
 class Seen:
@@ -128,7 +146,8 @@ class Seen:
         elif self._orders[key] == order:
             raise RowError(Reason.DUPLICATE, "prompt and responses as in an earlier row")
         else:
-            raise RowError(Reason.CONTRADICTORY, "prompt and responses as in an earlier row, another order")
+            said = "another label" if group.labels and not group.comparisons else "another order"
+            raise RowError(Reason.CONTRADICTORY, f"prompt and responses as in an earlier row, {said}")
 
     def identify(self, group: Group) -> Group:
         """The group with an id no other has: its own, numbered if taken, or else a hash of its content."""
@@ -147,11 +166,12 @@ def content(group: Group) -> bytes:
 
 
 def _order(group: Group) -> bytes:
-    """16 bytes that depend on who won against whom, not on by how much."""
+    """16 bytes that depend on who won against whom and on labels, not on by how much."""
     facts = []
     for c in group.known_comparisons():
         pair = [group.responses[c.chosen].strip(), group.responses[c.rejected].strip()]
         facts.append("\0".join(["=", *sorted(pair)] if c.tie else [">", *pair]))
+    facts += ["\0".join(["+" if yes else "-", group.responses[i].strip()]) for i, yes in group.known_labels()]
     return _digest(sorted(facts))
 
 

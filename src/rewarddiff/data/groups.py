@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
         ),
         ("source", pa.string()),
         ("topic", pa.string()),
+        ("labels", pa.list_(pa.bool_())),
     ]
 )
 """A prompt is in `text` or in `messages`, the other is null."""
@@ -121,8 +122,9 @@ def pairs(group: Group) -> Iterator[Group]:
     for n, c in enumerate(group.known_comparisons(), start=1):
         scores = None if group.scores is None else (group.scores[c.chosen], group.scores[c.rejected])
         responses = (group.responses[c.chosen], group.responses[c.rejected])
+        labels = (group.labels[c.chosen], group.labels[c.rejected]) if group.labels else ()
         comparison = (Comparison(0, 1, c.strength),)
-        yield Group(f"{group.id}/{n}", group.prompt, responses, scores, comparison, group.source, group.topic)
+        yield Group(f"{group.id}/{n}", group.prompt, responses, scores, comparison, group.source, group.topic, labels)
 
 
 def _plain(group: Group) -> dict[str, Any]:
@@ -136,6 +138,7 @@ def _plain(group: Group) -> dict[str, Any]:
         "comparisons": [asdict(comparison) for comparison in group.comparisons],
         "source": group.source,
         "topic": group.topic,
+        "labels": group.labels,
     }
 
 
@@ -148,4 +151,5 @@ def _group(row: Mapping[str, Any]) -> Group:
         comparisons=tuple(Comparison(**c) for c in row["comparisons"]),
         source=row["source"],
         topic=row["topic"],
+        labels=tuple(row["labels"]),
     )

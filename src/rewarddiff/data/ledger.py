@@ -38,14 +38,14 @@ MEND: Mapping[Reason, str] = {
     Reason.EMPTY_RESPONSE: "delete the rows with an empty response",
     Reason.IDENTICAL_RESPONSES: "delete the rows whose responses are the same text",
     Reason.IDENTICAL_AFTER_TRUNCATION: "raise the length limit for responses",
-    Reason.PROMPTS_DIFFER: "delete the rows whose chosen and rejected dialogues differ before the last answer",
+    Reason.PROMPTS_DIFFER: "delete the rows whose dialogues differ before the last answer",
     Reason.DUPLICATE: "delete the repeated rows",
     Reason.CONTRADICTORY: "decide which of the opposite labels is right and delete the other",
     Reason.PROMPT_TOO_LONG: "raise the length limit for prompts",
     Reason.PROMPT_CUT: "raise the length limit for prompts",
     Reason.RESPONSE_CUT: "raise the length limit for responses",
     Reason.NON_FINITE_SCORE: "replace NaN and infinite scores or delete the rows",
-    Reason.SINGLE_RESPONSE: "give every prompt at least two responses",
+    Reason.SINGLE_RESPONSE: "give every prompt at least two responses, or each response a label",
     Reason.NO_ORDER: "nothing to mend if ties are meant",
 }
 

@@ -2,5 +2,15 @@
 
 from rewarddiff.pipeline.commands import eval_stage, report_stage, run_recipe, score_stage, train_stage
 from rewarddiff.pipeline.recipe import Recipe
+from rewarddiff.pipeline.sweep import sweep_points, sweep_recipe
 
-__all__ = ["Recipe", "eval_stage", "report_stage", "run_recipe", "score_stage", "train_stage"]
+__all__ = [
+    "Recipe",
+    "eval_stage",
+    "report_stage",
+    "run_recipe",
+    "score_stage",
+    "sweep_points",
+    "sweep_recipe",
+    "train_stage",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,9 @@ from rewarddiff.scorers.config import ScorerConfig
 from rewarddiff.training import loop
 from rewarddiff.training import policy as policies
 from rewarddiff.training.objective import TrainConfig
-from rewarddiff.training.policy import PolicyConfig, save_policy, with_adapter
-from rewarddiff.training.preference import Pairs, PreferenceItem, group_items
+from rewarddiff.training.policy import PolicyConfig, save_policy, start_of
+from rewarddiff.training.preference import Pairs, check_items, policy_items
+from rewarddiff.training.sft import SFTConfig, sft_items
 
 
 def run_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Path:
@@ -92,29 +93,40 @@ def train_policy(
 ) -> Path:
     """Train a policy on labelled groups, and return its Hugging Face folder `output/model`.
 
+    Objective kto also learns from responses that are labelled by themselves, each with weight 1.
+
     Args:
         model: the starting point, which is also the reference.
         coefficients: for every group, one weight for each of its `known_comparisons()`; None: all 1. Ties are left
             out of training whatever their weight.
     """
     config, folder = config or PolicyConfig(), Path(output)
-    start, tokenizer = models.load_causal_lm(model)
+    policy, tokenizer = start_of(model, config, seed)
     encoder = Encoder(tokenizer, lengths or LengthConfig(), models.context_length(model))
-    ledger = Ledger()
-    items: list[PreferenceItem] = []
-    for i, group in enumerate(train):
+    items: Any
+    if isinstance(config.objective, SFTConfig):
+        if coefficients is not None:
+            raise UserError("coefficients: objective sft learns single responses and has no use for them; leave it out")
+        items = list(sft_items(train, encoder, Ledger()))
+    else:
+        items = policy_items(_with_pairs(train, coefficients), encoder, Ledger(), config.objective)
+        check_items(items, config.objective, train)
+    policies.train_policy(
+        policy, items, config, output=folder, weights=models.fingerprint(model), seed=seed, name="policy"
+    )
+    save_policy(policy, tokenizer, folder / "model", config.lora)
+    return folder / "model"
+
+
+def _with_pairs(
+    groups: Sequence[Group], coefficients: Sequence[Sequence[float]] | None
+) -> Iterator[tuple[Group, Pairs]]:
+    for i, group in enumerate(groups):
         known = list(group.known_comparisons())
         weights = [1.0] * len(known) if coefficients is None else list(coefficients[i])
         if len(weights) != len(known):
             raise UserError(f"{group.source or group.id}: {len(known)} comparisons, {len(weights)} coefficients")
-        pairs = Pairs(tuple(known), tuple(weights)).where([not c.tie for c in known])
-        items += group_items(group, pairs, encoder, ledger)
-    policy = with_adapter(start, config)
-    policies.train_policy(
-        policy, items, config, output=folder, weights=models.fingerprint(model), seed=seed, name="policy"
-    )
-    save_policy(policy, tokenizer, folder / "model")
-    return folder / "model"
+        yield group, Pairs(tuple(known), tuple(weights)).where([not c.tie for c in known])
 
 
 def report_stage(run: Path) -> Path:

@@ -73,10 +73,9 @@ def prepare(recipe: Recipe, output: Path) -> Run:
             label: load_groups(path, ledger=ledgers[label], max_drop=data.max_drop, cache=cache)
             for label, path in data.tests.items()
         }
-    counts = {
-        name: {"groups": len(part), "comparisons": sum(len(comparisons(g)) for g in part)}
-        for name, part in splits.items()
-    }
+    counts = {name: _counts(part) for name, part in splits.items()}
+    if not any(found["labels"] for found in counts.values()):
+        counts = {name: {k: v for k, v in found.items() if k != "labels"} for name, found in counts.items()}
     identity = fingerprint(content(groups), dict(data.splits), data.seed)
     further = {label: content(found) for label, found in tests.items()}
     stage = Stage(output / "data", "prepare", {"data": identity, "tests": further})
@@ -89,11 +88,23 @@ def prepare(recipe: Recipe, output: Path) -> Run:
     return Run(recipe, output, splits, tests, identity, stage.manifest, Store(output / "store.sqlite"))
 
 
+def _counts(groups: Groups) -> dict[str, int]:
+    """Groups, comparisons, and labels of single responses in a split."""
+    compared = labelled = 0
+    for group in groups:
+        compared += len(comparisons(group))
+        labelled += len(list(group.known_labels()))
+    return {"groups": len(groups), "comparisons": compared, "labels": labelled}
+
+
 def content(groups: Iterable[Group]) -> str:
     """A hash of all groups, one after the other: they need not fit in memory."""
     digest = hashlib.blake2b(digest_size=16)
     for group in groups:
-        digest.update(fingerprint(asdict(group) | {"source": ""}).encode())
+        values = asdict(group) | {"source": ""}
+        if not group.labels:  # as it was before there were labels: what was made from such data is still good
+            del values["labels"]
+        digest.update(fingerprint(values).encode())
     return digest.hexdigest()
 
 

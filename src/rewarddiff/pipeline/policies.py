@@ -11,16 +11,16 @@ import numpy as np
 from rewarddiff import models
 from rewarddiff.coefficients import Array, CoefficientResult, coefficients
 from rewarddiff.config import to_dict
-from rewarddiff.data import Ledger, Reason
+from rewarddiff.data import Ledger
 from rewarddiff.encoding import Encoder
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.data import Run, comparisons
 from rewarddiff.pipeline.scorers import differences_stage, histogram
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.records import Comparison, Group
-from rewarddiff.training.policy import PolicyConfig, save_policy, train_policy, with_adapter
-from rewarddiff.training.preference import Pairs, PreferenceItem, group_items
-from rewarddiff.training.sft import SFTConfig, SFTItem, sft_item
+from rewarddiff.training.policy import PolicyConfig, save_policy, start_of, train_policy
+from rewarddiff.training.preference import Pairs, PreferenceItem, check_items, policy_items
+from rewarddiff.training.sft import SFTConfig, SFTItem, sft_items
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
     if stage.done:
         return stage
     run.say(f"policy {name}, seed {seed}")
-    model, tokenizer = models.load_causal_lm(recipe.model)
+    model, tokenizer = start_of(recipe.model, config, seed)
     encoder = Encoder(tokenizer, recipe.lengths, models.context_length(recipe.model))
     ledger = Ledger()
     items = _items(run.splits["train"], own, encoder, ledger, config)
@@ -96,7 +96,8 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
     if "dev" in run.splits:
         dev = _items(run.splits["dev"], columns(run, name, seed, "dev"), encoder, ledger, config)
     ledger.enforce(recipe.data.max_drop)
-    model = with_adapter(model, config)
+    if not isinstance(config.objective, SFTConfig):
+        check_items(items, config.objective, run.splits["train"])  # type: ignore[arg-type]
     result = train_policy(
         model,
         items,
@@ -109,7 +110,7 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
         signed=config.coefficient is not None and config.coefficient.signed,
         name=f"{name} (seed {seed})",
     )
-    save_policy(model, tokenizer, stage.folder / "model")
+    save_policy(model, tokenizer, stage.folder / "model", config.lora)
     told = {}
     if own.weighed is not None and own.differences is not None:
         told = {"report": own.weighed.report, "histogram": histogram(own.differences)}
@@ -122,19 +123,16 @@ def _items(
 ) -> Sequence[PreferenceItem] | Sequence[SFTItem]:
     objective = config.objective
     if isinstance(objective, SFTConfig):
-        return list(_demonstrations(groups, encoder, ledger))
-    items: list[PreferenceItem] = []
+        return list(sft_items(groups, encoder, ledger))
+    return policy_items(_with_pairs(groups, own), encoder, ledger, objective)
+
+
+def _with_pairs(groups: Sequence[Group], own: Columns) -> Iterator[tuple[Group, Pairs]]:
     place = 0
     for group in groups:
-        size = len(comparisons(group))
-        pairs = _pairs(comparisons(group), own, slice(place, place + size))
-        place += size
-        if objective.positive_strength and not all(kept := [s > 0 for s in pairs.strengths]):
-            detail = f"{kept.count(False)} comparisons without a positive strength left out"
-            ledger.change(Reason.NO_ORDER, group.source, group.id, detail)
-            pairs = pairs.where(kept)
-        items += group_items(group, pairs, encoder, ledger, whole=objective.whole_lists)
-    return items
+        known = comparisons(group)
+        yield group, _pairs(known, own, slice(place, place + len(known)))
+        place += len(known)
 
 
 def _pairs(known: Sequence[Comparison], own: Columns, part: slice) -> Pairs:
@@ -146,11 +144,3 @@ def _pairs(known: Sequence[Comparison], own: Columns, part: slice) -> Pairs:
     known = [Comparison(c.rejected, c.chosen, c.strength) if f else c for c, f in zip(known, flip, strict=True)]
     strengths = tuple(-s if f else s for s, f in zip(strengths, flip, strict=False))
     return Pairs(tuple(known), tuple(own.weighed.weights[part].tolist()), strengths).where(keep)
-
-
-def _demonstrations(groups: Sequence[Group], encoder: Encoder, ledger: Ledger) -> Iterator[SFTItem]:
-    for encoded in encoder.groups(groups, ledger):
-        if (item := sft_item(encoded)) is not None:
-            yield item
-        else:
-            ledger.change("no_order", encoded.group.source, encoded.group.id, "no single best response to learn from")

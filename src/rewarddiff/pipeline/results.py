@@ -34,11 +34,17 @@ Samples = dict[int, dict[str, list[Sample]]]
 """seed → policy → one sample per held-out prompt."""
 
 
-def gather(run: Run) -> dict[str, Any]:
-    """The content of results.json; reads the stages' directories, computes nothing anew but means and intervals."""
+def gather(run: Run, pairs: Iterable[tuple[str, str]] | None = None) -> dict[str, Any]:
+    """The content of results.json; reads the stages' directories, computes nothing anew but means and intervals.
+
+    Args:
+        pairs: policies to hold against each other; None: each weighted one against each policy without strengths
+            (unweighted, constant, shuffled, inverse), and all against the base model.
+    """
     recipe = run.recipe
     rewards, samples, hits = _rewards(run), _samples(run), _hits(run)
-    contrasts, scorers = _contrasts(run, rewards, samples), list(_scorer_summary(run, hits))
+    pairs = _pairs(run) if pairs is None else pairs
+    contrasts, scorers = _contrasts(run, pairs, rewards, samples), list(_scorer_summary(run, hits))
     return {
         "schema": 1,
         "name": recipe.name,
@@ -223,13 +229,15 @@ def _policy_summary(run: Run, rewards: Rewards) -> Iterable[dict[str, Any]]:
         yield {"name": policy, "seeds": len(rewards), "rewards": means}
 
 
-def _contrasts(run: Run, rewards: Rewards, samples: Samples) -> list[dict[str, Any]]:
-    """Each weighted policy against each policy without strengths (unweighted, constant, shuffled, inverse)."""
-    if not rewards:
-        return []
+def _pairs(run: Run) -> list[tuple[str, str]]:
     policies = run.recipe.policies
     plain = [n for n, p in policies.items() if p.coefficient is None or p.coefficient.control != "none"]
-    pairs = [(a, b) for a in policies if a not in plain for b in plain] + [(n, BASE) for n in policies]
+    return [(a, b) for a in policies if a not in plain for b in plain] + [(n, BASE) for n in policies]
+
+
+def _contrasts(run: Run, pairs: Iterable[tuple[str, str]], rewards: Rewards, samples: Samples) -> list[dict[str, Any]]:
+    if not rewards:
+        return []
     found = []
     for a, b in pairs:
         for scorer in run.recipe.scorers:

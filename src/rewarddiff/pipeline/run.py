@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from pathlib import Path
 
 from rewarddiff import models
@@ -12,6 +13,7 @@ from rewarddiff.pipeline.judging import judged, rewards_stage
 from rewarddiff.pipeline.policies import grades, policy_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.scorers import evaluation_stage
+from rewarddiff.pipeline.stage import Stage
 from rewarddiff.training.loop import check_tracker
 
 
@@ -19,12 +21,17 @@ def carry_out(recipe: Recipe, output: Path) -> Run:
     """All stages for all seeds; what is already there is not done again."""
     run = prepare(recipe, output)
     check_early(run)
-    for seed in recipe.seeds:
-        for name in recipe.scorers:
+    return complete(run)
+
+
+def complete(run: Run, trained: Callable[[Stage], None] = lambda stage: None) -> Run:
+    """The stages after the data. `trained` is told of every policy that is there."""
+    for seed in run.recipe.seeds:
+        for name in run.recipe.scorers:
             evaluation_stage(run, name, seed)
             gc.collect()
-        for name in recipe.policies:
-            policy_stage(run, name, seed)
+        for name in run.recipe.policies:
+            trained(policy_stage(run, name, seed))
             gc.collect()
         if judged(run):
             rewards_stage(run, seed)

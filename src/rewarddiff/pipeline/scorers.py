@@ -12,6 +12,7 @@ from rewarddiff import models
 from rewarddiff.coefficients import Array
 from rewarddiff.config import to_dict
 from rewarddiff.data import Ledger
+from rewarddiff.errors import UserError
 from rewarddiff.evaluation.scorers import ScoredComparison, evaluate_differences
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.data import Run, comparisons, content
@@ -43,6 +44,12 @@ def scorer_stage(run: Run, name: str, seed: int) -> Stage:
     )
     if stage.done:
         return stage
+    if not any(comparisons(group) for group in run.splits["train"]):
+        labelled = any(any(group.known_labels()) for group in run.splits["train"])
+        held = "single labelled responses" if labelled else "none with an order"
+        raise UserError(
+            f"scorers.{name}: a scorer learns from comparisons, the data has {held}: bring some, or leave scorers out"
+        )
     ledger = Ledger()
     run.say(f"scorer {name}, seed {seed}")
     scorer, result = train_scorer(

@@ -19,11 +19,14 @@ from rewarddiff.report.values import (
 
 def data_table(results: Results) -> Table:
     splits = mapping(mapping(results.get("data")).get("splits"))
+    columns = {"groups": "prompts", "comparisons": "comparisons"}
+    if any("labels" in mapping(split) for split in splits.values()):
+        columns["labels"] = "labelled responses"
     rows = tuple(
-        (Cell(str(name)), *(Cell(count(number(mapping(split).get(key)))) for key in ("groups", "comparisons")))
+        (Cell(str(name)), *(Cell(count(number(mapping(split).get(key)))) for key in columns))
         for name, split in splits.items()
     )
-    return Table("Splits", ("split", "prompts", "comparisons"), rows, "No splits were recorded.")
+    return Table("Splits", ("split", *columns.values()), rows, "No splits were recorded.")
 
 
 def ledger_table(results: Results) -> Table:

@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,32 +71,46 @@ def render(results: Results, folder: Path) -> Path:
         folder: made if absent.
     """
     path = Path(folder) / "report.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, page(results).encode("utf-8", "replace"))
+    write(path, page(results))
     return path
 
 
 def page(results: Results) -> str:
     """The page as text."""
+    verdict, caution = tables.verdict(results), tables.caution(results)
+    raw = results.get("notes")
+    notes = [str(note) for note in raw if note] if isinstance(raw, (list, tuple)) else []
+    cautious = bool(caution) and caution != verdict
+    return compose(
+        str(results.get("name") or "rewarddiff report"),
+        _subtitle(results),
+        verdict,
+        sections(results),
+        remarks=[caution] * cautious + notes[1:],
+        cautious=cautious,
+    )
+
+
+def compose(
+    title: str,
+    subtitle: str,
+    verdict: str,
+    sections: Sequence[Section],
+    *,
+    remarks: Sequence[str] = (),
+    cautious: bool = False,
+) -> str:
+    """A page of sections under a verdict; `cautious`: the first remark is a caution."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     loader = PackageLoader("rewarddiff.report", "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     css, _, _ = loader.get_source(environment, "report.css")
-    verdict, caution = tables.verdict(results), tables.caution(results)
-    raw = results.get("notes")
-    notes = [str(note) for note in raw if note] if isinstance(raw, (list, tuple)) else []
-    cautious = bool(caution) and caution != verdict
     return environment.get_template("report.html").render(
-        title=str(results.get("name") or "rewarddiff report"),
-        subtitle=_subtitle(results),
-        verdict=verdict,
-        cautious=cautious,
-        remarks=[caution] * cautious + notes[1:],
-        css=Markup(css),
-        sections=sections(results),
-    )
+        title=title, subtitle=subtitle, verdict=verdict, cautious=cautious, remarks=remarks, css=Markup(css),
+        sections=sections,
+    )  # fmt: skip
 
 
 def sections(results: Results) -> list[Section]:
@@ -223,12 +238,13 @@ def _yaml(recipe: Any) -> str:
         return json.dumps(recipe, indent=2, ensure_ascii=False, default=str)
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write beside the target and rename: readers see the old page or the new one, never half of it."""
+def write(path: Path, text: str) -> None:
+    """Write beside the target and rename: readers see the old file or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
+            stream.write(text.encode("utf-8", "replace"))
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:

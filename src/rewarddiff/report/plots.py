@@ -140,6 +140,47 @@ def dots(rows: Sequence[tuple[str, Interval, Sequence[float], bool]], label: str
     return _draw(62 + 30 * len(rows), label, paint)
 
 
+def lines(
+    rows: Sequence[tuple[str, Sequence[tuple[float, Interval]], bool]],
+    ticks: Sequence[tuple[float, str]],
+    levels: Sequence[tuple[str, float]],
+    label: str,
+    axes_of: tuple[str, str],
+) -> str:
+    """Figures with intervals along something: (name, points, dashed) per line, side by side at each place.
+
+    Args:
+        ticks: the places on x, with what is written there.
+        levels: what lies at one height everywhere, by name; without a name, a plain line.
+        axes_of: what x and y are.
+    """
+
+    def paint(figure: "Figure") -> None:
+        axes = _axes(figure, "y")
+        places = [x for x, _ in ticks]
+        apart = 0.016 * (max(places) - min(places) or 1)
+        for level, (name, height) in enumerate(levels):
+            style = (0, (1, 1 + level))
+            axes.axhline(height, color=INK, linewidth=1.0, linestyle=style if name else "-", label=name or None)
+        for place, (name, points, dashed) in enumerate(rows):
+            colour, shift = SERIES[place % len(SERIES)], apart * (place - (len(rows) - 1) / 2)
+            known = [(x + shift, found) for x, found in points if found.known]
+            for x, found in known:
+                _whisker(axes, found, x, vertical=True, colour=colour)
+            axes.plot(
+                [x for x, _ in known], [found.value for _, found in known], "o", color=colour, label=name,
+                linestyle=(0, (4, 2)) if dashed else "-", markerfacecolor=PAPER if dashed else colour, markersize=5.5,
+            )  # fmt: skip
+        axes.set_xticks(places, [text for _, text in ticks])
+        axes.set_xlabel(axes_of[0])
+        axes.set_ylabel(axes_of[1])
+        if shown := _legend(axes):
+            figure.legend(shown.values(), shown.keys(), loc="outside upper left", ncols=2)
+
+    names = len(rows) + sum(bool(name) for name, _ in levels)
+    return _draw(200 + 16 * math.ceil(names / 2), label, paint)
+
+
 def spreads(rows: Sequence[tuple[str, Sequence[float], float]], label: str, axis: str) -> str:
     """Per row (name, quantiles at 5, 25, 50, 75, 95 %, mean): thin 5–95, thick 25–75, dot median, cross mean."""
 

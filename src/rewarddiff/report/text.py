@@ -22,13 +22,13 @@ def terminal_table(results: Results) -> "Group":
     if (warning := caution(results)) and warning != verdict(results):
         parts.append(Text(warning))
     for table in summary_tables(results):
-        parts += [Text(), _Fitted(table) if table.rows else Text(table.empty, style="dim")]
+        parts += [Text(), Fitted(table) if table.rows else Text(table.empty, style="dim")]
         parts += [Text(note, style="dim") for note in table.notes if note.startswith(TRAINED_WITH)]
     return Group(*parts)
 
 
 @dataclass(frozen=True)
-class _Fitted:
+class Fitted:
     """A table that stacks its cells and leaves out lesser columns where it would not fit."""
 
     table: Table
@@ -69,12 +69,14 @@ def markdown_tables(results: Results) -> str:
         parts.append(warning)
     for table in (*summary_tables(results), strength_table(results), costs_table(results)):
         parts.append(f"### {table.title}")
-        parts.append(_markdown(table) if table.rows else table.empty)
+        parts.append(markdown_table(table) if table.rows else table.empty)
         parts += [note for note in table.notes if note.startswith(TRAINED_WITH)]
     return "\n\n".join(_one_line(part) if "\n" not in part else part for part in parts) + "\n"
 
 
-def _markdown(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """Its head and rows, without title and notes."""
+
     def line(items: Iterable[object]) -> str:
         return "| " + " | ".join(_one_line(str(item)).replace("|", "\\|") for item in items) + " |"
 

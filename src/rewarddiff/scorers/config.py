@@ -29,7 +29,8 @@ class ScorerConfig:
             (the paper): one order per pair, drawn by the seed. Where `reverse` is not 0 the other order is read
             anyway, so that both costs nothing more.
         duplication: λ1, weight of d(y, y)², for one of the two responses, drawn by the seed.
-        reverse: λ2, weight of (d(1, 2) + d(2, 1))².
+        reverse: λ2, weight of (d(1, 2) + d(2, 1))². The paper trains with both regularisers. They are off here unless
+            asked for: with both orders read, d̄ has either property anyway, and neither showed a gain (docs/results.md).
         regulariser: the square, or the absolute value, in these two.
         warm_start: folder of a trained scorer; its body and, where it fits, its head are where training starts.
         margin: reward models only: the data's strengths shift the loss, −log σ(r_w − r_l − strength).
@@ -44,8 +45,8 @@ class ScorerConfig:
     head: Literal["last", "segments"] = "segments"
     pooling: Literal["mean", "cls"] = "mean"
     orders: Literal["both", "one"] = "both"
-    duplication: float = 0.1
-    reverse: float = 0.1
+    duplication: float = 0.0
+    reverse: float = 0.0
     regulariser: Penalty = "square"
     warm_start: str | None = None
     margin: bool = False

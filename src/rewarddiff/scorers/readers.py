@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -95,15 +96,32 @@ class TreeReader(Reader):
         return Forest(readings).size
 
     def batches(self, readings: Sequence[Reading], budget: int) -> Iterator[list[int]]:
+        """Neighbours that begin alike are kept together as far as the budget allows: a tree is whole where it fits."""
+        if self._trunk[0].plain:  # there nothing is shared
+            yield from _rows_by_length(readings, budget)
+            return
         forest, batch = Forest(), list[int]()
-        for i, reading in enumerate(readings):
-            if batch and forest.size + forest.growth(reading) > budget:
+        for part in _parts(readings, range(len(readings)), 1, budget):
+            own = [readings[i] for i in part]
+            if batch and forest.size + forest.growth(*own) > budget:
                 yield batch
                 forest, batch = Forest(), []
-            forest.add(reading)
-            batch.append(i)
+            for reading in own:
+                forest.add(reading)
+            batch += part
         if batch:
             yield batch
+
+
+def _parts(readings: Sequence[Reading], indices: Sequence[int], depth: int, budget: int) -> Iterator[list[int]]:
+    """Runs of readings that share their first `depth` parts; where one is beyond the budget, those that share more."""
+    for _, run in groupby(indices, key=lambda i: readings[i][:depth]):
+        part = list(run)
+        own = [readings[i] for i in part]
+        if depth >= len(own[0]) or Forest().growth(*own) <= budget:
+            yield part
+        else:
+            yield from _parts(readings, part, depth + 1, budget)
 
 
 class Forest:
@@ -122,9 +140,10 @@ class Forest:
         for reading in readings:
             self.add(reading)
 
-    def growth(self, reading: Reading) -> int:
-        """Tokens that adding the reading would add."""
-        return sum(len(part) for n, part in enumerate(reading, 1) if reading[:n] not in self._index)
+    def growth(self, *readings: Reading) -> int:
+        """Tokens that adding the readings would add."""
+        beginnings = {reading[:n] for reading in readings for n in range(1, len(reading) + 1)}
+        return sum(len(beginning[-1]) for beginning in beginnings if beginning not in self._index)
 
     def add(self, reading: Reading) -> None:
         path = [self._place(reading[:n]) for n in range(1, len(reading) + 1)]
@@ -188,12 +207,17 @@ class RowReader(Reader):
         return sum(len(part) for reading in readings for part in reading)
 
     def batches(self, readings: Sequence[Reading], budget: int) -> Iterator[list[int]]:
-        sizes = [sum(map(len, reading)) for reading in readings]
-        batch: list[int] = []
-        for i in sorted(range(len(readings)), key=lambda i: sizes[i]):
-            if batch and sizes[i] * (len(batch) + 1) > budget:  # the longest comes last and sets the width
-                yield batch
-                batch = []
-            batch.append(i)
-        if batch:
+        yield from _rows_by_length(readings, budget)
+
+
+def _rows_by_length(readings: Sequence[Reading], budget: int) -> Iterator[list[int]]:
+    """Padded rows of similar length."""
+    sizes = [sum(map(len, reading)) for reading in readings]
+    batch: list[int] = []
+    for i in sorted(range(len(readings)), key=lambda i: sizes[i]):
+        if batch and sizes[i] * (len(batch) + 1) > budget:  # the longest comes last and sets the width
             yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch

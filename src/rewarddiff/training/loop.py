@@ -124,7 +124,7 @@ def train(
         UserError: there is nothing to train on, or a checkpoint of something else is in the way.
     """
     if not items:
-        raise UserError(f"{name}: there is nothing to train on")
+        raise UserError(f"{name}: there is nothing to train on; `rewarddiff check` shows what the data holds")
     return _Run(objective, items, dev, output, config, seed, name).run()
 
 
@@ -249,7 +249,7 @@ class _Run:
     # -- evaluation and logging ----------------------------------------------------------------------------------
 
     def _evaluate(self, step: int) -> dict[str, float]:
-        if not self.dev:
+        if not self.dev or self.config.eval_every is None:
             return {}
         switch_dropout_off(self.module)
         sums, processes = _Sums(), self.accelerator.num_processes

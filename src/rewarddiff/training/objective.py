@@ -25,7 +25,7 @@ class TrainConfig:
         warmup: share of the steps.
         precision: bf16 runs autocast over float32 weights.
         dropout: on only where asked for; policies are trained without, as their reference is read.
-        eval_every: steps between evaluations on the dev set; 0 = at the start and the end only.
+        eval_every: steps between evaluations on the dev set; 0 = at the start and the end only; null = never.
         save_every: steps between checkpoints; 0 = none.
         track: an Accelerate tracker's name (tensorboard, wandb, trackio, …).
     """
@@ -43,7 +43,7 @@ class TrainConfig:
     precision: Literal["bf16", "fp32"] = "bf16"
     gradient_checkpointing: bool = False
     dropout: bool = False
-    eval_every: int = 0
+    eval_every: int | None = 0
     save_every: int = 0
     track: str | None = None
 

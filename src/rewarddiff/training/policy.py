@@ -7,10 +7,11 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from rewarddiff import models
 from rewarddiff.config import at_least, positive
 from rewarddiff.forward import LogProbs
 from rewarddiff.machine import Meter
@@ -26,11 +27,21 @@ from rewarddiff.training.sft import SFT, SFTConfig, SFTItem
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """Low-rank adapters through peft; the reference is the base model with the adapter switched off."""
+    """Low-rank adapters through peft; the reference is the base model with the adapter switched off.
+
+    Attributes:
+        targets: the layers that get one.
+        dora: learn the length of each weight's columns apart (DoRA, arXiv 2402.09353).
+        bits: hold the base in 4 or 8 bits, by bitsandbytes.
+        merge: save a whole model with the adapter worked in; without, the adapter alone.
+    """
 
     r: int = 8
     alpha: int = 16
     targets: str | list[str] = "all-linear"
+    dora: bool = False
+    bits: Literal[4, 8] | None = None
+    merge: bool = False
 
     def __post_init__(self) -> None:
         at_least(self, 1, "r")
@@ -46,8 +57,14 @@ class PolicyConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
-def with_adapter(model: PreTrainedModel, config: PolicyConfig) -> PreTrainedModel:
-    """The model itself, or the model with fresh adapters around its linear layers.
+def start_of(name: str | Path, config: PolicyConfig, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """What training starts from: the model, with fresh adapters where they are asked for, and its tokenizer."""
+    model, tokenizer = models.load_causal_lm(name, bits=config.lora.bits if config.lora else None)
+    return with_adapter(model, config, seed), tokenizer
+
+
+def with_adapter(model: PreTrainedModel, config: PolicyConfig, seed: int = 0) -> PreTrainedModel:
+    """The model itself, or the model with fresh adapters around its linear layers, drawn by the seed.
 
     Weights that are not trained are kept in the precision of training; adapters are float32.
     """
@@ -56,13 +73,16 @@ def with_adapter(model: PreTrainedModel, config: PolicyConfig) -> PreTrainedMode
     import peft
     import torch
 
-    if config.train.precision == "bf16":
+    if config.train.precision == "bf16" and config.lora.bits is None:
         model = model.to(torch.bfloat16)  # type: ignore[arg-type]
     targets: Any = config.lora.targets
     settings = peft.LoraConfig(
-        r=config.lora.r, lora_alpha=config.lora.alpha, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM"
-    )
-    adapted: Any = peft.get_peft_model(model, settings)
+        r=config.lora.r, lora_alpha=config.lora.alpha, lora_dropout=0.0, target_modules=targets,
+        use_dora=config.lora.dora, task_type="CAUSAL_LM",
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        adapted: Any = peft.get_peft_model(model, settings)
     return adapted  # type: ignore[no-any-return]
 
 
@@ -90,7 +110,7 @@ def train_policy(
     if isinstance(config.objective, SFTConfig):
         goal: Any = SFT(policy)
         return train(goal, items, dev=dev, output=output, config=config.train, seed=seed, name=name)
-    parts: list[Any] = [list(items), list(dev)]
+    parts: list[Any] = [list(items), [] if config.train.eval_every is None else list(dev)]
     reads = config.objective.reads
     if "mismatch" in reads:
         parts = [with_mismatch(part) if part else [] for part in parts]
@@ -98,7 +118,9 @@ def train_policy(
         if "reference" in reads:
             used = _used(len(items), config.train, seed)
             together = [*(parts[0][i] for i in used), *parts[1]]
-            known = with_reference(together, policy, config.train, weights=weights, store=store, meter=meter)
+            bits = config.lora.bits if config.lora else None
+            base = weights if bits is None else f"{weights} in {bits} bits"
+            known = with_reference(together, policy, config.train, weights=base, store=store, meter=meter)
             for i, item in zip(used, known, strict=False):
                 parts[0][i] = item
             parts[1] = known[len(used) :]
@@ -114,11 +136,21 @@ def _used(items: int, config: TrainConfig, seed: int) -> list[int]:
     return sorted({i for step in range(total_steps(items, config)) for i in batch_at(items, step, config, seed)})
 
 
-def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """An ordinary Hugging Face folder (or a peft adapter's), in place only when complete."""
+def save_policy(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, lora: LoraConfig | None = None
+) -> None:
+    """An ordinary Hugging Face folder (or a peft adapter's), in place only when complete.
+
+    A merged one is made on the base's whole weights, also where training held them quantised.
+    """
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     model.save_pretrained(fresh)
+    tokenizer.save_pretrained(fresh)
+    if lora is not None and lora.merge:
+        merged, _ = models.load_causal_lm(fresh)
+        shutil.rmtree(fresh)
+        merged.save_pretrained(fresh)
     tokenizer.save_pretrained(fresh)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(fresh, folder)

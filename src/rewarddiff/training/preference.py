@@ -5,16 +5,16 @@ The baseline is this same code with every coefficient at 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import compress
+from itertools import compress, zip_longest
 from typing import Any
 
 import torch
 
-from rewarddiff.data.ledger import Ledger
+from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.encoding import Encoded, Encoder
 from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs, node_sums, switch_dropout_off
@@ -25,6 +25,7 @@ from rewarddiff.records import Comparison, Group
 from rewarddiff.store import Store, fingerprint, remember
 from rewarddiff.training.loop import accelerator_for
 from rewarddiff.training.objective import TrainConfig
+from rewarddiff.training.objectives import PolicyObjective
 from rewarddiff.trees import Tree, group_tree, microbatches
 
 
@@ -110,25 +111,31 @@ class PreferenceItem:
 
 
 ITEM_COMPARISONS = 8
-"""A group with more comparisons is cut into items of so many, so that a batch is never one group's alone."""
+"""A group with more comparisons, or labels, is cut into items of so many: a batch is never one group's alone."""
+
+Labels = Sequence[tuple[int, bool]]
+"""Responses labelled by themselves, and whether each is desirable."""
 
 
 def preference_items(encoded: Encoded, pairs: Pairs, *, whole: bool = False) -> list[PreferenceItem]:
-    """Items from a group; a response is in the tree of an item only if one of the item's comparisons reads it.
+    """Items from a group, with its labels; a response is in the tree of an item only if the item says something of it.
 
     Args:
         whole: leave the group in one item: it is a list.
     """
-    if not pairs.comparisons:
-        return []
-    return [_item(encoded, part) for part in ([pairs] if whole else pairs.cut(ITEM_COMPARISONS))]
+    labels = encoded.labelled()
+    if whole:
+        return [_item(encoded, pairs, labels)] if pairs.comparisons or labels else []
+    cut = (labels[start : start + ITEM_COMPARISONS] for start in range(0, len(labels), ITEM_COMPARISONS))
+    parts = zip_longest(pairs.cut(ITEM_COMPARISONS), cut)
+    return [_item(encoded, part or Pairs.unweighted(()), own or ()) for part, own in parts]
 
 
 def group_items(
     group: Group, pairs: Pairs, encoder: Encoder, ledger: Ledger, *, whole: bool = False
 ) -> list[PreferenceItem]:
-    """Items from a group's text: its comparisons whose responses fit the limits, with their columns."""
-    if not pairs.comparisons:
+    """Items from a group's text: its comparisons with their columns, and its labels, where the responses fit."""
+    if not pairs.comparisons and not any(group.known_labels()):
         return []
     encoded = encoder.group(replace(group, comparisons=pairs.comparisons), ledger)
     if encoded is None:
@@ -136,20 +143,65 @@ def group_items(
     return preference_items(encoded, pairs.where([encoded.usable(c) for c in pairs.comparisons]), whole=whole)
 
 
-def _item(encoded: Encoded, pairs: Pairs) -> PreferenceItem:
-    used = sorted({i for c in pairs.comparisons for i in (c.chosen, c.rejected)})
+def policy_items(
+    groups: Iterable[tuple[Group, Pairs]], encoder: Encoder, ledger: Ledger, objective: PolicyObjective
+) -> list[PreferenceItem]:
+    """Items of groups and the comparisons they are trained on; groups with nothing for the objective are counted."""
+    items: list[PreferenceItem] = []
+    for group, pairs in groups:
+        read = group if "labels" in objective.reads else replace(group, labels=())
+        if not any(read.known_labels()) and all(c.tie for c in group.known_comparisons()):
+            detail = "labelled, not compared" if any(group.known_labels()) else "no comparison, or only ties"
+            ledger.change(Reason.NO_ORDER, group.source, group.id, f"{detail}: not trained on")
+        if objective.positive_strength and not all(kept := [s > 0 for s in pairs.strengths]):
+            detail = f"{kept.count(False)} comparisons without a positive strength left out"
+            ledger.change(Reason.NO_ORDER, group.source, group.id, detail)
+            pairs = pairs.where(kept)
+        items += group_items(read, pairs, encoder, ledger, whole=objective.whole_lists)
+    return items
+
+
+def check_items(items: Sequence[PreferenceItem], objective: PolicyObjective, groups: Iterable[Group]) -> None:
+    """Look at the items that `policy_items` made of the groups before the objective is trained on them.
+
+    Raises:
+        UserError: there are none because the data has labels only, or all labels are the same.
+    """
+    if not items and "labels" not in objective.reads and any(any(group.known_labels()) for group in groups):
+        raise UserError(
+            f"objective {objective.name} needs comparisons, the data has single labelled responses: use objective kto"
+        )
+    labels = {label for item in items for _, label, _ in item.labels}
+    if len(labels) == 1 and not any(item.comparisons for item in items):
+        one, other = ("desirable", "undesirable") if labels.pop() else ("undesirable", "desirable")
+        raise UserError(
+            f"objective {objective.name} learns from desirable and undesirable responses, here all are {one}: "
+            f"bring {other} ones as well"
+        )
+
+
+def _item(encoded: Encoded, pairs: Pairs, labels: Labels) -> PreferenceItem:
+    used = sorted({i for c in pairs.comparisons for i in (c.chosen, c.rejected)} | {i for i, _ in labels})
     place = {old: new for new, old in enumerate(used)}
     tree = group_tree(encoded.prompt, [encoded.responses[i] for i in used])
     places = tuple((place[c.chosen], place[c.rejected]) for c in pairs.comparisons)
     return PreferenceItem(
-        encoded.group.id, tree, places, pairs.coefficients, pairs.strengths, _scores(encoded.group, pairs, used, places)
+        encoded.group.id,
+        tree,
+        places,
+        pairs.coefficients,
+        pairs.strengths,
+        _scores(encoded.group, pairs, used, places),
+        tuple((place[i], label, 1.0) for i, label in labels),
     )
 
 
 def _scores(group: Group, pairs: Pairs, used: Sequence[int], places: Sequence[tuple[int, int]]) -> tuple[float, ...]:
-    """The data's own scores, or those that explain the comparisons best."""
+    """The data's own scores, or those that explain the comparisons best; () where nothing is known of the order."""
     if group.scores is not None:
         return tuple(group.scores[i] for i in used)
+    if not pairs.comparisons:
+        return ()
     stated = [1.0 if c.strength is None else c.strength for c in pairs.comparisons]
     return tuple(potentials(len(used), places, pairs.strengths or stated).tolist())
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
-from rewarddiff.encoding import Encoded
+from rewarddiff.data.ledger import Ledger, Reason
+from rewarddiff.encoding import Encoded, Encoder
 from rewarddiff.forward import LogProbs
 from rewarddiff.records import Group
 from rewarddiff.training.objective import LossOutput, TrainConfig
@@ -29,20 +30,37 @@ class SFTItem:
 
 
 def best_response(group: Group) -> int | None:
-    """The response with the highest score, or the one that is never rejected; None where none stands out."""
+    """The response with the highest score, or the one that is never rejected, or else the only one labelled desirable.
+
+    None where none stands out.
+    """
     if group.scores is not None:
         return max(range(len(group.responses)), key=lambda i: group.scores[i])  # type: ignore[index]
     known = [c for c in group.known_comparisons() if not c.tie]
     best = {c.chosen for c in known} - {c.rejected for c in known}
+    if not known:
+        best = {i for i, desirable in group.known_labels() if desirable}
     return best.pop() if len(best) == 1 else None
 
 
 def sft_item(encoded: Encoded) -> SFTItem | None:
     """The best response as an item; None where none stands out, or where it does not fit."""
-    best = 0 if len(encoded.responses) == 1 else best_response(encoded.group)
+    alone = len(encoded.responses) == 1 and not any(encoded.group.known_labels())
+    best = 0 if alone else best_response(encoded.group)
     if best is None or not encoded.responses[best]:
         return None
     return SFTItem(encoded.group.id, group_tree(encoded.prompt, [encoded.responses[best]]))
+
+
+def sft_items(groups: Iterable[Group], encoder: Encoder, ledger: Ledger) -> Iterator[SFTItem]:
+    """The best response of every group that has one; the others are counted."""
+    for encoded in encoder.groups(groups, ledger):
+        if (item := sft_item(encoded)) is not None:
+            yield item
+        else:
+            ledger.change(
+                Reason.NO_ORDER, encoded.group.source, encoded.group.id, "no single best response to learn from"
+            )
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,22 @@ from rewarddiff.data.formats.base import Convert, Format, RowError, Values
 from rewarddiff.data.formats.debates import UKP
 from rewarddiff.data.formats.lists import QA_FEEDBACK, REWARDBENCH, RRHF, SCORED, SIMPEVAL
 from rewarddiff.data.formats.pairs import HH, TLDR, TRL, TRL_IMPLICIT
+from rewarddiff.data.formats.singles import UNPAIRED
 from rewarddiff.errors import UserError
 
-FORMATS: tuple[Format, ...] = (TLDR, UKP, SIMPEVAL, QA_FEEDBACK, RRHF, SCORED, REWARDBENCH, TRL, TRL_IMPLICIT, HH)
+FORMATS: tuple[Format, ...] = (
+    TLDR,
+    UKP,
+    SIMPEVAL,
+    QA_FEEDBACK,
+    RRHF,
+    SCORED,
+    REWARDBENCH,
+    TRL,
+    TRL_IMPLICIT,
+    HH,
+    UNPAIRED,
+)
 """In the order they are tried: the more telling columns first."""
 
 

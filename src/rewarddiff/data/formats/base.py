@@ -138,6 +138,16 @@ def messages(value: Iterable[Any], what: str) -> tuple[Message, ...]:
     return tuple(turns)
 
 
+def last_turn(asked: tuple[Message, ...], turns: tuple[Message, ...], what: str) -> str:
+    """The one turn after the prompt, which the turns may repeat: the response."""
+    rest = turns[len(asked) :] if asked and turns[: len(asked)] == asked else turns
+    if not rest:
+        raise RowError(Reason.EMPTY_RESPONSE, f"{what} holds no turn after the prompt")
+    if len(rest) > 1:
+        raise RowError(Reason.PROMPTS_DIFFER, f"{what} goes on for {len(rest)} turns after the prompt")
+    return rest[0].content
+
+
 def prompt(values: Values, column: str = "prompt") -> Prompt:
     """A prompt that must be there: text or a conversation."""
     value = values.get(column)

@@ -8,6 +8,7 @@ from rewarddiff.data.formats.base import (
     Values,
     by_row,
     items,
+    last_turn,
     messages,
     number,
     optional_number,
@@ -52,7 +53,7 @@ def _conversations(values: Values) -> tuple[Prompt, str, str]:
         asked = (Message("user", given),)
     else:
         asked = _shared(chosen, rejected)
-    return asked, _last_turn(asked, chosen, "chosen"), _last_turn(asked, rejected, "rejected")
+    return asked, last_turn(asked, chosen, "chosen"), last_turn(asked, rejected, "rejected")
 
 
 def _shared(a: tuple[Message, ...], b: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -61,15 +62,6 @@ def _shared(a: tuple[Message, ...], b: tuple[Message, ...]) -> tuple[Message, ..
     while n < min(len(a), len(b)) - 1 and a[n] == b[n]:
         n += 1
     return a[:n]
-
-
-def _last_turn(asked: tuple[Message, ...], turns: tuple[Message, ...], what: str) -> str:
-    rest = turns[len(asked) :] if asked and turns[: len(asked)] == asked else turns
-    if not rest:
-        raise RowError(Reason.EMPTY_RESPONSE, f"{what} holds no turn after the prompt")
-    if len(rest) > 1:
-        raise RowError(Reason.PROMPTS_DIFFER, f"{what} goes on for {len(rest)} turns after the shared prompt")
-    return rest[0].content
 
 
 def _hh(values: Values) -> Group:

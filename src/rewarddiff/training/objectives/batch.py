@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rewarddiff.config import at_least
 
-Column = Literal["reference", "strength", "scores", "collision", "mismatch"]
+Column = Literal["reference", "strength", "scores", "collision", "mismatch", "labels"]
 """What an objective may read besides the policy's log-probabilities and the order of each pair."""
 
 Probe = Literal["h", "mismatch"]
@@ -111,7 +111,8 @@ class Terms:
     """What every objective can be given.
 
     Attributes:
-        nll: weight of −log π of the chosen response (lists: of the best), λ of E[L_align + λ·L_reg].
+        nll: weight of −log π of the chosen response (lists: of the best; single responses: of the desirable ones), λ
+            of E[L_align + λ·L_reg].
         nll_reduction: its mean over tokens, or their sum (RRHF's L_ft).
         anchored: only where the policy's likelihood fell below the reference's (Uni-DPO).
         per_token: log-ratios are averaged over the response's tokens (IPO's authors' advice; LN-DPO).
@@ -149,11 +150,15 @@ class Terms:
 
     def regulariser(self, batch: Batch) -> Tensor:
         """λ·L_reg summed over comparisons, or over lists."""
-        places = batch.best if self.whole_lists else batch.chosen
+        places = self.liked(batch)
         values = batch.mean[places] if self.nll_reduction == "mean" else batch.policy[places]
         if self.anchored:
             values = values * (batch.policy[places].detach() < batch.known(batch.reference)[places])
         return -self.nll * values.sum()
+
+    def liked(self, batch: Batch) -> Tensor:
+        """Places of the responses whose likelihood the regulariser defends."""
+        return batch.best if self.whole_lists else batch.chosen
 
     def begin(self, probed: Sequence[Sequence[float]], state: dict[str, float], training: bool) -> Context:
         """From what was probed of every item of the global batch, what all its micro-batches need.

@@ -70,7 +70,7 @@ class KTO(Terms):
     beta: float = 0.1
     desirable_weight: float = 1.0
     undesirable_weight: float = 1.0
-    columns: ClassVar[frozenset[Column]] = frozenset({"reference", "mismatch"})
+    columns: ClassVar[frozenset[Column]] = frozenset({"reference", "mismatch", "labels"})
     probes: ClassVar[Probe | None] = "mismatch"
 
     def __post_init__(self) -> None:
@@ -95,6 +95,10 @@ class KTO(Terms):
 
     def weights(self, batch: Batch) -> Tensor:
         return batch.singles[2]
+
+    def liked(self, batch: Batch) -> Tensor:
+        places, desirable, _ = batch.singles
+        return places[desirable]
 
 
 def _steps(scores: Tensor) -> Tensor:

@@ -1,0 +1,356 @@
+"""sweep.json → its tables, figures and page."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rewarddiff.report import plots
+from rewarddiff.report.cells import Cell, Results, Table, correlation_cell, real_cell, share_cell
+from rewarddiff.report.figures import Drawing
+from rewarddiff.report.page import Section, compose, write
+from rewarddiff.report.tables import TRAINED_WITH
+from rewarddiff.report.text import Fitted, markdown_table
+from rewarddiff.report.values import DASH, Interval, count, entries, interval, mapping, number, percent, real
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+Facet = tuple[tuple[str, ...], Any]
+"""What the points of one figure have in common: their settings of all axes but the first, and one thing more."""
+
+BASE = "base"
+"""What results call the model before training."""
+
+MARKED = f"{TRAINED_WITH} a scorer that had a part in training one of the two: no independent evidence."
+
+
+def render_sweep(sweep: Results, folder: Path) -> Path:
+    """Write `folder/sweep.html` and `folder/sweep.md`, and return the page's path."""
+    path = Path(folder) / "sweep.html"
+    write(path, page(sweep))
+    write(path.with_suffix(".md"), markdown(sweep))
+    return path
+
+
+def page(sweep: Results) -> str:
+    """The page as text."""
+    axes = ", ".join(axis["key"] for axis in entries(sweep.get("axes"))) or "seed"
+    made = (f"rewarddiff {sweep['version']}", str(sweep["created"]), _seeds(sweep))
+    gaps, losses = gap_figures(sweep), loss_figures(sweep)
+    parts = [
+        Section("points", "Points of the sweep", tables=(points_table(sweep),)),
+        Section(
+            "gaps",
+            "Gaps in mean reward",
+            intro="Gap to the policy each point is held against, with its 95 % interval over seeds and prompts. Dashed "
+            "with hollow dots: controls, whose weights are not those of their comparisons.",
+            empty="Nothing to draw: no key but the seed has several values, or no samples were judged.",
+            figures=gaps,
+        ),
+        Section(
+            "controls",
+            "Weighted policies less their controls",
+            intro="Does it matter which comparison has which weight? A control is trained alike, with weights that are "
+            "constant, shuffled or inverse.",
+            tables=(controls_table(sweep),),
+        ),
+        Section(
+            "losses",
+            "Dev loss",
+            intro="Unweighted loss on the dev comparisons after training, with its 95 % interval over seeds.",
+            empty="No dev loss was recorded, or nothing to draw it along.",
+            figures=losses,
+        ),
+        Section("scorers", "Scorers on held-out comparisons", tables=(scorers_table(sweep),)),
+        Section("runs", "What was run", tables=(axes_table(sweep), runs_table(sweep))),
+    ]  # fmt: skip
+    return compose(f"{sweep['name']}: sweep of {axes}", " · ".join(made), verdict(sweep), parts, remarks=remarks(sweep))
+
+
+def terminal_sweep(sweep: Results) -> "Group":
+    """The verdict and the tables as one rich renderable."""
+    from rich.console import Group, RenderableType
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(verdict(sweep), style="bold"), *map(Text, remarks(sweep))]
+    for table in _tables(sweep):
+        parts += [Text(), Fitted(table)]
+        parts += [Text(note, style="dim") for note in table.notes if note.startswith(TRAINED_WITH)]
+    return Group(*parts)
+
+
+def markdown(sweep: Results) -> str:
+    """The verdict and the tables as GitHub-flavoured Markdown."""
+    parts = [verdict(sweep), *remarks(sweep)]
+    for table in _tables(sweep):
+        parts += [f"### {table.title}", markdown_table(table), *table.notes]
+    return "\n\n".join(parts) + "\n"
+
+
+def _tables(sweep: Results) -> Iterable[Table]:
+    tables = points_table(sweep), controls_table(sweep), scorers_table(sweep)
+    return (table for table in tables if table.rows)
+
+
+# --- what is shown --------------------------------------------------------------------------------------------------
+
+
+def verdict(sweep: Results) -> str:
+    """How many gaps of weighted policies to their baseline are told apart from zero by independent scorers."""
+    found = [
+        gap for p in entries(sweep["points"]) if p["control"] == "none" for gap in mapping(p["gaps"]).values()
+    ]  # fmt: skip
+    independent = [interval(gap) for gap in found if not gap["used_in_training"]]
+    gaps = independent or [interval(gap) for gap in found]
+    if not sweep["points"]:
+        return "No policies were trained: a sweep of scorers alone."
+    if not gaps:
+        return "No weighted policy was held against its baseline."
+    above, below = sum(gap.low > 0 for gap in gaps), sum(gap.high < 0 for gap in gaps)
+    judges = "scorers without a part in their training" if independent else "the scorers they were trained with"
+    of = f"Of {len(gaps)} gaps between weighted policies and their baseline under {judges}"
+    told = len(gaps) - above - below
+    return f"{of}, {_are(above)} above zero, {_are(below)} below, and {told or 'none'} not told apart from zero."
+
+
+def remarks(sweep: Results) -> list[str]:
+    gaps = [gap for p in entries(sweep["points"]) for gap in mapping(p["gaps"]).values()]
+    found = []
+    if len(gaps) > 4:
+        found.append(
+            f"With {len(gaps)} gaps looked at, about {round(len(gaps) / 20) or 1} would leave zero out of its 95 % "
+            "interval if nothing had any effect: the best point of a sweep is to be confirmed with other seeds."
+        )
+    if len(sweep["seeds"]) == 1:
+        found.append("One seed: intervals are over prompts alone and say nothing of other seeds.")
+    if any(axis["key"].startswith(("scorers.", "data.")) for axis in entries(sweep["axes"])):
+        found.append("Runs with other data or scorers are judged by other scorers: compare gaps within a run.")
+    return found
+
+
+def _are(many: int) -> str:
+    return f"{many or 'none'} {'is' if many == 1 else 'are'}"
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def points_table(sweep: Results) -> Table:
+    points = entries(sweep["points"])
+    scorers = _judges(sweep)
+    labels = [axis["label"] for axis in entries(sweep["axes"])]
+    rows = tuple(
+        (
+            Cell(point["policy"]),
+            *_settings(sweep, point),
+            Cell("the baseline itself" if point["name"] == point["against"] else point["against"]),
+            real_cell(interval(point["dev_loss"])),
+            *(_gap(point["gaps"], scorer) for scorer in scorers),
+        )
+        for point in points
+    )
+    wide = len(labels) + 1
+    return Table(
+        "Points of the sweep",
+        ("policy", *labels, "against", "dev loss", *(f"gap under {scorer}" for scorer in scorers)),
+        rows,
+        "The recipe has no policies.",
+        (
+            *((MARKED,) if any(cell.mark for row in rows for cell in row) else ()),
+            f"Gap: mean reward of held-out samples, less that of the policy it is held against ({DASH} where it is "
+            f"that policy itself); {_seeds(sweep)}, 95 % intervals over seeds and prompts.",
+            "Dev loss: unweighted, mean over seeds; comparable where the objective and its options are the same.",
+        ),
+        frozenset({0, wide}),
+        stacked=True,
+        lesser=frozenset({wide}),
+    )
+
+
+def controls_table(sweep: Results) -> Table:
+    """Weighted policies against their controls at the same settings."""
+    scorers = _judges(sweep)
+    labels = [axis["label"] for axis in entries(sweep["axes"])]
+    rows = tuple(
+        (
+            Cell(f"{point['policy']} − {control['policy']}"),
+            *_settings(sweep, point),
+            *(_gap(control["gaps"], scorer) for scorer in scorers),
+        )
+        for point in entries(sweep["points"])
+        for control in entries(point["controls"])
+    )
+    return Table(
+        "Weighted policies less their controls",
+        ("pair", *labels, *(f"gap under {scorer}" for scorer in scorers)),
+        rows if scorers else (),
+        "No control (a policy with coefficient.control) has a weighted policy's settings, or no samples were judged.",
+        (MARKED,) if any(cell.mark for row in rows for cell in row) else (),
+        stacked=True,
+    )
+
+
+def scorers_table(sweep: Results) -> Table:
+    """Accuracy in every run, where there are several."""
+    runs = entries(sweep["runs"])
+    swept = {key for run in runs for key in mapping(run["settings"])}
+    axes = [axis for axis in entries(sweep["axes"]) if axis["key"] in swept]
+    rows = tuple(
+        (
+            Cell(line["name"]),
+            *(Cell(_value(mapping(line["settings"]).get(axis["key"]))) for axis in axes),
+            share_cell(interval(line["accuracy"])),
+            correlation_cell(interval(line["spearman_strength"])),
+            Cell(percent(number(line["ece"]))),
+        )
+        for line in sorted(entries(sweep["scorers"]), key=lambda line: str(line["name"]))
+    )
+    return Table(
+        "Scorers on held-out comparisons",
+        ("scorer", *(axis["label"] for axis in axes), "accuracy", "ρ with strength", "ECE"),
+        rows if len(runs) > 1 else (),
+        "One run, so the same scorers at every point: report.html says how good they are.",
+    )
+
+
+def axes_table(sweep: Results) -> Table:
+    rows = [(str(axis["key"]), axis["values"]) for axis in entries(sweep["axes"])]
+    rows.append(("seed", sweep["seeds"]))
+    return Table(
+        "Keys and values",
+        ("key", "values"),
+        tuple((Cell(key), Cell(", ".join(map(_value, values)))) for key, values in rows),
+        words=frozenset({0, 1}),
+    )
+
+
+def runs_table(sweep: Results) -> Table:
+    runs = entries(sweep["runs"])
+    rows = tuple(
+        (
+            Cell(f"{'' if run['folder'] == '.' else run['folder'] + '/'}report.html"),
+            Cell(", ".join(f"{key} = {_value(value)}" for key, value in mapping(run["settings"]).items()) or DASH),
+            Cell(count(len({p["name"] for p in entries(sweep["points"]) if p["run"] == run["folder"]}))),
+        )
+        for run in runs
+    )
+    return Table("Runs", ("page", "settings", "policies"), rows, words=frozenset({0, 1}))
+
+
+def _settings(sweep: Results, point: Results) -> Iterable[Cell]:
+    return (Cell(_value(mapping(point["settings"]).get(axis["key"]))) for axis in entries(sweep["axes"]))
+
+
+def _gap(gaps: Any, scorer: str) -> Cell:
+    found = mapping(mapping(gaps).get(scorer))
+    return real_cell(interval(found), TRAINED_WITH * bool(found.get("used_in_training")))
+
+
+def _judges(sweep: Results) -> list[str]:
+    return list(dict.fromkeys(scorer for point in entries(sweep["points"]) for scorer in mapping(point["gaps"])))
+
+
+def _value(value: Any) -> str:
+    return DASH if value is None else f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def _seeds(sweep: Results) -> str:
+    many = len(sweep["seeds"])
+    return f"{many} seeds" if many > 1 else "one seed"
+
+
+# --- figures --------------------------------------------------------------------------------------------------------
+
+
+def gap_figures(sweep: Results) -> tuple[Drawing, ...]:
+    """Gaps along the first axis: a figure for each scorer and setting of the other axes, a line for each policy."""
+    found = []
+    for (rest, against), points in _groups(sweep, lambda p: p["against"] == BASE):
+        for scorer in _judges(sweep):
+            rows, used = [], False
+            for policy, own in _by_policy(points):
+                along = [(p, _own_gap(p, scorer)) for p in own]
+                used |= any(mapping(mapping(p["gaps"]).get(scorer)).get("used_in_training") for p in own)
+                rows.append((policy, along))
+            what = "gap to the base model" if against else "gap to the baseline"
+            title = f"Under {scorer}{f' {TRAINED_WITH}' if used else ''}"
+            found += _drawn(sweep, title, [what, *rest], rows, [("", 0.0)], what)
+    return tuple(found)
+
+
+def loss_figures(sweep: Results) -> tuple[Drawing, ...]:
+    """Dev loss along the first axis, a line for each policy; those without that key at their height."""
+    found = []
+    axes = entries(sweep["axes"])
+    for (rest, objective), points in _groups(sweep, lambda p: p["objective"]):
+        rows = [(policy, [(p, interval(p["dev_loss"])) for p in own]) for policy, own in _by_policy(points)]
+        levels = [
+            (str(p["policy"]), number(p["dev_loss"]))
+            for p in entries(sweep["points"])
+            if p["objective"] == objective and axes[0]["key"] not in p["settings"] and _rest(sweep, p) in (rest, ())
+        ]
+        levels = [(name, height) for name, height in levels if height == height]
+        found += _drawn(sweep, f"Objective {objective}", list(rest), rows, levels, "dev loss")
+    return tuple(found)
+
+
+def _own_gap(point: Results, scorer: str) -> Interval:
+    return Interval(0.0) if point["name"] == point["against"] else interval(mapping(point["gaps"]).get(scorer))
+
+
+def _drawn(
+    sweep: Results,
+    title: str,
+    caption: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[tuple[Results, Interval]]]],
+    levels: Sequence[tuple[str, float]],
+    what: str,
+) -> list[Drawing]:
+    """The figure of `what`, a line for each policy; none where nothing is known."""
+    axis = entries(sweep["axes"])[0]
+    place = _places(axis["values"])
+    drawn = []
+    for policy, own in rows:
+        points = sorted(((place[_value(p["settings"][axis["key"]])], found) for p, found in own), key=itemgetter(0))
+        drawn.append((policy, points, own[0][0]["control"] not in (None, "none")))
+    if not any(found.known for _, own, _ in drawn for _, found in own):
+        return []
+    ticks = [(x, text) for text, x in place.items()]
+    said = "; ".join(f"{name} {', '.join(real(found.value) for _, found in points)}" for name, points, _ in drawn)
+    label = ", ".join([title, *caption, f"along {axis['label']}: {said}"])
+    svg = plots.lines(drawn, ticks, levels, label, (str(axis["label"]), what))
+    return [Drawing(title, ", ".join(caption), svg)]
+
+
+def _groups(sweep: Results, key: Callable[[Results], Any]) -> Iterable[tuple[Facet, list[Results]]]:
+    """The points along the first axis, by their settings of the other axes and by a key."""
+    axes = entries(sweep["axes"])
+    along = [p for p in entries(sweep["points"]) if axes and axes[0]["key"] in p["settings"]]
+    found: dict[Facet, list[Results]] = {}
+    for point in along:
+        found.setdefault((_rest(sweep, point), key(point)), []).append(point)
+    return found.items()
+
+
+def _rest(sweep: Results, point: Results) -> tuple[str, ...]:
+    axes = entries(sweep["axes"])[1:]
+    return tuple(f"{a['label']} {_value(point['settings'][a['key']])}" for a in axes if a["key"] in point["settings"])
+
+
+def _by_policy(points: Sequence[Results]) -> list[tuple[str, list[Results]]]:
+    found: dict[str, list[Results]] = {}
+    for point in points:
+        found.setdefault(str(point["policy"]), []).append(point)
+    return list(found.items())
+
+
+def _places(values: Sequence[Any]) -> dict[str, float]:
+    """Where values stand on x, by their text: to scale where they are numbers that can then be told apart."""
+    texts, numbers = [_value(value) for value in values], [number(value) for value in values]
+    known = sorted(x for x in numbers if x == x)
+    least = min((b - a for a, b in pairwise(known)), default=0.0)
+    if len(known) == len(values) > 1 and least >= (known[-1] - known[0]) / 20:
+        return dict(zip(texts, numbers, strict=True))
+    return {text: float(place) for place, text in enumerate(texts)}
