@@ -32,7 +32,7 @@ class Table:
     """Rows of cells under a head; `words` are the indices of columns of text (the others hold figures).
 
     `stacked`: on the page, intervals go below the figures they belong to. `lesser`: columns that a narrow terminal
-    leaves out.
+    leaves out, in this order.
     """
 
     title: str
@@ -42,7 +42,7 @@ class Table:
     notes: tuple[str, ...] = ()
     words: frozenset[int] = frozenset({0})
     stacked: bool = False
-    lesser: frozenset[int] = frozenset()
+    lesser: tuple[int, ...] = ()
 
 
 def real_cell(found: Interval, mark: str = "") -> Cell:

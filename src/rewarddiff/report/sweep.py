@@ -165,7 +165,7 @@ def points_table(sweep: Results) -> Table:
         ),
         frozenset({0, wide}),
         stacked=True,
-        lesser=frozenset({wide}),
+        lesser=(wide,),
     )
 
 

@@ -29,22 +29,27 @@ def terminal_table(results: Results) -> "Group":
 
 @dataclass(frozen=True)
 class Fitted:
-    """A table that stacks its cells and leaves out lesser columns where it would not fit."""
+    """A table that, where it would not fit, stacks its cells and leaves out as few of its lesser columns as it can."""
 
     table: Table
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RichTable]":
-        wide = _rich(self.table)
-        fits = console.measure(wide, options=options.update(width=1000)).maximum <= options.max_width
-        yield wide if fits else _rich(self.table, narrow=True)
+        measured = options.update(width=1000)
+        drawn = _rich(self.table)
+        if console.measure(drawn, options=measured).maximum > options.max_width:
+            for left_out in range(len(self.table.lesser) + 1):
+                drawn = _rich(self.table, narrow=True, without=self.table.lesser[:left_out])
+                if console.measure(drawn, options=measured).minimum <= options.max_width:
+                    break
+        yield drawn
 
 
-def _rich(table: Table, narrow: bool = False) -> "RichTable":
+def _rich(table: Table, narrow: bool = False, without: tuple[int, ...] = ()) -> "RichTable":
     from rich.table import Table as RichTable
     from rich.text import Text
 
     drawn = RichTable(title=Text(table.title), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    shown = [index for index in range(len(table.columns)) if not (narrow and index in table.lesser)]
+    shown = [index for index in range(len(table.columns)) if index not in without]
     for index in shown:
         cells = [row[index] for row in table.rows]
         whole = [piece for cell in cells for piece in (*f"{cell.text}{cell.mark}".split(" "), cell.minor)]
