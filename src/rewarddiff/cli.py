@@ -27,6 +27,12 @@ SEVERAL = (
     "a key of the recipe, or of its policies in short (coefficient.alpha: of every policy with coefficients), and its "
     "values: 0,0.5,1 or 0..4; a list in brackets is one value"
 )
+SCORERS = ("reward", "difference")
+POLICIES = (
+    "sft", "dpo", "robust", "ipo", "simpo", "orpo", "slic", "wpo", "beta-dpo", "odpo", "rpo", "mmpo", "rdpo", "ml-rdpo",
+    "uni-dpo", "rrhf", "pro", "kto",
+)  # fmt: skip
+"""Objectives by name; listed here so that help need not import them."""
 CONTINUES = ("demo", "run", "sweep", "train")
 """Commands that go on where they stopped when they are run again."""
 
@@ -108,8 +114,15 @@ def _check(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace) -> None:
     from rewarddiff.pipeline import train_stage
 
-    model = args.model or ("smollm2-135m-instruct" if args.kind in ("sft", "dpo") else "all-minilm-l6-v2")
+    model = args.model or ("all-minilm-l6-v2" if args.kind in SCORERS else "smollm2-135m-instruct")
     print(train_stage(args.kind, model, args.data, args.output or Path("runs") / args.kind, args.overrides))
+
+
+def _augment(args: argparse.Namespace) -> None:
+    from rewarddiff.pipeline import augment_stage
+
+    ledger = augment_stage(args.data, args.model, args.scorer, args.output, args.overrides)
+    print(f"{ledger.table()}\nlists  {args.output}")
 
 
 def _score(args: argparse.Namespace) -> None:
@@ -238,15 +251,30 @@ def _parser() -> _Parser:
         "train one scorer or policy",
         "train reward --data preferences.jsonl --output runs/reward lr=1e-5",
     )
-    sub.add_argument("kind", choices=("sft", "reward", "difference", "dpo"), help="what to train")
+    kinds = (*SCORERS, *POLICIES)
+    sub.add_argument("kind", choices=kinds, metavar="KIND", help=f"what to train: {', '.join(kinds)}")
     sub.add_argument(
         "--model",
         help="a folder, a hub name or a short name "
-        "(default: smollm2-135m-instruct for sft and dpo, all-minilm-l6-v2 for scorers)",
+        "(default: all-minilm-l6-v2 for scorers, smollm2-135m-instruct for policies)",
     )
     sub.add_argument("--data", required=True, help=data)
     sub.add_argument("--output", type=Path, help="where to write the model (default runs/KIND)")
     sub.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="any option of this training, as lr=1e-5")
+
+    sub = command(
+        "augment",
+        _augment,
+        "let a policy write more responses, and rank them with the data's own",
+        "augment pairs.jsonl --scorer runs/reward --output lists.jsonl draw=beams limit=100",
+    )
+    sub.add_argument("data", metavar="DATA", help=data)
+    sub.add_argument("--model", default="smollm2-135m-instruct", help="the policy (default smollm2-135m-instruct)")
+    sub.add_argument("--scorer", required=True, help=scorer)
+    sub.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to write the lists (JSONL)")
+    sub.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="draw=beams, temperature or rejection, draw.k=4, limit=100, …"
+    )
 
     sub = command("score", _score, "score responses with a trained scorer", "score runs/reward preferences.jsonl")
     sub.add_argument("scorer", metavar="SCORER", help=scorer)

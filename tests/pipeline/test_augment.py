@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rewarddiff.cli import main
 from rewarddiff.data import Ledger, load_groups
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline import augment as room
@@ -100,3 +101,14 @@ def test_nothing_to_rank_is_said(data: Path, scorer: Path, policy_folder: Path, 
     with pytest.raises(UserError, match="single_response"):
         augment(data, policy_folder, scorer, tmp_path / "x.jsonl", AugmentConfig(draw=one, own=False, limit=3))
     assert not (tmp_path / "x.jsonl").exists()
+
+
+def test_by_the_command_line(
+    data: Path, scorer: Path, policy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "lists.jsonl"
+    command = ["augment", str(data), "--model", str(policy_folder), "--scorer", str(scorer), "--output", str(output)]
+    assert main([*command, "draw=temperature", "draw.k=2", "draw.max_new_tokens=4", "limit=3"]) == 0
+    assert len(output.read_text().splitlines()) == 3
+    assert main([*command, "draw=beem"]) == 2
+    assert "did you mean 'beams'" in capsys.readouterr().err

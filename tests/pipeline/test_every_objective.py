@@ -6,8 +6,9 @@ from typing import Any, get_args
 
 import pytest
 
+from rewarddiff.cli import POLICIES
 from rewarddiff.errors import UserError
-from rewarddiff.pipeline.commands import run_recipe
+from rewarddiff.pipeline.commands import run_recipe, train_stage
 from rewarddiff.training.objectives import PolicyObjective
 
 NAMES = [cls().name for cls in get_args(PolicyObjective)]
@@ -53,6 +54,18 @@ def test_one_key_changes_the_objective(recipe: dict[str, Any], name: str) -> Non
     assert [line["step"] for line in steps] == [1, 2]
     assert all(line["grad_norm"] > 0 for line in steps)
     assert (folder / "policies/policy-0/model/model.safetensors").exists()
+
+
+def test_the_command_line_knows_them_all() -> None:
+    assert {"sft", *NAMES} == set(POLICIES)
+
+
+def test_one_policy_by_name_with_its_options(policy_folder: Path, tmp_path: Path) -> None:
+    options = ["gamma_ratio=0.3", "max_steps=1", "precision=fp32", "lengths.max_response=32", "data.limit=12"]
+    train_stage("simpo", str(policy_folder), "demo", tmp_path, options)
+    objective = json.loads((tmp_path / "run/results.json").read_text())["recipe"]["policies"]["simpo"]["objective"]
+    assert (objective["name"], objective["gamma_ratio"], objective["beta"]) == ("simpo", 0.3, 2.5)
+    assert (tmp_path / "model.safetensors").exists()
 
 
 def test_an_objective_without_its_column_names_the_mend(recipe: dict[str, Any]) -> None:

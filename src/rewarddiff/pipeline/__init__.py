@@ -1,11 +1,13 @@
 """The stages in the paper's order, as the command line and Python call them."""
 
+from rewarddiff.pipeline.augment import augment_stage
 from rewarddiff.pipeline.commands import eval_stage, report_stage, run_recipe, score_stage, train_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.sweep import sweep_points, sweep_recipe
 
 __all__ = [
     "Recipe",
+    "augment_stage",
     "eval_stage",
     "report_stage",
     "run_recipe",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rewarddiff import models
-from rewarddiff.config import at_least
+from rewarddiff.config import at_least, load_recipe
 from rewarddiff.data import Ledger, Reason, load_groups
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
@@ -79,6 +79,13 @@ def augment(
     fresh.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
     os.replace(fresh, output)
     return joined
+
+
+def augment_stage(
+    data: str | Path, model: str | Path, scorer: str | Path, output: Path, overrides: Sequence[str] = ()
+) -> Ledger:
+    """`augment` with options of `AugmentConfig` as `key=value`."""
+    return augment(data, model, scorer, output, load_recipe({}, overrides, AugmentConfig))
 
 
 def _drawn(groups: Sequence[Group], model: str | Path, config: AugmentConfig, store: Store) -> list[list[Sample]]:

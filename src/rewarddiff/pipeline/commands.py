@@ -18,7 +18,7 @@ from rewarddiff.data import Groups, Ledger, load_groups
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
-from rewarddiff.pipeline.recipe import Recipe
+from rewarddiff.pipeline.recipe import PolicyRecipe, Recipe
 from rewarddiff.pipeline.results import gather
 from rewarddiff.pipeline.run import carry_out
 from rewarddiff.pipeline.scorers import compare, measure
@@ -191,12 +191,12 @@ def score_stage(scorer: str | Path, data: str | Path, output: Path | None = None
 
 
 def train_stage(kind: str, model: str, data: str | Path, output: str | Path, overrides: Sequence[str] = ()) -> Path:
-    """Train one scorer (reward, difference) or policy (sft, dpo).
+    """Train one scorer (reward, difference) or policy (an objective by its name).
 
     The model lies in `output`; the run with its results and report lies beside it, in `output/run`.
 
-    Overrides are of the scorer's or policy's own options (`train.lr=1e-5`; `lr=1e-5` is short for it), or of the
-    recipe (`seed=1`, `data.limit=100`, `lengths.max_prompt=256`).
+    Overrides are of the scorer's or policy's own options (`train.lr=1e-5`, for short `lr=1e-5`; `objective.beta=0.2`, for
+    short `beta=0.2`), or of the recipe (`seed=1`, `data.limit=100`, `lengths.max_prompt=256`).
     """
     output = Path(output)
     common = {"name": kind, "output": str(output / "run"), "data": {"path": str(data)}}
@@ -222,6 +222,9 @@ def _full(override: str, prefix: str) -> str:
         return override
     if key in {f.name for f in fields(TrainConfig)}:
         return f"{prefix}train.{override}"
+    policy = prefix.startswith("policies.")
+    if policy and key.partition(".")[0] not in {f.name for f in fields(PolicyRecipe)}:
+        return f"{prefix}objective.{override}"
     return prefix + override
 
 
