@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 Precision = Literal["fp32", "bf16"]
 """fp32: float32 throughout. bf16: float32 weights, gradients and optimizer, forward under bfloat16 autocast."""
@@ -40,6 +40,8 @@ class Task:
     precision: Precision
     precompute: bool = False
     """Reference log-probabilities before training instead of within each step (a peer's choice)."""
+    way: str = ""
+    """Which of its ways a contestant takes that has several."""
 
 
 @dataclass(frozen=True)
@@ -84,27 +86,62 @@ def counted(step_ends: Sequence[float], step_pairs: Sequence[int], reference_sec
     return pairs, step_ends[-1] - step_ends[0] + reference_seconds * pairs / sum(step_pairs)
 
 
-def steps_of(rows: int) -> list[int]:
+@dataclass(frozen=True)
+class GroupOutcome:
+    """What one run over groups of responses returns; what it did to warm up is left out of all but the memory.
+
+    `tokens` went through the model, padding included. `values` are what was computed, for a comparison: the
+    differences or scores read, or the loss of every step.
+    """
+
+    groups: int
+    seconds: float
+    tokens: int
+    values: tuple[float, ...]
+    model_bytes: int
+    peak_bytes: int
+
+    @property
+    def groups_per_second(self) -> float:
+        return self.groups / self.seconds
+
+    @property
+    def seconds_per_group(self) -> float:
+        return self.seconds / self.groups
+
+    @property
+    def bytes_above_model(self) -> int:
+        return self.peak_bytes - self.model_bytes
+
+
+def steps_of(rows: int, batch: int = BATCH) -> list[int]:
     """Pairs of each optimizer step of one epoch: 20 rows are steps of 8, 8 and 4."""
-    return [min(BATCH, rows - start) for start in range(0, rows, BATCH)]
+    return [min(batch, rows - start) for start in range(0, rows, batch)]
 
 
-def serve(run: Callable[[Task], Outcome]) -> None:
+AnyOutcome = TypeVar("AnyOutcome", Outcome, GroupOutcome)
+
+
+def serve(run: Callable[[Task], Outcome] | Callable[[Task], GroupOutcome]) -> None:
     """The main function of a contestant's process: read the task from the command line, write the outcome."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--precision", choices=get_args(Precision), required=True)
     parser.add_argument("--precompute", action="store_true")
+    parser.add_argument("--way", default="")
     parser.add_argument("--outcome", type=Path, help="JSON file to write; standard output where absent")
     given = parser.parse_args()
-    outcome = run(Task(given.model, given.rows, given.precision, given.precompute))
+    outcome = run(Task(given.model, given.rows, given.precision, given.precompute, given.way))
     text = json.dumps(asdict(outcome))
     given.outcome.write_text(text, encoding="utf-8") if given.outcome else print(text)
 
 
-def run(module: str, task: Task, threads: int) -> Outcome:
+def run(module: str, task: Task, threads: int, returns: type[AnyOutcome]) -> AnyOutcome:
     """Run a contestant in a fresh process.
+
+    Args:
+        returns: what it writes.
 
     Raises:
         RuntimeError: it failed; the end of its log is in the message.
@@ -114,12 +151,13 @@ def run(module: str, task: Task, threads: int) -> Outcome:
         command = [sys.executable, "-m", module, "--outcome", str(path)]
         command += ["--model", task.model, "--rows", str(task.rows), "--precision", task.precision]
         command += ["--precompute"] if task.precompute else []
+        command += ["--way", task.way] if task.way else []
         quiet = {"TQDM_DISABLE": "1", "TRL_EXPERIMENTAL_SILENCE": "1", "TOKENIZERS_PARALLELISM": "false"}
         environment = {**os.environ, **quiet, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}\n{done.stderr[-4000:]}")
-        return Outcome(**json.loads(path.read_text(encoding="utf-8")))
+        return returns(**json.loads(path.read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True)
@@ -180,3 +218,18 @@ def require_same_tokens(outcomes: Mapping[str, Outcome], tolerance: float = 0.01
         slack = 0 if field == "pairs" else tolerance * max(counts.values())
         if max(counts.values()) - min(counts.values()) > slack:
             raise RuntimeError(f"contestants read different rows: {field} {counts}")
+
+
+def require_same_values(one: GroupOutcome, other: GroupOutcome, tolerance: float) -> None:
+    """Refuse a contest whose contestants did not compute the same.
+
+    Raises:
+        RuntimeError: groups differ, or values by more than `tolerance` of their size (root mean square).
+    """
+    size = sum(value**2 for value in one.values)
+    gap = sum((a - b) ** 2 for a, b in zip(one.values, other.values, strict=False))
+    if one.groups != other.groups or len(one.values) != len(other.values) or not gap <= tolerance**2 * size:
+        raise RuntimeError(
+            f"contestants computed different values: {len(one.values)} and {len(other.values)} of them, "
+            f"apart by {(gap / size) ** 0.5 if size else gap:.1e} of their size"
+        )

@@ -60,8 +60,8 @@ def encoded(row: Row, name: str, encoder: Encoder) -> Encoded:
 
 def so_that_batches_follow(items: Sequence[PreferenceItem], train: TrainConfig) -> list[PreferenceItem]:
     """Items placed so that the loop, which shuffles, takes them in the given order: the batches the peer takes."""
-    placed = list(items)
-    taken = [place for step in range(len(steps_of(len(items)))) for place in batch_at(len(items), step, train, SEED)]
+    placed, steps = list(items), len(steps_of(len(items), train.batch_size))
+    taken = [place for step in range(steps) for place in batch_at(len(items), step, train, SEED)]
     for place, item in zip(taken, items, strict=True):
         placed[place] = item
     return placed

@@ -70,18 +70,23 @@ def lengths(table: Quantiles, n: int, rng: random.Random) -> list[int]:
     return drawn
 
 
+def text(tokens: int, rng: random.Random) -> str:
+    """`tokens` tokens: words, each with a space before it, and a full stop."""
+    return "".join(f" {rng.choice(WORDS)}" for _ in range(max(1, tokens - 1))) + "."
+
+
+def question(tokens: int, rng: random.Random) -> str:
+    """A prompt of `tokens` tokens that asks for an answer."""
+    return f"{TURN}{text(tokens - MARKUP_TOKENS, rng)}{ANSWER}"
+
+
 def make_rows(n: int, seed: int = 0) -> list[Row]:
     """`n` pairs of random words with HH's length statistics; the same for the same arguments everywhere."""
     rng = random.Random(seed)
-
-    def text(tokens: int) -> str:
-        """`tokens` tokens: words, each with a space before it, and a full stop."""
-        return "".join(f" {rng.choice(WORDS)}" for _ in range(max(1, tokens - 1))) + "."
-
     prompts = lengths(PROMPT_TOKENS, n, rng)
     responses = lengths(RESPONSE_TOKENS, 2 * n, rng)
     return [
-        Row(f"{TURN}{text(prompt - MARKUP_TOKENS)}{ANSWER}", text(chosen), text(rejected))
+        Row(question(prompt, rng), text(chosen, rng), text(rejected, rng))
         for prompt, chosen, rejected in zip(prompts, responses[:n], responses[n:], strict=True)
     ]
 

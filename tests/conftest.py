@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models gain nothing from threads, and wait long for busy cores
 
 import hypothesis
 import pytest

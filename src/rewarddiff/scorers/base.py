@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from rewarddiff.coefficients import both_orders
+from rewarddiff.designs import DesignConfig
 from rewarddiff.progress import task
 from rewarddiff.records import Group
 from rewarddiff.scorers.config import ScorerConfig
+from rewarddiff.scorers.ranking import rank
 from rewarddiff.scorers.readers import Reader
 from rewarddiff.scorers.texts import Reading
 from rewarddiff.store import Store, fingerprint, remember
@@ -25,8 +27,9 @@ from rewarddiff.store import Store, fingerprint, remember
 Array = NDArray[np.float64]
 Pair = tuple[int, int]
 
-READ_TOKENS = 4096
-"""Tokens read at a time outside training; changes memory and speed only."""
+READ_TOKENS = 8192
+"""Tokens read at a time outside training; changes memory and speed only. A group's comparisons are read together where
+they are no more."""
 
 
 class Scorer:
@@ -107,16 +110,28 @@ class Scorer:
         return [values.reshape(-1, 2) for values in self._read(groups, twice, store, progress)]
 
     def scores(
-        self, groups: Sequence[Group], *, store: Store | None = None, progress: str | None = None
+        self,
+        groups: Sequence[Group],
+        *,
+        design: DesignConfig | None = None,
+        store: Store | None = None,
+        progress: str | None = None,
     ) -> list[Array]:
         """One number per response, higher is better.
 
         A reward model gives r(x, y). A difference model has no score of a response alone: it gives the mean of
         d̄(y, y') over the group's other responses (a Borda count of differences; 0 in a group of one).
+
+        Args:
+            design: of a difference model: the comparisons to read instead of all in both orders. The scores are then
+                the potentials, whose own differences come closest to those read; where all are read they are the
+                Borda count times (k − 1)/k.
         """
         sizes = [len(group.responses) for group in groups]
         if self.kind == "reward":
             return self._read(groups, [[(i,) for i in range(n)] for n in sizes], store, progress)
+        if design is not None:
+            return [found.scores for found in rank(self, groups, design, store=store, progress=progress)]
         pairs = [list(combinations(range(n), 2)) for n in sizes]
         differences = self.differences(groups, pairs, store=store, progress=progress)
         scores = []
