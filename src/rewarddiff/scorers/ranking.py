@@ -1,0 +1,202 @@
+"""Scores of a group's responses from comparisons of them, and what fewer comparisons cost in quality.
+
+A decoder reads all comparisons of a group in one token tree: prompt → first responses → second responses. A group of k
+with p tokens in the prompt and r in each response takes p + k·r + n·r tokens for n comparisons, where k stand first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from rewarddiff import rankings
+from rewarddiff.coefficients import both_orders
+from rewarddiff.designs import DesignConfig, Pair, comparisons, uncertainty
+from rewarddiff.rankings import Method
+from rewarddiff.records import Group
+from rewarddiff.store import Store
+
+if TYPE_CHECKING:
+    from rewarddiff.scorers.base import Scorer
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One order of a group's responses.
+
+    Attributes:
+        scores: one per response, higher is better.
+        pairs: what was compared; of pairs read in both orders, one.
+        differences: d(a, b) of every pair, the mean over both orders where both were read.
+        inconsistency: share of the squared differences that no scores explain (`rankings.inconsistency`).
+        cyclic: triples that go round, and triples of which all three pairs were compared.
+        readings: texts read for it: comparisons, or of a reward model the responses.
+    """
+
+    scores: Array
+    pairs: tuple[Pair, ...]
+    differences: Array
+    inconsistency: float
+    cyclic: tuple[int, int]
+    readings: int
+
+
+def rank(
+    scorer: Scorer,
+    groups: Sequence[Group],
+    design: DesignConfig | None = None,
+    method: Method = "potentials",
+    *,
+    store: Store | None = None,
+    progress: str | None = None,
+) -> list[Ranking]:
+    """Rank the responses of each group by the comparisons of a design (None: every pair in both orders).
+
+    A reward model gives r(a) − r(b) for each of them, and so the same potentials by every design: r less its mean.
+
+    Raises:
+        UserError: the design's budget cannot join all responses of a group.
+    """
+    design = design or DesignConfig()
+    pairs = [comparisons(len(group.responses), design, group.id) for group in groups]
+    read = scorer.differences(groups, pairs, orders="one", store=store, progress=progress)
+    return [
+        _ranking(len(group.responses), dict(zip(own, d.tolist(), strict=True)), method, single=scorer.kind == "reward")
+        for group, own, d in zip(groups, pairs, read, strict=True)
+    ]
+
+
+def tokens(scorer: Scorer, group: Group, pairs: Sequence[Pair]) -> int:
+    """Tokens that reading these comparisons takes, what they share counted once where it is read once."""
+    texts = scorer.reader.texts
+    page = texts.page(group)
+    shown: Iterable[tuple[int, ...]] = pairs if texts.joint else [(i,) for i in sorted({i for p in pairs for i in p})]
+    return scorer.reader.cost(sorted({texts.reading(page, *indices) for indices in shown}))
+
+
+@dataclass(frozen=True)
+class DesignFigures:
+    """What a design costs and how good its scores are. Means over groups; NaN where there is nothing to average.
+
+    Attributes:
+        readings: texts read for a group.
+        tokens: read for a group.
+        uncertainty: see `designs.uncertainty`; half of it where every pair is read in both orders.
+        accuracy: share of the data's comparisons, ties left out, whose better response scores higher; equal scores
+            count a half. Over comparisons, not groups.
+        comparisons: how many those are.
+        spearman: rank correlation with the scores of the reference design, over the groups in which neither's scores
+            are all equal.
+        kendall: τ-b of the same.
+        inconsistency: over the groups that have more comparisons than it takes to join them.
+        cyclic: share of the triples compared that go round.
+    """
+
+    design: DesignConfig
+    readings: float
+    tokens: float
+    uncertainty: float
+    accuracy: float
+    comparisons: int
+    spearman: float
+    kendall: float
+    inconsistency: float
+    cyclic: float
+
+
+def compare_designs(
+    scorer: Scorer,
+    groups: Sequence[Group],
+    designs: Sequence[DesignConfig],
+    *,
+    reference: DesignConfig | None = None,
+    method: Method = "potentials",
+    store: Store | None = None,
+    progress: str | None = None,
+) -> list[DesignFigures]:
+    """Measure designs on groups whose order is known, so that one can be chosen; every comparison is read once.
+
+    Args:
+        groups: those of fewer than two responses are left out.
+        reference: with whose scores the others' are correlated; None: every pair in both orders.
+
+    Raises:
+        UserError: a design's budget cannot join all responses of a group.
+    """
+    groups = [group for group in groups if len(group.responses) > 1]
+    reference = reference or DesignConfig()
+    asked = [[comparisons(len(g.responses), design, g.id) for g in groups] for design in (reference, *designs)]
+    union = [sorted({pair for own in lists for pair in own}) for lists in zip(*asked, strict=True)]
+    read = scorer.differences(groups, union, orders="one", store=store, progress=progress)
+    known = [dict(zip(own, d.tolist(), strict=True)) for own, d in zip(union, read, strict=True)]
+
+    def ranked(pairs: Sequence[Sequence[Pair]]) -> list[Ranking]:
+        return [
+            _ranking(len(g.responses), {p: d[p] for p in own}, method, single=scorer.kind == "reward")
+            for g, own, d in zip(groups, pairs, known, strict=True)
+        ]
+
+    truth = [ranking.scores for ranking in ranked(asked[0])]
+    figures = []
+    for design, pairs in zip(designs, asked[1:], strict=True):
+        cost = [tokens(scorer, group, own) for group, own in zip(groups, pairs, strict=True)]
+        figures.append(_figures(design, groups, ranked(pairs), truth, cost))
+    return figures
+
+
+def _ranking(n: int, read: Mapping[Pair, float], method: Method, *, single: bool) -> Ranking:
+    """From single orders as read; `single`: responses are read by themselves."""
+    pairs = tuple((a, b) for a, b in read if a < b or (b, a) not in read)
+    d = np.array([both_orders(read[a, b], read[b, a]) if (b, a) in read else read[a, b] for a, b in pairs])
+    return Ranking(
+        rankings.rank(n, pairs, d, method),
+        pairs,
+        d,
+        rankings.inconsistency(n, pairs, d),
+        rankings.cyclic_triples(n, pairs, d),
+        len({i for pair in read for i in pair}) if single else len(read),
+    )
+
+
+def _figures(
+    design: DesignConfig,
+    groups: Sequence[Group],
+    found: Sequence[Ranking],
+    truth: Sequence[Array],
+    cost: Sequence[int],
+) -> DesignFigures:
+    gaps = [
+        ranking.scores[c.chosen] - ranking.scores[c.rejected]
+        for group, ranking in zip(groups, found, strict=True)
+        for c in group.known_comparisons()
+        if not c.tie
+    ]
+    both = [(r.scores, own) for r, own in zip(found, truth, strict=True) if np.ptp(r.scores) > 0 and np.ptp(own) > 0]
+    halved = 0.5 if design.mode == "both" else 1.0
+    cyclic, triples = (sum(ranking.cyclic[i] for ranking in found) for i in (0, 1))
+    loops = [ranking.inconsistency for ranking in found if len(ranking.pairs) >= len(ranking.scores)]
+    return DesignFigures(
+        design,
+        readings=_mean(ranking.readings for ranking in found),
+        tokens=_mean(cost),
+        uncertainty=_mean(halved * uncertainty(len(ranking.scores), ranking.pairs) for ranking in found),
+        accuracy=_mean(0.5 * (1 + np.sign(gap)) for gap in gaps),
+        comparisons=len(gaps),
+        spearman=_mean(stats.spearmanr(a, b).statistic for a, b in both),
+        kendall=_mean(stats.kendalltau(a, b).statistic for a, b in both),
+        inconsistency=_mean(value for value in loops if not math.isnan(value)),
+        cyclic=cyclic / triples if triples else math.nan,
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = list(values)
+    return float(np.mean(known)) if known else math.nan
