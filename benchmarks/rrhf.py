@@ -12,9 +12,9 @@ What a prompt of p = 164 tokens with six responses of r = 145 (and an end token 
     rows     6(p + r) = 1,854      6(p + r) = 1,854, and the padding: with lengths spread as HH's 1.7 times as many
 
 At 6 FLOP per weight and token, and 8 in the head of the trees (whose logits are computed again in the backward pass),
-SmolLM2-135M with 106 M weights in the body and 28 M in the head takes 0.86 TFLOP in trees and 1.50 in rows, 2.5 with the
-padding: 1.7 and 2.9 times as many. What is left is memory: all logits of one prompt are 1,854 · 49,152 · 4 bytes, 365 MB
-(610 with the padding), and so are their log-softmax and the gradients of both.
+SmolLM2-135M with 106 M weights in the body and 28 M in the head takes 0.86 TFLOP in trees and 1.50 in rows, 2.5 with
+the padding: 1.7 and 2.9 times as many. What is left is memory: all logits of one prompt are 1,854 · 49,152 · 4 bytes,
+365 MB (610 with the padding), and so are their log-softmax and the gradients of both.
 """
 
 from __future__ import annotations

@@ -195,8 +195,8 @@ def train_stage(kind: str, model: str, data: str | Path, output: str | Path, ove
 
     The model lies in `output`; the run with its results and report lies beside it, in `output/run`.
 
-    Overrides are of the scorer's or policy's own options (`train.lr=1e-5`, for short `lr=1e-5`; `objective.beta=0.2`, for
-    short `beta=0.2`), or of the recipe (`seed=1`, `data.limit=100`, `lengths.max_prompt=256`).
+    Overrides are of the scorer's or policy's own options (`train.lr=1e-5`, for short `lr=1e-5`; `objective.beta=0.2`,
+    for short `beta=0.2`), or of the recipe (`seed=1`, `data.limit=100`, `lengths.max_prompt=256`).
     """
     output = Path(output)
     common = {"name": kind, "output": str(output / "run"), "data": {"path": str(data)}}

@@ -27,6 +27,10 @@ def terminal_table(results: Results) -> "Group":
     return Group(*parts)
 
 
+ROOM = 0.95
+"""Of a terminal's width: rich shares out what is left by its own rules, and cuts cells where that is too little."""
+
+
 @dataclass(frozen=True)
 class Fitted:
     """A table that, where it would not fit, stacks its cells and leaves out as few of its lesser columns as it can."""
@@ -39,7 +43,7 @@ class Fitted:
         if console.measure(drawn, options=measured).maximum > options.max_width:
             for left_out in range(len(self.table.lesser) + 1):
                 drawn = _rich(self.table, narrow=True, without=self.table.lesser[:left_out])
-                if console.measure(drawn, options=measured).minimum <= options.max_width:
+                if sum((column.min_width or 1) + 2 for column in drawn.columns) <= ROOM * options.max_width:
                     break
         yield drawn
 
@@ -52,7 +56,9 @@ def _rich(table: Table, narrow: bool = False, without: tuple[int, ...] = ()) -> 
     shown = [index for index in range(len(table.columns)) if index not in without]
     for index in shown:
         cells = [row[index] for row in table.rows]
-        whole = [piece for cell in cells for piece in (*f"{cell.text}{cell.mark}".split(" "), cell.minor)]
+        texts = [f"{cell.text}{cell.mark}" for cell in cells]
+        whole = [piece for text in texts for piece in text.split(" ")] if index in table.words else texts
+        whole += [*(cell.minor for cell in cells), *table.columns[index].split(" ")]
         drawn.add_column(
             Text(table.columns[index]),
             justify="left" if index in table.words else "right",
