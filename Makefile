@@ -29,8 +29,8 @@ check: .venv/installed  ## lint, formatting, types, direction of imports, spelli
 	@echo '== import-linter';  $(BIN)/lint-imports
 	@echo '== codespell';    $(BIN)/codespell
 
-bench: .venv/installed  ## measure side by side with TRL, and write benchmarks/results/latest.json
-	@$(BIN)/python -m benchmarks
+bench: .venv/installed  ## measure side by side, and write benchmarks/results/ (ONLY=dpo, differences or rrhf: that alone)
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 clean:  ## remove .venv and the caches (never your runs)
 	rm -rf .venv build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
