@@ -20,7 +20,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from rewarddiff.trees import Node, Packed, Tree, group_tree, pack
+from rewarddiff.trees import Block, Node, Packed, Tree, group_tree, pack
 
 logger = logging.getLogger(__name__)
 
@@ -33,19 +33,23 @@ class Layout:
 
     def __init__(self, packed: Packed) -> None:
         self.packed = packed
-        self._masks: dict[tuple[int | None, torch.dtype], list[Tensor]] = {}
+        self._masks: dict[tuple[int | None, torch.dtype], list[Tensor | None]] = {}
 
-    def masks(self, window: int | None, like: Tensor) -> list[Tensor]:
-        """One additive mask (1, 1, tokens, tokens) per tree."""
+    def masks(self, window: int | None, like: Tensor) -> list[Tensor | None]:
+        """One additive mask (1, 1, queries, keys) per block; None where it is plainly causal."""
         key = (window, like.dtype)
         if key not in self._masks:
             self._masks[key] = [
-                torch.zeros(visible.shape, dtype=like.dtype)
-                .masked_fill_(~visible, -torch.inf)[None, None]
-                .to(like.device)
-                for visible in (b.visible(self.packed.position_ids[0], window) for b in self.packed.blocks)
+                None if block.causal and window is None else self._mask(block, window, like)
+                for block in self.packed.blocks
             ]
         return self._masks[key]
+
+    def _mask(self, block: Block, window: int | None, like: Tensor) -> Tensor:
+        visible = block.visible(self.packed.position_ids[0], window)
+        return (
+            torch.zeros(visible.shape, dtype=like.dtype).masked_fill_(~visible, -torch.inf)[None, None].to(like.device)
+        )
 
 
 def tree_attention(
@@ -63,7 +67,7 @@ def tree_attention(
     s_aux: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention inside each tree; without a tree, transformers' own `sdpa`.
+    """Attention block by block; without a tree, transformers' own `sdpa`.
 
     query (1, heads, tokens, d); key and value (1, kv heads, tokens, d). Returns (1, tokens, heads, d).
     """
@@ -77,20 +81,30 @@ def tree_attention(
         return output, None
     if s_aux is not None:
         raise NotImplementedError("attention sinks")
-    if (repeats := query.shape[1] // key.shape[1]) > 1:
+    repeats = query.shape[1] // key.shape[1]
+    if softcap is not None and repeats > 1:
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
     outputs = []
     for block, mask in zip(tree.packed.blocks, tree.masks(sliding_window, query), strict=True):
-        q, k, v = (x[:, :, block.start : block.stop] for x in (query, key, value))
+        q, k, v = query[:, :, block.start : block.stop], _read(key, block), _read(value, block)
         if softcap is None:
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling)
+            out = F.scaled_dot_product_attention(
+                q, k, v, mask, dropout, is_causal=mask is None, scale=scaling, enable_gqa=repeats > 1
+            )
         else:
             scale = scaling if scaling is not None else q.shape[-1] ** -0.5
-            logits = torch.tanh(q @ k.transpose(-1, -2) * scale / softcap) * softcap + mask
+            logits = torch.tanh(q @ k.transpose(-1, -2) * scale / softcap) * softcap
+            logits = logits + (tree._mask(block, None, query) if mask is None else mask)
             weights = F.dropout(logits.softmax(-1, dtype=torch.float32).to(v.dtype), dropout)
             out = weights @ v
         outputs.append(out)
     return torch.cat(outputs, 2).transpose(1, 2).contiguous(), None
+
+
+def _read(states: Tensor, block: Block) -> Tensor:
+    """The keys, or values, of a block."""
+    parts = [states[:, :, start:stop] for start, stop in block.keys]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 
 AttentionInterface.register(ATTENTION, tree_attention)

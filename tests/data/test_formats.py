@@ -304,6 +304,23 @@ def test_bad_lists_are_counted_by_reason(tmp_path: Path, row: dict[str, Any], re
     assert (ledger.dropped, ledger.count(reason)) == (1, 1)
 
 
+@pytest.mark.parametrize("columns", [("prompt", "responses", "scores"), ("query", "responses", "scores")])
+def test_a_response_without_a_score_stays_unordered(tmp_path: Path, columns: tuple[str, ...]) -> None:
+    ledger = Ledger()
+    row = dict(zip(columns, ["x", ["a", "b", "c", "d"], [1, None, 4, 2.5]], strict=True))
+    (group,) = load(tmp_path, [row], ledger)
+    assert group.responses == ("a", "b", "c", "d")
+    assert group.scores is None
+    assert {(c.chosen, c.rejected, c.strength) for c in group.known_comparisons()} == {
+        (2, 0, 3.0),
+        (3, 0, 1.5),
+        (2, 3, 1.5),
+    }
+    assert (ledger.kept, ledger.dropped) == (1, 0)
+    (example,) = ledger.to_dict()["changed"]["missing_field"]["examples"]
+    assert example["detail"] == "1 of 4 responses without a score"
+
+
 def test_lists_lose_what_is_empty_or_repeated_and_go_on(tmp_path: Path) -> None:
     ledger = Ledger()
     (group,) = load(tmp_path, [{"prompt": "x", "responses": ["a", "", "b", "a "], "scores": [1, 2, 3, 2]}], ledger)

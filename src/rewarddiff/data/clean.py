@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -40,10 +41,25 @@ def clean(group: Group, ledger: Ledger) -> Group:
     if len(filled) < len(group.responses):
         change(Reason.EMPTY_RESPONSE, group, f"{len(group.responses) - len(filled)} left out")
         group = take(group, filled)
+    if unknown := sum(map(math.isnan, group.scores or ())):
+        detail = f"{unknown} of {len(group.responses)} responses without a score"
+        if len(group.responses) - unknown < 2:
+            raise RowError(Reason.MISSING_FIELD, detail)
+        change(Reason.MISSING_FIELD, group, detail)
+        group = _without_gaps(group)
     group = merge([group], change, change)
     if alone and all(comparison.tie for comparison in group.known_comparisons()):
         change(Reason.NO_ORDER, group, "only ties" if group.comparisons or group.scores else "nothing known")
     return group
+
+
+def _without_gaps(group: Group) -> Group:
+    """Scores of some responses as comparisons of those: nothing is known of the others."""
+    assert group.scores is not None
+    known = [i for i, score in enumerate(group.scores) if not math.isnan(score)]
+    pairs = take(replace(group, comparisons=()), known).known_comparisons()
+    stated = tuple(replace(c, chosen=known[c.chosen], rejected=known[c.rejected]) for c in pairs)
+    return replace(group, scores=None, comparisons=group.comparisons or stated)
 
 
 def take(group: Group, indices: Sequence[int]) -> Group:

@@ -16,7 +16,7 @@ from rewarddiff.config import load_recipe, to_dict
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.recipe import BASE, PolicyRecipe, Recipe
 
-COLUMNS = ("coefficient", "strength")
+COLUMNS = ("order", "coefficient", "strength")
 """Keys of a policy that only concern policies which have them."""
 
 MOST = 10_000

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from rewarddiff import models
-from rewarddiff.coefficients import Array, CoefficientResult, coefficients
+from rewarddiff.coefficients import Array, CoefficientConfig, CoefficientResult, coefficients
 from rewarddiff.config import to_dict
 from rewarddiff.data import Ledger
 from rewarddiff.encoding import Encoder
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.data import Run, comparisons
-from rewarddiff.pipeline.scorers import differences_stage, histogram
+from rewarddiff.pipeline.recipe import StrengthConfig
+from rewarddiff.pipeline.scorers import Part, differences_stage, histogram, ordered
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.records import Comparison, Group
 from rewarddiff.training.policy import PolicyConfig, save_policy, start_of, train_policy
@@ -40,38 +41,46 @@ class Columns:
     key: tuple[str, ...] = ()
 
 
-def columns(run: Run, name: str, seed: int, split: str = "train") -> Columns:
-    """The columns of policy `name` on a split.
+def part_of(run: Run, name: str, seed: int, split: str = "train") -> Part:
+    """What policy `name` is trained on. The order of dev is the data's, and so comparable between policies."""
+    if split == "train" and run.recipe.policies[name].order is not None:
+        return ordered(run, name, seed)
+    return Part(run.splits[split], split)
+
+
+def columns(run: Run, name: str, seed: int, part: Part) -> Columns:
+    """The columns of policy `name`.
 
     Coefficients are for training: the dev loss is unweighted, and so comparable between policies.
     """
     policy = run.recipe.policies[name]
     weighed = strengths = d = None
-    key: tuple[str, ...] = ()
-    if policy.coefficient is not None and split == "train":
-        d, made_from = _differences(run, name, "coefficient", seed, split)
+    key: tuple[str, ...] = () if part.key is None else (part.key,)
+    if policy.coefficient is not None and part.name == "train":
+        d, made_from = _differences(run, name, "coefficient", policy.coefficient, seed, part)
         config = replace(policy.coefficient, seed=policy.coefficient.seed + seed)
         weighed, key = coefficients(d, config), (*key, made_from)
     if policy.strength is not None and policy.reads_strength:
-        found, made_from = _differences(run, name, "strength", seed, split)
+        found, made_from = _differences(run, name, "strength", policy.strength, seed, part)
         strengths, key = policy.strength.scale * found, (*key, made_from)
     return Columns(weighed, strengths, d, key)
 
 
-def _differences(run: Run, name: str, kind: str, seed: int, split: str) -> tuple[Array, str]:
-    """Δ of every comparison of a split from a column's source, and the key of what it was made from."""
-    column = run.recipe.policies[name].columns[kind]
+def _differences(
+    run: Run, name: str, kind: str, column: CoefficientConfig | StrengthConfig, seed: int, part: Part
+) -> tuple[Array, str]:
+    """Δ of every comparison from a column's source, and the key of what it was made from."""
     if column.source == "grades":
-        return grades(run, name, kind, split), "grades"
-    stage = differences_stage(run, run.recipe.source_of(name, kind), seed, column.orders, split)
-    return np.load(stage.folder / f"{split}.npy", allow_pickle=False), stage.key
+        return grades(f"policies.{name}.{kind}", part.groups), "grades"
+    stage = differences_stage(run, run.recipe.source_of(name, kind), seed, column.orders, part)
+    return np.load(stage.folder / f"{part.name}.npy", allow_pickle=False), stage.key
 
 
-def grades(run: Run, name: str, kind: str = "coefficient", split: str = "train") -> Array:
-    """The data's own strength of every comparison of a split."""
-    strengths = [c.strength for g in run.splits[split] for c in comparisons(g)]
+def grades(place: str, groups: Iterable[Group]) -> Array:
+    """The data's own strength of every comparison; `place` is the key that asks for it."""
+    strengths = [c.strength for g in groups for c in comparisons(g)]
     if any(s is None for s in strengths):
-        raise UserError(f"policies.{name}.{kind}.source: grades, but the data gives only the order; use a scorer")
+        raise UserError(f"{place}.source: grades, but the data gives only the order; use a scorer")
     return np.array(strengths, dtype=np.float64)
 
 
@@ -79,7 +88,8 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
     """Train policy `name`: the model, the data, and its columns."""
     recipe, config = run.recipe, run.recipe.policies[name]
     assert recipe.model is not None
-    own = columns(run, name, seed)
+    part = part_of(run, name, seed)
+    own = columns(run, name, seed, part)
     weights = models.fingerprint(recipe.model)
     stage = run.stage(
         f"policies/{name}-{seed}", "policy", config=to_dict(config), model=weights, lengths=to_dict(recipe.lengths),
@@ -91,13 +101,14 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
     model, tokenizer = start_of(recipe.model, config, seed)
     encoder = Encoder(tokenizer, recipe.lengths, models.context_length(recipe.model))
     ledger = Ledger()
-    items = _items(run.splits["train"], own, encoder, ledger, config)
+    items = _items(part.groups, own, encoder, ledger, config)
     dev: Any = []
     if "dev" in run.splits:
-        dev = _items(run.splits["dev"], columns(run, name, seed, "dev"), encoder, ledger, config)
+        held = part_of(run, name, seed, "dev")
+        dev = _items(held.groups, columns(run, name, seed, held), encoder, ledger, config)
     ledger.enforce(recipe.data.max_drop)
     if not isinstance(config.objective, SFTConfig):
-        check_items(items, config.objective, run.splits["train"])  # type: ignore[arg-type]
+        check_items(items, config.objective, part.groups)  # type: ignore[arg-type]
     result = train_policy(
         model,
         items,

@@ -9,8 +9,10 @@ from typing import Literal
 
 from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import at_least, positive
+from rewarddiff.designs import DesignConfig
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
+from rewarddiff.rankings import Method
 from rewarddiff.sampling import SamplingConfig
 from rewarddiff.scorers.config import ScorerConfig
 from rewarddiff.training.policy import PolicyConfig
@@ -76,14 +78,35 @@ class StrengthConfig:
 
 
 @dataclass(frozen=True)
+class OrderConfig:
+    """A scorer that puts every group's responses in order, in place of the data: RRHF(diff) is `source: difference`.
+
+    Responses get scores, and comparisons are those of the scores; `source: grades` of another column is their gap.
+
+    Attributes:
+        source: a difference model, or a reward model.
+        scorer: name of the scorer to ask; None: the only one of that kind.
+        method: from differences to scores.
+        design: the comparisons that a difference model reads.
+    """
+
+    source: Literal["difference", "reward"] = "difference"
+    scorer: str | None = None
+    method: Method = "potentials"
+    design: DesignConfig = field(default_factory=DesignConfig)
+
+
+@dataclass(frozen=True)
 class PolicyRecipe(PolicyConfig):
     """A policy and where its columns come from.
 
     Attributes:
+        order: who says which response is better in training; None: the data.
         coefficient: what multiplies each comparison's loss; None is the baseline, every comparison at 1.
         strength: what an objective that reads strengths is given; the others leave it alone.
     """
 
+    order: OrderConfig | None = None
     coefficient: CoefficientConfig | None = None
     strength: StrengthConfig | None = None
 
@@ -92,9 +115,10 @@ class PolicyRecipe(PolicyConfig):
         return not isinstance(self.objective, SFTConfig) and "strength" in self.objective.reads
 
     @property
-    def columns(self) -> dict[str, CoefficientConfig | StrengthConfig]:
+    def columns(self) -> dict[str, OrderConfig | CoefficientConfig | StrengthConfig]:
         """The columns it is trained with, by name."""
-        found = {"coefficient": self.coefficient, "strength": self.strength if self.reads_strength else None}
+        strength = self.strength if self.reads_strength else None
+        found = {"order": self.order, "coefficient": self.coefficient, "strength": strength}
         return {name: column for name, column in found.items() if column is not None}
 
 
@@ -193,7 +217,7 @@ class Recipe:
         return self.origin(start) if start is not None and start in self.scorers else scorer
 
     def source_of(self, policy: str, kind: str = "coefficient") -> str:
-        """The scorer that a policy's coefficients, or its strengths, come from."""
+        """The scorer that a policy's coefficients, its strengths, or its order come from."""
         column, place = self.policies[policy].columns[kind], f"policies.{policy}.{kind}"
         if column.scorer is not None:
             if column.scorer not in self.scorers:

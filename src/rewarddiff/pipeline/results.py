@@ -20,7 +20,7 @@ from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.judging import held_out, judged, read_samples, rewards_stage, samples_stage
 from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.recipe import BASE
-from rewarddiff.pipeline.scorers import evaluation_stage, scorer_stage
+from rewarddiff.pipeline.scorers import evaluation_stage, order_stage, scorer_stage
 from rewarddiff.records import prompt_text
 from rewarddiff.sampling import Sample
 
@@ -55,6 +55,7 @@ def gather(run: Run, pairs: Iterable[tuple[str, str]] | None = None) -> dict[str
         "data": {"splits": run.prepared["splits"], "ledger": run.prepared["ledger"]},
         "scorers": list(_scorers(run)),
         "scorer_contrasts": list(_scorer_contrasts(run, hits)),
+        "orders": list(_orders(run)),
         "coefficients": list(_coefficients(run)),
         "policies": list(_policies(run)),
         "rewards": list(_reward_means(run, rewards)),
@@ -146,6 +147,14 @@ def _scorer_note(line: dict[str, Any]) -> str:
 
 
 # -- policies --------------------------------------------------------------------------------------------------------
+
+
+def _orders(run: Run) -> Iterable[dict[str, Any]]:
+    for name, policy in run.recipe.policies.items():
+        if policy.order is not None:
+            found = {"scorer": run.recipe.source_of(name, "order"), "method": policy.order.method}
+            for seed in run.recipe.seeds:
+                yield {"policy": name, "seed": seed, **found, **order_stage(run, name, seed).manifest["report"]}
 
 
 def _coefficients(run: Run) -> Iterable[dict[str, Any]]:

@@ -49,8 +49,8 @@ def check_early(run: Run) -> None:
     for name, policy in recipe.policies.items():
         check_tracker(policy.train.track)
         for kind, column in policy.columns.items():
-            if column.source == "grades":
-                grades(run, name, kind)
+            if column.source == "grades" and policy.order is None:
+                grades(f"policies.{name}.{kind}", run.splits["train"])
     if recipe.policies and recipe.model is not None:
         encoder = Encoder(models.load_tokenizer(recipe.model), recipe.lengths, models.context_length(recipe.model))
         new = recipe.evaluation.sampling.max_new_tokens if judged(run) else 1

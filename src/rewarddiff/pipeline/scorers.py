@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.records import Group
 from rewarddiff.scorers.base import Scorer
 from rewarddiff.scorers.build import load_scorer, save_scorer
+from rewarddiff.scorers.ranking import consistency, rank
 from rewarddiff.scorers.train import train_scorer
 from rewarddiff.store import Store
 from rewarddiff.training.loop import train
@@ -111,19 +112,69 @@ def histogram(values: Sequence[float] | Array) -> dict[str, Any]:
     return {"edges": edges.tolist(), "counts": counts.tolist(), "negative": int((np.asarray(values) < 0).sum())}
 
 
-def differences_stage(run: Run, name: str, seed: int, orders: str, split: str = "train") -> Stage:
-    """d(x, chosen, rejected) of every comparison of a split, by a scorer that was trained before."""
+@dataclass(frozen=True)
+class Part:
+    """Groups whose comparisons are trained on or measured: a split, or one that a scorer has put in order.
+
+    Attributes:
+        name: of the split.
+        order: the policy whose order it has, if not the data's own. key: what that order was made from.
+    """
+
+    groups: Sequence[Group]
+    name: str = "train"
+    order: str | None = None
+    key: str | None = None
+
+    @property
+    def suffix(self) -> str:
+        """What folders of this part end with."""
+        split = "" if self.name == "train" else f"-{self.name}"
+        return split + ("" if self.order is None else f"-as-{self.order}")
+
+
+def order_stage(run: Run, policy: str, seed: int) -> Stage:
+    """Scores of every response of the training split, by the scorer that puts them in order for a policy."""
+    config = run.recipe.policies[policy].order
+    assert config is not None
+    scorer = scorer_stage(run, run.recipe.source_of(policy, "order"), seed)
+    stage = run.stage(f"orders/{policy}-{seed}", "order", scorer=scorer.key, config=to_dict(config))
+    if not stage.done:
+        groups = run.splits["train"]
+        loaded = load_scorer(scorer.folder / "model").to(models.device())
+        with Meter() as meter:
+            found = rank(loaded, groups, config.design, config.method, store=run.store, progress=f"order for {policy}")
+            np.save(stage.folder / "scores.npy", np.concatenate([r.scores for r in found]), allow_pickle=False)
+        stage.finish(cost=meter.cost(), report=asdict(consistency(groups, found)))
+    return stage
+
+
+def ordered(run: Run, policy: str, seed: int) -> Part:
+    """The training split in the order of `order_stage`."""
+    stage = order_stage(run, policy, seed)
+    scores = iter(np.load(stage.folder / "scores.npy", allow_pickle=False).tolist())
+    groups = [
+        replace(group, scores=tuple(next(scores) for _ in group.responses), comparisons=())
+        for group in run.splits["train"]
+    ]
+    return Part(groups, order=policy, key=stage.key)
+
+
+def differences_stage(run: Run, name: str, seed: int, orders: str, part: Part) -> Stage:
+    """d(x, chosen, rejected) of every comparison, by a scorer that was trained before."""
     scorer = scorer_stage(run, name, seed)
-    folder = f"differences/{name}-{orders}-{seed}" + ("" if split == "train" else f"-{split}")
-    stage = run.stage(folder, "differences", scorer=scorer.key, orders=orders, split=split)
+    made_from = {} if part.key is None else {"order": part.key}
+    stage = run.stage(
+        f"differences/{name}-{orders}-{seed}{part.suffix}", "differences", scorer=scorer.key, orders=orders,
+        split=part.name, **made_from,
+    )  # fmt: skip
     if not stage.done:
         loaded = load_scorer(scorer.folder / "model").to(models.device())
         with Meter() as meter:
-            groups = run.splits[split]
-            pairs = [[(c.chosen, c.rejected) for c in comparisons(g)] for g in groups]
+            pairs = [[(c.chosen, c.rejected) for c in comparisons(g)] for g in part.groups]
             values = loaded.differences(
-                groups, pairs, orders=orders, store=run.store, progress=f"differences by {name}"  # type: ignore[arg-type]
+                part.groups, pairs, orders=orders, store=run.store, progress=f"differences by {name}"  # type: ignore[arg-type]
             )  # fmt: skip
-            np.save(stage.folder / f"{split}.npy", np.concatenate(values), allow_pickle=False)
+            np.save(stage.folder / f"{part.name}.npy", np.concatenate(values), allow_pickle=False)
         stage.finish(cost=meter.cost())
     return stage

@@ -115,6 +115,7 @@ def compose(
 
 def sections(results: Results) -> list[Section]:
     """The page's parts, in reading order."""
+    orders = tables.orders_table(results)
     return [
         Section("summary", "Summary", tables=tables.overview(results)),
         Section(
@@ -173,9 +174,9 @@ def sections(results: Results) -> list[Section]:
         Section(
             "coefficients",
             "Coefficients",
-            intro="What each comparison's loss was multiplied by.",
+            intro="What each comparison's loss was multiplied by, and who put lists in order.",
             figures=figures.spreads(results),
-            tables=(tables.coefficients_table(results),),
+            tables=(tables.coefficients_table(results), *((orders,) if orders.rows else ())),
         ),
         Section("cost", "Cost", figures=figures.costs(results), tables=(bookkeeping.costs_table(results),)),
         Section("recipe", "Recipe", empty="No recipe was recorded.", source=_yaml(results.get("recipe"))),

@@ -249,6 +249,35 @@ def bins(evaluation: Results, key: str = "by_bin") -> list[tuple[str, Interval]]
     return found
 
 
+def orders_table(results: Results) -> Table:
+    """Lists that a scorer put in order: one row a policy and seed."""
+    rows = tuple(
+        (
+            Cell(word(entry.get("policy"))),
+            Cell(word(entry.get("seed"))),
+            Cell(word(entry.get("scorer"))),
+            Cell(word(entry.get("method"))),
+            *(Cell(count(number(entry.get(key)))) for key in ("groups", "readings")),
+            *(Cell(percent(number(entry.get(key)))) for key in ("agreement", "inconsistency", "cyclic")),
+        )
+        for entry in entries(results.get("orders"))
+    )
+    heads = ("lists", "readings", "as the data", "inconsistency", "cyclic triples")
+    return Table(
+        "Lists put in order by a scorer",
+        ("policy", "seed", "scorer", "method", *heads),
+        rows,
+        "Every policy was trained in the order of the data.",
+        (
+            "Readings: texts read by the scorer. As the data: share of the data's comparisons whose order the scorer "
+            "keeps. Inconsistency: share of the squared differences that no scores explain. Cyclic triples: share of "
+            "those compared that go round.",
+        ),
+        frozenset({0, 2, 3}),
+        stacked=True,
+    )
+
+
 def coefficients_table(results: Results) -> Table:
     """What became of the pairs and how their weights are spread: one row a policy and seed."""
     rows, notes = [], []

@@ -83,6 +83,48 @@ def tokens(scorer: Scorer, group: Group, pairs: Sequence[Pair]) -> int:
 
 
 @dataclass(frozen=True)
+class Consistency:
+    """How far what was read has one order at all, and how far it is the data's. NaN where there is nothing to average.
+
+    Attributes:
+        groups: of two responses or more. readings: texts read for them.
+        inconsistency: mean over the groups that have more comparisons than it takes to join them.
+        cyclic: share of the triples compared that go round, and `triples`, how many those are.
+        agreement: share of the data's comparisons, ties left out, whose better response scores higher; equal scores
+            count a half. `comparisons`: how many those are.
+    """
+
+    groups: int
+    readings: int
+    inconsistency: float
+    cyclic: float
+    triples: int
+    agreement: float
+    comparisons: int
+
+
+def consistency(groups: Sequence[Group], found: Sequence[Ranking]) -> Consistency:
+    """Of groups and their rankings."""
+    gaps = [
+        ranking.scores[c.chosen] - ranking.scores[c.rejected]
+        for group, ranking in zip(groups, found, strict=True)
+        for c in group.known_comparisons()
+        if not c.tie
+    ]
+    loops = [ranking.inconsistency for ranking in found if len(ranking.pairs) >= len(ranking.scores)]
+    cyclic, triples = (sum(ranking.cyclic[i] for ranking in found) for i in (0, 1))
+    return Consistency(
+        groups=sum(len(ranking.scores) > 1 for ranking in found),
+        readings=sum(ranking.readings for ranking in found),
+        inconsistency=_mean(value for value in loops if not math.isnan(value)),
+        cyclic=cyclic / triples if triples else math.nan,
+        triples=triples,
+        agreement=_mean(0.5 * (1 + np.sign(gap)) for gap in gaps),
+        comparisons=len(gaps),
+    )
+
+
+@dataclass(frozen=True)
 class DesignFigures:
     """What a design costs and how good its scores are. Means over groups; NaN where there is nothing to average.
 
@@ -173,27 +215,20 @@ def _figures(
     truth: Sequence[Array],
     cost: Sequence[int],
 ) -> DesignFigures:
-    gaps = [
-        ranking.scores[c.chosen] - ranking.scores[c.rejected]
-        for group, ranking in zip(groups, found, strict=True)
-        for c in group.known_comparisons()
-        if not c.tie
-    ]
     both = [(r.scores, own) for r, own in zip(found, truth, strict=True) if np.ptp(r.scores) > 0 and np.ptp(own) > 0]
     halved = 0.5 if design.mode == "both" else 1.0
-    cyclic, triples = (sum(ranking.cyclic[i] for ranking in found) for i in (0, 1))
-    loops = [ranking.inconsistency for ranking in found if len(ranking.pairs) >= len(ranking.scores)]
+    own = consistency(groups, found)
     return DesignFigures(
         design,
         readings=_mean(ranking.readings for ranking in found),
         tokens=_mean(cost),
         uncertainty=_mean(halved * uncertainty(len(ranking.scores), ranking.pairs) for ranking in found),
-        accuracy=_mean(0.5 * (1 + np.sign(gap)) for gap in gaps),
-        comparisons=len(gaps),
+        accuracy=own.agreement,
+        comparisons=own.comparisons,
         spearman=_mean(stats.spearmanr(a, b).statistic for a, b in both),
         kendall=_mean(stats.kendalltau(a, b).statistic for a, b in both),
-        inconsistency=_mean(value for value in loops if not math.isnan(value)),
-        cyclic=cyclic / triples if triples else math.nan,
+        inconsistency=own.inconsistency,
+        cyclic=own.cyclic,
     )
 
 

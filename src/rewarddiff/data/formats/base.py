@@ -121,10 +121,20 @@ def _answer(item: Any, what: str) -> str:
 
 def numbers(values: Values, column: str, *, count: int) -> tuple[float, ...]:
     """A list of `count` finite numbers."""
+    return tuple(finite(value, column) for value in _of(values, column, count))
+
+
+def scores(values: Values, *, count: int) -> tuple[float, ...]:
+    """The `count` finite scores of a list, NaN where one is null: `clean` says what is known without it."""
+    found = _of(values, "scores", count)
+    return tuple(math.nan if value is None else finite(value, "scores") for value in found)
+
+
+def _of(values: Values, column: str, count: int) -> list[Any]:
     found = items(values, column)
     if len(found) != count:
         raise RowError(Reason.MISSING_FIELD, f"{count} responses but {len(found)} {column}")
-    return tuple(finite(value, column) for value in found)
+    return found
 
 
 def messages(value: Iterable[Any], what: str) -> tuple[Message, ...]:

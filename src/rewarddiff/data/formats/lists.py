@@ -16,6 +16,7 @@ from rewarddiff.data.formats.base import (
     numbers,
     prompt,
     row_id,
+    scores,
     text,
     texts,
 )
@@ -24,18 +25,18 @@ from rewarddiff.records import Comparison, Group
 
 
 def _scored(values: Values) -> Group:
-    """`prompt`, `responses`, and `scores` (higher is better) or `ranks` (1 is best), or neither.
+    """`prompt`, `responses`, and `scores` (higher is better, null where unknown) or `ranks` (1 is best), or neither.
 
     Ranks say the order and nothing of how much: strengths are unknown, equal ranks are ties.
     """
     responses = texts(values, "responses")
-    scores: tuple[float, ...] | None = None
+    known: tuple[float, ...] | None = None
     comparisons: tuple[Comparison, ...] = ()
     if values.get("scores") is not None:
-        scores = numbers(values, "scores", count=len(responses))
+        known = scores(values, count=len(responses))
     elif values.get("ranks") is not None:
         comparisons = _ranked(numbers(values, "ranks", count=len(responses)))
-    return Group(row_id(values), prompt(values), responses, scores, comparisons)
+    return Group(row_id(values), prompt(values), responses, known, comparisons)
 
 
 def _ranked(ranks: tuple[float, ...]) -> tuple[Comparison, ...]:
@@ -48,7 +49,7 @@ def _ranked(ranks: tuple[float, ...]) -> tuple[Comparison, ...]:
 def _rrhf(values: Values) -> Group:
     """RRHF's own files: `query`, `responses`, `scores`."""
     responses = texts(values, "responses")
-    return Group(row_id(values), prompt(values, "query"), responses, numbers(values, "scores", count=len(responses)))
+    return Group(row_id(values), prompt(values, "query"), responses, scores(values, count=len(responses)))
 
 
 def _qa_feedback(values: Values) -> Group:

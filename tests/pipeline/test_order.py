@@ -1,0 +1,131 @@
+"""Lists that a scorer puts in order, RRHF(diff) among them: what a policy is trained on, and what is said of it."""
+
+import json
+import random
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rewarddiff.config import load_recipe
+from rewarddiff.errors import UserError
+from rewarddiff.pipeline.commands import run_recipe
+from rewarddiff.pipeline.data import comparisons
+from rewarddiff.pipeline.policies import columns, part_of
+from rewarddiff.pipeline.recipe import Recipe
+from rewarddiff.pipeline.run import prepare
+from rewarddiff.pipeline.scorers import ordered, scorer_stage
+from rewarddiff.scorers.build import load_scorer
+
+
+@pytest.fixture(scope="module")
+def recipe(policy_folder: Path, encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    output = tmp_path_factory.mktemp("ordered")
+    data = output / "lists.jsonl"
+    rng = random.Random(0)  # no scorer can learn these scores
+    rows = [
+        {"prompt": f"Say it {i}", "responses": [f"no{i}", f"yes{i}!", f"so{i}?", f"yes{i}!!!"]}
+        | {"scores": rng.sample(range(10), 4)}
+        for i in range(24)
+    ]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    small = {"batch_size": 4, "max_steps": 2, "precision": "fp32", "lr": 1e-3}
+    scorer = {"backbone": str(encoder_folder), "lengths": {"max_response": 48, "max_prompt": 48}, "train": small}
+    rrhf = {"objective": "rrhf", "train": small}
+    return {
+        "name": "ordered",
+        "model": str(policy_folder),
+        "output": str(output / "run"),
+        "data": {"path": str(data), "splits": {"train": 0.6, "dev": 0.2, "test": 0.2}},
+        "lengths": {"max_response": 48},
+        "scorers": {"reward": {**scorer, "kind": "reward"}, "difference": {**scorer, "kind": "difference"}},
+        "policies": {
+            "rrhf": rrhf,
+            "rrhf+diff": {**rrhf, "order": {"source": "difference"}},
+            "dpo+own": {**rrhf, "objective": "dpo", "order": {"source": "reward"}, "coefficient": {"source": "grades"}},
+        },
+        "evaluation": {"sampling": {"max_new_tokens": 4, "stop": []}, "prompts": 2},
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(recipe: dict[str, Any]) -> Path:
+    return run_recipe(recipe)
+
+
+def test_the_scorer_says_what_a_list_is_trained_on(recipe: dict[str, Any], folder: Path) -> None:
+    """Of all pairs of k responses, the potentials are the mean difference to the others (k − 1)/k times."""
+    run = prepare(load_recipe(recipe, [], Recipe), folder)
+    scorer = load_scorer(scorer_stage(run, "difference", 0).folder / "model")
+    own = list(run.splits["train"])
+    pairs = list(combinations(range(4), 2))
+    differences = scorer.differences(own, [pairs] * len(own), orders="both")
+    part = ordered(run, "rrhf+diff", 0)
+    assert [g.id for g in part.groups] == [g.id for g in own]
+    for group, d in zip(part.groups, differences, strict=True):
+        matrix = np.zeros((4, 4))
+        for (a, b), value in zip(pairs, d, strict=True):
+            matrix[a, b], matrix[b, a] = value, -value
+        scores = matrix.mean(1)
+        np.testing.assert_allclose(group.scores, scores, atol=1e-6)
+        found = {(c.chosen, c.rejected) for c in comparisons(group)}
+        assert found == {(a, b) for a in range(4) for b in range(4) if scores[a] > scores[b]}
+
+
+def test_what_is_held_out_keeps_the_order_of_the_data(recipe: dict[str, Any], folder: Path) -> None:
+    run = prepare(load_recipe(recipe, [], Recipe), folder)
+    assert part_of(run, "rrhf+diff", 0, "dev").groups is run.splits["dev"]
+
+
+def test_grades_of_another_column_are_the_gaps_of_the_scores(recipe: dict[str, Any], folder: Path) -> None:
+    run = prepare(load_recipe(recipe, [], Recipe), folder)
+    reward = load_scorer(scorer_stage(run, "reward", 0).folder / "model")
+    part = part_of(run, "dpo+own", 0)
+    own = columns(run, "dpo+own", 0, part)
+    assert own.differences is not None
+    assert (own.differences > 0).all()
+    first = part.groups[0]
+    (rewards,) = reward.scores([first])
+    gaps = sorted(abs(rewards[a] - rewards[b]) for a, b in combinations(range(4), 2))
+    np.testing.assert_allclose(sorted(own.differences[:6]), gaps, atol=1e-6)
+
+
+def test_the_report_says_how_consistent_it_was(recipe: dict[str, Any], folder: Path) -> None:
+    results = json.loads((folder / "results.json").read_text())
+    by_policy = {line["policy"]: line for line in results["orders"]}
+    assert set(by_policy) == {"rrhf+diff", "dpo+own"}
+    found = by_policy["rrhf+diff"]
+    train = results["data"]["splits"]["train"]["groups"]
+    assert (found["groups"], found["readings"], found["triples"]) == (train, 12 * train, 4 * train)
+    assert found["comparisons"] == 6 * train
+    assert 0 <= found["cyclic"] <= 1
+    assert 0 <= found["inconsistency"] <= 1
+    assert 0 < found["agreement"] < 1
+    assert (by_policy["dpo+own"]["cyclic"], by_policy["dpo+own"]["readings"]) == (0, 4 * train)
+    assert by_policy["dpo+own"]["inconsistency"] == pytest.approx(0, abs=1e-6)
+    page = (folder / "report.html").read_text()
+    assert "Lists put in order by a scorer" in page
+    assert "cyclic triples" in page
+    used = {(line["policy"], line["scorer"]): line["used_in_training"] for line in results["rewards"]}
+    assert {pair for pair, told in used.items() if told} == {("rrhf+diff", "difference"), ("dpo+own", "reward")}
+
+
+def test_another_order_trains_another_policy(folder: Path) -> None:
+    results = json.loads((folder / "results.json").read_text())
+    curves = {p["name"]: p["curve"] for p in results["policies"]}
+    losses = {name: [line["loss"] for line in own if line["split"] == "train"] for name, own in curves.items()}
+    assert losses["rrhf"][0] != losses["rrhf+diff"][0]
+
+
+def test_a_design_of_fewer_readings_and_another_method(recipe: dict[str, Any]) -> None:
+    given = ["order.design.mode=anchor", "order.method=borda"]
+    folder = run_recipe(recipe, [f"policies.rrhf+diff.{option}" for option in given])
+    (found,) = (o for o in json.loads((folder / "results.json").read_text())["orders"] if o["policy"] == "rrhf+diff")
+    assert (found["readings"], found["triples"], found["method"]) == (3 * found["groups"], 0, "borda")
+
+
+def test_an_order_without_its_scorer_names_the_key(recipe: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"policies.rrhf\+diff.order.scorer: no scorer 'judge'"):
+        run_recipe(recipe, ["policies.rrhf+diff.order.scorer=judge"])
