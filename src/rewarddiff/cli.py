@@ -140,6 +140,18 @@ def _eval(args: argparse.Namespace) -> None:
         print(f"results  {args.output / 'results.json'}")
 
 
+def _designs(args: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from rewarddiff.pipeline import designs_stage
+    from rewarddiff.report import terminal_designs
+
+    found = designs_stage(args.scorers, args.data, args.budget, limit=args.limit, output=args.output)
+    Console(soft_wrap=False).print(terminal_designs(found))
+    if args.output:
+        print(f"results  {args.output}")
+
+
 def _report(args: argparse.Namespace) -> None:
     from rewarddiff.pipeline import report_stage
 
@@ -287,6 +299,20 @@ def _parser() -> _Parser:
     sub.add_argument("scorer", metavar="SCORER", help=scorer)
     sub.add_argument("data", metavar="DATA", help=data)
     sub.add_argument("--output", type=Path, metavar="DIR", help="where to write results.json")
+
+    sub = command(
+        "designs",
+        _designs,
+        "measure what a ranking of lists by fewer comparisons costs in quality",
+        "designs runs/difference lists.jsonl --budget 8",
+    )
+    sub.add_argument("scorers", nargs="+", metavar="SCORER", help=f"{scorer}; several: seeds of one, for the intervals")
+    sub.add_argument("data", metavar="DATA", help=data)
+    sub.add_argument(
+        "--budget", type=_count, nargs="+", default=[], metavar="N", help="designs of N comparisons a list"
+    )
+    sub.add_argument("--limit", type=_count, metavar="N", help="at most so many lists")
+    sub.add_argument("--output", type=Path, metavar="FILE", help="where to write the figures as JSON")
 
     sub = command("report", _report, "write a run's report again from its results", "report runs/demo")
     sub.add_argument("run", type=Path, metavar="RUN_DIR", help="a folder with results.json")

@@ -138,7 +138,7 @@ def test_designs_measured_by_hand(folders, monkeypatch) -> None:
     for figures, readings, uncertainty in ((full, 6, 1 / 3), (every, 3, 2 / 3), (anchor, 2, 4 / 3)):
         assert (figures.readings, figures.comparisons) == (readings, 3)
         assert figures.uncertainty == pytest.approx(uncertainty)
-        assert figures.accuracy == pytest.approx(2 / 3)
+        assert figures.agreement == pytest.approx(2 / 3)
         assert (figures.spearman, figures.kendall) == (pytest.approx(1), pytest.approx(1))
     assert full.inconsistency == pytest.approx(0, abs=1e-12)
     assert full.cyclic == 0
@@ -160,13 +160,14 @@ def test_correlation_with_another_order(folders, monkeypatch) -> None:
     # d̄ says 1 is better; read with 0 first 0 is better, with 1 first 1 is.
     assert figures.spearman == pytest.approx(np.mean(2 * np.array(first) - 1))
     assert figures.kendall == pytest.approx(np.mean(2 * np.array(first) - 1))
-    assert figures.accuracy == pytest.approx(np.mean(first))
+    assert figures.agreement == pytest.approx(np.mean(first))
 
 
 def test_no_data_is_nan(folders) -> None:
     (figures,) = compare_designs(make(folders["encoder"], kind="difference"), [], [DesignConfig("all")])
     assert figures.comparisons == 0
-    assert all(math.isnan(v) for v in (figures.readings, figures.tokens, figures.accuracy, figures.spearman))
+    assert all(math.isnan(v) for v in (figures.tokens, figures.agreement, figures.spearman))
+    assert figures.readings == 0
 
 
 def test_a_budget_too_small_and_a_group_of_one(folders) -> None:

@@ -33,7 +33,7 @@ from rewarddiff.training import loop
 from rewarddiff.training import policy as policies
 from rewarddiff.training.objective import TrainConfig
 from rewarddiff.training.policy import PolicyConfig, save_policy, start_of
-from rewarddiff.training.preference import Pairs, check_items, policy_items
+from rewarddiff.training.preference import Pairs, check_groups, policy_items
 from rewarddiff.training.sft import SFTConfig, sft_items
 
 
@@ -109,8 +109,8 @@ def train_policy(
             raise UserError("coefficients: objective sft learns single responses and has no use for them; leave it out")
         items = list(sft_items(train, encoder, Ledger()))
     else:
+        check_groups(train, config.objective)
         items = policy_items(_with_pairs(train, coefficients), encoder, Ledger(), config.objective)
-        check_items(items, config.objective, train)
     policies.train_policy(
         policy, items, config, output=folder, weights=models.fingerprint(model), seed=seed, name="policy"
     )

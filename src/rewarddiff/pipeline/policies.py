@@ -20,7 +20,7 @@ from rewarddiff.pipeline.scorers import Part, differences_stage, histogram, orde
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.records import Comparison, Group
 from rewarddiff.training.policy import PolicyConfig, save_policy, start_of, train_policy
-from rewarddiff.training.preference import Pairs, PreferenceItem, check_items, policy_items
+from rewarddiff.training.preference import Pairs, PreferenceItem, policy_items
 from rewarddiff.training.sft import SFTConfig, SFTItem, sft_items
 
 
@@ -107,8 +107,6 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
         held = part_of(run, name, seed, "dev")
         dev = _items(held.groups, columns(run, name, seed, held), encoder, ledger, config)
     ledger.enforce(recipe.data.max_drop)
-    if not isinstance(config.objective, SFTConfig):
-        check_items(items, config.objective, part.groups)  # type: ignore[arg-type]
     result = train_policy(
         model,
         items,

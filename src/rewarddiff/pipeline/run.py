@@ -15,6 +15,8 @@ from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.scorers import evaluation_stage
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.training.loop import check_tracker
+from rewarddiff.training.preference import check_groups
+from rewarddiff.training.sft import SFTConfig
 
 
 def carry_out(recipe: Recipe, output: Path) -> Run:
@@ -48,6 +50,8 @@ def check_early(run: Run) -> None:
             models.resolve(scorer.warm_start)
     for name, policy in recipe.policies.items():
         check_tracker(policy.train.track)
+        if not isinstance(policy.objective, SFTConfig):
+            check_groups(run.splits["train"], policy.objective)
         for kind, column in policy.columns.items():
             if column.source == "grades" and policy.order is None:
                 grades(f"policies.{name}.{kind}", run.splits["train"])

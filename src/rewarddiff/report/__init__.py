@@ -4,6 +4,6 @@ Importing this package is cheap: matplotlib, jinja2 and rich load when a functio
 """
 
 from rewarddiff.report.page import render
-from rewarddiff.report.text import markdown_tables, terminal_table
+from rewarddiff.report.text import markdown_tables, terminal_designs, terminal_table
 
-__all__ = ["markdown_tables", "render", "terminal_table"]
+__all__ = ["markdown_tables", "render", "terminal_designs", "terminal_table"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rewarddiff.report.bookkeeping import costs_table
 from rewarddiff.report.cells import Results, Table
+from rewarddiff.report.designs import designs_table
 from rewarddiff.report.tables import TRAINED_WITH, caution, strength_table, summary_tables, verdict
 
 if TYPE_CHECKING:
@@ -25,6 +26,15 @@ def terminal_table(results: Results) -> "Group":
         parts += [Text(), Fitted(table) if table.rows else Text(table.empty, style="dim")]
         parts += [Text(note, style="dim") for note in table.notes if note.startswith(TRAINED_WITH)]
     return Group(*parts)
+
+
+def terminal_designs(found: Results) -> "Group":
+    """The table of designs as one rich renderable."""
+    from rich.console import Group
+    from rich.text import Text
+
+    table = designs_table(found)
+    return Group(Fitted(table), *(Text(note, style="dim") for note in table.notes))
 
 
 ROOM = 0.95

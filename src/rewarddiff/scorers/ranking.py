@@ -105,62 +105,60 @@ class Consistency:
 
 def consistency(groups: Sequence[Group], found: Sequence[Ranking]) -> Consistency:
     """Of groups and their rankings."""
-    gaps = [
-        ranking.scores[c.chosen] - ranking.scores[c.rejected]
-        for group, ranking in zip(groups, found, strict=True)
-        for c in group.known_comparisons()
-        if not c.tie
-    ]
     loops = [ranking.inconsistency for ranking in found if len(ranking.pairs) >= len(ranking.scores)]
     cyclic, triples = (sum(ranking.cyclic[i] for ranking in found) for i in (0, 1))
+    right, asked = agreement(groups, found)
     return Consistency(
         groups=sum(len(ranking.scores) > 1 for ranking in found),
         readings=sum(ranking.readings for ranking in found),
         inconsistency=_mean(value for value in loops if not math.isnan(value)),
         cyclic=cyclic / triples if triples else math.nan,
         triples=triples,
-        agreement=_mean(0.5 * (1 + np.sign(gap)) for gap in gaps),
-        comparisons=len(gaps),
+        agreement=sum(right) / sum(asked) if sum(asked) else math.nan,
+        comparisons=sum(asked),
     )
 
 
+def agreement(groups: Sequence[Group], found: Sequence[Ranking]) -> tuple[list[float], list[int]]:
+    """Of each group, how many of the data's comparisons are right, a tie of scores by half, and how many there are."""
+    right, asked = [], []
+    for group, ranking in zip(groups, found, strict=True):
+        gaps = [ranking.scores[c.chosen] - ranking.scores[c.rejected] for c in group.known_comparisons() if not c.tie]
+        right.append(float(sum(0.5 * (1 + np.sign(gap)) for gap in gaps)))
+        asked.append(len(gaps))
+    return right, asked
+
+
 @dataclass(frozen=True)
-class DesignFigures:
-    """What a design costs and how good its scores are. Means over groups; NaN where there is nothing to average.
+class DesignFigures(Consistency):
+    """What a design costs and how good its scores are, by a method. Means over groups, NaN where there are none.
 
     Attributes:
-        readings: texts read for a group.
+        right: of each group, how many of the data's comparisons are right, and `asked`, how many there are.
         tokens: read for a group.
         uncertainty: see `designs.uncertainty`; half of it where every pair is read in both orders.
-        accuracy: share of the data's comparisons, ties left out, whose better response scores higher; equal scores
-            count a half. Over comparisons, not groups.
-        comparisons: how many those are.
         spearman: rank correlation with the scores of the reference design, over the groups in which neither's scores
             are all equal.
         kendall: τ-b of the same.
-        inconsistency: over the groups that have more comparisons than it takes to join them.
-        cyclic: share of the triples compared that go round.
     """
 
     design: DesignConfig
-    readings: float
+    method: Method
+    right: tuple[float, ...]
+    asked: tuple[int, ...]
     tokens: float
     uncertainty: float
-    accuracy: float
-    comparisons: int
     spearman: float
     kendall: float
-    inconsistency: float
-    cyclic: float
 
 
 def compare_designs(
     scorer: Scorer,
     groups: Sequence[Group],
     designs: Sequence[DesignConfig],
+    methods: Sequence[Method] = ("potentials",),
     *,
     reference: DesignConfig | None = None,
-    method: Method = "potentials",
     store: Store | None = None,
     progress: str | None = None,
 ) -> list[DesignFigures]:
@@ -168,7 +166,10 @@ def compare_designs(
 
     Args:
         groups: those of fewer than two responses are left out.
-        reference: with whose scores the others' are correlated; None: every pair in both orders.
+        reference: with whose scores by the same method the others' are correlated; None: every pair in both orders.
+
+    Returns:
+        A design after the other, each by all methods.
 
     Raises:
         UserError: a design's budget cannot join all responses of a group.
@@ -180,17 +181,17 @@ def compare_designs(
     read = scorer.differences(groups, union, orders="one", store=store, progress=progress)
     known = [dict(zip(own, d.tolist(), strict=True)) for own, d in zip(union, read, strict=True)]
 
-    def ranked(pairs: Sequence[Sequence[Pair]]) -> list[Ranking]:
+    def ranked(pairs: Sequence[Sequence[Pair]], method: Method) -> list[Ranking]:
         return [
             _ranking(len(g.responses), {p: d[p] for p in own}, method, single=scorer.kind == "reward")
             for g, own, d in zip(groups, pairs, known, strict=True)
         ]
 
-    truth = [ranking.scores for ranking in ranked(asked[0])]
+    truth = {method: [ranking.scores for ranking in ranked(asked[0], method)] for method in methods}
     figures = []
     for design, pairs in zip(designs, asked[1:], strict=True):
-        cost = [tokens(scorer, group, own) for group, own in zip(groups, pairs, strict=True)]
-        figures.append(_figures(design, groups, ranked(pairs), truth, cost))
+        cost = _mean(tokens(scorer, group, own) for group, own in zip(groups, pairs, strict=True))
+        figures += [_figures(design, m, groups, ranked(pairs, m), truth[m], cost) for m in methods]
     return figures
 
 
@@ -210,25 +211,25 @@ def _ranking(n: int, read: Mapping[Pair, float], method: Method, *, single: bool
 
 def _figures(
     design: DesignConfig,
+    method: Method,
     groups: Sequence[Group],
     found: Sequence[Ranking],
     truth: Sequence[Array],
-    cost: Sequence[int],
+    cost: float,
 ) -> DesignFigures:
     both = [(r.scores, own) for r, own in zip(found, truth, strict=True) if np.ptp(r.scores) > 0 and np.ptp(own) > 0]
     halved = 0.5 if design.mode == "both" else 1.0
-    own = consistency(groups, found)
+    right, asked = agreement(groups, found)
     return DesignFigures(
-        design,
-        readings=_mean(ranking.readings for ranking in found),
-        tokens=_mean(cost),
+        **vars(consistency(groups, found)),
+        design=design,
+        method=method,
+        right=tuple(right),
+        asked=tuple(asked),
+        tokens=cost,
         uncertainty=_mean(halved * uncertainty(len(ranking.scores), ranking.pairs) for ranking in found),
-        accuracy=own.agreement,
-        comparisons=own.comparisons,
         spearman=_mean(stats.spearmanr(a, b).statistic for a, b in both),
         kendall=_mean(stats.kendalltau(a, b).statistic for a, b in both),
-        inconsistency=own.inconsistency,
-        cyclic=own.cyclic,
     )
 
 

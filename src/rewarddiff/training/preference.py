@@ -161,18 +161,22 @@ def policy_items(
     return items
 
 
-def check_items(items: Sequence[PreferenceItem], objective: PolicyObjective, groups: Iterable[Group]) -> None:
-    """Look at the items that `policy_items` made of the groups before the objective is trained on them.
+def check_groups(groups: Iterable[Group], objective: PolicyObjective) -> None:
+    """Look at the groups before an objective is trained on them.
 
     Raises:
-        UserError: there are none because the data has labels only, or all labels are the same.
+        UserError: they have labels only where it needs comparisons, or all labels are the same.
     """
-    if not items and "labels" not in objective.reads and any(any(group.known_labels()) for group in groups):
+    labels: set[bool] = set()
+    for group in groups:
+        if any(not c.tie for c in group.known_comparisons()):
+            return
+        labels.update(label for _, label in group.known_labels())
+    if labels and "labels" not in objective.reads:
         raise UserError(
             f"objective {objective.name} needs comparisons, the data has single labelled responses: use objective kto"
         )
-    labels = {label for item in items for _, label, _ in item.labels}
-    if len(labels) == 1 and not any(item.comparisons for item in items):
+    if len(labels) == 1:
         one, other = ("desirable", "undesirable") if labels.pop() else ("undesirable", "desirable")
         raise UserError(
             f"objective {objective.name} learns from desirable and undesirable responses, here all are {one}: "

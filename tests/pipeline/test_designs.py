@@ -1,0 +1,90 @@
+"""`rewarddiff designs`: what fewer comparisons cost, measured on lists whose order is known."""
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from rewarddiff.cli import main
+from rewarddiff.data import load_groups
+from rewarddiff.errors import UserError
+from rewarddiff.pipeline import designs_stage
+from rewarddiff.scorers.build import load_scorer, new_scorer, save_scorer
+from rewarddiff.scorers.config import ScorerConfig
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("lists") / "lists.jsonl"
+    rng = np.random.default_rng(0)
+    rows = [
+        {"prompt": f"Say {i}", "responses": [f"word {i} {'so ' * j}{j}" for j in range(5)]}
+        | {"scores": rng.permutation(5).tolist()}
+        for i in range(8)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def scorers(encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("scorers")
+    for seed in (0, 1):
+        scorer = new_scorer(ScorerConfig(kind="difference", backbone=str(encoder_folder)), seed=seed)
+        scorer.trained = True  # as good as any: nothing is said of what it has learned
+        save_scorer(scorer, folder / str(seed))
+    return [folder / "0", folder / "1"]
+
+
+def test_figures_are_means_over_seeds(lists: Path, scorers: list[Path]) -> None:
+    """Copeland in both orders, worked out from the differences of every pair."""
+    found = designs_stage(scorers, lists, [6])
+    rows = {(r["design"]["mode"], r["method"]): r for r in found["rows"]}
+    assert {mode for mode, _ in rows} == {"both", "all", "budget", "anchor"}
+    assert len(rows) == len(found["rows"]) == 16
+    assert [rows[mode, "sum"]["readings"] for mode in ("both", "all", "budget", "anchor")] == [20, 10, 6, 4]
+    assert all(rows["all", m]["spearman"] == pytest.approx(1) for m in ("potentials", "borda", "sum"))
+    groups = list(load_groups(lists))
+    pairs = list(combinations(range(5), 2))
+    hits = []
+    for folder in scorers:
+        for group, d in zip(groups, load_scorer(folder).differences(groups, [pairs] * len(groups)), strict=True):
+            wins = np.zeros(5)
+            for (a, b), value in zip(pairs, d, strict=True):
+                wins[a] += np.sign(value)
+                wins[b] -= np.sign(value)
+            assert group.scores is not None
+            hits += [
+                0.5 * (1 + np.sign(wins[a] - wins[b]) * np.sign(group.scores[a] - group.scores[b])) for a, b in pairs
+            ]
+    accuracy = rows["both", "copeland"]["accuracy"]
+    assert accuracy["value"] == pytest.approx(np.mean(hits))
+    assert accuracy["n"] == len(hits) == 160
+    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+
+
+def test_potentials_and_sums_order_alike_where_all_are_read(lists: Path, scorers: list[Path]) -> None:
+    rows = {(r["design"]["mode"], r["method"]): r for r in designs_stage(scorers[:1], lists)["rows"]}
+    assert rows["both", "potentials"]["accuracy"] == rows["both", "sum"]["accuracy"]
+    assert stats.rankdata([rows[m, "sum"]["tokens"] for m in ("anchor", "all", "both")]).tolist() == [1, 2, 3]
+
+
+def test_the_command(lists: Path, scorers: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "designs.json"
+    assert main(["designs", *map(str, scorers), str(lists), "--budget", "6", "--output", str(output)]) == 0
+    said = capsys.readouterr().out
+    assert "Designs on 8 lists of 5 responses" in said
+    assert "budget 6" in said
+    assert len(json.loads(output.read_text())["rows"]) == 16
+
+
+def test_a_budget_that_cannot_join_and_lists_without_order(lists: Path, scorers: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"budget: 3 comparisons cannot join 5 responses; give at least 4"):
+        designs_stage(scorers, lists, [3])
+    unknown = tmp_path / "unknown.jsonl"
+    unknown.write_text(json.dumps({"prompt": "p", "responses": ["a", "b"]}) + "\n")
+    with pytest.raises(UserError, match="no list has a known order"):
+        designs_stage(scorers, unknown)
