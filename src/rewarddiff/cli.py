@@ -143,10 +143,15 @@ def _eval(args: argparse.Namespace) -> None:
 def _designs(args: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from rewarddiff.pipeline import designs_stage
+    from rewarddiff.pipeline import designs_of_run, designs_stage
     from rewarddiff.report import terminal_designs
 
-    found = designs_stage(args.scorers, args.data, args.budget, limit=args.limit, output=args.output)
+    *scorers, last = args.paths
+    options = {"limit": args.limit, "output": args.output}
+    if scorers:
+        found = designs_stage(scorers, last, args.budget, **options)
+    else:
+        found = designs_of_run(last, args.budget, **options)
     Console(soft_wrap=False).print(terminal_designs(found))
     if args.output:
         print(f"results  {args.output}")
@@ -304,10 +309,12 @@ def _parser() -> _Parser:
         "designs",
         _designs,
         "measure what a ranking of lists by fewer comparisons costs in quality",
-        "designs runs/difference lists.jsonl --budget 8",
+        "designs runs/lists --budget 8",
     )
-    sub.add_argument("scorers", nargs="+", metavar="SCORER", help=f"{scorer}; several: seeds of one, for the intervals")
-    sub.add_argument("data", metavar="DATA", help=data)
+    sub.add_argument(
+        "paths", nargs="+", metavar="PATH",
+        help="the folder of a run: its scorers on its test split; or trained scorers (seeds of one) and then data",
+    )  # fmt: skip
     sub.add_argument(
         "--budget", type=_count, nargs="+", default=[], metavar="N", help="designs of N comparisons a list"
     )

@@ -11,7 +11,7 @@ from scipy import stats
 from rewarddiff.cli import main
 from rewarddiff.data import load_groups
 from rewarddiff.errors import UserError
-from rewarddiff.pipeline import designs_stage
+from rewarddiff.pipeline import designs_of_run, designs_stage, run_recipe
 from rewarddiff.scorers.build import load_scorer, new_scorer, save_scorer
 from rewarddiff.scorers.config import ScorerConfig
 
@@ -79,6 +79,28 @@ def test_the_command(lists: Path, scorers: list[Path], tmp_path: Path, capsys: p
     assert "Designs on 8 lists of 5 responses" in said
     assert "budget 6" in said
     assert len(json.loads(output.read_text())["rows"]) == 16
+
+
+def test_a_run_with_all_its_scorers_on_its_test_split(
+    lists: Path, encoder_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = {"backbone": str(encoder_folder), "train": {"batch_size": 2, "max_steps": 1, "precision": "fp32"}}
+    scorers = {"reward": {"kind": "reward", **small}, "difference": {"kind": "difference", **small}}
+    data = {"path": str(lists), "splits": {"train": 0.5, "test": 0.5}}
+    recipe = {"name": "r", "data": data, "scorers": scorers, "seed": [0, 1], "output": str(tmp_path / "run")}
+    folder = run_recipe(recipe)
+    found = designs_of_run(folder, [6])
+    results = json.loads((folder / "results.json").read_text())
+    held_out = results["data"]["splits"]["test"]["groups"]
+    assert (found["groups"], found["seeds"]) == (held_out, 2)
+    assert [row["scorer"] for row in found["rows"]] == ["reward"] + ["difference"] * 16
+    (reward,) = (line for line in results["summary"]["scorers"] if line["name"] == "reward")
+    assert found["rows"][0]["accuracy"]["value"] == pytest.approx(reward["accuracy"]["value"])
+    capsys.readouterr()
+    assert main(["designs", str(folder)]) == 0
+    assert f"Designs on {held_out} lists" in capsys.readouterr().out
+    with pytest.raises(UserError, match="give the folder of a finished run"):
+        designs_of_run(tmp_path)
 
 
 def test_a_budget_that_cannot_join_and_lists_without_order(lists: Path, scorers: list[Path], tmp_path: Path) -> None:

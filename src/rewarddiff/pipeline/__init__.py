@@ -2,13 +2,14 @@
 
 from rewarddiff.pipeline.augment import augment_stage
 from rewarddiff.pipeline.commands import eval_stage, report_stage, run_recipe, score_stage, train_stage
-from rewarddiff.pipeline.designs import designs_stage
+from rewarddiff.pipeline.designs import designs_of_run, designs_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.sweep import sweep_points, sweep_recipe
 
 __all__ = [
     "Recipe",
     "augment_stage",
+    "designs_of_run",
     "designs_stage",
     "eval_stage",
     "report_stage",

@@ -19,7 +19,7 @@ from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.recipe import PolicyRecipe, Recipe
-from rewarddiff.pipeline.results import gather
+from rewarddiff.pipeline.results import gather, read_results
 from rewarddiff.pipeline.run import carry_out
 from rewarddiff.pipeline.scorers import compare, measure
 from rewarddiff.pipeline.stage import write_json
@@ -50,20 +50,8 @@ def run_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] 
     results["seconds"] = meter.seconds
     write_json(output / "results.json", results)
     report_stage(output)
-    Console(soft_wrap=False).print(terminal_table(_results(output)))
+    Console(soft_wrap=False).print(terminal_table(read_results(output)))
     return output
-
-
-def _results(run: Path) -> dict[str, Any]:
-    """What a finished run wrote. Raises UserError."""
-    path = run / "results.json"
-    try:
-        found: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; give the folder of a finished run") from None
-    except ValueError as error:
-        raise UserError(f"{path}: is not JSON ({error}); run the recipe again to write it anew") from None
-    return found
 
 
 def train_scorer(
@@ -131,7 +119,7 @@ def _with_pairs(
 
 def report_stage(run: Path) -> Path:
     """Write a run's report from its `results.json`."""
-    return render(_results(Path(run)), Path(run))
+    return render(read_results(Path(run)), Path(run))
 
 
 def eval_stage(scorer: str | Path, data: str | Path, output: Path | None = None) -> dict[str, Any]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 
 from rewarddiff import models
+from rewarddiff.config import load_recipe
 from rewarddiff.data import load_groups
 from rewarddiff.designs import DesignConfig
 from rewarddiff.errors import UserError
 from rewarddiff.evaluation.metrics import two_way_bootstrap
+from rewarddiff.pipeline.data import prepare
+from rewarddiff.pipeline.recipe import Recipe
+from rewarddiff.pipeline.results import read_results
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.rankings import Method
 from rewarddiff.records import Group
@@ -32,7 +37,7 @@ def designs_stage(
     limit: int | None = None,
     output: Path | None = None,
 ) -> dict[str, Any]:
-    """Measure all designs by all methods; with `output`, also as JSON there.
+    """Measure all designs by all methods, and a reward model by its scores; with `output`, also as JSON there.
 
     Args:
         scorers: of one kind, trained with several seeds: figures are means over them, intervals over them and groups.
@@ -42,17 +47,52 @@ def designs_stage(
     Raises:
         UserError: no list with a known order; a budget that cannot join a list's responses.
     """
-    groups = [g for g in load_groups(data, limit=limit) if any(not c.tie for c in g.known_comparisons())]
+    name = str(scorers[0]) if len(scorers) == 1 else f"{scorers[0]} and {len(scorers) - 1} more"
+    return _figures({name: scorers}, load_groups(data), str(data), budgets, limit, output)
+
+
+def designs_of_run(
+    run: str | Path, budgets: Sequence[int] = (), *, limit: int | None = None, output: Path | None = None
+) -> dict[str, Any]:
+    """The same for all scorers of a finished run, over its seeds and on its own test split.
+
+    Raises:
+        UserError: no run, no scorers, no test split; and as `designs_stage`.
+    """
+    folder = Path(run)
+    recipe = load_recipe(read_results(folder)["recipe"], [], Recipe)
+    if not recipe.scorers or not recipe.data.splits.get("test"):
+        raise UserError(
+            f"{folder}: the run has no {'test split' if recipe.scorers else 'scorers'}; name SCORER and DATA"
+        )
+    groups = prepare(recipe, folder).splits["test"]
+    scorers = {
+        name: [folder / "scorers" / f"{name}-{seed}" / "model" for seed in recipe.seeds] for name in recipe.scorers
+    }
+    return _figures(scorers, groups, str(folder), budgets, limit, output)
+
+
+def _figures(
+    scorers: Mapping[str, Sequence[str | Path]],
+    data: Iterable[Group],
+    name: str,
+    budgets: Sequence[int],
+    limit: int | None,
+    output: Path | None,
+) -> dict[str, Any]:
+    groups = list(islice((g for g in data if any(not c.tie for c in g.known_comparisons())), limit))
     if not groups:
-        raise UserError(f"{data}: no list has a known order; give its responses scores, ranks or comparisons")
+        raise UserError(f"{name}: no list has a known order; give its responses scores, ranks or comparisons")
     designs = [DesignConfig("both"), REFERENCE, *(DesignConfig("budget", n) for n in budgets), DesignConfig("anchor")]
-    runs = [_measured(scorer, groups, designs) for scorer in scorers]
-    rows = [_row(own) for own in zip(*runs, strict=True)]
+    rows = []
+    for scorer, seeds in scorers.items():
+        runs = [_measured(path, groups, designs) for path in seeds]
+        rows += [{"scorer": scorer, **_row(own)} for own in zip(*runs, strict=True)]
     sizes = [len(group.responses) for group in groups]
     found = {
         "schema": 1,
-        "data": str(data),
-        "scorers": [str(scorer) for scorer in scorers],
+        "data": name,
+        "seeds": max(map(len, scorers.values())),
         "groups": len(groups),
         "responses": {"mean": float(np.mean(sizes)), "least": min(sizes), "most": max(sizes)},
         "rows": rows,
@@ -65,6 +105,8 @@ def designs_stage(
 def _measured(scorer: str | Path, groups: Sequence[Group], designs: Sequence[DesignConfig]) -> list[DesignFigures]:
     loaded = load_scorer(Path(scorer)).to(models.device())
     methods: tuple[Method, ...] = get_args(Method)
+    if loaded.kind == "reward":  # every design comes to the same
+        designs, methods = [REFERENCE], ("potentials",)
     return compare_designs(loaded, groups, designs, methods, reference=REFERENCE, progress=f"comparisons by {scorer}")
 
 

@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rewarddiff import __version__, machine
 from rewarddiff.config import to_dict
+from rewarddiff.errors import UserError
 from rewarddiff.evaluation.metrics import Array, two_way_bootstrap
 from rewarddiff.evaluation.scorers import ScoredComparison
 from rewarddiff.pipeline.data import Run
@@ -67,6 +69,18 @@ def gather(run: Run, pairs: Iterable[tuple[str, str]] | None = None) -> dict[str
         "notes": [_note(c) for c in contrasts if c["seed"] == "all"]
         + [note for line in scorers if (note := _scorer_note(line))],
     }
+
+
+def read_results(run: Path) -> dict[str, Any]:
+    """What a finished run wrote. Raises UserError."""
+    path = run / "results.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; give the folder of a finished run") from None
+    except ValueError as error:
+        raise UserError(f"{path}: is not JSON ({error}); run the recipe again to write it anew") from None
+    return found
 
 
 # -- scorers ---------------------------------------------------------------------------------------------------------

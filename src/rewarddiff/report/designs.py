@@ -10,6 +10,7 @@ def designs_table(found: Results) -> Table:
     """A design by a method a row, from `pipeline.designs.designs_stage`."""
     rows = tuple(
         (
+            Cell(word(row.get("scorer"))),
             Cell(_name(mapping(row.get("design")))),
             Cell(word(row.get("method"))),
             *(Cell(count(round(number(row.get(key))))) for key in ("readings", "tokens")),
@@ -22,11 +23,11 @@ def designs_table(found: Results) -> Table:
     sizes = mapping(found.get("responses"))
     least, most = count(number(sizes.get("least"))), count(number(sizes.get("most")))
     size = least if least == most else f"{least} to {most}"
-    seeds = len(found["scorers"])
-    over = "lists" if seeds == 1 else f"{seeds} seeds and lists"
+    seeds = number(found.get("seeds"))
+    over = f"{seeds:.0f} seeds and lists" if seeds > 1 else "lists"
     return Table(
         f"Designs on {count(number(found.get('groups')))} lists of {size} responses",
-        ("design", "method", "readings", "tokens", "accuracy", "ρ with all", "inconsistency", "cyclic"),
+        ("scorer", "design", "method", "readings", "tokens", "accuracy", "ρ with all", "inconsistency", "cyclic"),
         rows,
         "No design was measured.",
         (
@@ -35,7 +36,7 @@ def designs_table(found: Results) -> Table:
             "same method, mean over lists. Inconsistency: share of the squared differences that no scores explain. "
             "Cyclic: share of the triples compared that go round.",
         ),
-        frozenset({0, 1}),
+        frozenset({0, 1, 2}),
     )
 
 
