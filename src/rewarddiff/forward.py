@@ -9,6 +9,7 @@ its own) is run on plain padded rows from then on, with a warning.
 from __future__ import annotations
 
 import logging
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -20,19 +21,31 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from rewarddiff.trees import Block, Node, Packed, Tree, group_tree, pack
+from rewarddiff.trees import CALL, Block, Node, Packed, Tree, group_tree, pack
 
 logger = logging.getLogger(__name__)
 
 ATTENTION = "token_tree"
 LOGITS_CHUNK = 256  # response tokens whose logits exist at one time
+CALL_ELSEWHERE = 300_000  # what `trees.CALL` is off the CPU, where products are cheap and calls are not; not measured
 
 
 class Layout:
-    """The attention pattern of one packed input, with its masks made once per window and dtype."""
+    """The attention pattern of one packed input, with its masks made once per window and dtype.
+
+    Attributes:
+        queries: how many tokens each block has.
+        pieces: how many tokens stand between neighbouring ends of what blocks read.
+        read: the pieces that each block reads.
+    """
 
     def __init__(self, packed: Packed) -> None:
         self.packed = packed
+        self.queries = [block.stop - block.start for block in packed.blocks]
+        cuts = sorted({place for block in packed.blocks for span in block.keys for place in span})
+        self.pieces = [b - a for a, b in pairwise(cuts)]
+        place = {cut: i for i, cut in enumerate(cuts)}
+        self.read = [[i for a, b in block.keys for i in range(place[a], place[b])] for block in packed.blocks]
         self._masks: dict[tuple[int | None, torch.dtype], list[Tensor | None]] = {}
 
     def masks(self, window: int | None, like: Tensor) -> list[Tensor | None]:
@@ -84,9 +97,12 @@ def tree_attention(
     repeats = query.shape[1] // key.shape[1]
     if softcap is not None and repeats > 1:
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
+    # Each tensor is split once: the backward pass of a slice would write the whole of it for every block.
+    queries, keys, values = query.split(tree.queries, 2), key.split(tree.pieces, 2), value.split(tree.pieces, 2)
     outputs = []
-    for block, mask in zip(tree.packed.blocks, tree.masks(sliding_window, query), strict=True):
-        q, k, v = query[:, :, block.start : block.stop], _read(key, block), _read(value, block)
+    blocks = zip(tree.packed.blocks, queries, tree.read, tree.masks(sliding_window, query), strict=True)
+    for block, q, read, mask in blocks:
+        k, v = (x[read[0]] if len(read) == 1 else torch.cat([x[i] for i in read], 2) for x in (keys, values))
         if softcap is None:
             out = F.scaled_dot_product_attention(
                 q, k, v, mask, dropout, is_causal=mask is None, scale=scaling, enable_gqa=repeats > 1
@@ -99,12 +115,6 @@ def tree_attention(
             out = weights @ v
         outputs.append(out)
     return torch.cat(outputs, 2).transpose(1, 2).contiguous(), None
-
-
-def _read(states: Tensor, block: Block) -> Tensor:
-    """The keys, or values, of a block."""
-    parts = [states[:, :, start:stop] for start, stop in block.keys]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 
 AttentionInterface.register(ATTENTION, tree_attention)
@@ -150,7 +160,8 @@ class Trunk(nn.Module):
         return inner
 
     def pack(self, trees: list[Tree]) -> Packed:
-        return pack(trees, plain=self.plain).to(self.inner.device)
+        device = self.inner.device
+        return pack(trees, plain=self.plain, call=CALL if device.type == "cpu" else CALL_ELSEWHERE).to(device)
 
     def forward(self, packed: Packed) -> Tensor:
         """Hidden states after the last norm, flat: (rows · columns, hidden)."""
