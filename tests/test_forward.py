@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
+from rewarddiff import forward
 from rewarddiff.forward import LogProbs, Trunk, node_sums, switch_dropout_off
 from rewarddiff.trees import Node, Tree, group_tree, microbatches, pack
 
@@ -55,6 +56,12 @@ TREES = [
 ]
 
 
+DEPTH_FIRST = [
+    *TREES[:2],
+    Tree((Node((5, 6, 7)), Node((8, 9, 10), 0), Node((13, 14, 15, 16), 1), Node((11, 12), 0), Node((8, 9), 3))),
+]
+
+
 def one_at_a_time(model: transformers.PreTrainedModel, trees: list[Tree]) -> torch.Tensor:
     """Per-token log-probabilities of every non-root node, each path run alone by the model's own eager code."""
     model.set_attn_implementation("eager")
@@ -75,6 +82,29 @@ def gradients(model: transformers.PreTrainedModel, values: torch.Tensor) -> dict
     model.zero_grad()
     (weights * values).sum().backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.fixture
+def cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every node becomes a block of its own."""
+    monkeypatch.setattr(forward, "CALL", 0)
+    assert len(pack(TREES, call=0).blocks) == sum(len(tree.nodes) for tree in TREES if tree is not TREES[2]) + 1
+    assert len(pack(DEPTH_FIRST, call=0).blocks) == sum(len(tree.nodes) for tree in DEPTH_FIRST)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_trees_in_blocks_equal_separate_sequences(name: str, cut: None) -> None:
+    model = make(name).eval()
+    expected = one_at_a_time(model, DEPTH_FIRST)
+    expected_gradients = gradients(model, expected)
+    policy = LogProbs(model)
+    switch_dropout_off(model)
+    packed = policy.pack(DEPTH_FIRST)
+    assert len(packed.blocks) == 12
+    values = policy(packed)
+    torch.testing.assert_close(values, expected, rtol=TOLERANCE, atol=TOLERANCE)
+    for key, gradient in gradients(model, values).items():
+        torch.testing.assert_close(gradient, expected_gradients[key], rtol=TOLERANCE, atol=TOLERANCE, msg=key)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

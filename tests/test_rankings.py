@@ -100,3 +100,14 @@ def test_what_was_not_compared() -> None:
 def test_what_is_refused(pairs: list[tuple[int, int]], d: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         potentials(2, pairs, d)
+
+
+def test_equal_scores_stay_equal() -> None:
+    """Rounding errors of least squares break no tie: of noise-free differences of scores, and of a pure cycle."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        scores = rng.choice(rng.normal(size=3), size=7)
+        pairs = list(combinations(range(7), 2))
+        found = potentials(7, pairs, [scores[a] - scores[b] for a, b in pairs])
+        assert all((found[a] == found[b]) == (scores[a] == scores[b]) for a, b in pairs)
+    assert potentials(3, [(0, 1), (1, 2), (2, 0)], [1.0, 1.0, 1.0]).tolist() == [0, 0, 0]

@@ -53,6 +53,11 @@ class DesignConfig:
     budget: int | None = None
     seed: int = 0
 
+    @property
+    def complete(self) -> bool:
+        """Whether every pair is read: where some are not, only potentials weigh what is there rightly."""
+        return self.mode in ("both", "all")
+
     def __post_init__(self) -> None:
         if (self.budget is not None) != (self.mode == "budget"):
             raise ValueError("budget is the number of comparisons of mode budget, and of no other")

@@ -34,6 +34,7 @@ class Layout:
     """The attention pattern of one packed input, with its masks made once per window and dtype.
 
     Attributes:
+        longest: tokens on the longest path.
         queries: how many tokens each block has.
         pieces: how many tokens stand between neighbouring ends of what blocks read.
         read: the pieces that each block reads.
@@ -41,6 +42,7 @@ class Layout:
 
     def __init__(self, packed: Packed) -> None:
         self.packed = packed
+        self.longest = int(packed.position_ids.max()) + 1
         self.queries = [block.stop - block.start for block in packed.blocks]
         cuts = sorted({place for block in packed.blocks for span in block.keys for place in span})
         self.pieces = [b - a for a, b in pairwise(cuts)]
@@ -50,6 +52,8 @@ class Layout:
 
     def masks(self, window: int | None, like: Tensor) -> list[Tensor | None]:
         """One additive mask (1, 1, queries, keys) per block; None where it is plainly causal."""
+        if window is not None and window >= self.longest:
+            window = None  # nothing is hidden by it
         key = (window, like.dtype)
         if key not in self._masks:
             self._masks[key] = [
@@ -95,7 +99,7 @@ def tree_attention(
     if s_aux is not None:
         raise NotImplementedError("attention sinks")
     repeats = query.shape[1] // key.shape[1]
-    if softcap is not None and repeats > 1:
+    if repeats > 1 and (softcap is not None or query.device.type != "cpu"):  # elsewhere no fast kernel takes a mask too
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
     # Each tensor is split once: the backward pass of a slice would write the whole of it for every block.
     queries, keys, values = query.split(tree.queries, 2), key.split(tree.pieces, 2), value.split(tree.pieces, 2)
@@ -105,7 +109,7 @@ def tree_attention(
         k, v = (x[read[0]] if len(read) == 1 else torch.cat([x[i] for i in read], 2) for x in (keys, values))
         if softcap is None:
             out = F.scaled_dot_product_attention(
-                q, k, v, mask, dropout, is_causal=mask is None, scale=scaling, enable_gqa=repeats > 1
+                q, k, v, mask, dropout, is_causal=mask is None, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
             )
         else:
             scale = scaling if scaling is not None else q.shape[-1] ** -0.5
@@ -203,10 +207,11 @@ class Trunk(nn.Module):
         draw = torch.Generator().manual_seed(0)
         high = min(config.vocab_size, 1000)
         ids = [torch.randint(high, (n,), generator=draw).tolist() for n in (7, 5, 3, 4)]
-        tree = Tree((*group_tree(ids[0], ids[1:3]).nodes, Node(tuple(ids[3]), 1)))
+        parents = (-1, 0, 1, 0)
+        tree = Tree(tuple(Node(tuple(tokens), parent) for tokens, parent in zip(ids, parents, strict=True)))
         window = _Watch()
         with torch.no_grad():
-            trees = pack([tree, tree]).to(inner.device)
+            trees = pack([tree, tree], call=0).to(inner.device)  # cut as far as trees can be
             with window:
                 ours = self.forward(trees)[trees.tokens].float()
             inner.set_attn_implementation(original)

@@ -17,6 +17,9 @@ Array = NDArray[np.float64]
 Pair = tuple[int, int]
 Method = Literal["borda", "copeland", "sum", "potentials"]
 
+ROUNDING = 1e-12
+"""Of the largest difference: potentials nearer to each other are a tie."""
+
 
 def rank(n: int, pairs: Sequence[Pair], d: ArrayLike, method: Method = "potentials") -> Array:
     """Scores of n responses.
@@ -62,7 +65,8 @@ def potentials(n: int, pairs: Sequence[Pair], d: ArrayLike) -> Array:
     for row, (a, b) in enumerate(pairs):
         incidence[row, a], incidence[row, b] = 1.0, -1.0
     found, *_ = np.linalg.lstsq(incidence, values, rcond=None) if len(values) else (np.zeros(n),)
-    return np.asarray(found, dtype=np.float64)
+    unit = ROUNDING * np.abs(values).max(initial=0.0)
+    return np.asarray(np.round(found / unit) * unit if unit else found, dtype=np.float64) + 0.0
 
 
 def inconsistency(n: int, pairs: Sequence[Pair], d: ArrayLike) -> float:

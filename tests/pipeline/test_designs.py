@@ -44,8 +44,8 @@ def test_figures_are_means_over_seeds(lists: Path, scorers: list[Path]) -> None:
     found = designs_stage(scorers, lists, [6])
     rows = {(r["design"]["mode"], r["method"]): r for r in found["rows"]}
     assert {mode for mode, _ in rows} == {"both", "all", "budget", "anchor"}
-    assert len(rows) == len(found["rows"]) == 16
-    assert [rows[mode, "sum"]["readings"] for mode in ("both", "all", "budget", "anchor")] == [20, 10, 6, 4]
+    assert len(rows) == len(found["rows"]) == 4 + 4 + 1 + 1  # by the methods that need every pair, and by potentials
+    assert [rows[mode, "potentials"]["readings"] for mode in ("both", "all", "budget", "anchor")] == [20, 10, 6, 4]
     assert all(rows["all", m]["spearman"] == pytest.approx(1) for m in ("potentials", "borda", "sum"))
     groups = list(load_groups(lists))
     pairs = list(combinations(range(5), 2))
@@ -69,7 +69,7 @@ def test_figures_are_means_over_seeds(lists: Path, scorers: list[Path]) -> None:
 def test_potentials_and_sums_order_alike_where_all_are_read(lists: Path, scorers: list[Path]) -> None:
     rows = {(r["design"]["mode"], r["method"]): r for r in designs_stage(scorers[:1], lists)["rows"]}
     assert rows["both", "potentials"]["accuracy"] == rows["both", "sum"]["accuracy"]
-    assert stats.rankdata([rows[m, "sum"]["tokens"] for m in ("anchor", "all", "both")]).tolist() == [1, 2, 3]
+    assert stats.rankdata([rows[m, "potentials"]["tokens"] for m in ("anchor", "all", "both")]).tolist() == [1, 2, 3]
 
 
 def test_the_command(lists: Path, scorers: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +78,7 @@ def test_the_command(lists: Path, scorers: list[Path], tmp_path: Path, capsys: p
     said = capsys.readouterr().out
     assert "Designs on 8 lists of 5 responses" in said
     assert "budget 6" in said
-    assert len(json.loads(output.read_text())["rows"]) == 16
+    assert len(json.loads(output.read_text())["rows"]) == 10
 
 
 def test_a_run_with_all_its_scorers_on_its_test_split(
@@ -93,12 +93,19 @@ def test_a_run_with_all_its_scorers_on_its_test_split(
     results = json.loads((folder / "results.json").read_text())
     held_out = results["data"]["splits"]["test"]["groups"]
     assert (found["groups"], found["seeds"]) == (held_out, 2)
-    assert [row["scorer"] for row in found["rows"]] == ["reward"] + ["difference"] * 16
+    assert [row["scorer"] for row in found["rows"]] == ["reward"] + ["difference"] * 10
     (reward,) = (line for line in results["summary"]["scorers"] if line["name"] == "reward")
     assert found["rows"][0]["accuracy"]["value"] == pytest.approx(reward["accuracy"]["value"])
     capsys.readouterr()
     assert main(["designs", str(folder)]) == 0
     assert f"Designs on {held_out} lists" in capsys.readouterr().out
+    before = (folder / "data/manifest.json").read_bytes()
+    lines = lists.read_text().splitlines(True)
+    lists.write_text("".join(lines[1:]))
+    with pytest.raises(UserError, match=r"is not as it was when .* run the recipe again"):
+        designs_of_run(folder)
+    lists.write_text("".join(lines))
+    assert (folder / "data/manifest.json").read_bytes() == before
     with pytest.raises(UserError, match="give the folder of a finished run"):
         designs_of_run(tmp_path)
 

@@ -119,11 +119,54 @@ def test_another_order_trains_another_policy(folder: Path) -> None:
     assert losses["rrhf"][0] != losses["rrhf+diff"][0]
 
 
-def test_a_design_of_fewer_readings_and_another_method(recipe: dict[str, Any]) -> None:
-    given = ["order.design.mode=anchor", "order.method=borda"]
-    folder = run_recipe(recipe, [f"policies.rrhf+diff.{option}" for option in given])
+@pytest.mark.parametrize(
+    ("options", "readings", "triples"), [(["design.mode=anchor"], 3, 0), (["design.mode=all", "method=borda"], 6, 4)]
+)
+def test_another_design_and_another_method(
+    recipe: dict[str, Any], options: list[str], readings: int, triples: int
+) -> None:
+    folder = run_recipe(recipe, [f"policies.rrhf+diff.order.{option}" for option in options])
     (found,) = (o for o in json.loads((folder / "results.json").read_text())["orders"] if o["policy"] == "rrhf+diff")
-    assert (found["readings"], found["triples"], found["method"]) == (3 * found["groups"], 0, "borda")
+    assert (found["readings"], found["triples"]) == (readings * found["groups"], triples * found["groups"])
+
+
+def test_methods_that_need_every_comparison_have_them(recipe: dict[str, Any]) -> None:
+    """Against one response, noise-free, the sum of its differences would put that response wherever it likes."""
+    given = ["policies.rrhf+diff.order.design.mode=anchor", "policies.rrhf+diff.order.method=sum"]
+    with pytest.raises(UserError, match="method sum needs every comparison, design anchor leaves some out"):
+        run_recipe(recipe, given)
+
+
+def test_the_pairs_of_the_data_are_turned_not_added_to(recipe: dict[str, Any], folder: Path) -> None:
+    """With two comparisons of each list left, these two are trained on, whoever says which way."""
+    run = prepare(
+        load_recipe(recipe, ["data.max_comparisons=2", f"output={folder}-thin"], Recipe), Path(f"{folder}-thin")
+    )
+    part = ordered(run, "dpo+own", 0)
+    for own, found in zip(run.splits["train"], part.groups, strict=True):
+        assert len(list(own.known_comparisons())) == 2
+        assert [{c.chosen, c.rejected} for c in found.known_comparisons()] == [
+            {c.chosen, c.rejected} for c in own.known_comparisons()
+        ]
+        assert found.scores is not None
+        assert all(found.scores[c.chosen] >= found.scores[c.rejected] for c in found.known_comparisons())
+
+
+def test_what_cannot_be_ordered_is_said_before_anything_is_trained(recipe: dict[str, Any], folder: Path) -> None:
+    fresh = f"output={folder}-fresh"
+    few = ["policies.rrhf+diff.order.design={mode: budget, budget: 2}", fresh]
+    with pytest.raises(UserError, match="2 comparisons cannot join 4 responses"):
+        run_recipe(recipe, few)
+    strengths = ["policies.dpo+own.objective=odpo", "policies.dpo+own.strength.source=grades", fresh]
+    with pytest.raises(UserError, match="take them from that scorer too"):
+        run_recipe(recipe, strengths)
+    assert not (Path(f"{folder}-fresh") / "scorers").exists()
+
+
+def test_a_policy_is_held_against_the_one_in_the_datas_order(folder: Path) -> None:
+    contrasts = json.loads((folder / "results.json").read_text())["contrasts"]
+    pairs = {(c["a"], c["b"]) for c in contrasts}
+    assert pairs == {("rrhf+diff", "rrhf"), ("rrhf", "base"), ("rrhf+diff", "base"), ("dpo+own", "base")}
 
 
 def test_an_order_without_its_scorer_names_the_key(recipe: dict[str, Any]) -> None:

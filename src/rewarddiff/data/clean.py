@@ -41,13 +41,13 @@ def clean(group: Group, ledger: Ledger) -> Group:
     if len(filled) < len(group.responses):
         change(Reason.EMPTY_RESPONSE, group, f"{len(group.responses) - len(filled)} left out")
         group = take(group, filled)
+    group = merge([group], change, change)
     if unknown := sum(map(math.isnan, group.scores or ())):
         detail = f"{unknown} of {len(group.responses)} responses without a score"
-        if len(group.responses) - unknown < 2:
+        if len(group.responses) - unknown < 2 and alone and not group.comparisons:
             raise RowError(Reason.MISSING_FIELD, detail)
         change(Reason.MISSING_FIELD, group, detail)
         group = _without_gaps(group)
-    group = merge([group], change, change)
     if alone and all(comparison.tie for comparison in group.known_comparisons()):
         change(Reason.NO_ORDER, group, "only ties" if group.comparisons or group.scores else "nothing known")
     return group
@@ -95,9 +95,9 @@ def thin(group: Group, most: int, seed: int = 0) -> Group:
 def merge(groups: Sequence[Group], on_response: Note, on_repeat: Note) -> Group:
     """One group out of several with the same prompt; equal responses (but for outer spaces) become one.
 
-    The score of a merged response is the mean of its scores. Of several comparisons of the same two responses,
-    and of several labels of the same response, the first stays; a repeat is noted as a duplicate, one that
-    disagrees as a contradiction.
+    The score of a merged response is the mean of its known scores, NaN where none is. Of several comparisons of the
+    same two responses, and of several labels of the same response, the first stays; a repeat is noted as a duplicate,
+    one that disagrees as a contradiction.
     """
     index: dict[str, int] = {}
     responses: list[str] = []
@@ -116,7 +116,9 @@ def merge(groups: Sequence[Group], on_response: Note, on_repeat: Note) -> Group:
             seen_here.add(i)
             place.append(i)
             if group.scores is not None:
-                scores.setdefault(i, []).append(group.scores[k])
+                known_scores = scores.setdefault(i, [])
+                if not math.isnan(group.scores[k]):
+                    known_scores.append(group.scores[k])
         for c in group.comparisons:
             i, j = place[c.chosen], place[c.rejected]
             pair = frozenset((i, j))
@@ -134,11 +136,11 @@ def merge(groups: Sequence[Group], on_response: Note, on_repeat: Note) -> Group:
             else:
                 reason = Reason.DUPLICATE if labels[place[k]] == label else Reason.CONTRADICTORY
                 on_repeat(reason, group, "a response labelled again")
-    means = tuple(fmean(scores[i]) for i in range(len(responses))) if len(scores) == len(responses) else None
+    means = [fmean(scores[i]) if scores.get(i) else math.nan for i in range(len(responses))]
     return replace(
         groups[0],
         responses=tuple(responses),
-        scores=means,
+        scores=tuple(means) if len(scores) == len(responses) else None,
         comparisons=tuple(known.values()),
         labels=tuple(labels.get(i) for i in range(len(responses))) if labels else (),
     )

@@ -165,10 +165,11 @@ def score_stage(scorer: str | Path, data: str | Path, output: Path | None = None
     loaded = load_scorer(Path(scorer)).to(models.device())
     groups = load_groups(data)
     path = output or Path(f"{Path(data).name.split('.')[0]}.scores.jsonl")
+    found = loaded.scores(groups, progress="scoring")
     fresh = path.with_name(path.name + ".new")
     path.parent.mkdir(parents=True, exist_ok=True)
     with fresh.open("w", encoding="utf-8") as file:
-        for group, scores in zip(groups, loaded.scores(groups, progress="scoring"), strict=True):
+        for group, scores in zip(groups, found, strict=True):
             prompt: Any = group.prompt
             if not isinstance(prompt, str):
                 prompt = [{"role": m.role, "content": m.content} for m in prompt]

@@ -10,6 +10,7 @@ from typing import Any
 
 from rewarddiff.data import Groups, Ledger, load_groups, split
 from rewarddiff.data.clean import thin
+from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.stage import Stage
@@ -51,8 +52,15 @@ class Run:
         print(text, flush=True)
 
 
-def prepare(recipe: Recipe, output: Path) -> Run:
-    """Read the data once into `output/data`, count what was dropped, and split it by prompt."""
+def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
+    """Read the data once into `output/data`, count what was dropped, and split it by prompt.
+
+    Args:
+        again: of a finished run, to go on with what it held out: other data is refused, and nothing is written.
+
+    Raises:
+        UserError: data that cannot be read, too much of it dropped, or other data than the run's.
+    """
     data = recipe.data
     cache = output / "cache"
     ledger, ledgers = Ledger(), {label: Ledger() for label in data.tests}
@@ -78,11 +86,13 @@ def prepare(recipe: Recipe, output: Path) -> Run:
         counts = {name: {k: v for k, v in found.items() if k != "labels"} for name, found in counts.items()}
     identity = fingerprint(content(groups), dict(data.splits), data.seed)
     further = {label: content(found) for label, found in tests.items()}
+    if again and Stage.found(output / "data").get("inputs", {}).get("data") != identity:
+        raise UserError(f"{data.path}: is not as it was when {output} was made; run the recipe again")
     stage = Stage(output / "data", "prepare", {"data": identity, "tests": further})
     if not stage.done:
         told = {label: found.to_dict() for label, found in ledgers.items()}
         stage.finish(splits=counts, ledger=ledger.to_dict(), tests=told, cost=meter.cost())
-    for label, found in {"": ledger, **ledgers}.items():
+    for label, found in ({} if again else {"": ledger, **ledgers}).items():
         if found.dropped or found.to_dict()["changed"]:
             print(f"{label}: {found.table()}" if label else found.table())
     return Run(recipe, output, splits, tests, identity, stage.manifest, Store(output / "store.sqlite"))

@@ -24,9 +24,7 @@ from rewarddiff.rankings import Method
 from rewarddiff.records import Group
 from rewarddiff.scorers.build import load_scorer
 from rewarddiff.scorers.ranking import DesignFigures, compare_designs
-
-REFERENCE = DesignConfig("all")
-"""With whose scores the others' are correlated."""
+from rewarddiff.store import Store
 
 
 def designs_stage(
@@ -37,10 +35,13 @@ def designs_stage(
     limit: int | None = None,
     output: Path | None = None,
 ) -> dict[str, Any]:
-    """Measure all designs by all methods, and a reward model by its scores; with `output`, also as JSON there.
+    """Measure all designs by the methods that suit them, and a reward model by its scores; with `output`, as JSON too.
+
+    Correlations are with the scores of `all`.
 
     Args:
-        scorers: of one kind, trained with several seeds: figures are means over them, intervals over them and groups.
+        scorers: of one kind, trained with several seeds: figures are means over them, intervals over them and groups;
+            each has designs drawn by a seed of its own.
         budgets: comparisons of a list, further designs.
         limit: at most so many groups.
 
@@ -65,11 +66,11 @@ def designs_of_run(
         raise UserError(
             f"{folder}: the run has no {'test split' if recipe.scorers else 'scorers'}; name SCORER and DATA"
         )
-    groups = prepare(recipe, folder).splits["test"]
+    made = prepare(recipe, folder, again=True)
     scorers = {
         name: [folder / "scorers" / f"{name}-{seed}" / "model" for seed in recipe.seeds] for name in recipe.scorers
     }
-    return _figures(scorers, groups, str(folder), budgets, limit, output)
+    return _figures(scorers, made.splits["test"], str(folder), budgets, limit, output, made.store)
 
 
 def _figures(
@@ -79,14 +80,14 @@ def _figures(
     budgets: Sequence[int],
     limit: int | None,
     output: Path | None,
+    store: Store | None = None,
 ) -> dict[str, Any]:
     groups = list(islice((g for g in data if any(not c.tie for c in g.known_comparisons())), limit))
     if not groups:
         raise UserError(f"{name}: no list has a known order; give its responses scores, ranks or comparisons")
-    designs = [DesignConfig("both"), REFERENCE, *(DesignConfig("budget", n) for n in budgets), DesignConfig("anchor")]
     rows = []
     for scorer, seeds in scorers.items():
-        runs = [_measured(path, groups, designs) for path in seeds]
+        runs = [_measured(path, groups, budgets, seed, store) for seed, path in enumerate(seeds)]
         rows += [{"scorer": scorer, **_row(own)} for own in zip(*runs, strict=True)]
     sizes = [len(group.responses) for group in groups]
     found = {
@@ -102,12 +103,22 @@ def _figures(
     return found
 
 
-def _measured(scorer: str | Path, groups: Sequence[Group], designs: Sequence[DesignConfig]) -> list[DesignFigures]:
+def _measured(
+    scorer: str | Path, groups: Sequence[Group], budgets: Sequence[int], seed: int, store: Store | None
+) -> list[DesignFigures]:
     loaded = load_scorer(Path(scorer)).to(models.device())
     methods: tuple[Method, ...] = get_args(Method)
+    every = DesignConfig("all", seed=seed)
+    designs = [
+        DesignConfig("both"),
+        every,
+        *(DesignConfig("budget", n, seed) for n in budgets),
+        DesignConfig("anchor", seed=seed),
+    ]
     if loaded.kind == "reward":  # every design comes to the same
-        designs, methods = [REFERENCE], ("potentials",)
-    return compare_designs(loaded, groups, designs, methods, reference=REFERENCE, progress=f"comparisons by {scorer}")
+        designs, methods = [every], ("potentials",)
+    progress = f"comparisons by {scorer}"
+    return compare_designs(loaded, groups, designs, methods, reference=every, store=store, progress=progress)
 
 
 def _row(runs: Sequence[DesignFigures]) -> dict[str, Any]:

@@ -321,10 +321,11 @@ def _identity(policy: PolicyRecipe) -> str:
 def _placed(point: Point, policies: Mapping[str, PolicyRecipe], names: Mapping[str, str]) -> Point:
     """A point with what it is held against."""
     own = policies[point.name]
-    if own.coefficient is None:
+    if own.coefficient is None and own.order is None:
         return replace(point, against=point.name if point.control is not None else BASE)
-    alike = [n for n, p in policies.items() if p.coefficient is None and p.objective.name == own.objective.name]
-    against = names.get(_identity(replace(own, coefficient=None))) or next(iter(alike), BASE)
+    plain = [n for n, p in policies.items() if p.coefficient is None and p.order is None]
+    alike = [n for n in plain if policies[n].objective.name == own.objective.name]
+    against = names.get(_identity(replace(own, coefficient=None, order=None))) or next(iter(alike), BASE)
     controls = [
         name
         for name, other in policies.items()

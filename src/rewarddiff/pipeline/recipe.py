@@ -81,12 +81,13 @@ class StrengthConfig:
 class OrderConfig:
     """A scorer that puts every group's responses in order, in place of the data: RRHF(diff) is `source: difference`.
 
-    Responses get scores, and comparisons are those of the scores; `source: grades` of another column is their gap.
+    Responses get scores, and the comparisons of the data (all pairs where it has none) are turned as the scores say.
+    For a coefficient, `source: grades` is then the gap of the scores.
 
     Attributes:
         source: a difference model, or a reward model.
         scorer: name of the scorer to ask; None: the only one of that kind.
-        method: from differences to scores.
+        method: from differences to scores; of a design that leaves comparisons out, potentials.
         design: the comparisons that a difference model reads.
     """
 
@@ -94,6 +95,13 @@ class OrderConfig:
     scorer: str | None = None
     method: Method = "potentials"
     design: DesignConfig = field(default_factory=DesignConfig)
+
+    def __post_init__(self) -> None:
+        if self.method != "potentials" and not self.design.complete:
+            raise ValueError(
+                f"method {self.method} needs every comparison, design {self.design.mode} leaves some out: "
+                "use potentials"
+            )
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,12 @@ class PolicyRecipe(PolicyConfig):
     @property
     def reads_strength(self) -> bool:
         return not isinstance(self.objective, SFTConfig) and "strength" in self.objective.reads
+
+    @property
+    def treated(self) -> bool:
+        """Whether a scorer's or the grades' strengths change what it is trained with: not a baseline, nor a control."""
+        weighted = self.coefficient is not None and self.coefficient.control == "none"
+        return weighted or self.order is not None
 
     @property
     def columns(self) -> dict[str, OrderConfig | CoefficientConfig | StrengthConfig]:
@@ -202,6 +216,11 @@ class Recipe:
             if isinstance(policy.objective, SFTConfig):
                 raise UserError(f"{place}: objective sft learns single responses and has no use for it; leave it out")
             if column.source == "grades":
+                if kind == "strength" and policy.order is not None:
+                    raise UserError(
+                        f"{place}.source: grades, but the order is that of a scorer, whose strengths are in another "
+                        "unit; take them from that scorer too"
+                    )
                 if column.scorer is not None:
                     raise UserError(f"{place}.scorer: source grades asks no scorer; leave it out, or change source")
                 continue

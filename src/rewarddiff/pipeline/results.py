@@ -40,8 +40,9 @@ def gather(run: Run, pairs: Iterable[tuple[str, str]] | None = None) -> dict[str
     """The content of results.json; reads the stages' directories, computes nothing anew but means and intervals.
 
     Args:
-        pairs: policies to hold against each other; None: each weighted one against each policy without strengths
-            (unweighted, constant, shuffled, inverse), and all against the base model.
+        pairs: policies to hold against each other; None: each weighted one, or one in a scorer's order, against each
+            policy of its objective without strengths (unweighted, constant, shuffled, inverse), and all against the
+            base model.
     """
     recipe = run.recipe
     rewards, samples, hits = _rewards(run), _samples(run), _hits(run)
@@ -187,6 +188,8 @@ def _policies(run: Run) -> Iterable[dict[str, Any]]:
                 "seed": seed,
                 "objective": policy.objective.name,
                 "coefficient": to_dict(policy.coefficient),
+                "order": to_dict(policy.order),
+                "strength": to_dict(policy.strength),
                 "curve": found["curve"],
                 "cost": found["cost"],
                 "ledger": found["ledger"],
@@ -254,8 +257,11 @@ def _policy_summary(run: Run, rewards: Rewards) -> Iterable[dict[str, Any]]:
 
 def _pairs(run: Run) -> list[tuple[str, str]]:
     policies = run.recipe.policies
-    plain = [n for n, p in policies.items() if p.coefficient is None or p.coefficient.control != "none"]
-    return [(a, b) for a in policies if a not in plain for b in plain] + [(n, BASE) for n in policies]
+    plain = [n for n, p in policies.items() if not p.treated]
+    treated = [(a, b) for a in policies if a not in plain for b in plain]
+    return [(a, b) for a, b in treated if policies[a].objective.name == policies[b].objective.name] + [
+        (n, BASE) for n in policies
+    ]
 
 
 def _contrasts(run: Run, pairs: Iterable[tuple[str, str]], rewards: Rewards, samples: Samples) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rewarddiff import models
+from rewarddiff.designs import comparisons
 from rewarddiff.encoding import Encoder
 from rewarddiff.pipeline.data import Run, prepare
 from rewarddiff.pipeline.judging import judged, rewards_stage
@@ -53,8 +54,11 @@ def check_early(run: Run) -> None:
         if not isinstance(policy.objective, SFTConfig):
             check_groups(run.splits["train"], policy.objective)
         for kind, column in policy.columns.items():
-            if column.source == "grades" and policy.order is None:
-                grades(f"policies.{name}.{kind}", run.splits["train"])
+            for split in ("train", "dev") if kind == "strength" else ("train",):
+                if column.source == "grades" and policy.order is None:
+                    grades(f"policies.{name}.{kind}", run.splits.get(split, ()))
+        if policy.order is not None and run.splits["train"]:
+            comparisons(max(len(group.responses) for group in run.splits["train"]), policy.order.design)
     if recipe.policies and recipe.model is not None:
         encoder = Encoder(models.load_tokenizer(recipe.model), recipe.lengths, models.context_length(recipe.model))
         new = recipe.evaluation.sampling.max_new_tokens if judged(run) else 1

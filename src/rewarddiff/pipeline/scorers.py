@@ -17,12 +17,12 @@ from rewarddiff.evaluation.scorers import ScoredComparison, evaluate_differences
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.data import Run, comparisons, content
 from rewarddiff.pipeline.stage import Stage, write_json
-from rewarddiff.records import Group
+from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.base import Scorer
 from rewarddiff.scorers.build import load_scorer, save_scorer
 from rewarddiff.scorers.ranking import consistency, rank
 from rewarddiff.scorers.train import train_scorer
-from rewarddiff.store import Store
+from rewarddiff.store import Store, fingerprint
 from rewarddiff.training.loop import train
 
 
@@ -118,7 +118,7 @@ class Part:
 
     Attributes:
         name: of the split.
-        order: the policy whose order it has, if not the data's own. key: what that order was made from.
+        order: the name of the order it has, if not the data's own. key: what that order was made from.
     """
 
     groups: Sequence[Group]
@@ -137,13 +137,16 @@ def order_stage(run: Run, policy: str, seed: int) -> Stage:
     """Scores of every response of the training split, by the scorer that puts them in order for a policy."""
     config = run.recipe.policies[policy].order
     assert config is not None
-    scorer = scorer_stage(run, run.recipe.source_of(policy, "order"), seed)
-    stage = run.stage(f"orders/{policy}-{seed}", "order", scorer=scorer.key, config=to_dict(config))
+    design = replace(config.design, seed=config.design.seed + seed)
+    name = run.recipe.source_of(policy, "order")
+    scorer = scorer_stage(run, name, seed)
+    folder = f"orders/{name}-{fingerprint(to_dict(config))[:8]}-{seed}"
+    stage = run.stage(folder, "order", scorer=scorer.key, config=to_dict(config))
     if not stage.done:
         groups = run.splits["train"]
         loaded = load_scorer(scorer.folder / "model").to(models.device())
         with Meter() as meter:
-            found = rank(loaded, groups, config.design, config.method, store=run.store, progress=f"order for {policy}")
+            found = rank(loaded, groups, design, config.method, store=run.store, progress=f"order by {name}")
             np.save(stage.folder / "scores.npy", np.concatenate([r.scores for r in found]), allow_pickle=False)
         stage.finish(cost=meter.cost(), report=asdict(consistency(groups, found)))
     return stage
@@ -153,11 +156,16 @@ def ordered(run: Run, policy: str, seed: int) -> Part:
     """The training split in the order of `order_stage`."""
     stage = order_stage(run, policy, seed)
     scores = iter(np.load(stage.folder / "scores.npy", allow_pickle=False).tolist())
-    groups = [
-        replace(group, scores=tuple(next(scores) for _ in group.responses), comparisons=())
-        for group in run.splits["train"]
-    ]
-    return Part(groups, order=policy, key=stage.key)
+    groups = [_turned(group, tuple(next(scores) for _ in group.responses)) for group in run.splits["train"]]
+    return Part(groups, order=stage.folder.name, key=stage.key)
+
+
+def _turned(group: Group, scores: tuple[float, ...]) -> Group:
+    """The group with these scores, and its comparisons, ties among them, as they say."""
+    pairs = [(c.chosen, c.rejected) for c in group.known_comparisons()]
+    gaps = [scores[a] - scores[b] for a, b in pairs]
+    turned = [Comparison(*(p if gap >= 0 else p[::-1]), abs(gap)) for p, gap in zip(pairs, gaps, strict=True)]
+    return replace(group, scores=scores, comparisons=tuple(turned))
 
 
 def differences_stage(run: Run, name: str, seed: int, orders: str, part: Part) -> Stage:

@@ -30,11 +30,11 @@ class Stage:
         self.folder, self.name = folder, name
         self.inputs = {"stage": name, "version": __version__, **inputs}
         self.key = fingerprint(self.inputs)
-        self.manifest = self._read("manifest.json")
+        self.manifest = self.found(folder)
         self.done = self.manifest.get("key") == self.key
         self.replaced = bool(self.manifest) and not self.done
         if not self.done:
-            if self._read("started.json").get("key") != self.key:
+            if _read(folder / "started.json").get("key") != self.key:
                 self._clear()
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / "started.json", {"key": self.key, "inputs": self.inputs})
@@ -64,12 +64,18 @@ class Stage:
             raise UserError(f"{self.folder}: holds files that no run wrote; choose another output, or move them away")
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _read(self, name: str) -> dict[str, Any]:
-        try:
-            content: dict[str, Any] = json.loads((self.folder / name).read_text())
-        except (OSError, ValueError):
-            return {}
-        return content
+    @staticmethod
+    def found(folder: Path) -> dict[str, Any]:
+        """The manifest of a complete directory; empty where there is none."""
+        return _read(folder / "manifest.json")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -169,7 +169,7 @@ def compare_designs(
         reference: with whose scores by the same method the others' are correlated; None: every pair in both orders.
 
     Returns:
-        A design after the other, each by all methods.
+        A design after the other, each by all methods; one that leaves comparisons out by potentials alone.
 
     Raises:
         UserError: a design's budget cannot join all responses of a group.
@@ -191,7 +191,8 @@ def compare_designs(
     figures = []
     for design, pairs in zip(designs, asked[1:], strict=True):
         cost = _mean(tokens(scorer, group, own) for group, own in zip(groups, pairs, strict=True))
-        figures += [_figures(design, m, groups, ranked(pairs, m), truth[m], cost) for m in methods]
+        suited = [m for m in methods if m == "potentials" or design.complete]
+        figures += [_figures(design, m, groups, ranked(pairs, m), truth[m], cost) for m in suited]
     return figures
 
 

@@ -201,9 +201,13 @@ def _item(encoded: Encoded, pairs: Pairs, labels: Labels) -> PreferenceItem:
 
 
 def _scores(group: Group, pairs: Pairs, used: Sequence[int], places: Sequence[tuple[int, int]]) -> tuple[float, ...]:
-    """The data's own scores, or those that explain the comparisons best; () where nothing is known of the order."""
-    if group.scores is not None:
-        return tuple(group.scores[i] for i in used)
+    """The data's own scores, or those that explain the comparisons best; () where nothing is known of the order.
+
+    Scores that contradict a comparison, as where coefficients flip it, are not used.
+    """
+    scores = group.scores
+    if scores is not None and all(scores[c.chosen] >= scores[c.rejected] for c in pairs.comparisons):
+        return tuple(scores[i] for i in used)
     if not pairs.comparisons:
         return ()
     stated = [1.0 if c.strength is None else c.strength for c in pairs.comparisons]
