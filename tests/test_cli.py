@@ -25,8 +25,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     asked: list[tuple[Any, ...]] = []
 
     def stage(name: str, answer: Any) -> Any:
-        def run(*arguments: Any) -> Any:
-            asked.append((name, *arguments))
+        def run(*arguments: Any, **options: Any) -> Any:
+            asked.append((name, *arguments, *([options] if options else [])))
             return answer
 
         return run
@@ -137,19 +137,21 @@ def test_training_has_defaults_for_the_model_and_the_place(calls: list[Any]) -> 
 
 
 def test_score_and_report(calls: list[Any]) -> None:
-    assert status("score", "s", "d.jsonl") == status("report", "runs/x") == 0
-    assert calls == [("score_stage", "s", "d.jsonl", None), ("report_stage", Path("runs/x"))]
+    assert status("score", "s", "d.jsonl", "--split", "test") == status("report", "runs/x") == 0
+    reading = {"format": None, "split": "test", "max_drop": 0.05}
+    assert calls == [("score_stage", "s", "d.jsonl", None, reading), ("report_stage", Path("runs/x"))]
 
 
 def test_eval_prints_single_figures_and_intervals(calls: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert status("eval", "s", "d.jsonl", "--output", "e") == 0
-    assert calls == [("eval_stage", "s", "d.jsonl", Path("e"))]
+    assert calls == [("eval_stage", "s", "d.jsonl", Path("e"), {"format": None, "split": None, "max_drop": 0.05})]
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines == [
         ["n", "12"],
         ["accuracy", "0.75", "[0.5,", "0.9]", "n=12"],
         ["mean", "0.123457"],
         ["results", "e/results.json"],
+        ["report", "e/report.html"],
     ]
 
 
@@ -163,8 +165,13 @@ def test_eval_prints_single_figures_and_intervals(calls: list[Any], capsys: pyte
         (["check", "a", "b"], "unknown argument 'b' (see rewarddiff check --help)"),
         (
             ["check", "a", "--max-drop", "5"],
-            "argument --max-drop: 5 is no share, should be between 0 and 1 (see rewarddiff check --help)",
+            "argument --max-drop: 5 is no share, should be a number between 0 and 1 (see rewarddiff check --help)",
         ),
+        (
+            ["designs", "run", "--budget", "x"],
+            "argument --budget: x should be a whole number of at least 1 (see rewarddiff designs --help)",
+        ),
+        (["run"], "the following arguments are required: RECIPE (see rewarddiff run --help)"),
     ],
 )
 def test_wrong_arguments_are_one_line_and_status_2(
@@ -257,3 +264,21 @@ def test_doctor_describes_the_machine(capsys: pytest.CaptureFixture[str]) -> Non
     found = capsys.readouterr().out
     for name in ("python", "torch", "memory", "cache", "model", "gpu", "matmul"):
         assert f"\n{name} " in f"\n{found}"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["check", "d.jsonl", "--max-prompt", "5"], "count tokens: name the tokenizer's model with --model"),
+        (["check", ""], "no data is named; give a file"),
+        (["run", "r.yaml", "--print"], "policies need a model; set model="),
+    ],
+)
+def test_what_would_be_ignored_or_fail_later_is_refused(
+    argv: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("d.jsonl").write_text('{"prompt": "p", "chosen": "a", "rejected": "b"}\n')
+    Path("r.yaml").write_text("name: r\npolicies: {dpo: {objective: dpo}}\n")
+    assert status(*argv) == 2
+    assert message in capsys.readouterr().err

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from rewarddiff import __version__
 from rewarddiff.errors import TrainingError, UserError
 
-OVERRIDES = "any option of the recipe by its dotted name, the value written as in YAML, as train.lr=1e-5"
+OVERRIDES = "any option of the recipe by its dotted name, the value as in YAML: policies.dpo.train.lr=1e-5"
 SEVERAL = (
     "a key of the recipe, or of its policies in short (coefficient.alpha: of every policy with coefficients), and its "
     "values: 0,0.5,1 or 0..4; a list in brackets is one value"
@@ -75,7 +75,9 @@ def _run(args: argparse.Namespace) -> None:
         from rewarddiff.config import dump_yaml, load_recipe
         from rewarddiff.pipeline import Recipe
 
-        print(dump_yaml(load_recipe(args.recipe, args.overrides, Recipe)), end="")
+        recipe = load_recipe(args.recipe, args.overrides, Recipe)
+        recipe.check()
+        print(dump_yaml(recipe), end="")
     else:
         _run_recipe(args.recipe, args.overrides)
 
@@ -100,11 +102,11 @@ def _sweep(args: argparse.Namespace) -> None:
 def _check(args: argparse.Namespace) -> None:
     from rewarddiff.check import check
 
+    if args.model is None and (args.max_prompt or args.max_response):
+        raise UserError("--max-prompt and --max-response count tokens: name the tokenizer's model with --model")
     check(
         args.data,
-        format=args.format,
-        split=args.split,
-        max_drop=args.max_drop,
+        **_reading(args),
         model=args.model,
         max_prompt=args.max_prompt,
         max_response=args.max_response,
@@ -128,16 +130,16 @@ def _augment(args: argparse.Namespace) -> None:
 def _score(args: argparse.Namespace) -> None:
     from rewarddiff.pipeline import score_stage
 
-    print(score_stage(args.scorer, args.data, args.output))
+    print(score_stage(args.scorer, args.data, args.output, **_reading(args)))
 
 
 def _eval(args: argparse.Namespace) -> None:
     from rewarddiff.pipeline import eval_stage
 
-    for line in _figures(eval_stage(args.scorer, args.data, args.output)):
+    for line in _figures(eval_stage(args.scorer, args.data, args.output, **_reading(args))):
         print(line)
     if args.output:
-        print(f"results  {args.output / 'results.json'}")
+        print(f"results  {args.output / 'results.json'}\nreport   {args.output / 'report.html'}")
 
 
 def _designs(args: argparse.Namespace) -> None:
@@ -149,7 +151,7 @@ def _designs(args: argparse.Namespace) -> None:
     *scorers, last = args.paths
     options = {"limit": args.limit, "output": args.output}
     if scorers:
-        found = designs_stage(scorers, last, args.budget, **options)
+        found = designs_stage(scorers, last, args.budget, **options, **_reading(args))
     else:
         found = designs_of_run(last, args.budget, **options)
     Console(soft_wrap=False).print(terminal_designs(found))
@@ -168,6 +170,11 @@ def _doctor(args: argparse.Namespace) -> None:
 
     for name, finding in findings():
         print(f"{name:<13} {finding}", flush=True)
+
+
+def _reading(args: argparse.Namespace) -> dict[str, Any]:
+    """How data is read."""
+    return {"format": args.format, "split": args.split, "max_drop": args.max_drop}
 
 
 def _figures(results: Mapping[str, Any]) -> list[str]:
@@ -231,33 +238,38 @@ def _parser() -> _Parser:
         sub.set_defaults(handler=handler, parser=sub)
         return sub
 
+    def reading(sub: _Parser) -> None:
+        sub.add_argument("--format", help="the data's format, where its columns do not tell")
+        sub.add_argument("--split", help="the split to read, of a dataset that has several")
+        sub.add_argument("--max-drop", type=_share, default=0.05, help="share of rows that may drop (default 0.05)")
+
     data = "a data file or folder (JSONL, JSON, CSV, Parquet), a dataset's name, or demo"
     scorer = "the folder of a trained scorer"
 
     sub = command("demo", _demo, "run the whole pipeline on the embedded data", "demo --output runs/demo seed=1")
     sub.add_argument("--output", type=Path, help="where to write the run")
-    sub.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=OVERRIDES)
+    sub.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=OVERRIDES)
 
-    sub = command("run", _run, "run a recipe; again: continue or do nothing", "run recipes/hh-small.yaml seed=1")
+    sub = command(
+        "run", _run, "run a recipe; again: continue or do nothing", "run recipe.yaml data.path=preferences.jsonl seed=1"
+    )
     sub.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file")
     sub.add_argument("--print", action="store_true", help="print the resolved recipe and stop")
-    sub.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=OVERRIDES)
+    sub.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=OVERRIDES)
 
     sub = command(
         "sweep",
         _sweep,
         "run a recipe at every combination of values; what they share is done once",
-        "sweep recipes/hh-small.yaml coefficient.alpha=0,0.5,1,2 seed=0..4",
+        "sweep recipe.yaml coefficient.alpha=0,0.5,1,2 seed=0..4",
     )
     sub.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file")
     sub.add_argument("--print", action="store_true", help="print the points and the number of trainings, and stop")
-    sub.add_argument("overrides", nargs="*", metavar="KEY=VALUES", help=SEVERAL)
+    sub.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUES", help=SEVERAL)
 
     sub = command("check", _check, "account for every row of the data, and describe it", "check preferences.jsonl.gz")
     sub.add_argument("data", metavar="DATA", help=data)
-    sub.add_argument("--format", help="the data's format, where its columns do not tell")
-    sub.add_argument("--split", help="the split to read, of a dataset that has several")
-    sub.add_argument("--max-drop", type=_share, default=0.05, help="largest share of rows that may drop (default 0.05)")
+    reading(sub)
     sub.add_argument("--model", help="count tokens with this model's tokenizer, against its context")
     sub.add_argument("--max-prompt", type=_count, metavar="TOKENS", help="with --model: cut prompts beyond this")
     sub.add_argument("--max-response", type=_count, metavar="TOKENS", help="with --model: cut responses beyond this")
@@ -277,7 +289,9 @@ def _parser() -> _Parser:
     )
     sub.add_argument("--data", required=True, help=data)
     sub.add_argument("--output", type=Path, help="where to write the model (default runs/KIND)")
-    sub.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="any option of this training, as lr=1e-5")
+    sub.add_argument(
+        "overrides", nargs="*", default=[], metavar="KEY=VALUE", help="any option of this training, as lr=1e-5"
+    )
 
     sub = command(
         "augment",
@@ -290,12 +304,17 @@ def _parser() -> _Parser:
     sub.add_argument("--scorer", required=True, help=scorer)
     sub.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to write the lists (JSONL)")
     sub.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="draw=beams, temperature or rejection, draw.k=4, limit=100, …"
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="KEY=VALUE",
+        help="draw=beams, temperature or rejection, draw.k=4, limit=100, …",
     )
 
     sub = command("score", _score, "score responses with a trained scorer", "score runs/reward preferences.jsonl")
     sub.add_argument("scorer", metavar="SCORER", help=scorer)
     sub.add_argument("data", metavar="DATA", help=data)
+    reading(sub)
     sub.add_argument("--output", type=Path, metavar="FILE", help="where to write the scores")
 
     sub = command(
@@ -303,18 +322,20 @@ def _parser() -> _Parser:
     )
     sub.add_argument("scorer", metavar="SCORER", help=scorer)
     sub.add_argument("data", metavar="DATA", help=data)
-    sub.add_argument("--output", type=Path, metavar="DIR", help="where to write results.json")
+    reading(sub)
+    sub.add_argument("--output", type=Path, metavar="DIR", help="where to write results.json and report.html")
 
     sub = command(
         "designs",
         _designs,
         "measure what a ranking of lists by fewer comparisons costs in quality",
-        "designs runs/lists --budget 8",
+        "designs runs/lists-small --budget 60",
     )
     sub.add_argument(
         "paths", nargs="+", metavar="PATH",
         help="the folder of a run: its scorers on its test split; or trained scorers (seeds of one) and then data",
     )  # fmt: skip
+    reading(sub)
     sub.add_argument(
         "--budget", type=_count, nargs="+", default=[], metavar="N", help="designs of N comparisons a list"
     )
@@ -345,17 +366,19 @@ def _arguments(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> a
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share, should be between 0 and 1")
+        raise argparse.ArgumentTypeError(f"{text} is no share, should be a number between 0 and 1")
     return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no length, should be at least 1")
-    return value
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} should be a whole number of at least 1")
+    return int(text)
 
 
 def _quiet_libraries() -> None:

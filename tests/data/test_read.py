@@ -257,3 +257,17 @@ def test_import_is_light() -> None:
         "import sys, rewarddiff.data; print(sorted({'torch', 'datasets', 'transformers', 'pandas'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_columns_of_nothing_known_are_answered_with_all_formats(tmp_path: Path) -> None:
+    path = tmp_path / "odd.jsonl"
+    path.write_text('{"winner": "a", "loser": "b"}\n')
+    with pytest.raises(UserError, match=r"columns winner, loser are in no known format; .*trl \(.*chosen, rejected"):
+        list(read(path, ledger=Ledger()))
+
+
+def test_a_file_of_which_nothing_is_left_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "same.jsonl"
+    path.write_text('{"prompt": "p", "chosen": "a", "rejected": "a"}\n')
+    with pytest.raises(UserError, match=r"1 of 1 rows dropped.* identical_responses"):
+        load_groups(path, max_drop=1)

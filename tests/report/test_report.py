@@ -256,6 +256,8 @@ def test_caution_names_gaps_seen_only_by_the_scorer_that_trained() -> None:
     assert caution({"contrasts": [clear, below]}) == "No interval of a gap between policies includes zero."
     assert caution({"contrasts": [touches, below]}).startswith("Read with care: 1 of the 2 gaps")
     assert "a scorer that trained one of the two" in caution({"contrasts": [clear, below], "rewards": own})
+    agrees = clear | {"scorer": "s"}  # another judge says the same: not by the scorer that trained alone
+    assert "trained" not in caution({"contrasts": [clear, agrees], "rewards": own})
     assert caution({"contrasts": [{"a": "x"}]}) == ""
 
 

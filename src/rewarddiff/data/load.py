@@ -64,6 +64,7 @@ def load_groups(
         ledger.merge(counts)
     counts.enforce(max_drop)
     if not groups:
+        counts.enforce(0)
         raise UserError(f"{source}: holds no groups; check the file")
     return groups
 

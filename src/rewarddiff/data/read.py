@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rewarddiff.data.clean import Seen, clean, merge
 from rewarddiff.data.files import Row
-from rewarddiff.data.formats import Format, RowError, detect, named, nearest
+from rewarddiff.data.formats import FORMATS, Format, RowError, detect, named, nearest
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.data.sources import Stream, streams
 from rewarddiff.errors import UserError
@@ -82,6 +82,12 @@ def _detect(stream: Stream, head: list[Row]) -> Format | None:
     if not readable or readable[0].values is None:
         return None
     best, missing = nearest(readable[0].values)
+    if len(missing) == len(best.columns):
+        known = "; ".join(f"{form.name} ({', '.join(form.columns)})" for form in FORMATS)
+        raise UserError(
+            f"{stream.path or stream.name}:{readable[0].source.rpartition(':')[2]}: columns "
+            f"{', '.join(readable[0].values)} are in no known format; rename them to those of one of: {known}"
+        )
     cause = f"missing {', '.join(missing)}" if missing else "its columns are there but do not hold what they should"
     raise UserError(
         f"{stream.path or stream.name}:{readable[0].source.rpartition(':')[2]}: columns "

@@ -39,6 +39,8 @@ def streams(source: str | Path, split: str | None = None) -> list[Stream]:
     """
     if source == DEMO:
         return _files([Path(str(package_files("rewarddiff.demo").joinpath("preferences.jsonl")))], split, source)
+    if not str(source).strip():
+        raise UserError("no data is named; give a file, a folder, a dataset's name, or demo")
     path = Path(source)
     if path.is_dir():
         if any((path / name).exists() for name in SAVED):

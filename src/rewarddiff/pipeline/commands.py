@@ -44,7 +44,6 @@ def run_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] 
     output = Path(config.output or Path("runs") / config.name)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("a recipe is run by one process so far; start it without a launcher")
-    output.mkdir(parents=True, exist_ok=True)
     with Meter() as meter:
         results = gather(carry_out(config, output))
     results["seconds"] = meter.seconds
@@ -122,11 +121,14 @@ def report_stage(run: Path) -> Path:
     return render(read_results(Path(run)), Path(run))
 
 
-def eval_stage(scorer: str | Path, data: str | Path, output: Path | None = None) -> dict[str, Any]:
-    """Every figure of a trained scorer on graded data; with `output`, also results.json and report.html there."""
+def eval_stage(scorer: str | Path, data: str | Path, output: Path | None = None, **reading: Any) -> dict[str, Any]:
+    """Every figure of a trained scorer on graded data; with `output`, also results.json and report.html there.
+
+    `reading`: how data is read, see `load_groups`.
+    """
     loaded = load_scorer(Path(scorer)).to(models.device())
     ledger = Ledger()
-    groups = load_groups(data, ledger=ledger)
+    groups = load_groups(data, ledger=ledger, **reading)
     with Meter() as meter:
         evaluation = measure(compare(loaded, groups, "scoring"))
     if output is not None:
@@ -157,13 +159,13 @@ def _evaluation_results(
     }
 
 
-def score_stage(scorer: str | Path, data: str | Path, output: Path | None = None) -> Path:
+def score_stage(scorer: str | Path, data: str | Path, output: Path | None = None, **reading: Any) -> Path:
     """Score every response; write one JSON line per group with `scores`, and return the file.
 
-    A difference model's scores are mean differences to the group's other responses.
+    A difference model's scores are mean differences to the group's other responses. `reading`: see `load_groups`.
     """
     loaded = load_scorer(Path(scorer)).to(models.device())
-    groups = load_groups(data)
+    groups = load_groups(data, **reading)
     path = output or Path(f"{Path(data).name.split('.')[0]}.scores.jsonl")
     found = loaded.scores(groups, progress="scoring")
     fresh = path.with_name(path.name + ".new")

@@ -34,6 +34,7 @@ def designs_stage(
     *,
     limit: int | None = None,
     output: Path | None = None,
+    **reading: Any,
 ) -> dict[str, Any]:
     """Measure all designs by the methods that suit them, and a reward model by its scores; with `output`, as JSON too.
 
@@ -43,13 +44,13 @@ def designs_stage(
         scorers: of one kind, trained with several seeds: figures are means over them, intervals over them and groups;
             each has designs drawn by a seed of its own.
         budgets: comparisons of a list, further designs.
-        limit: at most so many groups.
+        limit: at most so many groups. reading: see `load_groups`.
 
     Raises:
         UserError: no list with a known order; a budget that cannot join a list's responses.
     """
     name = str(scorers[0]) if len(scorers) == 1 else f"{scorers[0]} and {len(scorers) - 1} more"
-    return _figures({name: scorers}, load_groups(data), str(data), budgets, limit, output)
+    return _figures({name: scorers}, load_groups(data, **reading), str(data), budgets, limit, output)
 
 
 def designs_of_run(

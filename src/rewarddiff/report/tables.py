@@ -21,7 +21,9 @@ from rewarddiff.report.values import (
 )
 
 TRAINED_WITH = "†"
-TRAINED_WITH_NOTE = f"{TRAINED_WITH} the scorer this policy was trained with: no independent evidence of quality."
+TRAINED_WITH_NOTE = (
+    f"{TRAINED_WITH} the scorer this policy was trained with, or one of the same start: no independent evidence."
+)
 
 
 def scorer_names(results: Results) -> list[str]:
@@ -172,7 +174,7 @@ def contrasts_table(results: Results) -> Table:
                 Cell(_reading(gap, a, b)),
             )
         )
-    note = (f"{TRAINED_WITH} this scorer trained one of the two: no independent evidence.",)
+    note = (f"{TRAINED_WITH} this scorer, or one of the same start, trained one of the two: no independent evidence.",)
     return Table(
         "Policies head to head",
         ("pair", "scorer", "seed", "gap in mean reward", "win", "tie", "lose", "shown"),
@@ -197,16 +199,18 @@ def caution(results: Results) -> str:
     marked = trained_with(results)
     gaps = [
         (
+            tuple(str(entry.get(key)) for key in ("a", "b", "seed")),
             interval(entry.get("mean_gap")),
             any((str(entry.get(side)), str(entry.get("scorer"))) in marked for side in "ab"),
         )
         for entry in entries(results.get("contrasts"))
     ]
-    gaps = [(gap, own) for gap, own in gaps if gap.bounded]
+    gaps = [(pair, gap, own) for pair, gap, own in gaps if gap.bounded]
     if not gaps:
         return ""
-    unclear = sum(not gap.excludes_zero for gap, _ in gaps)
-    own = sum(gap.excludes_zero and own for gap, own in gaps)
+    unclear = sum(not gap.excludes_zero for _, gap, _ in gaps)
+    independent = {(pair, gap.low > 0) for pair, gap, own in gaps if gap.excludes_zero and not own}
+    own = sum(gap.excludes_zero and used and (pair, gap.low > 0) not in independent for pair, gap, used in gaps)
     of = f"of the {len(gaps)} gaps between policies" if len(gaps) > 1 else "gap between policies"
     parts = [f"{unclear} {of} {_have(unclear)} an interval that includes zero: no difference is shown there"] * (
         unclear > 0
@@ -327,8 +331,10 @@ def overview(results: Results) -> tuple[Table, ...]:
 
 
 def summary_tables(results: Results) -> tuple[Table, ...]:
-    """What the end of a run shows."""
-    return *overview(results), contrasts_table(results)
+    """What the end of a run shows: of several seeds, their means."""
+    contrasts = entries(results.get("contrasts"))
+    together = [entry for entry in contrasts if entry.get("seed") == "all"] or contrasts
+    return *overview(results), contrasts_table({**results, "contrasts": together})
 
 
 def _summarised(summary: Results, evaluations: Sequence[Results], *keys: str) -> Interval:
