@@ -58,6 +58,18 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class ScorerRecipe(ScorerConfig):
+    """A scorer to train, or one that is trained already.
+
+    Attributes:
+        trained: folder of a trained scorer, or of any reward model of one label, used as it is: only `kind` is heeded
+            beside it. Whether it has seen this run's test split is for its user to know.
+    """
+
+    trained: str | None = None
+
+
+@dataclass(frozen=True)
 class StrengthConfig:
     """Where an objective that uses strength by itself (an offset, a target, a soft label) takes it from.
 
@@ -171,7 +183,7 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     model: str | None = None
     lengths: LengthConfig = field(default_factory=LengthConfig)
-    scorers: Mapping[str, ScorerConfig] = field(default_factory=dict)
+    scorers: Mapping[str, ScorerRecipe] = field(default_factory=dict)
     policies: Mapping[str, PolicyRecipe] = field(default_factory=dict)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seed: int | tuple[int, ...] = 0

@@ -102,7 +102,7 @@ def _scorers(run: Run) -> Iterable[dict[str, Any]]:
                     "test": test,
                     "kind": config.kind,
                     "seed": seed,
-                    "backbone": config.backbone,
+                    "backbone": config.trained or config.backbone,
                     "evaluation": evaluation,
                     "curve": found["curve"] if test == "test" else [],
                     "cost": found["cost"],

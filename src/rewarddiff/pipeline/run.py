@@ -46,7 +46,7 @@ def check_early(run: Run) -> None:
     recipe = run.recipe
     for scorer in recipe.scorers.values():
         check_tracker(scorer.train.track)
-        models.resolve(scorer.backbone)
+        models.resolve(scorer.trained or scorer.backbone)
         if scorer.warm_start is not None and scorer.warm_start not in recipe.scorers:
             models.resolve(scorer.warm_start)
     for name, policy in recipe.policies.items():

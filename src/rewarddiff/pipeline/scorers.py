@@ -29,6 +29,8 @@ from rewarddiff.training.loop import train
 def scorer_stage(run: Run, name: str, seed: int) -> Stage:
     """Train scorer `name`, and fit its temperature on the dev split."""
     config = run.recipe.scorers[name]
+    if config.trained is not None:
+        return _trained_stage(run, name, config.trained, seed)
     warm = None
     if config.warm_start is not None and config.warm_start in run.recipe.scorers:
         teacher = scorer_stage(run, config.warm_start, seed)
@@ -62,6 +64,20 @@ def scorer_stage(run: Run, name: str, seed: int) -> Stage:
         scorer.temperature = found["temperature"] or 1.0
     save_scorer(scorer, stage.folder / "model")
     stage.finish(curve=result.curve, cost=result.cost, ledger=ledger.to_dict(), temperature=scorer.temperature)
+    return stage
+
+
+def _trained_stage(run: Run, name: str, folder: str, seed: int) -> Stage:
+    """A scorer that is trained already: its copy."""
+    kind = run.recipe.scorers[name].kind
+    stage = run.stage(f"scorers/{name}-{seed}", "scorer", trained=models.fingerprint(folder), kind=kind)
+    if not stage.done:
+        with Meter() as meter:
+            scorer = load_scorer(folder)
+            if scorer.kind != kind:
+                raise UserError(f"scorers.{name}.trained: {folder} is a {scorer.kind} model; set kind to {scorer.kind}")
+            save_scorer(scorer, stage.folder / "model")
+        stage.finish(curve=[], cost=meter.cost(), ledger=Ledger().to_dict(), temperature=scorer.temperature)
     return stage
 
 

@@ -1,0 +1,60 @@
+"""Scorers that were trained before take part in a run as they are."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rewarddiff.data import load_groups
+from rewarddiff.errors import UserError
+from rewarddiff.pipeline.commands import run_recipe
+from rewarddiff.scorers.build import load_scorer, new_scorer, save_scorer
+from rewarddiff.scorers.config import ScorerConfig
+
+
+@pytest.fixture
+def trained(encoder_folder: Path, tmp_path: Path) -> Path:
+    scorer = new_scorer(ScorerConfig(kind="difference", backbone=str(encoder_folder)), seed=3)
+    scorer.trained, scorer.temperature = True, 0.5
+    save_scorer(scorer, tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+def recipe(policy: Path, trained: Path, tmp_path: Path) -> dict[str, Any]:
+    small = {"batch_size": 4, "max_steps": 1, "precision": "fp32"}
+    return {
+        "name": "trained",
+        "model": str(policy),
+        "output": str(tmp_path / "run"),
+        "data": {"path": "demo", "limit": 12, "splits": {"train": 0.6, "test": 0.4}},
+        "lengths": {"max_response": 32},
+        "scorers": {"mine": {"kind": "difference", "trained": str(trained)}},
+        "policies": {"dpo": {"objective": "dpo", "train": small, "coefficient": {"negative": "abs"}}},
+        "evaluation": {"sampling": {"max_new_tokens": 4, "stop": []}, "prompts": 2},
+    }
+
+
+def test_its_differences_weigh_the_comparisons(policy_folder: Path, trained: Path, tmp_path: Path) -> None:
+    folder = run_recipe(recipe(policy_folder, trained, tmp_path))
+    own, copy = load_scorer(trained), load_scorer(folder / "scorers/mine-0/model")
+    groups = list(load_groups("demo", limit=3))
+    pairs = [[(0, 1)]] * 3
+    assert np.array_equal(own.differences(groups, pairs), copy.differences(groups, pairs))
+    assert copy.temperature == 0.5
+    results = json.loads((folder / "results.json").read_text())
+    (scorer,) = results["scorers"]
+    assert (scorer["backbone"], scorer["curve"]) == (str(trained), [])
+    (weighed,) = results["coefficients"]
+    assert weighed["report"]["n"] == sum(part["comparisons"] for part in [results["data"]["splits"]["train"]])
+
+
+def test_the_other_kind_and_a_folder_that_is_none_are_refused(
+    policy_folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    asked = recipe(policy_folder, trained, tmp_path)
+    with pytest.raises(UserError, match=r"scorers.mine.trained: .* is a difference model; set kind to difference"):
+        run_recipe(asked, ["scorers.mine.kind=reward", "policies.dpo.coefficient.source=reward"])
+    with pytest.raises(UserError, match="nowhere"):
+        run_recipe(asked, [f"scorers.mine.trained={tmp_path}/nowhere"])
