@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import torch
 
-from benchmarks import contest, groups, lists, machine
+from benchmarks import contest, groups, lists, machine, sweeping
 from benchmarks.contest import Outcome, Precision, Task
 from benchmarks.groups import Lengths
 from benchmarks.rows import Row, hh_rows, make_rows, write_rows
@@ -38,7 +38,8 @@ def main() -> None:
     torch.set_num_threads(threads)
     model = str(resolve(given.model))
     for name in given.only:
-        content = dpo(given, model, threads) if name == "dpo" else of_groups(name, given, model, threads)
+        contests = {"dpo": dpo, "sweep": sweep}
+        content = contests[name](given, model, threads) if name in contests else of_groups(name, given, model, threads)
         for comparison in content["comparisons"]:
             print(comparison.line())
         for line in content.pop("lines", ()):
@@ -50,7 +51,7 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="This project beside its peers.")
-    names = ("dpo", *lists.CONTESTS)
+    names = ("dpo", *lists.CONTESTS, "sweep")
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="the contests to run (default: all)")
     parser.add_argument("--model", default="smollm2-135m-instruct", help="name or folder of the model")
     parser.add_argument("--rows", choices=("made", "hh"), default="made", help="dpo: made rows, or HH's where it is")
@@ -105,6 +106,18 @@ def dpo(given: argparse.Namespace, model: str, threads: int) -> dict[str, Any]:
         "fraction_of_matmul_rate": fractions,
         "runs": runs,
         "lines": lines,
+    }
+
+
+def sweep(given: argparse.Namespace, model: str, threads: int) -> dict[str, Any]:
+    """A sweep beside the runs it stands for, in seconds of the wall clock."""
+    rounds = 1 if given.quick else given.rounds
+    runs = [sweeping.contend(model, threads, quick=given.quick, say=say) for _ in range(rounds)]
+    seconds = [run.sweep for run in runs], [sum(run.runs) for run in runs]
+    return {
+        "settings": {"model": given.model, "alphas": sweeping.ALPHAS, "seeds": sweeping.SEEDS, "threads": threads},
+        "comparisons": [contest.compare("sweep", "seconds", *seconds)],
+        "runs": runs,
     }
 
 
