@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from rewarddiff.coefficients import CoefficientConfig
@@ -67,6 +67,11 @@ class ScorerRecipe(ScorerConfig):
     """
 
     trained: str | None = None
+
+    @property
+    def own(self) -> ScorerConfig:
+        """What is learned: the scorer's own configuration."""
+        return ScorerConfig(**{f.name: getattr(self, f.name) for f in fields(ScorerConfig)})
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,10 @@ from rewarddiff.training.loop import train
 
 def scorer_stage(run: Run, name: str, seed: int) -> Stage:
     """Train scorer `name`, and fit its temperature on the dev split."""
-    config = run.recipe.scorers[name]
-    if config.trained is not None:
-        return _trained_stage(run, name, config.trained, seed)
-    warm = None
+    asked = run.recipe.scorers[name]
+    if asked.trained is not None:
+        return _trained_stage(run, name, asked.trained, seed)
+    config, warm = asked.own, None
     if config.warm_start is not None and config.warm_start in run.recipe.scorers:
         teacher = scorer_stage(run, config.warm_start, seed)
         warm, config = teacher.key, replace(config, warm_start=str(teacher.folder / "model"))
@@ -40,7 +40,7 @@ def scorer_stage(run: Run, name: str, seed: int) -> Stage:
     stage = run.stage(
         f"scorers/{name}-{seed}",
         "scorer",
-        config=to_dict(run.recipe.scorers[name]),
+        config=to_dict(asked.own),
         backbone=models.fingerprint(config.backbone),
         warm=warm,
         seed=seed,
