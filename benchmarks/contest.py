@@ -137,6 +137,19 @@ def serve(run: Callable[[Task], Outcome] | Callable[[Task], GroupOutcome]) -> No
     given.outcome.write_text(text, encoding="utf-8") if given.outcome else print(text)
 
 
+def execute(command: Sequence[str], threads: int) -> None:
+    """Run a command quietly, with so many threads, from the root of the project.
+
+    Raises:
+        RuntimeError: it failed; the end of its log is in the message.
+    """
+    quiet = {"TQDM_DISABLE": "1", "TRL_EXPERIMENTAL_SILENCE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment = {**os.environ, **quiet, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}\n{done.stderr[-4000:]}")
+
+
 def run(module: str, task: Task, threads: int, returns: type[AnyOutcome]) -> AnyOutcome:
     """Run a contestant in a fresh process.
 
@@ -152,11 +165,7 @@ def run(module: str, task: Task, threads: int, returns: type[AnyOutcome]) -> Any
         command += ["--model", task.model, "--rows", str(task.rows), "--precision", task.precision]
         command += ["--precompute"] if task.precompute else []
         command += ["--way", task.way] if task.way else []
-        quiet = {"TQDM_DISABLE": "1", "TRL_EXPERIMENTAL_SILENCE": "1", "TOKENIZERS_PARALLELISM": "false"}
-        environment = {**os.environ, **quiet, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-        done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True)
-        if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}\n{done.stderr[-4000:]}")
+        execute(command, threads)
         return returns(**json.loads(path.read_text(encoding="utf-8")))
 
 

@@ -8,8 +8,6 @@ does once what its points share. Both end with results.json, and the same polici
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from benchmarks.contest import execute
 
 ALPHAS = (0, 0.25, 0.5, 1, 2)
 SEEDS = (0, 1, 2)
@@ -81,12 +81,8 @@ def contend(model: str, threads: int, *, quick: bool, say: Callable[[str], None]
 
 
 def _timed(arguments: Sequence[str], threads: int) -> float:
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    command = [sys.executable, "-m", "rewarddiff", *arguments]
     start = time.perf_counter()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}\n{done.stderr[-4000:]}")
+    execute([sys.executable, "-m", "rewarddiff", *arguments], threads)
     return time.perf_counter() - start
 
 

@@ -48,16 +48,16 @@ class Layout:
         self.pieces = [b - a for a, b in pairwise(cuts)]
         place = {cut: i for i, cut in enumerate(cuts)}
         self.read = [[i for a, b in block.keys for i in range(place[a], place[b])] for block in packed.blocks]
-        self._masks: dict[tuple[int | None, torch.dtype], list[Tensor | None]] = {}
+        self._masks: dict[tuple[int | None, torch.dtype, bool], list[Tensor | None]] = {}
 
-    def masks(self, window: int | None, like: Tensor) -> list[Tensor | None]:
-        """One additive mask (1, 1, queries, keys) per block; None where it is plainly causal."""
+    def masks(self, window: int | None, like: Tensor, *, every: bool) -> list[Tensor | None]:
+        """One additive mask (1, 1, queries, keys) per block; None where it is plainly causal, unless `every`."""
         if window is not None and window >= self.longest:
             window = None  # nothing is hidden by it
-        key = (window, like.dtype)
+        key = (window, like.dtype, every)
         if key not in self._masks:
             self._masks[key] = [
-                None if block.causal and window is None else self._mask(block, window, like)
+                None if block.causal and window is None and not every else self._mask(block, window, like)
                 for block in self.packed.blocks
             ]
         return self._masks[key]
@@ -104,8 +104,8 @@ def tree_attention(
     # Each tensor is split once: the backward pass of a slice would write the whole of it for every block.
     queries, keys, values = query.split(tree.queries, 2), key.split(tree.pieces, 2), value.split(tree.pieces, 2)
     outputs = []
-    blocks = zip(tree.packed.blocks, queries, tree.read, tree.masks(sliding_window, query), strict=True)
-    for block, q, read, mask in blocks:
+    masks = tree.masks(sliding_window, query, every=softcap is not None)
+    for q, read, mask in zip(queries, tree.read, masks, strict=True):
         k, v = (x[read[0]] if len(read) == 1 else torch.cat([x[i] for i in read], 2) for x in (keys, values))
         if softcap is None:
             out = F.scaled_dot_product_attention(
@@ -113,8 +113,8 @@ def tree_attention(
             )
         else:
             scale = scaling if scaling is not None else q.shape[-1] ** -0.5
-            logits = torch.tanh(q @ k.transpose(-1, -2) * scale / softcap) * softcap
-            logits = logits + (tree._mask(block, None, query) if mask is None else mask)
+            assert mask is not None
+            logits = torch.tanh(q @ k.transpose(-1, -2) * scale / softcap) * softcap + mask
             weights = F.dropout(logits.softmax(-1, dtype=torch.float32).to(v.dtype), dropout)
             out = weights @ v
         outputs.append(out)

@@ -115,17 +115,14 @@ def blocks(tree: Tree, spans: Sequence[Span], call: int = CALL) -> list[Block]:
     Args:
         spans: of every node.
     """
-    children: list[list[int]] = [[] for _ in tree.nodes]
-    last = list(range(len(tree.nodes)))
-    size = [stop - start for start, stop in spans]
-    count = [1] * len(size)
-    for i in range(len(size) - 1, 0, -1):
+    own = [stop - start for start, stop in spans]
+    size, count = list(own), [1] * len(own)  # tokens and nodes of a node with all below it
+    children: list[list[int]] = [[] for _ in own]
+    for i in range(len(own) - 1, 0, -1):
         above = tree.nodes[i].parent
         children[above].insert(0, i)
-        last[above] = max(last[above], last[i])
         size[above] += size[i]
         count[above] += count[i]
-    own = [stop - start for start, stop in spans]
 
     def run(first: int, end: int, before: tuple[Span, ...]) -> Block:
         places = range(first, end)
@@ -136,28 +133,29 @@ def blocks(tree: Tree, spans: Sequence[Span], call: int = CALL) -> list[Block]:
     def branch(i: int, before: tuple[Span, ...], read: int) -> tuple[float, list[Block]]:
         """The cheapest blocks of node i and all below it, where `read` tokens stand before it."""
         whole = call + size[i] * (read + size[i])
-        if not children[i]:
-            return whole, [run(i, i + 1, before)]
-        cost, apart = below(i, (*before, spans[i]), read + own[i])
-        cost += call + own[i] * (read + own[i])
-        return (cost, [run(i, i + 1, before), *apart]) if cost < whole else (whole, [run(i, last[i] + 1, before)])
+        if children[i]:
+            cost, apart = below(i, (*before, spans[i]), read + own[i])
+            cost += call + own[i] * (read + own[i])
+            if cost < whole:
+                return cost, [run(i, i + 1, before), *apart]
+        return whole, [run(i, i + count[i], before)]
 
     def below(i: int, before: tuple[Span, ...], read: int) -> tuple[float, list[Block]]:
         """The cheapest blocks of a node's branches: best[j] are those of the first j."""
         best: list[tuple[float, list[Block]]] = [(0.0, [])]
-        for j, end in enumerate(children[i], 1):
-            cost, found = branch(end, before, read)
-            options = [(best[-1][0] + cost, best[-1][1] + found)]
-            queries = size[end]
+        for j, child in enumerate(children[i], 1):
+            cost, found = branch(child, before, read)
+            cheapest = best[-1][0] + cost, best[-1][1] + found
+            queries = size[child]
             for k in range(j - 2, -1, -1):  # one block for branches k … j − 1
                 queries += size[children[i][k]]
                 cost = best[k][0] + call + queries * (read + queries)
-                if cost < options[0][0]:
-                    options = [(cost, [*best[k][1], run(children[i][k], last[end] + 1, before)])]
-            best.append(options[0])
+                if cost < cheapest[0]:
+                    cheapest = cost, [*best[k][1], run(children[i][k], child + count[child], before)]
+            best.append(cheapest)
         return best[-1]
 
-    depth_first = all(last[i] - i + 1 == count[i] for i in range(len(own)))
+    depth_first = all(tree.nodes[i].parent in tree.path(i - 1) for i in range(1, len(own)))
     return branch(0, (), 0)[1] if depth_first else [run(0, len(own), ())]
 
 

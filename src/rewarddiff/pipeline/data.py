@@ -86,7 +86,8 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
         counts = {name: {k: v for k, v in found.items() if k != "labels"} for name, found in counts.items()}
     identity = fingerprint(content(groups), dict(data.splits), data.seed)
     further = {label: content(found) for label, found in tests.items()}
-    if again and Stage.found(output / "data").get("inputs", {}).get("data") != identity:
+    before = Stage.found(output / "data").get("inputs", {})
+    if again and (before.get("data"), before.get("tests")) != (identity, further):
         raise UserError(f"{data.path}: is not as it was when {output} was made; run the recipe again")
     stage = Stage(output / "data", "prepare", {"data": identity, "tests": further})
     if not stage.done:
@@ -112,8 +113,9 @@ def content(groups: Iterable[Group]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for group in groups:
         values = asdict(group) | {"source": ""}
-        if not group.labels:  # as it was before there were labels: what was made from such data is still good
-            del values["labels"]
+        for name in ("labels", "subset"):  # what was made from data without them is still good
+            if not values[name]:
+                del values[name]
         digest.update(fingerprint(values).encode())
     return digest.hexdigest()
 

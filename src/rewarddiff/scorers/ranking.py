@@ -105,9 +105,12 @@ class Consistency:
 
 def consistency(groups: Sequence[Group], found: Sequence[Ranking]) -> Consistency:
     """Of groups and their rankings."""
+    return _consistency(found, *agreement(groups, found))
+
+
+def _consistency(found: Sequence[Ranking], right: Sequence[float], asked: Sequence[int]) -> Consistency:
     loops = [ranking.inconsistency for ranking in found if len(ranking.pairs) >= len(ranking.scores)]
     cyclic, triples = (sum(ranking.cyclic[i] for ranking in found) for i in (0, 1))
-    right, asked = agreement(groups, found)
     return Consistency(
         groups=sum(len(ranking.scores) > 1 for ranking in found),
         readings=sum(ranking.readings for ranking in found),
@@ -222,7 +225,7 @@ def _figures(
     halved = 0.5 if design.mode == "both" else 1.0
     right, asked = agreement(groups, found)
     return DesignFigures(
-        **vars(consistency(groups, found)),
+        **vars(_consistency(found, right, asked)),
         design=design,
         method=method,
         right=tuple(right),
