@@ -40,6 +40,7 @@ class Scorer:
         config: how it was made.
         reader: the module.
         temperature: T fitted on held-out comparisons: σ(d / T) is then the probability to be preferred.
+        learned: what its loss learned beside the model: τ of ties, cut-points of grades.
         trained: whether its head ever was; a scorer that was not cannot be saved.
         data: fingerprint of what it was trained on.
         precision: of reading: fp32, or bf16 for speed.
@@ -50,6 +51,7 @@ class Scorer:
         self.reader = reader
         self.tokenizer = tokenizer
         self.temperature = 1.0
+        self.learned: dict[str, list[float]] = {}
         self.trained = False
         self.data = ""
         self.precision: Literal["fp32", "bf16"] = "fp32"
@@ -100,12 +102,7 @@ class Scorer:
     ) -> list[Array]:
         """Both single orders, (pairs, 2) per group: d(a, b) as read, and d(b, a) as read, not oriented."""
         if self.kind == "reward":
-            scores = self._rewards(groups, comparisons, store, progress)
-            gaps = [
-                np.array([s[a] - s[b] for a, b in pairs], dtype=np.float64)
-                for s, pairs in zip(scores, comparisons, strict=True)
-            ]
-            return [np.stack([gap, -gap], axis=1) for gap in gaps]
+            return _gaps(self._rewards(groups, comparisons, store, progress), comparisons)
         twice = [[order for a, b in pairs for order in ((a, b), (b, a))] for pairs in comparisons]
         return [values.reshape(-1, 2) for values in self._read(groups, twice, store, progress)]
 
@@ -153,7 +150,12 @@ class Scorer:
         groups = list(groups)
         known = [list(group.known_comparisons()) for group in groups]
         pairs = [[(c.chosen, c.rejected) for c in comparisons] for comparisons in known]
-        values = self.readings(groups, pairs, store=store, progress=progress)
+        rewards: list[dict[int, float]] = [{} for _ in groups]
+        if self.kind == "reward":
+            rewards = self._rewards(groups, pairs, store, progress)
+            values = _gaps(rewards, pairs)
+        else:
+            values = self.readings(groups, pairs, store=store, progress=progress)
         return [
             {
                 "group": group.id,
@@ -162,8 +164,11 @@ class Scorer:
                 "strength": c.strength,
                 "chosen_length": len(group.responses[c.chosen]),
                 "rejected_length": len(group.responses[c.rejected]),
+                "pair": (c.chosen, c.rejected),
+                "rewards": (own[c.chosen], own[c.rejected]) if own else None,
+                "subset": group.subset,
             }
-            for group, comparisons, read in zip(groups, known, values, strict=True)
+            for group, comparisons, read, own in zip(groups, known, values, rewards, strict=True)
             for c, d in zip(comparisons, read, strict=True)
         ]
 
@@ -219,3 +224,12 @@ class Scorer:
                         shown.advance(len(batch))
         finally:
             reader.train(training)
+
+
+def _gaps(rewards: Sequence[dict[int, float]], comparisons: Sequence[Sequence[Pair]]) -> list[Array]:
+    """r(a) − r(b) and its negative, (pairs, 2) per group."""
+    found = []
+    for own, pairs in zip(rewards, comparisons, strict=True):
+        gap = np.array([own[a] - own[b] for a, b in pairs], dtype=np.float64)
+        found.append(np.stack([gap, -gap], axis=1))
+    return found

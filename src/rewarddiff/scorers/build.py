@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class About:
     config: ScorerConfig
     temperature: float = 1.0
     data: str = ""
+    learned: dict[str, list[float]] = field(default_factory=dict)
 
 
 def new_scorer(config: ScorerConfig, *, seed: int = 0) -> Scorer:
@@ -77,7 +78,7 @@ def save_scorer(scorer: Scorer, folder: Path) -> None:
     scorer.tokenizer.save_pretrained(fresh)
     if reader.own_head is not None:
         save_file({"weight": reader.own_head.weight.detach().cpu().contiguous()}, fresh / HEAD)
-    about = asdict(About(scorer.config, scorer.temperature, scorer.data))
+    about = asdict(About(scorer.config, scorer.temperature, scorer.data, scorer.learned))
     about = {"format": 1, "kind": scorer.kind, "trained": True, **about}
     (fresh / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
     if folder.exists():
@@ -109,6 +110,7 @@ def load_scorer(source: str | Path) -> Scorer:
         head.weight.data.copy_(load_file(folder / HEAD)["weight"])
     scorer = Scorer(about.config, _reader(backbone, about.config, head), backbone.tokenizer)
     scorer.trained, scorer.temperature, scorer.data = True, about.temperature, about.data
+    scorer.learned = about.learned
     return scorer
 
 
@@ -141,7 +143,8 @@ def _about(folder: Path) -> About | None:
         return None
     try:
         said = json.loads(path.read_text())
-        about = About(load_recipe(said["config"], [], ScorerConfig), float(said["temperature"]), str(said["data"]))
+        config = load_recipe(said["config"], [], ScorerConfig)
+        about = About(config, float(said["temperature"]), str(said["data"]), dict(said.get("learned", {})))
         trained = said["trained"]
     except (json.JSONDecodeError, KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(f"{path}: not the description of a scorer ({error}); train the scorer again") from error

@@ -7,6 +7,7 @@ from typing import Literal
 
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.losses.scoring import Penalty
+from rewarddiff.scorers.losses import BradleyTerry, Loss
 from rewarddiff.training.objective import TrainConfig
 
 
@@ -33,7 +34,8 @@ class ScorerConfig:
             asked for: with both orders read, d̄ has either property anyway, and neither showed a gain (docs/results.md).
         regulariser: the square, or the absolute value, in these two.
         warm_start: folder of a trained scorer; its body and, where it fits, its head are where training starts.
-        margin: reward models only: the data's strengths shift the loss, −log σ(r_w − r_l − strength).
+        loss: what a gap is trained on: the order alone (bradley-terry), or with a margin, a weight, a soft label or a
+            grade from the data's strengths, with ties, with a margin from the batch (see `scorers.losses`).
         item_comparisons: a group with more comparisons is cut into training items of so many.
         lengths: token limits of a prompt and of a response, and so of a difference model's text twice that of a reward
             model's. A text beyond the model's context loses tokens where it is longest: a prompt at its beginning,
@@ -49,7 +51,7 @@ class ScorerConfig:
     reverse: float = 0.0
     regulariser: Penalty = "square"
     warm_start: str | None = None
-    margin: bool = False
+    loss: Loss = field(default_factory=BradleyTerry)
     item_comparisons: int = 8
     lengths: LengthConfig = field(default_factory=LengthConfig)
     train: TrainConfig = field(
@@ -63,5 +65,5 @@ class ScorerConfig:
             raise ValueError("duplication and reverse are weights, at least 0")
         if self.item_comparisons < 1:
             raise ValueError("item_comparisons must be at least 1")
-        if self.margin and self.kind == "difference":
-            raise ValueError("margin is for reward models")
+        if self.kind == "difference" and (self.loss.batch or self.loss.center):
+            raise ValueError(f"loss {'batch-margin' if self.loss.batch else 'center'} is for reward models")

@@ -1,10 +1,11 @@
-"""What the training loop trains: Bradley–Terry for reward models; main, duplication and reverse losses for difference.
+"""What the training loop trains: gaps of a reward model, or differences, under one of `scorers.losses`.
 
-Groups become items once, before training; ties teach nothing about the order and are left out, and counted.
+Groups become items once, before training; ties teach most losses nothing and are then left out, and counted.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,16 @@ from torch import Tensor, nn
 
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.errors import UserError
-from rewarddiff.losses import scoring
+from rewarddiff.losses import grading, scoring
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.config import ScorerConfig
+from rewarddiff.scorers.losses import BatchMargin, Context, Gaps, Grades
 from rewarddiff.scorers.readers import Reader
 from rewarddiff.scorers.texts import Page, Reading
 from rewarddiff.training.objective import LossOutput, TrainConfig
+
+SHAPE = ("margin_std", "margin_skew", "margin_kurtosis")
+"""Names of the metrics that say how gaps are distributed; paper B's figures (arXiv 2404.04932)."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,19 @@ class ScorerObjective:
     """Items, sizes and parameter groups; the loss is the subclasses' part.
 
     Args:
+        grades: of the training data's strengths, for a loss that reads them.
         seed: decides which comparisons of a large group meet in an item, and for difference models which order and
             which duplicate of a pair is read.
     """
 
-    def __init__(self, reader: Reader, config: ScorerConfig, *, seed: int = 0) -> None:
+    def __init__(self, reader: Reader, config: ScorerConfig, *, grades: Grades | None = None, seed: int = 0) -> None:
         self.module = reader
         self.config = config
+        self.grades = grades or Grades()
         self.seed = seed
+        self.state: dict[str, float] = {}
+        self.context = Context()
+        reader.learned = nn.ParameterDict(config.loss.parameters(self.grades))
 
     def items(self, groups: Iterable[Group], ledger: Ledger) -> list[ScorerItem]:
         """Groups as training items; what is cut, tied or dropped goes into the ledger."""
@@ -78,6 +88,35 @@ class ScorerObjective:
         body = [p for p in self.module.parameters() if p.requires_grad and id(p) not in known]
         return [{"params": body, "lr": config.lr}, {"params": head, "lr": config.head_lr or config.lr}]
 
+    @property
+    def probes(self) -> bool:
+        loss = self.config.loss
+        return isinstance(loss, BatchMargin) and loss.scope != "device"
+
+    def probe(self, module: nn.Module, items: Sequence[ScorerItem]) -> list[list[float]]:
+        """The gaps of every item."""
+        raise NotImplementedError
+
+    def begin(self, items: Sequence[ScorerItem], probed: Sequence[Sequence[float]], *, training: bool) -> None:
+        assert isinstance(self.config.loss, BatchMargin)
+        gaps = [gap for own in probed for gap in own]
+        self.context = self.config.loss.context(gaps, self.state, training=training)
+
+    def summary(self, means: dict[str, float]) -> dict[str, float]:
+        """Moments of the gap as its standard deviation, skewness and excess kurtosis."""
+        raw = [means[f"margin^{k}"] for k in (2, 3, 4)]
+        kept = {name: value for name, value in means.items() if not name.startswith("margin^")}
+        return kept | dict(zip(SHAPE, shape(means["margin"], *raw), strict=True))
+
+    def learned(self) -> dict[str, list[float]]:
+        """What the loss learned beside the model."""
+        return self.config.loss.told(self.grades, dict(self.module.learned))
+
+    def gaps(self, items: Sequence[ScorerItem], gap: Tensor) -> Gaps:
+        """What the loss is given: the comparisons of the items with their gaps."""
+        strengths = [math.nan if c.strength is None else c.strength for item in items for c in item.comparisons]
+        return Gaps(gap, gap.new_tensor(strengths), self.grades, dict(self.module.learned), self.context)
+
     def collect(self, batch: Batch, item: ScorerItem) -> list[tuple[int, ...]]:
         """Add what the item's loss needs to the batch; per comparison, where the values will stand."""
         raise NotImplementedError
@@ -86,11 +125,13 @@ class ScorerObjective:
         raise NotImplementedError
 
     def _items(self, group: Group, ledger: Ledger) -> list[ScorerItem]:
-        known = list(group.known_comparisons())
-        decided = [c for c in known if not c.tie]
-        if self.config.margin and any(c.strength is None for c in decided):
+        known, loss = list(group.known_comparisons()), self.config.loss
+        decided = [c for c in known if loss.ties or not c.tie]
+        if loss.needs and any(c.strength is None for c in decided):
             place = group.source or group.id
-            raise UserError(f"{place}: margin needs strengths, and the data gives only the order; set margin: false")
+            raise UserError(
+                f"{place}: loss {loss.name} needs strengths, and the data gives only the order; use loss bradley-terry"
+            )
         if len(decided) < len(known) or not known:
             detail = f"{len(known) - len(decided)} ties are not trained on"
             ledger.change(Reason.NO_ORDER, group.source, group.id, detail)
@@ -131,7 +172,7 @@ class ScorerObjective:
 
 
 class RewardObjective(ScorerObjective):
-    """−log σ(r_w − r_l), or −log σ(r_w − r_l − strength) with `margin`. Each response of an item is read once."""
+    """The loss of r_w − r_l, by default −log σ. Each response of an item is read once."""
 
     def collect(self, batch: Batch, item: ScorerItem) -> list[tuple[int, ...]]:
         texts = self.module.texts
@@ -140,29 +181,35 @@ class RewardObjective(ScorerObjective):
             for c in item.comparisons
         ]
 
+    def probe(self, module: nn.Module, items: Sequence[ScorerItem]) -> list[list[float]]:
+        chosen, rejected = self._rewards(module, items)
+        values = iter((chosen - rejected).tolist())
+        return [[next(values) for _ in item.comparisons] for item in items]
+
     def loss(self, module: nn.Module, items: Sequence[ScorerItem]) -> LossOutput:
+        chosen, rejected = self._rewards(module, items)
+        gaps, center = self.gaps(items, chosen - rejected), self.config.loss.center
+        losses = self.config.loss.losses(gaps)
+        if center:
+            losses = losses + center * grading.centering(chosen, rejected)
+        metrics = {**_metrics(gaps), "mean_reward": _sum(torch.cat([chosen, rejected]).detach())}
+        return LossOutput(losses.sum(), metrics)
+
+    def _rewards(self, module: nn.Module, items: Sequence[ScorerItem]) -> tuple[Tensor, Tensor]:
+        """Of the chosen and of the rejected response of every comparison."""
         batch = Batch()
         places = torch.tensor([place for item in items for place in self.collect(batch, item)])
         scores: Tensor = module(batch.readings)
         chosen, rejected = (scores[column.to(scores.device)] for column in places.T)
-        strengths = [c.strength or 0.0 for item in items for c in item.comparisons]
-        margin = torch.tensor(strengths, device=scores.device) if self.config.margin else None
-        losses = scoring.bradley_terry(chosen, rejected, margin)
-        gaps = (chosen - rejected).detach()
-        metrics = {
-            "accuracy": _accuracy(gaps),
-            "margin": _sum(gaps),
-            "mean_reward": _sum(torch.cat([chosen, rejected]).detach()),
-        }
-        return LossOutput(losses.sum(), metrics)
+        return chosen, rejected
 
 
 class DifferenceObjective(ScorerObjective):
     """L_main + λ1·L_duplication + λ2·L_reverse.
 
-    L_main is −log σ of the difference oriented by the label: of the one order that is drawn for a pair, or with
-    `orders` both the mean over the two. "main" among the metrics is what λ1 and λ2 are to be chosen by, on dev data:
-    the whole loss always favours small ones.
+    L_main is the loss of the difference oriented by the label, by default −log σ: of the one order that is drawn for a
+    pair, or with `orders` both the mean over the two. "main" among the metrics is what λ1 and λ2 are to be chosen by,
+    on dev data: the whole loss always favours small ones.
     """
 
     def collect(self, batch: Batch, item: ScorerItem) -> list[tuple[int, ...]]:
@@ -194,12 +241,11 @@ class DifferenceObjective(ScorerObjective):
         forward, backward, same, first = places.to(d.device).T
         sign = 2.0 * first - 1.0
         oriented = sign * d[forward]
-        losses = scoring.difference(oriented)
-        known = oriented.detach()
+        losses, known = config.loss.losses(self.gaps(items, oriented)), oriented.detach()
         if config.orders == "both":
-            losses = 0.5 * (losses + scoring.difference(-sign * d[backward]))
+            losses = 0.5 * (losses + config.loss.losses(self.gaps(items, -sign * d[backward])))
             known = 0.5 * (known - sign * d[backward].detach())
-        metrics = {"accuracy": _accuracy(known), "margin": _sum(known), "main": _sum(losses.detach())}
+        metrics = {**_metrics(self.gaps(items, known)), "main": _sum(losses.detach())}
         if config.duplication > 0:
             duplication = scoring.duplication(d[same], kind=config.regulariser)
             losses = losses + config.duplication * duplication
@@ -216,15 +262,32 @@ class DifferenceObjective(ScorerObjective):
         return blake2b(text.encode(), digest_size=1).digest()[0]
 
 
-def objective(reader: Reader, config: ScorerConfig, *, seed: int = 0) -> ScorerObjective:
+def objective(reader: Reader, config: ScorerConfig, *, grades: Grades | None = None, seed: int = 0) -> ScorerObjective:
     cls = RewardObjective if config.kind == "reward" else DifferenceObjective
-    return cls(reader, config, seed=seed)
+    return cls(reader, config, grades=grades, seed=seed)
+
+
+def shape(first: float, second: float, third: float, fourth: float) -> tuple[float, float, float]:
+    """Standard deviation, skewness and excess kurtosis from the means of x, x², x³ and x⁴; NaN where all x are alike.
+
+    >>> shape(0.5, 0.5, 0.5, 0.5)  # of 0 and 1
+    (0.5, 0.0, -2.0)
+    """
+    variance = max(0.0, second - first**2)
+    if variance <= 1e-12 * second:
+        return math.sqrt(variance), math.nan, math.nan
+    cubed = third - 3 * first * second + 2 * first**3
+    fourfold = fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4
+    return math.sqrt(variance), cubed / variance**1.5, fourfold / variance**2 - 3
+
+
+def _metrics(gaps: Gaps) -> dict[str, tuple[float, float]]:
+    """Of the comparisons that have a better response: accuracy (a gap of 0 counts one half) and moments of the gap."""
+    decided = gaps.gap.detach()[gaps.strength != 0]
+    found = {"accuracy": _sum((decided.sign() + 1) / 2), "margin": _sum(decided)}
+    found |= {f"margin^{k}": _sum(decided**k) for k in (2, 3, 4)}
+    return found | {name: (value, 1.0) for name, value in gaps.context.shares.items()}
 
 
 def _sum(values: Tensor) -> tuple[float, float]:
     return values.double().sum().item(), len(values)
-
-
-def _accuracy(differences: Tensor) -> tuple[float, float]:
-    """Ties of the scorer count one half."""
-    return ((differences.sign() + 1) / 2).double().sum().item(), len(differences)

@@ -31,6 +31,9 @@ class Reader(nn.Module, ABC):
         model: the body, in a sequence classification model or bare.
         head: linear, hidden → 1 without bias; None where `model` brings its own.
         segments: read each response at its own segment and take f(y1) − f(y2); otherwise read the text once.
+
+    Attributes:
+        learned: what the loss learns beside the model, in training; no reading depends on it.
     """
 
     def __init__(self, model: PreTrainedModel, head: nn.Linear | None, texts: Texts, *, segments: bool) -> None:
@@ -39,6 +42,7 @@ class Reader(nn.Module, ABC):
         self.own_head = head
         self.texts = texts
         self.segments = segments
+        self.learned = nn.ParameterDict()
 
     @property
     def device(self) -> torch.device:
@@ -169,6 +173,12 @@ class RowReader(Reader):
     """An encoder, read by the mean over a response's or the whole text's tokens, or by its own classification head."""
 
     texts: EncoderTexts
+
+    def __init__(self, model: PreTrainedModel, head: nn.Linear | None, texts: Texts, *, segments: bool) -> None:
+        super().__init__(model, head, texts, segments=segments)
+        unread = getattr(model, "pooler", None) if head is not None else None
+        if unread is not None:
+            unread.requires_grad_(False)  # processes wait for the gradient of every weight that asks for one
 
     def values(self, readings: Sequence[Reading]) -> Tensor:
         budget = CHUNK_TOKENS.get(self.device.type, CHUNK_ELSEWHERE)

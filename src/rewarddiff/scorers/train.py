@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from torch import nn
+
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.records import Group
 from rewarddiff.scorers.base import Scorer
 from rewarddiff.scorers.build import new_scorer
 from rewarddiff.scorers.config import ScorerConfig
+from rewarddiff.scorers.losses import Grades
 from rewarddiff.scorers.objectives import objective
 from rewarddiff.store import fingerprint
 from rewarddiff.training.objective import TrainConfig
@@ -67,10 +70,11 @@ def train_scorer(
         The scorer, and what the loop returned.
 
     Raises:
-        UserError: too many groups were dropped, or `margin` is asked for and the data gives no strengths.
+        UserError: too many groups were dropped, or the loss needs strengths and the data gives none.
     """
     scorer = new_scorer(config, seed=seed)
-    trained = objective(scorer.reader, config, seed=seed)
+    strengths = (c.strength for group in train for c in group.known_comparisons()) if config.loss.needs else ()
+    trained = objective(scorer.reader, config, grades=Grades.of(strengths), seed=seed)
     ledger = Ledger() if ledger is None else ledger
     items = trained.items(train, ledger)
     ledger.enforce(max_drop)
@@ -78,7 +82,8 @@ def train_scorer(
     result = loop(
         trained, items, output=output, config=config.train, dev=held_out, seed=seed, name=name or f"{config.kind} model"
     )
-    scorer.trained = result.steps > 0
+    scorer.trained, scorer.learned = result.steps > 0, trained.learned()
+    scorer.reader.learned = nn.ParameterDict()
     pairs = [[(c.chosen, c.rejected) for c in item.comparisons] for item in items]
     scorer.data = fingerprint([(item.page.prompt, item.page.responses) for item in items], pairs)
     return scorer, result

@@ -28,6 +28,7 @@ from accelerate.utils import LoggerType
 from torch import nn
 from transformers import PreTrainedModel
 
+from rewarddiff import models
 from rewarddiff.config import suggest
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.forward import switch_dropout_off
@@ -35,7 +36,7 @@ from rewarddiff.machine import Meter
 from rewarddiff.progress import task
 from rewarddiff.store import fingerprint
 from rewarddiff.training import checkpoint
-from rewarddiff.training.objective import Objective, Probing, TrainConfig
+from rewarddiff.training.objective import Objective, Probing, Summing, TrainConfig
 from rewarddiff.training.schedule import batch_at, rate, share, total_steps
 from rewarddiff.trees import microbatches
 
@@ -99,9 +100,10 @@ def accelerator_for(config: TrainConfig, output: Path | None = None) -> Accelera
     check_tracker(config.track)
     AcceleratorState._reset_state(reset_partial_state=False)
     precision = "bf16" if config.precision == "bf16" else "no"
+    cpu = models.device().type == "cpu"  # said outright, or several processes without a GPU would not find each other
     if config.track is None or output is None:
-        return Accelerator(mixed_precision=precision)
-    return Accelerator(mixed_precision=precision, log_with=config.track, project_dir=str(output / "logs"))
+        return Accelerator(mixed_precision=precision, cpu=cpu)
+    return Accelerator(mixed_precision=precision, cpu=cpu, log_with=config.track, project_dir=str(output / "logs"))
 
 
 def train(
@@ -197,7 +199,7 @@ class _Run:
             with nullcontext() if last else accelerator.no_sync(self.module):
                 self._backward(indices, batch, count, sums)
         norm = self._update(step, batch)
-        return self._log("train", step + 1, sums, lr=self.rates[0] * scale, grad_norm=norm)
+        return self._log("train", step + 1, self._means(sums), lr=self.rates[0] * scale, grad_norm=norm)
 
     def _begin(self, batch: Sequence[int], own: Sequence[int], items: Sequence[Any], *, training: bool) -> None:
         """Let an objective that asks for it look at the whole global batch before its losses."""
@@ -261,12 +263,17 @@ class _Run:
                 with self.accelerator.autocast():
                     output = self.objective.loss(self.module, items)
                 sums.add({"loss": (output.loss.item(), sum(map(self.objective.count, items))), **output.metrics})
-        line = self._log("dev", step, sums)
-        return {k: v for k, v in line.items() if k in sums.values}
+        means = self._means(sums)
+        self._log("dev", step, means)
+        return means
 
-    def _log(self, split: str, step: int, sums: _Sums, **more: float) -> dict[str, Any]:
+    def _means(self, sums: _Sums) -> dict[str, float]:
+        means = sums.means(self.accelerator)
+        return self.objective.summary(means) if isinstance(self.objective, Summing) else means
+
+    def _log(self, split: str, step: int, means: Mapping[str, float], **more: float) -> dict[str, Any]:
         epoch = step / math.ceil(len(self.items) / self.config.batch_size)
-        line: dict[str, Any] = {"step": step, "epoch": epoch, "split": split, **sums.means(self.accelerator), **more}
+        line: dict[str, Any] = {"step": step, "epoch": epoch, "split": split, **means, **more}
         line |= {"tokens": self.meter.tokens, "seconds": self.meter.seconds}
         self.curve.append(line)
         if self.accelerator.is_main_process:

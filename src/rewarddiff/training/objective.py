@@ -108,3 +108,12 @@ class Probing(Protocol):
     def begin(self, items: Sequence[Any], probed: Sequence[Any], *, training: bool) -> None:
         """All items of the global batch (or of the dev set), with what was probed of each."""
         ...
+
+
+@runtime_checkable
+class Summing(Protocol):
+    """What an objective has besides, if its metrics are to be told in another form than as means."""
+
+    def summary(self, means: dict[str, float]) -> dict[str, float]:
+        """Metrics of a step or of the dev set, from their means over all micro-batches and processes."""
+        ...

@@ -1,0 +1,337 @@
+"""What a scorer is trained to say of a gap: small frozen configs, each with its own loss; a recipe names one of them.
+
+The gap Δ of a comparison is r_w − r_l of a reward model, or d of a difference model, oriented by the label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from rewarddiff.config import at_least, positive
+from rewarddiff.errors import UserError
+from rewarddiff.losses import grading, scoring
+
+MAX_GRADES = 12
+"""More distinct strengths than this are no grades: they are cut into quantiles where a loss wants grades."""
+
+
+@dataclass(frozen=True)
+class Grades:
+    """The strengths of the training data, as far as losses need to know them.
+
+    Attributes:
+        edges: least strength of each grade above a tie, rising; a strength is of the last grade it reaches.
+        largest, mean: of the strengths, without ties.
+        ties: whether there are any.
+    """
+
+    edges: tuple[float, ...] = ()
+    largest: float = 1.0
+    mean: float = 1.0
+    ties: bool = False
+
+    @classmethod
+    def of(cls, strengths: Iterable[float | None]) -> Grades:
+        known = [s for s in strengths if s is not None]
+        decided = np.array([s for s in known if s > 0], dtype=np.float64)
+        if not decided.size:
+            return cls(ties=bool(known))
+        levels = np.unique(decided)
+        if levels.size > MAX_GRADES:
+            levels = np.unique(np.quantile(decided, np.linspace(0, 1, MAX_GRADES + 1)[:-1]))
+        edges = tuple(levels.tolist())
+        return cls(edges, float(decided.max()), float(decided.mean()), decided.size < len(known))
+
+    def levels(self, strengths: Tensor) -> Tensor:
+        """The grade of every strength: 0 a tie, 1 the least, …"""
+        edges = torch.tensor(self.edges, dtype=strengths.dtype, device=strengths.device)
+        found = torch.bucketize(strengths, edges, right=True)
+        return torch.where(strengths > 0, found.clamp(min=1), 0)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What was made of the whole global batch, for all its micro-batches.
+
+    Attributes:
+        mean: μ. threshold: below it a pair is shifted. pull: of a μ that is not detached, ∂loss/∂μ over the batch,
+            negative, divided by its pairs.
+        shares: what the log says of it.
+    """
+
+    mean: float = 0.0
+    threshold: float = float("inf")
+    pull: float = 0.0
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Comparisons of a micro-batch.
+
+    Attributes:
+        gap: Δ, logits, (pairs,).
+        strength: in the data's own unit, 0 of a tie; NaN where unknown, (pairs,).
+        grades: of the training data. learned: the loss's own parameters. context: of the global batch.
+    """
+
+    gap: Tensor
+    strength: Tensor
+    grades: Grades
+    learned: Mapping[str, Tensor]
+    context: Context = Context()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorerLoss:
+    """What every loss has.
+
+    Attributes:
+        center: weight of (r_w + r_l)², of reward models (arXiv 2312.09244: 0.01).
+    """
+
+    center: float = 0.0
+
+    needs: ClassVar[bool] = False
+    """Whether it reads strengths."""
+    ties: ClassVar[bool] = False
+    """Whether it learns from ties too."""
+    batch: ClassVar[bool] = False
+    """Whether it reads a mean over the batch."""
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "center")
+
+    def parameters(self, grades: Grades) -> dict[str, nn.Parameter]:
+        """What it learns by itself, at its start."""
+        return {}
+
+    def told(self, grades: Grades, learned: Mapping[str, Tensor]) -> dict[str, list[float]]:
+        """What it learned by itself, in the unit of Δ."""
+        return {}
+
+    def losses(self, batch: Gaps) -> Tensor:
+        """One value per comparison."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BradleyTerry(ScorerLoss):
+    """−log σ(Δ): the order alone."""
+
+    name: Literal["bradley-terry"] = "bradley-terry"
+
+    def losses(self, batch: Gaps) -> Tensor:
+        return scoring.difference(batch.gap)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Margin(ScorerLoss):
+    """−log σ(Δ − m): a fixed margin from the data's strengths (Llama 2, arXiv 2307.09288).
+
+    Attributes:
+        margins: strength: m is the strength itself; large: 0 for the least grade of the data, 1 for the next, and so on
+            (of four grades Llama 2's large scale); small: the same from 0 to 1 (Llama 2's small scale); or a map from
+            every strength to its margin.
+        scale: what margins are multiplied by.
+    """
+
+    name: Literal["margin"] = "margin"
+    margins: Literal["strength", "small", "large"] | Mapping[float, float] = "strength"
+    scale: float = 1.0
+    needs: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "scale")
+
+    def losses(self, batch: Gaps) -> Tensor:
+        return scoring.difference(batch.gap - self.scale * self._margins(batch))
+
+    def _margins(self, batch: Gaps) -> Tensor:
+        if self.margins == "strength":
+            return batch.strength
+        if isinstance(self.margins, Mapping):
+            table = {round(float(strength), 6): margin for strength, margin in self.margins.items()}
+            asked = batch.strength.tolist()
+            if unknown := sorted({s for s in asked if round(s, 6) not in table}):
+                raise UserError(f"loss.margins: strength {unknown[0]:g} is not in the map; add it")
+            return batch.gap.new_tensor([table[round(s, 6)] for s in asked])
+        steps = (batch.grades.levels(batch.strength) - 1).to(batch.gap.dtype)
+        return steps if self.margins == "large" else steps / max(1, len(batch.grades.edges) - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaled(ScorerLoss):
+    """−m·log σ(Δ): the strength is the weight (HelpSteer2-Preference, arXiv 2410.01257).
+
+    Attributes:
+        normalise: none: m as it is; mean: over its mean in the training data, which leaves the loss's size alone.
+    """
+
+    name: Literal["scaled"] = "scaled"
+    normalise: Literal["none", "mean"] = "mean"
+    needs: ClassVar[bool] = True
+
+    def losses(self, batch: Gaps) -> Tensor:
+        mean = batch.grades.mean if self.normalise == "mean" else 1.0
+        return grading.scaled(batch.gap, batch.strength / mean)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Soft(ScorerLoss):
+    """Cross-entropy against the probability z that the label was meant (arXiv 2411.12843).
+
+    Attributes:
+        target: linear: z = ½ + ½·min(1, m/scale); sigmoid: z = σ(m/scale).
+        scale: the strength at which the label is certain (linear; None: the largest of the training data), or that is
+            one logit (sigmoid; None: 1).
+    """
+
+    name: Literal["soft"] = "soft"
+    target: Literal["linear", "sigmoid"] = "linear"
+    scale: float | None = None
+    needs: ClassVar[bool] = True
+    ties: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "scale")
+
+    def losses(self, batch: Gaps) -> Tensor:
+        if self.target == "sigmoid":
+            return grading.soft(batch.gap, (batch.strength / (self.scale or 1.0)).sigmoid())
+        certain = (batch.strength / (self.scale or batch.grades.largest)).clamp(max=1)
+        return grading.soft(batch.gap, 0.5 + 0.5 * certain)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ties(ScorerLoss):
+    """Bradley–Terry where neither may be better (Rao and Kupper 1967; arXiv 2410.05328); τ is learned.
+
+    Attributes:
+        tau: where τ starts.
+    """
+
+    name: Literal["ties"] = "ties"
+    tau: float = 0.5
+    ties: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "tau")
+
+    def parameters(self, grades: Grades) -> dict[str, nn.Parameter]:
+        return {"tau": nn.Parameter(_inverse_softplus(torch.tensor(self.tau)))}
+
+    def told(self, grades: Grades, learned: Mapping[str, Tensor]) -> dict[str, list[float]]:
+        return {"tau": [softplus(learned["tau"]).item()]}
+
+    def losses(self, batch: Gaps) -> Tensor:
+        return grading.rao_kupper(batch.gap, batch.strength == 0, softplus(batch.learned["tau"]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ordinal(ScorerLoss):
+    """Grades as an ordered response with learned cut-points, symmetric about 0 (arXiv 2603.02232).
+
+    Of more distinct strengths than `MAX_GRADES` their quantiles are the grades.
+    """
+
+    name: Literal["ordinal"] = "ordinal"
+    needs: ClassVar[bool] = True
+    ties: ClassVar[bool] = True
+
+    def parameters(self, grades: Grades) -> dict[str, nn.Parameter]:
+        steps = len(grades.edges) - (not grades.ties)  # without ties the first cut-point stands at 0
+        return {"steps": nn.Parameter(_inverse_softplus(torch.full((steps,), 0.5)))}
+
+    def told(self, grades: Grades, learned: Mapping[str, Tensor]) -> dict[str, list[float]]:
+        return {"cuts": self.cuts(grades, learned).tolist()}
+
+    def losses(self, batch: Gaps) -> Tensor:
+        return grading.ordinal(batch.gap, batch.grades.levels(batch.strength), self.cuts(batch.grades, batch.learned))
+
+    @staticmethod
+    def cuts(grades: Grades, learned: Mapping[str, Tensor]) -> Tensor:
+        """The cut-points above 0, rising."""
+        cuts = softplus(learned["steps"]).cumsum(0)
+        return cuts if grades.ties else torch.cat([cuts.new_zeros(1), cuts])
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchMargin(ScorerLoss):
+    """−log σ(Δ − F·μ), μ the batch's mean gap: pairs below a threshold are pushed further (arXiv 2404.04932).
+
+    Attributes:
+        threshold: F = 1 below it. batch_mean (the paper's method): μ; quantile: of the batch's gaps; none: every pair
+            is shifted.
+        quantile: which.
+        scope: whose mean. global: of the whole global batch, whatever micro-batches and processes there are (costs one
+            more forward pass); ema: a running mean of those; device: of what is read at a time.
+        momentum: of ema.
+        detach: whether μ is a constant to the gradient.
+        clamp: whether μ is at least 0.
+    """
+
+    name: Literal["batch-margin"] = "batch-margin"
+    threshold: Literal["batch_mean", "quantile", "none"] = "batch_mean"
+    quantile: float = 0.5
+    scope: Literal["global", "ema", "device"] = "global"
+    momentum: float = 0.9
+    detach: bool = True
+    clamp: bool = False
+    batch: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.quantile < 1:
+            raise ValueError(f"quantile is {self.quantile}, should be between 0 and 1")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum is {self.momentum}, should be at least 0 and below 1")
+        if not self.detach and self.scope == "ema":
+            raise ValueError("scope ema is a mean over earlier batches too, which no gradient reaches: set detach")
+
+    def losses(self, batch: Gaps) -> Tensor:
+        context = batch.context
+        if self.scope == "device":
+            context = self.context(batch.gap.detach().tolist(), {}, training=False)
+        found = grading.batch_margin(batch.gap, context.mean, context.threshold)
+        return found + context.pull * (batch.gap - batch.gap.detach())  # adds nothing but its gradient
+
+    def context(self, gaps: Sequence[float], state: dict[str, float], *, training: bool) -> Context:
+        """From all gaps of a batch: μ, the threshold, and what the log says.
+
+        Args:
+            state: carried from batch to batch; a running mean is changed by training only.
+        """
+        values = np.array(gaps, dtype=np.float64)
+        mean = float(values.mean())
+        if self.scope == "ema":
+            running = self.momentum * state.get("mean", mean) + (1 - self.momentum) * mean
+            if training:
+                state["mean"] = running
+            mean = running
+        mean = max(0.0, mean) if self.clamp else mean
+        limits = {"batch_mean": mean, "quantile": float(np.quantile(values, self.quantile)), "none": float("inf")}
+        threshold = limits[self.threshold]
+        below = values < threshold
+        free = not self.detach and not (self.clamp and mean == 0)
+        # ∂/∂μ of Σ −log σ(Δ − Fμ) is Σ F·σ(Fμ − Δ); every Δ has a share of 1/n in μ
+        pull = float((below / (1 + np.exp(values - below * mean))).mean()) if free else 0.0
+        shares = {"batch_margin": mean, "shifted": float(below.mean())}
+        return Context(mean, threshold, pull, shares)
+
+
+Loss = BradleyTerry | Margin | Scaled | Soft | Ties | Ordinal | BatchMargin
+
+
+def _inverse_softplus(value: Tensor) -> Tensor:
+    return value.expm1().log()
