@@ -1,0 +1,90 @@
+"""Findings → lab.json, one page with plots, and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rewarddiff.evaluation.metrics import Interval
+from rewarddiff.lab.identities import Identity
+from rewarddiff.lab.questions import Finding, LabConfig, signed
+from rewarddiff.report import plots
+from rewarddiff.report.cells import Cell, Table
+from rewarddiff.report.figures import Drawing
+from rewarddiff.report.page import Section, compose, write
+from rewarddiff.report.text import markdown_table
+from rewarddiff.report.values import interval
+
+
+def render_lab(
+    config: LabConfig, findings: Sequence[Finding], identities: Sequence[Identity], version: str, folder: Path
+) -> Path:
+    """Write `folder/lab.html` and `folder/lab.md`, and return the page's path."""
+    path = Path(folder) / "lab.html"
+    write(path, page(config, findings, identities, version))
+    write(path.with_suffix(".md"), markdown(config, findings, identities))
+    return path
+
+
+def page(config: LabConfig, findings: Sequence[Finding], identities: Sequence[Identity], version: str) -> str:
+    """The page as text."""
+    sections = [
+        Section(
+            finding.key,
+            finding.question,
+            intro=" ".join(finding.statements),
+            figures=(drawing(finding),),
+            tables=(table(finding),),
+        )
+        for finding in findings
+    ]
+    sections += [Section(one.key, one.title, tables=(identity_table(one),)) for one in identities]
+    subtitle = f"rewarddiff {version} · {config.seeds} seeds"
+    return compose("When does weighting by the difference help?", subtitle, about(config), sections)
+
+
+def about(config: LabConfig) -> str:
+    world = config.world
+    return (
+        f"{world.pairs} comparisons of responses with {world.features} features, true rewards of standard deviation 1 "
+        f"({world.unseen:.0%} of their variance in no feature), labels drawn by the true gap over {world.noise:g}. "
+        f"DPO, its policies compared {config.training.kl:g} nats from the reference. All figures are gaps in true "
+        f"reward to plain DPO on the same comparisons, with 95 % intervals over {config.seeds} worlds."
+    )
+
+
+def drawing(finding: Finding) -> Drawing:
+    rows = [
+        (line, [(float(finding.places.index(place)), interval(asdict(gap))) for place, gap in row.items()], False)
+        for line, row in finding.rows.items()
+    ]
+    ticks = [(float(i), place) for i, place in enumerate(finding.places)]
+    svg = plots.lines(rows, ticks, [("", 0.0)], finding.question, (finding.axis, "gap to plain DPO"))
+    return Drawing("Gap to plain DPO", f"by {finding.axis}", svg)
+
+
+def table(finding: Finding) -> Table:
+    """One row a place, one column a line."""
+    rows = tuple((Cell(place), *(_cell(row[place]) for row in finding.rows.values())) for place in finding.places)
+    return Table("Gap to plain DPO", (finding.axis, *finding.rows), rows, stacked=True)
+
+
+def _cell(gap: Interval) -> Cell:
+    return Cell(signed(gap.value), f"[{signed(gap.low)}, {signed(gap.high)}]")
+
+
+def identity_table(identity: Identity) -> Table:
+    rows = tuple((Cell(case), Cell(f"{one:.4f}"), Cell(f"{other:.4f}")) for case, one, other in identity.cases)
+    return Table(identity.title, ("case", "derived", "simulated"), rows)
+
+
+def markdown(config: LabConfig, findings: Sequence[Finding], identities: Sequence[Identity]) -> str:
+    """Statements and tables as GitHub-flavoured Markdown."""
+    parts = [about(config)]
+    for finding in findings:
+        statements = "\n".join(f"- {text}" for text in finding.statements)
+        parts += [f"## {finding.question}", statements, markdown_table(table(finding))]
+    for one in identities:
+        parts += [f"## {one.title}", markdown_table(identity_table(one))]
+    return "\n\n".join(parts) + "\n"

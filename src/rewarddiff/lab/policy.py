@@ -1,0 +1,125 @@
+"""A policy small enough to be solved: log π(y|x) = θ·φ(x, y) − log Z(x), against a uniform reference.
+
+It is trained with the project's own loss and coefficients; many weightings of the same comparisons at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from rewarddiff import losses
+from rewarddiff.coefficients import CoefficientConfig, coefficients
+from rewarddiff.lab.world import Array, Sample
+from rewarddiff.losses import weighted_sum
+
+Objective = Literal["dpo", "mmpo", "rdpo", "rpo"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and how far.
+
+    Attributes:
+        beta: of DPO.
+        steps: of gradient descent on all comparisons, each weighting at the largest rate that is stable for it.
+        kl: nats per prompt from the reference at which policies are compared: by what they learned, not by how far
+            they went. The weights' scale, which is a learning rate in disguise, has no part in it.
+    """
+
+    beta: float = 0.1
+    steps: int = 100
+    kl: float = 0.5
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is made of the comparisons of a sample.
+
+    Attributes:
+        differences: oriented by the label, (pairs,).
+        weight: coefficients from them; None: every comparison at 1.
+        objective: dpo leaves strengths alone; mmpo takes them as soft labels, rdpo as offsets, rpo as targets of βh.
+    """
+
+    differences: Array
+    weight: CoefficientConfig | None = None
+    objective: Objective = "dpo"
+
+
+def gains(sample: Sample, methods: Sequence[Method], training: Training) -> Array:
+    """What the policy of every method gains in expected true reward over the reference, (methods,)."""
+    return _judged(sample, _scaled(sample, train(sample, methods, training), training.kl))[1]
+
+
+def train(sample: Sample, methods: Sequence[Method], training: Training) -> Array:
+    """θ of every method, (methods, features)."""
+    gap = torch.tensor(sample.chosen - sample.rejected)
+    columns = [_columns(method) for method in methods]
+    weights, signs = (torch.tensor(np.stack(column)) for column in zip(*columns, strict=True))
+    strengths = torch.tensor(np.stack([method.differences for method in methods])) * signs
+    named = [method.objective for method in methods]
+    rows = {name: [i for i, own in enumerate(named) if own == name] for name in dict.fromkeys(named)}
+    # −log σ(βh) has a second derivative of at most β²/4 in h, (βh − Δ)² one of 2β²
+    bend = torch.tensor([2.0 if name == "rpo" else 0.25 for name in named]) * training.beta**2
+    curvature = torch.einsum("mn,nf,ng->mfg", weights.abs(), gap, gap) / len(gap) * bend[:, None, None]
+    rate = 1 / torch.linalg.eigvalsh(curvature)[:, -1:]
+    theta = torch.zeros(len(columns), gap.shape[1], dtype=torch.float64, requires_grad=True)
+    for _ in range(training.steps):
+        h = signs * (theta @ gap.T)
+        total = torch.zeros((), dtype=torch.float64)
+        for name, own in rows.items():
+            values = _losses(name, h[own].reshape(-1), strengths[own].reshape(-1), training.beta)
+            total = total + weighted_sum(values, weights[own].reshape(-1), signed=True)
+        (slope,) = torch.autograd.grad(total / len(gap), theta)
+        with torch.no_grad():
+            theta -= rate * slope
+    found: Array = theta.detach().numpy()
+    return found
+
+
+def _losses(objective: str, h: torch.Tensor, strengths: torch.Tensor, beta: float) -> torch.Tensor:
+    match objective:
+        case "mmpo":
+            return losses.mmpo(h, strengths, beta=beta, gamma=1.0)
+        case "rdpo":
+            return losses.rdpo(h, strengths, beta=beta, beta1=beta)
+        case "rpo":
+            return losses.rpo(h, strengths, beta=beta, eta=1.0, kind="sq")
+    return losses.sigmoid(h, beta=beta)
+
+
+def _columns(method: Method) -> tuple[Array, Array]:
+    """Weights, and −1 where the label is turned."""
+    if method.weight is None:
+        return np.ones_like(method.differences), np.ones_like(method.differences)
+    found = coefficients(method.differences, method.weight)
+    return found.weights * found.keep, np.where(found.flip, -1.0, 1.0)
+
+
+def _judged(sample: Sample, theta: Array) -> tuple[Array, Array]:
+    """KL(π‖ρ) in nats, and the gain in expected true reward, means over the held-out prompts."""
+    logits = np.einsum("prf,mf->mpr", sample.held_out, theta)
+    logits -= logits.max(-1, keepdims=True)
+    shares = np.exp(logits)
+    shares /= shares.sum(-1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(shares > 0, shares * np.log(shares * shares.shape[-1]), 0.0)
+    gain = (shares * sample.rewards).sum(-1) - sample.rewards.mean(-1)
+    return terms.sum(-1).mean(-1), gain.mean(-1)
+
+
+def _scaled(sample: Sample, theta: Array, kl: float) -> Array:
+    """The same directions, as far from the reference as `kl` says."""
+    norms = np.linalg.norm(theta, axis=1, keepdims=True)
+    direction = theta / np.where(norms > 0, norms, 1)
+    low, high = np.zeros(len(theta)), np.full(len(theta), 1e3)
+    for _ in range(40):
+        middle = (low + high) / 2
+        near = _judged(sample, direction * middle[:, None])[0] < kl
+        low, high = np.where(near, middle, low), np.where(near, high, middle)
+    return direction * low[:, None]
