@@ -11,7 +11,7 @@ import pytest
 
 TESTS = Path(__file__).parent
 TEXT = (TESTS.parent / "docs" / "papers.md").read_text()
-MODULES = "coefficients|encoding|evaluation|forward|losses|sampling|scorers|training|trees"
+MODULES = "coefficients|encoding|evaluation|forward|lab|losses|sampling|scorers|training|trees"
 FUNCTIONS = sorted(set(re.findall(rf"`((?:{MODULES})\.[\w.]+)`", TEXT)))
 NAMED = sorted(set(re.findall(r"`([\w/]+\.py)::(\w+)`", TEXT)))
 

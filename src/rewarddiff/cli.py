@@ -142,6 +142,18 @@ def _eval(args: argparse.Namespace) -> None:
         print(f"results  {args.output / 'results.json'}\nreport   {args.output / 'report.html'}")
 
 
+def _bestof(args: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from rewarddiff.pipeline import best_of_n_stage
+    from rewarddiff.report.best_of_n import terminal_best_of_n
+
+    output = args.output or Path("runs/bestof")
+    found = best_of_n_stage(args.data, args.model, args.scorer, args.gold, output, args.overrides)
+    Console(soft_wrap=False).print(terminal_best_of_n(found))
+    print(f"page  {output / 'best_of_n.html'}")
+
+
 def _designs(args: argparse.Namespace) -> None:
     from rich.console import Console
 
@@ -153,10 +165,24 @@ def _designs(args: argparse.Namespace) -> None:
     if scorers:
         found = designs_stage(scorers, last, args.budget, **options, **_reading(args))
     else:
+        if _reading(args):
+            raise UserError("--format, --split and --max-drop say how DATA is read: a run reads as its recipe says")
         found = designs_of_run(last, args.budget, **options)
     Console(soft_wrap=False).print(terminal_designs(found))
     if args.output:
         print(f"results  {args.output}")
+
+
+def _lab(args: argparse.Namespace) -> None:
+    from rewarddiff.config import load_recipe
+    from rewarddiff.lab import LabConfig, lab
+
+    output = args.output or Path("runs/lab")
+    for finding in lab(output, load_recipe({}, args.overrides, LabConfig)):
+        print(f"\n{finding.question}")
+        for statement in finding.statements:
+            print(f"  {statement}")
+    print(f"\npage  {output / 'lab.html'}")
 
 
 def _report(args: argparse.Namespace) -> None:
@@ -173,21 +199,35 @@ def _doctor(args: argparse.Namespace) -> None:
 
 
 def _reading(args: argparse.Namespace) -> dict[str, Any]:
-    """How data is read."""
-    return {"format": args.format, "split": args.split, "max_drop": args.max_drop}
+    """How data is read, where that was said."""
+    asked = {"format": args.format, "split": args.split, "max_drop": args.max_drop}
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def _figures(results: Mapping[str, Any]) -> list[str]:
-    """The single figures and intervals among results, a line each; tables and lists are left to the files."""
+    """The figures and intervals among results, a line each; histograms are left to the files."""
     lines = []
     for name, value in results.items():
-        if isinstance(value, Mapping) and {"value", "low", "high"} <= value.keys():
+        if name in ("by_bin", "by_strength", "by_subset"):
+            inner = {f"{name} {_range(part)}": part["accuracy"] for part in value}
+            lines += _figures(inner)
+        elif isinstance(value, Mapping) and {"value", "low", "high"} <= value.keys():
             n = f"  n={value['n']}" if "n" in value else ""
             low, high = _number(value["low"]), _number(value["high"])
             lines.append(f"{name:<28} {_number(value['value'])}  [{low}, {high}]{n}")
+        elif isinstance(value, Mapping) and name != "histogram":
+            lines += _figures({f"{name} {inner}": part for inner, part in value.items()})
         elif isinstance(value, (int, float)):
             lines.append(f"{name:<28} {value:.6g}")
     return lines
+
+
+def _range(part: Mapping[str, Any]) -> str:
+    if "subset" in part:
+        return str(part["subset"])
+    if part["high"] is None:
+        return f"≥{part['low']:g}"
+    return f"{part['low']:g}" if part["low"] == part["high"] else f"{part['low']:g}–{part['high']:g}"
 
 
 def _number(value: float | None) -> str:
@@ -241,7 +281,7 @@ def _parser() -> _Parser:
     def reading(sub: _Parser) -> None:
         sub.add_argument("--format", help="the data's format, where its columns do not tell")
         sub.add_argument("--split", help="the split to read, of a dataset that has several")
-        sub.add_argument("--max-drop", type=_share, default=0.05, help="share of rows that may drop (default 0.05)")
+        sub.add_argument("--max-drop", type=_share, help="share of rows that may drop (default 0.05)")
 
     data = "a data file or folder (JSONL, JSON, CSV, Parquet), a dataset's name, or demo"
     scorer = "the folder of a trained scorer"
@@ -311,6 +351,20 @@ def _parser() -> _Parser:
         help="draw=beams, temperature or rejection, draw.k=4, limit=100, …",
     )
 
+    sub = command(
+        "bestof",
+        _bestof,
+        "draw n responses and keep the best by a scorer: what is gained, for every n",
+        "bestof preferences.jsonl --scorer runs/reward --gold runs/judge 'n=[1,4,16]' limit=64",
+    )
+    sub.add_argument("data", metavar="DATA", help=f"where prompts are taken from: {data}")
+    sub.add_argument("--model", default="smollm2-135m-instruct", help="the policy (default smollm2-135m-instruct)")
+    sub.add_argument("--scorer", required=True, action="append", help=f"one that picks: {scorer}; may be given again")
+    sub.add_argument("--gold", required=True, help="the one that judges every pick")
+    sub.add_argument("--output", type=Path, metavar="DIR", help="where to write best_of_n.html (default runs/bestof)")
+    keys = "n=[1,2,4,8,16], temperature=1, max_new_tokens=64, limit=32, …"
+    sub.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=keys)
+
     sub = command("score", _score, "score responses with a trained scorer", "score runs/reward preferences.jsonl")
     sub.add_argument("scorer", metavar="SCORER", help=scorer)
     sub.add_argument("data", metavar="DATA", help=data)
@@ -341,6 +395,16 @@ def _parser() -> _Parser:
     )
     sub.add_argument("--limit", type=_count, metavar="N", help="at most so many lists")
     sub.add_argument("--output", type=Path, metavar="FILE", help="where to write the figures as JSON")
+
+    sub = command(
+        "lab",
+        _lab,
+        "ask when weighting helps, in worlds where the truth is known",
+        "lab --output runs/lab world.noise=2 seeds=40",
+    )
+    sub.add_argument("--output", type=Path, metavar="DIR", help="where to write lab.html and lab.md (default runs/lab)")
+    keys = "seeds=24, quality=0.8, world.pairs=300, world.noise=1, …"
+    sub.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=keys)
 
     sub = command("report", _report, "write a run's report again from its results", "report runs/demo")
     sub.add_argument("run", type=Path, metavar="RUN_DIR", help="a folder with results.json")

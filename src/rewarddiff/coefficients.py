@@ -38,10 +38,14 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 class CoefficientConfig:
     """How differences become coefficients.
 
+    The defaults are those that the laboratory speaks for, or not against (docs/lab.md; real data, docs/results.md):
+    `clip` is near the best treatment with a good scorer and loses little with a poor one; the exponent hardly matters.
+
     Attributes:
         source: where differences come from: a difference model, a reward model, or the data's own grades.
         scorer: name of the scorer to ask; None: the only one of that kind.
         orders: ask the difference model in one order (the paper) or average both (exactly antisymmetric).
+        calibrated: divide differences by the scorer's temperature, so that σ(Δ) is the probability to be preferred.
         alpha: the exponent α ≥ 0; 0 is the unweighted method.
         negative: what to do where the scorer contradicts the label (Δ < 0): `clip` weight 0; `abs` |Δ|; `flip` |Δ|
             and the label swapped; `drop` the pair is left out; `floor` Δ raised to `floor`; `signed` left negative.
@@ -59,6 +63,7 @@ class CoefficientConfig:
     source: Literal["difference", "reward", "grades"] = "difference"
     scorer: str | None = None
     orders: Literal["both", "one"] = "both"
+    calibrated: bool = False
     alpha: float = 1.0
     negative: Negative = "clip"
     floor: float = 1e-3

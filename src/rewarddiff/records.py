@@ -54,7 +54,7 @@ class Group:
     `source` is "file:row", for messages. `topic` names what must not straddle a split where that is more
     than the prompt itself (the debate behind both stances, the opening of a dialogue); empty: the prompt.
     `labels` are what is known of responses by themselves, not against each other: desirable (True) or not,
-    None where unknown; empty: of none.
+    None where unknown; empty: of none. `subset` is the part of a collection that the data says it is from.
     """
 
     id: str
@@ -65,6 +65,7 @@ class Group:
     source: str = ""
     topic: str = ""
     labels: tuple[bool | None, ...] = ()
+    subset: str = ""
 
     def __post_init__(self) -> None:
         if self.scores is not None and len(self.scores) != len(self.responses):

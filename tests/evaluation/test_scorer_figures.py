@@ -88,3 +88,78 @@ def test_no_comparison_is_judged_by_a_temperature_it_helped_to_fit() -> None:
     assert None in errors
     assert [error for error in errors if error is not None] == pytest.approx([1 / 8] * (len(errors) - 1))
     assert len(errors) > 1
+
+
+def test_accuracy_by_length() -> None:
+    lengths = [(1.0, 2, 9), (-1.0, 3, 4), (1.0, 9, 2), (2.0, 9, 8), (0.0, 9, 1), (-1.0, 5, 5)]
+    found = evaluate_differences([ScoredComparison(f"p{i}", *own) for i, own in enumerate(lengths)])
+    assert (found["by_length"]["shorter"]["value"], found["by_length"]["shorter"]["n"]) == (0.5, 2)
+    assert (found["by_length"]["longer"]["value"], found["by_length"]["longer"]["n"]) == (pytest.approx(2.5 / 3), 3)
+    assert found["by_length"]["equal"] == 1
+    assert found["baselines"]["constant"] == {"accuracy": 0.5, "nll": pytest.approx(math.log(2)), "ece": 0}
+
+
+def test_a_scorer_that_reads_length_is_the_length_baseline() -> None:
+    draw = np.random.default_rng(1)
+    lengths = draw.integers(1, 200, (60, 2))
+    strengths = draw.integers(1, 5, 60).astype(float)
+    comparisons = [
+        ScoredComparison(f"p{i}", float(np.log1p(a) - np.log1p(b)), int(a), int(b), strength)
+        for i, ((a, b), strength) in enumerate(zip(lengths, strengths, strict=True))
+    ]
+    found = evaluate_differences(comparisons)
+    length = found["baselines"]["length"]
+    assert length["ece"] == pytest.approx(found["ece_tempered"])
+    assert length["spearman_strength"] == pytest.approx(found["spearman_strength"])
+    assert found["baselines"]["longer_wins"]["value"] == pytest.approx(found["accuracy"]["value"])
+
+
+def test_parts_of_a_collection() -> None:
+    said = [("chat", 1.0), ("chat", 1.0), ("chat", -1.0), ("", 1.0), ("maths", -1.0)]
+    found = evaluate_differences([ScoredComparison(f"p{i}", d, 1, 2, subset=part) for i, (part, d) in enumerate(said)])
+    parts = {part["subset"]: part["accuracy"]["value"] for part in found["by_subset"]}
+    assert parts == {"(none)": 1, "chat": pytest.approx(2 / 3), "maths": 0}
+    assert found["macro_accuracy"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert evaluate_differences([ScoredComparison("p", 1.0, 1, 2, subset="chat")])["by_subset"] == []
+
+
+def test_best_of_n_by_hand() -> None:
+    def pair(group: str, chosen: int, rejected: int, d: float) -> ScoredComparison:
+        return ScoredComparison(group, d, 1, 2, pair=(chosen, rejected))
+
+    found = evaluate_differences(
+        [
+            # one best of four, above all three: first
+            *(pair("a", 0, place, 1.0) for place in (1, 2, 3)),
+            # two best of three; the second of them is above the other one: first
+            pair("b", 0, 2, -1.0),
+            pair("b", 1, 2, 1.0),
+            # one best of three, level with one of them: shares the place
+            pair("c", 0, 1, 0.0),
+            pair("c", 0, 2, 1.0),
+            # one best of three, below one of them; the order of the others does not matter
+            pair("d", 0, 1, 5.0),
+            pair("d", 0, 2, -0.1),
+            pair("d", 1, 2, 5.0),
+            # a pair is no list
+            pair("e", 0, 1, 1.0),
+        ]
+    )["best_of_n"]
+    assert (found["first"]["value"], found["first"]["n"]) == (pytest.approx((1 + 1 + 0.5 + 0) / 4), 4)
+    assert found["chance"] == pytest.approx((1 / 4 + 2 / 3 + 1 / 3 + 1 / 3) / 4)
+    assert found["n"] == pytest.approx(13 / 4)
+
+
+def test_every_reward_is_in_the_histograms_once() -> None:
+    """Scores of 40 and −3 too: a course report's plot left out what was beyond 1 to 30."""
+    said = [((0, 1), (40.0, 1.0)), ((0, 2), (40.0, -3.0)), ((1, 2), (1.0, -3.0))]
+    found = evaluate_differences(
+        [
+            ScoredComparison("p", better - worse, 1, 2, pair=pair, rewards=(better, worse))
+            for pair, (better, worse) in said
+        ]
+    )["rewards"]
+    assert (found["mean"], found["std"]) == (pytest.approx(38 / 3), pytest.approx(np.std([40, 1, -3])))
+    assert (found["edges"][0], found["edges"][-1]) == (-3, 40)
+    assert (sum(found["chosen"]), sum(found["rejected"])) == (2, 2)  # 40 and 1; 1 and −3
+    assert (found["chosen"][-1], found["rejected"][0]) == (1, 1)

@@ -99,6 +99,8 @@ def test_a_run_with_all_its_scorers_on_its_test_split(
     capsys.readouterr()
     assert main(["designs", str(folder)]) == 0
     assert f"Designs on {held_out} lists" in capsys.readouterr().out
+    assert main(["designs", str(folder), "--max-drop", "0.5"]) == 2
+    assert "a run reads as its recipe says" in capsys.readouterr().err
     before = (folder / "data/manifest.json").read_bytes()
     lines = lists.read_text().splitlines(True)
     lists.write_text("".join(lines[1:]))

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.commands import run_recipe
@@ -172,3 +174,25 @@ def test_a_policy_is_held_against_the_one_in_the_datas_order(folder: Path) -> No
 def test_an_order_without_its_scorer_names_the_key(recipe: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"policies.rrhf\+diff.order.scorer: no scorer 'judge'"):
         run_recipe(recipe, ["policies.rrhf+diff.order.scorer=judge"])
+
+
+def test_calibrated_differences_are_those_over_the_temperature(recipe: dict[str, Any], folder: Path) -> None:
+    """Of the dev split's fit: σ(d / T) is then a probability."""
+    strength = {"source": "difference", "calibrated": True}
+    policies = {"dpo": {"coefficient": strength}, "mmpo": {"objective": "mmpo", "strength": {**strength, "scale": 2.0}}}
+    plan = load_recipe({**recipe, "policies": policies}, [], Recipe)
+    run = prepare(plan, folder)
+    part = part_of(run, "dpo", 0)
+    temperature = load_scorer(scorer_stage(run, "difference", 0).folder / "model").temperature
+    assert temperature not in (None, 1.0)
+    plain = replace(plan, policies={n: replace(p, coefficient=CoefficientConfig()) for n, p in plan.policies.items()})
+    d = columns(replace(run, recipe=plain), "dpo", 0, part).differences
+    found = [columns(run, name, 0, part) for name in ("dpo", "mmpo")]
+    np.testing.assert_allclose(found[0].differences, d / temperature)
+    np.testing.assert_allclose(found[1].strengths, 2 * d / temperature)
+
+
+def test_grades_have_no_temperature(recipe: dict[str, Any]) -> None:
+    policy = {"coefficient": {"source": "grades", "calibrated": True}}
+    with pytest.raises(UserError, match=r"policies\.dpo\.coefficient\.calibrated: grades have no temperature"):
+        load_recipe({**recipe, "policies": {"dpo": policy}}, [], Recipe).check()

@@ -6,7 +6,7 @@ import os
 import tempfile
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, overload
@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("source", pa.string()),
         ("topic", pa.string()),
         ("labels", pa.list_(pa.bool_())),
+        ("subset", pa.string()),
     ]
 )
 """A prompt is in `text` or in `messages`, the other is null."""
@@ -124,7 +125,9 @@ def pairs(group: Group) -> Iterator[Group]:
         responses = (group.responses[c.chosen], group.responses[c.rejected])
         labels = (group.labels[c.chosen], group.labels[c.rejected]) if group.labels else ()
         comparison = (Comparison(0, 1, c.strength),)
-        yield Group(f"{group.id}/{n}", group.prompt, responses, scores, comparison, group.source, group.topic, labels)
+        yield replace(
+            group, id=f"{group.id}/{n}", responses=responses, scores=scores, comparisons=comparison, labels=labels
+        )
 
 
 def _plain(group: Group) -> dict[str, Any]:
@@ -139,6 +142,7 @@ def _plain(group: Group) -> dict[str, Any]:
         "source": group.source,
         "topic": group.topic,
         "labels": group.labels,
+        "subset": group.subset,
     }
 
 
@@ -152,4 +156,5 @@ def _group(row: Mapping[str, Any]) -> Group:
         source=row["source"],
         topic=row["topic"],
         labels=tuple(row["labels"]),
+        subset=row["subset"],
     )

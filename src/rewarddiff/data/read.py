@@ -10,6 +10,7 @@ from pathlib import Path
 from rewarddiff.data.clean import Seen, clean, merge
 from rewarddiff.data.files import Row
 from rewarddiff.data.formats import FORMATS, Format, RowError, detect, named, nearest
+from rewarddiff.data.formats.base import subset
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.data.sources import Stream, streams
 from rewarddiff.errors import UserError
@@ -112,7 +113,7 @@ def _converted(stream: Stream, form: Format, rows: Iterator[Row], ledger: Ledger
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             ledger.drop(Reason.MISSING_FIELD, row.source, detail=f"not as {form.name} has it: {error}")
         else:
-            yield replace(group, source=row.source)
+            yield replace(group, source=row.source, subset=subset(row.values))
 
 
 def _gathered(groups: list[Group], ledger: Ledger) -> Iterator[tuple[Group, int]]:

@@ -31,6 +31,9 @@ class ScoredComparison:
         chosen_length: of the chosen response, in one unit throughout (characters or tokens).
         rejected_length: of the rejected one.
         d_swapped: d(x, rejected, chosen) as read, not oriented; None where one reading is antisymmetric by itself.
+        pair: places of the chosen and the rejected response in their group.
+        rewards: r(x, chosen) and r(x, rejected); None of a difference model.
+        subset: the part of its collection that the prompt is from.
     """
 
     group: str
@@ -39,6 +42,9 @@ class ScoredComparison:
     rejected_length: int
     strength: float | None = None
     d_swapped: float | None = None
+    pair: tuple[int, int] = (0, 1)
+    rewards: tuple[float, float] | None = None
+    subset: str = ""
 
     @property
     def difference(self) -> float:
@@ -64,7 +70,14 @@ def evaluate_differences(comparisons: Sequence[ScoredComparison], *, resamples: 
         ece, temperature, ece_tempered.
         antisymmetry: {mean, max, relative}, None values where nothing was read twice.
         spearman_strength: |d| with strength; spearman_strength_oriented: d with strength, ties left out.
-        baselines: {longer_wins: {value, low, high, n}}.
+        by_length: accuracy where the better response is the shorter, or the longer one, and how many are as long.
+        by_subset: accuracy in every part of the collection, and `macro_accuracy`, their mean.
+        best_of_n: of lists of three and more: how often the scorer puts one of the data's best first, `chance` how
+            often a blind draw would, and the mean length `n` of the lists.
+        rewards: of a reward model: mean and std over all responses compared, and histograms of the chosen and of the
+            rejected ones with common edges; every response once, none left out.
+        baselines: the same figures of scorers that read nothing: longer_wins, the accuracy of "the longer response is
+            better"; length: d = the difference of log lengths, tempered as above; constant: d = 0.
     """
     decided = [c for c in comparisons if c.strength != 0]
     ties = [c for c in comparisons if c.strength == 0]
@@ -75,7 +88,7 @@ def evaluate_differences(comparisons: Sequence[ScoredComparison], *, resamples: 
     longer = _array([c.chosen_length - c.rejected_length for c in decided])
 
     def share(values: Array) -> metrics.Interval:
-        return metrics.bootstrap(0.5 * (1.0 + np.sign(values)), groups, n=resamples)
+        return metrics.bootstrap(_right(values), groups, n=resamples)
 
     figures = {
         "n": len(decided),
@@ -102,9 +115,106 @@ def evaluate_differences(comparisons: Sequence[ScoredComparison], *, resamples: 
         ),
         "spearman_strength": metrics.spearman(np.abs(_differences(graded)), _strengths(graded)),
         "spearman_strength_oriented": metrics.spearman(_differences(ordered), _strengths(ordered)),
-        "baselines": {"longer_wins": share(longer)},
+        "by_length": {
+            "shorter": metrics.bootstrap(_right(d[longer < 0]), _of(groups, longer < 0), n=resamples),
+            "longer": metrics.bootstrap(_right(d[longer > 0]), _of(groups, longer > 0), n=resamples),
+            "equal": int((longer == 0).sum()),
+        },
+        **_subsets(decided, resamples),
+        "best_of_n": _best_of_n(decided, resamples),
+        "rewards": _rewards(comparisons),
+        "baselines": {"longer_wins": share(longer), **_baselines(decided, graded)},
     }
     return {name: _plain(figure) for name, figure in figures.items()}
+
+
+def _right(d: Array) -> Array:
+    """1 where the scorer agrees, ½ where it does not decide."""
+    return np.asarray(0.5 * (1.0 + np.sign(d)), dtype=np.float64)
+
+
+def _of(groups: Sequence[str], where: NDArray[np.bool_]) -> list[str]:
+    return [group for group, inside in zip(groups, where, strict=True) if inside]
+
+
+def _subsets(decided: Sequence[ScoredComparison], resamples: int) -> dict[str, Any]:
+    names = sorted({c.subset for c in decided})
+    if len(names) < 2:
+        return {"by_subset": [], "macro_accuracy": math.nan}
+    parts = [[c for c in decided if c.subset == name] for name in names]
+    found = [metrics.bootstrap(_right(_differences(own)), [c.group for c in own], n=resamples) for own in parts]
+    told = [{"subset": name or "(none)", "accuracy": own} for name, own in zip(names, found, strict=True)]
+    return {"by_subset": told, "macro_accuracy": _mean(_array([own.value for own in found]))}
+
+
+def _best_of_n(decided: Sequence[ScoredComparison], resamples: int) -> dict[str, Any]:
+    """Lists are groups with comparisons of three responses or more; the best are those that never lose.
+
+    The scorer puts one of them first where it is held above all others that it was compared with; where it is held
+    equal to some, it shares the first place with them.
+    """
+    lists: dict[str, list[ScoredComparison]] = {}
+    for c in decided:
+        lists.setdefault(c.group, []).append(c)
+    found, chance, sizes = [], [], []
+    for own in lists.values():
+        responses = {place for c in own for place in c.pair}
+        best = responses - {c.pair[1] for c in own}
+        if len(responses) < 3 or not best:
+            continue
+        found.append(max(_first(own, place) for place in best))
+        chance.append(len(best) / len(responses))
+        sizes.append(len(responses))
+    return {
+        "first": metrics.bootstrap(found, n=resamples),
+        "chance": _mean(_array(chance)),
+        "n": _mean(_array(sizes)),
+    }
+
+
+def _first(comparisons: Sequence[ScoredComparison], place: int) -> float:
+    d = [c.difference for c in comparisons if c.pair[0] == place]
+    return 0.0 if min(d) < 0 else 1 / (1 + d.count(0.0))
+
+
+def _rewards(comparisons: Sequence[ScoredComparison]) -> dict[str, Any]:
+    sides: tuple[dict[tuple[str, int], float], ...] = ({}, {})
+    for c in comparisons:
+        for side, place, reward in zip(sides, c.pair, c.rewards or (), strict=False):
+            side[c.group, place] = reward
+    every = _array(list({**sides[0], **sides[1]}.values()))
+    if not every.size:
+        return {"mean": math.nan, "std": math.nan, "edges": [], "chosen": [], "rejected": []}
+    edges = np.histogram_bin_edges(every, bins=40)
+    counts = [np.histogram(list(side.values()), edges)[0].tolist() for side in sides]
+    return {
+        "mean": float(every.mean()),
+        "std": float(every.std()),
+        "edges": edges.tolist(),
+        "chosen": counts[0],
+        "rejected": counts[1],
+    }
+
+
+def _baselines(decided: Sequence[ScoredComparison], graded: Sequence[ScoredComparison]) -> dict[str, Any]:
+    def by_length(comparisons: Sequence[ScoredComparison]) -> Array:
+        lengths = np.array([(c.chosen_length, c.rejected_length) for c in comparisons], dtype=float).reshape(-1, 2)
+        return np.asarray(np.diff(np.log1p(lengths[:, ::-1]), axis=1)[:, 0])
+
+    d = by_length(decided)
+    tempered = _tempered(d, [c.group for c in decided])
+    length = {
+        "nll": metrics.negative_log_likelihood(tempered),
+        "ece": metrics.ece(tempered),
+        "spearman_strength": metrics.spearman(np.abs(by_length(graded)), _strengths(graded)),
+    }
+    nothing = np.zeros(len(decided))
+    constant = {
+        "accuracy": metrics.accuracy(nothing),
+        "nll": metrics.negative_log_likelihood(nothing),
+        "ece": metrics.ece(nothing),
+    }
+    return {"length": length, "constant": constant}
 
 
 def _differences(comparisons: Sequence[ScoredComparison]) -> Array:
@@ -118,7 +228,7 @@ def _strengths(comparisons: Sequence[ScoredComparison]) -> Array:
 def _by_strength(graded: Sequence[ScoredComparison]) -> list[metrics.Bin]:
     strengths, d = _strengths(graded), _differences(graded)
     levels = np.unique(strengths)
-    correct = 0.5 * (1.0 + np.sign(d))
+    correct = _right(d)
     if levels.size <= MAX_LEVELS:
         return [metrics.share_by_bin(strengths, correct, (level, level))[0] for level in levels]
     quintiles = np.unique(np.quantile(strengths, np.linspace(0, 1, 6)))

@@ -1,6 +1,7 @@
 """The stages in the paper's order, as the command line and Python call them."""
 
 from rewarddiff.pipeline.augment import augment_stage
+from rewarddiff.pipeline.best_of_n import best_of_n_stage
 from rewarddiff.pipeline.commands import eval_stage, report_stage, run_recipe, score_stage, train_stage
 from rewarddiff.pipeline.designs import designs_of_run, designs_stage
 from rewarddiff.pipeline.recipe import Recipe
@@ -9,6 +10,7 @@ from rewarddiff.pipeline.sweep import sweep_points, sweep_recipe
 __all__ = [
     "Recipe",
     "augment_stage",
+    "best_of_n_stage",
     "designs_of_run",
     "designs_stage",
     "eval_stage",

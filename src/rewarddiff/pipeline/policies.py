@@ -16,7 +16,7 @@ from rewarddiff.encoding import Encoder
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.data import Run, comparisons
 from rewarddiff.pipeline.recipe import StrengthConfig
-from rewarddiff.pipeline.scorers import Part, differences_stage, histogram, ordered
+from rewarddiff.pipeline.scorers import Part, differences_stage, histogram, ordered, scorer_stage
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.records import Comparison, Group
 from rewarddiff.training.policy import PolicyConfig, save_policy, start_of, train_policy
@@ -72,8 +72,11 @@ def _differences(
     """Δ of every comparison from a column's source, and the key of what it was made from."""
     if column.source == "grades":
         return grades(f"policies.{name}.{kind}", part.groups), "grades"
-    stage = differences_stage(run, run.recipe.source_of(name, kind), seed, column.orders, part)
-    return np.load(stage.folder / f"{part.name}.npy", allow_pickle=False), stage.key
+    scorer = run.recipe.source_of(name, kind)
+    stage = differences_stage(run, scorer, seed, column.orders, part)
+    found = np.load(stage.folder / f"{part.name}.npy", allow_pickle=False)
+    temperature = scorer_stage(run, scorer, seed).manifest["temperature"] if column.calibrated else 1.0
+    return found / temperature, stage.key
 
 
 def grades(place: str, groups: Iterable[Group]) -> Array:

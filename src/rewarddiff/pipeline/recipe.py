@@ -82,12 +82,15 @@ class StrengthConfig:
         source: a difference model, a reward model, or the data's own grades.
         scorer: name of the scorer to ask; None: the only one of that kind.
         orders: ask a difference model in one order, or average both.
+        calibrated: divide differences by the scorer's temperature: they are then log-odds, the unit of soft labels and
+            offsets.
         scale: what the differences are multiplied by; grades come in the data's own unit.
     """
 
     source: Literal["difference", "reward", "grades"] = "difference"
     scorer: str | None = None
     orders: Literal["both", "one"] = "both"
+    calibrated: bool = False
     scale: float = 1.0
 
     def __post_init__(self) -> None:
@@ -240,6 +243,8 @@ class Recipe:
                     )
                 if column.scorer is not None:
                     raise UserError(f"{place}.scorer: source grades asks no scorer; leave it out, or change source")
+                if not isinstance(column, OrderConfig) and column.calibrated:
+                    raise UserError(f"{place}.calibrated: grades have no temperature; leave it out, or change source")
                 continue
             scorer = self.source_of(name, kind)
             if (found := self.scorers[scorer].kind) != column.source:

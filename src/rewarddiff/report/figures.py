@@ -24,6 +24,15 @@ from rewarddiff.report.values import (
 
 ACCURACIES = ("rewards/accuracies", "accuracy", "accuracies")
 
+MARGIN = (
+    ("batch_margin", "μ"),
+    ("shifted", "share shifted"),
+    ("margin_std", "std of gaps"),
+    ("margin_skew", "skewness"),
+    ("margin_kurtosis", "kurtosis"),
+)
+"""Of a loss with a margin from the batch (arXiv 2404.04932), as its curves show."""
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -64,6 +73,19 @@ def _histogram(results: Results, name: str, caption: str, histogram: Results, re
     return Drawing(name, remark, plots.histogram(edges, counts, colour, f"Histogram of differences, {name}: {remark}"))
 
 
+def reward_histograms(results: Results) -> tuple[Drawing, ...]:
+    """Rewards of the chosen and of the rejected responses, of every reward model."""
+    found: list[Drawing] = []
+    for name, run, more in _first_seeds(results, "scorers", "name"):
+        rewards = mapping(mapping(run.get("evaluation")).get("rewards"))
+        edges, *counts = (numbers(rewards.get(key)) for key in ("edges", "chosen", "rejected"))
+        if len(edges) > 1 and all(len(edges) == len(own) + 1 for own in counts):
+            remark = f"{count(sum(counts[0]))} chosen, {count(sum(counts[1]))} rejected responses{more}"
+            svg = plots.two_histograms(edges, counts[0], counts[1], f"Rewards under {name}: {remark}")
+            found.append(Drawing(f"Rewards by {name}", remark, svg))
+    return tuple(found)
+
+
 def accuracies(results: Results) -> tuple[Drawing, ...]:
     found: list[Drawing] = []
     for name, run, more in _first_seeds(results, "scorers", "name"):
@@ -84,7 +106,8 @@ def curves(results: Results) -> tuple[Drawing, ...]:
             runs = [entries(run.get("curve")) for run in entries(results.get(kind)) if str(run.get("name")) == name]
             accuracy = next((key for key in ACCURACIES if any(key in line for run in runs for line in run)), "accuracy")
             panels: list[tuple[str, list[Points], list[Points]]] = []
-            for key, label in (("loss", "loss"), (accuracy, "accuracy")):
+            recorded = {key for run in runs for line in run for key in line}
+            for key, label in (("loss", "loss"), (accuracy, "accuracy"), *(MARGIN if MARGIN[0][0] in recorded else ())):
                 train, dev = ([_points(run, split, key) for run in runs] for split in ("train", "dev"))
                 if any(train) or any(dev):
                     panels.append((label, [line for line in train if line], [line for line in dev if line]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rewarddiff.report import bookkeeping, figures, tables
+from rewarddiff.report import bookkeeping, figures, slices, tables
 from rewarddiff.report.cells import Results, Table
 from rewarddiff.report.figures import Drawing
 from rewarddiff.report.values import (
@@ -115,7 +115,7 @@ def compose(
 
 def sections(results: Results) -> list[Section]:
     """The page's parts, in reading order."""
-    orders = tables.orders_table(results)
+    orders, parts = tables.orders_table(results), slices.subsets_table(results)
     return [
         Section("summary", "Summary", tables=tables.overview(results)),
         Section(
@@ -134,6 +134,14 @@ def sections(results: Results) -> list[Section]:
             "Whiskers: 95 % Wilson intervals; dashed line: chance.",
             figures=figures.accuracies(results),
             tables=(tables.strength_table(results),),
+        ),
+        Section(
+            "slices",
+            "Where scorers are right",
+            intro="By which response is longer, by part of the collection, and how far rewards of chosen and rejected "
+            "responses lie apart; every score is counted.",
+            figures=figures.reward_histograms(results),
+            tables=(slices.slices_table(results), *((parts,) if parts.rows else ())),
         ),
         Section(
             "curves",

@@ -77,6 +77,22 @@ def histogram(edges: Sequence[float], counts: Sequence[float], colour: str, labe
     return _draw(200, label, paint)
 
 
+def two_histograms(edges: Sequence[float], chosen: Sequence[float], rejected: Sequence[float], label: str) -> str:
+    """Rewards of chosen and of rejected responses over one another."""
+
+    def paint(figure: "Figure") -> None:
+        axes = _axes(figure, "y")
+        for counts, colour, name in ((rejected, BAD, "rejected"), (chosen, SERIES[0], "chosen")):
+            axes.stairs(list(counts), list(edges), fill=True, color=colour, alpha=0.35)
+            axes.stairs(list(counts), list(edges), color=colour, linewidth=1.2, label=name)
+        axes.set_xlabel("reward")
+        axes.set_ylabel("responses")
+        shown = _legend(axes)
+        figure.legend(shown.values(), shown.keys(), loc="outside upper right", ncols=2)
+
+    return _draw(200, label, paint)
+
+
 def accuracy_bars(bins: Sequence[tuple[str, Interval]], colour: str, label: str, axis: str) -> str:
     """Bars of accuracy with their intervals over ranges of something, n below each."""
 

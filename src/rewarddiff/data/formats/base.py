@@ -91,6 +91,16 @@ def finite(value: Any, what: str) -> float:
     return result
 
 
+SUBSETS = ("subset", "domain", "source", "category")
+"""Columns by which collections name their parts: RewardBench, RM-Bench, UltraFeedback, HelpSteer."""
+
+
+def subset(values: Values) -> str:
+    """The part of its collection that a row is from; empty where no column says so in a word or two."""
+    found = (values.get(column) for column in SUBSETS)
+    return next((value for value in found if isinstance(value, str) and 0 < len(value) <= 60), "")
+
+
 def items(values: Values, column: str) -> list[Any]:
     """A list that must be there; in a CSV cell it is JSON."""
     value = values.get(column)

@@ -1,0 +1,149 @@
+"""Best of n: draw once, pick by any scorer, judge by another, for every n at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewarddiff import __version__, models
+from rewarddiff.config import at_least, load_recipe, positive
+from rewarddiff.data import Ledger, load_groups
+from rewarddiff.encoding import Encoder, LengthConfig
+from rewarddiff.evaluation import best_of_n as law
+from rewarddiff.evaluation.metrics import bootstrap
+from rewarddiff.pipeline.stage import write_json
+from rewarddiff.records import Group
+from rewarddiff.report.best_of_n import render_best_of_n
+from rewarddiff.sampling import Sample, SamplingConfig
+from rewarddiff.sampling.several import Temperature, several
+from rewarddiff.scorers.build import load_scorer
+from rewarddiff.store import Store
+
+Array = NDArray[np.float64]
+
+EMPTY = "."
+"""What scorers read where a draw is empty: a text without tokens has no score."""
+
+
+@dataclass(frozen=True)
+class BestOfConfig:
+    """What is drawn, and for which n it is answered.
+
+    Attributes:
+        n: numbers of draws to pick from; as many as the largest are drawn of every prompt, once.
+        limit: at most so many prompts.
+        max_prompt: a longer prompt keeps its end.
+        sampling: stop texts, batch size, seed.
+        max_drop: largest share of the data's rows that may be dropped.
+    """
+
+    n: tuple[int, ...] = (1, 2, 4, 8, 16)
+    temperature: float = 1.0
+    max_new_tokens: int = 64
+    limit: int | None = 32
+    max_prompt: int | None = 256
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    max_drop: float = 0.05
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "limit", "max_prompt", "max_new_tokens")
+        positive(self, "temperature")
+        if not self.n or min(self.n) < 1:
+            raise ValueError(f"n is {list(self.n)}, should be numbers of at least 1")
+
+
+def best_of_n_stage(
+    data: str | Path,
+    model: str | Path,
+    scorers: Sequence[str | Path],
+    gold: str | Path,
+    output: Path,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Write `output/best_of_n.json` and `.html`; draws and scores are kept in `output/store.sqlite`, and found again.
+
+    Args:
+        scorers: those that pick. A difference model's score of a draw is its difference to the first draw.
+        gold: the scorer that judges every pick; if it picks too, its own line says how far a pick can get.
+        overrides: of `BestOfConfig`.
+
+    Raises:
+        UserError: nothing to read, or a model or scorer that is none.
+    """
+    config: BestOfConfig = load_recipe({}, overrides, BestOfConfig)
+    groups = list(load_groups(data, limit=config.limit, ledger=Ledger(), max_drop=config.max_drop))
+    output.mkdir(parents=True, exist_ok=True)
+    with Store(output / "store.sqlite") as store:
+        drawn = _drawn(groups, model, config, store)
+        lists = [
+            replace(g, responses=tuple(s.text.strip() or EMPTY for s in own), scores=None, comparisons=(), labels=())
+            for g, own in zip(groups, drawn, strict=True)
+        ]
+        values = {str(name): _scores(name, lists, store) for name in dict.fromkeys(map(str, [*scorers, gold]))}
+    found = {
+        "schema": 1,
+        "version": __version__,
+        "data": str(data),
+        "model": str(model),
+        "gold": str(gold),
+        "config": asdict(config),
+        "prompts": len(groups),
+        "empty": sum(not s.text.strip() for own in drawn for s in own),
+        "rows": [row for name in map(str, scorers) for row in _rows(name, values[name], values[str(gold)], config.n)],
+        "fits": [_fit(name, values[name], values[str(gold)], config.n) for name in map(str, scorers)],
+    }
+    write_json(output / "best_of_n.json", found)
+    render_best_of_n(found, output)
+    return found
+
+
+def _drawn(groups: Sequence[Group], model: str | Path, config: BestOfConfig, store: Store) -> list[list[Sample]]:
+    policy, tokenizer = models.load_causal_lm(model)
+    lengths = LengthConfig(max_prompt=config.max_prompt, max_response=1)
+    encoder = Encoder(tokenizer, lengths, models.context_length(model))
+    draw = Temperature(k=max(config.n), temperature=config.temperature, max_new_tokens=config.max_new_tokens)
+    return several(
+        policy.to(models.device()),  # type: ignore[arg-type]
+        encoder,
+        [group.prompt for group in groups],
+        draw,
+        config.sampling,
+        weights=models.fingerprint(model),
+        store=store,
+    )
+
+
+def _scores(name: str, lists: Sequence[Group], store: Store) -> Array:
+    """Of every draw, (prompts, draws)."""
+    scorer = load_scorer(Path(name)).to(models.device())
+    if scorer.kind == "reward" or len(lists[0].responses) == 1:
+        return np.stack(scorer.scores(lists, store=store, progress=f"scores by {name}"))
+    pairs = [[(i, 0) for i in range(1, len(group.responses))] for group in lists]
+    found = scorer.differences(lists, pairs, store=store, progress=f"differences by {name}")
+    return np.stack([np.concatenate([[0.0], d]) for d in found])
+
+
+def _rows(name: str, scores: Array, gold: Array, sizes: Sequence[int]) -> list[dict[str, Any]]:
+    return [
+        {
+            "scorer": name,
+            "n": n,
+            "kl": float(law.kl(n)),
+            "score": asdict(bootstrap(law.expected(scores, scores, n) - scores.mean(1))),
+            "gold": asdict(bootstrap(law.expected(scores, gold, n) - gold.mean(1))),
+            "wins": asdict(bootstrap(law.wins(scores, gold, n))),
+        }
+        for n in sorted(set(sizes))
+    ]
+
+
+def _fit(name: str, scores: Array, gold: Array, sizes: Sequence[int]) -> dict[str, Any]:
+    gains = [float((law.expected(scores, gold, n) - gold.mean(1)).mean()) for n in sizes]
+    found = law.overoptimisation(list(sizes), gains)
+    return {"scorer": name, **{key: None if math.isnan(value) else value for key, value in asdict(found).items()}}

@@ -1,0 +1,98 @@
+"""Picks of the best of n: one page, one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rewarddiff.report import plots
+from rewarddiff.report.cells import Cell, Results, Table, real_cell, share_cell
+from rewarddiff.report.figures import Drawing
+from rewarddiff.report.page import Section, compose, write
+from rewarddiff.report.text import Fitted
+from rewarddiff.report.values import Interval, count, entries, interval, names, number, real, word
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+
+def render_best_of_n(found: Results, folder: Path) -> Path:
+    """Write `folder/best_of_n.html`, and return its path."""
+    path = Path(folder) / "best_of_n.html"
+    sections = [
+        Section(
+            "gain",
+            "What picking gains",
+            intro="Gain in reward over a single draw, by the scorer that judges and by the one that picked, with 95 % "
+            "intervals over prompts; how often the pick is better than a single draw.",
+            figures=(_drawing(found, "gold", "by the judge"), _drawing(found, "wins", "wins against a single draw")),
+            tables=(picks_table(found), fits_table(found)),
+        )
+    ]
+    title = f"Best of n: {word(found.get('model'))}"
+    prompts = f"{count(number(found.get('prompts')))} prompts of {word(found.get('data'))}"
+    made = f"rewarddiff {word(found.get('version'))} · {prompts}"
+    write(path, compose(title, made, verdict(found), sections))
+    return path
+
+
+def verdict(found: Results) -> str:
+    """For each scorer the n at which the judge likes its picks best."""
+    said = []
+    for name in names(entries(found.get("rows")), "scorer"):
+        rows = [row for row in entries(found.get("rows")) if row["scorer"] == name]
+        best = max(rows, key=lambda row: number(row.get("gold")))
+        gain = interval(best.get("gold"))
+        shown = "" if gain.excludes_zero else ", not told apart from no gain"
+        said.append(f"{name}: best at n = {best['n']} (gain {real(gain.value)}{shown})")
+    return f"Judged by {word(found.get('gold'))}: " + "; ".join(said) + "."
+
+
+def terminal_best_of_n(found: Results) -> Group:
+    """The verdict and the tables as one rich renderable."""
+    from rich.console import Group
+    from rich.text import Text
+
+    tables = [Fitted(table) for table in (picks_table(found), fits_table(found))]
+    return Group(Text(verdict(found), style="bold"), Text(), tables[0], Text(), tables[1])
+
+
+def picks_table(found: Results) -> Table:
+    rows = tuple(
+        (
+            Cell(word(row.get("scorer"))),
+            Cell(count(number(row.get("n")))),
+            Cell(f"{number(row.get('kl')):.2f}"),
+            real_cell(interval(row.get("score"))),
+            real_cell(interval(row.get("gold"))),
+            share_cell(interval(row.get("wins"))),
+        )
+        for row in entries(found.get("rows"))
+    )
+    return Table("Picks", ("picked by", "n", "KL, nats", "gain by itself", "gain by the judge", "wins"), rows)
+
+
+def fits_table(found: Results) -> Table:
+    rows = tuple(
+        (Cell(word(fit.get("scorer"))), *(Cell(real(number(fit.get(key)))) for key in ("alpha", "beta", "peak")))
+        for fit in entries(found.get("fits"))
+    )
+    return Table(
+        "Over-optimisation: gain by the judge = d(α − βd), d = √KL",
+        ("picked by", "α", "β", "turns at, nats"),
+        rows,
+        notes=("Gao et al. 2022. Where β is not positive the gain does not turn within what was drawn.",),
+    )
+
+
+def _drawing(found: Results, key: str, axis: str) -> Drawing:
+    rows = entries(found.get("rows"))
+    sizes = sorted({int(row["n"]) for row in rows})
+    ticks = [(float(i), str(n)) for i, n in enumerate(sizes)]
+    lines: list[tuple[str, list[tuple[float, Interval]], bool]] = [
+        (name, [(float(sizes.index(row["n"])), interval(row.get(key))) for row in rows if row["scorer"] == name], False)
+        for name in names(rows, "scorer")
+    ]
+    title = "Gain by the judge" if key == "gold" else "Win rate"
+    level = [("", 0.0 if key == "gold" else 0.5)]
+    return Drawing(title, f"{axis}, by n", plots.lines(lines, ticks, level, f"{title} by n", ("n", axis)))

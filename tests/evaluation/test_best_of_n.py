@@ -1,0 +1,77 @@
+"""Best of n: exact against drawing every subset, and the law of over-optimisation recovered."""
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewarddiff.evaluation.best_of_n import expected, kl, overoptimisation, pick, wins
+
+SCORES = st.lists(st.integers(-3, 3), min_size=1, max_size=7)
+
+
+@given(SCORES, st.data())
+def test_a_pick_is_the_best_of_every_subset(scores: list[int], data: st.DataObject) -> None:
+    """All subsets of n out of N, counted; equal best ones share a subset."""
+    n = data.draw(st.integers(1, len(scores)))
+    counted = np.zeros(len(scores))
+    subsets = list(combinations(range(len(scores)), n))
+    for subset in subsets:
+        top = max(scores[i] for i in subset)
+        best = [i for i in subset if scores[i] == top]
+        counted[best] += 1 / len(best)
+    np.testing.assert_allclose(pick([scores], n)[0], counted / len(subsets), atol=1e-12)
+
+
+def test_the_ends() -> None:
+    scores = np.random.default_rng(0).standard_normal((3, 256))
+    values = np.random.default_rng(1).standard_normal((3, 256))
+    np.testing.assert_allclose(expected(scores, values, 1), values.mean(1))
+    np.testing.assert_allclose(expected(scores, values, 256), values[np.arange(3), scores.argmax(1)])
+    assert pick(scores, 64).sum(1) == pytest.approx([1, 1, 1])
+
+
+def test_the_best_of_n_normal_draws() -> None:
+    """E max of 2 standard normal draws is 1/√π, of 3 is 3/(2√π)."""
+    draws = np.random.default_rng(0).standard_normal((400, 256))
+    assert expected(draws, draws, 2).mean() == pytest.approx(1 / math.sqrt(math.pi), abs=0.02)
+    assert expected(draws, draws, 3).mean() == pytest.approx(1.5 / math.sqrt(math.pi), abs=0.02)
+
+
+def test_the_best_of_n_wins_n_times_of_n_and_1() -> None:
+    """By the very scorer, the best of n beats one more draw with probability n/(n + 1); a blind one wins half."""
+    draws = np.random.default_rng(0).standard_normal((200, 256))
+    blind = np.random.default_rng(1).standard_normal((200, 256))
+    for n in (1, 3, 15):
+        assert wins(draws, draws, n).mean() == pytest.approx(n / (n + 1), abs=0.01)
+        assert wins(blind, draws, n).mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_the_distance_of_the_best_of_n_by_integration() -> None:
+    """The pick's density is n·u^(n−1) on uniform ranks: its KL is ∫ n·u^(n−1)·log(n·u^(n−1)) du."""
+    u = (np.arange(400_000) + 0.5) / 400_000
+    for n in (2, 8, 100):
+        density = n * u ** (n - 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            terms = np.where(density > 0, density * np.log(density), 0)
+        assert kl(n) == pytest.approx(terms.mean(), abs=1e-3)
+
+
+def test_over_optimisation_is_recovered() -> None:
+    n = np.array([1, 2, 4, 8, 16, 64, 256])
+    d = np.sqrt(kl(n))
+    found = overoptimisation(n, d * (1.2 - 0.4 * d))
+    assert (found.alpha, found.beta, found.peak) == pytest.approx((1.2, 0.4, 1.5**2))
+    assert overoptimisation(n, 0.5 * d).peak > 1e6  # no bend: it never turns
+    assert overoptimisation(n, -d).peak == 0  # every pick does harm
+    assert math.isnan(overoptimisation([1, 2], [0, 1]).alpha)
+
+
+def test_what_cannot_be() -> None:
+    with pytest.raises(ValueError, match="n is 4"):
+        pick([[1.0, 2.0, 3.0]], 4)
+    with pytest.raises(ValueError, match="finite"):
+        pick([[1.0, math.nan]], 1)
