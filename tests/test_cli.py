@@ -37,7 +37,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         "n": 12,
         "accuracy": {"value": 0.75, "low": 0.5, "high": 0.9, "n": 12},
         "mean": 0.123456789,
-        "by_bin": [{"accuracy": 1.0}],
+        "by_bin": [{"low": 3.0, "high": None, "accuracy": {"value": 1.0, "low": 0.8, "high": 1.0, "n": 5}}],
+        "by_subset": [{"subset": "chat", "accuracy": {"value": 0.5, "low": None, "high": None}}],
+        "histogram": {"edges": [0, 1], "counts": [12], "negative": 0},
+        "baselines": {"constant": {"nll": 0.6931}},
+        "ece": None,
     }
     pipeline.eval_stage = stage("eval_stage", figures)  # type: ignore[attr-defined]
     pipeline.sweep_points = stage("sweep_points", ["one", "two"])  # type: ignore[attr-defined]
@@ -138,18 +142,20 @@ def test_training_has_defaults_for_the_model_and_the_place(calls: list[Any]) -> 
 
 def test_score_and_report(calls: list[Any]) -> None:
     assert status("score", "s", "d.jsonl", "--split", "test") == status("report", "runs/x") == 0
-    reading = {"format": None, "split": "test", "max_drop": 0.05}
-    assert calls == [("score_stage", "s", "d.jsonl", None, reading), ("report_stage", Path("runs/x"))]
+    assert calls == [("score_stage", "s", "d.jsonl", None, {"split": "test"}), ("report_stage", Path("runs/x"))]
 
 
 def test_eval_prints_single_figures_and_intervals(calls: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert status("eval", "s", "d.jsonl", "--output", "e") == 0
-    assert calls == [("eval_stage", "s", "d.jsonl", Path("e"), {"format": None, "split": None, "max_drop": 0.05})]
+    assert calls == [("eval_stage", "s", "d.jsonl", Path("e"))]
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines == [
         ["n", "12"],
         ["accuracy", "0.75", "[0.5,", "0.9]", "n=12"],
         ["mean", "0.123457"],
+        ["by_bin", "≥3", "1", "[0.8,", "1]", "n=5"],
+        ["by_subset", "chat", "0.5", "[-,", "-]"],
+        ["baselines", "constant", "nll", "0.6931"],
         ["results", "e/results.json"],
         ["report", "e/report.html"],
     ]

@@ -49,6 +49,15 @@ def evaluation(accuracy: float, seed: int, twice: bool) -> dict[str, Any]:
         "antisymmetry": {"mean": 0.11, "max": 0.74, "relative": 0.0803} if twice
         else {"mean": None, "max": None, "relative": None},
         "spearman_strength": 0.337, "spearman_strength_oriented": 0.41,
+        "by_length": {"shorter": interval(0.641, 0.07, 188), "longer": interval(0.778, 0.05, 236), "equal": 4},
+        "by_subset": [
+            {"subset": "chat", "accuracy": interval(0.752, 0.05, 300)},
+            {"subset": "maths", "accuracy": interval(0.625, 0.09, 128)},
+        ],
+        "macro_accuracy": 0.6885,
+        "best_of_n": {"first": interval(0.512, 0.09, 120), "chance": 0.2504, "n": 4.0},
+        "rewards": {"mean": None, "std": None, "edges": [], "chosen": [], "rejected": []} if twice
+        else {"mean": 1.214, "std": 2.051, "edges": [-3, 0, 3], "chosen": [100, 328], "rejected": [260, 168]},
         "baselines": {"longer_wins": interval(0.561, 0.047, 428)},
     }  # fmt: skip
 

@@ -200,10 +200,18 @@ def test_values_appear(parsed: Page, shown: str) -> None:
     assert shown in parsed.words
 
 
+def test_where_scorers_are_right(parsed: Page) -> None:
+    assert "better is shorter better is longer best of list first" in parsed.words
+    assert "64.1 % [57.1, 71.1] 77.8 % [72.8, 82.8] 51.2 % [25.0 %]" in parsed.words
+    assert "428 chosen, 428 rejected responses" in parsed.words
+    assert "maths 62.5 % [53.5, 71.5] n = 128" in parsed.words
+    assert "mean of the parts 68.8 % 68.8 %" in parsed.words
+
+
 def test_reading_order(parsed: Page) -> None:
     ids = [value for name, value in parsed.attributes if name == "id"]
     order = [
-        "summary", "strength", "calibration", "curves", "rewards", "contrasts",
+        "summary", "strength", "calibration", "slices", "curves", "rewards", "contrasts",
         "samples", "data", "coefficients", "cost", "recipe", "machine",
     ]  # fmt: skip
     assert [name for name in ids if name in order] == order
@@ -215,6 +223,7 @@ def test_every_section_has_its_figures(html: str) -> None:
         "summary": 0,
         "strength": 1,  # both weighted policies use the same differences
         "calibration": 4,  # two scorers, by |d| and by stated strength
+        "slices": 1,  # the reward model's scores; a difference model has none
         "curves": 5,
         "rewards": 2,
         "contrasts": 2,

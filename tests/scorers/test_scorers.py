@@ -16,6 +16,7 @@ from rewarddiff.scorers import base, readers
 from rewarddiff.scorers.backbones import load_backbone
 from rewarddiff.scorers.build import load_scorer, new_scorer, save_scorer
 from rewarddiff.scorers.config import ScorerConfig
+from rewarddiff.scorers.losses import BatchMargin, BradleyTerry
 from rewarddiff.store import Store
 
 from .conftest import BACKBONES, make
@@ -303,7 +304,8 @@ def test_reward_reads_what_a_policy_would_write(folders, groups) -> None:
         ({"kind": "difference", "pooling": "cls"}, "pooling cls"),
         ({"reverse": -1.0}, "at least 0"),
         ({"item_comparisons": 0}, "at least 1"),
-        ({"kind": "difference", "margin": True}, "margin"),
+        ({"kind": "difference", "loss": BatchMargin()}, "loss batch-margin is for reward models"),
+        ({"kind": "difference", "loss": BradleyTerry(center=0.1)}, "loss center is for reward models"),
     ],
 )
 def test_configurations_that_make_no_sense(options: dict[str, object], message: str) -> None:

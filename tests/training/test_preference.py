@@ -25,7 +25,7 @@ from rewarddiff.training.objective import LossOutput, TrainConfig
 from rewarddiff.training.objectives import DPO
 from rewarddiff.training.policy import LoraConfig, PolicyConfig, with_adapter
 from rewarddiff.training.preference import PreferenceItem, with_reference
-from rewarddiff.training.schedule import batch_at, rate, share, total_steps
+from rewarddiff.training.schedule import batch_at, rate, share, steps_within, total_steps
 from rewarddiff.trees import group_tree
 
 EXACT = TrainConfig(precision="fp32", lr=1e-3, batch_size=8, warmup=0.0, schedule="constant", max_grad_norm=0.0)
@@ -297,6 +297,12 @@ def test_schedule() -> None:
     config = TrainConfig(batch_size=4, epochs=1.5, warmup=0.25, schedule="linear")
     # 10 items in batches of 4: 3 steps an epoch, 4.5 → 5 steps; 25 % of 5 → 2 warm-up steps
     assert total_steps(10, config) == 5
+    # steps of 40, 40 and 20 tokens an epoch: 100 tokens are three steps, 99 are two
+    sizes, budget = [10] * 10, replace(config, max_tokens=100)
+    assert steps_within(sizes, config, 0) == 5
+    assert steps_within(sizes, budget, 0) == 3
+    assert steps_within(sizes, replace(budget, max_tokens=99), 0) == 2
+    assert steps_within(sizes, replace(budget, max_tokens=1), 0) == 1
     assert [rate(s, 5, config) for s in range(5)] == pytest.approx([1 / 2, 1, 1, 2 / 3, 1 / 3])
     batches = [batch_at(10, s, config, seed=3) for s in range(3)]
     assert sorted(i for b in batches for i in b) == list(range(10))

@@ -65,12 +65,16 @@ def histograms(results: Results) -> tuple[Drawing, ...]:
 
 def _histogram(results: Results, name: str, caption: str, histogram: Results, report: Results) -> Drawing | None:
     edges, counts = numbers(histogram.get("edges")), numbers(histogram.get("counts"))
-    finite = all(x == x for x in (*edges, *counts))
-    if not (len(edges) == len(counts) + 1 > 1 and finite and edges == sorted(edges)):
+    if not _drawable(edges, counts):
         return None
     remark = f"{count(sum(counts))} {caption}; {percent(_negative(histogram, report, sum(counts)))} negative"
     colour = _colour(tables.scorer_names(results), name)
     return Drawing(name, remark, plots.histogram(edges, counts, colour, f"Histogram of differences, {name}: {remark}"))
+
+
+def _drawable(edges: Sequence[float], *counts: Sequence[float]) -> bool:
+    finite = all(x == x for x in (*edges, *(n for own in counts for n in own)))
+    return all(len(edges) == len(own) + 1 > 1 for own in counts) and finite and list(edges) == sorted(edges)
 
 
 def reward_histograms(results: Results) -> tuple[Drawing, ...]:
@@ -79,7 +83,7 @@ def reward_histograms(results: Results) -> tuple[Drawing, ...]:
     for name, run, more in _first_seeds(results, "scorers", "name"):
         rewards = mapping(mapping(run.get("evaluation")).get("rewards"))
         edges, *counts = (numbers(rewards.get(key)) for key in ("edges", "chosen", "rejected"))
-        if len(edges) > 1 and all(len(edges) == len(own) + 1 for own in counts):
+        if _drawable(edges, *counts):
             remark = f"{count(sum(counts[0]))} chosen, {count(sum(counts[1]))} rejected responses{more}"
             svg = plots.two_histograms(edges, counts[0], counts[1], f"Rewards under {name}: {remark}")
             found.append(Drawing(f"Rewards by {name}", remark, svg))

@@ -37,7 +37,7 @@ from rewarddiff.progress import task
 from rewarddiff.store import fingerprint
 from rewarddiff.training import checkpoint
 from rewarddiff.training.objective import Objective, Probing, Summing, TrainConfig
-from rewarddiff.training.schedule import batch_at, rate, share, total_steps
+from rewarddiff.training.schedule import batch_at, rate, share, steps_within
 from rewarddiff.trees import microbatches
 
 Item = TypeVar("Item")
@@ -152,7 +152,7 @@ class _Run:
         optimizer = torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.module, self.optimizer = self.accelerator.prepare(objective.module, optimizer)
-        self.steps = total_steps(len(items), config)
+        self.steps = steps_within([objective.size(item) for item in items], config, seed)
         self.meter = Meter()
         self.fault = ""
         self.curve: list[dict[str, Any]] = []

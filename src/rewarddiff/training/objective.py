@@ -19,6 +19,8 @@ class TrainConfig:
 
     Attributes:
         lr: peak learning rate of the body. head_lr: of a new head, where there is one (None: as the body).
+        epochs, max_steps, max_tokens: training ends with whichever comes first. max_tokens counts what is read, so that
+            things of different appetite can be given the same.
         batch_size: items (groups) per optimizer step, over all processes.
         microbatch_tokens: tokens per forward pass; changes memory and speed, never the result.
         schedule: shape after the linear warm-up, down to 0 for cosine and linear.
@@ -34,6 +36,7 @@ class TrainConfig:
     head_lr: float | None = None
     epochs: float = 1.0
     max_steps: int | None = None
+    max_tokens: int | None = None
     batch_size: int = 8
     microbatch_tokens: int = 2048
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -49,7 +52,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         positive(self, "lr", "head_lr", "epochs")
-        at_least(self, 1, "max_steps", "batch_size", "microbatch_tokens")
+        at_least(self, 1, "max_steps", "max_tokens", "batch_size", "microbatch_tokens")
         at_least(self, 0, "max_grad_norm", "weight_decay", "eval_every", "save_every")
         if not 0 <= self.warmup <= 1:
             raise ValueError(f"warmup is {self.warmup}, should be a share of the steps, from 0 to 1")

@@ -21,7 +21,7 @@ from rewarddiff.training.loop import TrainResult, train
 from rewarddiff.training.objective import TrainConfig
 from rewarddiff.training.objectives import DPO, PolicyObjective
 from rewarddiff.training.preference import PreferenceItem, with_mismatch, with_reference
-from rewarddiff.training.schedule import batch_at, total_steps
+from rewarddiff.training.schedule import batch_at, steps_within
 from rewarddiff.training.sft import SFT, SFTConfig, SFTItem
 
 
@@ -116,7 +116,7 @@ def train_policy(
         parts = [with_mismatch(part) if part else [] for part in parts]
     with Meter() as meter:
         if "reference" in reads:
-            used = _used(len(items), config.train, seed)
+            used = _used([len(item.tree) for item in parts[0]], config.train, seed)
             together = [*(parts[0][i] for i in used), *parts[1]]
             bits = config.lora.bits if config.lora else None
             base = weights if bits is None else f"{weights} in {bits} bits"
@@ -131,9 +131,10 @@ def train_policy(
     return result
 
 
-def _used(items: int, config: TrainConfig, seed: int) -> list[int]:
+def _used(sizes: Sequence[int], config: TrainConfig, seed: int) -> list[int]:
     """The items that training comes to: with few steps not all of them."""
-    return sorted({i for step in range(total_steps(items, config)) for i in batch_at(items, step, config, seed)})
+    steps = steps_within(sizes, config, seed)
+    return sorted({i for step in range(steps) for i in batch_at(len(sizes), step, config, seed)})
 
 
 def save_policy(

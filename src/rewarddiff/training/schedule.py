@@ -16,6 +16,23 @@ def total_steps(items: int, config: TrainConfig) -> int:
     return steps if config.max_steps is None else min(steps, config.max_steps)
 
 
+def steps_within(sizes: Sequence[int], config: TrainConfig, seed: int) -> int:
+    """Optimizer steps before `max_tokens` would be exceeded, at least one; without it `total_steps`.
+
+    Args:
+        sizes: tokens of every item.
+    """
+    steps = total_steps(len(sizes), config)
+    if config.max_tokens is None:
+        return steps
+    read = 0
+    for step in range(steps):
+        read += sum(sizes[i] for i in batch_at(len(sizes), step, config, seed))
+        if read > config.max_tokens:
+            return max(1, step)
+    return steps
+
+
 def batch_at(items: int, step: int, config: TrainConfig, seed: int) -> list[int]:
     """Item indices of optimizer step `step` (from 0), the same for any number of processes.
 
