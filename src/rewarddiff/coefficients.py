@@ -39,7 +39,7 @@ class CoefficientConfig:
     """How differences become coefficients.
 
     The defaults are those that the laboratory speaks for, or not against (docs/lab.md; real data, docs/results.md):
-    `clip` is near the best treatment with a good scorer and loses little with a poor one; the exponent hardly matters.
+    `clip` is near the best treatment with a good scorer and loses little with a middling one; α hardly matters.
 
     Attributes:
         source: where differences come from: a difference model, a reward model, or the data's own grades.

@@ -41,13 +41,27 @@ def test_the_best_of_n_normal_draws() -> None:
     assert expected(draws, draws, 3).mean() == pytest.approx(1.5 / math.sqrt(math.pi), abs=0.02)
 
 
-def test_the_best_of_n_wins_n_times_of_n_and_1() -> None:
-    """By the very scorer, the best of n beats one more draw with probability n/(n + 1); a blind one wins half."""
-    draws = np.random.default_rng(0).standard_normal((200, 256))
-    blind = np.random.default_rng(1).standard_normal((200, 256))
-    for n in (1, 3, 15):
-        assert wins(draws, draws, n).mean() == pytest.approx(n / (n + 1), abs=0.01)
-        assert wins(blind, draws, n).mean() == pytest.approx(0.5, abs=0.03)
+@pytest.mark.parametrize("n", [1, 3, 8, 15])
+def test_the_best_of_n_wins_n_times_of_n_and_1(n: int) -> None:
+    """By the very scorer, the best of n beats one more draw with probability n/(n + 1), exactly: one of the n + 1 is
+    the best of all, and any may be the one more. A blind scorer wins half."""
+    draws = np.random.default_rng(0).standard_normal((3, 16))
+    assert wins(draws, draws, n) == pytest.approx([n / (n + 1)] * 3)
+    blind, judged = np.random.default_rng(1).standard_normal((2, 2000, 16))
+    assert wins(blind, judged, n).mean() == pytest.approx(0.5, abs=0.03)
+
+
+@given(st.lists(st.integers(-3, 3), min_size=2, max_size=6, unique=True), st.data())
+def test_wins_over_every_draw_that_was_left_out(scores: list[int], data: st.DataObject) -> None:
+    """All subsets of n, their best by the scores, against every draw outside."""
+    n = data.draw(st.integers(1, len(scores) - 1))
+    values = data.draw(st.lists(st.integers(0, 3), min_size=len(scores), max_size=len(scores)))
+    found = []
+    for subset in combinations(range(len(scores)), n):
+        pick = max(subset, key=scores.__getitem__)
+        others = [values[i] for i in range(len(scores)) if i not in subset]
+        found += [0.5 * (1 + np.sign(values[pick] - other)) for other in others]
+    assert wins([scores], [values], n)[0] == pytest.approx(np.mean(found))
 
 
 def test_the_distance_of_the_best_of_n_by_integration() -> None:
@@ -66,12 +80,15 @@ def test_over_optimisation_is_recovered() -> None:
     found = overoptimisation(n, d * (1.2 - 0.4 * d))
     assert (found.alpha, found.beta, found.peak) == pytest.approx((1.2, 0.4, 1.5**2))
     assert overoptimisation(n, 0.5 * d).peak > 1e6  # no bend: it never turns
-    assert overoptimisation(n, -d).peak == 0  # every pick does harm
+    assert overoptimisation(n, -d - d**2).peak == 0  # every pick does harm
+    assert math.isnan(overoptimisation(n, d**2 - d).peak)  # it falls first, and rises then
     assert math.isnan(overoptimisation([1, 2], [0, 1]).alpha)
 
 
 def test_what_cannot_be() -> None:
     with pytest.raises(ValueError, match="n is 4"):
         pick([[1.0, 2.0, 3.0]], 4)
+    with pytest.raises(ValueError, match="one more is needed"):
+        wins([[1.0, 2.0]], [[1.0, 2.0]], 2)
     with pytest.raises(ValueError, match="finite"):
         pick([[1.0, math.nan]], 1)

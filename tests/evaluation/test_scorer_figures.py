@@ -121,11 +121,13 @@ def test_parts_of_a_collection() -> None:
     assert parts == {"(none)": 1, "chat": pytest.approx(2 / 3), "maths": 0}
     assert found["macro_accuracy"] == pytest.approx((1 + 2 / 3 + 0) / 3)
     assert evaluate_differences([ScoredComparison("p", 1.0, 1, 2, subset="chat")])["by_subset"] == []
+    names = evaluate_differences([ScoredComparison(f"p{i}", 1.0, 1, 2, subset=f"{i}.txt") for i in range(51)])
+    assert (names["subsets"], names["by_subset"]) == (51, [])
 
 
 def test_best_of_n_by_hand() -> None:
-    def pair(group: str, chosen: int, rejected: int, d: float) -> ScoredComparison:
-        return ScoredComparison(group, d, 1, 2, pair=(chosen, rejected))
+    def pair(group: str, chosen: int, rejected: int, d: float, strength: float | None = None) -> ScoredComparison:
+        return ScoredComparison(group, d, 1, 2, strength, pair=(chosen, rejected))
 
     found = evaluate_differences(
         [
@@ -141,13 +143,21 @@ def test_best_of_n_by_hand() -> None:
             pair("d", 0, 1, 5.0),
             pair("d", 0, 2, -0.1),
             pair("d", 1, 2, 5.0),
+            # the best is tied with one that another beats: as the scorer holds them, and a tie counts as compared
+            pair("e", 1, 0, -2.0, strength=0),
+            pair("e", 0, 2, 1.0, strength=1),
+            pair("e", 2, 1, 1.0, strength=1),
+            # 0 > 1 and 2 > 3: a coin would be right three times of four, so such lists are left out
+            pair("f", 0, 1, 1.0),
+            pair("f", 2, 3, 1.0),
             # a pair is no list
-            pair("e", 0, 1, 1.0),
+            pair("g", 0, 1, 1.0),
         ]
     )["best_of_n"]
-    assert (found["first"]["value"], found["first"]["n"]) == (pytest.approx((1 + 1 + 0.5 + 0) / 4), 4)
-    assert found["chance"] == pytest.approx((1 / 4 + 2 / 3 + 1 / 3 + 1 / 3) / 4)
-    assert found["n"] == pytest.approx(13 / 4)
+    assert (found["first"]["value"], found["first"]["n"]) == (pytest.approx((1 + 1 + 0.5 + 0 + 1) / 5), 5)
+    assert found["chance"] == pytest.approx((1 / 4 + 2 / 3 + 1 / 3 + 1 / 3 + 1 / 3) / 5)
+    assert found["n"] == pytest.approx(16 / 5)
+    assert found["partial"] == 1
 
 
 def test_every_reward_is_in_the_histograms_once() -> None:

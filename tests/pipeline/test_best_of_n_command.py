@@ -70,6 +70,7 @@ def test_what_is_kept_is_not_drawn_or_read_again(
         return {row["n"]: row["gold"]["value"] for row in found["rows"]}
 
     first = run("1,2,4")
+    monkeypatch.setattr("rewarddiff.sampling.generate._continue", lambda *_, **__: pytest.fail("drawn again"))
     monkeypatch.setattr(Scorer, "_compute", lambda *_, **__: pytest.fail("scored again"))
     assert run("1,2,4") == pytest.approx(first)
     fewer = run("1,2")  # the first two draws of four

@@ -192,6 +192,15 @@ def test_calibrated_differences_are_those_over_the_temperature(recipe: dict[str,
     np.testing.assert_allclose(found[1].strengths, 2 * d / temperature)
 
 
+def test_a_scorer_without_a_temperature_is_not_calibrated(recipe: dict[str, Any], tmp_path: Path) -> None:
+    data = {**recipe["data"], "splits": {"train": 0.6, "test": 0.4}}
+    policies = {"dpo": {"train": recipe["policies"]["rrhf"]["train"], "coefficient": {"calibrated": True}}}
+    scorers = {"difference": recipe["scorers"]["difference"]}
+    plan = {**recipe, "data": data, "policies": policies, "scorers": scorers, "output": str(tmp_path)}
+    with pytest.raises(UserError, match=r"coefficient\.calibrated: scorer 'difference' has no temperature; give data"):
+        run_recipe(plan)
+
+
 def test_grades_have_no_temperature(recipe: dict[str, Any]) -> None:
     policy = {"coefficient": {"source": "grades", "calibrated": True}}
     with pytest.raises(UserError, match=r"policies\.dpo\.coefficient\.calibrated: grades have no temperature"):

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,11 @@ def test_batch_margin_contexts() -> None:
     assert running.context([0.0], state, training=True).mean == 2.25
 
 
+def test_a_clamped_mean_gives_no_gradient() -> None:
+    assert BatchMargin(detach=False, clamp=True).context([-2.0, -4.0], {}, training=True).pull == 0
+    assert BatchMargin(detach=False, clamp=True).context([2.0, 4.0], {}, training=True).pull > 0
+
+
 @pytest.mark.parametrize("threshold", ["batch_mean", "quantile", "none"])
 def test_a_mean_that_is_not_detached(threshold) -> None:
     """In two parts the gradient is that of the loss written out for the whole batch."""
@@ -127,6 +133,7 @@ def test_the_shape_of_gaps_as_scipy_finds_it() -> None:
     std, skew, kurtosis = shape(*((x**k).mean() for k in (1, 2, 3, 4)))
     assert (std, skew, kurtosis) == pytest.approx((x.std(), stats.skew(x), stats.kurtosis(x)))
     assert math.isnan(shape(2.0, 4.0, 8.0, 16.0)[1])
+    assert all(map(math.isnan, shape(*[math.nan] * 4)))
 
 
 # --- in training ------------------------------------------------------------------------------------------------------
@@ -166,15 +173,67 @@ def test_every_loss_trains_by_its_name(folders, tmp_path: Path, kind, loss) -> N
     assert loaded.fingerprint == scorer.fingerprint
 
 
+def test_a_batch_of_ties_alone(folders, tmp_path: Path) -> None:
+    """What is told of gaps is then nothing, and training goes on."""
+    config = configured(folders, "ties")
+    config = replace(config, train=replace(config.train, batch_size=1))
+    _, result = train_scorer(config, graded(), [graded()[0]], loop=train, output=tmp_path)
+    assert math.isnan(result.dev["accuracy"])
+    assert math.isfinite(result.dev["loss"])
+
+
+def test_one_gap_has_no_shape(folders, tmp_path: Path) -> None:
+    config = configured(folders, {"name": "batch-margin", "scope": "device"})
+    config = replace(config, train=replace(config.train, batch_size=1))
+    _, result = train_scorer(config, graded(), loop=train, output=tmp_path)
+    lines = [line for line in result.curve if line["split"] == "train"]
+    assert all(math.isnan(line["margin_skew"]) for line in lines)
+    assert all(line["batch_margin"] == pytest.approx(line["margin"], rel=1e-5) for line in lines)
+
+
+@pytest.mark.parametrize("loss", ["margin", "scaled", "ordinal"])
+def test_ties_alone_teach_nothing_of_how_much(folders, tmp_path: Path, loss) -> None:
+    ties = [Group(f"g{i}", "p", ("one", "two"), comparisons=(Comparison(0, 1, 0.0),)) for i in range(3)]
+    with pytest.raises(UserError, match=f"loss {loss} needs comparisons with a better response"):
+        train_scorer(configured(folders, loss), ties, loop=train, output=tmp_path)
+
+
+def test_a_tie_that_no_cut_point_holds_is_left_out(folders, tmp_path: Path) -> None:
+    decided = [g for g in graded(16) if not g.comparisons[0].tie]
+    _, result = train_scorer(configured(folders, "ordinal"), decided, graded(4), loop=train, output=tmp_path)
+    assert math.isfinite(result.dev["loss"])
+
+
+def test_a_map_of_margins_is_looked_through_first(folders, tmp_path: Path) -> None:
+    """16.7 passes through float32; a strength of the dev set alone is missed before training."""
+    loss = {"name": "margin", "margins": {16.7: 1.0, 33.4: 2.0}}
+
+    def groups(*strengths: float) -> list[Group]:
+        return [
+            Group(f"g{i}", "p", (f"one{i}", "two"), comparisons=(Comparison(0, 1, s),)) for i, s in enumerate(strengths)
+        ]
+
+    train_scorer(configured(folders, loss), groups(16.7, 33.4), loop=train, output=tmp_path)
+    with pytest.raises(UserError, match="strength 5 is not in the map"):
+        train_scorer(configured(folders, loss), groups(16.7), groups(5.0), loop=train, output=tmp_path)
+
+
+def test_differences_of_scores_are_the_same_grade() -> None:
+    grades = Grades.of([4.2 - 3.9, 3.3 - 3.0, 1.0])
+    assert len(grades.edges) == 2
+    assert grades.levels(torch.tensor([4.2 - 3.9, 3.3 - 3.0, 1.0])).tolist() == [1, 1, 2]
+
+
 def test_what_is_learned_moves(folders, tmp_path: Path) -> None:
     scorer, _ = train_scorer(configured(folders, "ties"), graded(), loop=train, output=tmp_path)
     assert scorer.learned["tau"][0] != pytest.approx(0.5, abs=1e-4)
 
 
-def test_strengths_are_asked_for(folders, tmp_path: Path) -> None:
+@pytest.mark.parametrize("loss", ["margin", "scaled", "soft", "ordinal"])
+def test_strengths_are_asked_for(folders, tmp_path: Path, loss) -> None:
     group = Group("a", "p", ("one", "two"), comparisons=(Comparison(1, 0),), source="d.jsonl:7")
-    with pytest.raises(UserError, match=r"d\.jsonl:7: loss scaled needs strengths"):
-        train_scorer(configured(folders, "scaled"), [group], loop=train, output=tmp_path)
+    with pytest.raises(UserError, match=rf"d\.jsonl:7: loss {loss} needs strengths"):
+        train_scorer(configured(folders, loss), [group], loop=train, output=tmp_path)
 
 
 def test_centering_is_added_once_a_pair(folders) -> None:
@@ -195,17 +254,19 @@ from pathlib import Path
 from rewarddiff.config import load_recipe
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.config import ScorerConfig
-from rewarddiff.scorers.train import train_scorer
-from rewarddiff.training.loop import train
+from rewarddiff.pipeline.commands import train_scorer
 given = json.loads(sys.argv[1])
 groups = [Group(f"g{i}", "p" * (1 + i % 3), (f"yes{i}", f"no {i}"), comparisons=(Comparison(0, 1),)) for i in range(8)]
 config = load_recipe(given["config"], [], ScorerConfig)
-train_scorer(config, groups, loop=train, output=Path(given["output"]))
+train_scorer(config, groups, groups[:1], output=Path(given["output"]))
 """
 
 
 def test_the_global_mean_is_one_for_any_cut_and_two_processes(folders, tmp_path: Path) -> None:
-    """Eight items read at once, cut by a token budget, and by two processes: the same μ and gradient."""
+    """Eight items read at once, cut by a token budget, and by two processes: the same μ and gradient.
+
+    The dev set has one item: one of two processes has none.
+    """
     script = tmp_path / "two.py"
     script.write_text(TWO)
     lines = {}
@@ -220,7 +281,9 @@ def test_the_global_mean_is_one_for_any_cut_and_two_processes(folders, tmp_path:
         command = command if processes > 1 else [sys.executable]
         done = subprocess.run([*command, str(script), given], capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-3000:]
-        lines[name] = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        told = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        lines[name] = [line for line in told if line["split"] == "train"]
+        assert load_scorer(tmp_path / name / "model").trained
     assert len(lines["whole"]) == 3
     for key in ("batch_margin", "shifted", "loss", "margin", "margin_std", "grad_norm"):
         whole = [line[key] for line in lines["whole"]]

@@ -70,16 +70,38 @@ def expected(scores: ArrayLike, values: ArrayLike, n: int) -> Array:
 
 
 def wins(scores: ArrayLike, values: ArrayLike, n: int) -> Array:
-    """How often the pick of n is better than a single draw, ties half, (prompts,)."""
-    judged = np.asarray(values, dtype=np.float64)
-    better = 0.5 * (1 + np.sign(judged[:, :, None] - judged[:, None, :]))
-    others = (better.sum(2) - 0.5) / max(1, judged.shape[1] - 1)  # a draw against itself is left out
-    return np.asarray((pick(scores, n) * (others if judged.shape[1] > 1 else 0.5)).sum(1))
+    """How often the pick of n is better than one draw more, ties half, (prompts,).
+
+    That draw is any of the N − n that the pick was not picked from: of a pick of rank i all N − i above it, and of the
+    i − 1 below it the i − n that were not drawn.
+
+    Args:
+        n: from 1 to N − 1.
+    """
+    given, judged = np.asarray(scores, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    many = given.shape[1]
+    if not 1 <= n < many:
+        raise ValueError(f"n is {n}, should be below the {many} draws: one more is needed to win against")
+    rank = np.arange(1, many + 1)
+    picked = np.zeros(many)
+    picked[n - 1 :] = np.exp(_log_choose(rank[n - 1 :] - 1, n - 1) - _log_choose(many, n))
+    below = np.where(rank > 1, (rank - n) / np.maximum(rank - 1, 1), 0.0)
+    opponent = np.where(rank[None, :] < rank[:, None], below[:, None], 1.0) / (many - n)
+    np.fill_diagonal(opponent, 0.0)
+    found = []
+    for own, value in zip(given, judged, strict=True):
+        order = np.argsort(own, kind="stable")  # draws come in no order, so of equal scores any may go first
+        better = 0.5 * (1 + np.sign(value[order][:, None] - value[order][None, :]))
+        found.append(float(picked @ (opponent * better).sum(1)))
+    return np.array(found)
 
 
 @dataclass(frozen=True, slots=True)
 class Overoptimisation:
-    """R(d) = d(α − βd), d = √KL, and where it turns: beyond `peak` nats more picking does harm (∞: it never does)."""
+    """R(d) = d(α − βd), d = √KL, and where it turns: beyond `peak` nats more picking does harm (∞: it never does).
+
+    NaN where it falls first and rises then.
+    """
 
     alpha: float
     beta: float
@@ -96,8 +118,9 @@ def overoptimisation(n: ArrayLike, gains: ArrayLike) -> Overoptimisation:
         return Overoptimisation(math.nan, math.nan, math.nan)
     (alpha, minus_beta), *_ = np.linalg.lstsq(np.stack([d, d**2], axis=1), y, rcond=None)
     beta = -float(minus_beta)
-    peak = (float(alpha) / (2 * beta)) ** 2 if beta > 0 and alpha > 0 else 0.0 if alpha <= 0 else math.inf
-    return Overoptimisation(float(alpha), beta, peak)
+    if alpha <= 0:
+        return Overoptimisation(float(alpha), beta, 0.0 if beta >= 0 else math.nan)  # it falls at once; and then rises
+    return Overoptimisation(float(alpha), beta, (float(alpha) / (2 * beta)) ** 2 if beta > 0 else math.inf)
 
 
 def _log_choose(n: ArrayLike, k: ArrayLike) -> Array:

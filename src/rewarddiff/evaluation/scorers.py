@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from hashlib import blake2b
 from typing import Any
@@ -18,6 +18,9 @@ Array = NDArray[np.float64]
 
 MAX_LEVELS = 10
 """Up to so many distinct strengths each is its own level; beyond, the strengths are cut at their quintiles."""
+
+MAX_SUBSETS = 50
+"""Beyond so many a column does not name parts of a collection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,10 @@ def evaluate_differences(comparisons: Sequence[ScoredComparison], *, resamples: 
         antisymmetry: {mean, max, relative}, None values where nothing was read twice.
         spearman_strength: |d| with strength; spearman_strength_oriented: d with strength, ties left out.
         by_length: accuracy where the better response is the shorter, or the longer one, and how many are as long.
-        by_subset: accuracy in every part of the collection, and `macro_accuracy`, their mean.
+        subsets: parts of the collection; by_subset: accuracy in every one where there are 2 to `MAX_SUBSETS`, and
+            `macro_accuracy`, their mean.
         best_of_n: of lists of three and more: how often the scorer puts one of the data's best first, `chance` how
-            often a blind draw would, and the mean length `n` of the lists.
+            often a blind draw would, the mean length `n` of the lists, and how many `partial` ones were left out.
         rewards: of a reward model: mean and std over all responses compared, and histograms of the chosen and of the
             rejected ones with common edges; every response once, none left out.
         baselines: the same figures of scorers that read nothing: longer_wins, the accuracy of "the longer response is
@@ -121,7 +125,7 @@ def evaluate_differences(comparisons: Sequence[ScoredComparison], *, resamples: 
             "equal": int((longer == 0).sum()),
         },
         **_subsets(decided, resamples),
-        "best_of_n": _best_of_n(decided, resamples),
+        "best_of_n": _best_of_n(comparisons, resamples),
         "rewards": _rewards(comparisons),
         "baselines": {"longer_wins": share(longer), **_baselines(decided, graded)},
     }
@@ -139,41 +143,53 @@ def _of(groups: Sequence[str], where: NDArray[np.bool_]) -> list[str]:
 
 def _subsets(decided: Sequence[ScoredComparison], resamples: int) -> dict[str, Any]:
     names = sorted({c.subset for c in decided})
-    if len(names) < 2:
-        return {"by_subset": [], "macro_accuracy": math.nan}
+    if not 2 <= len(names) <= MAX_SUBSETS:
+        return {"subsets": len(names), "by_subset": [], "macro_accuracy": math.nan}
     parts = [[c for c in decided if c.subset == name] for name in names]
     found = [metrics.bootstrap(_right(_differences(own)), [c.group for c in own], n=resamples) for own in parts]
     told = [{"subset": name or "(none)", "accuracy": own} for name, own in zip(names, found, strict=True)]
-    return {"by_subset": told, "macro_accuracy": _mean(_array([own.value for own in found]))}
+    return {"subsets": len(names), "by_subset": told, "macro_accuracy": _mean(_array([own.value for own in found]))}
 
 
-def _best_of_n(decided: Sequence[ScoredComparison], resamples: int) -> dict[str, Any]:
+def _best_of_n(comparisons: Sequence[ScoredComparison], resamples: int) -> dict[str, Any]:
     """Lists are groups with comparisons of three responses or more; the best are those that never lose.
 
-    The scorer puts one of them first where it is held above all others that it was compared with; where it is held
-    equal to some, it shares the first place with them.
+    The scorer puts one of them first where it is held above all others; where it is held equal to some, it shares the
+    first place with them. Lists in which a best one was not compared with every other that is not are left out: an
+    order that is known in part is easier to hit than by a blind draw.
     """
     lists: dict[str, list[ScoredComparison]] = {}
-    for c in decided:
+    for c in comparisons:
         lists.setdefault(c.group, []).append(c)
-    found, chance, sizes = [], [], []
+    found, chance, sizes, partial = [], [], [], 0
     for own in lists.values():
         responses = {place for c in own for place in c.pair}
-        best = responses - {c.pair[1] for c in own}
-        if len(responses) < 3 or not best:
+        best = responses - {c.pair[1] for c in own if c.strength != 0}
+        if len(responses) < 3 or not best or best == responses:
             continue
-        found.append(max(_first(own, place) for place in best))
+        above = [_above(own, place) for place in best]
+        if any((responses - best) - d.keys() for d in above):
+            partial += 1
+            continue
+        found.append(max(_first(d[other] for other in responses - best) for d in above))
         chance.append(len(best) / len(responses))
         sizes.append(len(responses))
     return {
         "first": metrics.bootstrap(found, n=resamples),
         "chance": _mean(_array(chance)),
         "n": _mean(_array(sizes)),
+        "partial": partial,
     }
 
 
-def _first(comparisons: Sequence[ScoredComparison], place: int) -> float:
-    d = [c.difference for c in comparisons if c.pair[0] == place]
+def _above(comparisons: Sequence[ScoredComparison], place: int) -> dict[int, float]:
+    """By how much the scorer holds a response above each that it was compared with."""
+    found = {c.pair[1]: c.difference for c in comparisons if c.pair[0] == place}
+    return found | {c.pair[0]: -c.difference for c in comparisons if c.pair[1] == place}
+
+
+def _first(differences: Iterable[float]) -> float:
+    d = list(differences)
     return 0.0 if min(d) < 0 else 1 / (1 + d.count(0.0))
 
 

@@ -1,4 +1,4 @@
-"""Findings → lab.json, one page with plots, and Markdown."""
+"""Findings → one page with plots, and Markdown."""
 
 from __future__ import annotations
 

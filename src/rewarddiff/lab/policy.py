@@ -14,6 +14,7 @@ import torch
 
 from rewarddiff import losses
 from rewarddiff.coefficients import CoefficientConfig, coefficients
+from rewarddiff.config import at_least, positive
 from rewarddiff.lab.world import Array, Sample
 from rewarddiff.losses import weighted_sum
 
@@ -26,7 +27,8 @@ class Training:
 
     Attributes:
         beta: of DPO.
-        steps: of gradient descent on all comparisons, each weighting at the largest rate that is stable for it.
+        steps: of gradient descent on all comparisons, each weighting at the largest rate that is stable for it. Where
+            few comparisons are left without a contradiction there is no optimum, and this is where it stops.
         kl: nats per prompt from the reference at which policies are compared: by what they learned, not by how far
             they went. The weights' scale, which is a learning rate in disguise, has no part in it.
     """
@@ -34,6 +36,10 @@ class Training:
     beta: float = 0.1
     steps: int = 100
     kl: float = 0.5
+
+    def __post_init__(self) -> None:
+        positive(self, "beta", "kl")
+        at_least(self, 1, "steps")
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ def _judged(sample: Sample, theta: Array) -> tuple[Array, Array]:
 
 
 def _scaled(sample: Sample, theta: Array, kl: float) -> Array:
-    """The same directions, as far from the reference as `kl` says."""
+    """The same directions, as far from the reference as `kl` says; one that learned nothing stays there."""
     norms = np.linalg.norm(theta, axis=1, keepdims=True)
     direction = theta / np.where(norms > 0, norms, 1)
     low, high = np.zeros(len(theta)), np.full(len(theta), 1e3)

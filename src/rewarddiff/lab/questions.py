@@ -6,6 +6,7 @@ standard deviations of the true reward, at the same distance from the reference.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -44,6 +45,8 @@ class LabConfig:
         at_least(self, 2, "seeds")
         if not 0 <= self.quality <= 1:
             raise ValueError(f"quality is {self.quality}, should be from 0 to 1")
+        if (most := math.log(self.world.responses)) <= self.training.kl:
+            raise ValueError(f"training.kl is {self.training.kl}, should be below log(world.responses), {most:.2f}")
 
 
 @dataclass(frozen=True)

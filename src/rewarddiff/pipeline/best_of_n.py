@@ -36,7 +36,8 @@ class BestOfConfig:
     """What is drawn, and for which n it is answered.
 
     Attributes:
-        n: numbers of draws to pick from; as many as the largest are drawn of every prompt, once.
+        n: numbers of draws to pick from; one more than the largest is drawn of every prompt, once: what a pick is held
+            against.
         limit: at most so many prompts.
         max_prompt: a longer prompt keeps its end.
         sampling: stop texts, batch size, seed.
@@ -77,7 +78,8 @@ def best_of_n_stage(
         UserError: nothing to read, or a model or scorer that is none.
     """
     config: BestOfConfig = load_recipe({}, overrides, BestOfConfig)
-    groups = list(load_groups(data, limit=config.limit, ledger=Ledger(), max_drop=config.max_drop))
+    ledger = Ledger()
+    groups = list(load_groups(data, limit=config.limit, ledger=ledger, max_drop=config.max_drop))
     output.mkdir(parents=True, exist_ok=True)
     with Store(output / "store.sqlite") as store:
         drawn = _drawn(groups, model, config, store)
@@ -94,6 +96,7 @@ def best_of_n_stage(
         "gold": str(gold),
         "config": asdict(config),
         "prompts": len(groups),
+        "ledger": ledger.to_dict(),
         "empty": sum(not s.text.strip() for own in drawn for s in own),
         "rows": [row for name in map(str, scorers) for row in _rows(name, values[name], values[str(gold)], config.n)],
         "fits": [_fit(name, values[name], values[str(gold)], config.n) for name in map(str, scorers)],
@@ -107,7 +110,7 @@ def _drawn(groups: Sequence[Group], model: str | Path, config: BestOfConfig, sto
     policy, tokenizer = models.load_causal_lm(model)
     lengths = LengthConfig(max_prompt=config.max_prompt, max_response=1)
     encoder = Encoder(tokenizer, lengths, models.context_length(model))
-    draw = Temperature(k=max(config.n), temperature=config.temperature, max_new_tokens=config.max_new_tokens)
+    draw = Temperature(k=max(config.n) + 1, temperature=config.temperature, max_new_tokens=config.max_new_tokens)
     return several(
         policy.to(models.device()),  # type: ignore[arg-type]
         encoder,

@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from rich.console import Console
 
 from rewarddiff import __version__, machine, models
@@ -59,7 +60,10 @@ def train_scorer(
     """Train a scorer on labelled groups; metrics and checkpoints go to `output`, the scorer to `output/model`."""
     folder = Path(output)
     scorer, _ = scorers_train.train_scorer(config, train, dev, loop=loop.train, output=folder, seed=seed)
-    save_scorer(scorer, folder / "model")
+    processes = PartialState()
+    if processes.is_main_process:
+        save_scorer(scorer, folder / "model")
+    processes.wait_for_everyone()
     return scorer
 
 

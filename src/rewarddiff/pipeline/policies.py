@@ -75,8 +75,15 @@ def _differences(
     scorer = run.recipe.source_of(name, kind)
     stage = differences_stage(run, scorer, seed, column.orders, part)
     found = np.load(stage.folder / f"{part.name}.npy", allow_pickle=False)
-    temperature = scorer_stage(run, scorer, seed).manifest["temperature"] if column.calibrated else 1.0
-    return found / temperature, stage.key
+    if not column.calibrated:
+        return found, stage.key
+    temperature = scorer_stage(run, scorer, seed).manifest["temperature"]
+    if temperature is None:
+        raise UserError(
+            f"policies.{name}.{kind}.calibrated: scorer '{scorer}' has no temperature; "
+            "give data.splits a share for dev, or leave it out"
+        )
+    return found / temperature, f"{stage.key} over {temperature}"
 
 
 def grades(place: str, groups: Iterable[Group]) -> Array:

@@ -15,6 +15,7 @@ from rewarddiff.pipeline.policies import grades, policy_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.scorers import evaluation_stage
 from rewarddiff.pipeline.stage import Stage
+from rewarddiff.scorers.objectives import check_strengths
 from rewarddiff.training.loop import check_tracker
 from rewarddiff.training.preference import check_groups
 from rewarddiff.training.sft import SFTConfig
@@ -47,6 +48,8 @@ def check_early(run: Run) -> None:
     for scorer in recipe.scorers.values():
         check_tracker(scorer.train.track)
         models.resolve(scorer.trained or scorer.backbone)
+        if scorer.trained is None:
+            check_strengths(run.splits["train"], scorer.loss)
         if scorer.warm_start is not None and scorer.warm_start not in recipe.scorers:
             models.resolve(scorer.warm_start)
     for name, policy in recipe.policies.items():

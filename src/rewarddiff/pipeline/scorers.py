@@ -60,8 +60,7 @@ def scorer_stage(run: Run, name: str, seed: int) -> Stage:
         ledger=ledger, max_drop=run.recipe.data.max_drop, name=f"{name} (seed {seed})",
     )  # fmt: skip
     if dev := run.splits.get("dev"):
-        found = evaluate_differences(compare(scorer, dev, f"{name} on dev", run.store))
-        scorer.temperature = found["temperature"] or 1.0
+        scorer.temperature = evaluate_differences(compare(scorer, dev, f"{name} on dev", run.store))["temperature"]
     save_scorer(scorer, stage.folder / "model")
     stage.finish(curve=result.curve, cost=result.cost, ledger=ledger.to_dict(), temperature=scorer.temperature)
     return stage

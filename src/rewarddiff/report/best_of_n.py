@@ -10,7 +10,7 @@ from rewarddiff.report.cells import Cell, Results, Table, real_cell, share_cell
 from rewarddiff.report.figures import Drawing
 from rewarddiff.report.page import Section, compose, write
 from rewarddiff.report.text import Fitted
-from rewarddiff.report.values import Interval, count, entries, interval, names, number, real, word
+from rewarddiff.report.values import Interval, count, entries, interval, mapping, names, number, real, word
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -32,7 +32,7 @@ def render_best_of_n(found: Results, folder: Path) -> Path:
     title = f"Best of n: {word(found.get('model'))}"
     prompts = f"{count(number(found.get('prompts')))} prompts of {word(found.get('data'))}"
     made = f"rewarddiff {word(found.get('version'))} · {prompts}"
-    write(path, compose(title, made, verdict(found), sections))
+    write(path, compose(title, made, verdict(found), sections, remarks=counts(found)))
     return path
 
 
@@ -54,7 +54,8 @@ def terminal_best_of_n(found: Results) -> Group:
     from rich.text import Text
 
     tables = [Fitted(table) for table in (picks_table(found), fits_table(found))]
-    return Group(Text(verdict(found), style="bold"), Text(), tables[0], Text(), tables[1])
+    remarks = [Text(text) for text in counts(found)]
+    return Group(Text(verdict(found), style="bold"), *remarks, Text(), tables[0], Text(), tables[1])
 
 
 def picks_table(found: Results) -> Table:
@@ -73,16 +74,31 @@ def picks_table(found: Results) -> Table:
 
 
 def fits_table(found: Results) -> Table:
-    rows = tuple(
-        (Cell(word(fit.get("scorer"))), *(Cell(real(number(fit.get(key)))) for key in ("alpha", "beta", "peak")))
-        for fit in entries(found.get("fits"))
-    )
+    rows = []
+    for fit in entries(found.get("fits")):
+        figures = (Cell(real(number(fit.get(key)))) for key in ("alpha", "beta"))
+        rows.append((Cell(word(fit.get("scorer"))), *figures, Cell(_peak(fit))))
     return Table(
         "Over-optimisation: gain by the judge = d(α − βd), d = √KL",
         ("picked by", "α", "β", "turns at, nats"),
-        rows,
-        notes=("Gao et al. 2022. Where β is not positive the gain does not turn within what was drawn.",),
+        tuple(rows),
+        notes=("Gao et al. 2022, arXiv 2210.10760.",),
     )
+
+
+def _peak(fit: Results) -> str:
+    rising = number(fit.get("alpha")) > 0 and number(fit.get("beta")) <= 0
+    return "never" if rising else real(number(fit.get("peak")))
+
+
+def counts(found: Results) -> list[str]:
+    """What was left out or scored as something else."""
+    said = []
+    if dropped := number(mapping(found.get("ledger")).get("dropped")):
+        said.append(f"{count(dropped)} rows of the data were dropped.")
+    if empty := number(found.get("empty")):
+        said.append(f"{count(empty)} draws were empty, and scored as a full stop.")
+    return said
 
 
 def _drawing(found: Results, key: str, axis: str) -> Drawing:

@@ -39,7 +39,8 @@ class Scorer:
         kind: "reward" or "difference".
         config: how it was made.
         reader: the module.
-        temperature: T fitted on held-out comparisons: σ(d / T) is then the probability to be preferred.
+        temperature: T fitted on held-out comparisons (of a difference model on the mean of both orders): σ(d / T) is
+            then the probability to be preferred. None where it was not.
         learned: what its loss learned beside the model: τ of ties, cut-points of grades.
         trained: whether its head ever was; a scorer that was not cannot be saved.
         data: fingerprint of what it was trained on.
@@ -50,7 +51,7 @@ class Scorer:
         self.config = config
         self.reader = reader
         self.tokenizer = tokenizer
-        self.temperature = 1.0
+        self.temperature: float | None = None
         self.learned: dict[str, list[float]] = {}
         self.trained = False
         self.data = ""

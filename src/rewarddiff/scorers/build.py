@@ -36,7 +36,7 @@ class About:
     """What stands in `rewarddiff_scorer.json`, besides the format and `trained`."""
 
     config: ScorerConfig
-    temperature: float = 1.0
+    temperature: float | None = None
     data: str = ""
     learned: dict[str, list[float]] = field(default_factory=dict)
 
@@ -143,8 +143,12 @@ def _about(folder: Path) -> About | None:
         return None
     try:
         said = json.loads(path.read_text())
-        config = load_recipe(said["config"], [], ScorerConfig)
-        about = About(config, float(said["temperature"]), str(said["data"]), dict(said.get("learned", {})))
+        given = dict(said["config"])
+        if given.pop("margin", False):  # as it was called before losses had names
+            given["loss"] = "margin"
+        config = load_recipe(given, [], ScorerConfig)
+        temperature = None if said["temperature"] is None else float(said["temperature"])
+        about = About(config, temperature, str(said["data"]), dict(said.get("learned", {})))
         trained = said["trained"]
     except (json.JSONDecodeError, KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(f"{path}: not the description of a scorer ({error}); train the scorer again") from error

@@ -5,6 +5,7 @@ The gap Δ of a comparison is r_w − r_l of a reward model, or d of a differenc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -20,6 +21,10 @@ from rewarddiff.losses import grading, scoring
 
 MAX_GRADES = 12
 """More distinct strengths than this are no grades: they are cut into quantiles where a loss wants grades."""
+
+
+NEAR = 1e-5
+"""Strengths that differ by less, relatively, are the same: they are differences of scores, and pass through float32."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Grades:
     @classmethod
     def of(cls, strengths: Iterable[float | None]) -> Grades:
         known = [s for s in strengths if s is not None]
-        decided = np.array([s for s in known if s > 0], dtype=np.float64)
+        decided = np.array([float(f"{s:.6g}") for s in known if s > 0], dtype=np.float64)  # 4.2 − 3.9 is 3.3 − 3.0
         if not decided.size:
             return cls(ties=bool(known))
         levels = np.unique(decided)
@@ -51,7 +56,7 @@ class Grades:
 
     def levels(self, strengths: Tensor) -> Tensor:
         """The grade of every strength: 0 a tie, 1 the least, …"""
-        edges = torch.tensor(self.edges, dtype=strengths.dtype, device=strengths.device)
+        edges = torch.tensor(self.edges, dtype=strengths.dtype, device=strengths.device) * (1 - NEAR)
         found = torch.bucketize(strengths, edges, right=True)
         return torch.where(strengths > 0, found.clamp(min=1), 0)
 
@@ -61,8 +66,8 @@ class Context:
     """What was made of the whole global batch, for all its micro-batches.
 
     Attributes:
-        mean: μ. threshold: below it a pair is shifted. pull: of a μ that is not detached, ∂loss/∂μ over the batch,
-            negative, divided by its pairs.
+        mean: μ. threshold: below it a pair is shifted. pull: of a μ that is not detached, the derivative of the batch's
+            summed loss with respect to μ over the number of its pairs: what reaches every gap through μ.
         shares: what the log says of it.
     """
 
@@ -109,6 +114,13 @@ class ScorerLoss:
     def __post_init__(self) -> None:
         at_least(self, 0, "center")
 
+    def check(self, strengths: Iterable[float]) -> None:
+        """Look at all strengths above 0 before training. Raises UserError."""
+
+    def keeps_ties(self, grades: Grades) -> bool:
+        """Whether it is trained on ties, of such data."""
+        return self.ties
+
     def parameters(self, grades: Grades) -> dict[str, nn.Parameter]:
         """What it learns by itself, at its start."""
         return {}
@@ -139,7 +151,7 @@ class Margin(ScorerLoss):
     Attributes:
         margins: strength: m is the strength itself; large: 0 for the least grade of the data, 1 for the next, and so on
             (of four grades Llama 2's large scale); small: the same from 0 to 1 (Llama 2's small scale); or a map from
-            every strength to its margin.
+            every strength to its margin. Of more than `MAX_GRADES` distinct strengths the grades are quantiles.
         scale: what margins are multiplied by.
     """
 
@@ -155,15 +167,24 @@ class Margin(ScorerLoss):
     def losses(self, batch: Gaps) -> Tensor:
         return scoring.difference(batch.gap - self.scale * self._margins(batch))
 
+    def check(self, strengths: Iterable[float]) -> None:
+        for strength in strengths:
+            self._listed(strength)
+
+    def _listed(self, strength: float) -> float:
+        """The key of the map that a strength has."""
+        if not isinstance(self.margins, Mapping):
+            return strength
+        found = [key for key in self.margins if math.isclose(key, strength, rel_tol=NEAR)]
+        if not found:
+            raise UserError(f"loss.margins: strength {strength:g} is not in the map; add it")
+        return found[0]
+
     def _margins(self, batch: Gaps) -> Tensor:
         if self.margins == "strength":
             return batch.strength
         if isinstance(self.margins, Mapping):
-            table = {round(float(strength), 6): margin for strength, margin in self.margins.items()}
-            asked = batch.strength.tolist()
-            if unknown := sorted({s for s in asked if round(s, 6) not in table}):
-                raise UserError(f"loss.margins: strength {unknown[0]:g} is not in the map; add it")
-            return batch.gap.new_tensor([table[round(s, 6)] for s in asked])
+            return batch.gap.new_tensor([self.margins[self._listed(s)] for s in batch.strength.tolist()])
         steps = (batch.grades.levels(batch.strength) - 1).to(batch.gap.dtype)
         return steps if self.margins == "large" else steps / max(1, len(batch.grades.edges) - 1)
 
@@ -250,8 +271,11 @@ class Ordinal(ScorerLoss):
     ties: ClassVar[bool] = True
 
     def parameters(self, grades: Grades) -> dict[str, nn.Parameter]:
-        steps = len(grades.edges) - (not grades.ties)  # without ties the first cut-point stands at 0
+        steps = max(0, len(grades.edges) - (not grades.ties))  # without ties the first cut-point stands at 0
         return {"steps": nn.Parameter(_inverse_softplus(torch.full((steps,), 0.5)))}
+
+    def keeps_ties(self, grades: Grades) -> bool:
+        return grades.ties  # else there is no place between the cut-points for one of the dev set
 
     def told(self, grades: Grades, learned: Mapping[str, Tensor]) -> dict[str, list[float]]:
         return {"cuts": self.cuts(grades, learned).tolist()}
@@ -301,8 +325,6 @@ class BatchMargin(ScorerLoss):
 
     def losses(self, batch: Gaps) -> Tensor:
         context = batch.context
-        if self.scope == "device":
-            context = self.context(batch.gap.detach().tolist(), {}, training=False)
         found = grading.batch_margin(batch.gap, context.mean, context.threshold)
         return found + context.pull * (batch.gap - batch.gap.detach())  # adds nothing but its gradient
 

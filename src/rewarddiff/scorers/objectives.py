@@ -20,7 +20,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.losses import grading, scoring
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.config import ScorerConfig
-from rewarddiff.scorers.losses import BatchMargin, Context, Gaps, Grades
+from rewarddiff.scorers.losses import BatchMargin, Context, Gaps, Grades, Loss
 from rewarddiff.scorers.readers import Reader
 from rewarddiff.scorers.texts import Page, Reading
 from rewarddiff.training.objective import LossOutput, TrainConfig
@@ -115,7 +115,10 @@ class ScorerObjective:
     def gaps(self, items: Sequence[ScorerItem], gap: Tensor) -> Gaps:
         """What the loss is given: the comparisons of the items with their gaps."""
         strengths = [math.nan if c.strength is None else c.strength for item in items for c in item.comparisons]
-        return Gaps(gap, gap.new_tensor(strengths), self.grades, dict(self.module.learned), self.context)
+        loss, context = self.config.loss, self.context
+        if isinstance(loss, BatchMargin) and loss.scope == "device":
+            context = loss.context(gap.detach().tolist(), {}, training=False)
+        return Gaps(gap, gap.new_tensor(strengths), self.grades, dict(self.module.learned), context)
 
     def collect(self, batch: Batch, item: ScorerItem) -> list[tuple[int, ...]]:
         """Add what the item's loss needs to the batch; per comparison, where the values will stand."""
@@ -126,12 +129,8 @@ class ScorerObjective:
 
     def _items(self, group: Group, ledger: Ledger) -> list[ScorerItem]:
         known, loss = list(group.known_comparisons()), self.config.loss
-        decided = [c for c in known if loss.ties or not c.tie]
-        if loss.needs and any(c.strength is None for c in decided):
-            place = group.source or group.id
-            raise UserError(
-                f"{place}: loss {loss.name} needs strengths, and the data gives only the order; use loss bradley-terry"
-            )
+        check_strengths([group], loss)
+        decided = [c for c in known if loss.keeps_ties(self.grades) or not c.tie]
         if len(decided) < len(known) or not known:
             detail = f"{len(known) - len(decided)} ties are not trained on"
             ledger.change(Reason.NO_ORDER, group.source, group.id, detail)
@@ -267,15 +266,25 @@ def objective(reader: Reader, config: ScorerConfig, *, grades: Grades | None = N
     return cls(reader, config, grades=grades, seed=seed)
 
 
+def check_strengths(groups: Iterable[Group], loss: Loss) -> None:
+    """Raise UserError where the data gives only the order and the loss needs to know by how much."""
+    for group in groups if loss.needs else ():
+        if any(c.strength is None for c in group.known_comparisons()):
+            place = group.source or group.id
+            raise UserError(
+                f"{place}: loss {loss.name} needs strengths, and the data gives only the order; use loss bradley-terry"
+            )
+
+
 def shape(first: float, second: float, third: float, fourth: float) -> tuple[float, float, float]:
-    """Standard deviation, skewness and excess kurtosis from the means of x, x², x³ and x⁴; NaN where all x are alike.
+    """Standard deviation, skewness and excess kurtosis from the means of x, x², x³, x⁴; NaN where all x are alike.
 
     >>> shape(0.5, 0.5, 0.5, 0.5)  # of 0 and 1
     (0.5, 0.0, -2.0)
     """
-    variance = max(0.0, second - first**2)
-    if variance <= 1e-12 * second:
-        return math.sqrt(variance), math.nan, math.nan
+    variance = second - first**2
+    if not variance > 1e-12 * second:
+        return (math.nan if math.isnan(first) else 0.0), math.nan, math.nan
     cubed = third - 3 * first * second + 2 * first**3
     fourfold = fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4
     return math.sqrt(variance), cubed / variance**1.5, fourfold / variance**2 - 3
@@ -283,7 +292,7 @@ def shape(first: float, second: float, third: float, fourth: float) -> tuple[flo
 
 def _metrics(gaps: Gaps) -> dict[str, tuple[float, float]]:
     """Of the comparisons that have a better response: accuracy (a gap of 0 counts one half) and moments of the gap."""
-    decided = gaps.gap.detach()[gaps.strength != 0]
+    decided = gaps.gap.detach().double()[gaps.strength != 0]
     found = {"accuracy": _sum((decided.sign() + 1) / 2), "margin": _sum(decided)}
     found |= {f"margin^{k}": _sum(decided**k) for k in (2, 3, 4)}
     return found | {name: (value, 1.0) for name, value in gaps.context.shares.items()}

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from torch import nn
 
 from rewarddiff.data.ledger import Ledger
+from rewarddiff.errors import UserError
 from rewarddiff.records import Group
 from rewarddiff.scorers.base import Scorer
 from rewarddiff.scorers.build import new_scorer
@@ -73,7 +74,11 @@ def train_scorer(
         UserError: too many groups were dropped, or the loss needs strengths and the data gives none.
     """
     scorer = new_scorer(config, seed=seed)
-    strengths = (c.strength for group in train for c in group.known_comparisons()) if config.loss.needs else ()
+    strengths = [c.strength for group in train for c in group.known_comparisons()] if config.loss.needs else []
+    if strengths and all(s == 0 for s in strengths):
+        raise UserError(f"loss {config.loss.name} needs comparisons with a better response, the data has only ties")
+    further = [c.strength for group in dev for c in group.known_comparisons()] if config.loss.needs else []
+    config.loss.check(s for s in {*strengths, *further} if s)
     trained = objective(scorer.reader, config, grades=Grades.of(strengths), seed=seed)
     ledger = Ledger() if ledger is None else ledger
     items = trained.items(train, ledger)

@@ -207,9 +207,10 @@ class _Run:
         if not isinstance(objective, Probing) or not objective.probes:
             return
         found: dict[int, Any] = {}
+        alone = self.accelerator.unwrap_model(self.module)  # a process without items would not join in
         with torch.no_grad(), self.accelerator.autocast():
             for cut in self._cut(own, items):
-                found |= zip(cut, objective.probe(self.module, [items[i] for i in cut]), strict=True)
+                found |= zip(cut, objective.probe(alone, [items[i] for i in cut]), strict=True)
         if self.accelerator.num_processes > 1:
             found = {i: value for part in _everyone(found) for i, value in part.items()}
         objective.begin([items[i] for i in batch], [found[i] for i in batch], training=training)
@@ -257,11 +258,12 @@ class _Run:
         sums, processes = _Sums(), self.accelerator.num_processes
         indices = range(self.accelerator.process_index, len(self.dev), processes)
         self._begin(range(len(self.dev)), indices, self.dev, training=False)
+        alone = self.accelerator.unwrap_model(self.module)
         with torch.no_grad():
             for cut in self._cut(indices, self.dev):
                 items = [self.dev[i] for i in cut]
                 with self.accelerator.autocast():
-                    output = self.objective.loss(self.module, items)
+                    output = self.objective.loss(alone, items)
                 sums.add({"loss": (output.loss.item(), sum(map(self.objective.count, items))), **output.metrics})
         means = self._means(sums)
         self._log("dev", step, means)

@@ -20,7 +20,7 @@ class TrainConfig:
     Attributes:
         lr: peak learning rate of the body. head_lr: of a new head, where there is one (None: as the body).
         epochs, max_steps, max_tokens: training ends with whichever comes first. max_tokens counts what is read, so that
-            things of different appetite can be given the same.
+            things of different appetite can be given the same (but not a look at the whole batch before its losses).
         batch_size: items (groups) per optimizer step, over all processes.
         microbatch_tokens: tokens per forward pass; changes memory and speed, never the result.
         schedule: shape after the linear warm-up, down to 0 for cosine and linear.
