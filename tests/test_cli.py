@@ -43,7 +43,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         "baselines": {"constant": {"nll": 0.6931}},
         "ece": None,
     }
-    pipeline.eval_stage = stage("eval_stage", figures)  # type: ignore[attr-defined]
+    contrast = {"a": "t", "b": "s", "gap": {"value": 0.05, "low": -0.1, "high": 0.2, "n": 12}}
+    found = {"scorers": {"s": figures}, "scorer_contrasts": [contrast]}
+    pipeline.eval_stage = stage("eval_stage", found)  # type: ignore[attr-defined]
     pipeline.sweep_points = stage("sweep_points", ["one", "two"])  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "rewarddiff.pipeline", pipeline)
     return asked
@@ -147,7 +149,7 @@ def test_score_and_report(calls: list[Any]) -> None:
 
 def test_eval_prints_single_figures_and_intervals(calls: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert status("eval", "s", "d.jsonl", "--output", "e") == 0
-    assert calls == [("eval_stage", "s", "d.jsonl", Path("e"))]
+    assert calls == [("eval_stage", ["s"], "d.jsonl", Path("e"))]
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines == [
         ["n", "12"],
@@ -156,6 +158,7 @@ def test_eval_prints_single_figures_and_intervals(calls: list[Any], capsys: pyte
         ["by_bin", "≥3", "1", "[0.8,", "1]", "n=5"],
         ["by_subset", "chat", "0.5", "[-,", "-]"],
         ["baselines", "constant", "nll", "0.6931"],
+        ["accuracy", "of", "t", "−", "s", "0.05", "[-0.1,", "0.2]", "n=12"],
         ["results", "e/results.json"],
         ["report", "e/report.html"],
     ]
@@ -165,6 +168,7 @@ def test_eval_prints_single_figures_and_intervals(calls: list[Any], capsys: pyte
     ("argv", "message"),
     [
         ([], "the following arguments are required: COMMAND (see rewarddiff --help)"),
+        (["eval", "d.jsonl"], "give at least one SCORER, and then DATA (see rewarddiff eval --help)"),
         (["train", "dpo"], "the following arguments are required: --data (see rewarddiff train --help)"),
         (["run", "r.yaml", "--prnt"], "unknown argument '--prnt' – did you mean --print? (see rewarddiff run --help)"),
         (["run", "r.yaml", "seed"], "unknown argument 'seed': expected key=value (see rewarddiff run --help)"),

@@ -136,8 +136,14 @@ def _score(args: argparse.Namespace) -> None:
 def _eval(args: argparse.Namespace) -> None:
     from rewarddiff.pipeline import eval_stage
 
-    for line in _figures(eval_stage(args.scorer, args.data, args.output, **_reading(args))):
-        print(line)
+    *scorers, data = args.paths
+    if not scorers:
+        args.parser.error("give at least one SCORER, and then DATA")
+    found = eval_stage(scorers, data, args.output, **_reading(args))
+    for name, figures in found["scorers"].items():
+        print("\n".join([f"{name}:"] * (len(scorers) > 1) + _figures(figures)))
+    for contrast in found["scorer_contrasts"]:
+        print(*_figures({f"accuracy of {contrast['a']} − {contrast['b']}": contrast["gap"]}))
     if args.output:
         print(f"results  {args.output / 'results.json'}\nreport   {args.output / 'report.html'}")
 
@@ -372,10 +378,12 @@ def _parser() -> _Parser:
     sub.add_argument("--output", type=Path, metavar="FILE", help="where to write the scores")
 
     sub = command(
-        "eval", _eval, "measure a trained scorer on labelled data", "eval runs/reward test.jsonl --output runs/e"
+        "eval",
+        _eval,
+        "measure trained scorers on labelled data, and each against each",
+        "eval runs/reward test.jsonl --output runs/e",
     )
-    sub.add_argument("scorer", metavar="SCORER", help=scorer)
-    sub.add_argument("data", metavar="DATA", help=data)
+    sub.add_argument("paths", nargs="+", metavar="SCORER… DATA", help=f"{scorer}, one or several; then {data}")
     reading(sub)
     sub.add_argument("--output", type=Path, metavar="DIR", help="where to write results.json and report.html")
 

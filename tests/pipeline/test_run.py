@@ -16,7 +16,8 @@ from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline import data as data_stage
 from rewarddiff.pipeline import judging, policies, scorers
-from rewarddiff.pipeline.commands import eval_stage, run_recipe, score_stage, train_stage
+from rewarddiff.pipeline.commands import run_recipe, score_stage, train_stage
+from rewarddiff.pipeline.evaluating import eval_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.base import Scorer
@@ -188,13 +189,30 @@ def test_two_fresh_runs_give_the_same_numbers(
 
 def test_train_score_and_eval_by_themselves(encoder_folder: Path, data: Path, tmp_path: Path) -> None:
     scorer = train_stage("reward", str(encoder_folder), data, tmp_path / "rm", ["lr=1e-3", "max_steps=2", "seed=3"])
-    figures = eval_stage(scorer, data, tmp_path / "eval")
+    found = eval_stage([scorer], data, tmp_path / "eval")
+    (figures,) = found["scorers"].values()
+    assert found["scorer_contrasts"] == []
     assert figures["n"] == 120  # 40 prompts × 3 ordered pairs
     assert json.loads((tmp_path / "eval" / "results.json").read_text())["scorers"][0]["evaluation"]["n"] == 120
     assert (tmp_path / "eval" / "report.html").exists()
     lines = [json.loads(x) for x in score_stage(scorer, data, tmp_path / "s.jsonl").read_text().splitlines()]
     assert len(lines) == 40
     assert all(len(line["scores"]) == 3 for line in lines)
+
+
+def test_scorers_are_evaluated_against_each_other(encoder_folder: Path, data: Path, tmp_path: Path) -> None:
+    scorers = [
+        train_stage(kind, str(encoder_folder), data, tmp_path / kind, ["lr=1e-3", "max_steps=2", f"seed={seed}"])
+        for seed, kind in enumerate(("reward", "difference"))
+    ]
+    found = eval_stage(scorers, data, tmp_path / "eval")
+    first, second = (found["scorers"][str(scorer)]["accuracy"]["value"] for scorer in scorers)
+    (contrast,) = found["scorer_contrasts"]
+    assert (contrast["a"], contrast["b"]) == (str(scorers[1]), str(scorers[0]))
+    assert contrast["gap"]["value"] == pytest.approx(second - first)
+    assert contrast["gap"]["low"] <= contrast["gap"]["value"] <= contrast["gap"]["high"]
+    assert "Scorers head to head" in (tmp_path / "eval" / "report.html").read_text()
+    assert main(["eval", *map(str, scorers), str(data)]) == 0
 
 
 def test_a_trained_policy_loads_with_transformers(policy_folder: Path, data: Path, tmp_path: Path) -> None:

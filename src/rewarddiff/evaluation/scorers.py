@@ -233,6 +233,14 @@ def _baselines(decided: Sequence[ScoredComparison], graded: Sequence[ScoredCompa
     return {"length": length, "constant": constant}
 
 
+def hits(comparisons: Sequence[ScoredComparison]) -> tuple[Array, Array]:
+    """Of every prompt with decided comparisons, by its id: how many the scorer agrees with, and how many there are."""
+    decided = [c for c in comparisons if c.strength != 0]
+    groups, place = np.unique([c.group for c in decided], return_inverse=True)
+    right = np.bincount(place, _right(_differences(decided)), len(groups))
+    return np.asarray(right, dtype=np.float64), np.bincount(place, minlength=len(groups)).astype(np.float64)
+
+
 def _differences(comparisons: Sequence[ScoredComparison]) -> Array:
     return _array([c.difference for c in comparisons])
 

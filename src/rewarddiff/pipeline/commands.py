@@ -13,9 +13,9 @@ from typing import Any
 from accelerate import PartialState
 from rich.console import Console
 
-from rewarddiff import __version__, machine, models
+from rewarddiff import models
 from rewarddiff.config import load_recipe
-from rewarddiff.data import Groups, Ledger, load_groups
+from rewarddiff.data import Ledger, load_groups
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
@@ -123,44 +123,6 @@ def _with_pairs(
 def report_stage(run: Path) -> Path:
     """Write a run's report from its `results.json`."""
     return render(read_results(Path(run)), Path(run))
-
-
-def eval_stage(scorer: str | Path, data: str | Path, output: Path | None = None, **reading: Any) -> dict[str, Any]:
-    """Every figure of a trained scorer on graded data; with `output`, also results.json and report.html there.
-
-    `reading`: how data is read, see `load_groups`.
-    """
-    loaded = load_scorer(Path(scorer)).to(models.device())
-    ledger = Ledger()
-    groups = load_groups(data, ledger=ledger, **reading)
-    with Meter() as meter:
-        evaluation = measure(compare(loaded, groups, "scoring"))
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(
-            output / "results.json", _evaluation_results(str(scorer), data, loaded, groups, ledger, evaluation, meter)
-        )
-        report_stage(output)
-    return evaluation
-
-
-def _evaluation_results(
-    name: str, data: str | Path, scorer: Any, groups: Groups, ledger: Ledger, evaluation: dict[str, Any], meter: Meter
-) -> dict[str, Any]:
-    keys = ("accuracy", "spearman_strength", "ece", "temperature", "ece_tempered", "mean", "std")
-    summary = {"name": name, "kind": scorer.kind, "seeds": 1, **{k: evaluation[k] for k in keys}}
-    counts = {"test": {"groups": len(groups), "comparisons": evaluation["n"]}}
-    return {
-        "schema": 1,
-        "name": f"{name} on {data}",
-        "version": __version__,
-        "machine": machine.describe(),
-        "data": {"splits": counts, "ledger": ledger.to_dict()},
-        "scorers": [{"name": name, "kind": scorer.kind, "seed": 0, "evaluation": evaluation, "cost": meter.cost()}],
-        "summary": {"scorers": [summary]},
-        "costs": [{"stage": "evaluation", **meter.cost()}],
-        "notes": [],
-    }
 
 
 def score_stage(scorer: str | Path, data: str | Path, output: Path | None = None, **reading: Any) -> Path:

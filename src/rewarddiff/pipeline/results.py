@@ -17,7 +17,7 @@ from rewarddiff import __version__, machine
 from rewarddiff.config import to_dict
 from rewarddiff.errors import UserError
 from rewarddiff.evaluation.metrics import Array, two_way_bootstrap
-from rewarddiff.evaluation.scorers import ScoredComparison
+from rewarddiff.evaluation.scorers import ScoredComparison, hits
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.judging import held_out, judged, read_samples, rewards_stage, samples_stage
 from rewarddiff.pipeline.policies import policy_stage
@@ -45,9 +45,9 @@ def gather(run: Run, pairs: Iterable[tuple[str, str]] | None = None) -> dict[str
             base model.
     """
     recipe = run.recipe
-    rewards, samples, hits = _rewards(run), _samples(run), _hits(run)
+    rewards, samples, agreed = _rewards(run), _samples(run), _hits(run)
     pairs = _pairs(run) if pairs is None else pairs
-    contrasts, scorers = _contrasts(run, pairs, rewards, samples), list(_scorer_summary(run, hits))
+    contrasts, scorers = _contrasts(run, pairs, rewards, samples), list(_scorer_summary(run, agreed))
     return {
         "schema": 1,
         "name": recipe.name,
@@ -57,7 +57,7 @@ def gather(run: Run, pairs: Iterable[tuple[str, str]] | None = None) -> dict[str
         "machine": machine.describe(),
         "data": {"splits": run.prepared["splits"], "ledger": run.prepared["ledger"]},
         "scorers": list(_scorers(run)),
-        "scorer_contrasts": list(_scorer_contrasts(run, hits)),
+        "scorer_contrasts": list(_scorer_contrasts(run, agreed)),
         "orders": list(_orders(run)),
         "coefficients": list(_coefficients(run)),
         "policies": list(_policies(run)),
@@ -110,7 +110,7 @@ def _scorers(run: Run) -> Iterable[dict[str, Any]]:
                 }
 
 
-def _scorer_summary(run: Run, hits: Hits) -> Iterable[dict[str, Any]]:
+def _scorer_summary(run: Run, agreed: Hits) -> Iterable[dict[str, Any]]:
     """Accuracy, with an interval over prompts and, where there are several, seeds; means of the rest over seeds."""
     seeds = run.recipe.seeds
     keys = ("spearman_strength", "spearman_strength_oriented", "ece", "temperature", "ece_tempered", "mean", "std")
@@ -122,7 +122,7 @@ def _scorer_summary(run: Run, hits: Hits) -> Iterable[dict[str, Any]]:
                 "name": _label(name, test),
                 "kind": config.kind,
                 "seeds": len(seeds),
-                "accuracy": asdict(two_way_bootstrap(*hits[test, name])),
+                "accuracy": asdict(two_way_bootstrap(*agreed[test, name])),
                 **{key: _mean(e[key] for e in one) for key in keys},
                 "antisymmetry": _mean((e["antisymmetry"] or {}).get("relative") for e in one),
                 "longer_wins": one[0]["baselines"]["longer_wins"],
@@ -136,19 +136,16 @@ def _hits(run: Run) -> Hits:
         folders = [evaluation_stage(run, name, seed).folder for seed in run.recipe.seeds]
         said = [json.loads((folder / "comparisons.json").read_text()) for folder in folders]
         for test in run.held_out:
-            decided = [[ScoredComparison(**c) for c in own[test] if c["strength"] != 0] for own in said]
-            groups, place = np.unique([c.group for c in decided[0]], return_inverse=True)
-            right = [[0.5 * (1.0 + np.sign(c.difference)) for c in own] for own in decided]
-            sums = np.array([np.bincount(place, own, len(groups)) for own in right])
-            found[test, name] = (sums, np.bincount(place, minlength=len(groups)).astype(float))
+            right = [hits([ScoredComparison(**c) for c in own[test]]) for own in said]
+            found[test, name] = (np.array([sums for sums, _ in right]), right[0][1])
     return found
 
 
-def _scorer_contrasts(run: Run, hits: Hits) -> Iterable[dict[str, Any]]:
+def _scorer_contrasts(run: Run, agreed: Hits) -> Iterable[dict[str, Any]]:
     """Each scorer against each that stands before it in the recipe, on the same comparisons."""
     for test in run.held_out:
         for b, a in combinations(run.recipe.scorers, 2):
-            (ours, sizes), (theirs, _) = hits[test, a], hits[test, b]
+            (ours, sizes), (theirs, _) = agreed[test, a], agreed[test, b]
             yield {"a": a, "b": b, "test": test, "gap": asdict(two_way_bootstrap(ours - theirs, sizes))}
 
 

@@ -1,0 +1,86 @@
+"""`rewarddiff eval`: every figure of trained scorers on labelled data, and each against each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from rewarddiff import __version__, machine, models
+from rewarddiff.data import Ledger, load_groups
+from rewarddiff.evaluation.metrics import two_way_bootstrap
+from rewarddiff.evaluation.scorers import ScoredComparison, hits
+from rewarddiff.machine import Meter
+from rewarddiff.pipeline.results import read_results
+from rewarddiff.pipeline.scorers import compare, measure
+from rewarddiff.pipeline.stage import write_json
+from rewarddiff.report import render
+from rewarddiff.scorers.build import load_scorer
+
+SUMMARY = ("accuracy", "spearman_strength", "ece", "temperature", "ece_tempered", "mean", "std")
+
+
+def eval_stage(
+    scorers: Sequence[str | Path], data: str | Path, output: Path | None = None, **reading: Any
+) -> dict[str, Any]:
+    """Every figure of trained scorers on labelled data; with `output`, also results.json and report.html there.
+
+    Args:
+        reading: how data is read, see `load_groups`.
+
+    Returns:
+        `scorers`: by name, see `evaluation.scorers.evaluate_differences`; `scorer_contrasts`: gaps in accuracy of each
+        to each that was named before it, on the same comparisons, in the order of naming.
+    """
+    ledger = Ledger()
+    groups = load_groups(data, ledger=ledger, **reading)
+    said: dict[str, list[ScoredComparison]] = {}
+    entries: list[dict[str, Any]] = []
+    for name in map(str, scorers):
+        loaded = load_scorer(Path(name)).to(models.device())
+        with Meter() as meter:
+            said[name] = compare(loaded, groups, f"scoring by {name}")
+            evaluation = measure(said[name])
+        entries.append({"name": name, "kind": loaded.kind, "seed": 0, "evaluation": evaluation, "cost": meter.cost()})
+    contrasts = list(_contrasts(said))
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        counts = {"test": {"groups": len(groups), "comparisons": entries[0]["evaluation"]["n"]}}
+        found = {"splits": counts, "ledger": ledger.to_dict()}
+        write_json(output / "results.json", _results(", ".join(said), data, found, entries, contrasts))
+        render(read_results(output), output)
+    return {"scorers": {e["name"]: e["evaluation"] for e in entries}, "scorer_contrasts": contrasts}
+
+
+def _contrasts(said: Mapping[str, Sequence[ScoredComparison]]) -> list[dict[str, Any]]:
+    agreed = {name: hits(own) for name, own in said.items()}
+    return [
+        {"a": a, "b": b, "test": "test", "gap": asdict(two_way_bootstrap([agreed[a][0] - agreed[b][0]], agreed[b][1]))}
+        for b, a in combinations(said, 2)
+    ]
+
+
+def _results(
+    name: str,
+    data: str | Path,
+    found: Mapping[str, Any],
+    entries: Sequence[Mapping[str, Any]],
+    contrasts: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    summary = [
+        {"name": e["name"], "kind": e["kind"], "seeds": 1, **{k: e["evaluation"][k] for k in SUMMARY}} for e in entries
+    ]
+    return {
+        "schema": 1,
+        "name": f"{name} on {data}",
+        "version": __version__,
+        "machine": machine.describe(),
+        "data": found,
+        "scorers": entries,
+        "scorer_contrasts": contrasts,
+        "summary": {"scorers": summary},
+        "costs": [{"stage": f"evaluation of {e['name']}", **e["cost"]} for e in entries],
+        "notes": [],
+    }
