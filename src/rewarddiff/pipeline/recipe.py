@@ -32,6 +32,8 @@ class DataConfig:
     Attributes:
         path: a file, a folder, a hub dataset, or "demo".
         split: which split to read of a folder or dataset that has several; a file has none.
+        format: of the rows, where their columns do not tell.
+        splits: shares of train, dev and test; prompts are dealt out by a hash.
         tests: further held-out files for the scorers, by name (another distribution, say).
         limit: at most so many groups of `path`.
         max_comparisons: at most so many comparisons of each group, drawn by `seed`; None: all.
@@ -162,6 +164,7 @@ class EvaluationConfig:
 
     Attributes:
         prompts: at most so many held-out prompts; None: all of the test split.
+        sampling: how the responses that are judged are drawn.
         shown: prompts whose samples stand side by side in the report.
     """
 
@@ -179,7 +182,8 @@ class Recipe:
     """Everything one run does, for each seed.
 
     Attributes:
-        name: of the run, and of its folder under runs/ where `output` is not given.
+        name: of the run, and of its folder under runs/ where `output` is not given. output: the run's folder.
+        data: what is learned from. evaluation: how policies are judged.
         model: the policy's starting point and reference; null where only scorers are trained.
         lengths: token limits for the policy.
         scorers: by name. A scorer's `warm_start` may name another scorer of the recipe that stands before it.

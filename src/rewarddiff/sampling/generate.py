@@ -23,6 +23,7 @@ class SamplingConfig:
     """How responses are drawn.
 
     Attributes:
+        max_new_tokens: a response is cut there.
         temperature: 0 is greedy.
         stop: texts before which a response is cut, such as the next turn of a dialogue.
         batch_size: prompts that are continued side by side.

@@ -37,6 +37,7 @@ class ScorerConfig:
         loss: what a gap is trained on: the order alone (bradley-terry), or with a margin, a weight, a soft label or a
             grade from the data's strengths, with ties, with a margin from the batch (see `scorers.losses`).
         item_comparisons: a group with more comparisons is cut into training items of so many.
+        train: the loop's settings.
         lengths: token limits of a prompt and of a response, and so of a difference model's text twice that of a reward
             model's. A text beyond the model's context loses tokens where it is longest: a prompt at its beginning,
             responses at their end.

@@ -25,7 +25,10 @@ class TrainConfig:
         microbatch_tokens: tokens per forward pass; changes memory and speed, never the result.
         schedule: shape after the linear warm-up, down to 0 for cosine and linear.
         warmup: share of the steps.
+        max_grad_norm: gradients of a larger norm are scaled down to it; 0: never.
+        weight_decay: of AdamW.
         precision: bf16 runs autocast over float32 weights.
+        gradient_checkpointing: compute activations again in the backward pass: less memory, a third more work.
         dropout: on only where asked for; policies are trained without, as their reference is read.
         eval_every: steps between evaluations on the dev set; 0 = at the start and the end only; null = never.
         save_every: steps between checkpoints; 0 = none.

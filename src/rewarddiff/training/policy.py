@@ -50,7 +50,13 @@ class LoraConfig:
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """How a policy is trained on preferences or demonstrations."""
+    """How a policy is trained on preferences or demonstrations.
+
+    Attributes:
+        objective: the loss, by its name or with its options.
+        lora: train adapters instead of all weights.
+        train: the loop's settings.
+    """
 
     objective: PolicyObjective | SFTConfig = field(default_factory=DPO)
     lora: LoraConfig | None = None

@@ -1,0 +1,137 @@
+"""Every key of a recipe with its default and what it means, from the dataclasses that read it.
+
+python docs/keys.py     # writes docs/keys.md
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from rewarddiff.config import to_dict
+from rewarddiff.lab import LabConfig
+from rewarddiff.pipeline.augment import AugmentConfig
+from rewarddiff.pipeline.best_of_n import BestOfConfig
+from rewarddiff.pipeline.recipe import Recipe
+
+HEAD = """# Keys
+
+Every key of a recipe (`rewarddiff run RECIPE key=value`), with its default; `rewarddiff run RECIPE --print` shows those
+of one recipe with their values. A key that does not exist is refused with the nearest one that does. Symbols of an
+objective are those of its equation in [papers.md](papers.md). Written by `python docs/keys.py`.
+"""
+
+
+def members(hint: Any) -> list[Any]:
+    """The types a value may have."""
+    if get_origin(hint) is Annotated:
+        return members(get_args(hint)[0])
+    if get_origin(hint) in (Union, types.UnionType):
+        return [inner for member in get_args(hint) for inner in members(member)]
+    if _maps(hint):
+        return [hint, *members(get_args(hint)[1])]
+    return [hint]
+
+
+def _maps(hint: Any) -> bool:
+    origin = get_origin(hint)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def described(cls: Any) -> dict[str, str]:
+    """Field → what its class's docstring says of it, the class's own bases included."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        own = inspect.getdoc(base) if dataclasses.is_dataclass(base) else None
+        if own and "Attributes:" in own:
+            names = {f.name for f in dataclasses.fields(base)}
+            text = inspect.cleandoc(own.split("Attributes:", 1)[1].split("\n\n", 1)[0])
+            for paragraph in re.split(r"\n(?! )", text):
+                found |= _entries(" ".join(paragraph.split()), names)
+    return found
+
+
+def _entries(paragraph: str, names: set[str]) -> dict[str, str]:
+    """`a, b: what. c: what.` → each of the names with its text."""
+    starts = [
+        m
+        for m in re.finditer(r"(?:(?<=^)|(?<=[.;)] ))(\w+(?:, \w+)*): ", paragraph)
+        if all(name in names for name in m.group(1).split(", "))
+    ]
+    ends = [*(m.start() for m in starts[1:]), len(paragraph)]
+    return {
+        name: paragraph[m.end() : end].strip()
+        for m, end in zip(starts, ends, strict=True)
+        for name in m.group(1).split(", ")
+    }
+
+
+def default(field: dataclasses.Field[Any]) -> str:
+    if field.default is not dataclasses.MISSING:
+        value: Any = field.default
+    elif field.default_factory is not dataclasses.MISSING:
+        value = field.default_factory()
+    else:
+        return "needed"
+    if dataclasses.is_dataclass(value):
+        name = getattr(value, "name", None)
+        return f"`{name}`" if name else "see below"
+    plain = to_dict(value) if isinstance(value, Mapping | tuple | list) else value
+    shown = {None: "none", True: "true", False: "false"}.get(plain) if isinstance(plain, bool | None) else None
+    return f"`{shown or plain!r}`".replace("'", '"') if shown is None else shown
+
+
+def choices(hint: Any) -> str:
+    words = [str(word) for member in members(hint) if get_origin(member) is Literal for word in get_args(member)]
+    return ", ".join(f"`{word}`" for word in words) if len(words) > 1 else ""
+
+
+def section(cls: Any, place: str) -> list[str]:
+    hints, texts = get_type_hints(cls, include_extras=True), described(cls)
+    summary = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
+    rows = [f"## `{place}`" if place else "## A recipe", "", summary, "", "| key | default | |", "| --- | --- | --- |"]
+    for field in dataclasses.fields(cls):
+        if not field.init or (field.name == "name" and choices(hints["name"]) == "" and cls is not Recipe):
+            continue
+        told = texts.get(field.name, "")
+        words = choices(hints[field.name])
+        note = ". ".join(part for part in (f"One of {words}" if words else "", told) if part)
+        rows.append(f"| `{field.name}` | {default(field)} | {note.replace('|', chr(92) + '|')} |")
+    return [*rows, ""]
+
+
+def walk(cls: Any, place: str, seen: dict[Any, str]) -> list[str]:
+    if cls in seen:
+        return [f"## `{place}`", "", f"As `{seen[cls]}`.", ""]
+    seen[cls] = place
+    lines = section(cls, place)
+    hints = get_type_hints(cls, include_extras=True)
+    for field in dataclasses.fields(cls):
+        inner = [member for member in members(hints[field.name]) if dataclasses.is_dataclass(member)]
+        mapped = any(map(_maps, members(hints[field.name])))
+        for found in inner:
+            names = get_args(get_type_hints(found).get("name")) if len(inner) > 1 else ()
+            there = ".".join(part for part in (place, field.name, "NAME" if mapped else "") if part)
+            lines += walk(found, f"{there}={names[0]}" if names else there, seen)
+    return lines
+
+
+def text() -> str:
+    """The page."""
+    lines = walk(Recipe, "", {})
+    for command, cls in (("augment", AugmentConfig), ("bestof", BestOfConfig), ("lab", LabConfig)):
+        lines += [f"# Of `rewarddiff {command}`", "", *walk(cls, "", {})[2:]]
+    return "\n".join([HEAD, *lines]).rstrip() + "\n"
+
+
+def main() -> None:
+    (Path(__file__).parent / "keys.md").write_text(text())
+
+
+if __name__ == "__main__":
+    main()
