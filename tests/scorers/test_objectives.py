@@ -180,7 +180,10 @@ def easy(count: int, seed: int) -> list[Group]:
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize(("kind", "head"), [("reward", "segments"), ("difference", "segments"), ("difference", "last")])
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [("reward", "segments"), ("difference", "segments"), ("difference", "last"), ("difference", "general")],
+)
 def test_an_easy_task_is_learnt(folders, tmp_path: Path, backbone, kind, head) -> None:
     settings = TrainConfig(lr=3e-3, head_lr=1e-2, epochs=12, batch_size=16, precision="fp32", microbatch_tokens=4096)
     config = ScorerConfig(

@@ -9,7 +9,7 @@ from rewarddiff.losses.listwise import pro
 from rewarddiff.losses.pairwise import dpo, hinge, ipo, log_ratios, orpo, robust, sigmoid, simpo, slic
 from rewarddiff.losses.pointwise import anchored_nll, kl_estimate, kto
 from rewarddiff.losses.reduce import weighted_sum
-from rewarddiff.losses.scoring import bradley_terry, difference, duplication, reverse
+from rewarddiff.losses.scoring import bradley_terry, difference, duplication, general_gap, reverse
 from rewarddiff.losses.strength import ml_rdpo, mmpo, odpo, rdpo, rpo
 from rewarddiff.losses.weights import dynamic_beta, gaussian_keep, uni_dpo_performance, uni_dpo_quality, wpo
 
@@ -21,6 +21,7 @@ __all__ = [
     "duplication",
     "dynamic_beta",
     "gaussian_keep",
+    "general_gap",
     "hinge",
     "ipo",
     "kl_estimate",

@@ -35,6 +35,33 @@ def bradley_terry(chosen: Tensor, rejected: Tensor, margin: Tensor | None = None
     return -logsigmoid(gap if margin is None else gap - margin)
 
 
+def general_gap(first: Tensor, second: Tensor) -> Tensor:
+    r"""r₁ − r₂ + v₁ᵀSv₂ of responses read as (r, v), one value per pair, antisymmetric to the bit.
+
+    S turns every plane of two entries of v by 90°: v₁ᵀSv₂ = Σ_k v₁[2k]·v₂[2k+1] − v₁[2k+1]·v₂[2k], which no scores
+    explain: it can go round.
+
+    Args:
+        first, second: (pairs, 1 + 2K), r and then v; or (pairs,), r alone.
+
+    Raises:
+        ValueError: unequal shapes.
+
+    Source: Zhang et al. 2024, arXiv 2410.02197, with the reward beside it.
+
+    >>> import torch
+    >>> a, b = torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([[0.5, 0.0, 3.0]])
+    >>> general_gap(a, b), general_gap(b, a)
+    (tensor([3.5000]), tensor([-3.5000]))
+    """
+    require_same_shape(first=first, second=second)
+    if first.ndim == 1:
+        return first - second
+    even, odd = slice(1, None, 2), slice(2, None, 2)
+    turned = first[:, even] * second[:, odd] - first[:, odd] * second[:, even]
+    return first[:, 0] - second[:, 0] + turned.sum(1)
+
+
 def difference(d: Tensor) -> Tensor:
     r"""−log σ(d), one value per comparison: the main loss of the difference model.
 

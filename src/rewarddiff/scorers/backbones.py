@@ -104,10 +104,10 @@ def context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, encod
     return limit
 
 
-def fresh_head(model: PreTrainedModel) -> nn.Linear:
+def fresh_head(model: PreTrainedModel, width: int = 1) -> nn.Linear:
     """A linear head on the body's states, small at first."""
     config = model.config.get_text_config()
-    head = nn.Linear(config.hidden_size, 1, bias=False)
+    head = nn.Linear(config.hidden_size, width, bias=False)
     nn.init.normal_(head.weight, std=getattr(config, "initializer_range", 0.02))
     return head
 

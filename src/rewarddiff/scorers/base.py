@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rewarddiff.coefficients import both_orders
 from rewarddiff.designs import DesignConfig
+from rewarddiff.losses.scoring import general_gap
 from rewarddiff.progress import task
 from rewarddiff.records import Group
 from rewarddiff.scorers.config import ScorerConfig
@@ -77,8 +78,9 @@ class Scorer:
     ) -> list[Array]:
         """d(x, a, b) in logits for the pairs (a, b) of each group; positive where a is better.
 
-        A reward model gives r(a) − r(b). A difference model gives, for `orders` both, ½(d(a, b) − d(b, a)), which is
-        antisymmetric to the bit and 0 for a = b; for one, d(a, b) as read with a first.
+        A reward model gives r(a) − r(b), head general what it says, antisymmetric to the bit. Another difference model
+        gives, for `orders` both, ½(d(a, b) − d(b, a)), which is so too and 0 for a = b; for one, d(a, b) as read with a
+        first.
 
         Args:
             comparisons: for every group, pairs of indices of its responses.
@@ -88,7 +90,7 @@ class Scorer:
         Returns:
             One array per group, in the order of its pairs.
         """
-        if orders == "one" and self.kind == "difference":
+        if orders == "one" and not self.config.pointwise:
             return self._read(groups, comparisons, store, progress)
         read = self.readings(groups, comparisons, store=store, progress=progress)
         return [both_orders(values[:, 0], values[:, 1]) for values in read]
@@ -102,8 +104,8 @@ class Scorer:
         progress: str | None = None,
     ) -> list[Array]:
         """Both single orders, (pairs, 2) per group: d(a, b) as read, and d(b, a) as read, not oriented."""
-        if self.kind == "reward":
-            return _gaps(self._rewards(groups, comparisons, store, progress), comparisons)
+        if self.config.pointwise:
+            return _gaps(self._apart(groups, comparisons, store, progress), comparisons)
         twice = [[order for a, b in pairs for order in ((a, b), (b, a))] for pairs in comparisons]
         return [values.reshape(-1, 2) for values in self._read(groups, twice, store, progress)]
 
@@ -151,25 +153,25 @@ class Scorer:
         groups = list(groups)
         known = [list(group.known_comparisons()) for group in groups]
         pairs = [[(c.chosen, c.rejected) for c in comparisons] for comparisons in known]
-        rewards: list[dict[int, float]] = [{} for _ in groups]
-        if self.kind == "reward":
-            rewards = self._rewards(groups, pairs, store, progress)
-            values = _gaps(rewards, pairs)
+        apart: list[dict[int, Array]] = [{} for _ in groups]
+        if self.config.pointwise:
+            apart = self._apart(groups, pairs, store, progress)
+            values = _gaps(apart, pairs)
         else:
             values = self.readings(groups, pairs, store=store, progress=progress)
         return [
             {
                 "group": group.id,
                 "d": float(d[0]),
-                "d_swapped": float(d[1]) if self.kind == "difference" else None,
+                "d_swapped": None if self.config.pointwise else float(d[1]),
                 "strength": c.strength,
                 "chosen_length": len(group.responses[c.chosen]),
                 "rejected_length": len(group.responses[c.rejected]),
                 "pair": (c.chosen, c.rejected),
-                "rewards": (own[c.chosen], own[c.rejected]) if own else None,
+                "rewards": (float(own[c.chosen]), float(own[c.rejected])) if self.kind == "reward" else None,
                 "subset": group.subset,
             }
-            for group, comparisons, read, own in zip(groups, known, values, rewards, strict=True)
+            for group, comparisons, read, own in zip(groups, known, values, apart, strict=True)
             for c, d in zip(comparisons, read, strict=True)
         ]
 
@@ -182,13 +184,13 @@ class Scorer:
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return fingerprint(digest.hexdigest(), self.kind, self.reader.segments)
 
-    def _rewards(
+    def _apart(
         self, groups: Sequence[Group], comparisons: Sequence[Sequence[Pair]], store: Store | None, progress: str | None
-    ) -> list[dict[int, float]]:
-        """Of each group, the rewards of the responses that are compared."""
+    ) -> list[dict[int, Array]]:
+        """Of each group, what the head gives for each of the responses that are compared."""
         used = [sorted({i for pair in pairs for i in pair}) for pairs in comparisons]
         values = self._read(groups, [[(i,) for i in indices] for indices in used], store, progress)
-        return [dict(zip(indices, found.tolist(), strict=True)) for indices, found in zip(used, values, strict=True)]
+        return [dict(zip(indices, found, strict=True)) for indices, found in zip(used, values, strict=True)]
 
     def _read(
         self,
@@ -227,10 +229,14 @@ class Scorer:
             reader.train(training)
 
 
-def _gaps(rewards: Sequence[dict[int, float]], comparisons: Sequence[Sequence[Pair]]) -> list[Array]:
-    """r(a) − r(b) and its negative, (pairs, 2) per group."""
+def _gaps(apart: Sequence[dict[int, Array]], comparisons: Sequence[Sequence[Pair]]) -> list[Array]:
+    """The gap of every pair of responses that were read by themselves, and its negative, (pairs, 2) per group."""
     found = []
-    for own, pairs in zip(rewards, comparisons, strict=True):
-        gap = np.array([own[a] - own[b] for a, b in pairs], dtype=np.float64)
+    for own, pairs in zip(apart, comparisons, strict=True):
+        if not pairs:
+            found.append(np.zeros((0, 2)))
+            continue
+        sides = (torch.from_numpy(np.stack([own[pair[k]] for pair in pairs])) for k in (0, 1))
+        gap = general_gap(*sides).numpy()
         found.append(np.stack([gap, -gap], axis=1))
     return found

@@ -54,11 +54,23 @@ def new_scorer(config: ScorerConfig, *, seed: int = 0) -> Scorer:
     teacher = load_scorer(config.warm_start)
     model, head = teacher.reader.model, teacher.reader.own_head
     backbone = Backbone(model, teacher.tokenizer, frozenset(), isinstance(teacher.reader, RowReader))
-    keeps = config.kind == teacher.kind or config.head == "segments"
+    if config.width > 1:
+        return Scorer(config, _reader(backbone, config, _widened(model, head, config.width)), teacher.tokenizer)
+    keeps = teacher.config.width == 1 and (config.kind == teacher.kind or config.head == "segments")
     if not keeps and backbone.classifies and not backbone.encoder:
         head = fresh_head(model)
         model.score.weight.data.copy_(head.weight.data)  # type: ignore[union-attr, operator]
     return Scorer(config, _reader(backbone, config, head if keeps else None), teacher.tokenizer)
+
+
+def _widened(model: Any, head: nn.Linear | None, width: int) -> nn.Linear:
+    """A head of more numbers that begins with what a trained one gives, where that can be read alike."""
+    found = fresh_head(model, width)
+    known = head.weight if head is not None else getattr(getattr(model, "score", None), "weight", None)
+    if known is not None:
+        rows = min(len(known), width)
+        found.weight.data[:rows].copy_(known.data[:rows])
+    return found
 
 
 def save_scorer(scorer: Scorer, folder: Path) -> None:
@@ -106,7 +118,7 @@ def load_scorer(source: str | Path) -> Scorer:
         about = About(ScorerConfig(backbone=str(source), pooling="cls" if backbone.encoder else "mean"))
     head = None
     if own_head:
-        head = fresh_head(backbone.model)
+        head = fresh_head(backbone.model, about.config.width)
         head.weight.data.copy_(load_file(folder / HEAD)["weight"])
     scorer = Scorer(about.config, _reader(backbone, about.config, head), backbone.tokenizer)
     scorer.trained, scorer.temperature, scorer.data = True, about.temperature, about.data
@@ -117,7 +129,7 @@ def load_scorer(source: str | Path) -> Scorer:
 def _reader(backbone: Backbone, config: ScorerConfig, head: nn.Linear | None) -> Reader:
     """The body with a head: the given one, the model's own, or a fresh one."""
     body: Any
-    model, tokenizer, lengths, joint = backbone.model, backbone.tokenizer, config.lengths, config.kind == "difference"
+    model, tokenizer, lengths, joint = backbone.model, backbone.tokenizer, config.lengths, not config.pointwise
     segments = not joint or config.head == "segments"
     room = context(model, tokenizer, encoder=backbone.encoder)
     if backbone.encoder:
@@ -127,13 +139,13 @@ def _reader(backbone: Backbone, config: ScorerConfig, head: nn.Linear | None) ->
                 raise UserError(f"{config.backbone}: has no classification head of its own; use pooling mean")
             return RowReader(model, None, rows, segments=segments).eval()
         body = model.base_model
-        return RowReader(body, head or fresh_head(body), rows, segments=segments).eval()
+        return RowReader(body, head or fresh_head(body, config.width), rows, segments=segments).eval()
     texts = DecoderTexts(tokenizer, lengths, room, joint=joint, closed=joint and segments)
-    if head is None and isinstance(getattr(model, "score", None), nn.Linear):
+    if head is None and config.width == 1 and isinstance(getattr(model, "score", None), nn.Linear):
         use_distinct_padding(model, tokenizer, texts.ends)
         return TreeReader(model, None, texts, segments=segments).eval()
     body = model.base_model
-    return TreeReader(body, head or fresh_head(body), texts, segments=segments).eval()
+    return TreeReader(body, head or fresh_head(body, config.width), texts, segments=segments).eval()
 
 
 def _about(folder: Path) -> About | None:

@@ -22,7 +22,10 @@ class ScorerConfig:
         head: of a difference model. last (the paper): d is read once, at the end of the joint text. segments: one
             head reads each response's own segment of the joint text, d = f(y1) − f(y2); it holds the reward model as
             the special case in which neither segment heeds the other. On a causal body the first segment cannot
-            see the second; reading both orders makes up for it.
+            see the second; reading both orders makes up for it. general: each response is read by itself, into a
+            reward and a vector, d = r1 − r2 + v1ᵀSv2 with S skew-symmetric: exactly antisymmetric, at the price of a
+            reward model, of which it is one where v = 0; v holds what goes round (GPM, arXiv 2410.02197).
+        rank: of head general: pairs of entries of v, the planes in which preferences can go round.
         pooling: of an encoder. mean: over the tokens of the response (of the whole text for head last) into a linear
             head; cls: the architecture's own classification head, which keeps a reward model loadable with
             AutoModelForSequenceClassification. Decoders are read at the last token.
@@ -45,7 +48,8 @@ class ScorerConfig:
 
     kind: Literal["reward", "difference"] = "reward"
     backbone: str = "all-minilm-l6-v2"
-    head: Literal["last", "segments"] = "segments"
+    head: Literal["last", "segments", "general"] = "segments"
+    rank: int = 2
     pooling: Literal["mean", "cls"] = "mean"
     orders: Literal["both", "one"] = "both"
     duplication: float = 0.0
@@ -60,11 +64,23 @@ class ScorerConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.kind == "difference" and self.head == "segments" and self.pooling == "cls":
-            raise ValueError("pooling cls reads one state of the whole text: head segments needs pooling mean")
+        if self.kind == "difference" and self.head != "last" and self.pooling == "cls":
+            raise ValueError(f"pooling cls is the architecture's own head of one number: head {self.head} needs mean")
+        if self.kind == "difference" and self.head == "general" and (self.duplication or self.reverse):
+            raise ValueError("head general is antisymmetric as it is: leave duplication and reverse at 0")
         if min(self.duplication, self.reverse) < 0:
             raise ValueError("duplication and reverse are weights, at least 0")
-        if self.item_comparisons < 1:
-            raise ValueError("item_comparisons must be at least 1")
-        if self.kind == "difference" and (self.loss.batch or self.loss.center):
+        if min(self.item_comparisons, self.rank) < 1:
+            raise ValueError("item_comparisons and rank must be at least 1")
+        if not self.pointwise and (self.loss.batch or self.loss.center):
             raise ValueError(f"loss {'batch-margin' if self.loss.batch else 'center'} is for reward models")
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether each response is read by itself."""
+        return self.kind == "reward" or self.head == "general"
+
+    @property
+    def width(self) -> int:
+        """Numbers that the head gives for a reading."""
+        return 1 + 2 * self.rank if self.kind == "difference" and self.head == "general" else 1

@@ -171,7 +171,7 @@ class ScorerObjective:
 
 
 class RewardObjective(ScorerObjective):
-    """The loss of r_w − r_l, by default −log σ. Each response of an item is read once."""
+    """The loss of r_w − r_l (of head general, of its d), by default −log σ. Each response of an item is read once."""
 
     def collect(self, batch: Batch, item: ScorerItem) -> list[tuple[int, ...]]:
         texts = self.module.texts
@@ -182,13 +182,14 @@ class RewardObjective(ScorerObjective):
 
     def probe(self, module: nn.Module, items: Sequence[ScorerItem]) -> list[list[float]]:
         chosen, rejected = self._rewards(module, items)
-        values = iter((chosen - rejected).tolist())
+        values = iter(scoring.general_gap(chosen, rejected).tolist())
         return [[next(values) for _ in item.comparisons] for item in items]
 
     def loss(self, module: nn.Module, items: Sequence[ScorerItem]) -> LossOutput:
         chosen, rejected = self._rewards(module, items)
-        gaps, center = self.gaps(items, chosen - rejected), self.config.loss.center
+        gaps, center = self.gaps(items, scoring.general_gap(chosen, rejected)), self.config.loss.center
         losses = self.config.loss.losses(gaps)
+        chosen, rejected = (side if side.ndim == 1 else side[:, 0] for side in (chosen, rejected))
         if center:
             losses = losses + center * grading.centering(chosen, rejected)
         metrics = {**_metrics(gaps), "mean_reward": _sum(torch.cat([chosen, rejected]).detach())}
@@ -262,7 +263,7 @@ class DifferenceObjective(ScorerObjective):
 
 
 def objective(reader: Reader, config: ScorerConfig, *, grades: Grades | None = None, seed: int = 0) -> ScorerObjective:
-    cls = RewardObjective if config.kind == "reward" else DifferenceObjective
+    cls = RewardObjective if config.pointwise else DifferenceObjective
     return cls(reader, config, grades=grades, seed=seed)
 
 

@@ -69,7 +69,7 @@ def rank(
     pairs = [comparisons(len(group.responses), design, group.id) for group in groups]
     read = scorer.differences(groups, pairs, orders="one", store=store, progress=progress)
     return [
-        _ranking(len(group.responses), dict(zip(own, d.tolist(), strict=True)), method, single=scorer.kind == "reward")
+        _ranking(len(group.responses), dict(zip(own, d.tolist(), strict=True)), method, single=scorer.config.pointwise)
         for group, own, d in zip(groups, pairs, read, strict=True)
     ]
 
@@ -186,7 +186,7 @@ def compare_designs(
 
     def ranked(pairs: Sequence[Sequence[Pair]], method: Method) -> list[Ranking]:
         return [
-            _ranking(len(g.responses), {p: d[p] for p in own}, method, single=scorer.kind == "reward")
+            _ranking(len(g.responses), {p: d[p] for p in own}, method, single=scorer.config.pointwise)
             for g, own, d in zip(groups, pairs, known, strict=True)
         ]
 

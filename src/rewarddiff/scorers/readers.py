@@ -29,7 +29,7 @@ class Reader(nn.Module, ABC):
 
     Args:
         model: the body, in a sequence classification model or bare.
-        head: linear, hidden → 1 without bias; None where `model` brings its own.
+        head: linear without bias, hidden → 1 (or more: head general); None where `model` brings its own.
         segments: read each response at its own segment and take f(y1) − f(y2); otherwise read the text once.
 
     Attributes:
@@ -49,7 +49,7 @@ class Reader(nn.Module, ABC):
         return self.model.device
 
     def forward(self, readings: Sequence[Reading]) -> Tensor:
-        """float32 (readings,)."""
+        """float32 (readings,), or (readings, width) where the head gives more than one number."""
         values = self.values(readings)
         return values[:, 0] - values[:, 1] if self.segments and self.texts.joint else values[:, 0]
 
@@ -71,7 +71,7 @@ class Reader(nn.Module, ABC):
         return [p for p in self.parameters() if id(p) not in body]
 
     def _score(self, states: Tensor, head: nn.Module) -> Tensor:
-        """The head in float32 whatever the body runs in: (…, hidden) → (…)."""
+        """The head in float32 whatever the body runs in: (…, hidden) → (…), or (…, width)."""
         with torch.autocast(states.device.type, enabled=False):
             scores: Tensor = head(states.to(next(head.parameters()).dtype))
         return scores.squeeze(-1).float()

@@ -1,0 +1,140 @@
+"""Head general: each response read by itself, differences that may go round (arXiv 2410.02197)."""
+
+from __future__ import annotations
+
+from itertools import combinations, permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rewarddiff.data.ledger import Ledger
+from rewarddiff.encoding import LengthConfig
+from rewarddiff.errors import UserError
+from rewarddiff.losses import general_gap
+from rewarddiff.records import Comparison, Group
+from rewarddiff.scorers.build import load_scorer, new_scorer, save_scorer
+from rewarddiff.scorers.config import ScorerConfig
+from rewarddiff.scorers.objectives import objective
+from rewarddiff.scorers.ranking import rank, tokens
+from rewarddiff.scorers.train import train_scorer
+from rewarddiff.training.loop import train
+from rewarddiff.training.objective import TrainConfig
+
+from .conftest import BACKBONES, make
+
+
+def test_three_vectors_go_round() -> None:
+    """Unit vectors 120° apart and equal rewards: each beats the next by sin 120° = √3/2."""
+    angle = torch.arange(3, dtype=torch.float64) * 2 * torch.pi / 3
+    read = torch.stack([torch.zeros(3, dtype=torch.float64), angle.cos(), angle.sin()], dim=1)
+    found = general_gap(read, read.roll(-1, 0))
+    torch.testing.assert_close(found, torch.full((3,), 3**0.5 / 2, dtype=torch.float64))
+
+
+def test_rewards_alone_are_their_gap() -> None:
+    r = torch.tensor([1.0, -2.0])
+    assert general_gap(r, r.flip(0)).tolist() == [3, -3]
+    wide = torch.tensor([[1.0, 0.0, 0.0], [-2.0, 0.0, 0.0]])
+    assert general_gap(wide, wide.flip(0)).tolist() == [3, -3]
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_antisymmetric_to_the_bit_at_the_price_of_rewards(folders, groups, backbone) -> None:
+    scorer = make(folders[backbone], kind="difference", head="general", rank=3)
+    reward = make(folders[backbone], kind="reward")
+    pairs = [[*permutations(range(len(g.responses)), 2), (0, 0)] for g in groups]
+    for group, own, d in zip(groups, pairs, scorer.differences(groups, pairs), strict=True):
+        known = dict(zip(own, d.tolist(), strict=True))
+        assert known[0, 0] == 0
+        assert all(known[a, b] == -known[b, a] for a, b in own)
+        assert any(d != 0)
+        every = list(combinations(range(len(group.responses)), 2))
+        assert tokens(scorer, group, every) == tokens(reward, group, every)
+        assert [c["d_swapped"] for c in scorer.measured([group])] == [None] * len(every)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_difference_is_what_the_head_says_of_two_texts_read_alone(folders, groups, backbone) -> None:
+    scorer = make(folders[backbone], kind="difference", head="general")
+    texts, group = scorer.reader.texts, groups[0]
+    page = texts.page(group)
+    with torch.no_grad():
+        a, b = (scorer.reader([texts.reading(page, i)])[0].double().numpy() for i in (0, 1))
+    by_hand = a[0] - b[0] + a[1] * b[2] - a[2] * b[1] + a[3] * b[4] - a[4] * b[3]
+    assert scorer.differences([group], [[(0, 1)]])[0][0] == pytest.approx(by_hand, rel=1e-4)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_saved_and_loaded(folders, groups, tmp_path: Path, backbone) -> None:
+    scorer = make(folders[backbone], kind="difference", head="general")
+    scorer.trained = True
+    save_scorer(scorer, tmp_path / "model")
+    again = load_scorer(tmp_path / "model")
+    for one, other in zip(scorer.scores(groups), again.scores(groups), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+    assert again.fingerprint == scorer.fingerprint
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_it_starts_from_a_reward_model(folders, groups, tmp_path: Path, backbone) -> None:
+    """Its reward is the teacher's; with the vectors at 0 it is the teacher."""
+    teacher = make(folders[backbone], kind="reward")
+    teacher.trained = True
+    save_scorer(teacher, tmp_path / "model")
+    config = ScorerConfig(
+        kind="difference", head="general", backbone=str(folders[backbone]), warm_start=str(tmp_path / "model")
+    )
+    scorer = new_scorer(config)
+    assert scorer.reader.own_head is not None
+    scorer.reader.own_head.weight.data[1:] = 0
+    pairs = [[(0, 1)] for _ in groups]
+    for own, known in zip(scorer.differences(groups, pairs), teacher.differences(groups, pairs), strict=True):
+        assert own == pytest.approx(known, rel=1e-4, abs=1e-6)
+
+
+def rounds() -> list[Group]:
+    """Stone blunts scissors, scissors cut paper, paper wraps stone."""
+    names = ("stone", "scissors", "paper")
+    wins = [Comparison(i, (i + 1) % 3) for i in range(3)]
+    return [Group(f"g{i}", "Which wins?", names, comparisons=(c,)) for c in wins for i in range(4)]
+
+
+def test_what_goes_round_is_learnt_where_no_reward_can(folders, tmp_path: Path) -> None:
+    settings = TrainConfig(lr=3e-3, head_lr=3e-2, epochs=40, batch_size=12, precision="fp32")
+    found = {}
+    for name, more in (("reward", {"kind": "reward"}), ("general", {"kind": "difference", "head": "general"})):
+        config = ScorerConfig(
+            backbone=str(folders["encoder"]), train=settings, lengths=LengthConfig(max_response=16), **more
+        )
+        scorer, _ = train_scorer(config, rounds(), loop=train, output=tmp_path / name)
+        pairs = [[(c.chosen, c.rejected) for c in g.known_comparisons()] for g in rounds()]
+        found[name] = np.mean([d[0] > 0 for d in scorer.differences(rounds(), pairs)])
+    assert found["reward"] < 0.7
+    assert found["general"] == 1
+    (ranking,) = rank(scorer, rounds()[:1])
+    assert ranking.cyclic == (1, 1)
+
+
+def test_a_loss_is_of_its_differences(folders) -> None:
+    scorer = make(folders["encoder"], kind="difference", head="general")
+    group = Group("a", "p", ("one", "other"), comparisons=(Comparison(0, 1),))
+    ((d,),) = scorer.differences([group], [[(0, 1)]])
+    trained = objective(scorer.reader, scorer.config)
+    with torch.no_grad():
+        loss = trained.loss(scorer.reader, trained.items([group], Ledger())).loss.item()
+    assert loss == pytest.approx(np.log1p(np.exp(-d)), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pooling": "cls"}, "head general needs mean"),
+        ({"reverse": 0.1}, "antisymmetric as it is"),
+        ({"rank": 0}, "rank"),
+    ],
+)
+def test_what_it_has_no_use_for(options: dict[str, object], message: str) -> None:
+    with pytest.raises((ValueError, UserError), match=message):
+        ScorerConfig(kind="difference", head="general", **options)  # type: ignore[arg-type]
