@@ -1,6 +1,5 @@
 """PRO against values worked by hand, its pairwise case, and symmetries."""
 
-import doctest
 import math
 
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rewarddiff.losses import listwise, pro
+from rewarddiff.losses import pro
 
 MEANS = st.floats(-8, 0)
 
@@ -130,9 +129,3 @@ def test_one_list_of_two_or_more(shape: tuple[int, ...]) -> None:
 def test_shapes_must_match() -> None:
     with pytest.raises(ValueError, match=r"rewards \(2,\)"):
         pro(torch.zeros(3), torch.zeros(2))
-
-
-def test_examples() -> None:
-    results = doctest.testmod(listwise)
-    assert results.attempted > 0
-    assert results.failed == 0

@@ -1,6 +1,5 @@
 """Losses on a chosen and a rejected response: values worked by hand, identities, finite differences, and TRL."""
 
-import doctest
 import math
 from collections import defaultdict
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from trl import DPOTrainer
 from trl.experimental.cpo import CPOTrainer
 from trl.experimental.orpo import ORPOTrainer
 
-from rewarddiff.losses import dpo, hinge, ipo, log_ratios, orpo, pairwise, robust, sigmoid, simpo, slic
+from rewarddiff.losses import dpo, hinge, ipo, log_ratios, orpo, robust, sigmoid, simpo, slic
 
 LOGPS = st.lists(st.floats(-500, 0), min_size=4, max_size=4)
 WIDE = st.floats(-1e3, 1e3)
@@ -290,12 +289,6 @@ def test_no_broadcasting(name: str) -> None:
 def test_values_outside_their_range(call: Callable[[Tensor], Tensor]) -> None:
     with pytest.raises(ValueError, match="must"):
         call(-torch.ones(2))
-
-
-def test_examples() -> None:
-    results = doctest.testmod(pairwise)
-    assert results.attempted > 0
-    assert results.failed == 0
 
 
 # TRL as referee. Its loss functions are called unbound, on a stand-in that holds the settings they read.

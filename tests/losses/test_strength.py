@@ -1,6 +1,5 @@
 """Losses that read by how much: values worked by hand, probabilities, limits, and each other."""
 
-import doctest
 import math
 from collections.abc import Callable
 
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from rewarddiff.losses import dpo, ml_rdpo, mmpo, odpo, rdpo, rpo, sigmoid, strength
+from rewarddiff.losses import dpo, ml_rdpo, mmpo, odpo, rdpo, rpo, sigmoid
 
 LN3 = math.log(3)
 LOGITS = st.floats(-20, 20)
@@ -215,9 +214,3 @@ def test_no_broadcasting_and_no_unknown_strength(name: str) -> None:
 def test_values_outside_their_range(call: Callable[[Tensor], Tensor]) -> None:
     with pytest.raises(ValueError, match="must"):
         call(torch.ones(2))
-
-
-def test_examples() -> None:
-    results = doctest.testmod(strength)
-    assert results.attempted > 0
-    assert results.failed == 0

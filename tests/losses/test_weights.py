@@ -1,6 +1,5 @@
 """Weights: values worked by hand, what a uniform policy gives, frequencies of the draw, and TRL's WPO."""
 
-import doctest
 import math
 from collections.abc import Callable
 
@@ -18,7 +17,6 @@ from rewarddiff.losses import (
     uni_dpo_performance,
     uni_dpo_quality,
     weighted_sum,
-    weights,
     wpo,
 )
 
@@ -163,9 +161,3 @@ def test_shapes_must_match() -> None:
 def test_values_outside_their_range(call: Callable[[Tensor], Tensor]) -> None:
     with pytest.raises(ValueError, match="must"):
         call(torch.ones(2))
-
-
-def test_examples() -> None:
-    results = doctest.testmod(weights)
-    assert results.attempted > 0
-    assert results.failed == 0

@@ -117,7 +117,7 @@ def ordinal(gap: Tensor, level: Tensor, cuts: Tensor) -> Tensor:
 
     >>> import torch
     >>> ordinal(torch.zeros(2), torch.tensor([1, 2]), torch.tensor([0.0, 1.0]))  # −log(σ(1) − σ(0)), −log(1 − σ(1))
-    tensor([1.4649, 1.3133])
+    tensor([1.4651, 1.3133])
     """
     require_same_shape(gap=gap, level=level)
     if len(level) and not 0 <= int(level.min()) <= int(level.max()) <= len(cuts):
