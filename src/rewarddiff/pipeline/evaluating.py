@@ -82,5 +82,17 @@ def _results(
         "scorer_contrasts": contrasts,
         "summary": {"scorers": summary},
         "costs": [{"stage": f"evaluation of {e['name']}", **e["cost"]} for e in entries],
-        "notes": [],
+        "notes": [_note(e["name"], e["evaluation"]) for e in entries],
     }
+
+
+def _note(name: str, evaluation: Mapping[str, Any]) -> str:
+    found, longer = evaluation["accuracy"], evaluation["baselines"]["longer_wins"]["value"]
+    if not found["n"]:
+        return f"{name}: no comparison has a better response."
+    known = found["low"] is not None
+    bounds = f" [{100 * found['low']:.1f}, {100 * found['high']:.1f}]" if known else ""
+    return (
+        f"{name} is right on {100 * found['value']:.1f} % of {found['n']} comparisons{bounds}; "
+        f"the longer response is the better one in {100 * longer:.1f} %."
+    )
