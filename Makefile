@@ -20,7 +20,7 @@ demo: .venv/installed  ## align a small model with and without strengths, and wr
 	@$(BIN)/rewarddiff demo
 
 test: .venv/installed  ## run the test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/installed  ## lint, formatting, types, direction of imports, spelling
 	@echo '== ruff';         $(BIN)/ruff check .
