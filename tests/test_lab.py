@@ -97,9 +97,9 @@ def test_the_direction_of_the_truth_gains_most() -> None:
 
 
 def test_a_constant_weight_changes_nothing() -> None:
-    config = LabConfig(seeds=2, world=SMALL)
-    cells = {("constant", "1"): of_scorer(1.0, 0, weighted(control="constant"))}
-    assert gaps(config, 0, cells)["constant", "1"] == pytest.approx(0, abs=1e-6)
+    sample = draw(SMALL, 0)
+    cells = {("constant", "1"): of_scorer(sample, 1.0, 0, weighted(control="constant"))}
+    assert gaps(sample, cells, Training())["constant", "1"] == pytest.approx(0, abs=1e-6)
 
 
 def test_flipping_by_an_oracle_is_training_on_labels_without_noise() -> None:

@@ -284,6 +284,9 @@ def _parser() -> _Parser:
         sub.set_defaults(handler=handler, parser=sub)
         return sub
 
+    def options(sub: _Parser, text: str, metavar: str = "KEY=VALUE") -> None:
+        sub.add_argument("overrides", nargs="*", default=[], metavar=metavar, help=text)
+
     def reading(sub: _Parser) -> None:
         sub.add_argument("--format", help="the data's format, where its columns do not tell")
         sub.add_argument("--split", help="the split to read, of a dataset that has several")
@@ -294,14 +297,14 @@ def _parser() -> _Parser:
 
     sub = command("demo", _demo, "run the whole pipeline on the embedded data", "demo --output runs/demo seed=1")
     sub.add_argument("--output", type=Path, help="where to write the run")
-    sub.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=OVERRIDES)
+    options(sub, OVERRIDES)
 
     sub = command(
         "run", _run, "run a recipe; again: continue or do nothing", "run recipe.yaml data.path=preferences.jsonl seed=1"
     )
     sub.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file")
     sub.add_argument("--print", action="store_true", help="print the resolved recipe and stop")
-    sub.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=OVERRIDES)
+    options(sub, OVERRIDES)
 
     sub = command(
         "sweep",
@@ -311,7 +314,7 @@ def _parser() -> _Parser:
     )
     sub.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file")
     sub.add_argument("--print", action="store_true", help="print the points and the number of trainings, and stop")
-    sub.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUES", help=SEVERAL)
+    options(sub, SEVERAL, "KEY=VALUES")
 
     sub = command("check", _check, "account for every row of the data, and describe it", "check preferences.jsonl.gz")
     sub.add_argument("data", metavar="DATA", help=data)
@@ -335,9 +338,7 @@ def _parser() -> _Parser:
     )
     sub.add_argument("--data", required=True, help=data)
     sub.add_argument("--output", type=Path, help="where to write the model (default runs/KIND)")
-    sub.add_argument(
-        "overrides", nargs="*", default=[], metavar="KEY=VALUE", help="any option of this training, as lr=1e-5"
-    )
+    options(sub, "any option of this training, as lr=1e-5")
 
     sub = command(
         "augment",
@@ -349,13 +350,7 @@ def _parser() -> _Parser:
     sub.add_argument("--model", default="smollm2-135m-instruct", help="the policy (default smollm2-135m-instruct)")
     sub.add_argument("--scorer", required=True, help=scorer)
     sub.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to write the lists (JSONL)")
-    sub.add_argument(
-        "overrides",
-        nargs="*",
-        default=[],
-        metavar="KEY=VALUE",
-        help="draw=beams, temperature or rejection, draw.k=4, limit=100, …",
-    )
+    options(sub, "draw=beams, temperature or rejection, draw.k=4, limit=100, …")
 
     sub = command(
         "bestof",
@@ -368,8 +363,7 @@ def _parser() -> _Parser:
     sub.add_argument("--scorer", required=True, action="append", help=f"one that picks: {scorer}; may be given again")
     sub.add_argument("--gold", required=True, help="the one that judges every pick")
     sub.add_argument("--output", type=Path, metavar="DIR", help="where to write best_of_n.html (default runs/bestof)")
-    keys = "n=[1,2,4,8,16], temperature=1, max_new_tokens=64, limit=32, …"
-    sub.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=keys)
+    options(sub, "n=[1,2,4,8,16], temperature=1, max_new_tokens=64, limit=32, …")
 
     sub = command("score", _score, "score responses with a trained scorer", "score runs/reward preferences.jsonl")
     sub.add_argument("scorer", metavar="SCORER", help=scorer)
@@ -411,8 +405,7 @@ def _parser() -> _Parser:
         "lab --output runs/lab world.noise=2 seeds=40",
     )
     sub.add_argument("--output", type=Path, metavar="DIR", help="where to write lab.html and lab.md (default runs/lab)")
-    keys = "seeds=24, quality=0.8, world.pairs=300, world.noise=1, …"
-    sub.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=keys)
+    options(sub, "seeds=24, quality=0.8, world.pairs=300, world.noise=1, …")
 
     sub = command("report", _report, "write a run's report again from its results", "report runs/demo")
     sub.add_argument("run", type=Path, metavar="RUN_DIR", help="a folder with results.json")

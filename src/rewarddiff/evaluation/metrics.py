@@ -48,13 +48,18 @@ class Antisymmetry:
     relative: float
 
 
+def correct(d: Array) -> Array:
+    """Of every difference 1 where the scorer agrees, ½ where it does not decide, else 0."""
+    return np.asarray(0.5 * (1.0 + np.sign(d)), dtype=np.float64)
+
+
 def accuracy(d: ArrayLike) -> float:
     """Share of d > 0; d = 0 counts a half.
 
     >>> accuracy([2.0, 1.0, 0.0, -1.0])
     0.625
     """
-    return _mean(_correct(_finite(d)))
+    return _mean(correct(_finite(d)))
 
 
 def wilson(successes: float, n: int, *, level: float = 0.95) -> Interval:
@@ -79,7 +84,7 @@ def accuracy_by_bin(d: ArrayLike, edges: Sequence[float] = (0, 1, 2, 3, math.inf
     Source: Reward Difference Optimization, arXiv 2408.09385, Table 15.
     """
     values = _finite(d)
-    return share_by_bin(np.abs(values), _correct(values), edges)
+    return share_by_bin(np.abs(values), correct(values), edges)
 
 
 def share_by_bin(x: ArrayLike, correct: ArrayLike, edges: Sequence[float]) -> list[Bin]:
@@ -217,7 +222,7 @@ def ece(d: ArrayLike, n_bins: int = 10) -> float:
         return math.nan
     confidence = 1.0 / (1.0 + np.exp(-np.abs(values)))
     which = np.minimum(((confidence - 0.5) * 2 * n_bins).astype(int), n_bins - 1)
-    gaps = np.bincount(which, weights=_correct(values) - confidence, minlength=n_bins)
+    gaps = np.bincount(which, weights=correct(values) - confidence, minlength=n_bins)
     return float(np.abs(gaps).sum() / values.size)
 
 
@@ -286,10 +291,6 @@ def _together(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
     if first.shape != second.shape:
         raise ValueError(f"shapes differ: {first.shape} and {second.shape}")
     return first, second
-
-
-def _correct(d: Array) -> Array:
-    return np.asarray(0.5 * (1.0 + np.sign(d)), dtype=np.float64)
 
 
 def _mean(values: Array) -> float:

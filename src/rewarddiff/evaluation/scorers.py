@@ -92,7 +92,7 @@ def evaluate_differences(comparisons: Sequence[ScoredComparison], *, resamples: 
     longer = _array([c.chosen_length - c.rejected_length for c in decided])
 
     def share(values: Array) -> metrics.Interval:
-        return metrics.bootstrap(_right(values), groups, n=resamples)
+        return metrics.bootstrap(metrics.correct(values), groups, n=resamples)
 
     figures = {
         "n": len(decided),
@@ -120,8 +120,8 @@ def evaluate_differences(comparisons: Sequence[ScoredComparison], *, resamples: 
         "spearman_strength": metrics.spearman(np.abs(_differences(graded)), _strengths(graded)),
         "spearman_strength_oriented": metrics.spearman(_differences(ordered), _strengths(ordered)),
         "by_length": {
-            "shorter": metrics.bootstrap(_right(d[longer < 0]), _of(groups, longer < 0), n=resamples),
-            "longer": metrics.bootstrap(_right(d[longer > 0]), _of(groups, longer > 0), n=resamples),
+            "shorter": metrics.bootstrap(metrics.correct(d[longer < 0]), _of(groups, longer < 0), n=resamples),
+            "longer": metrics.bootstrap(metrics.correct(d[longer > 0]), _of(groups, longer > 0), n=resamples),
             "equal": int((longer == 0).sum()),
         },
         **_subsets(decided, resamples),
@@ -130,11 +130,6 @@ def evaluate_differences(comparisons: Sequence[ScoredComparison], *, resamples: 
         "baselines": {"longer_wins": share(longer), **_baselines(decided, graded)},
     }
     return {name: _plain(figure) for name, figure in figures.items()}
-
-
-def _right(d: Array) -> Array:
-    """1 where the scorer agrees, ½ where it does not decide."""
-    return np.asarray(0.5 * (1.0 + np.sign(d)), dtype=np.float64)
 
 
 def _of(groups: Sequence[str], where: NDArray[np.bool_]) -> list[str]:
@@ -146,7 +141,9 @@ def _subsets(decided: Sequence[ScoredComparison], resamples: int) -> dict[str, A
     if not 2 <= len(names) <= MAX_SUBSETS:
         return {"subsets": len(names), "by_subset": [], "macro_accuracy": math.nan}
     parts = [[c for c in decided if c.subset == name] for name in names]
-    found = [metrics.bootstrap(_right(_differences(own)), [c.group for c in own], n=resamples) for own in parts]
+    found = [
+        metrics.bootstrap(metrics.correct(_differences(own)), [c.group for c in own], n=resamples) for own in parts
+    ]
     told = [{"subset": name or "(none)", "accuracy": own} for name, own in zip(names, found, strict=True)]
     return {"subsets": len(names), "by_subset": told, "macro_accuracy": _mean(_array([own.value for own in found]))}
 
@@ -237,7 +234,7 @@ def hits(comparisons: Sequence[ScoredComparison]) -> tuple[Array, Array]:
     """Of every prompt with decided comparisons, by its id: how many the scorer agrees with, and how many there are."""
     decided = [c for c in comparisons if c.strength != 0]
     groups, place = np.unique([c.group for c in decided], return_inverse=True)
-    right = np.bincount(place, _right(_differences(decided)), len(groups))
+    right = np.bincount(place, metrics.correct(_differences(decided)), len(groups))
     return np.asarray(right, dtype=np.float64), np.bincount(place, minlength=len(groups)).astype(np.float64)
 
 
@@ -252,7 +249,7 @@ def _strengths(comparisons: Sequence[ScoredComparison]) -> Array:
 def _by_strength(graded: Sequence[ScoredComparison]) -> list[metrics.Bin]:
     strengths, d = _strengths(graded), _differences(graded)
     levels = np.unique(strengths)
-    correct = _right(d)
+    correct = metrics.correct(d)
     if levels.size <= MAX_LEVELS:
         return [metrics.share_by_bin(strengths, correct, (level, level))[0] for level in levels]
     quintiles = np.unique(np.quantile(strengths, np.linspace(0, 1, 6)))

@@ -72,29 +72,46 @@ def weighted(
     return CoefficientConfig(alpha=alpha, negative=negative, control=control, seed=seed)
 
 
+Line = Callable[[Sample, float, int], Method]
+"""What is made of a sample and a scorer of some quality; the last is the seed."""
 Cell = tuple[str, str]
 """A line and a place on it."""
+Rows = dict[str, dict[str, Interval]]
 
 
-def gaps(
-    config: LabConfig, seed: int, cells: Mapping[Cell, Callable[[Sample], Method]], world: World | None = None
-) -> dict[Cell, float]:
+def gaps(sample: Sample, methods: Mapping[Cell, Method], training: Training) -> dict[Cell, float]:
     """Of every cell, its gap to plain DPO in one world."""
-    sample = draw(world or config.world, seed)
-    methods = [Method(sample.truth), *(make(sample) for make in cells.values())]
-    found = gains(sample, methods, config.training)
-    return dict(zip(cells, (found[1:] - found[0]).tolist(), strict=True))
+    found = gains(sample, [Method(sample.truth), *methods.values()], training)
+    return dict(zip(methods, (found[1:] - found[0]).tolist(), strict=True))
 
 
-def over_seeds(found: Sequence[Mapping[Cell, float]]) -> dict[str, dict[str, Interval]]:
-    rows: dict[str, dict[str, Interval]] = {}
+def asked(config: LabConfig, in_world: Callable[[int], Mapping[Cell, float]]) -> Rows:
+    """The gaps of every world, as intervals over the worlds."""
+    found = [in_world(seed) for seed in range(config.seeds)]
+    rows: Rows = {}
     for line, place in found[0]:
         rows.setdefault(line, {})[place] = seeds_interval([own[line, place] for own in found])
     return rows
 
 
-def of_scorer(quality: float, seed: int, make: CoefficientConfig) -> Callable[[Sample], Method]:
-    return lambda sample: Method(scored(sample, quality, seed), make)
+def by_quality(config: LabConfig, lines: Mapping[str, Line]) -> Rows:
+    """Every line at every quality of the scorer."""
+
+    def in_world(seed: int) -> dict[Cell, float]:
+        sample = draw(config.world, seed)
+        methods = {(line, f"{q:g}"): make(sample, q, seed) for line, make in lines.items() for q in QUALITIES}
+        return gaps(sample, methods, config.training)
+
+    return asked(config, in_world)
+
+
+def along_quality(key: str, question: str, rows: Rows, statements: Sequence[str]) -> Finding:
+    places = tuple(f"{q:g}" for q in QUALITIES)
+    return Finding(key, question, "correlation of the scorer with the true difference", places, rows, tuple(statements))
+
+
+def of_scorer(sample: Sample, quality: float, seed: int, config: CoefficientConfig) -> Method:
+    return Method(scored(sample, quality, seed), config)
 
 
 # -- the questions -----------------------------------------------------------------------------------------------------
@@ -102,21 +119,15 @@ def of_scorer(quality: float, seed: int, make: CoefficientConfig) -> Callable[[S
 
 def quality(config: LabConfig) -> Finding:
     """Weighting by clip at every quality of the scorer, beside its controls."""
-    lines: dict[str, Callable[[int], CoefficientConfig]] = {
-        "weighted (clip)": lambda seed: weighted(),
-        "weighted (abs)": lambda seed: weighted(negative="abs"),
-        "shuffled": lambda seed: weighted(control="shuffled", seed=seed),
-        "constant": lambda seed: weighted(control="constant"),
-    }
-    found = [
-        gaps(
-            config,
-            seed,
-            {(line, f"{q:g}"): of_scorer(q, seed, make(seed)) for line, make in lines.items() for q in QUALITIES},
-        )
-        for seed in range(config.seeds)
-    ]
-    rows = over_seeds(found)
+    rows = by_quality(
+        config,
+        {
+            "weighted (clip)": lambda sample, q, seed: of_scorer(sample, q, seed, weighted()),
+            "weighted (abs)": lambda sample, q, seed: of_scorer(sample, q, seed, weighted(negative="abs")),
+            "shuffled": lambda sample, q, seed: of_scorer(sample, q, seed, weighted(control="shuffled", seed=seed)),
+            "constant": lambda sample, q, seed: of_scorer(sample, q, seed, weighted(control="constant")),
+        },
+    )
     statements = [_threshold(line, rows[line]) for line in ("weighted (clip)", "weighted (abs)")]
     shown = [place for place, gap in rows["shuffled"].items() if gap.high < 0]
     if shown:
@@ -124,129 +135,65 @@ def quality(config: LabConfig) -> Finding:
             f"Weights dealt out at random cost reward ({_said(rows['shuffled'][shown[0]])}): weighting throws away "
             "comparisons, and what is gained has to pay for that first."
         )
-    return Finding(
-        "quality",
-        "How good must the scorer be?",
-        "correlation of the scorer with the true difference",
-        tuple(f"{q:g}" for q in QUALITIES),
-        rows,
-        tuple(statements),
-    )
-
-
-def alpha(config: LabConfig) -> Finding:
-    """The exponent, for an oracle and for a scorer of the default quality."""
-    kinds = {"oracle": 1.0, f"scorer of {config.quality:g}": config.quality}
-    found = [
-        gaps(
-            config,
-            seed,
-            {
-                (f"{name}, {negative}", f"{a:g}"): of_scorer(q, seed, weighted(a, negative))
-                for name, q in kinds.items()
-                for negative in ("clip", "abs")
-                for a in ALPHAS
-            },
-        )
-        for seed in range(config.seeds)
-    ]
-    rows = over_seeds(found)
-    return Finding("alpha", "Which exponent α?", "α", tuple(f"{a:g}" for a in ALPHAS), rows, tuple(_shown(rows, "α")))
+    return along_quality("quality", "How good must the scorer be?", rows, statements)
 
 
 def negatives(config: LabConfig) -> Finding:
     """What to do where the scorer contradicts the label."""
-    found = [
-        gaps(
-            config,
-            seed,
-            {
-                (negative, f"{q:g}"): of_scorer(q, seed, weighted(negative=negative))
-                for negative in NEGATIVES
-                for q in QUALITIES
-            },
-        )
-        for seed in range(config.seeds)
-    ]
-    rows = over_seeds(found)
-    by_place = {place: {line: rows[line][place] for line in rows} for place in rows["clip"]}
-    statements = [
-        f"With a scorer of {place}, {best} does best ({_said(by_place[place][best])})."
-        for place in ("1", "0.8", "0.4")
-        for best in [max(by_place[place], key=lambda line: by_place[place][line].value)]
-    ]
-    return Finding(
-        "negatives",
-        "What to do where the scorer contradicts the label?",
-        "correlation of the scorer with the true difference",
-        tuple(f"{q:g}" for q in QUALITIES),
-        rows,
-        tuple(statements),
-    )
+
+    def treated(negative: Negative) -> Line:
+        return lambda sample, q, seed: of_scorer(sample, q, seed, weighted(negative=negative))
+
+    rows = by_quality(config, {negative: treated(negative) for negative in NEGATIVES})
+    statements = []
+    for place in ("1", "0.8", "0.4"):
+        best = max(rows, key=lambda line: rows[line][place].value)
+        statements.append(f"With a scorer of {place}, {best} does best ({_said(rows[best][place])}).")
+    return along_quality("negatives", "What to do where the scorer contradicts the label?", rows, statements)
 
 
 def order(config: LabConfig) -> Finding:
     """Easy comparisons first (large differences weigh most), or hard ones (the inverse control)."""
-    lines: dict[str, Callable[[int], CoefficientConfig]] = {
-        "easy first": lambda seed: weighted(negative="abs"),
-        "hard first (inverse)": lambda seed: weighted(negative="abs", control="inverse"),
-        "shuffled": lambda seed: weighted(negative="abs", control="shuffled", seed=seed),
-    }
-    found = [
-        gaps(
-            config,
-            seed,
-            {(line, f"{q:g}"): of_scorer(q, seed, make(seed)) for line, make in lines.items() for q in QUALITIES},
-        )
-        for seed in range(config.seeds)
-    ]
-    rows = over_seeds(found)
+
+    def controlled(control: Control) -> Line:
+        return lambda sample, q, seed: of_scorer(sample, q, seed, weighted(negative="abs", control=control, seed=seed))
+
+    rows = by_quality(
+        config,
+        {
+            "easy first": controlled("none"),
+            "hard first (inverse)": controlled("inverse"),
+            "shuffled": controlled("shuffled"),
+        },
+    )
     easy, hard = rows["easy first"], rows["hard first (inverse)"]
     statements = [
         f"With a scorer of {place}: easy first {_said(easy[place])}, hard first {_said(hard[place])}."
         for place in ("1", "0.8", "0.4", "0")
     ]
-    return Finding(
-        "order",
-        "Easy comparisons first, or hard ones? (weights |Δ|, labels as they are)",
-        "correlation of the scorer with the true difference",
-        tuple(f"{q:g}" for q in QUALITIES),
-        rows,
-        tuple(statements),
-    )
+    question = "Easy comparisons first, or hard ones? (weights |Δ|, labels as they are)"
+    return along_quality("order", question, rows, statements)
 
 
 def form(config: LabConfig) -> Finding:
     """The same difference as a weight, as an offset, as a soft label, as a target."""
 
-    def given(objective: Objective, calibrated: bool = False) -> Callable[[float, int], Callable[[Sample], Method]]:
-        def made(q: float, seed: int) -> Callable[[Sample], Method]:
-            # E[Δ | Δ̂] = q·Δ̂: a scorer that knows how good it is says less
-            return lambda sample: Method(scored(sample, q, seed) * (q if calibrated else 1), objective=objective)
+    def given(objective: Objective, calibrated: bool = False) -> Line:
+        # E[Δ | Δ̂] = q·Δ̂: a scorer that knows how good it is says less
+        return lambda sample, q, seed: Method(scored(sample, q, seed) * (q if calibrated else 1), objective=objective)
 
-        return made
-
-    lines = {
-        "weight (clip)": lambda q, seed: of_scorer(q, seed, weighted()),
-        "offset (rdpo)": given("rdpo"),
-        "soft label (mmpo)": given("mmpo"),
-        "soft label, calibrated": given("mmpo", calibrated=True),
-        "target (rpo)": given("rpo"),
-    }
-    found = [
-        gaps(config, seed, {(line, f"{q:g}"): make(q, seed) for line, make in lines.items() for q in QUALITIES})
-        for seed in range(config.seeds)
-    ]
-    rows = over_seeds(found)
-    statements = [_threshold(line, rows[line]) for line in lines]
-    return Finding(
-        "form",
-        "As a weight, an offset, a soft label or a target?",
-        "correlation of the scorer with the true difference",
-        tuple(f"{q:g}" for q in QUALITIES),
-        rows,
-        tuple(statements),
+    rows = by_quality(
+        config,
+        {
+            "weight (clip)": lambda sample, q, seed: of_scorer(sample, q, seed, weighted()),
+            "offset (rdpo)": given("rdpo"),
+            "soft label (mmpo)": given("mmpo"),
+            "soft label, calibrated": given("mmpo", calibrated=True),
+            "target (rpo)": given("rpo"),
+        },
     )
+    statements = [_threshold(line, row) for line, row in rows.items()]
+    return along_quality("form", "As a weight, an offset, a soft label or a target?", rows, statements)
 
 
 def learned(config: LabConfig) -> Finding:
@@ -258,16 +205,15 @@ def learned(config: LabConfig) -> Finding:
         "soft label (mmpo)": lambda d: Method(d, objective="mmpo"),
         "target (rpo)": lambda d: Method(d, objective="rpo"),
     }
-    found = []
-    for seed in range(config.seeds):
+
+    def in_world(seed: int) -> dict[Cell, float]:
         sample, others = cut(draw(replace(config.world, pairs=own * (1 + max(OTHERS))), seed), own)
         taught = {"the same labels": sample} | {name: cut(others, n * own)[0] for name, n in sizes.items()}
         said = {name: _learned(labels, sample, config.training) for name, labels in taught.items()}
-        cells = [(line, name) for line in makes for name in said]
-        methods = [Method(sample.truth), *(makes[line](said[name]) for line, name in cells)]
-        gained = gains(sample, methods, config.training)
-        found.append(dict(zip(cells, (gained[1:] - gained[0]).tolist(), strict=True)))
-    rows = over_seeds(found)
+        methods = {(line, name): make(d) for line, make in makes.items() for name, d in said.items()}
+        return gaps(sample, methods, config.training)
+
+    rows = asked(config, in_world)
     statements = []
     for line, row in rows.items():
         first, *more = row.items()
@@ -294,44 +240,57 @@ def _learned(labels: Sample, sample: Sample, training: Training) -> Array:
     return np.asarray(training.beta * (sample.chosen - sample.rejected) @ theta)
 
 
+def alpha(config: LabConfig) -> Finding:
+    """The exponent, for an oracle and for a scorer of the default quality."""
+
+    def in_world(seed: int) -> dict[Cell, float]:
+        sample = draw(config.world, seed)
+        methods = {
+            (f"{name}, {negative}", f"{a:g}"): of_scorer(sample, q, seed, weighted(a, negative))
+            for name, q in _scorers(config).items()
+            for negative in ("clip", "abs")
+            for a in ALPHAS
+        }
+        return gaps(sample, methods, config.training)
+
+    rows = asked(config, in_world)
+    return Finding("alpha", "Which exponent α?", "α", tuple(f"{a:g}" for a in ALPHAS), rows, tuple(_shown(rows, "α")))
+
+
 def noise(config: LabConfig) -> Finding:
     """How wrong labels change the answer."""
-    worlds = {f"{t:g}": replace(config.world, noise=t) for t in NOISES}
-    wrong = {place: share_of_wrong_labels(world) for place, world in worlds.items()}
-    return _along(
-        config,
-        worlds,
-        {place: f"{wrong[place]:.0%}" for place in worlds},
-        ("noise", "How noisy are the labels?", "share of wrong labels"),
-    )
+    worlds = [replace(config.world, noise=t) for t in NOISES]
+    about = ("noise", "How noisy are the labels?", "share of wrong labels")
+    return _along(config, {f"{share_of_wrong_labels(world):.0%}": world for world in worlds}, about)
 
 
 def size(config: LabConfig) -> Finding:
     """How the answer moves with the number of comparisons."""
     worlds = {f"{n}": replace(config.world, pairs=n) for n in SIZES}
-    return _along(
-        config, worlds, {place: place for place in worlds}, ("size", "How many comparisons?", "labelled comparisons")
-    )
+    return _along(config, worlds, ("size", "How many comparisons?", "labelled comparisons"))
 
 
-def _along(
-    config: LabConfig, worlds: Mapping[str, World], written: Mapping[str, str], about: tuple[str, str, str]
-) -> Finding:
+def _along(config: LabConfig, worlds: Mapping[str, World], about: tuple[str, str, str]) -> Finding:
     """The same weightings in worlds that differ in one thing."""
-    kinds = {"oracle": 1.0, f"scorer of {config.quality:g}": config.quality}
-    found: list[dict[Cell, float]] = []
-    for seed in range(config.seeds):
+
+    def in_world(seed: int) -> dict[Cell, float]:
         own: dict[Cell, float] = {}
         for place, world in worlds.items():
-            cells = {
-                (f"{name}, {negative}", written[place]): of_scorer(q, seed, weighted(negative=negative))
-                for name, q in kinds.items()
+            sample = draw(world, seed)
+            methods = {
+                (f"{name}, {negative}", place): of_scorer(sample, q, seed, weighted(negative=negative))
+                for name, q in _scorers(config).items()
                 for negative in ("clip", "flip")
             }
-            own |= gaps(config, seed, cells, world)
-        found.append(own)
-    rows = over_seeds(found)
-    return Finding(*about, tuple(written.values()), rows, tuple(_shown(rows, about[2])))
+            own |= gaps(sample, methods, config.training)
+        return own
+
+    rows = asked(config, in_world)
+    return Finding(*about, tuple(worlds), rows, tuple(_shown(rows, about[2])))
+
+
+def _scorers(config: LabConfig) -> dict[str, float]:
+    return {"oracle": 1.0, f"scorer of {config.quality:g}": config.quality}
 
 
 QUESTIONS = (quality, negatives, order, form, learned, alpha, noise, size)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from rewarddiff.config import at_least
 
@@ -72,7 +73,7 @@ def draw(world: World, seed: int) -> Sample:
     features, rewards = responses(world.pairs, 2)
     luck = draws.random(world.pairs)
     gap = rewards[:, 0] - rewards[:, 1]
-    right = luck < sigmoid(gap / world.noise) if world.noise else gap > 0
+    right = luck < expit(gap / world.noise) if world.noise else gap > 0
     better = np.where(right, 0, 1)
     places = np.arange(world.pairs)
     held_out, theirs = responses(world.prompts, world.responses)
@@ -101,10 +102,6 @@ def scored(sample: Sample, quality: float, seed: int) -> Array:
     spread = np.sqrt(np.mean(sample.truth**2))  # of the unoriented gap, whose mean is 0
     error = spread * np.random.default_rng([seed, 1]).standard_normal(len(sample.truth))
     return np.asarray(quality * sample.truth + np.sqrt(1 - quality**2) * error)
-
-
-def sigmoid(x: Array) -> Array:
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)))
 
 
 def share_of_wrong_labels(world: World) -> float:

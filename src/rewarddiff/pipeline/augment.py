@@ -65,7 +65,7 @@ def augment(
     judge = load_scorer(Path(scorer)).to(models.device())
     output.parent.mkdir(parents=True, exist_ok=True)
     with Store(output.with_name(output.name + ".store.sqlite")) as store:
-        drawn = _drawn(groups, model, config, store)
+        drawn = drawn_by(model, groups, config.draw, config.sampling, config.max_prompt, store)
         if isinstance(config.draw, Rejection):
             drawn = list(_accepted(groups, drawn, judge, config.draw, config.sampling.seed, store))
         joined = Ledger()
@@ -88,17 +88,23 @@ def augment_stage(
     return augment(data, model, scorer, output, load_recipe({}, overrides, AugmentConfig))
 
 
-def _drawn(groups: Sequence[Group], model: str | Path, config: AugmentConfig, store: Store) -> list[list[Sample]]:
+def drawn_by(
+    model: str | Path,
+    groups: Sequence[Group],
+    draw: Draw,
+    sampling: SamplingConfig,
+    max_prompt: int | None,
+    store: Store,
+) -> list[list[Sample]]:
+    """Responses of a policy, by its name or folder, to the prompts of groups; what is stored is not drawn again."""
     policy, tokenizer = models.load_causal_lm(model)
-    encoder = Encoder(
-        tokenizer, LengthConfig(max_prompt=config.max_prompt, max_response=1), models.context_length(model)
-    )
+    encoder = Encoder(tokenizer, LengthConfig(max_prompt=max_prompt, max_response=1), models.context_length(model))
     return several(
         policy.to(models.device()),  # type: ignore[arg-type]
         encoder,
         [group.prompt for group in groups],
-        config.draw,
-        config.sampling,
+        draw,
+        sampling,
         weights=models.fingerprint(model),
         store=store,
     )

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from rewarddiff import __version__, models
 from rewarddiff.config import at_least, load_recipe, positive
 from rewarddiff.data import Ledger, load_groups
-from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.evaluation import best_of_n as law
 from rewarddiff.evaluation.metrics import bootstrap
+from rewarddiff.pipeline.augment import drawn_by
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.records import Group
 from rewarddiff.report.best_of_n import render_best_of_n
-from rewarddiff.sampling import Sample, SamplingConfig
-from rewarddiff.sampling.several import Temperature, several
+from rewarddiff.sampling import SamplingConfig
+from rewarddiff.sampling.several import Temperature
 from rewarddiff.scorers.build import load_scorer
 from rewarddiff.store import Store
 
@@ -82,7 +82,8 @@ def best_of_n_stage(
     groups = list(load_groups(data, limit=config.limit, ledger=ledger, max_drop=config.max_drop))
     output.mkdir(parents=True, exist_ok=True)
     with Store(output / "store.sqlite") as store:
-        drawn = _drawn(groups, model, config, store)
+        draw = Temperature(k=max(config.n) + 1, temperature=config.temperature, max_new_tokens=config.max_new_tokens)
+        drawn = drawn_by(model, groups, draw, config.sampling, config.max_prompt, store)
         lists = [
             replace(g, responses=tuple(s.text.strip() or EMPTY for s in own), scores=None, comparisons=(), labels=())
             for g, own in zip(groups, drawn, strict=True)
@@ -104,22 +105,6 @@ def best_of_n_stage(
     write_json(output / "best_of_n.json", found)
     render_best_of_n(found, output)
     return found
-
-
-def _drawn(groups: Sequence[Group], model: str | Path, config: BestOfConfig, store: Store) -> list[list[Sample]]:
-    policy, tokenizer = models.load_causal_lm(model)
-    lengths = LengthConfig(max_prompt=config.max_prompt, max_response=1)
-    encoder = Encoder(tokenizer, lengths, models.context_length(model))
-    draw = Temperature(k=max(config.n) + 1, temperature=config.temperature, max_new_tokens=config.max_new_tokens)
-    return several(
-        policy.to(models.device()),  # type: ignore[arg-type]
-        encoder,
-        [group.prompt for group in groups],
-        draw,
-        config.sampling,
-        weights=models.fingerprint(model),
-        store=store,
-    )
 
 
 def _scores(name: str, lists: Sequence[Group], store: Store) -> Array:
