@@ -267,6 +267,9 @@ def test_a_list_in_another_writing_is_refused_and_not_read_as_a_text(tmp_path: P
 def test_texts_that_begin_as_lists_do_stay_texts() -> None:
     group = one({"prompt": '["sort", "me"]', "chosen": "[1] As Smith says", "rejected": '["a", "b"]'})
     assert (group.prompt, group.responses) == ('["sort", "me"]', ("[1] As Smith says", '["a", "b"]'))
+    answers = {"chosen": '["1", "2"]', "rejected": '["2", "1"]'}  # where lists can be lists, a text is one answer
+    for asked in ({"prompt": "Sort 2 and 1"}, {"prompt": "Sort 2 and 1", "domain": "math"}):
+        assert one({**asked, **answers}).responses == ('["1", "2"]', '["2", "1"]')
 
 
 def test_a_side_without_responses_is_counted(tmp_path: Path) -> None:

@@ -133,6 +133,16 @@ def test_doubt_by_hand() -> None:
     assert evaluate_differences(without)["spread"] == {"mean": None, "auroc": None, "auroc_alone": None}
 
 
+def test_the_head_of_a_part_is_measured_on_its_part() -> None:
+    """(d, d of the part's head): of the harmless two, all heads together get one right, their own both."""
+    said = [("harmless", 1.0, 2.0), ("harmless", -1.0, 0.5), ("helpful", 1.0, -1.0), ("other", 1.0, None)]
+    found = evaluate_differences(
+        [ScoredComparison(f"p{i}", d, 1, 2, subset=part, aspect=own) for i, (part, d, own) in enumerate(said)]
+    )["by_aspect"]
+    shares = {part["aspect"]: (part["own"]["value"], part["weighted"]["value"], part["own"]["n"]) for part in found}
+    assert shares == {"harmless": (1.0, 0.5, 2), "helpful": (0.0, 1.0, 1)}
+
+
 def test_parts_of_a_collection() -> None:
     said = [("chat", 1.0), ("chat", 1.0), ("chat", -1.0), ("", 1.0), ("maths", -1.0)]
     found = evaluate_differences([ScoredComparison(f"p{i}", d, 1, 2, subset=part) for i, (part, d) in enumerate(said)])

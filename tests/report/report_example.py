@@ -58,6 +58,8 @@ def evaluation(accuracy: float, seed: int, twice: bool) -> dict[str, Any]:
         "best_of_n": {"first": interval(0.512, 0.09, 120), "chance": 0.2504, "n": 4.0},
         "spread": {"mean": 0.613, "auroc": 0.704, "auroc_alone": 0.681} if twice
         else {"mean": None, "auroc": None, "auroc_alone": None},
+        "by_aspect": [] if twice
+        else [{"aspect": "chat", "own": interval(0.767, 0.05, 300), "weighted": interval(0.752, 0.05, 300)}],
         "rewards": {"mean": None, "std": None, "edges": [], "chosen": [], "rejected": []} if twice
         else {"mean": 1.214, "std": 2.051, "edges": [-3, 0, 3], "chosen": [100, 328], "rejected": [260, 168]},
         "baselines": {"longer_wins": interval(0.561, 0.047, 428)},

@@ -206,6 +206,7 @@ def test_where_scorers_are_right(parsed: Page) -> None:
     assert "428 chosen, 428 rejected responses" in parsed.words
     assert "maths 62.5 % [53.5, 71.5] n = 128" in parsed.words
     assert "mean of the parts 68.8 % 68.8 %" in parsed.words
+    assert "reward 0 chat 76.7 % [71.7, 81.7] n = 300 75.2 % [70.2, 80.2] n = 300" in parsed.words
 
 
 def test_reading_order(parsed: Page) -> None:

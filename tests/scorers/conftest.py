@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +26,14 @@ from rewarddiff.scorers.build import new_scorer
 from rewarddiff.scorers.config import ScorerConfig
 
 BACKBONES = ["decoder", "encoder"]
+KINDS = [
+    ("reward", "segments"),
+    ("difference", "segments"),
+    ("difference", "last"),
+    ("difference", "general"),
+    ("difference", "mixed"),
+]
+"""Every kind of scorer, with the head of a difference model."""
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +88,40 @@ def groups() -> list[Group]:
         Group("b", (Message("user", "Two and two?"),), ("Four.", "Five, I think."), (2, 0)),
         Group("c", "Name a colour", ("Red", "Blue-green", "A dog", "No"), (5, 4, 1, 0)),
     ]
+
+
+TRAINED = """
+import json, sys
+from pathlib import Path
+from rewarddiff.config import load_recipe
+from rewarddiff.records import Comparison, Group
+from rewarddiff.scorers.config import ScorerConfig
+from rewarddiff.pipeline.commands import train_scorer
+given = json.loads(sys.argv[1])
+groups = [Group(*group, comparisons=(Comparison(0, 1),)) for group in given["groups"]]
+train_scorer(load_recipe(given["config"], [], ScorerConfig), groups, groups[:1], output=Path(given["output"]))
+"""
+
+
+def told_by(
+    output: Path, config: dict[str, Any], groups: list[tuple[str, str, tuple[str, str]]], *, tokens: int, processes: int
+) -> list[dict[str, Any]]:
+    """What training tells of its steps, cut by a token budget and by processes; the scorer is left in `output/model`.
+
+    Groups are (id, prompt, (chosen, rejected)), trained on in three steps of all; the dev set has one: of two processes
+    one has none.
+    """
+    train = {
+        "lr": 1e-3, "head_lr": 1e-2, "epochs": 3, "batch_size": len(groups), "precision": "fp32", "dropout": False,
+        "microbatch_tokens": tokens,
+    }  # fmt: skip
+    config = {**config, "lengths": {"max_response": 16}, "train": train}
+    given = json.dumps({"config": config, "groups": groups, "output": str(output)})
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
+    script = output.with_suffix(".py")
+    script.write_text(TRAINED)
+    command = [sys.executable, *launch, str(script), given]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["split"] == "train"]

@@ -22,16 +22,9 @@ from rewarddiff.scorers.train import train_scorer
 from rewarddiff.training.loop import train
 from rewarddiff.training.objective import TrainConfig
 
-from .conftest import BACKBONES, make
+from .conftest import BACKBONES, KINDS, make
 
 TWO = {"helpful": 0.75, "harmless": -2.0}
-KINDS = [
-    ("reward", "segments"),
-    ("difference", "segments"),
-    ("difference", "last"),
-    ("difference", "general"),
-    ("difference", "mixed"),
-]
 
 
 def pair(subset: str, n: int = 0, strength: float | None = None) -> Group:
@@ -79,6 +72,13 @@ def test_a_scorer_says_the_weighted_sum(folders, groups, tmp_path: Path, backbon
     if kind == "reward":
         for r, d in zip(scorer.scores(groups), scorer.differences(groups, pairs), strict=True):
             np.testing.assert_allclose([r[a] - r[b] for a, b in combinations(range(len(r)), 2)], d, atol=1e-6)
+    parts = [replace(g, subset=name) for g, name in zip(groups, [*reversed(TWO), ""], strict=True)]
+    said = scorer.measured(parts)
+    for g, k in zip(parts, (1, 0, None), strict=True):
+        own = [c for c in said if c["group"] == g.id]
+        (read,) = scorer.by_head([g], [[c["pair"] for c in own]])
+        expected = [None] * len(own) if k is None else pytest.approx(read[:, k].tolist(), abs=1e-6)
+        assert [c["aspect"] for c in own] == expected
     scorer.trained, scorer.temperature = True, 1.5
     save_scorer(scorer, tmp_path / "model")
     loaded = load_scorer(tmp_path / "model")

@@ -24,16 +24,8 @@ from rewarddiff.store import Store
 from rewarddiff.training.loop import TrainResult, train
 from rewarddiff.training.objective import TrainConfig
 
-from .conftest import BACKBONES, make
+from .conftest import BACKBONES, KINDS, make
 from .test_objectives import easy
-
-KINDS = [
-    ("reward", "segments"),
-    ("difference", "segments"),
-    ("difference", "last"),
-    ("difference", "general"),
-    ("difference", "mixed"),
-]
 
 
 def all_pairs(groups) -> list[list[tuple[int, int]]]:

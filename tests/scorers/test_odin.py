@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +22,7 @@ from rewarddiff.scorers.train import train_scorer
 from rewarddiff.training.loop import train
 from rewarddiff.training.objective import TrainConfig
 
-from .conftest import BACKBONES, make
+from .conftest import BACKBONES, make, told_by
 
 
 def ready(folders, backbone: str, groups: list[Group], **odin: float):
@@ -151,41 +148,18 @@ def test_rewards_no_longer_go_by_length_and_the_scorer_is_an_ordinary_one(folder
         assert model.num_labels == 1
 
 
-SCRIPT = """
-import json, sys
-from pathlib import Path
-from rewarddiff.config import load_recipe
-from rewarddiff.records import Comparison, Group
-from rewarddiff.scorers.config import ScorerConfig
-from rewarddiff.pipeline.commands import train_scorer
-given = json.loads(sys.argv[1])
-texts = [(f"y{i}" * (1 + i % 4), "no" * (1 + i % 3)) for i in range(8)]
-groups = [Group(f"g{i}", "p", text, comparisons=(Comparison(0, 1),)) for i, text in enumerate(texts)]
-train_scorer(load_recipe(given["config"], [], ScorerConfig), groups, groups[:1], output=Path(given["output"]))
-"""
-
-
 def test_two_processes_see_one_batch(folders, tmp_path: Path) -> None:
     """Eight items read at once, and cut by a token budget and by two processes; the heads of both begin alike."""
-    script, lines = tmp_path / "two.py", {}
-    script.write_text(SCRIPT)
-    for name, tokens, processes in (("whole", 4096, 1), ("two", 40, 2)):
-        config = {"backbone": str(folders["encoder"]), "odin": {}, "lengths": {"max_response": 16}}
-        config["train"] = {
-            "lr": 1e-3, "head_lr": 1e-2, "epochs": 3, "batch_size": 8, "precision": "fp32", "dropout": False,
-            "microbatch_tokens": tokens,
-        }  # fmt: skip
-        assert load_recipe(config, [], ScorerConfig).odin == OdinConfig()
-        given = json.dumps({"config": config, "output": str(tmp_path / name)})
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-        command = command if processes > 1 else [sys.executable]
-        done = subprocess.run([*command, str(script), given], capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-3000:]
-        told = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
-        lines[name] = [line for line in told if line["split"] == "train"]
+    texts = [(f"y{i}" * (1 + i % 4), "no" * (1 + i % 3)) for i in range(8)]
+    groups = [(f"g{i}", "p", text) for i, text in enumerate(texts)]
+    config = {"backbone": str(folders["encoder"]), "odin": {}}
+    assert load_recipe(config, [], ScorerConfig).odin == OdinConfig()
+    whole, two = (
+        told_by(tmp_path / name, config, groups, tokens=tokens, processes=processes)
+        for name, tokens, processes in (("whole", 4096, 1), ("two", 40, 2))
+    )
     for key in ("correlation/quality", "correlation/length", "cosine", "loss", "margin", "grad_norm"):
-        whole = [line[key] for line in lines["whole"]]
-        assert [line[key] for line in lines["two"]] == pytest.approx(whole, rel=1e-3, abs=1e-5), key
+        assert [line[key] for line in two] == pytest.approx([line[key] for line in whole], rel=1e-3, abs=1e-5), key
 
 
 @pytest.mark.parametrize(

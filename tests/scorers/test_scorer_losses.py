@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +24,7 @@ from rewarddiff.scorers.train import train_scorer
 from rewarddiff.training.loop import train
 from rewarddiff.training.objective import TrainConfig
 
-from .conftest import BACKBONES, make
+from .conftest import BACKBONES, make, told_by
 
 FOUR = Grades.of([1, 2, 3, 4, 4])
 
@@ -274,41 +272,16 @@ def test_the_batch_mean_is_of_eight_items_however_they_are_read(folders, monkeyp
     assert cut == pytest.approx(whole, rel=1e-6, abs=1e-6)
 
 
-TWO = """
-import json, sys
-from pathlib import Path
-from rewarddiff.config import load_recipe
-from rewarddiff.records import Comparison, Group
-from rewarddiff.scorers.config import ScorerConfig
-from rewarddiff.pipeline.commands import train_scorer
-given = json.loads(sys.argv[1])
-groups = [Group(f"g{i}", "p" * (1 + i % 3), (f"yes{i}", f"no {i}"), comparisons=(Comparison(0, 1),)) for i in range(8)]
-config = load_recipe(given["config"], [], ScorerConfig)
-train_scorer(config, groups, groups[:1], output=Path(given["output"]))
-"""
-
-
 def test_the_global_mean_is_one_for_any_cut_and_two_processes(folders, tmp_path: Path) -> None:
     """Eight items read at once, cut by a token budget, and by two processes: the same μ and gradient.
 
     The dev set has one item: one of two processes has none.
     """
-    script = tmp_path / "two.py"
-    script.write_text(TWO)
+    groups = [(f"g{i}", "p" * (1 + i % 3), (f"yes{i}", f"no {i}")) for i in range(8)]
+    config = {"backbone": str(folders["encoder"]), "loss": "batch-margin"}
     lines = {}
     for name, tokens, processes in (("whole", 4096, 1), ("cut", 40, 1), ("two", 4096, 2)):
-        config = {"backbone": str(folders["encoder"]), "loss": "batch-margin", "lengths": {"max_response": 16}}
-        config["train"] = {
-            "lr": 1e-3, "head_lr": 1e-2, "epochs": 3, "batch_size": 8, "precision": "fp32", "dropout": False,
-            "microbatch_tokens": tokens,
-        }  # fmt: skip
-        given = json.dumps({"config": config, "output": str(tmp_path / name)})
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-        command = command if processes > 1 else [sys.executable]
-        done = subprocess.run([*command, str(script), given], capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-3000:]
-        told = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
-        lines[name] = [line for line in told if line["split"] == "train"]
+        lines[name] = told_by(tmp_path / name, config, groups, tokens=tokens, processes=processes)
         assert load_scorer(tmp_path / name / "model").trained
     assert len(lines["whole"]) == 3
     first = {name: told[0]["batch_margin"] for name, told in lines.items()}  # before any step: the same model

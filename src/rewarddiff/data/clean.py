@@ -79,6 +79,11 @@ def take(group: Group, indices: Sequence[int]) -> Group:
     )
 
 
+def renewed(group: Group, responses: Sequence[str]) -> Group:
+    """The group's prompt with other responses, of which nothing is known yet."""
+    return replace(group, responses=tuple(responses), scores=None, comparisons=(), labels=(), styles=())
+
+
 def thin(group: Group, most: int, seed: int = 0) -> Group:
     """The group with at most `most` of its known comparisons, drawn by (seed, id), and the responses they read.
 

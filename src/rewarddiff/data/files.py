@@ -30,6 +30,12 @@ class Row:
     problem: str = ""
 
 
+class Cell(str):
+    """A text from a cell that can hold nothing else: a list or a conversation in it is written as JSON."""
+
+    __slots__ = ()
+
+
 class DamagedError(Exception):
     """The file is not what its suffix says, or no longer."""
 
@@ -130,7 +136,7 @@ def _tsv(stream: IO[bytes]) -> Iterator[Found]:
 
 
 def _csv(stream: IO[bytes], delimiter: str = ",") -> Iterator[Found]:
-    """Rows are numbered by the line they end on, the header being line 1. Every value is text."""
+    """Rows are numbered by the line they end on, the header being line 1. Every value is a `Cell`."""
     csv.field_size_limit(1 << 30)
     reader = csv.reader(
         io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline=""), delimiter=delimiter, strict=True
@@ -153,7 +159,7 @@ def _csv(stream: IO[bytes], delimiter: str = ",") -> Iterator[Found]:
         elif not _encodable("".join(cells)):
             yield reader.line_num, None, "not valid UTF-8"
         else:
-            yield reader.line_num, dict(zip(header, cells, strict=True)), ""
+            yield reader.line_num, dict(zip(header, map(Cell, cells), strict=True)), ""
 
 
 def _encodable(text: str) -> bool:

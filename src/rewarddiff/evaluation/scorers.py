@@ -41,6 +41,7 @@ class ScoredComparison:
         prompt: the same for groups of the same prompt; empty: the group's id.
         styles: of the chosen and of the rejected response, each one of `STYLES`; None where unknown.
         spread: standard deviation of d over the scorer's heads; None where it has one.
+        aspect: d of the head for the comparison's own part; None of a scorer that has none for it.
     """
 
     group: str
@@ -55,6 +56,7 @@ class ScoredComparison:
     prompt: str = ""
     styles: tuple[str, str] | None = None
     spread: float | None = None
+    aspect: float | None = None
 
     @property
     def cluster(self) -> str:
@@ -88,6 +90,8 @@ def evaluate_differences(comparisons: Sequence[ScoredComparison], *, resamples: 
         by_length: accuracy where the better response is the shorter, or the longer one, and how many are as long.
         subsets: parts of the collection; by_subset: accuracy in every one where there are 2 to `MAX_SUBSETS`, with
             `first` as in best_of_n, and `macro_accuracy`, their mean.
+        by_aspect: of a scorer with aspects, for each that the data has a part of: `own`, the accuracy there of its own
+            head, and `weighted`, that of d.
         best_of_n: of lists of three and more: how often the scorer puts one of the data's best first, `chance` how
             often a blind draw would, the mean length `n` of the lists, and how many `partial` ones were left out.
         rm_bench: of RM-Bench: see `_rm_bench`; empty for other data.
@@ -128,6 +132,7 @@ def evaluate_differences(comparisons: Sequence[ScoredComparison], *, resamples: 
             [c.d for c in twice], [c.d_swapped for c in twice if c.d_swapped is not None]
         ),
         "spread": _spread(decided),
+        "by_aspect": _by_aspect(decided, resamples),
         "rewards": _rewards(comparisons),
         "baselines": _baselines(comparisons, resamples),
     }
@@ -173,6 +178,21 @@ def _subsets(comparisons: Sequence[ScoredComparison], resamples: int) -> dict[st
         for name, share, own in zip(names, found, parts, strict=True)
     ]
     return {"subsets": len(names), "by_subset": told, "macro_accuracy": _mean(_array([own.value for own in found]))}
+
+
+def _by_aspect(decided: Sequence[ScoredComparison], resamples: int) -> list[dict[str, Any]]:
+    parts: dict[str, list[ScoredComparison]] = {}
+    for c in sorted(decided, key=lambda c: c.subset):
+        if c.aspect is not None:
+            parts.setdefault(c.subset, []).append(c)
+    return [
+        {
+            "aspect": name,
+            "own": _share([replace(c, d=c.aspect or 0.0, d_swapped=None) for c in own], resamples),
+            "weighted": _share(own, resamples),
+        }
+        for name, own in parts.items()
+    ]
 
 
 def _rm_bench(decided: Sequence[ScoredComparison], resamples: int) -> dict[str, Any]:

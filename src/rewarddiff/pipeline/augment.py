@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rewarddiff import models
 from rewarddiff.config import at_least, load_recipe
 from rewarddiff.data import Ledger, Reason, load_groups
+from rewarddiff.data.clean import renewed
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group, Message
@@ -115,10 +116,7 @@ def _accepted(
 ) -> Iterator[list[Sample]]:
     """Of each group's different candidates, those that rejection sampling takes."""
     different: list[list[Sample]] = [list({s.text: s for s in own if s.text.strip()}.values()) for own in drawn]
-    asked = [
-        replace(g, responses=tuple(s.text for s in own) or ("",), scores=None, comparisons=(), labels=(), styles=())
-        for g, own in zip(groups, different, strict=True)
-    ]
+    asked = [renewed(g, [s.text for s in own] or [""]) for g, own in zip(groups, different, strict=True)]
     rewards = judge.scores(asked, store=store, progress="candidates")
     for place, (own, r) in enumerate(zip(different, rewards, strict=True)):
         k = min(draw.k, len(own))
@@ -144,9 +142,7 @@ def _joined(
     if repeats := everything - empty - len(found):
         ledger.change(Reason.IDENTICAL_RESPONSES, group.source, group.id, f"{repeats} of {everything} left out")
     ledger.keep()
-    return replace(group, responses=tuple(found), scores=None, comparisons=(), labels=(), styles=()), list(
-        found.values()
-    )
+    return renewed(group, list(found)), list(found.values())
 
 
 def _line(group: Group, origins: Sequence[str], scores: Sequence[float]) -> dict[str, Any]:

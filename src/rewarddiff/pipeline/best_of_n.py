@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rewarddiff import __version__, models
 from rewarddiff.config import at_least, load_recipe, positive
 from rewarddiff.data import Ledger, load_groups
+from rewarddiff.data.clean import renewed
 from rewarddiff.evaluation import best_of_n as law
 from rewarddiff.evaluation.metrics import bootstrap
 from rewarddiff.pipeline.augment import drawn_by
@@ -84,17 +85,7 @@ def best_of_n_stage(
     with Store(output / "store.sqlite") as store:
         draw = Temperature(k=max(config.n) + 1, temperature=config.temperature, max_new_tokens=config.max_new_tokens)
         drawn = drawn_by(model, groups, draw, config.sampling, config.max_prompt, store)
-        lists = [
-            replace(
-                g,
-                responses=tuple(s.text.strip() or EMPTY for s in own),
-                scores=None,
-                comparisons=(),
-                labels=(),
-                styles=(),
-            )
-            for g, own in zip(groups, drawn, strict=True)
-        ]
+        lists = [renewed(g, [s.text.strip() or EMPTY for s in own]) for g, own in zip(groups, drawn, strict=True)]
         values = {str(name): _scores(name, lists, store) for name in dict.fromkeys(map(str, [*scorers, gold]))}
     found = {
         "schema": 1,

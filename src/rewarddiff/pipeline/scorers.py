@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from rewarddiff.coefficients import Array
 from rewarddiff.config import to_dict
 from rewarddiff.data import Ledger
 from rewarddiff.errors import UserError
+from rewarddiff.evaluation.metrics import fit_temperature
 from rewarddiff.evaluation.scorers import ScoredComparison, evaluate_differences
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.data import Run, comparisons, content
@@ -26,7 +28,7 @@ from rewarddiff.scorers.train import train_scorer
 from rewarddiff.store import Store, fingerprint
 from rewarddiff.training.loop import train
 
-FIGURES = 2
+FIGURES = 3
 """Raised when an evaluation tells more, or otherwise: the figures of an earlier one are then made anew."""
 
 
@@ -72,8 +74,9 @@ def scorer_stage(run: Run, name: str, seed: int) -> Stage:
 
 def _temperature(run: Run, scorer: Scorer, dev: Sequence[Group], name: str) -> float | None:
     """T at which σ(d / T) is nearest to how often the scorer is right on the dev split; None where nothing says so."""
-    found: float | None = evaluate_differences(compare(scorer, dev, f"{name} on dev", run.store))["temperature"]
-    return found
+    compared = compare(scorer, dev, f"{name} on dev", run.store)
+    found = fit_temperature([c.difference for c in compared if c.strength != 0])
+    return None if math.isnan(found) else found
 
 
 def _trained_stage(run: Run, name: str, folder: str, seed: int) -> Stage:

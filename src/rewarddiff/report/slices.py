@@ -74,6 +74,27 @@ def subsets_table(results: Results) -> Table:
     )
 
 
+def aspects_table(results: Results) -> Table:
+    """One row an aspect of a scorer and seed: its own head beside what all say together."""
+    rows = [
+        (
+            Cell(word(run.get("name"))),
+            Cell(word(run.get("seed"))),
+            Cell(str(part.get("aspect"))),
+            *(share_cell(interval(part.get(key)), with_n=True) for key in ("own", "weighted")),
+        )
+        for run in entries(results.get("scorers"))
+        for part in entries(mapping(run.get("evaluation")).get("by_aspect"))
+    ]
+    return Table(
+        "Accuracy of aspects, each on its own part",
+        ("scorer", "seed", "aspect", "its own head", "all heads, as weighted"),
+        tuple(rows),
+        "No scorer has aspects.",
+        words=frozenset({0, 1, 2}),
+    )
+
+
 def rm_bench_table(results: Results) -> Table:
     """One row a scorer, or length, and a domain of RM-Bench."""
     rows = []

@@ -23,6 +23,9 @@ Facet = tuple[tuple[str, ...], Any]
 BASE = "base"
 """What results call the model before training."""
 
+REGULARISERS = ("duplication", "reverse", "regulariser", "odin", "loss.center", "train.")
+"""Keys of a scorer that leave alone what its dev loss is of: they weigh what is not in it, or say how it is trained."""
+
 MARKED = f"{TRAINED_WITH} a scorer that had a part in training one of the two: no independent evidence."
 
 
@@ -94,9 +97,6 @@ def _tables(sweep: Results) -> Iterable[Table]:
     return (table for table in tables if table.rows)
 
 
-REGULARISERS = ("duplication", "reverse", "regulariser", "odin", "loss.center", "train.")
-"""Keys of a scorer that leave alone what its dev loss is of: they weigh what is not in it, or say how it is trained."""
-
 # --- what is shown --------------------------------------------------------------------------------------------------
 
 
@@ -138,17 +138,19 @@ def _least(sweep: Results) -> list[str]:
 
     Other keys change what the loss is, and then it tells nothing.
     """
-    labels = {axis["key"]: axis["label"] for axis in entries(sweep["axes"])}
-    of_scorers = {axis["key"] for axis in entries(sweep["axes"]) if axis["key"].startswith("scorers.")}
-    if any(not key.split(".", 2)[2].startswith(REGULARISERS) for key in of_scorers):
-        return []
+    labels: dict[str, dict[str, str]] = {}
+    for axis in entries(sweep["axes"]):
+        if axis["key"].startswith("scorers."):
+            _, name, setting = axis["key"].split(".", 2)
+            if not setting.startswith(REGULARISERS):
+                return []
+            labels.setdefault(name, {})[axis["key"]] = axis["label"]
     found = []
-    for key in sorted({".".join(key.split(".")[:2]) for key in of_scorers}):
-        name, own = key.split(".")[1], {axis for axis in of_scorers if axis.startswith(f"{key}.")}
+    for name, own in sorted(labels.items()):
         known = [line for line in entries(sweep["scorers"]) if line["name"] == name and line["dev_loss"]]
         if len(known) > 1:
             best = min(known, key=lambda line: interval(line["dev_loss"]).value)
-            at = ", ".join(f"{labels[k]} {_value(v)}" for k, v in mapping(best["settings"]).items() if k in own)
+            at = ", ".join(f"{own[k]} {_value(v)}" for k, v in mapping(best["settings"]).items() if k in own)
             loss = real(interval(best["dev_loss"]).value)
             found.append(f"The dev loss of {name}, without its regularisers, is least at {at}: {loss}.")
     return found

@@ -24,11 +24,13 @@ from rewarddiff.scorers import heads
 from rewarddiff.scorers.config import ScorerConfig
 from rewarddiff.scorers.ranking import rank
 from rewarddiff.scorers.readers import Reader
-from rewarddiff.scorers.texts import Reading
+from rewarddiff.scorers.texts import Page, Reading
 from rewarddiff.store import Store, fingerprint, remember
 
 Array = NDArray[np.float64]
 Pair = tuple[int, int]
+Shown = tuple[int, ...]
+"""The responses of a reading, in their order."""
 
 READ_TOKENS = 8192
 """Tokens read at a time outside training; changes memory and speed only. A group's comparisons are read together where
@@ -184,7 +186,7 @@ class Scorer:
         """
         sizes = [len(group.responses) for group in groups]
         if self.kind == "reward":
-            read = self._read(groups, [[(i,) for i in range(n)] for n in sizes], store, progress)
+            read = self._read(self._pages(groups), [[(i,) for i in range(n)] for n in sizes], store, progress)
             return [self._rewards(values) for values in read]
         if design is not None:
             return [found.scores for found in rank(self, groups, design, store=store, progress=progress)]
@@ -209,13 +211,13 @@ class Scorer:
         groups = list(groups)
         known = [list(group.known_comparisons()) for group in groups]
         pairs = [[(c.chosen, c.rejected) for c in comparisons] for comparisons in known]
-        apart: list[dict[int, Array]] = [{} for _ in groups]
+        apart: list[dict[Shown, Array]] = [{} for _ in groups]
         if self.config.pointwise:
-            apart = self._apart(groups, pairs, store, progress)
+            apart = self._said(self._pages(groups), pairs, store, progress)
             values = self._gaps(apart, pairs)
         else:
             values = self._orders(groups, pairs, store, progress)
-        weights = self.config.head_weights
+        weights, aspects = self.config.head_weights, list(self.config.aspects)
         return [
             {
                 "group": group.id,
@@ -223,6 +225,9 @@ class Scorer:
                 "d": float(heads.combined(d[0], weights)),
                 "d_swapped": None if self.config.pointwise else float(heads.combined(d[1], weights)),
                 "spread": float(heads.spread(both_orders(d[0], d[1]))) if self.config.spreads else None,
+                "aspect": float(both_orders(d[0], d[1])[aspects.index(group.subset)])
+                if group.subset in aspects
+                else None,
                 "strength": c.strength,
                 "chosen_length": len(group.responses[c.chosen]),
                 "rejected_length": len(group.responses[c.rejected]),
@@ -249,6 +254,14 @@ class Scorer:
                 counts[part] += 1
         return counts
 
+    def shown(self, pairs: Iterable[Pair]) -> list[Shown]:
+        """The responses of every reading that these comparisons of a group take, each comparison named once."""
+        together = list(pairs)
+        alone = [(i,) for i in sorted({i for pair in together for i in pair})]
+        if self.config.pointwise:
+            return [*alone]
+        return [*together, *alone] if self.config.mixed else [*together]
+
     @cached_property
     def fingerprint(self) -> str:
         """Of weights and settings: what a stored value depends on besides its text. Of the weights when first asked."""
@@ -262,18 +275,18 @@ class Scorer:
         """r of every response from what the heads give, (responses,) or (responses, heads)."""
         return heads.combined(values.reshape(len(values), -1), self.config.head_weights)
 
-    def _rewards_of(self, read: dict[int, Array], *responses: int) -> tuple[float, ...] | None:
+    def _rewards_of(self, read: Mapping[Shown, Array], *responses: int) -> tuple[float, ...] | None:
         """r of these responses; None of a difference model."""
         if self.kind != "reward":
             return None
-        return tuple(self._rewards(np.stack([read[i] for i in responses])).tolist())
+        return tuple(self._rewards(np.stack([read[i,] for i in responses])).tolist())
 
     def _orders(
         self, groups: Sequence[Group], comparisons: Sequence[Sequence[Pair]], store: Store | None, progress: str | None
     ) -> list[Array]:
         """What every head says of both orders, (pairs, 2, heads) per group, not oriented."""
         if self.config.pointwise:
-            return self._gaps(self._apart(groups, comparisons, store, progress), comparisons)
+            return self._gaps(self._said(self._pages(groups), comparisons, store, progress), comparisons)
         twice = [[order for a, b in pairs for order in ((a, b), (b, a))] for pairs in comparisons]
         read = self._one_order(groups, twice, store, progress)
         return [values.reshape(-1, 2, self.config.head_count) for values in read]
@@ -282,62 +295,59 @@ class Scorer:
         self, groups: Sequence[Group], comparisons: Sequence[Sequence[Pair]], store: Store | None, progress: str | None
     ) -> list[Array]:
         """What every head says of pairs as they stand, (pairs, heads) per group; of head mixed, alone and together."""
-        count, mixed = self.config.head_count, self.config.mixed
-        alone = [sorted({i for pair in pairs for i in pair}) if mixed else [] for pairs in comparisons]
-        asked = [[*pairs, *((i,) for i in own)] for pairs, own in zip(comparisons, alone, strict=True)]
-        read = self._read(groups, asked, store, progress)
-        together = [values[: len(pairs)].reshape(-1, count) for values, pairs in zip(read, comparisons, strict=True)]
-        if not mixed:
-            return together
-        apart = [
-            dict(zip(own, values[len(pairs) :], strict=True))
-            for own, values, pairs in zip(alone, read, comparisons, strict=True)
+        pages, count = self._pages(groups), self.config.head_count
+        read = self._said(pages, comparisons, store, progress)
+        together = [
+            np.array([own[pair] for pair in pairs]).reshape(-1, count)
+            for own, pairs in zip(read, comparisons, strict=True)
         ]
+        if not self.config.mixed:
+            return together
         found = []
-        for group, pairs, d, gaps in zip(groups, comparisons, together, self._gaps(apart, comparisons), strict=True):
-            share = 0.5 * self._whole(group, pairs)[:, None]
+        for page, pairs, d, gaps in zip(pages, comparisons, together, self._gaps(read, comparisons), strict=True):
+            share = 0.5 * self._whole(page, pairs)[:, None]
             found.append(share * d + (1 - share) * gaps[:, 0])
         return found
 
-    def _whole(self, group: Group, pairs: Sequence[Pair]) -> Array:
+    def _whole(self, page: Page, pairs: Sequence[Pair]) -> Array:
         """1 where two responses can be read together without a cut, as training does, else 0."""
-        texts = self.reader.texts
-        page = texts.page(group)
-        return np.array([float(not texts.cut(page, a, b)) for a, b in pairs])
+        return np.array([float(not self.reader.texts.cut(page, a, b)) for a, b in pairs])
 
-    def _gaps(self, apart: Sequence[dict[int, Array]], comparisons: Sequence[Sequence[Pair]]) -> list[Array]:
+    def _gaps(self, apart: Sequence[Mapping[Shown, Array]], comparisons: Sequence[Sequence[Pair]]) -> list[Array]:
         """The gap of every pair of responses that were read by themselves, and its negative: as `_orders`."""
         found = []
         for own, pairs in zip(apart, comparisons, strict=True):
             if not pairs:
                 found.append(np.zeros((0, 2, self.config.head_count)))
                 continue
-            first, second = (torch.from_numpy(np.stack([own[pair[k]] for pair in pairs])) for k in (0, 1))
+            first, second = (torch.from_numpy(np.stack([own[pair[k],] for pair in pairs])) for k in (0, 1))
             gap = heads.gaps(first, second, self.config.head_width).numpy()
             found.append(np.stack([gap, -gap], axis=1))
         return found
 
-    def _apart(
-        self, groups: Sequence[Group], comparisons: Sequence[Sequence[Pair]], store: Store | None, progress: str | None
-    ) -> list[dict[int, Array]]:
-        """Of each group, what the head gives for each of the responses that are compared."""
-        used = [sorted({i for pair in pairs for i in pair}) for pairs in comparisons]
-        values = self._read(groups, [[(i,) for i in indices] for indices in used], store, progress)
-        return [dict(zip(indices, found, strict=True)) for indices, found in zip(used, values, strict=True)]
+    def _pages(self, groups: Iterable[Group]) -> list[Page]:
+        return [self.reader.texts.page(group) for group in groups]
+
+    def _said(
+        self, pages: Sequence[Page], comparisons: Sequence[Sequence[Pair]], store: Store | None, progress: str | None
+    ) -> list[dict[Shown, Array]]:
+        """Of each group, what the head gives for every reading that its comparisons take."""
+        shown = [self.shown(pairs) for pairs in comparisons]
+        values = self._read(pages, shown, store, progress)
+        return [dict(zip(own, found, strict=True)) for own, found in zip(shown, values, strict=True)]
 
     def _read(
         self,
-        groups: Sequence[Group],
-        responses: Sequence[Sequence[tuple[int, ...]]],
+        pages: Sequence[Page],
+        responses: Sequence[Sequence[Shown]],
         store: Store | None,
         progress: str | None,
     ) -> list[Array]:
-        """The reader's number for each tuple of responses of each group; equal texts are read once."""
+        """The reader's number for each reading of each group; equal texts are read once."""
         texts = self.reader.texts
-        readings: list[Reading] = []
-        for group, own in zip(groups, responses, strict=True):
-            page = texts.page(group)
-            readings += [texts.reading(page, *indices) for indices in own]
+        readings: list[Reading] = [
+            texts.reading(page, *indices) for page, own in zip(pages, responses, strict=True) for indices in own
+        ]
         unique = sorted(set(readings))  # texts that begin alike stand together
         key = lambda reading: fingerprint("score", self.fingerprint, self.precision, reading)  # noqa: E731
         compute = lambda missing: self._compute(missing, progress)  # noqa: E731

@@ -69,9 +69,7 @@ def rank(
     pairs = [comparisons(len(group.responses), design, group.id) for group in groups]
     read = scorer.differences(groups, pairs, orders="one", store=store, progress=progress)
     return [
-        _ranking(
-            len(group.responses), dict(zip(own, d.tolist(), strict=True)), method, readings=len(_shown(scorer, own))
-        )
+        _ranking(len(group.responses), dict(zip(own, d.tolist(), strict=True)), method, readings=len(scorer.shown(own)))
         for group, own, d in zip(groups, pairs, read, strict=True)
     ]
 
@@ -80,15 +78,7 @@ def tokens(scorer: Scorer, group: Group, pairs: Sequence[Pair]) -> int:
     """Tokens that reading these comparisons takes, what they share counted once where it is read once."""
     texts = scorer.reader.texts
     page = texts.page(group)
-    return scorer.reader.cost(sorted({texts.reading(page, *indices) for indices in _shown(scorer, pairs)}))
-
-
-def _shown(scorer: Scorer, pairs: Iterable[Pair]) -> list[tuple[int, ...]]:
-    """The responses of every reading that these comparisons take."""
-    together, alone = list(pairs), [(i,) for i in sorted({i for pair in pairs for i in pair})]
-    if scorer.config.pointwise:
-        return [*alone]
-    return [*together, *alone] if scorer.config.mixed else [*together]
+    return scorer.reader.cost(sorted({texts.reading(page, *indices) for indices in scorer.shown(pairs)}))
 
 
 @dataclass(frozen=True)
@@ -195,7 +185,7 @@ def compare_designs(
 
     def ranked(pairs: Sequence[Sequence[Pair]], method: Method) -> list[Ranking]:
         return [
-            _ranking(len(g.responses), {p: d[p] for p in own}, method, readings=len(_shown(scorer, own)))
+            _ranking(len(g.responses), {p: d[p] for p in own}, method, readings=len(scorer.shown(own)))
             for g, own, d in zip(groups, pairs, known, strict=True)
         ]
 

@@ -69,10 +69,11 @@ class Reader(nn.Module, ABC):
         values = self.values(readings)
         if apart:
             return values
-        places = torch.tensor([self.places(reading) for reading in readings], device=values.device)
+        counts = [self.places(reading) for reading in readings]
+        if max(counts, default=1) == 1:
+            return values
+        places = torch.tensor(counts, device=values.device)
         first = places.cumsum(0) - places
-        if not bool((places > 1).any()):
-            return values[first]
         second = values[(first + 1).clamp(max=len(values) - 1)]
         several = (places > 1).reshape(-1, *(1 for _ in values.shape[1:]))
         return values[first] - torch.where(several, second, 0)
@@ -219,7 +220,7 @@ class RowReader(Reader):
         return values[torch.tensor(order, device=values.device).argsort()]
 
     def _attend(self) -> None:
-        """Choose the attention: a CPU's kernel for bf16 has a slow backward pass, plain products are a third faster."""
+        """Choose the attention: a CPU's kernel for bf16 has a slow backward pass, plain products beat it."""
         slow = self.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
         wanted = "eager" if slow else self._attention
         if self.model.config._attn_implementation != wanted:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rewarddiff.data.files import Cell
 from rewarddiff.data.ledger import Reason
 from rewarddiff.records import Group, Message, Prompt
 
@@ -135,7 +136,7 @@ def texts(values: Values, column: str) -> tuple[str, ...]:
 def lists_of_answers(values: Values) -> bool:
     """Whether chosen and rejected are lists of answers, each a text or a conversation, and not one answer each.
 
-    A text that begins and ends as a list of texts does is taken for one, so that one that is not JSON is refused
+    A CSV cell that begins and ends as a list of texts does is taken for one, so that one that is not JSON is refused
     and not read as an answer.
     """
     return all(holds_answers(values[side]) for side in ("chosen", "rejected")) and any(
@@ -144,9 +145,9 @@ def lists_of_answers(values: Values) -> bool:
 
 
 def holds_answers(value: Any) -> bool:
-    """Whether a value is a list of answers, or a text that looks like one."""
+    """Whether a value is a list of answers, or a CSV cell that looks like one."""
     if isinstance(value, str):
-        return value.lstrip()[:2] in ("['", '["') and value.rstrip()[-2:] in ("']", '"]')
+        return isinstance(value, Cell) and value.lstrip()[:2] in ("['", '["') and value.rstrip()[-2:] in ("']", '"]')
     return isinstance(value, list | tuple) and all(isinstance(item, str | list | tuple) for item in value)
 
 

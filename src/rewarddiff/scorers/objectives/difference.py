@@ -108,6 +108,8 @@ class MixedObjective(ScorerObjective):
         most = draw.choice(self.config.together)
         parts = list[list[int]]()
         for i in used:
-            fits = parts and len(parts[-1]) < most and not self.module.texts.cut(item.page, *parts[-1], i)
-            parts = [*parts[:-1], [*parts[-1], i]] if fits else [*parts, [i]]
+            if parts and len(parts[-1]) < most and not self.module.texts.cut(item.page, *parts[-1], i):
+                parts[-1].append(i)
+            else:
+                parts.append([i])
         return parts
