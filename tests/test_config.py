@@ -217,6 +217,13 @@ def test_null_and_collections_as_values() -> None:
     assert load(None, "policies.new={objective: sft}").policies.keys() == {"dpo", "new"}
 
 
+def test_null_takes_a_named_entry_out() -> None:
+    data = {"policies": {"a": {}, "b": {"train": {"lr": 1}}}}
+    assert load(data, "policies.b.train.lr=2", "policies.a=null").policies.keys() == {"b"}
+    with pytest.raises(UserError, match="nothing is called 'a'"):
+        load(data, "policies.a=null", "policies.a.train.lr=3")
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -228,6 +235,10 @@ def test_null_and_collections_as_values() -> None:
         (
             "policies.dop.train.lr=1",
             "override 'policies.dop.train.lr=1': nothing is called 'dop' in 'policies' – did you mean 'dpo'?",
+        ),
+        (
+            "policies.dop=null",
+            "override 'policies.dop=null': nothing is called 'dop' in 'policies' – did you mean 'dpo'?",
         ),
         ("train.lr=fast", "override 'train.lr=fast': 'train.lr' is 'fast', should be a number"),
         ("trai.lr=1", "override 'trai.lr=1': unknown key 'trai' – did you mean 'train'?"),

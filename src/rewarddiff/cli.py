@@ -22,7 +22,10 @@ from typing import Any, NoReturn
 from rewarddiff import __version__
 from rewarddiff.errors import TrainingError, UserError
 
-OVERRIDES = "any option of the recipe by its dotted name, the value as in YAML: policies.dpo.train.lr=1e-5"
+OVERRIDES = (
+    "any option of the recipe by its dotted name, the value as in YAML: policies.dpo.train.lr=1e-5; null leaves a "
+    "scorer or policy out: policies.dpo=null"
+)
 SEVERAL = (
     "a key of the recipe, or of its policies in short (coefficient.alpha: of every policy with coefficients), and its "
     "values: 0,0.5,1 or 0..4; a list in brackets is one value"

@@ -39,7 +39,8 @@ def load_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]
 
     Args:
         recipe: a YAML (or JSON) file, or its content as a mapping.
-        overrides: `dotted.key=value`, the value written as in YAML; a number as key counts into a list.
+        overrides: `dotted.key=value`, the value written as in YAML; a number as key counts into a list. Null takes an
+            entry with a name of its own out, as in `scorers.margin=null`.
         schema: a dataclass.
 
     Raises:
@@ -273,7 +274,7 @@ def _over(default: object, value: Any) -> Any:
 
 
 def _override(data: dict[str, Any], text: str, schema: Any) -> Place:
-    """Set `a.b.c=value` in `data`, and return its place."""
+    """Set `a.b.c=value` in `data`, and return its place; null takes an entry out of a mapping of named ones."""
     key, equals, written = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
@@ -285,14 +286,27 @@ def _override(data: dict[str, Any], text: str, schema: Any) -> Place:
     for i, name in enumerate(parts):
         part = _part(node, name, place, text)
         place = (*place, part)
-        if i == len(parts) - 1:
+        if i == len(parts) - 1 and value is None and _holds_named(hint):
+            if part not in node:
+                raise _unknown(text, name, place[:-1], node)
+            del node[part]
+        elif i == len(parts) - 1:
             node[part] = value
         elif isinstance(node, dict) and node.get(part) is None:
             node[part] = _opened(hint, node, name, place[:-1], text)
         elif isinstance(node, dict):
             node[part] = _named(_inside(hint, part), node[part])
-        node, hint = node[part], _inside(hint, part)
+        node, hint = node.get(part) if isinstance(node, dict) else node[part], _inside(hint, part)
     return place
+
+
+def _unknown(text: str, name: str, place: Place, node: Iterable[str]) -> UserError:
+    return UserError(f"override '{text}': nothing is called '{name}' in '{_dotted(place)}'{suggest(name, node)}")
+
+
+def _holds_named(hint: Any) -> bool:
+    """Whether a value is a mapping from names to dataclasses, such as scorers."""
+    return not _dataclasses(hint) and bool(_dataclasses(_inside(hint, "")))
 
 
 def _part(node: Any, name: str, place: Place, text: str) -> str | int:
@@ -309,7 +323,7 @@ def _part(node: Any, name: str, place: Place, text: str) -> str | int:
 def _opened(hint: Any, node: dict[str, Any], name: str, place: Place, text: str) -> Any:
     """What an override of something inside key `name` starts from, where the recipe itself does not give it."""
     if not _dataclasses(hint) and hint is not Any:
-        raise UserError(f"override '{text}': nothing is called '{name}' in '{_dotted(place)}'{suggest(name, node)}")
+        raise _unknown(text, name, place, node)
     default = _default(hint, name)
     return to_dict(default) if isinstance(default, (Mapping, list, tuple)) else {}
 
