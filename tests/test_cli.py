@@ -39,6 +39,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         "mean": 0.123456789,
         "by_bin": [{"low": 3.0, "high": None, "accuracy": {"value": 1.0, "low": 0.8, "high": 1.0, "n": 5}}],
         "by_subset": [{"subset": "chat", "accuracy": {"value": 0.5, "low": None, "high": None}}],
+        "by_aspect": [
+            {"aspect": "kind", "own": {"value": 1.0, "low": 0.5, "high": 1.0, "n": 4}, "weighted": {"value": 0.5}}
+        ],
         "histogram": {"edges": [0, 1], "counts": [12], "negative": 0},
         "baselines": {"longer_wins": None, "length": {"n": 12}, "constant": {"accuracy": 0.5}},
         "rm_bench": {
@@ -167,12 +170,22 @@ def test_eval_prints_single_figures_and_intervals(calls: list[Any], capsys: pyte
         ["mean", "0.123457"],
         ["by_bin", "≥3", "1", "[0.8,", "1]", "n=5"],
         ["by_subset", "chat", "0.5", "[-,", "-]"],
+        ["by_aspect", "kind", "own", "1", "[0.5,", "1]", "n=4"],
+        ["by_aspect", "kind", "weighted", "value", "0.5"],
         ["rm_bench", "hard", "0.25", "[0.1,", "0.4]", "n=9"],
         ["rm_bench", "math", "average", "0.5"],
         ["accuracy", "of", "t", "−", "s", "0.05", "[-0.1,", "0.2]", "n=12", "p=0.25"],
         ["results", "e/results.json"],
         ["report", "e/report.html"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("data", "folder"), [("a/d.jsonl.gz", "eval-d"), ("org/name", "eval-name"), (".", "eval-data")]
+)
+def test_eval_keeps_its_figures_unasked(calls: list[Any], data: str, folder: str) -> None:
+    assert status("eval", "s", data) == 0
+    assert calls == [("eval_stage", ["s"], data, Path("runs") / folder)]
 
 
 @pytest.mark.parametrize(

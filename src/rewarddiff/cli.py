@@ -143,7 +143,8 @@ def _eval(args: argparse.Namespace) -> None:
     *scorers, data = args.paths
     if not scorers:
         args.parser.error("give at least one SCORER, and then DATA")
-    found = eval_stage(scorers, data, args.output, **_reading(args))
+    output = args.output or Path("runs") / f"eval-{Path(data).name.partition('.')[0] or 'data'}"
+    found = eval_stage(scorers, data, output, **_reading(args))
     ledger = Ledger.from_dict(found["ledger"])
     if ledger.dropped or found["ledger"]["changed"]:
         print(ledger.table())
@@ -151,8 +152,7 @@ def _eval(args: argparse.Namespace) -> None:
         print("\n".join([f"{name}:"] * (len(scorers) > 1) + _beside(figures)))
     for contrast in found["scorer_contrasts"]:
         print(f"accuracy of {contrast['a']} − {contrast['b']}  {_interval(contrast['gap'])}  p={contrast['p']:.2g}")
-    if args.output:
-        print(f"results  {args.output / 'results.json'}\nreport   {args.output / 'report.html'}")
+    print(f"results  {output / 'results.json'}\nreport   {output / 'report.html'}")
 
 
 def _bestof(args: argparse.Namespace) -> None:
@@ -247,7 +247,8 @@ def _figures(results: Mapping[str, Any], before: str = "") -> dict[str, str]:
     return told
 
 
-RANGE = ("low", "high", "subset", "domain")
+PARTS = ("subset", "domain", "aspect")
+RANGE = ("low", "high", *PARTS)
 """What says which part of the data the other figures are of."""
 
 
@@ -257,7 +258,7 @@ def _interval(found: Mapping[str, Any]) -> str:
 
 
 def _range(part: Mapping[str, Any]) -> str:
-    for name in ("subset", "domain"):
+    for name in PARTS:
         if name in part:
             return str(part[name])
     if part["high"] is None:
@@ -408,7 +409,12 @@ def _parser() -> _Parser:
     )
     sub.add_argument("paths", nargs="+", metavar="SCORER… DATA", help=f"{scorer}, one or several; then {data}")
     reading(sub)
-    sub.add_argument("--output", type=Path, metavar="DIR", help="where to write results.json and report.html")
+    sub.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="where to write results.json and report.html (default runs/eval-DATA)",
+    )
 
     sub = command(
         "designs",

@@ -133,6 +133,15 @@ def test_doubt_by_hand() -> None:
     assert evaluate_differences(without)["spread"] == {"mean": None, "auroc": None, "auroc_alone": None}
 
 
+def test_probabilities_at_the_scorers_own_temperature() -> None:
+    """All of d = ±2 ln 3 at T = 2: the scorer says 3/4 of each, and is right in three of four."""
+    said = [ScoredComparison(f"p{i}", 2 * math.log(3) * sign, 1, 2) for i, sign in enumerate((1, 1, 1, -1))]
+    found = evaluate_differences(said, temperature=2.0)["calibrated"]
+    nll = -(3 * math.log(3 / 4) + math.log(1 / 4)) / 4
+    assert found == {"temperature": 2.0, "nll": pytest.approx(nll), "ece": pytest.approx(0, abs=1e-12)}
+    assert evaluate_differences(said)["calibrated"] == {"temperature": None, "nll": None, "ece": None}
+
+
 def test_the_head_of_a_part_is_measured_on_its_part() -> None:
     """(d, d of the part's head): of the harmless two, all heads together get one right, their own both."""
     said = [("harmless", 1.0, 2.0), ("harmless", -1.0, 0.5), ("helpful", 1.0, -1.0), ("other", 1.0, None)]

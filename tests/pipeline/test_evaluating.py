@@ -85,6 +85,45 @@ def test_rows_of_one_prompt_are_one_prompt(scorers: list[str], tmp_path: Path) -
     assert entry["evaluation"]["accuracy"]["low"] is None
 
 
+def test_rewardbench_and_graded_lists(scorers: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two right answers against three wrong ones are six comparisons; four with scores 3 > 1 = 1 > 0 five and a tie."""
+    bench = [{"prompt": f"Say {i}", "chosen": ["yes", "aye"], "rejected": ["no", "nay", "x"]} for i in range(3)]
+    rows = [{**row, "subset": "chat" if i else "safety"} for i, row in enumerate(bench)]
+    lists = [{"prompt": f"Say {i}", "responses": ["a", "bb", "ccc", "d"], "scores": [3, 1, 1, 0]} for i in range(3)]
+    found = {}
+    for name, data in (("bench", rows), ("lists", lists)):
+        output = tmp_path / f"e-{name}"
+        assert main(["eval", *scorers, write(tmp_path / f"{name}.jsonl", data), "--output", str(output)]) == 0
+        results = json.loads((output / "results.json").read_text())
+        found[name] = results["scorers"][0]["evaluation"]
+    assert (found["bench"]["n"], found["bench"]["n_groups"], found["bench"]["best_of_n"]["first"]["n"]) == (18, 3, 3)
+    assert [part["accuracy"]["n"] for part in found["bench"]["by_subset"]] == [12, 6]
+    assert (found["lists"]["n"], found["lists"]["ties"]) == (15, 3)
+    assert [part["low"] for part in found["lists"]["by_strength"]] == [1, 2, 3]
+    assert found["lists"]["baselines"]["length"]["spearman_strength"] is not None
+    printed = capsys.readouterr().out
+    for line in ("by_subset safety", "best_of_n first", "by_strength 2", "spearman_strength"):
+        assert line in printed
+
+
+def test_a_scorer_of_aspects(encoder_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    aspects = {"helpful": 0.5, "harmless": 0.5}
+    scorer = new_scorer(ScorerConfig(backbone=str(encoder_folder), aspects=aspects), seed=3)
+    scorer.trained, scorer.temperature = True, 2.0
+    save_scorer(scorer, tmp_path / "two")
+    rows = [{"prompt": f"Say {i}", "chosen": f"yes {i}", "rejected": "n", "subset": "helpful"} for i in range(5)]
+    assert (
+        main(["eval", str(tmp_path / "two"), write(tmp_path / "d.jsonl", rows), "--output", str(tmp_path / "e")]) == 0
+    )
+    (entry,) = json.loads((tmp_path / "e" / "results.json").read_text())["scorers"]
+    assert [(part["aspect"], part["own"]["n"]) for part in entry["evaluation"]["by_aspect"]] == [("helpful", 5)]
+    assert entry["evaluation"]["calibrated"]["temperature"] == 2
+    assert "by_aspect helpful own" in capsys.readouterr().out
+    page = (tmp_path / "e" / "report.html").read_text()
+    assert "Accuracy of aspects" in page
+    assert "Probabilities at the temperature each scorer keeps" in page
+
+
 def test_texts_beyond_the_limits_are_counted(scorers: list[str], tmp_path: Path) -> None:
     rows = [{"prompt": f"Say {i}", "chosen": "y" * (14 + i), "rejected": "n"} for i in range(5)]  # 16 tokens are read
     for scorer in scorers:

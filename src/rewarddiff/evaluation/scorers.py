@@ -69,7 +69,9 @@ class ScoredComparison:
         return self.d if self.d_swapped is None else float(both_orders(self.d, self.d_swapped))
 
 
-def evaluate_differences(comparisons: Sequence[ScoredComparison], *, resamples: int = 1000) -> dict[str, Any]:
+def evaluate_differences(
+    comparisons: Sequence[ScoredComparison], *, temperature: float | None = None, resamples: int = 1000
+) -> dict[str, Any]:
     """Every figure on the differences, as plain JSON values; None stands for NaN (no data).
 
     A comparison read in both orders enters with d̄ = ½(d − d_swapped). Comparisons that the data calls ties have no
@@ -78,6 +80,9 @@ def evaluate_differences(comparisons: Sequence[ScoredComparison], *, resamples: 
     as independent. The temperature is fitted on all comparisons; `ece_tempered` divides each by a temperature fitted
     on the other half of the prompts, so that no comparison is judged by a temperature it helped to fit.
 
+    Args:
+        temperature: of the scorer, fitted on other comparisons.
+
     Keys:
         n, n_groups, ties, undecided: decided comparisons, their prompts, ties of the data, differences of exactly 0.
         accuracy: {value, low, high, n}; accuracy_by_order: {forward, backward} of the comparisons read twice.
@@ -85,6 +90,7 @@ def evaluate_differences(comparisons: Sequence[ScoredComparison], *, resamples: 
         by_bin: accuracy by |d| (0–1, 1–2, 2–3, ≥3); by_strength: by what the data says; [{low, high, accuracy}],
             high None where the bin has no upper end.
         ece, temperature, ece_tempered.
+        calibrated: temperature, the scorer's own, and nll and ece of σ(d / T), the probability that it gives.
         antisymmetry: {mean, max, relative}, None values where nothing was read twice.
         spearman_strength: |d| with strength; spearman_strength_oriented: d with strength, ties left out.
         by_length: accuracy where the better response is the shorter, or the longer one, and how many are as long.
@@ -128,6 +134,7 @@ def evaluate_differences(comparisons: Sequence[ScoredComparison], *, resamples: 
         "ece": metrics.ece(d),
         "temperature": metrics.fit_temperature(d),
         "ece_tempered": metrics.ece(_tempered(d, clusters)),
+        "calibrated": _calibrated(d, temperature),
         "antisymmetry": metrics.antisymmetry(
             [c.d for c in twice], [c.d_swapped for c in twice if c.d_swapped is not None]
         ),
@@ -159,6 +166,17 @@ def _agreement(comparisons: Sequence[ScoredComparison], resamples: int) -> dict[
         **_subsets(comparisons, resamples),
         "best_of_n": _best_of_n(comparisons, resamples),
         "rm_bench": _rm_bench(decided, resamples),
+    }
+
+
+def _calibrated(d: Array, temperature: float | None) -> dict[str, float]:
+    if temperature is None:
+        return dict.fromkeys(("temperature", "nll", "ece"), math.nan)
+    tempered = d / temperature
+    return {
+        "temperature": temperature,
+        "nll": metrics.negative_log_likelihood(tempered),
+        "ece": metrics.ece(tempered),
     }
 
 

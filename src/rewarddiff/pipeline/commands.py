@@ -22,7 +22,7 @@ from rewarddiff.machine import Meter
 from rewarddiff.pipeline.recipe import PolicyRecipe, Recipe
 from rewarddiff.pipeline.results import gather, read_results
 from rewarddiff.pipeline.run import carry_out
-from rewarddiff.pipeline.scorers import compare, measure
+from rewarddiff.pipeline.scorers import compare, held_out_temperature, measure
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.records import Group
 from rewarddiff.report import render, terminal_table
@@ -57,11 +57,16 @@ def run_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] 
 def train_scorer(
     config: ScorerConfig, train: Sequence[Group], dev: Sequence[Group] = (), *, output: str | Path, seed: int = 0
 ) -> Scorer:
-    """Train a scorer on labelled groups; metrics and checkpoints go to `output`, the scorer to `output/model`."""
+    """Train a scorer on labelled groups; metrics and checkpoints go to `output`, the scorer to `output/model`.
+
+    Where there are dev groups its temperature is fitted on them.
+    """
     folder = Path(output)
     scorer, _ = scorers_train.train_scorer(config, train, dev, loop=loop.train, output=folder, seed=seed)
     processes = PartialState()
     if processes.is_main_process:
+        if dev:
+            scorer.temperature = held_out_temperature(scorer, dev)
         save_scorer(scorer, folder / "model")
     processes.wait_for_everyone()
     return scorer
@@ -69,7 +74,7 @@ def train_scorer(
 
 def evaluate(scorer: Scorer, groups: Sequence[Group]) -> dict[str, Any]:
     """Every figure of a scorer on labelled groups (see `evaluation.scorers.evaluate_differences`)."""
-    return measure(compare(scorer, groups))
+    return measure(compare(scorer, groups), scorer.temperature)
 
 
 def train_policy(

@@ -54,7 +54,7 @@ def eval_stage(
         loaded = load_scorer(Path(name)).to(models.device())
         with Meter() as meter:
             said[name] = compare(loaded, groups, f"scoring by {name}")
-            evaluation = {**measure(said[name]), "cut": loaded.cut(groups)}
+            evaluation = {**measure(said[name], loaded.temperature), "cut": loaded.cut(groups)}
         entries.append({"name": name, "kind": loaded.kind, "seed": 0, "evaluation": evaluation, "cost": meter.cost()})
     contrasts = list(_contrasts(said))
     if output is not None:

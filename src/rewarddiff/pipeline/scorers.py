@@ -66,15 +66,17 @@ def scorer_stage(run: Run, name: str, seed: int) -> Stage:
         ledger=ledger, max_drop=run.recipe.data.max_drop, name=f"{name} (seed {seed})",
     )  # fmt: skip
     if dev := run.splits.get("dev"):
-        scorer.temperature = _temperature(run, scorer, dev, name)
+        scorer.temperature = held_out_temperature(scorer, dev, f"{name} on dev", run.store)
     save_scorer(scorer, stage.folder / "model")
     stage.finish(curve=result.curve, cost=result.cost, ledger=ledger.to_dict(), temperature=scorer.temperature)
     return stage
 
 
-def _temperature(run: Run, scorer: Scorer, dev: Sequence[Group], name: str) -> float | None:
-    """T at which σ(d / T) is nearest to how often the scorer is right on the dev split; None where nothing says so."""
-    compared = compare(scorer, dev, f"{name} on dev", run.store)
+def held_out_temperature(
+    scorer: Scorer, held_out: Sequence[Group], progress: str | None = None, store: Store | None = None
+) -> float | None:
+    """T at which σ(d / T) is nearest to how often the scorer is right on these groups; None where nothing says so."""
+    compared = compare(scorer, held_out, progress, store)
     found = fit_temperature([c.difference for c in compared if c.strength != 0])
     return None if math.isnan(found) else found
 
@@ -95,7 +97,7 @@ def _trained_stage(run: Run, name: str, folder: str, seed: int) -> Stage:
             if aspects:
                 scorer.weigh(aspects)
             if scorer.temperature is None and (dev := run.splits.get("dev")):
-                scorer.temperature = _temperature(run, scorer, dev, name)
+                scorer.temperature = held_out_temperature(scorer, dev, f"{name} on dev", run.store)
             save_scorer(scorer, stage.folder / "model")
         stage.finish(curve=[], cost=meter.cost(), ledger=Ledger().to_dict(), temperature=scorer.temperature)
     return stage
@@ -119,7 +121,9 @@ def evaluation_stage(run: Run, name: str, seed: int) -> Stage:
             if scorer is not None
         }
     write_json(stage.folder / "comparisons.json", {label: [asdict(c) for c in own] for label, own in compared.items()})
-    stage.finish(evaluations={label: measure(own) for label, own in compared.items()}, cost=meter.cost())
+    temperature = None if scorer is None else scorer.temperature
+    told = {label: measure(own, temperature) for label, own in compared.items()}
+    stage.finish(evaluations=told, cost=meter.cost())
     return stage
 
 
@@ -130,10 +134,10 @@ def compare(
     return [ScoredComparison(**c) for c in scorer.measured(groups, store=store, progress=progress)]
 
 
-def measure(compared: Sequence[ScoredComparison]) -> dict[str, Any]:
-    """Every figure of a scorer, and the histogram of its differences, oriented by the label."""
+def measure(compared: Sequence[ScoredComparison], temperature: float | None = None) -> dict[str, Any]:
+    """Every figure of a scorer with this temperature, and the histogram of its differences, oriented by the label."""
     d = [c.difference for c in compared if c.strength != 0]
-    return {**evaluate_differences(compared), "histogram": histogram(d)}
+    return {**evaluate_differences(compared, temperature=temperature), "histogram": histogram(d)}
 
 
 def histogram(values: Sequence[float] | Array) -> dict[str, Any]:

@@ -27,11 +27,13 @@ ACCURACIES = ("rewards/accuracies", "accuracy", "accuracies")
 MARGIN = (
     ("batch_margin", "μ"),
     ("shifted", "share shifted"),
+    ("margin", "mean gap"),
     ("margin_std", "std of gaps"),
     ("margin_skew", "skewness"),
     ("margin_kurtosis", "kurtosis"),
 )
-"""Of a loss with a margin from the batch (arXiv 2404.04932), as its curves show."""
+"""Of the gaps of scorers, where one of a run has a margin from the batch (arXiv 2404.04932): its, and the others' to
+compare with."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +107,15 @@ def accuracies(results: Results) -> tuple[Drawing, ...]:
 
 def curves(results: Results) -> tuple[Drawing, ...]:
     found: list[Drawing] = []
+    lines = (line for run in entries(results.get("scorers")) for line in entries(run.get("curve")))
+    margin = MARGIN if any("batch_margin" in line for line in lines) else ()
     for kind, noun in (("scorers", "scorer"), ("policies", "policy")):
         for name in names(entries(results.get(kind))):
             runs = [entries(run.get("curve")) for run in entries(results.get(kind)) if str(run.get("name")) == name]
             accuracy = next((key for key in ACCURACIES if any(key in line for run in runs for line in run)), "accuracy")
             panels: list[tuple[str, list[Points], list[Points]]] = []
-            recorded = {key for run in runs for line in run for key in line}
-            for key, label in (("loss", "loss"), (accuracy, "accuracy"), *(MARGIN if MARGIN[0][0] in recorded else ())):
+            shape = margin if kind == "scorers" else ()
+            for key, label in (("loss", "loss"), (accuracy, "accuracy"), *shape):
                 train, dev = ([_points(run, split, key) for run in runs] for split in ("train", "dev"))
                 if any(train) or any(dev):
                     panels.append((label, [line for line in train if line], [line for line in dev if line]))

@@ -116,7 +116,13 @@ def compose(
 def sections(results: Results) -> list[Section]:
     """The page's parts, in reading order."""
     orders = tables.orders_table(results)
-    further = (slices.subsets_table, slices.aspects_table, slices.rm_bench_table, slices.spreads_table)
+    further = (
+        slices.calibration_table,
+        slices.subsets_table,
+        slices.aspects_table,
+        slices.rm_bench_table,
+        slices.spreads_table,
+    )
     parts = [table for table in (make(results) for make in further) if table.rows]
     return [
         Section("summary", "Summary", tables=tables.overview(results)),

@@ -74,6 +74,31 @@ def subsets_table(results: Results) -> Table:
     )
 
 
+def calibration_table(results: Results) -> Table:
+    """One row a scorer and seed whose own temperature is known: what its probabilities are worth here."""
+    rows = []
+    for run in entries(results.get("scorers")):
+        found = mapping(mapping(run.get("evaluation")).get("calibrated"))
+        if found.get("ece") is not None:
+            told = Cell(real(number(found.get("temperature")))), Cell(real(number(found.get("nll"))))
+            rows.append(
+                (
+                    Cell(word(run.get("name"))),
+                    Cell(word(run.get("seed"))),
+                    *told,
+                    Cell(percent(number(found.get("ece")))),
+                )
+            )
+    return Table(
+        "Probabilities at the temperature each scorer keeps",
+        ("scorer", "seed", "T", "NLL", "ECE"),
+        tuple(rows),
+        "No scorer keeps a temperature.",
+        ("σ(d / T) is what the scorer says to be the probability; T was fitted on comparisons held out from these.",),
+        frozenset({0, 1}),
+    )
+
+
 def aspects_table(results: Results) -> Table:
     """One row an aspect of a scorer and seed: its own head beside what all say together."""
     rows = [
