@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -125,9 +127,13 @@ def test_an_oracle_helps_and_a_coin_does_not() -> None:
 
 
 def test_identities() -> None:
-    for identity in identities():
+    *holding, loose = identities()
+    for identity in holding:
         for case, derived, simulated in identity.cases:
             assert simulated == pytest.approx(derived, abs=4e-3), case
+    # p = 0.2, q = 0.6 differ in 0.2·0.4 + 0.8·0.6 = 0.56, times 2·0.2 − 1, times 0.6; what is: 0.6·(0.2 − 0.6)
+    assert [(round(one, 4), round(other, 2)) for _, one, other in loose.cases][1] == (-0.2016, -0.24)
+    assert not loose.holds
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,6 +146,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "<script" not in page
     assert page.count("<svg") == 8
     assert "And if the scorer has to learn from labels too?" in text
+    pictures = sorted(re.findall(r"\]\((images/lab-\w+\.svg)\)", text))
+    assert pictures == sorted(f"images/{file.name}" for file in (tmp_path / "images").iterdir())
+    for name in pictures:
+        assert ElementTree.parse(tmp_path / name).getroot().tag == "{http://www.w3.org/2000/svg}svg"
     for wrong, cause in (("seeds=1", "seeds"), ("training.kl=3", "should be below log(world.responses), 2.08")):
         assert main(["lab", wrong]) == 2
         assert cause in capsys.readouterr().err

@@ -8,7 +8,9 @@ w₂ = c(−d).
 
 What does noise do to a contrastive reward (arXiv 2403.07708)? A reward of 0 or 1 is misread with probability c₀ where
 it is truly 0 and c₁ where it is 1: the expected gap between a response that succeeds with probability p and a baseline
-that does with q shrinks by the factor 1 − c₀ − c₁, whatever p and q are.
+that does with q shrinks by the factor 1 − c₀ − c₁, whatever p and q are. The gap p − q is how often the two differ,
+times how much more often the response than the baseline is the one that succeeded where they do. That condition is
+needed: with how often the response succeeds in general in its place the product is another number.
 """
 
 from __future__ import annotations
@@ -31,11 +33,13 @@ class Identity:
 
     Attributes:
         cases: what it was tried on, the value derived, the value found.
+        holds: false where it is what one might think, and is not so.
     """
 
     key: str
     title: str
     cases: tuple[tuple[str, float, float], ...]
+    holds: bool = True
 
 
 def weights(treatment: Negative, d: float = 1.0) -> tuple[float, float]:
@@ -45,11 +49,17 @@ def weights(treatment: Negative, d: float = 1.0) -> tuple[float, float]:
 
 
 def trained(p: float, w: tuple[float, float], steps: int = 400) -> float:
-    """σ(βh) where gradient descent ends; the policy starts at the reference, h = 0."""
+    """σ(βh) where gradient descent ends; the policy starts at the reference, h = 0.
+
+    A negative weight leaves the loss without a minimum: there it is plain descent, after these steps.
+    """
     h = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [h], line_search_fn="strong_wolfe", max_iter=steps, tolerance_grad=1e-12, tolerance_change=0.0
-    )
+    bounded = min(w) >= 0
+    optimizer: torch.optim.Optimizer = torch.optim.SGD([h], lr=1 / BETA**2)
+    if bounded:
+        optimizer = torch.optim.LBFGS(
+            [h], line_search_fn="strong_wolfe", max_iter=steps, tolerance_grad=1e-12, tolerance_change=0.0
+        )
     c = torch.tensor([p * w[0], (1 - p) * w[1]], dtype=torch.float64)
 
     def closure() -> torch.Tensor:
@@ -58,7 +68,8 @@ def trained(p: float, w: tuple[float, float], steps: int = 400) -> float:
         loss.backward()
         return loss
 
-    optimizer.step(closure)
+    for _ in range(1 if bounded else steps):
+        optimizer.step(closure)
     return float(torch.sigmoid(BETA * h.detach()))
 
 
@@ -79,11 +90,17 @@ def contrast(p: float, q: float, c0: float, c1: float, draws: int = 1_000_000, s
     return read(p) - read(q)
 
 
+def product(p: float, q: float, *, conditional: bool) -> float:
+    """Pr(r ≠ b)·(2·Pr(r = 1 | r ≠ b) − 1) of a response's and a baseline's true rewards, or Pr(r = 1) unconditioned."""
+    apart = p * (1 - q) + q * (1 - p)
+    return apart * (2 * (p * (1 - q) / apart if conditional else p) - 1)
+
+
 def identities() -> list[Identity]:
-    """Both, simulated."""
+    """All of them, simulated."""
     optimum = [
         (f"{treatment}, p = {p:g}", derived(p, w), trained(p, w))
-        for treatment in TREATMENTS[:3]  # signed has no optimum to find
+        for treatment in TREATMENTS
         for w in [weights(treatment)]
         for p in (0.6, 0.8)
     ]
@@ -91,7 +108,18 @@ def identities() -> list[Identity]:
         (f"p = {p:g}, q = {q:g}, c₀ = {c0:g}, c₁ = {c1:g}", (1 - c0 - c1) * (p - q), contrast(p, q, c0, c1))
         for p, q, c0, c1 in ((0.7, 0.5, 0.0, 0.0), (0.7, 0.5, 0.1, 0.3), (0.2, 0.6, 0.25, 0.05), (0.9, 0.1, 0.4, 0.6))
     ]
+    pairs, misread = ((0.7, 0.5), (0.2, 0.6), (0.9, 0.8)), (0.1, 0.3)
+    factors = [
+        (f"p = {p:g}, q = {q:g}", (1 - sum(misread)) * product(p, q, conditional=True), contrast(p, q, *misread))
+        for p, q in pairs
+    ]
+    loose = [
+        (f"p = {p:g}, q = {q:g}", (1 - sum(misread)) * product(p, q, conditional=False), contrast(p, q, *misread))
+        for p, q in pairs
+    ]
     return [
         Identity("optimum", "Weights alike for both outcomes keep the optimum p, others move it", (*optimum,)),
         Identity("contrast", "Noise shrinks a contrastive reward by 1 − c₀ − c₁", (*noise,)),
+        Identity("factors", "… times how often the two differ, times who succeeds where they do", (*factors,)),
+        Identity("loose", "Without that condition it is another number", (*loose,), holds=False),
     ]

@@ -12,7 +12,7 @@ from rewarddiff.lab.questions import Finding, LabConfig, signed
 from rewarddiff.report import plots
 from rewarddiff.report.cells import Cell, Table
 from rewarddiff.report.figures import Drawing
-from rewarddiff.report.page import Section, compose, write
+from rewarddiff.report.page import Section, compose, picture, write
 from rewarddiff.report.text import markdown_table
 from rewarddiff.report.values import interval
 
@@ -20,10 +20,12 @@ from rewarddiff.report.values import interval
 def render_lab(
     config: LabConfig, findings: Sequence[Finding], identities: Sequence[Identity], version: str, folder: Path
 ) -> Path:
-    """Write `folder/lab.html` and `folder/lab.md`, and return the page's path."""
+    """Write `folder/lab.html` and `folder/lab.md`, with its `images`, and return the page's path."""
     path = Path(folder) / "lab.html"
     write(path, page(config, findings, identities, version))
     write(path.with_suffix(".md"), markdown(config, findings, identities))
+    for finding in findings:
+        write(path.with_name("images") / f"lab-{finding.key}.svg", picture(drawing(finding).svg))
     return path
 
 
@@ -76,7 +78,7 @@ def _cell(gap: Interval) -> Cell:
 
 def identity_table(identity: Identity) -> Table:
     rows = tuple((Cell(case), Cell(f"{one:.4f}"), Cell(f"{other:.4f}")) for case, one, other in identity.cases)
-    return Table(identity.title, ("case", "derived", "simulated"), rows)
+    return Table(identity.title, ("case", "derived" if identity.holds else "one might think", "simulated"), rows)
 
 
 def markdown(config: LabConfig, findings: Sequence[Finding], identities: Sequence[Identity]) -> str:
@@ -84,7 +86,8 @@ def markdown(config: LabConfig, findings: Sequence[Finding], identities: Sequenc
     parts = [about(config)]
     for finding in findings:
         statements = "\n".join(f"- {text}" for text in finding.statements)
-        parts += [f"## {finding.question}", statements, markdown_table(table(finding))]
+        shown = f"![{finding.question}](images/lab-{finding.key}.svg)"
+        parts += [f"## {finding.question}", statements, shown, markdown_table(table(finding))]
     for one in identities:
         parts += [f"## {one.title}", markdown_table(identity_table(one))]
     return "\n\n".join(parts) + "\n"

@@ -20,7 +20,7 @@ from rewarddiff.lab.world import Array, Sample, World, cut, draw, scored, share_
 
 QUALITIES = (1.0, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2, 0.0)
 ALPHAS = (0.25, 0.5, 1.0, 2.0)
-NEGATIVES: tuple[Negative, ...] = ("clip", "abs", "floor", "flip")  # drop: as clip, but for the count
+NEGATIVES: tuple[Negative, ...] = ("clip", "abs", "flip", "signed")  # drop, or a small floor: as clip
 NOISES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 SIZES = (50, 100, 200, 400, 800)
 OTHERS = (1, 4, 16)

@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,15 @@ def compose(
         title=title, subtitle=subtitle, verdict=verdict, cautious=cautious, remarks=remarks, css=Markup(css),
         sections=sections,
     )  # fmt: skip
+
+
+def picture(svg: str) -> str:
+    """A figure of a page as a file of its own, which brings the page's colours, light and dark, with it."""
+    colours = (files("rewarddiff.report") / "templates" / "report.css").read_text("utf-8").partition("\n* {")[0]
+    style = f"<style>{colours} text {{ fill: var(--ink); }}</style>"
+    head = '<svg xmlns="http://www.w3.org/2000/svg" font-family="system-ui, sans-serif" stroke-linejoin="round"'
+    opened, closed, drawn = svg.removeprefix("<svg").partition(">")
+    return f"{head}{opened}{closed}{style}{drawn}\n"
 
 
 def sections(results: Results) -> list[Section]:
