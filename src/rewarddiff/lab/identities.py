@@ -62,11 +62,11 @@ def trained(p: float, w: tuple[float, float], steps: int = 400) -> float:
         )
     c = torch.tensor([p * w[0], (1 - p) * w[1]], dtype=torch.float64)
 
-    def closure() -> torch.Tensor:
+    def closure() -> float:
         optimizer.zero_grad()
         loss = weighted_sum(sigmoid(torch.cat([h, -h]), beta=BETA), c, signed=True)
         loss.backward()
-        return loss
+        return float(loss.detach())
 
     for _ in range(1 if bounded else steps):
         optimizer.step(closure)
