@@ -39,8 +39,10 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 class CoefficientConfig:
     """How differences become coefficients.
 
-    The defaults are those that the laboratory speaks for, or not against (docs/lab.md; real data, docs/results.md):
-    `clip` is near the best treatment with a good scorer and loses little with a middling one; α hardly matters.
+    The defaults are those that the laboratory speaks for, or not against (docs/lab.md): `clip` is near the best
+    treatment with a good scorer and loses little with a middling one; α hardly matters. Real data tells no setting from
+    another so far (docs/results.md). What neither asked about is as plain as it can be: both orders, which are
+    antisymmetric, and no calibration, squashing, scaling or lower bound.
 
     Attributes:
         source: where differences come from: a difference model, a reward model, or the data's own grades.
