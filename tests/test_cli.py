@@ -52,6 +52,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         "ece": None,
     }
     contrast = {"a": "t", "b": "s", "gap": {"value": 0.05, "low": -0.1, "high": 0.2, "n": 12}, "p": 0.25}
+    contrast["spearman_gap"] = {"value": 0.1, "low": None, "high": None, "n": 9}
     ledger = {"total": 13, "kept": 12, "changed": {}}
     ledger["dropped"] = {"empty_response": {"count": 1, "examples": [{"source": "d.jsonl:7"}]}}
     found = {"scorers": {"s": figures}, "scorer_contrasts": [contrast], "ledger": ledger}
@@ -175,6 +176,7 @@ def test_eval_prints_single_figures_and_intervals(calls: list[Any], capsys: pyte
         ["rm_bench", "hard", "0.25", "[0.1,", "0.4]", "n=9"],
         ["rm_bench", "math", "average", "0.5"],
         ["accuracy", "of", "t", "−", "s", "0.05", "[-0.1,", "0.2]", "n=12", "p=0.25"],
+        ["spearman_strength", "of", "t", "−", "s", "0.1", "[-,", "-]", "n=9"],
         ["results", "e/results.json"],
         ["report", "e/report.html"],
     ]

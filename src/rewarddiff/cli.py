@@ -151,7 +151,10 @@ def _eval(args: argparse.Namespace) -> None:
     for name, figures in found["scorers"].items():
         print("\n".join([f"{name}:"] * (len(scorers) > 1) + _beside(figures)))
     for contrast in found["scorer_contrasts"]:
-        print(f"accuracy of {contrast['a']} − {contrast['b']}  {_interval(contrast['gap'])}  p={contrast['p']:.2g}")
+        pair = f"{contrast['a']} − {contrast['b']}"
+        print(f"accuracy of {pair}  {_interval(contrast['gap'])}  p={contrast['p']:.2g}")
+        if contrast["spearman_gap"]["value"] is not None:
+            print(f"spearman_strength of {pair}  {_interval(contrast['spearman_gap'])}")
     print(f"results  {output / 'results.json'}\nreport   {output / 'report.html'}")
 
 

@@ -41,8 +41,8 @@ def test_figures_by_hand() -> None:
     assert figures["antisymmetry"]["mean"] == pytest.approx((2 + 3 + 0) / 3)
     # |d̄| = 2, ½, ½, 0 against 5, 1, 3, 0: ranks 4, 2½, 2½, 1 and 4, 2, 3, 1; Pearson of the ranks is
     # (1.5·1.5 + 0 + 0 + 1.5·1.5)/√(4.5·5) = 4.5/√22.5.
-    assert figures["spearman_strength"] == pytest.approx(4.5 / math.sqrt(22.5))
-    assert figures["spearman_strength_oriented"] == pytest.approx(1)
+    assert figures["spearman_strength"]["value"] == pytest.approx(4.5 / math.sqrt(22.5))
+    assert figures["spearman_strength_oriented"]["value"] == pytest.approx(1)
     assert figures["baselines"]["longer_wins"]["value"] == 0.5
 
 
@@ -51,7 +51,7 @@ def test_no_data_is_null_in_strict_json() -> None:
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
     assert figures["n"] == 0
     assert figures["accuracy"] == {"value": None, "low": None, "high": None, "n": 0}
-    assert figures["ece"] is figures["temperature"] is figures["spearman_strength"] is None
+    assert figures["ece"] is figures["temperature"] is figures["spearman_strength"]["value"] is None
 
 
 def test_a_reward_model_has_no_second_reading() -> None:
@@ -116,7 +116,7 @@ def test_a_scorer_that_reads_length_is_the_length_baseline() -> None:
     found = evaluate_differences(comparisons)
     length = found["baselines"]["length"]
     assert length["ece"] == pytest.approx(found["ece_tempered"])
-    assert length["spearman_strength"] == pytest.approx(found["spearman_strength"])
+    assert length["spearman_strength"]["value"] == pytest.approx(found["spearman_strength"]["value"])
     assert found["baselines"]["longer_wins"]["value"] == pytest.approx(found["accuracy"]["value"])
 
 

@@ -100,7 +100,7 @@ def test_rewardbench_and_graded_lists(scorers: list[str], tmp_path: Path, capsys
     assert [part["accuracy"]["n"] for part in found["bench"]["by_subset"]] == [12, 6]
     assert (found["lists"]["n"], found["lists"]["ties"]) == (15, 3)
     assert [part["low"] for part in found["lists"]["by_strength"]] == [1, 2, 3]
-    assert found["lists"]["baselines"]["length"]["spearman_strength"] is not None
+    assert found["lists"]["baselines"]["length"]["spearman_strength"]["value"] is not None
     printed = capsys.readouterr().out
     for line in ("by_subset safety", "best_of_n first", "by_strength 2", "spearman_strength"):
         assert line in printed

@@ -74,10 +74,11 @@ def test_scorers_are_compared_on_the_same_comparisons(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results, "evaluation_stage", stage)
-        hits = results._hits(run)
-    sums, sizes = hits["test", "one"]
-    assert (sums.tolist(), sizes.tolist()) == ([[1, 1], [0, 2]], [1, 2])
-    found = {c["test"]: c for c in results._scorer_contrasts(run, hits)}
+        agreed = results._agreements(run)
+    own = agreed["test", "one"]
+    assert (own.right.tolist(), own.sizes.tolist(), own.graded) == ([[1, 1], [0, 2]], [1, 2], 1)
+    found = {c["test"]: c for c in results._scorer_contrasts(run, agreed)}
+    assert found["test"]["spearman_gap"]["value"] is None  # ties alone are no strengths to go by
     assert (found["test"]["a"], found["test"]["b"]) == ("two", "one")
     assert found["test"]["gap"]["value"] == pytest.approx((6 - 4) / 6)
     assert found["other"]["gap"]["value"] == 0.5

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rewarddiff.coefficients import both_orders
 from rewarddiff.evaluation import metrics
+from rewarddiff.evaluation.correlations import resampled, spearman_interval
 from rewarddiff.records import STYLES
 
 Array = NDArray[np.float64]
@@ -92,7 +93,7 @@ def evaluate_differences(
         ece, temperature, ece_tempered.
         calibrated: temperature, the scorer's own, and nll and ece of σ(d / T), the probability that it gives.
         antisymmetry: {mean, max, relative}, None values where nothing was read twice.
-        spearman_strength: |d| with strength; spearman_strength_oriented: d with strength, ties left out.
+        spearman_strength: of |d| with strength, {value, low, high, n}; spearman_strength_oriented: of d, ties left out.
         by_length: accuracy where the better response is the shorter, or the longer one, and how many are as long.
         subsets: parts of the collection; by_subset: accuracy in every one where there are 2 to `MAX_SUBSETS`, with
             `first` as in best_of_n, and `macro_accuracy`, their mean.
@@ -143,7 +144,7 @@ def evaluate_differences(
         "rewards": _rewards(comparisons),
         "baselines": _baselines(comparisons, resamples),
     }
-    return {name: _plain(figure) for name, figure in figures.items()}
+    return {name: plain(figure) for name, figure in figures.items()}
 
 
 def _agreement(comparisons: Sequence[ScoredComparison], resamples: int) -> dict[str, Any]:
@@ -156,8 +157,10 @@ def _agreement(comparisons: Sequence[ScoredComparison], resamples: int) -> dict[
     return {
         "accuracy": _share(decided, resamples),
         "by_strength": _by_strength(ordered),
-        "spearman_strength": metrics.spearman(np.abs(_differences(graded)), _strengths(graded)),
-        "spearman_strength_oriented": metrics.spearman(_differences(ordered), _strengths(ordered)),
+        "spearman_strength": spearman_interval(*_strength_told(graded), n=resamples),
+        "spearman_strength_oriented": spearman_interval(
+            _differences(ordered), _strengths(ordered), [c.cluster for c in ordered], n=resamples
+        ),
         "by_length": {
             "shorter": _share(shorter, resamples),
             "longer": _share(longer, resamples),
@@ -376,6 +379,19 @@ def hits(comparisons: Sequence[ScoredComparison]) -> tuple[Array, Array]:
     return np.asarray(right, dtype=np.float64), np.bincount(place, minlength=len(groups)).astype(np.float64)
 
 
+def strength_correlation(comparisons: Sequence[ScoredComparison], resamples: int = 1000) -> tuple[float, Array, int]:
+    """ρ of |d| with the strength that the data says, the same in resamples of prompts, and of how many comparisons.
+
+    Scorers of the same comparisons are resampled alike.
+    """
+    told = _strength_told([c for c in comparisons if c.strength is not None])
+    return metrics.spearman(*told[:2]), resampled(*told, n=resamples), len(told[2])
+
+
+def _strength_told(graded: Sequence[ScoredComparison]) -> tuple[Array, Array, list[str]]:
+    return np.abs(_differences(graded)), _strengths(graded), [c.cluster for c in graded]
+
+
 def _differences(comparisons: Sequence[ScoredComparison]) -> Array:
     return _array([c.difference for c in comparisons])
 
@@ -410,12 +426,12 @@ def _mean(values: Array) -> float:
     return float(values.mean()) if values.size else math.nan
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Dataclasses as dicts, numbers that JSON does not have as None."""
     if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
+        return plain(asdict(value))
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

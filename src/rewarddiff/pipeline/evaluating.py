@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from typing import Any
 from rewarddiff import __version__, machine, models
 from rewarddiff.data import Ledger, load_groups
 from rewarddiff.errors import UserError
-from rewarddiff.evaluation.metrics import sign_flip_test, two_way_bootstrap
-from rewarddiff.evaluation.scorers import ScoredComparison, hits
+from rewarddiff.evaluation.metrics import sign_flip_test
+from rewarddiff.evaluation.scorers import ScoredComparison
 from rewarddiff.machine import Meter
-from rewarddiff.pipeline.results import read_results
+from rewarddiff.pipeline.results import agreement, contrast, read_results
 from rewarddiff.pipeline.scorers import compare, measure
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.report import render
@@ -68,11 +67,13 @@ def eval_stage(
 
 
 def _contrasts(said: Mapping[str, Sequence[ScoredComparison]]) -> list[dict[str, Any]]:
-    agreed = {name: hits(own) for name, own in said.items()}
-    gaps = [(a, b, agreed[a][0] - agreed[b][0], agreed[b][1]) for b, a in combinations(said, 2)]
+    agreed = {name: agreement([own]) for name, own in said.items()}
     return [
-        {"a": a, "b": b, "test": "test", "gap": asdict(two_way_bootstrap([gap], sizes)), "p": sign_flip_test(gap)}
-        for a, b, gap, sizes in gaps
+        {
+            **{"a": a, "b": b, "test": "test", **contrast(agreed[a], agreed[b])},
+            "p": sign_flip_test((agreed[a].right - agreed[b].right)[0]),
+        }
+        for b, a in combinations(said, 2)
     ]
 
 

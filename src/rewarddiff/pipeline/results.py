@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ import numpy as np
 from rewarddiff import __version__, machine
 from rewarddiff.config import to_dict
 from rewarddiff.errors import UserError
-from rewarddiff.evaluation.metrics import Array, two_way_bootstrap
-from rewarddiff.evaluation.scorers import ScoredComparison, hits
+from rewarddiff.evaluation.correlations import over_seeds
+from rewarddiff.evaluation.metrics import Array, Interval, two_way_bootstrap
+from rewarddiff.evaluation.scorers import ScoredComparison, hits, plain, strength_correlation
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.judging import held_out, judged, read_samples, rewards_stage, samples_stage
 from rewarddiff.pipeline.policies import policy_stage
@@ -29,8 +30,32 @@ from rewarddiff.sampling import Sample
 Rewards = dict[int, dict[str, dict[str, list[float]]]]
 """seed → scorer → policy → one reward per held-out prompt."""
 
-Hits = dict[tuple[str, str], tuple[Array, Array]]
-"""(test, scorer) → right answers of every prompt, (seeds, prompts), and comparisons of every prompt, (prompts,)."""
+
+@dataclass(frozen=True)
+class Agreement:
+    """What the seeds of a scorer have in common with people on one test set.
+
+    Attributes:
+        right: answers of every prompt, (seeds, prompts). sizes: comparisons of every prompt, (prompts,).
+        correlation: of |d| with the strength in the data, (seeds,). resampled: the same in resamples of prompts,
+            (seeds, resamples). graded: comparisons with a strength.
+    """
+
+    right: Array
+    sizes: Array
+    correlation: Array
+    resampled: Array
+    graded: int
+
+    def less(self, other: Agreement) -> tuple[Interval, Interval]:
+        """The gap in accuracy to another scorer's, and that in correlation."""
+        gap = two_way_bootstrap(self.right - other.right, self.sizes)
+        pair = self.correlation - other.correlation, self.resampled - other.resampled
+        return gap, over_seeds(*pair, self.graded)
+
+
+Agreements = dict[tuple[str, str], Agreement]
+"""By test and scorer."""
 
 Samples = dict[int, dict[str, list[Sample]]]
 """seed → policy → one sample per held-out prompt."""
@@ -45,7 +70,7 @@ def gather(run: Run, pairs: Iterable[tuple[str, str]] | None = None) -> dict[str
             base model.
     """
     recipe = run.recipe
-    rewards, samples, agreed = _rewards(run), _samples(run), _hits(run)
+    rewards, samples, agreed = _rewards(run), _samples(run), _agreements(run)
     pairs = _pairs(run) if pairs is None else pairs
     contrasts, scorers = _contrasts(run, pairs, rewards, samples), list(_scorer_summary(run, agreed))
     return {
@@ -110,43 +135,63 @@ def _scorers(run: Run) -> Iterable[dict[str, Any]]:
                 }
 
 
-def _scorer_summary(run: Run, agreed: Hits) -> Iterable[dict[str, Any]]:
+def _scorer_summary(run: Run, agreed: Agreements) -> Iterable[dict[str, Any]]:
     """Accuracy, with an interval over prompts and, where there are several, seeds; means of the rest over seeds."""
     seeds = run.recipe.seeds
-    keys = ("spearman_strength", "spearman_strength_oriented", "ece", "temperature", "ece_tempered", "mean", "std")
+    keys = ("ece", "temperature", "ece_tempered", "mean", "std")
     for name, config in run.recipe.scorers.items():
         found = [evaluation_stage(run, name, seed).manifest["evaluations"] for seed in seeds]
         for test in found[0]:
             one = [evaluations[test] for evaluations in found]
+            own = agreed[test, name]
             yield {
                 "name": _label(name, test),
                 "kind": config.kind,
                 "seeds": len(seeds),
-                "accuracy": asdict(two_way_bootstrap(*agreed[test, name])),
+                "accuracy": asdict(two_way_bootstrap(own.right, own.sizes)),
+                "spearman_strength": asdict(over_seeds(own.correlation, own.resampled, own.graded)),
+                "spearman_strength_oriented": _mean(e["spearman_strength_oriented"]["value"] for e in one),
                 **{key: _mean(e[key] for e in one) for key in keys},
                 "antisymmetry": _mean((e["antisymmetry"] or {}).get("relative") for e in one),
                 "longer_wins": one[0]["baselines"]["longer_wins"],
             }
 
 
-def _hits(run: Run) -> Hits:
-    """How often each scorer agrees with the label; where d = 0, half."""
-    found: Hits = {}
+def _agreements(run: Run) -> Agreements:
+    found: Agreements = {}
     for name in run.recipe.scorers:
         folders = [evaluation_stage(run, name, seed).folder for seed in run.recipe.seeds]
         said = [json.loads((folder / "comparisons.json").read_text()) for folder in folders]
         for test in run.held_out:
-            right = [hits([ScoredComparison(**c) for c in own[test]]) for own in said]
-            found[test, name] = (np.array([sums for sums, _ in right]), right[0][1])
+            compared = [[ScoredComparison(**c) for c in own[test]] for own in said]
+            found[test, name] = agreement(compared)
     return found
 
 
-def _scorer_contrasts(run: Run, agreed: Hits) -> Iterable[dict[str, Any]]:
+def agreement(compared: Sequence[Sequence[ScoredComparison]]) -> Agreement:
+    """Of what every seed of a scorer said of the same comparisons."""
+    right, told = [hits(own) for own in compared], [strength_correlation(own) for own in compared]
+    return Agreement(
+        np.array([sums for sums, _ in right]),
+        right[0][1],
+        np.array([value for value, _, _ in told]),
+        np.array([resampled for _, resampled, _ in told]),
+        told[0][2],
+    )
+
+
+def contrast(ours: Agreement, theirs: Agreement) -> dict[str, Any]:
+    """Gaps of one scorer to another, as plain JSON values."""
+    gap, correlation = ours.less(theirs)
+    found: dict[str, Any] = plain({"gap": gap, "spearman_gap": correlation})
+    return found
+
+
+def _scorer_contrasts(run: Run, agreed: Agreements) -> Iterable[dict[str, Any]]:
     """Each scorer against each that stands before it in the recipe, on the same comparisons."""
     for test in run.held_out:
         for b, a in combinations(run.recipe.scorers, 2):
-            (ours, sizes), (theirs, _) = agreed[test, a], agreed[test, b]
-            yield {"a": a, "b": b, "test": test, "gap": asdict(two_way_bootstrap(ours - theirs, sizes))}
+            yield {"a": a, "b": b, "test": test, **contrast(agreed[test, a], agreed[test, b])}
 
 
 def _scorer_note(line: dict[str, Any]) -> str:

@@ -112,16 +112,19 @@ def scorer_contrasts_table(results: Results) -> Table:
         gap = interval(entry.get("gap"))
         points = Interval(*(100 * bound for bound in (gap.value, gap.low, gap.high)))
         p = number(entry.get("p"))
-        rows.append((Cell(f"{a} − {b}"), Cell(test), real_cell(points), Cell(_reading(gap, a, b)), Cell(real(p))))
-    tested = any(row[-1].text != DASH for row in rows)
-    note = " p: of a test that flips the signs of prompts' gaps." if tested else ""
+        shown = Cell(_reading(gap, a, b)), Cell(real(p)), correlation_cell(interval(entry.get("spearman_gap")))
+        rows.append((Cell(f"{a} − {b}"), Cell(test), real_cell(points), *shown))
+    keep = [i for i in range(6) if i < 4 or any(row[i].text != DASH for row in rows)]
+    note = " p: of a test that flips the signs of prompts' gaps." if 4 in keep else ""
+    columns = ("pair", "on", "gap in accuracy, points", "shown", "p", "gap in ρ with strength")
     return Table(
         "Scorers head to head",
-        ("pair", "on", "gap in accuracy, points", "shown", "p")[: 4 + tested],
-        tuple(row[: 4 + tested] for row in rows),
+        tuple(columns[i] for i in keep),
+        tuple(tuple(row[i] for i in keep) for row in rows),
         "No two scorers were compared in this run.",
         (f"The same comparisons, paired; intervals as above.{note}",),
         frozenset({0, 1, 3}),
+        lesser=(len(keep) - 1,) if 5 in keep else (),
     )
 
 
