@@ -16,7 +16,7 @@ help:  ## this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1|/' | \
 		while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
 
-demo: .venv/installed  ## align a small model with and without strengths, and write the report (6 minutes on 2 cores)
+demo: .venv/installed  ## align a small model with and without strengths, and write the report (5 minutes on 2 cores)
 	@$(BIN)/rewarddiff demo
 
 test: .venv/installed  ## run the test suite

@@ -71,12 +71,15 @@ def _entries(paragraph: str, names: set[str]) -> dict[str, str]:
     }
 
 
-def default(field: dataclasses.Field[Any]) -> str:
-    if field.default is not dataclasses.MISSING:
-        value: Any = field.default
-    elif field.default_factory is not dataclasses.MISSING:
-        value = field.default_factory()
-    else:
+def start(field: dataclasses.Field[Any], of: Any = None) -> Any:
+    """A field's value in the object it is part of by default, or else its own default; MISSING where it needs one."""
+    if of is not None:
+        return getattr(of, field.name)
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def default(value: Any) -> str:
+    if value is dataclasses.MISSING:
         return "needed"
     if dataclasses.is_dataclass(value):
         name = getattr(value, "name", None)
@@ -91,7 +94,7 @@ def choices(hint: Any) -> str:
     return ", ".join(f"`{word}`" for word in words) if len(words) > 1 else ""
 
 
-def section(cls: Any, place: str) -> list[str]:
+def section(cls: Any, place: str, of: Any) -> list[str]:
     hints, texts = get_type_hints(cls, include_extras=True), described(cls)
     summary = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
     rows = [f"## `{place}`" if place else "## A recipe", "", summary, "", "| key | default | |", "| --- | --- | --- |"]
@@ -101,24 +104,35 @@ def section(cls: Any, place: str) -> list[str]:
         told = texts.get(field.name, "")
         words = choices(hints[field.name])
         note = ". ".join(part for part in (f"One of {words}" if words else "", told) if part)
-        rows.append(f"| `{field.name}` | {default(field)} | {note.replace('|', chr(92) + '|')} |")
+        rows.append(f"| `{field.name}` | {default(start(field, of))} | {note.replace('|', chr(92) + '|')} |")
     return [*rows, ""]
 
 
-def walk(cls: Any, place: str, seen: dict[Any, str]) -> list[str]:
-    if cls in seen:
-        return [f"## `{place}`", "", f"As `{seen[cls]}`.", ""]
-    seen[cls] = place
-    lines = section(cls, place)
+def walk(cls: Any, place: str, seen: dict[Any, str], of: Any = None) -> list[str]:
+    kind = cls, repr(of or cls)
+    if kind in seen:
+        return [f"## `{place}`", "", f"As `{seen[kind]}`.", ""]
+    seen[kind] = place
+    lines = section(cls, place, of)
     hints = get_type_hints(cls, include_extras=True)
     for field in dataclasses.fields(cls):
+        own = start(field, of)
         inner = [member for member in members(hints[field.name]) if dataclasses.is_dataclass(member)]
         mapped = any(map(_maps, members(hints[field.name])))
         for found in inner:
             names = get_args(get_type_hints(found).get("name")) if len(inner) > 1 else ()
             there = ".".join(part for part in (place, field.name, "NAME" if mapped else "") if part)
-            lines += walk(found, f"{there}={names[0]}" if names else there, seen)
+            there = f"{there}={names[0]}" if names else there
+            lines += walk(found, there, seen, own if type(own) is found and repr(own) != repr(_plain(found)) else None)
     return lines
+
+
+def _plain(cls: Any) -> Any:
+    """What a class makes of nothing, where it can."""
+    try:
+        return cls()
+    except TypeError:
+        return None
 
 
 def text() -> str:

@@ -15,6 +15,8 @@ def test_the_python_example_runs(
     code = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert code is not None
     rows = [{"prompt": f"Say it {i}", "chosen": f"yes {i}!", "rejected": f"no {i}"} for i in range(40)]
+    for row in rows[::3]:  # no scorer agrees with all of them
+        row["chosen"], row["rejected"] = row["rejected"], row["chosen"]
     (tmp_path / "preferences.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "my").mkdir()
     (tmp_path / "my" / "model").symlink_to(policy_folder)

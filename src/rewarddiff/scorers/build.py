@@ -3,8 +3,8 @@
 A scorer's folder is an ordinary Hugging Face folder (config, safetensors, tokenizer) with `rewarddiff_scorer.json`
 beside it. Decoders, and encoders with pooling cls, are sequence classification models of one label, and a reward model
 so saved scores the same when loaded with AutoModelForSequenceClassification. An encoder with pooling mean has no such
-form, nor has a scorer of several heads or head general: its folder holds the bare model, and `head.safetensors` the
-head's weight. No pickle is read or written.
+form, nor has a scorer of several heads, a difference model of head general, or a decoder for which transformers has no
+such class: its folder holds the bare model, and `head.safetensors` the head's weight. No pickle is read or written.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class ScorerConfig:
     """A reward model or a difference model on any Hugging Face backbone.
 
     Attributes:
-        kind: reward scores a response by itself, r(x, y); difference reads two together, d(x, y1, y2).
+        kind: reward scores a response by itself, r(x, y); difference gives d(x, y1, y2) of two, and `head` says how.
         backbone: short name, folder or hub name of a decoder (causal) or an encoder (BERT-like); which of the two is
             found by running it.
         head: of a difference model; how they compare at small scale is told in docs/results.md. general: each

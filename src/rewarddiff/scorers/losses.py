@@ -295,9 +295,9 @@ class BatchMargin(ScorerLoss):
     """−log σ(Δ − F·μ), μ the batch's mean gap: pairs below a threshold are pushed further (arXiv 2404.04932).
 
     Attributes:
-        threshold: F = 1 below it. batch_mean (the paper's method): μ; quantile: of the batch's gaps; none: every pair
-            is shifted.
-        quantile: which.
+        threshold: F = 1 where a gap is below the mean μ (`batch_mean`, the paper's method) or below a `quantile` of the
+            batch's gaps, else 0; with `none` F = 1 for every pair.
+        quantile: which one, from 0 to 1.
         scope: whose mean. global: of the whole global batch, whatever micro-batches and processes there are (costs one
             more forward pass); ema: a running mean of those; device: of what is read at a time.
         momentum: of ema.
