@@ -9,6 +9,7 @@ from pathlib import Path
 from rewarddiff.evaluation.metrics import Interval
 from rewarddiff.lab.identities import Identity
 from rewarddiff.lab.questions import Finding, LabConfig, signed
+from rewarddiff.lab.world import share_of_wrong_labels
 from rewarddiff.report import plots
 from rewarddiff.report.cells import Cell, Table
 from rewarddiff.report.figures import Drawing
@@ -48,9 +49,15 @@ def page(config: LabConfig, findings: Sequence[Finding], identities: Sequence[Id
 
 def about(config: LabConfig) -> str:
     world = config.world
+    labels = "labels without noise"
+    if world.noise:
+        wrong = share_of_wrong_labels(world)
+        labels = (
+            f"a label prefers a response with probability σ(true gap / {world.noise:g}), so that {wrong:.0%} are wrong"
+        )
     return (
         f"{world.pairs} comparisons of responses with {world.features} features, true rewards of standard deviation 1 "
-        f"({world.unseen:.0%} of their variance in no feature), labels drawn by the true gap over {world.noise:g}. "
+        f"({world.unseen:.0%} of their variance in no feature); {labels}. "
         f"DPO, its policies compared {config.training.kl:g} nats from the reference. All figures are gaps in true "
         f"reward to plain DPO on the same comparisons, with 95 % intervals over {config.seeds} worlds."
     )
