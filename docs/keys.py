@@ -109,7 +109,7 @@ def section(cls: Any, place: str, of: Any) -> list[str]:
 
 
 def walk(cls: Any, place: str, seen: dict[Any, str], of: Any = None) -> list[str]:
-    kind = cls, repr(of or cls)
+    kind = cls, repr(_plain(cls) if of is None else of)
     if kind in seen:
         return [f"## `{place}`", "", f"As `{seen[kind]}`.", ""]
     seen[kind] = place
@@ -123,7 +123,7 @@ def walk(cls: Any, place: str, seen: dict[Any, str], of: Any = None) -> list[str
             names = get_args(get_type_hints(found).get("name")) if len(inner) > 1 else ()
             there = ".".join(part for part in (place, field.name, "NAME" if mapped else "") if part)
             there = f"{there}={names[0]}" if names else there
-            lines += walk(found, there, seen, own if type(own) is found and repr(own) != repr(_plain(found)) else None)
+            lines += walk(found, there, seen, own if type(own) is found else None)
     return lines
 
 

@@ -290,13 +290,14 @@ def _override(data: dict[str, Any], text: str, schema: Any) -> Place:
             if part not in node:
                 raise _unknown(text, name, place[:-1], node)
             del node[part]
-        elif i == len(parts) - 1:
+            return place
+        if i == len(parts) - 1:
             node[part] = value
         elif isinstance(node, dict) and node.get(part) is None:
             node[part] = _opened(hint, node, name, place[:-1], text)
         elif isinstance(node, dict):
             node[part] = _named(_inside(hint, part), node[part])
-        node, hint = node.get(part) if isinstance(node, dict) else node[part], _inside(hint, part)
+        node, hint = node[part], _inside(hint, part)
     return place
 
 

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rewarddiff.evaluation.metrics import Array, Interval, seeds_interval, spearman
+from rewarddiff.evaluation.metrics import Array, Interval, floored, spearman
 
 BLOCK = 2_000_000
 """Weights held at once: observations times resamples."""
@@ -74,11 +74,7 @@ def over_seeds(values: ArrayLike, resamples: ArrayLike, size: int, *, level: flo
     means = means[np.isfinite(means)]
     if math.isnan(value) or not means.size:
         return Interval(value, math.nan, math.nan, seeds * size)
-    low, high = (float(bound) for bound in np.quantile(means, [0.5 - level / 2, 0.5 + level / 2]))
-    floor = seeds_interval(known, level=level)
-    if high - low < floor.high - floor.low:
-        low, high = floor.low, floor.high
-    return Interval(value, low, high, seeds * size)
+    return floored(value, means, known, seeds * size, level=level)
 
 
 def spearman_interval(a: ArrayLike, b: ArrayLike, groups: Sequence[Hashable], *, n: int = 1000) -> Interval:

@@ -214,11 +214,16 @@ def two_way_bootstrap(
         drawn = data[draws.integers(seeds, size=seeds)].mean(axis=0) if seeds > 1 else data[0]
         chosen = draws.integers(prompts, size=prompts)
         replicates[i] = drawn[chosen].sum() / counts[chosen].sum()
+    return floored(value, replicates, data.sum(axis=1) / size, seeds * size, level=level)
+
+
+def floored(value: float, replicates: Array, by_seed: Array, n: int, *, level: float = 0.95) -> Interval:
+    """The percentiles of replicates, or Student's t interval over the seeds' values where that is the wider one."""
     low, high = (float(bound) for bound in np.quantile(replicates, [0.5 - level / 2, 0.5 + level / 2]))
-    floor = seeds_interval(data.sum(axis=1) / size, level=level)
+    floor = seeds_interval(by_seed, level=level)
     if high - low < floor.high - floor.low:
         low, high = floor.low, floor.high
-    return Interval(value, low, high, seeds * size)
+    return Interval(value, low, high, n)
 
 
 def sign_flip_test(sums: ArrayLike, *, n: int = 9999, seed: int = 0) -> float:

@@ -109,14 +109,14 @@ def identities() -> list[Identity]:
         for p, q, c0, c1 in ((0.7, 0.5, 0.0, 0.0), (0.7, 0.5, 0.1, 0.3), (0.2, 0.6, 0.25, 0.05), (0.9, 0.1, 0.4, 0.6))
     ]
     pairs, misread = ((0.7, 0.5), (0.2, 0.6), (0.9, 0.8)), (0.1, 0.3)
-    factors = [
-        (f"p = {p:g}, q = {q:g}", (1 - sum(misread)) * product(p, q, conditional=True), contrast(p, q, *misread))
-        for p, q in pairs
-    ]
-    loose = [
-        (f"p = {p:g}, q = {q:g}", (1 - sum(misread)) * product(p, q, conditional=False), contrast(p, q, *misread))
-        for p, q in pairs
-    ]
+    found = [contrast(p, q, *misread) for p, q in pairs]
+    factors, loose = (
+        [
+            (f"p = {p:g}, q = {q:g}", (1 - sum(misread)) * product(p, q, conditional=conditional), gap)
+            for (p, q), gap in zip(pairs, found, strict=True)
+        ]
+        for conditional in (True, False)
+    )
     return [
         Identity("optimum", "Weights alike for both outcomes keep the optimum p, others move it", (*optimum,)),
         Identity("contrast", "Noise shrinks a contrastive reward by 1 − c₀ − c₁", (*noise,)),

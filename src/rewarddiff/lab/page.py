@@ -22,25 +22,31 @@ def render_lab(
     config: LabConfig, findings: Sequence[Finding], identities: Sequence[Identity], version: str, folder: Path
 ) -> Path:
     """Write `folder/lab.html` and `folder/lab.md`, with its `images`, and return the page's path."""
-    path = Path(folder) / "lab.html"
-    write(path, page(config, findings, identities, version))
+    path, drawings = Path(folder) / "lab.html", [drawing(finding) for finding in findings]
+    write(path, page(config, findings, drawings, identities, version))
     write(path.with_suffix(".md"), markdown(config, findings, identities))
-    for finding in findings:
-        write(path.with_name("images") / f"lab-{finding.key}.svg", picture(drawing(finding).svg))
+    for finding, drawn in zip(findings, drawings, strict=True):
+        write(path.with_name("images") / f"lab-{finding.key}.svg", picture(drawn.svg))
     return path
 
 
-def page(config: LabConfig, findings: Sequence[Finding], identities: Sequence[Identity], version: str) -> str:
+def page(
+    config: LabConfig,
+    findings: Sequence[Finding],
+    drawings: Sequence[Drawing],
+    identities: Sequence[Identity],
+    version: str,
+) -> str:
     """The page as text."""
     sections = [
         Section(
             finding.key,
             finding.question,
             intro=" ".join(finding.statements),
-            figures=(drawing(finding),),
+            figures=(drawn,),
             tables=(table(finding),),
         )
-        for finding in findings
+        for finding, drawn in zip(findings, drawings, strict=True)
     ]
     sections += [Section(one.key, one.title, tables=(identity_table(one),)) for one in identities]
     subtitle = f"rewarddiff {version} · {config.seeds} seeds"

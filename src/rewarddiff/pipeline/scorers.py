@@ -121,7 +121,7 @@ def evaluation_stage(run: Run, name: str, seed: int) -> Stage:
             if scorer is not None
         }
     write_json(stage.folder / "comparisons.json", {label: [asdict(c) for c in own] for label, own in compared.items()})
-    temperature = None if scorer is None else scorer.temperature
+    temperature = trained.manifest["temperature"]
     told = {label: measure(own, temperature) for label, own in compared.items()}
     stage.finish(evaluations=told, cost=meter.cost())
     return stage

@@ -107,16 +107,19 @@ def compose(
 
     loader = PackageLoader("rewarddiff.report", "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
-    css, _, _ = loader.get_source(environment, "report.css")
     return environment.get_template("report.html").render(
-        title=title, subtitle=subtitle, verdict=verdict, cautious=cautious, remarks=remarks, css=Markup(css),
+        title=title, subtitle=subtitle, verdict=verdict, cautious=cautious, remarks=remarks, css=Markup(_css()),
         sections=sections,
     )  # fmt: skip
 
 
+def _css() -> str:
+    return (files("rewarddiff.report") / "templates" / "report.css").read_text("utf-8")
+
+
 def picture(svg: str) -> str:
     """A figure of a page as a file of its own, which brings the page's colours, light and dark, with it."""
-    colours = (files("rewarddiff.report") / "templates" / "report.css").read_text("utf-8").partition("\n* {")[0]
+    colours = _css().partition("\n* {")[0]
     style = f"<style>{colours} text {{ fill: var(--ink); }}</style>"
     head = '<svg xmlns="http://www.w3.org/2000/svg" font-family="system-ui, sans-serif" stroke-linejoin="round"'
     opened, closed, drawn = svg.removeprefix("<svg").partition(">")

@@ -80,15 +80,9 @@ def calibration_table(results: Results) -> Table:
     for run in entries(results.get("scorers")):
         found = mapping(mapping(run.get("evaluation")).get("calibrated"))
         if found.get("ece") is not None:
-            told = Cell(real(number(found.get("temperature")))), Cell(real(number(found.get("nll"))))
-            rows.append(
-                (
-                    Cell(word(run.get("name"))),
-                    Cell(word(run.get("seed"))),
-                    *told,
-                    Cell(percent(number(found.get("ece")))),
-                )
-            )
+            told = (Cell(real(number(found.get(key)))) for key in ("temperature", "nll"))
+            ece = Cell(percent(number(found.get("ece"))))
+            rows.append((Cell(word(run.get("name"))), Cell(word(run.get("seed"))), *told, ece))
     return Table(
         "Probabilities at the temperature each scorer keeps",
         ("scorer", "seed", "T", "NLL", "ECE"),
