@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewarddiff.data import Groups, split, split_key, split_of
+from rewarddiff.data import Groups, prompt_hashes, split, split_key, split_of
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group, Message
 
@@ -72,3 +72,15 @@ def test_an_empty_split_is_an_error(tmp_path: Path) -> None:
     groups = groups_of(tmp_path, ["only one"])
     with pytest.raises(UserError, match="got none of 1 groups with 1 different prompts"):
         split(groups, {"train": 0.5, "test": 0.5})
+
+
+def test_prompts_in_two_sources_have_one_hash() -> None:
+    """Text, the same with outer spaces, and the same as a single user turn are one prompt; other text is another."""
+    spellings = [
+        Group("1", "Hi", ("a", "b")),
+        Group("2", " Hi\n", ("c", "d")),
+        Group("3", (Message("user", "Hi"),), ("e",)),
+    ]
+    (digest,) = prompt_hashes(spellings)
+    assert digest == "cd410cebb45ccbcd"  # by coreutils: printf Hi | b2sum -l 64
+    assert prompt_hashes([*spellings, Group("4", "hi", ("a", "b"))]) > {digest}

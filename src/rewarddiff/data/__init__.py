@@ -10,6 +10,17 @@ from rewarddiff.data.groups import Groups, pairs
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.data.load import load_groups
 from rewarddiff.data.read import read
-from rewarddiff.data.split import split, split_key, split_of
+from rewarddiff.data.split import prompt_hashes, split, split_key, split_of
 
-__all__ = ["Groups", "Ledger", "Reason", "load_groups", "pairs", "read", "split", "split_key", "split_of"]
+__all__ = [
+    "Groups",
+    "Ledger",
+    "Reason",
+    "load_groups",
+    "pairs",
+    "prompt_hashes",
+    "read",
+    "split",
+    "split_key",
+    "split_of",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 
 from rewarddiff.data.groups import Groups
@@ -14,6 +14,15 @@ from rewarddiff.records import Group, prompt_text
 def split_key(group: Group) -> str:
     """What decides the split: the group's topic, or its prompt as text."""
     return group.topic or prompt_text(group.prompt)
+
+
+def prompt_hashes(groups: Iterable[Group]) -> frozenset[str]:
+    """Return a hash of 16 hex digits for every different prompt: what is in two such sets is in both sources.
+
+    A prompt counts by its text, as in `split_key`, but for outer spaces: text and a single user turn are the same.
+    """
+    texts = (prompt_text(group.prompt).strip() for group in groups)
+    return frozenset(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() for text in texts)
 
 
 def split_of(key: str, fractions: Mapping[str, float], seed: int = 0) -> str:

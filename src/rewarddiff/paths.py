@@ -1,0 +1,14 @@
+"""Paths that the user names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def user_path(text: str | Path) -> Path:
+    """Return the path that a user means: a leading `~` or `~name` is a home folder, as in a shell.
+
+    A shell expands it only where a word begins with it: the value of `--data=~/x`, or of a recipe's key, is not.
+    """
+    return Path(os.path.expanduser(text))
