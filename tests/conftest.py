@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import copy
+import io
 import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models gain nothing from threads, and wait long for busy cores
@@ -78,3 +82,76 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Pre
     tokenizer.backend_tokenizer.post_processor = pair
     tokenizer.save_pretrained(folder)
     return folder
+
+
+class Killed(BaseException):
+    """What a kill looks like from inside: nothing catches it, and no change comes after it."""
+
+
+Kill = Callable[..., AbstractContextManager[list[bool]]]
+
+
+@pytest.fixture
+def kill() -> Kill:
+    """Kill a process at its N-th change to the file system, as `with kill(n, backwards) as killed:`.
+
+    The change does not happen, a file opened for writing stays empty, and no clean-up behind it changes anything.
+    Folders are listed by name, or backwards. `killed` is empty where there are fewer changes than N.
+    """
+
+    @contextmanager
+    def killing(at: int, backwards: bool = False) -> Iterator[list[bool]]:
+        changes, killed = 0, []
+
+        def dies() -> bool:
+            nonlocal changes
+            changes += 1
+            if changes >= at:
+                killed.append(True)
+            return bool(killed)
+
+        def mortal(change: Any) -> Any:
+            def call(*arguments: Any, **options: Any) -> Any:
+                if dies():
+                    raise Killed
+                return change(*arguments, **options)
+
+            return call
+
+        def opened(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+            writing = mode[0] in "wax"
+            before = bool(killed)
+            if writing and dies():
+                if not before:
+                    really_open(file, mode, *arguments, **options).close()
+                raise Killed
+            return really_open(file, mode, *arguments, **options)
+
+        class Listed:
+            """What `os.scandir` gives, in an order of ours."""
+
+            def __init__(self, *arguments: Any) -> None:
+                with really_scan(*arguments) as entries:
+                    self.entries = iter(sorted(entries, key=lambda entry: entry.name, reverse=backwards))
+
+            def __enter__(self) -> Iterator[Any]:
+                return self.entries
+
+            def __exit__(self, *_: object) -> None:
+                pass
+
+            def __iter__(self) -> Iterator[Any]:
+                return self.entries
+
+        really_open, really_scan, really_list = io.open, os.scandir, os.listdir
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("rename", "replace", "mkdir", "unlink", "rmdir", "link"):
+                patch.setattr(os, name, mortal(getattr(os, name)))
+            for module in ("io", "builtins"):
+                patch.setattr(f"{module}.open", opened)
+            patch.setattr(os, "scandir", Listed)
+            patch.setattr(os, "listdir", lambda *where: sorted(really_list(*where), reverse=backwards))
+            with suppress(Killed):
+                yield killed
+
+    return killing

@@ -1,0 +1,87 @@
+"""Files and folders that a kill leaves whole: what was there before, or what comes after, never a part of either.
+
+A folder loses its name before it is deleted, so nothing half-deleted is ever found under it. What a kill leaves lies
+beside the folder under names of this module's own, and the next `remove`, `replace` or `sweep_up` takes it away.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+REMOVED = ".rewarddiff-removed-"
+"""What the name of a folder begins with while it is deleted."""
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in UTF-8 beside its place, and rename it into place when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = _fresh(path)
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        os.replace(fresh, path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def begin(folder: Path) -> Path:
+    """Return an empty folder beside `folder`, to be filled and then given to `replace`."""
+    recover(folder)
+    fresh = _fresh(folder)
+    _discard(fresh)
+    fresh.mkdir(parents=True)
+    return fresh
+
+
+def replace(fresh: Path, folder: Path) -> None:
+    """Rename the complete folder `fresh` to `folder`, in place of what is there.
+
+    A kill between the two renames leaves what was there under another name; `recover` brings it back.
+    """
+    recover(folder)
+    earlier = _earlier(folder)
+    _discard(earlier)
+    if folder.exists():
+        folder.rename(earlier)
+    fresh.rename(folder)
+    _discard(earlier)
+
+
+def recover(folder: Path) -> None:
+    """Bring back the folder that a killed `replace` had already moved out of the way."""
+    earlier = _earlier(folder)
+    if earlier.exists() and not folder.exists():
+        earlier.rename(folder)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, and what a killed `begin` or `replace` left beside it."""
+    for place in (_fresh(folder), _earlier(folder), folder):
+        _discard(place)
+
+
+def sweep_up(parent: Path) -> None:
+    """Delete what killed removals of folders in `parent` left."""
+    for left in parent.glob(f"{REMOVED}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _fresh(place: Path) -> Path:
+    return place.with_name(f"{place.name}.new")
+
+
+def _earlier(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.old")
+
+
+def _discard(place: Path) -> None:
+    """Remove a folder by renaming it away first; of a link, the link alone."""
+    removed = place.with_name(f"{REMOVED}{place.name}")
+    shutil.rmtree(removed, ignore_errors=True)
+    if place.is_symlink() or place.is_file():
+        place.unlink()
+    elif place.exists():
+        place.rename(removed)
+        shutil.rmtree(removed, ignore_errors=True)

@@ -1,0 +1,112 @@
+"""A kill leaves what was there before, or what comes after."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rewarddiff import files
+
+ORDERS = pytest.mark.parametrize("backwards", [False, True])
+
+
+def fill(folder: Path, content: str) -> None:
+    """A folder with folders, whose content is all old or all new."""
+    for name in ("a/first", "manifest", "z/last"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+
+
+def contents(folder: Path) -> list[str]:
+    return [(folder / name).read_text() for name in ("a/first", "manifest", "z/last")]
+
+
+def save(folder: Path) -> None:
+    fresh = files.begin(folder)
+    fill(fresh, "new")
+    files.replace(fresh, folder)
+
+
+def kills_of(kill: Any, backwards: bool, work: Callable[[], None]) -> Iterator[int]:
+    """Run `work` killed at its first change, then at its second …, until it comes to its end."""
+    for n in count(1):
+        with kill(n, backwards) as killed:
+            work()
+        if not killed:
+            return
+        yield n
+
+
+@ORDERS
+def test_a_killed_replacement_leaves_the_old_folder_or_the_new_one(tmp_path: Path, kill: Any, backwards: bool) -> None:
+    folder = tmp_path / "model"
+    fill(folder, "old")
+    seen = []
+    for _ in kills_of(kill, backwards, lambda: save(folder)):
+        files.recover(folder)
+        seen += contents(folder)
+        files.remove(folder)
+        fill(folder, "old")
+    assert set(seen) == {"old", "new"}
+    assert contents(folder) == ["new"] * 3
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@ORDERS
+def test_replacements_killed_one_after_the_other_never_leave_nothing(
+    tmp_path: Path, kill: Any, backwards: bool
+) -> None:
+    """Each begins among what all the earlier ones left."""
+    folder = tmp_path / "model"
+    fill(folder, "old")
+    for _ in kills_of(kill, backwards, lambda: save(folder)):
+        files.recover(folder)
+        assert contents(folder) in (["old"] * 3, ["new"] * 3)
+    assert contents(folder) == ["new"] * 3
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@ORDERS
+def test_a_killed_removal_leaves_the_whole_folder_or_none(tmp_path: Path, kill: Any, backwards: bool) -> None:
+    folder, kept = tmp_path / "stage", 0
+    for left in ("", ".new", ".old"):
+        fill(folder.with_name(f"stage{left}"), "old")
+    for _ in kills_of(kill, backwards, lambda: files.remove(folder)):
+        assert not folder.exists() or contents(folder) == ["old"] * 3
+        kept += folder.exists()
+        fill(folder, "old")
+    assert kept
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_removal_left_is_swept_up(tmp_path: Path, kill: Any) -> None:
+    fill(tmp_path / "stage", "old")
+    (tmp_path / "beside").mkdir()
+    with kill(2):  # the renaming is done, the first deletion is not
+        files.remove(tmp_path / "stage")
+    assert len(list(tmp_path.iterdir())) == 2
+    files.sweep_up(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["beside"]
+    files.sweep_up(tmp_path / "nowhere")
+
+
+def test_what_a_link_leads_to_is_not_removed(tmp_path: Path) -> None:
+    fill(tmp_path / "theirs", "old")
+    (tmp_path / "link").symlink_to(tmp_path / "theirs")
+    files.remove(tmp_path / "link")
+    assert not (tmp_path / "link").is_symlink()
+    assert contents(tmp_path / "theirs") == ["old"] * 3
+
+
+def test_a_failed_write_leaves_the_old_text_and_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.write_text(tmp_path / "deep" / "x", "grün")
+    assert (tmp_path / "deep" / "x").read_bytes() == b"gr\xc3\xbcn"
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("stopped")))
+    with pytest.raises(OSError, match="stopped"):
+        files.write_text(tmp_path / "deep" / "x", "blue")
+    assert [(p.name, p.read_text()) for p in (tmp_path / "deep").iterdir()] == [("x", "grün")]
