@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 import rewarddiff.pipeline.stage as module
+from rewarddiff import files
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.stage import Stage, write_json
 
@@ -38,7 +41,7 @@ def test_a_stage_is_done_when_its_manifest_says_so(tmp_path: Path) -> None:
     assert manifest == stage.manifest
     assert {k: manifest[k] for k in ("count", "share")} == {"count": 3, "share": 0.5}
     assert (manifest["inputs"]["model"], manifest["inputs"]["seed"]) == ("m", 0)
-    assert [path.name for path in folder.iterdir()] == ["manifest.json"]
+    assert {path.name for path in folder.iterdir()} == {"manifest.json", "started.json"}
 
 
 def test_the_same_inputs_do_nothing(tmp_path: Path) -> None:
@@ -154,3 +157,133 @@ def test_a_folder_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds files that no run wrote"):
         Stage(tmp_path / "data", "prepare", {})
     assert (tmp_path / "data" / "mine.jsonl").exists()
+
+
+# --- what is lost, and what is killed -------------------------------------------------------------------------------
+
+
+def work(folder: Path, **inputs: Any) -> Stage:
+    """A stage as they all are: a model's folder saved beside its place, files of its own, the manifest last."""
+    stage = started(folder, **inputs)
+    if not stage.done:
+        with (folder / "metrics.jsonl").open("a") as metrics:
+            metrics.write("{}\n")
+        fresh = files.begin(folder / "model")
+        for name in ("config.json", "model.safetensors", "README.md"):
+            with (fresh / name).open("w") as file:
+                file.write(f"{name} of {inputs}")
+        files.replace(fresh, folder / "model")
+        write_json(folder / "scores.json", inputs)
+        stage.finish(count=3)
+    return stage
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """What later stages read."""
+    names = ("model/config.json", "model/model.safetensors", "scores.json")
+    return {name: (folder / name).read_text() for name in names}
+
+
+EVERYTHING = ("manifest.json", "started.json", "model/config.json", "model/model.safetensors", "scores.json", "model")
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_whatever_is_deleted_is_there_again_after_the_same_command(tmp_path: Path, name: str) -> None:
+    expected = (work(tmp_path / "s", a=1), contents(tmp_path / "s"))[1]
+    path = tmp_path / "s" / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert work(tmp_path / "s", a=1).done
+    assert contents(tmp_path / "s") == expected
+    assert started(tmp_path / "s", a=1).done
+
+
+def test_a_file_cut_short_is_lost(tmp_path: Path) -> None:
+    work(tmp_path / "s", a=1)
+    expected = contents(tmp_path / "s")
+    (tmp_path / "s" / "model" / "model.safetensors").write_text("mod")
+    stage = work(tmp_path / "s", a=1)
+    assert stage.anew == "model/model.safetensors is lost, or is not as it was written"
+    assert contents(tmp_path / "s") == expected
+
+
+def test_files_for_people_may_be_changed_and_deleted(tmp_path: Path) -> None:
+    work(tmp_path / "s", a=1)
+    (tmp_path / "s" / "metrics.jsonl").unlink()
+    (tmp_path / "s" / "model" / "README.md").write_text("Our best model.")
+    assert started(tmp_path / "s", a=1).done
+
+
+def test_a_manifest_from_before_files_were_listed_still_counts(tmp_path: Path) -> None:
+    work(tmp_path / "s", a=1)
+    (tmp_path / "s" / "started.json").unlink()
+    manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
+    del manifest["files"]
+    write_json(tmp_path / "s" / "manifest.json", manifest)
+    assert started(tmp_path / "s", a=1).done
+    assert not started(tmp_path / "s", a=2).done
+
+
+@pytest.mark.parametrize("lost", ["nothing", "manifest.json", "scores.json"])
+@pytest.mark.parametrize("theirs", ["notes.txt", "model/notes.txt", "figures/1.svg"])
+def test_what_the_user_put_beside_a_stages_files_is_not_removed(tmp_path: Path, theirs: str, lost: str) -> None:
+    work(tmp_path / "s", a=1)
+    (tmp_path / "s" / theirs).parent.mkdir(exist_ok=True)
+    (tmp_path / "s" / theirs).write_text("mine")
+    inputs = {"a": 2} if lost == "nothing" else {"a": 1}
+    (tmp_path / "s" / lost).unlink(missing_ok=True)
+    with pytest.raises(UserError, match=rf"s: holds files that no run wrote \({theirs}\); choose another output"):
+        work(tmp_path / "s", **inputs)
+    assert (tmp_path / "s" / theirs).read_text() == "mine"
+    assert (tmp_path / "s" / "model" / "model.safetensors").exists()
+
+
+def before_nothing(folder: Path) -> None:
+    pass
+
+
+def before_other(folder: Path) -> None:
+    work(folder, a=2)
+
+
+def before_interrupted(folder: Path) -> None:
+    started(folder, a=2)
+    (folder / "half.txt").write_text("half")
+
+
+def before_lost(folder: Path) -> None:
+    work(folder, a=1)
+    (folder / "model" / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("before", [before_nothing, before_other, before_interrupted, before_lost])
+def test_a_stage_killed_anywhere_goes_on_to_the_same_result(
+    tmp_path: Path, kill: Any, before: Any, backwards: bool
+) -> None:
+    work(tmp_path / "whole", a=1)
+    expected = contents(tmp_path / "whole")
+    for n in count(1):
+        folder = tmp_path / str(n) / "s"
+        before(folder)
+        with kill(n, backwards) as killed:
+            work(folder, a=1)
+        assert work(folder, a=1).done
+        assert contents(folder) == expected
+        assert not (folder / "half.txt").exists()
+        assert [path.name for path in folder.parent.iterdir()] == ["s"]
+        if not killed:
+            break
+    assert n > 12  # folders, files and renamings of the shortest of them
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_stage_killed_again_and_again_ends_with_the_same_result(tmp_path: Path, kill: Any, backwards: bool) -> None:
+    """The k-th attempt gets one change further than the one before, among what that has left."""
+    work(tmp_path / "whole", a=1)
+    before_other(tmp_path / "s")
+    for n in count(1):
+        with kill(n, backwards) as killed:
+            work(tmp_path / "s", a=1)
+        if not killed:
+            break
+    assert contents(tmp_path / "s") == contents(tmp_path / "whole")

@@ -44,8 +44,8 @@ class Run:
 
     def stage(self, folder: str, name: str, **inputs: Any) -> Stage:
         stage = Stage(self.output / folder, name, {"data": self.data, **inputs})
-        if stage.replaced:
-            self.say(f"{folder}: made anew, its inputs are not those of the earlier run")
+        if stage.anew:
+            self.say(f"{folder}: made anew, {stage.anew}")
         return stage
 
     def say(self, text: str) -> None:

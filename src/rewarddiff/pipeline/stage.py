@@ -4,86 +4,134 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rewarddiff import __version__
+from rewarddiff import __version__, files
 from rewarddiff.errors import UserError
 from rewarddiff.store import fingerprint
+
+MANIFEST = "manifest.json"
+"""Written last: what a complete directory was made from, and which files it holds."""
+
+STARTED = "started.json"
+"""Written first: what a directory is being made from."""
+
+NOTES = (MANIFEST, STARTED, f"{MANIFEST}.new", f"{STARTED}.new")
+"""What a stage writes for itself; the latter two are what a kill may leave."""
 
 
 class Stage:
     """One directory of a run.
 
-    The same inputs again: nothing is done. Other inputs: the directory is made anew. The same inputs after an
-    interruption: what is there (a checkpoint) is kept and gone on from.
+    The same inputs again: nothing is done. Other inputs, or a file that is lost: the directory is made anew. The same
+    inputs after an interruption: what is there (a checkpoint) is kept and gone on from.
 
     Attributes:
         done: whether the directory is complete; `manifest` then holds what `finish` was given.
-        replaced: whether a complete directory, made from other inputs, was removed.
+        anew: why a directory that was complete is made anew; empty where there was none.
     """
 
     def __init__(self, folder: Path, name: str, inputs: dict[str, Any]) -> None:
         self.folder, self.name = folder, name
         self.inputs = {"stage": name, "version": __version__, **inputs}
         self.key = fingerprint(self.inputs)
-        self.manifest = self.found(folder)
-        self.done = self.manifest.get("key") == self.key
-        self.replaced = bool(self.manifest) and not self.done
+        self.manifest, self.anew = self.found(folder), ""
+        if self.manifest:
+            lost = _lost(folder, self.manifest)
+            if self.manifest.get("key") != self.key:
+                self.anew = "its inputs are not those of the earlier run"
+            elif lost:
+                self.anew = f"{lost[0]} is lost, or is not as it was written"
+        self.done = bool(self.manifest) and not self.anew
         if not self.done:
-            if _read(folder / "started.json").get("key") != self.key:
-                self._clear()
-            folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / "started.json", {"key": self.key, "inputs": self.inputs})
-            self.manifest = {}
+            self._begin()
+
+    def _begin(self) -> None:
+        files.sweep_up(self.folder.parent)
+        started = _read(self.folder / STARTED)
+        was_complete = bool(self.manifest) or "files" in started
+        if was_complete and not self.manifest:
+            self.anew = f"{MANIFEST} is lost"
+        if was_complete or started.get("key") != self.key:
+            self._clear(self.manifest.get("files", started.get("files")))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / STARTED, {"key": self.key, "inputs": self.inputs})
+        self.manifest = {}
 
     def finish(self, **outputs: Any) -> dict[str, Any]:
         """Declare the directory complete."""
-        self.manifest = {
-            "key": self.key,
-            "inputs": self.inputs,
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            **outputs,
-        }
-        write_json(self.folder / "manifest.json", self.manifest)
-        (self.folder / "started.json").unlink(missing_ok=True)
+        listed = {"key": self.key, "inputs": self.inputs, "files": _sizes(self.folder)}
+        self.manifest = {**listed, "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **outputs}
+        write_json(self.folder / MANIFEST, self.manifest)
+        write_json(self.folder / STARTED, listed)  # still says who wrote all this should the manifest be lost
         self.done = True
         return self.manifest
 
-    def _clear(self) -> None:
-        """Remove what an earlier run left: a folder that holds a stage's file.
+    def _clear(self, written: Mapping[str, int] | None) -> None:
+        """Remove what an earlier run left; `written` are the files of a complete one.
 
         Raises:
             UserError: there is something here that no stage wrote.
         """
-        ours = any((self.folder / name).exists() for name in ("manifest.json", "started.json"))
-        if self.folder.exists() and any(self.folder.iterdir()) and not ours:
-            raise UserError(f"{self.folder}: holds files that no run wrote; choose another output, or move them away")
-        shutil.rmtree(self.folder, ignore_errors=True)
+        mend = "choose another output, or move them away"
+        if self.folder.exists():
+            names = {file.name for file in self.folder.iterdir()}
+            if names and names.isdisjoint(NOTES):
+                raise UserError(f"{self.folder}: holds files that no run wrote; {mend}")
+            foreign = sorted(_sizes(self.folder).keys() - written.keys()) if written is not None else []
+            if foreign:
+                raise UserError(f"{self.folder}: holds files that no run wrote ({foreign[0]}); {mend}")
+        files.remove(self.folder)
 
     @staticmethod
     def found(folder: Path) -> dict[str, Any]:
-        """The manifest of a complete directory; empty where there is none."""
-        return _read(folder / "manifest.json")
+        """The manifest of a directory that was finished; empty where there is none."""
+        return _read(folder / MANIFEST)
+
+    @staticmethod
+    def complete(folder: Path, key: str) -> bool:
+        """Whether a directory was finished from the inputs of this key, and all its files are there."""
+        manifest = Stage.found(folder)
+        return manifest.get("key") == key and not _lost(folder, manifest)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """The bytes of every file below a folder, by its path there; a stage's own notes and hidden files are left out."""
+    sizes = {}
+    for file in sorted(folder.rglob("*")):
+        path = file.relative_to(folder)
+        hidden = any(part.startswith(".") for part in path.parts)
+        if file.is_file() and not hidden and path.as_posix() not in NOTES:
+            sizes[path.as_posix()] = file.stat().st_size
+    return sizes
+
+
+def _lost(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """The files of a complete directory that later stages need, and that are not as they were written."""
+    there = _sizes(folder)
+    needed = {name: size for name, size in manifest.get("files", {}).items() if not _for_people(name)}
+    return [name for name, size in needed.items() if there.get(name) != size]
+
+
+def _for_people(name: str) -> bool:
+    """Whether a file is only read by people, or was only for going on: it may be changed or deleted."""
+    return name.endswith(".md") or name.startswith(("metrics.jsonl", "logs/", "checkpoint"))
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return content
+    return content if isinstance(content, dict) else {}
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write atomically; NaN and infinities, which JSON does not have, become null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_text(json.dumps(_finite(content), indent=1, default=str, allow_nan=False) + "\n")
-    os.replace(fresh, path)
+    files.write_text(path, json.dumps(_finite(content), indent=1, default=str, allow_nan=False) + "\n")
 
 
 def _finite(value: Any) -> Any:

@@ -27,7 +27,7 @@ from typing import Any
 
 from rich.console import Console
 
-from rewarddiff import __version__
+from rewarddiff import __version__, files
 from rewarddiff.errors import UserError
 from rewarddiff.evaluation.metrics import seeds_interval
 from rewarddiff.machine import Meter
@@ -107,23 +107,12 @@ class SharingRun(Run):
     def stage(self, folder: str, name: str, **inputs: Any) -> Stage:
         stage = super().stage(folder, name, **inputs)
         for other in () if stage.done else self.beside:
-            if _key(other / folder) == stage.key:
-                fresh = stage.folder.with_name(stage.folder.name + ".new")
-                shutil.rmtree(fresh, ignore_errors=True)
-                shutil.copytree(other / folder, fresh, copy_function=_link)
-                shutil.rmtree(stage.folder)
-                fresh.rename(stage.folder)
+            if Stage.complete(other / folder, stage.key):
+                fresh = files.begin(stage.folder)
+                shutil.copytree(other / folder, fresh, copy_function=_link, dirs_exist_ok=True)
+                files.replace(fresh, stage.folder)
                 return super().stage(folder, name, **inputs)
         return stage
-
-
-def _key(folder: Path) -> str | None:
-    """The key of a stage that is complete."""
-    try:
-        key: str | None = json.loads((folder / "manifest.json").read_text())["key"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return key
 
 
 def _link(source: str, target: str) -> None:

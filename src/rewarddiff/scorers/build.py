@@ -10,8 +10,6 @@ such class: its folder holds the bare model, and `head.safetensors` the head's w
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from rewarddiff import files
 from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
 from rewarddiff.scorers.backbones import Backbone, context, fresh_head, load_backbone, use_distinct_padding
@@ -97,10 +96,7 @@ def save_scorer(scorer: Scorer, folder: Path) -> None:
     """
     if not scorer.trained:
         raise UserError(f"{folder}: this scorer was never trained; train it before saving it")
-    fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
-    for left in (fresh, old):
-        shutil.rmtree(left, ignore_errors=True)
-    fresh.mkdir(parents=True)
+    fresh = files.begin(folder)
     reader = scorer.reader
     reader.model.save_pretrained(fresh)
     scorer.tokenizer.save_pretrained(fresh)
@@ -109,10 +105,7 @@ def save_scorer(scorer: Scorer, folder: Path) -> None:
     about = asdict(About(scorer.config, scorer.temperature, scorer.data, scorer.learned))
     about = {"format": 1, "kind": scorer.kind, "trained": True, **about}
     (fresh / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
-    if folder.exists():
-        folder.rename(old)
-    os.replace(fresh, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    files.replace(fresh, folder)
 
 
 def load_scorer(source: str | Path) -> Scorer:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Any, Literal
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rewarddiff import models
+from rewarddiff import files, models
 from rewarddiff.config import at_least, positive
 from rewarddiff.forward import LogProbs
 from rewarddiff.machine import Meter
@@ -150,14 +148,12 @@ def save_policy(
 
     A merged one is made on the base's whole weights, also where training held them quantised.
     """
-    fresh = folder.with_name(folder.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
+    fresh = files.begin(folder)
     model.save_pretrained(fresh)
     tokenizer.save_pretrained(fresh)
     if lora is not None and lora.merge:
         merged, _ = models.load_causal_lm(fresh)
-        shutil.rmtree(fresh)
+        fresh = files.begin(folder)
         merged.save_pretrained(fresh)
     tokenizer.save_pretrained(fresh)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(fresh, folder)
+    files.replace(fresh, folder)

@@ -1,0 +1,138 @@
+"""The place a command writes to: tried before the work begins, held by one process, and named when writing fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+from rewarddiff.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: there nobody is kept out
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = ".rewarddiff-lock"
+"""The file in a run's folder that the run holds while it writes there."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+UNWRITABLE = (*FULL, errno.EROFS, errno.EIO, errno.EFBIG)
+"""What keeps a file from being written, whichever it is."""
+
+
+@contextmanager
+def folder_for(folder: Path) -> Iterator[None]:
+    """Refuse a folder that cannot be written to, before the work; say in one line what fails there during it."""
+    _try(folder)
+    with _explained(folder):
+        yield
+
+
+@contextmanager
+def file_for(path: Path, sources: Iterable[str | Path] = ()) -> Iterator[None]:
+    """The same for one file, which must not be one that the work reads, nor a folder or a device."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: {'a folder' if path.is_dir() else 'no ordinary file'}; give the name of a file")
+    for source in map(Path, sources):
+        if path.exists() and source.exists() and path.samefile(source):
+            raise UserError(f"{path}: the output would replace what is read; choose another output")
+    _try(path.parent)
+    with _explained(path):
+        yield
+
+
+@contextmanager
+def run_folder_for(folder: Path) -> Iterator[None]:
+    """The same for a folder that only one process may write to at a time.
+
+    The lock is the kernel's, and ends with the process, however it ends.
+
+    Raises:
+        UserError: another process writes there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("a+")
+    except OSError as error:
+        raise _refusal(folder, error) from error
+    with _explained(folder), lock:
+        _hold(lock, folder)
+        yield
+
+
+def _hold(lock: TextIO, folder: Path) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read().strip() or "a process that has just begun"
+        raise UserError(
+            f"another run is writing in {folder} ({holder}); wait until it ends, or choose another output"
+        ) from None
+    except OSError:
+        return  # a file system without locks: nobody is kept out
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+    lock.flush()
+
+
+def _try(folder: Path) -> None:
+    """Write a little into a folder, and leave no trace of it."""
+    missing: list[Path] = []
+    try:
+        missing = [place for place in (folder, *folder.parents) if not place.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise _refusal(folder, error) from error
+    finally:
+        for place in missing:
+            with suppress(OSError):
+                place.rmdir()
+
+
+@contextmanager
+def _explained(output: Path) -> Iterator[None]:
+    """Turn a failure to write the output into one line; every other error passes."""
+    try:
+        yield
+    except Exception as error:
+        if _is_of(output, error):
+            raise _refusal(output, error) from error
+        raise
+
+
+def _is_of(output: Path, error: Exception) -> bool:
+    """Whether an error says that the output could not be written."""
+    if not isinstance(error, OSError):
+        return _number(error) in UNWRITABLE
+    if error.errno in UNWRITABLE:
+        return True
+    if error.filename is None:
+        return error.errno is None and "written" in str(error)  # NumPy's word for a full disk has no number
+    inside = os.path.abspath(os.fsdecode(error.filename)).startswith(os.path.abspath(output))
+    return inside and not isinstance(error, FileNotFoundError)
+
+
+def _number(error: Exception) -> int | None:
+    """The system's error number in the text of a library written in Rust (safetensors, tokenizers)."""
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return int(number[1]) if number else None
+
+
+def _refusal(output: Path, error: Exception) -> UserError:
+    number = error.errno if isinstance(error, OSError) else _number(error)
+    reason = os.strerror(number) if number is not None else str(error)
+    place = getattr(error, "filename", None) or output
+    mend = "free some space, or choose another output" if number in FULL else "choose another output"
+    return UserError(f"{os.fsdecode(place)}: cannot be written ({reason}); {mend}")
