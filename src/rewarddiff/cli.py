@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rewarddiff import __version__
-from rewarddiff.errors import TrainingError, UserError
+from rewarddiff.errors import TrainingError, UserError, suggest
 
 OVERRIDES = (
     "any option of the recipe by its dotted name, the value as in YAML: policies.dpo.train.lr=1e-5; null leaves a "
@@ -43,7 +43,11 @@ CONTINUES = ("demo", "run", "sweep", "train")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     parser = _parser()
-    args = _arguments(parser, argv)
+    asked = sys.argv[1:] if argv is None else argv
+    if not asked:
+        parser.print_help()
+        return 0
+    args = _arguments(parser, asked)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("rewarddiff").setLevel(logging.INFO)
     _quiet_libraries()
@@ -287,6 +291,11 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(_say(f"error: {message} (see {self.prog} --help)", 2))
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Name the nearest choice where argparse would list them all."""
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, f"there is no '{value}'{suggest(value, action.choices)}")
+
 
 def _parser() -> _Parser:
     shared = _Parser(add_help=False)
@@ -452,20 +461,30 @@ def _parser() -> _Parser:
     return parser
 
 
-def _arguments(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+def _arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
     """Parse; overrides may stand anywhere among the options."""
     args, rest = parser.parse_known_args(argv)
     args.debug = "debug" in args
     sub: argparse.ArgumentParser = args.parser
+    takes_overrides = hasattr(args, "overrides")
     for text in rest:
-        if text.startswith("-") or not hasattr(args, "overrides"):
-            near = difflib.get_close_matches(text.partition("=")[0], sub._option_string_actions, n=1)
-            sub.error(f"unknown argument '{text}'{f' – did you mean {near[0]}?' if near else ''}")
+        if text.startswith("-") or not takes_overrides:
+            sub.error(f"unknown argument '{text}'{_mend(text, sub, takes_overrides)}")
         args.overrides.append(text)
     for text in getattr(args, "overrides", ()):
         if "=" not in text:
             sub.error(f"unknown argument '{text}': expected key=value")
     return args
+
+
+def _mend(text: str, sub: argparse.ArgumentParser, takes_overrides: bool) -> str:
+    """What may have been meant by an unknown argument: an option of nearly this name, or a key of the recipe."""
+    name = text.partition("=")[0]
+    near = difflib.get_close_matches(name, sub._option_string_actions, n=1, cutoff=0.75)
+    if near:
+        return f" – did you mean {near[0]}?"
+    key = name.lstrip("-").replace("-", "_")
+    return f": keys are written without dashes, as {key}=VALUE" if takes_overrides and key else ""
 
 
 def _share(text: str) -> float:

@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from rewarddiff.errors import UserError
+from rewarddiff.errors import UserError, suggest
 
 T = TypeVar("T")
 Place = tuple[str | int, ...]
@@ -83,15 +83,6 @@ def to_dict(config: object) -> Any:
 def dump_yaml(config: object) -> str:
     """A configuration as YAML, in the order of its fields; `load_recipe` gives the same configuration back."""
     return yaml.dump(to_dict(config), Dumper=_Dumper, sort_keys=False, width=120)
-
-
-def suggest(name: str, known: Iterable[str]) -> str:
-    """A half sentence that helps after a wrong name: the nearest known one, or all of them."""
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f" – did you mean '{near[0]}'?"
-    return f" – known here: {', '.join(known)}" if known else ""
 
 
 def at_least(config: object, least: float, *names: str) -> None:

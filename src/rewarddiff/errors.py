@@ -1,5 +1,10 @@
 """Errors that a person can act on."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """The user's input is at fault: one line naming the place, the cause and the mend.
@@ -10,3 +15,12 @@ class UserError(Exception):
 
 class TrainingError(RuntimeError):
     """Training stopped itself: a loss or gradient was not finite. Exit status 1."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """A half sentence that helps after a wrong name: the nearest known one, or all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f" – did you mean '{near[0]}'?"
+    return f" – known here: {', '.join(known)}" if known else ""

@@ -84,6 +84,10 @@ class Groups(Sequence[Group]):
             raise UserError(f"{path}: written by another version of rewarddiff; prepare the data again")
         return cls([reader.get_batch(k) for k in range(reader.num_record_batches)], keep=keep)
 
+    def __repr__(self) -> str:
+        first = f", the first from {self[0].source}" if len(self) and self[0].source else ""
+        return f"Groups({len(self)} prompts with their responses{first})"
+
     def __len__(self) -> int:
         if self._indices is not None:
             return len(self._indices)

@@ -103,6 +103,12 @@ class Ledger:
         """Count something altered, or worth knowing, in a row that goes on."""
         self._changed.setdefault(Reason(reason), Tally()).add(Example(source, id, detail), 1)
 
+    def __repr__(self) -> str:
+        reasons = ", ".join(f"{tally.count} {reason}" for reason, tally in self._dropped.items())
+        changes = ", ".join(f"{tally.count} {reason}" for reason, tally in self._changed.items())
+        dropped = f"{self.dropped} dropped ({reasons})" if reasons else "0 dropped"
+        return f"Ledger({self.total} rows: {self.kept} kept, {dropped}{f', changed: {changes}' if changes else ''})"
+
     @property
     def kept(self) -> int:
         return self._kept

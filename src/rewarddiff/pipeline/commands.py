@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -117,11 +118,18 @@ def train_policy(
 def _with_pairs(
     groups: Sequence[Group], coefficients: Sequence[Sequence[float]] | None
 ) -> Iterator[tuple[Group, Pairs]]:
+    if coefficients is not None and len(coefficients) != len(groups):
+        raise UserError(
+            f"coefficients: {len(coefficients)} lists for {len(groups)} groups; "
+            "give one list a group, with a weight for each of its known_comparisons()"
+        )
     for i, group in enumerate(groups):
         known = list(group.known_comparisons())
-        weights = [1.0] * len(known) if coefficients is None else list(coefficients[i])
+        weights = [1.0] * len(known) if coefficients is None else [float(weight) for weight in coefficients[i]]
         if len(weights) != len(known):
             raise UserError(f"{group.source or group.id}: {len(known)} comparisons, {len(weights)} coefficients")
+        if not all(map(math.isfinite, weights)) or min(weights, default=0.0) < 0:
+            raise UserError(f"{group.source or group.id}: coefficients {weights} should be finite and not negative")
         yield group, Pairs(tuple(known), tuple(weights)).where([not c.tie for c in known])
 
 

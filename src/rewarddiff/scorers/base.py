@@ -62,6 +62,12 @@ class Scorer:
         self.data = ""
         self.precision: Literal["fp32", "bf16"] = "fp32"
 
+    def __repr__(self) -> str:
+        head = f", head={self.config.head!r}" if self.kind == "difference" else ""
+        state = "trained" if self.trained else "not trained"
+        temperature = "" if self.temperature is None else f", T={self.temperature:.3g}"
+        return f"Scorer({self.kind!r}{head}, backbone={self.config.backbone!r}, {state}{temperature})"
+
     @property
     def kind(self) -> Literal["reward", "difference"]:
         return self.config.kind

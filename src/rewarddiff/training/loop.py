@@ -29,8 +29,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from rewarddiff import models
-from rewarddiff.config import suggest
-from rewarddiff.errors import TrainingError, UserError
+from rewarddiff.errors import TrainingError, UserError, suggest
 from rewarddiff.forward import switch_dropout_off
 from rewarddiff.machine import Meter
 from rewarddiff.progress import task
