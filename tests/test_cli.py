@@ -116,6 +116,13 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     assert f"example:\n  rewarddiff {command}" in capsys.readouterr().out
 
 
+def test_no_command_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status() == 0
+    shown = capsys.readouterr()
+    assert "run the whole pipeline on the embedded data" in shown.out
+    assert shown.err == ""
+
+
 # --- arguments ------------------------------------------------------------------------------------------------------
 
 
@@ -193,7 +200,15 @@ def test_eval_keeps_its_figures_unasked(calls: list[Any], data: str, folder: str
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "the following arguments are required: COMMAND (see rewarddiff --help)"),
+        (["chek", "d"], "argument COMMAND: there is no 'chek' – did you mean 'check'? (see rewarddiff --help)"),
+        (
+            ["train", "rewrd", "--data", "d"],
+            "argument KIND: there is no 'rewrd' – did you mean 'reward'? (see rewarddiff train --help)",
+        ),
+        (
+            ["train", "dpo", "--data", "d", "--lr", "1e-5"],
+            "unknown argument '--lr': keys are written without dashes, as lr=VALUE (see rewarddiff train --help)",
+        ),
         (["eval", "d.jsonl"], "give at least one SCORER, and then DATA (see rewarddiff eval --help)"),
         (["train", "dpo"], "the following arguments are required: --data (see rewarddiff train --help)"),
         (["run", "r.yaml", "--prnt"], "unknown argument '--prnt' – did you mean --print? (see rewarddiff run --help)"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from rewarddiff.config import dump_yaml, load_recipe, to_dict
+from rewarddiff.config import checked, dump_yaml, load_recipe, to_dict
 from rewarddiff.errors import UserError
 
 
@@ -371,3 +371,63 @@ def test_fields_are_written_in_their_order_as_plain_data() -> None:
     assert plain["output"] == "runs/x"
     assert plain["seeds"] == [0]
     assert plain["colour"] == "red"
+
+
+# --- configurations made in Python ----------------------------------------------------------------------------------
+
+
+@checked
+@dataclass(frozen=True)
+class Plain:
+    name: Literal["plain"] = "plain"
+    weight: float = 1.0
+
+
+@checked
+@dataclass(frozen=True)
+class Fancy:
+    name: Literal["fancy"] = "fancy"
+    steps: int = 3
+
+
+@checked
+@dataclass(frozen=True)
+class Made:
+    kind: Literal["reward", "difference"] = "reward"
+    loss: Plain | Fancy = field(default_factory=Plain)
+    sizes: tuple[int, ...] = (1, 2)
+
+    def __post_init__(self) -> None:
+        if len(self.sizes) > 3:
+            raise ValueError("sizes are three at most")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "rewrd"}, "Made: 'kind' is 'rewrd', should be 'reward' or 'difference' – did you mean 'reward'?"),
+        ({"loss": "fanci"}, "Made: 'loss.name' is 'fanci', should be 'plain' or 'fancy' – did you mean 'fancy'?"),
+        ({"sizes": ["1"]}, "Made: 'sizes.0' is '1', should be a whole number"),
+        ({"kid": "reward"}, "Made: unknown key 'kid' – did you mean 'kind'?"),
+        ({"loss": {"name": "fancy", "steps": 0.5}}, "Made: 'loss.steps' is 0.5, should be a whole number"),
+    ],
+)
+def test_what_a_recipe_refuses_is_refused_in_python(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        Made(**options)
+    assert str(error.value) == message
+
+
+def test_names_and_lists_do_in_python_as_in_a_recipe() -> None:
+    assert Made("difference", "fancy", [4]) == load_recipe(  # type: ignore[arg-type]
+        {"kind": "difference", "loss": "fancy", "sizes": [4]}, [], Made
+    )
+    assert Made(loss=Fancy(steps=7)).loss == Fancy(steps=7)
+    assert replace(Made(loss=Fancy()), kind="difference") == Made("difference", Fancy())
+
+
+def test_rules_between_fields_hold_once_the_types_do() -> None:
+    with pytest.raises(ValueError, match="three at most"):
+        Made(sizes=(1, 2, 3, 4))
+    with pytest.raises(TypeError, match="multiple values"):
+        Made("reward", kind="reward")  # type: ignore[misc]

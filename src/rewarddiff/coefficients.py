@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
+from rewarddiff.config import checked
 from rewarddiff.errors import UserError
 
 Array = NDArray[np.float64]
@@ -35,6 +36,7 @@ Control = Literal["none", "constant", "shuffled", "inverse"]
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
+@checked
 @dataclass(frozen=True, slots=True)
 class CoefficientConfig:
     """How differences become coefficients.

@@ -12,6 +12,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import enum
+import functools
+import inspect
 import json
 import math
 import re
@@ -27,6 +29,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from rewarddiff.errors import UserError, suggest
 
 T = TypeVar("T")
+HINT = " – did you mean "
 Place = tuple[str | int, ...]
 """Where a value stands in a recipe: keys and positions from the outside in."""
 
@@ -53,6 +56,11 @@ def load_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]
     except ValueError as error:
         raise UserError(f"{source}: contains itself, an alias points to a mapping around it") from error
     places = {_override(data, text, schema): text for text in overrides}
+    return _validated(data, schema, source, places)
+
+
+def _validated(data: Any, schema: type[T], source: str, places: Mapping[Place, str] | None = None) -> T:
+    """`data` as the dataclass `schema`; errors name the source, or the override whose place it was."""
     text = json.dumps([_completed(schema, data)])
     # As JSON and strictly: a list may become a tuple and a string a path, but "3" is no number and true is no 1.
     # In a list, because pydantic only takes the setting that refuses unknown keys for types that are not dataclasses.
@@ -63,8 +71,35 @@ def load_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]
         problems = list(_problems(error, json.loads(text), schema))
     place, message = problems[0]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    culprits = [f"override '{text}'" for key, text in places.items() if all(map(eq, key, place))]
+    culprits = [f"override '{text}'" for key, text in (places or {}).items() if all(map(eq, key, place))]
     raise UserError(f"{culprits[-1] if culprits else source}: {message}{more}")
+
+
+def checked(cls: type[T]) -> type[T]:
+    """Class decorator: a configuration made in Python obeys the same rules as one in a recipe.
+
+    Stands above `@dataclass(frozen=True)`. A value of another type or a choice that does not exist is a UserError
+    when the configuration is made; the name of a dataclass will do for one with its defaults.
+    """
+    make, signature = cls.__init__, inspect.signature(cls)
+
+    @functools.wraps(make)
+    def __init__(self: T, *args: Any, **options: Any) -> None:
+        given = {**dict(zip(signature.parameters, args, strict=False)), **options}
+        plain = {name: to_dict(value) for name, value in given.items()}
+        read = _validated(plain, _fields_alone(cast(Any, cls)), cls.__name__)
+        bound = signature.bind(*args, **options)
+        make(self, **{name: getattr(read, name) for name in bound.arguments})
+
+    setattr(cls, "__init__", __init__)  # noqa: B010  (mypy refuses the plain assignment)
+    return cls
+
+
+@functools.cache
+def _fields_alone(cls: Any) -> Any:
+    """A dataclass with the same fields and none of the rules that hold between them."""
+    fields = [(name, hint, dataclasses.field(default=None)) for name, hint in _fields(cls).items()]
+    return dataclasses.make_dataclass(cls.__name__, fields)
 
 
 def to_dict(config: object) -> Any:
@@ -380,7 +415,7 @@ def _message(place: Place, detail: Any, schema: Any) -> str:
         case "literal_error" | "enum":
             expected = detail["ctx"]["expected"]
             near = difflib.get_close_matches(str(detail["input"]), re.findall(r"'([^']*)'", expected), n=1)
-            return f"'{key}' is {given}, should be {expected}" + (f" – did you mean '{near[0]}'?" if near else "")
+            return f"'{key}' is {given}, should be {expected}" + (f"{HINT}'{near[0]}'?" if near else "")
         case "value_error" | "assertion_error":
             return f"'{key}': {detail['ctx']['error']}"
         case "dataclass_type" | "dict_type":
@@ -396,9 +431,11 @@ def _message(place: Place, detail: Any, schema: Any) -> str:
 
 def _joined(messages: list[str]) -> str:
     """Several messages about one value as one: "'lr' is 'x', should be a number or 'auto'"."""
-    first, *others = dict.fromkeys(messages)
+    first, *others = dict.fromkeys(text.partition(HINT)[0] for text in messages)
+    nearest = [HINT + text.partition(HINT)[2] for text in messages if HINT in text]
     ends = [text.split(", should be ", 1)[1] for text in others if ", should be " in text]
-    return " or ".join([first, *ends]) if ", should be " in first else first
+    choices = " or ".join([first, *ends]) if ", should be " in first else first
+    return choices + "".join(nearest[:1])
 
 
 def _dotted(place: Place) -> str:

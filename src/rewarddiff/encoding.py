@@ -13,12 +13,13 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from rewarddiff.config import at_least
+from rewarddiff.config import at_least, checked
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group, Message, Prompt
 
 
+@checked
 @dataclass(frozen=True)
 class LengthConfig:
     """Token limits. A prompt beyond `max_prompt` keeps its end, a response beyond `max_response` its beginning.

@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+import torch
+
 import rewarddiff as rd
+from rewarddiff.scorers.build import new_scorer
 
 
 def test_comparisons_of_responses_that_do_not_fit_are_left_out(policy_folder: Path, tmp_path: Path) -> None:
@@ -13,3 +17,47 @@ def test_comparisons_of_responses_that_do_not_fit_are_left_out(policy_folder: Pa
     weights = [[1.0] * 3] * 4
     folder = rd.train_policy(policy_folder, groups, weights, output=tmp_path, config=config, lengths=lengths)
     assert (folder / "model.safetensors").exists()
+
+
+def test_the_whole_face_shows_and_exists() -> None:
+    assert set(rd.__all__) <= set(dir(rd))
+    for name in rd.__all__:
+        assert getattr(rd, name) is not None
+    assert torch.isclose(
+        rd.losses.sft(torch.tensor([-2.0]), lengths=torch.tensor([4])), torch.tensor([0.5])
+    )  # 2 nats, 4 tokens
+
+
+def test_the_documented_configs_are_checked_and_taken_by_name() -> None:
+    assert rd.PolicyConfig(objective="simpo").objective == rd.SimPO()
+    assert rd.ScorerConfig(loss="margin").loss == rd.Margin()
+    with pytest.raises(rd.UserError, match=r"'kind' is 'rewrd'.*did you mean 'reward'"):
+        rd.ScorerConfig(kind="rewrd")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([[1.0] * 3] * 3, "coefficients: 3 lists for 4 groups"),
+        ([[1.0] * 3] * 5, "coefficients: 5 lists for 4 groups"),
+        ([[1.0] * 3] * 3 + [[1.0]], "g3: 3 comparisons, 1 coefficients"),
+        ([[1.0] * 3] * 3 + [[1.0, float("nan"), 1.0]], "g3: coefficients .* should be finite and not negative"),
+        ([[1.0] * 3] * 3 + [[1.0, -1.0, 1.0]], "g3: coefficients .* should be finite and not negative"),
+    ],
+)
+def test_coefficients_that_do_not_fit(
+    weights: list[list[float]], message: str, policy_folder: Path, tmp_path: Path
+) -> None:
+    groups = [rd.Group(f"g{i}", f"Say {i}", ("a", "b", "c"), scores=(3.0, 2.0, 1.0)) for i in range(4)]
+    with pytest.raises(rd.UserError, match=message):
+        rd.train_policy(policy_folder, groups, weights, output=tmp_path)
+
+
+def test_what_things_say_of_themselves(policy_folder: Path) -> None:
+    ledger = rd.Ledger()
+    ledger.keep(58)
+    ledger.drop("duplicate", "d.jsonl:3", rows=2)
+    assert repr(ledger) == "Ledger(60 rows: 58 kept, 2 dropped (2 duplicate))"
+    assert repr(rd.load_groups("demo")).startswith("Groups(128 prompts with their responses, the first from ")
+    scorer = new_scorer(rd.ScorerConfig(kind="difference", backbone=str(policy_folder)))
+    assert repr(scorer) == f"Scorer('difference', head='general', backbone={str(policy_folder)!r}, not trained)"

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rewarddiff.config import at_least
+from rewarddiff.config import at_least, checked
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.losses.scoring import Penalty
 from rewarddiff.scorers.losses import BradleyTerry, Loss
 from rewarddiff.training.objective import TrainConfig
 
 
+@checked
 @dataclass(frozen=True)
 class OdinConfig:
     """Length learnt beside quality, so that quality need not be length (ODIN, arXiv 2402.07319).
@@ -31,6 +32,7 @@ class OdinConfig:
         at_least(self, 0, "correlation", "orthogonal")
 
 
+@checked
 @dataclass(frozen=True)
 class ScorerConfig:
     """A reward model or a difference model on any Hugging Face backbone.

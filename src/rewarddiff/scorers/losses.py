@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from rewarddiff.config import at_least, positive
+from rewarddiff.config import at_least, checked, positive
 from rewarddiff.errors import UserError
 from rewarddiff.losses import grading, scoring
 
@@ -134,6 +134,7 @@ class ScorerLoss:
         raise NotImplementedError
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class BradleyTerry(ScorerLoss):
     """−log σ(Δ): the order alone."""
@@ -144,6 +145,7 @@ class BradleyTerry(ScorerLoss):
         return scoring.difference(batch.gap)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Margin(ScorerLoss):
     """−log σ(Δ − m): a fixed margin from the data's strengths (Llama 2, arXiv 2307.09288).
@@ -189,6 +191,7 @@ class Margin(ScorerLoss):
         return steps if self.margins == "large" else steps / max(1, len(batch.grades.edges) - 1)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Scaled(ScorerLoss):
     """−m·log σ(Δ): the strength is the weight (HelpSteer2-Preference, arXiv 2410.01257).
@@ -206,6 +209,7 @@ class Scaled(ScorerLoss):
         return grading.scaled(batch.gap, batch.strength / mean)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Soft(ScorerLoss):
     """Cross-entropy against the probability z that the label was meant (arXiv 2411.12843).
@@ -233,6 +237,7 @@ class Soft(ScorerLoss):
         return grading.soft(batch.gap, 0.5 + 0.5 * certain)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Ties(ScorerLoss):
     """Bradley–Terry where neither may be better (Rao and Kupper 1967; arXiv 2410.05328); τ is learned.
@@ -259,6 +264,7 @@ class Ties(ScorerLoss):
         return grading.rao_kupper(batch.gap, batch.strength == 0, softplus(batch.learned["tau"]))
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Ordinal(ScorerLoss):
     """Grades as an ordered response with learned cut-points, symmetric about 0 (arXiv 2603.02232).
@@ -290,6 +296,7 @@ class Ordinal(ScorerLoss):
         return cuts if grades.ties else torch.cat([cuts.new_zeros(1), cuts])
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class BatchMargin(ScorerLoss):
     """−log σ(Δ − F·μ), μ the batch's mean gap: pairs below a threshold are pushed further (arXiv 2404.04932).

@@ -8,11 +8,12 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 
-from rewarddiff.config import at_least, positive
+from rewarddiff.config import at_least, checked, positive
 
 Item = TypeVar("Item", contravariant=True)
 
 
+@checked
 @dataclass(frozen=True)
 class TrainConfig:
     """How one thing is trained. Defaults are for a DPO policy; scorers set their own.

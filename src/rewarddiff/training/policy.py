@@ -10,7 +10,7 @@ from typing import Any, Literal
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rewarddiff import files, models
-from rewarddiff.config import at_least, positive
+from rewarddiff.config import at_least, checked, positive
 from rewarddiff.forward import LogProbs
 from rewarddiff.machine import Meter
 from rewarddiff.store import Store
@@ -23,6 +23,7 @@ from rewarddiff.training.schedule import batch_at, steps_within
 from rewarddiff.training.sft import SFT, SFTConfig, SFTItem
 
 
+@checked
 @dataclass(frozen=True)
 class LoraConfig:
     """Low-rank adapters through peft; the reference is the base model with the adapter switched off.
@@ -46,6 +47,7 @@ class LoraConfig:
         positive(self, "alpha")
 
 
+@checked
 @dataclass(frozen=True)
 class PolicyConfig:
     """How a policy is trained on preferences or demonstrations.

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from rewarddiff.config import checked
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.encoding import Encoded, Encoder
 from rewarddiff.forward import LogProbs
@@ -63,6 +64,7 @@ def sft_items(groups: Iterable[Group], encoder: Encoder, ledger: Ledger) -> Iter
             )
 
 
+@checked
 @dataclass(frozen=True)
 class SFTConfig:
     """Learn the best response of each group."""

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from rewarddiff import losses
-from rewarddiff.config import at_least, positive
+from rewarddiff.config import at_least, checked, positive
 from rewarddiff.training.objectives.batch import Batch, Column, Context, Probe, Terms
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class RRHF(Terms):
     """A hinge on every pair of a list, and the likelihood of its best response (arXiv 2304.05302).
@@ -35,6 +36,7 @@ class RRHF(Terms):
         return batch.coefficients if self.reduction == "sum" else batch.coefficients * batch.share
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class PRO(Terms):
     """Each response against all below it, at temperatures set by how far below they are (arXiv 2306.17492).
@@ -59,6 +61,7 @@ class PRO(Terms):
         return torch.where(count[steps] > 0, total[steps] / count[steps].clamp(min=1), 1.0)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class KTO(Terms):
     """Single responses, desirable or not, against what the policy moved on the whole (arXiv 2402.01306).

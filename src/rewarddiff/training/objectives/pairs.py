@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from rewarddiff import losses
-from rewarddiff.config import at_least, positive
+from rewarddiff.config import at_least, checked, positive
 from rewarddiff.training.objectives.batch import Batch, Column, Context, Probe, Terms
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class DPO(Terms):
     """Direct preference optimisation; with label_smoothing cDPO (arXiv 2305.18290)."""
@@ -31,6 +32,7 @@ class DPO(Terms):
         return losses.sigmoid(batch.h, beta=self.beta, label_smoothing=self.label_smoothing)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Robust(Terms):
     """rDPO: DPO's loss of the true labels, where those given are wrong with probability ε (arXiv 2403.00409)."""
@@ -48,6 +50,7 @@ class Robust(Terms):
         return losses.robust(batch.h, beta=self.beta, label_smoothing=self.label_smoothing)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class IPO(Terms):
     """Identity preference optimisation on log-ratios per token (arXiv 2310.12036)."""
@@ -64,6 +67,7 @@ class IPO(Terms):
         return losses.ipo(batch.h, tau=self.tau)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class SimPO(Terms):
     """Mean log-probabilities instead of log-ratios, and a margin of β·gamma_ratio (arXiv 2405.14734)."""
@@ -83,6 +87,7 @@ class SimPO(Terms):
         return losses.simpo(chosen, rejected, beta=self.beta, gamma=self.beta * self.gamma_ratio)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ORPO(Terms):
     """Likelihood of the chosen response plus λ times the log odds ratio (arXiv 2403.07691)."""
@@ -99,6 +104,7 @@ class ORPO(Terms):
         return losses.orpo(batch.mean[batch.chosen], batch.mean[batch.rejected], weight=self.weight)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class SLiC(Terms):
     """A hinge on log-probabilities plus λ times the likelihood of the chosen response (arXiv 2305.10425)."""
@@ -117,6 +123,7 @@ class SLiC(Terms):
         return losses.slic(chosen, rejected, chosen, delta=self.delta, weight=self.weight)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class WPO(DPO):
     """DPO, each pair weighted by how likely the policy is to have written it itself (arXiv 2406.11827)."""
@@ -129,6 +136,7 @@ class WPO(DPO):
         return losses.wpo(own[batch.chosen], own[batch.rejected]) * super().losses(batch)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class BetaDPO(Terms):
     """DPO whose β follows the global batch, of which the likeliest share `keep` is trained on (arXiv 2407.08639).

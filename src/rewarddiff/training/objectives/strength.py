@@ -8,10 +8,11 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from rewarddiff import losses
-from rewarddiff.config import at_least, positive
+from rewarddiff.config import at_least, checked, positive
 from rewarddiff.training.objectives.batch import Batch, Column, Terms
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ODPO(Terms):
     """DPO with an offset of α·log Δ: the stronger the preference, the wider the margin (arXiv 2402.10571)."""
@@ -31,6 +32,7 @@ class ODPO(Terms):
         return losses.odpo(batch.h, batch.known(batch.strength), beta=self.beta, alpha=self.alpha)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class RPO(Terms):
     """βh drawn to η·Δ: squared, or by the KL of either direction (arXiv 2502.00203)."""
@@ -49,6 +51,7 @@ class RPO(Terms):
         return losses.rpo(batch.h, batch.known(batch.strength), beta=self.beta, eta=self.eta, kind=self.kind)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class MMPO(Terms):
     """DPO with the soft label σ(γΔ) (arXiv 2410.03145)."""
@@ -66,6 +69,7 @@ class MMPO(Terms):
         return losses.mmpo(batch.h, batch.known(batch.strength), beta=self.beta, gamma=self.gamma)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class RDPO(Terms):
     """DPO with an offset of (β/β1)·Δ (arXiv 2602.00603)."""
@@ -83,6 +87,7 @@ class RDPO(Terms):
         return losses.rdpo(batch.h, batch.known(batch.strength), beta=self.beta, beta1=self.beta1)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class MLRDPO(Terms):
     """DPO, and beside it the regression of βh on Δ: the likelihood of label and rating together (arXiv 2602.00603).
@@ -105,6 +110,7 @@ class MLRDPO(Terms):
         return losses.ml_rdpo(batch.h, batch.known(batch.strength), beta=self.beta, variance=self.variance, **offset)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class UniDPO(Terms):
     """DPO weighted by strength (quality) and by what is left to learn (focal), with an anchored likelihood term.
