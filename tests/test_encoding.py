@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, processors
 from transformers import PreTrainedTokenizerFast
 from trl import DPOTrainer
 
+from rewarddiff.data.formats import detect
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
@@ -294,3 +295,57 @@ def test_a_response_continues_the_prompt_without_a_space_of_the_tokenizers(respo
     )
     ours = encoder(tokenizer)
     assert ours.text([*ours.prompt("say:"), *ours.response("say:", response)]) == "say:" + response
+
+
+TOOLS_TEMPLATE = (
+    "{% if tools %}<|system|>{{ tools | tojson }}<eos>{% endif %}"
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% if m.tool_calls %}{{ m.tool_calls | tojson }}{% endif %}"
+    "<eos>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+TOOLS: list[dict[str, Any]] = [{"type": "function", "function": {"name": "weather", "parameters": {}}}]
+CALLING: list[dict[str, Any]] = [
+    {"role": "user", "content": "Weather?"},
+    {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": "weather"}}]},
+    {"role": "tool", "content": "sunny"},
+]
+
+
+def calling() -> Group:
+    row = {"prompt": CALLING, "tools": TOOLS, "chosen": "Sun", "rejected": "Rain"}
+    form = detect(row)
+    assert form is not None
+    return form.prepare(None)(row)
+
+
+def test_tools_and_their_calls_are_rendered_by_the_template(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.chat_template = TOOLS_TEMPLATE
+    theirs = tokenizer.apply_chat_template(
+        CALLING, tools=TOOLS, add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    ledger = Ledger()
+    encoded = encoder(tokenizer).group(calling(), ledger)
+    assert encoded is not None
+    assert list(encoded.prompt) == theirs
+    assert ledger.count("tools_left_out") == 0
+
+
+def test_tools_of_a_turn_are_rendered_also_behind_a_system_prompt(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.chat_template = TOOLS_TEMPLATE
+    row = {"prompt": [{"role": "user", "content": "Hi", "tools": TOOLS}], "system": "Be kind."}
+    form = detect(row | {"chosen": "a", "rejected": "b"})
+    assert form is not None
+    prompt = form.prepare(None)(row | {"chosen": "a", "rejected": "b"}).prompt
+    turns = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}]
+    theirs = tokenizer.apply_chat_template(
+        turns, tools=TOOLS, add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    assert list(encoder(tokenizer).prompt(prompt)) == theirs
+
+
+def test_a_template_that_does_not_read_tools_is_told(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+    ledger = Ledger()
+    assert encoder(tiny_tokenizer).group(calling(), ledger) is not None
+    (example,) = ledger.to_dict()["changed"]["tools_left_out"]["examples"]
+    assert example["detail"] == "the chat template does not read tools and tool_calls"

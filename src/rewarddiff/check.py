@@ -8,6 +8,7 @@ from statistics import mean, median
 
 from rewarddiff.data import Groups, Ledger, load_groups
 from rewarddiff.data import split as split_groups
+from rewarddiff.data.read import unread_columns
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group
 
@@ -42,6 +43,8 @@ def check(
             print(ledger.table())
         raise
     print(ledger.table())
+    if unread := unread_columns(data, format=format, split=split):
+        print(f"  not read: {', '.join(unread)}")
     print()
     for line in table(parts(groups)):
         print(line)

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from rewarddiff.config import at_least, checked
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.errors import UserError
-from rewarddiff.records import Comparison, Group, Message, Prompt
+from rewarddiff.records import Comparison, Group, Message, Prompt, turns_and_tools
 
 
 @checked
@@ -111,6 +111,8 @@ class Encoder:
         response labelled by itself needs no other, and only has to fit.
         """
         prompt = self.prompt(group.prompt)
+        if left_out := self.left_out(group.prompt):
+            ledger.change("tools_left_out", group.source, group.id, left_out)
         longest, limit = self.lengths.max_prompt, self.lengths.max_response
         if longest is not None and len(prompt) > longest:
             ledger.change("prompt_cut", group.source, group.id, f"{len(prompt)} tokens cut to the last {longest}")
@@ -180,9 +182,26 @@ class Encoder:
                 "the data holds conversations but the tokenizer has no chat template: "
                 "use an instruction-tuned model, set tokenizer.chat_template, or give plain-text prompts"
             )
-        turns = [{"role": m.role, "content": m.content} for m in messages]
-        text: str = self.tokenizer.apply_chat_template(turns, add_generation_prompt=reply, tokenize=False)
+        turns, tools = turns_and_tools(messages)
+        text: str = self.tokenizer.apply_chat_template(turns, tools=tools, add_generation_prompt=reply, tokenize=False)
         return text
+
+    def left_out(self, prompt: Prompt) -> str:
+        """Say which of tools and calls of tools the chat template does not read: it renders the same without.
+
+        Empty where it reads all there is of them.
+        """
+        if isinstance(prompt, str) or not any(message.extras for message in prompt):
+            return ""
+        whole = self._render(prompt, reply=True)
+        left_out = []
+        for key in ("tools", "tool_calls"):
+            if not any(key in message.turn() for message in prompt):
+                continue
+            bare = [message.without(key) for message in prompt]
+            if self._render(bare, reply=True) == whole:
+                left_out.append(key)
+        return f"the chat template does not read {' and '.join(left_out)}" if left_out else ""
 
     @cached_property
     def _end_of_turn(self) -> int:

@@ -5,18 +5,40 @@ Plain frozen dataclasses; no torch. Everything else in the package reads these.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation: `role` is system, user, assistant or tool."""
+    """One turn of a conversation: `role` is system, user, assistant or tool.
+
+    `extras` are the turn's further keys that a chat template may read (`tool_calls`, `tool_call_id`, `name`), as a JSON
+    object; empty: none. Those of one turn, as a rule the first, hold the conversation's `tools`, which can be called.
+    """
 
     role: str
     content: str
+    extras: str = ""
+
+    @classmethod
+    def of(cls, role: str, content: str, extras: Mapping[str, Any]) -> Message:
+        """The message with these further keys, whose values are plain ones."""
+        return cls(role, content, json.dumps(extras, ensure_ascii=False) if extras else "")
+
+    def turn(self) -> dict[str, Any]:
+        """The message as chat templates and files have it, with its further keys."""
+        extras: dict[str, Any] = json.loads(self.extras) if self.extras else {}
+        return {"role": self.role, "content": self.content, **extras}
+
+    def without(self, key: str) -> Message:
+        """The message without one of its further keys."""
+        extras = {name: value for name, value in self.turn().items() if name not in ("role", "content", key)}
+        return Message.of(self.role, self.content, extras)
 
 
 Prompt = str | tuple[Message, ...]
@@ -100,10 +122,22 @@ class Group:
         return ((i, label) for i, label in enumerate(self.labels) if label is not None)
 
 
+def turns_and_tools(messages: Iterable[Message]) -> tuple[list[dict[str, Any]], list[Any] | None]:
+    """A conversation as chat templates take it: its turns, and apart from them its tools, None where there are none."""
+    turns = [message.turn() for message in messages]
+    tools: list[Any] = []
+    for turn in turns:
+        tools += turn.pop("tools", [])
+    return turns, tools or None
+
+
 def prompt_text(prompt: Prompt) -> str:
-    """The prompt as readable text: plain prompts as they are, conversations one turn a paragraph."""
+    """The prompt as readable text: plain prompts as they are, conversations one turn a paragraph.
+
+    Tools, and calls of tools, follow their turn as JSON.
+    """
     if isinstance(prompt, str):
         return prompt
     if len(prompt) == 1:
-        return prompt[0].content
-    return "\n\n".join(f"{m.role}: {m.content}" for m in prompt)
+        return prompt[0].content + prompt[0].extras
+    return "\n\n".join(f"{m.role}: {m.content}{m.extras}" for m in prompt)

@@ -2,13 +2,17 @@
 
 import csv
 import json
+import random
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rewarddiff.data import Ledger, read
-from rewarddiff.data.formats import FORMATS, detect
+from rewarddiff.data import Ledger, load_groups, read
+from rewarddiff.data.formats import FORMATS, RowError, detect
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group, Message
 
@@ -144,9 +148,10 @@ def test_tldr_prompts() -> None:
 
 def test_tldr_choice_against_confidence_is_counted(tmp_path: Path) -> None:
     ledger = Ledger()
-    assert load(tmp_path, [tldr(0, 7), tldr(2, 7)], ledger) == []
+    between = tldr(1, 7) | {"choice": 0.5}
+    assert load(tmp_path, [tldr(0, 7), tldr(2, 7), between], ledger) == []
     assert ledger.count("contradictory") == 1
-    assert ledger.count("missing_field") == 1
+    assert ledger.count("missing_field") == 2
 
 
 def test_scored_and_rrhf() -> None:
@@ -285,7 +290,7 @@ def simplified(original: str, text: str, *ratings: str) -> dict[str, Any]:
     return {"original": original, "original_id": original, "generation": text, **rated, "rating_1_z_score": "9"}
 
 
-def test_simpeval_gathers_consecutive_rows(tmp_path: Path) -> None:
+def test_simpeval_gathers_the_rows_of_a_sentence(tmp_path: Path) -> None:
     ledger = Ledger()
     rows = [
         simplified("S0", "a", "10", "20"),
@@ -305,6 +310,65 @@ def test_simpeval_gathers_consecutive_rows(tmp_path: Path) -> None:
     assert ledger.count("empty_response") == ledger.count("missing_field") == 1
     assert ledger.to_dict()["dropped"]["single_response"]["count"] == 3
     assert ledger.to_dict()["changed"]["identical_responses"]["count"] == 2
+
+
+def shuffled_apart(rows: list[Any]) -> list[Any]:
+    """Rows in a fixed random order."""
+    return random.Random(0).sample(rows, len(rows))
+
+
+def simplifications() -> list[dict[str, Any]]:
+    """Ten sentences with six simplifications each, rated 0 to 59."""
+    return [simplified(f"S{s}", f"text {s} {k}", str(6 * s + k)) for s in range(10) for k in range(6)]
+
+
+def scored_texts(groups: list[Group]) -> dict[str, dict[str, float]]:
+    return {group.id: dict(zip(group.responses, group.scores or (), strict=True)) for group in groups}
+
+
+def test_rows_of_a_prompt_are_gathered_wherever_they_stand(tmp_path: Path) -> None:
+    rows = shuffled_apart(simplifications())
+    ledger = Ledger()
+    groups = load(tmp_path, rows, ledger)
+    expected = {f"S{s}": {f"text {s} {k}": 6.0 * s + k for k in range(6)} for s in range(10)}
+    assert scored_texts(groups) == expected
+    assert (ledger.kept, ledger.dropped) == (60, 0)
+    assert [group.id for group in groups] == list(dict.fromkeys(row["original_id"] for row in rows))
+
+
+def test_rows_of_a_prompt_are_gathered_from_all_files_of_a_folder(tmp_path: Path) -> None:
+    rows = shuffled_apart(simplifications())
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for part in range(3):
+        (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[part::3]))
+    whole = load(tmp_path, rows)
+    assert scored_texts(list(read(folder, ledger=Ledger()))) == scored_texts(whole)
+
+
+@given(st.permutations(range(6)))
+def test_the_order_of_votes_says_nothing(order: list[int]) -> None:
+    """Votes on all pairs of three arguments, in two debates."""
+    pairs = [("a", "b"), ("b", "c"), ("a", "c")]
+    rows = [vote(*pair, 3, 0, n) | {"topic": topic} for topic in ("t_yes", "t_no") for n, pair in enumerate(pairs)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        arguments = [
+            {"id": f"{topic} {i}", "title": "T", "stance": topic, "text": i.upper()}
+            for topic in ("t_yes", "t_no")
+            for i in "abc"
+        ]
+        (folder / "arguments.jsonl").write_text("".join(json.dumps(line) + "\n" for line in arguments))
+        for row in rows:
+            row.update({side: f"{row['topic']} {row[side]}" for side in ("a1", "a2")})
+        groups = load(folder, [rows[k] for k in order], name="pairs.jsonl")
+    assert {group.id: compared_texts(group) for group in groups} == {
+        topic: {("A", "B", 3.0), ("B", "C", 2.0), ("A", "C", 1.0)} for topic in ("t_yes", "t_no")
+    }
+
+
+def compared_texts(group: Group) -> set[tuple[str, str, float | None]]:
+    return {(group.responses[c.chosen], group.responses[c.rejected], c.strength) for c in group.comparisons}
 
 
 def vote(a1: str, a2: str, *votes: int) -> dict[str, Any]:
@@ -355,6 +419,11 @@ def test_ukp_without_its_arguments(tmp_path: Path) -> None:
         ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": True}, "non_finite_score"),
         ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": float("nan")}, "non_finite_score"),
         ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": float("inf")}, "non_finite_score"),
+        ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": 1e308}, "non_finite_score"),
+        (
+            {"prompt": "x", "chosen": "a", "rejected": "b", "score_chosen": 1e308, "score_rejected": -1e308},
+            "non_finite_score",
+        ),
         ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": -1}, "contradictory"),
         ({"prompt": "x", "chosen": "a", "rejected": " \n"}, "empty_response"),
         ({"prompt": "x", "chosen": "a", "rejected": "a "}, "identical_responses"),
@@ -384,6 +453,10 @@ def test_bad_rows_are_counted_by_reason(tmp_path: Path, row: dict[str, Any], rea
         ({"responses": ["a", "b"], "scores": [1, None]}, "missing_field"),
         ({"responses": ["a", "b"], "scores": [1]}, "missing_field"),
         ({"responses": ["a", "b"], "scores": [1, float("nan")]}, "non_finite_score"),
+        ({"responses": ["a", "b"], "scores": [1e308, -1e308]}, "non_finite_score"),
+        ({"responses": ["a", "a", "b"], "scores": [1e308, 1e308, 1]}, "non_finite_score"),
+        ({"responses": ["a", "b"], "ranks": [1, 1e300]}, "non_finite_score"),
+        ({"responses": ["a", "b"], "scores": [10**400, 1]}, "missing_field"),
         ({"responses": ["a"], "scores": [1]}, "single_response"),
         ({"responses": [], "scores": []}, "single_response"),
         ({"responses": ["a", 3], "scores": [1, 2]}, "missing_field"),
@@ -426,3 +499,283 @@ def test_unordered_groups_are_kept_and_noted(tmp_path: Path, row: dict[str, Any]
     ledger = Ledger()
     assert len(load(tmp_path, [{"prompt": "x", "responses": ["a", "b"], **row}], ledger)) == 1
     assert (ledger.kept, ledger.count("no_order")) == (1, 1)
+
+
+@pytest.mark.parametrize("huge", [1e308, -1e308, float("inf"), float("nan"), 1e16])
+def test_numbers_of_no_use_are_refused_by_their_row(tmp_path: Path, huge: float) -> None:
+    """One such row in every format that holds numbers."""
+    votes = vote("a", "b", 1, 0, 0)
+    (tmp_path / "arguments.jsonl").write_text(
+        "".join(json.dumps({"id": i, "title": "T", "stance": "Yes", "text": i}) + "\n" for i in "abc")
+    )
+    formats: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
+        "rrhf.jsonl": ([], {"query": "x", "responses": ["a", "b"], "scores": [huge, 1]}),
+        "tldr.jsonl": ([], tldr(1, 8) | {"extra": {"confidence": huge}}),
+        "simpeval.jsonl": ([simplified("S", "a", "1"), simplified("S", "b", "2")], simplified("S", "c", str(huge))),
+        "pairs.jsonl": ([votes], vote("b", "c", 0, 0, 0) | {"votes_a1": huge}),
+    }
+    for name, (good, bad) in formats.items():
+        ledger = Ledger()
+        load(tmp_path, [*good, bad], ledger, name=name)
+        assert (ledger.kept, ledger.dropped) == (len(good), 1), name
+        (example,) = ledger.to_dict()["dropped"]["non_finite_score"]["examples"]
+        assert example["source"] == f"{name}:{len(good) + 1}"
+
+
+# -- who speaks last ---------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.sampled_from(["system", "user", "assistant", "tool"]), min_size=2, max_size=6))
+def test_only_what_the_assistant_says_is_a_response(roles: list[str]) -> None:
+    *before, last = [{"role": role, "content": f"turn {n}"} for n, role in enumerate(roles)]
+    row = {side: [*before, last | {"content": side}] for side in ("chosen", "rejected")}
+    if last["role"] == "assistant":
+        group = one(row)
+        assert group.responses == ("chosen", "rejected")
+        assert group.prompt == tuple(Message(**turn) for turn in before)
+    else:
+        with pytest.raises(RowError, match=f"chosen ends with a turn of {last['role']}, expected assistant"):
+            one(row)
+
+
+def test_a_side_that_the_assistant_does_not_end_is_counted(tmp_path: Path) -> None:
+    before = "\n\nHuman: a\n\nAssistant:"
+    pair = {"prompt": [user("x")], "chosen": [assistant("a")], "rejected": [user("b")]}
+    lists = {"prompt": "x", "chosen": [[assistant("a")]], "rejected": [[user("b")]]}
+    for row in (pair, lists):
+        ledger = Ledger()
+        assert load(tmp_path, [row], ledger) == []
+        assert ledger.to_dict()["dropped"]["no_answer"]["count"] == 1
+    ledger = Ledger()
+    dialogues = [
+        {"chosen": before + " b", "rejected": before + " c\n\nHuman: d"},
+        {"chosen": before + " b\n\nHuman: d", "rejected": before + " c"},
+        {"chosen": before + " b", "rejected": before + " c"},
+    ]
+    assert [group.source for group in load(tmp_path, dialogues, ledger)] == ["rows.jsonl:3"]
+    (first, _) = ledger.to_dict()["dropped"]["no_answer"]["examples"]
+    assert (first["source"], first["detail"]) == ("rows.jsonl:1", 'rejected ends with a "Human:" turn')
+
+
+# -- conversations in another writing ----------------------------------------------------------------------------------
+
+SHAREGPT = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
+ARRAY = "[{'role': 'user', 'content': \"It's Q\"}\n {'role': 'assistant', 'content': 'A'}]"
+"""What pandas makes of a NumPy array of turns, as it reads them from Parquet."""
+
+
+@pytest.mark.parametrize(
+    "written", [str([user("It's Q"), assistant("A")]), ARRAY, str(SHAREGPT), json.dumps(SHAREGPT), str(assistant("A"))]
+)
+@pytest.mark.parametrize("column", ["prompt", "chosen", "rejected"])
+def test_conversations_in_another_writing_are_refused_and_not_read_as_texts(
+    tmp_path: Path, written: str, column: str
+) -> None:
+    row = {"prompt": "Q", "chosen": "a", "rejected": "b", column: written}
+    path = tmp_path / "rows.csv"
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([row.keys(), row.values()])
+    ledger = Ledger()
+    assert list(read(path, ledger=ledger)) == []
+    (example,) = ledger.to_dict()["dropped"]["unreadable"]["examples"]
+    assert example["detail"] == f"{column}: messages are to be written as JSON with role and content"
+
+
+def test_the_same_in_texts_of_json_and_without_a_prompt(tmp_path: Path) -> None:
+    said = {side: str([user("Q"), assistant(side)]) for side in ("chosen", "rejected")}
+    for row in ({"prompt": "Q", **said}, said, {"prompt": "Q", "responses": list(said.values())}):
+        with pytest.raises(UserError, match=r"rows\.jsonl:1: .* messages are to be written as JSON with role and cont"):
+            load_groups(write_lines(tmp_path / "rows.jsonl", [row]))
+
+
+def write_lines(path: Path, rows: list[Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '[{"from": "A", "to": "B", "value": 3}]',
+        '{"role": "user", "content": "x"}',
+        "[{'name': 'x', 'content': 'y'}]",
+        "The turn is {'role': 'user', 'content': 'x'}",
+        "[" * 3000,
+    ],
+)
+def test_texts_that_are_no_conversations_stay_texts(answer: str) -> None:
+    assert one({"prompt": "Write it", "chosen": answer, "rejected": "b"}).responses == (answer, "b")
+
+
+# -- system prompts and tools ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Why?", "chosen": "Good", "rejected": "Bad"},
+        {"prompt": [user("Why?")], "chosen": [assistant("Good")], "rejected": [assistant("Bad")]},
+        {"prompt": [user("Why?")], "chosen": [user("Why?"), assistant("Good")], "rejected": [assistant("Bad")]},
+        {"chosen": [user("Why?"), assistant("Good")], "rejected": [user("Why?"), assistant("Bad")]},
+        {
+            "prompt": [{"role": "system", "content": "Be kind."}, user("Why?")],
+            "chosen": [assistant("Good")],
+            "rejected": [assistant("Bad")],
+        },
+        {"prompt": "Why?", "responses": ["Good", "Bad"], "ranks": [1, 2]},
+        {"prompt": "Why?", "chosen": ["Good"], "rejected": ["Bad"]},
+    ],
+    ids=["texts", "turns", "prompt repeated", "implicit", "said twice", "lists", "rewardbench"],
+)
+def test_a_column_of_system_prompts_leads_the_conversation(row: dict[str, Any]) -> None:
+    group = one({**row, "system": "Be kind."})
+    assert group.prompt == (Message("system", "Be kind."), Message("user", "Why?"))
+    assert group.responses == ("Good", "Bad")
+
+
+def test_system_prompts_that_disagree_and_those_that_are_empty(tmp_path: Path) -> None:
+    given = [{"role": "system", "content": "Be short."}, user("Why?")]
+    rows = [
+        {"prompt": given, "chosen": "a", "rejected": "b", "system": "Be kind."},
+        {"prompt": given, "chosen": "a", "rejected": "b", "system": None},
+        {"prompt": "Why?", "chosen": "a", "rejected": "b", "system": ""},  # not fed in another way than its neighbours
+    ]
+    ledger = Ledger()
+    both, alone = load(tmp_path, rows, ledger)
+    assert both.prompt == (Message("system", "Be short."), Message("user", "Why?"))
+    assert alone.prompt == (Message("user", "Why?"),)
+    (example,) = ledger.to_dict()["dropped"]["contradictory"]["examples"]
+    assert example["detail"] == "the column system is not the conversation's own system message"
+
+
+def test_what_simplified_a_sentence_is_no_system_prompt() -> None:
+    """SimpEval's column `system` names the system that wrote the text."""
+    group = one(simplified("S0", "a", "1") | {"system": "lstm"})
+    assert group.prompt == (Message("user", "Simplify this sentence: S0"),)
+
+
+CALL = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Ulm"}}}
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+WITH_TOOLS = [
+    user("Weather?"),
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "name": "weather", "tool_call_id": "c1", "content": "sunny"},
+]
+
+
+@pytest.mark.parametrize("tools", [[TOOL], json.dumps([TOOL])], ids=["list", "JSON"])
+def test_tools_and_their_calls_are_kept(tools: Any) -> None:
+    row = {"prompt": WITH_TOOLS, "chosen": [assistant("Sun")], "rejected": [assistant("Rain")], "tools": tools}
+    group = one(row)
+    assert not isinstance(group.prompt, str)
+    asked, call, told = (message.turn() for message in group.prompt)
+    assert asked == {**user("Weather?"), "tools": [TOOL]}
+    assert call == {"role": "assistant", "content": "", "tool_calls": [CALL]}
+    assert told == WITH_TOOLS[2]
+    # written out as turns and read again, without the column: the same prompt
+    again = one({"prompt": [asked, call, told], "chosen": "Sun", "rejected": "Rain"})
+    assert again.prompt == group.prompt
+
+
+def test_tools_that_parquet_fills_with_nulls_are_as_they_were() -> None:
+    nulls = [{**turn, "tool_calls": turn.get("tool_calls"), "name": turn.get("name")} for turn in WITH_TOOLS]
+    nulls[1]["tool_calls"] = [CALL | {"id": None}]
+    row = {"chosen": "Sun", "rejected": "Rain"}
+    assert one({"prompt": nulls, **row}).prompt == one({"prompt": WITH_TOOLS, **row}).prompt
+
+
+def test_tools_tell_prompts_apart(tmp_path: Path) -> None:
+    row = {"prompt": "Weather?", "chosen": "Sun", "rejected": "Rain"}
+    groups = load(tmp_path, [{**row, "tools": tools} for tools in ([], [TOOL], "[]", json.dumps([TOOL]), None)])
+    assert [group.source for group in groups] == ["rows.jsonl:1", "rows.jsonl:2"]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason", "detail"),
+    [
+        (
+            {"chosen": [user("Weather?"), assistant("Sun")], "rejected": [user("Weather?"), WITH_TOOLS[1]]},
+            "tools_left_out",
+            "rejected ends with a call of a tool, and a response is a text",
+        ),
+        (
+            {"prompt": "x", "chosen": "a", "rejected": "b", "tools": "hammer"},
+            "missing_field",
+            "tools is not a list of objects (in a text, a list is JSON)",
+        ),
+    ],
+)
+def test_tools_that_cannot_be_kept_are_counted(tmp_path: Path, row: dict[str, Any], reason: str, detail: str) -> None:
+    ledger = Ledger()
+    assert load(tmp_path, [row], ledger) == []
+    assert ledger.to_dict()["dropped"][reason]["examples"][0]["detail"] == detail
+
+
+# -- responses that begin with their prompt ----------------------------------------------------------------------------
+
+
+def test_prompts_at_the_beginning_of_nearly_all_responses_are_cut_and_counted(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Sum {n}:", "chosen": f"Sum {n}: right", "rejected": f"Sum {n}: wrong"} for n in range(20)]
+    rows[4]["rejected"] = "something else"
+    ledger = Ledger()
+    groups = load(tmp_path, rows, ledger)
+    assert [group.responses for group in groups[:4]] == [(" right", " wrong")] * 4
+    assert groups[4].responses == ("Sum 4: right", "something else")
+    assert (ledger.kept, ledger.count("prompt_in_response")) == (20, 19)
+    assert ledger.to_dict()["changed"]["prompt_in_response"]["examples"][0]["source"] == "rows.jsonl:1"
+
+
+def test_a_few_responses_that_begin_with_their_prompt_are_told_and_left(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Hi {n}", "chosen": "Hello", "rejected": "Bye"} for n in range(9)]
+    rows += [{"prompt": "Hi", "chosen": "Hi there", "rejected": "Hi you"}]
+    ledger = Ledger()
+    assert load(tmp_path, rows, ledger)[-1].responses == ("Hi there", "Hi you")
+    assert ledger.count("prompt_in_response") == 1
+
+
+def test_a_response_that_is_the_prompt_alone_is_empty(tmp_path: Path) -> None:
+    ledger = Ledger()
+    assert load(tmp_path, [{"prompt": "x:", "chosen": "x: a", "rejected": "x:"}], ledger) == []
+    assert ledger.to_dict()["dropped"]["empty_response"]["count"] == 1
+
+
+# -- what fits no format -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            {"instruction": "i", "input": "", "chosen": "a", "rejected": "b"},
+            "chosen holds a text, rejected holds a text, and no column prompt says to what; "
+            "rename instruction to prompt (with input put behind it)",
+        ),
+        (
+            {"chosen": "a", "rejected": "b"},
+            "add a column prompt, or write prompt and answer as a list of turns",
+        ),
+        (
+            {"conversations": [], "chosen": {"from": "gpt", "value": "a"}, "rejected": {"from": "gpt", "value": "b"}},
+            "chosen holds an object with from, value, rejected holds an object with from, value, and no column prompt "
+            "says to what; rename conversations to prompt, and give chosen and rejected as texts or as lists of turns",
+        ),
+    ],
+)
+def test_columns_that_fit_no_format_are_described(tmp_path: Path, row: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        load(tmp_path, [row])
+    assert message in str(error.value)
+    assert "name the format" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_objects_and_turns_of_other_names_say_what_they_hold(tmp_path: Path) -> None:
+    ledger = Ledger()
+    rows = [
+        {"prompt": "x", "chosen": {"from": "gpt", "value": "a"}, "rejected": "b"},
+        {"prompt": "x", "chosen": [{"from": "gpt", "value": "a"}], "rejected": "b"},
+    ]
+    assert load(tmp_path, rows, ledger) == []
+    first, second = (example["detail"] for example in ledger.to_dict()["dropped"]["missing_field"]["examples"])
+    assert first.startswith("chosen is an object with from, value; expected text or a list of turns")
+    assert second.endswith("without the texts role and content; rename from to role, value to content")

@@ -22,7 +22,8 @@ def some_groups(draw: st.DrawFn) -> Group:
     compared = st.builds(
         lambda order, strength: Comparison(*order, strength), orders, st.none() | numbers.filter(lambda x: x >= 0)
     )
-    conversation = st.lists(st.builds(Message, texts, texts), max_size=3).map(tuple)
+    turn = st.builds(Message, texts, texts, st.sampled_from(["", '{"name": "x"}']))
+    conversation = st.lists(turn, max_size=3).map(tuple)
     return Group(
         id=draw(texts),
         prompt=draw(texts | conversation),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rewarddiff.check import check
 from rewarddiff.data import Ledger, load_groups, read
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison
@@ -290,3 +291,15 @@ def test_a_file_of_which_nothing_is_left_says_why(tmp_path: Path) -> None:
     path.write_text('{"prompt": "p", "chosen": "a", "rejected": "a"}\n')
     with pytest.raises(UserError, match=r"1 of 1 rows dropped.* identical_responses"):
         load_groups(path, max_drop=1)
+
+
+def test_check_tells_which_columns_are_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    turn = {"role": "user", "content": "x", "weight": 1}
+    answers = {"chosen": "a", "rejected": "b", "margin": 1, "id": "1", "source": "web"}
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(lines([{"prompt": [turn], **answers, "grade": 5, "system": ""}, {"prompt": "y", **answers}]))
+    check(str(path))
+    assert "  not read: grade, weight of the turns in prompt\n" in capsys.readouterr().out
+    path.write_bytes(lines([{"prompt": "y", **answers}]))
+    check(str(path))
+    assert "not read" not in capsys.readouterr().out

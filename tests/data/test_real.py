@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,19 @@ def test_debates_are_split_whole(shared_data: Path) -> None:
     topics = [{split_key(group) for group in part} for part in parts.values()]
     assert len(topics[0] | topics[1]) == 11
     assert not topics[0] & topics[1]
+
+
+def test_sentences_are_whole_in_any_order_of_their_rows(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "simpeval" / "past.jsonl.gz"
+    lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
+    (tmp_path / "shuffled.jsonl").write_bytes(b"".join(random.Random(0).sample(lines, len(lines))))
+    in_order, shuffled = (
+        {group.id: dict(zip(map(str.strip, group.responses), group.scores or (), strict=True)) for group in groups}
+        for groups in (load_groups(path), load_groups(tmp_path / "shuffled.jsonl"))
+    )
+    assert shuffled.keys() == in_order.keys()
+    for sentence, scores in in_order.items():
+        assert shuffled[sentence] == pytest.approx(scores)
 
 
 def test_known_strengths(shared_data: Path) -> None:

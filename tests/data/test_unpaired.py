@@ -110,6 +110,7 @@ def test_pairs_stay_pairs_beside_further_columns() -> None:
         (row(True, "a", " "), "missing_field", "the prompt is empty"),
         (row(True, [], turns("Hi")), "empty_response", "completion holds no turn after the prompt"),
         (row(True, turns("a", "b", "c"), turns("Hi")), "prompts_differ", "completion goes on for 3 turns"),
+        (row(True, turns("Bye"), turns("Hi")), "no_answer", "completion ends with a turn of user, expected assistant"),
     ],
 )
 def test_bad_rows_are_counted_with_file_and_row(
@@ -241,6 +242,28 @@ def test_the_fingerprint_tells_labels_apart_and_is_the_old_one_without() -> None
     inner = blake2b(text.encode(), digest_size=16).hexdigest()
     before = blake2b(inner.encode(), digest_size=16).hexdigest()
     assert content([Group("g", "p", ("a", "b"), source="f:1", topic="t")]) == before
+
+
+def test_the_fingerprint_tells_tools_apart_and_is_the_old_one_without() -> None:
+    asked = Message("user", "p")
+    with_tools = Message.of("user", "p", {"tools": [{"name": "weather"}]})
+    plain, tooled = (content([Group("g", (turn,), ("a", "b"))]) for turn in (asked, with_tools))
+    assert plain != tooled
+    # of turns as it was before they had further keys
+    turn = {"content": "p", "role": "user"}
+    said = {"comparisons": [], "id": "g", "prompt": [turn], "responses": ["a", "b"], "scores": None, "source": ""}
+    text = json.dumps([said | {"topic": ""}], sort_keys=True, separators=(",", ":"))
+    inner = blake2b(text.encode(), digest_size=16).hexdigest()
+    assert plain == blake2b(inner.encode(), digest_size=16).hexdigest()
+
+
+def test_a_column_of_system_prompts_leads_the_conversation() -> None:
+    asked = (Message("system", "Be kind."), Message("user", "Why?"))
+    for completion in ("Good", turns("", "Good")[1:]):
+        values = row(True, completion, "Why?") | {"system": "Be kind."}
+        form = detect(values)
+        assert form is not None
+        assert form.prepare(None)(values) == Group("", asked, ("Good",), labels=(True,))
 
 
 # -- check -------------------------------------------------------------------------------------------------------------

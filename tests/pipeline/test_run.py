@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from rewarddiff.pipeline import data as data_stage
 from rewarddiff.pipeline import judging, policies, scorers
 from rewarddiff.pipeline.commands import run_recipe, score_stage, train_stage
 from rewarddiff.pipeline.evaluating import eval_stage
+from rewarddiff.pipeline.policies import grades
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.base import Scorer
@@ -232,6 +234,15 @@ def test_grades_need_grades(policy_folder: Path, encoder_folder: Path, tmp_path:
     plan |= {"scorers": {}, "policies": {"lora": plan["policies"]["lora"]}, "seed": 0}
     with pytest.raises(UserError, match=r"lora\.coefficient\.source: grades, but the data gives only the order"):
         run_recipe(plan)
+
+
+def test_grades_that_are_missing_are_named() -> None:
+    pair = ("a", "b")
+    rows = [Group(str(n), f"p{n}", pair, None, (Comparison(0, 1, 1.0),), source=f"f.jsonl:{n}") for n in range(1, 8)]
+    rows[4:6] = [replace(group, comparisons=(Comparison(0, 1),)) for group in rows[4:6]]
+    with pytest.raises(UserError, match=r"gives only the order of 2 of 7 comparisons, first in f\.jsonl:5; fill in"):
+        grades("policies.dpo.coefficient", rows)
+    assert grades("policies.dpo.coefficient", rows[:4]).tolist() == [1.0] * 4
 
 
 def test_faults_are_found_before_anything_is_trained(

@@ -12,7 +12,7 @@ import torch
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
-from rewarddiff.records import Comparison, Group
+from rewarddiff.records import Comparison, Group, Message
 from rewarddiff.scorers.build import load_scorer, save_scorer
 from rewarddiff.scorers.config import ScorerConfig
 from rewarddiff.scorers.losses import Margin
@@ -227,3 +227,15 @@ def test_an_easy_task_is_learnt(folders, tmp_path: Path, backbone, kind, head) -
     pairs = [[(c.chosen, c.rejected) for c in group.known_comparisons()] for group in held_out]
     differences = load_scorer(tmp_path / "model").differences(held_out, pairs)
     assert sum(d[0] > 0 for d in differences) / len(differences) > 0.95
+
+
+@pytest.mark.parametrize(("backbone", "left_out"), [("decoder", 1), ("encoder", 0)])
+def test_calls_of_tools_are_read_or_counted(folders, backbone: str, left_out: int) -> None:
+    """The decoder's template does not write them. The encoder's text is no template's: they stand there as JSON."""
+    call = Message.of("assistant", "", {"tool_calls": [{"function": {"name": "weather"}}]})
+    prompt = (Message("user", "Weather?"), call, Message("tool", "sunny"))
+    scorer, ledger = make(folders[backbone]), Ledger()
+    (item,) = objective(scorer.reader, scorer.config).items([Group("a", prompt, ("Sun", "Rain"), (1, 0))], ledger)
+    assert ledger.count(Reason.TOOLS_LEFT_OUT) == left_out
+    read = scorer.reader.texts.tokenizer.decode(item.page.prompt)
+    assert ("weather" in read) is not bool(left_out)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import chain, islice
 from statistics import fmean
 
 from rewarddiff.data.formats.base import RowError
@@ -155,6 +156,45 @@ def merge(groups: Sequence[Group], on_response: Note, on_repeat: Note) -> Group:
     )
 
 
+EVIDENCE = 100
+"""Groups of a file that are looked at to tell whether its responses repeat their prompts."""
+
+NEARLY_ALL = 0.9
+"""The share of them that must."""
+
+
+def without_repeated_prompts(groups: Iterator[Group], ledger: Ledger) -> Iterator[Group]:
+    """The groups of a file, without the prompt at the beginning of their responses where nearly all have it there.
+
+    Concerns prompts that are texts. A few responses may well begin with the words of a short prompt: these are left as
+    they are, and counted.
+    """
+    first = list(islice(groups, EVIDENCE))
+    plain = [group for group in first if isinstance(group.prompt, str)]
+    repeated = sum(map(_repeats_prompt, plain))
+    cut = repeated > 0 and repeated >= NEARLY_ALL * len(plain)
+    for group in chain(first, groups):
+        if not _repeats_prompt(group):
+            yield group
+            continue
+        detail = "cut from the responses" if cut else "left in: few responses of the file begin with their prompt"
+        ledger.change(Reason.PROMPT_IN_RESPONSE, group.source, group.id, detail)
+        yield _without_prompt(group) if cut else group
+
+
+def _repeats_prompt(group: Group) -> bool:
+    """Whether all responses begin with the whole prompt, which is a text."""
+    prompt = group.prompt
+    if not isinstance(prompt, str) or not prompt.strip() or not group.responses:
+        return False
+    return all(response.startswith(prompt) for response in group.responses)
+
+
+def _without_prompt(group: Group) -> Group:
+    length = len(prompt_text(group.prompt))
+    return replace(group, responses=tuple(response[length:] for response in group.responses))
+
+
 class Seen:
     """Remembers the groups that went by, as 16-byte hashes, to find repeats and to keep ids unique."""
 
@@ -207,7 +247,7 @@ def _order(group: Group) -> bytes:
 
 
 def _prompt_key(prompt: Prompt) -> str:
-    return prompt if isinstance(prompt, str) else "\0".join(f"{m.role}\0{m.content}" for m in prompt)
+    return prompt if isinstance(prompt, str) else "\0".join(f"{m.role}\0{m.content}{m.extras}" for m in prompt)
 
 
 def _digest(parts: Sequence[str]) -> bytes:

@@ -23,7 +23,7 @@ SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("text", pa.string()),
-        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("messages", pa.list_(pa.struct([(name, pa.string()) for name in ("role", "content", "extras")]))),
         ("responses", pa.list_(pa.string())),
         ("scores", pa.list_(pa.float64())),
         (

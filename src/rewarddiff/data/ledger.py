@@ -31,6 +31,9 @@ class Reason(StrEnum):
     SINGLE_RESPONSE = "single_response"
     NO_ORDER = "no_order"
     NO_ASPECT = "no_aspect"
+    NO_ANSWER = "no_answer"
+    PROMPT_IN_RESPONSE = "prompt_in_response"
+    TOOLS_LEFT_OUT = "tools_left_out"
 
 
 MEND: Mapping[Reason, str] = {
@@ -49,6 +52,9 @@ MEND: Mapping[Reason, str] = {
     Reason.SINGLE_RESPONSE: "give every prompt at least two responses, or each response a label",
     Reason.NO_ORDER: "nothing to mend if ties are meant",
     Reason.NO_ASPECT: "give these parts of the collection an aspect of the scorer, if they are to train it",
+    Reason.NO_ANSWER: "end every conversation with a turn of the assistant, or delete the rows",
+    Reason.PROMPT_IN_RESPONSE: "begin the responses behind the prompt",
+    Reason.TOOLS_LEFT_OUT: "use a model whose chat template reads tools, and delete the rows whose response is a call",
 }
 
 

@@ -16,7 +16,7 @@ from rewarddiff.data.read import read
 from rewarddiff.data.sources import paths
 from rewarddiff.errors import UserError
 
-LAYOUT = "4"
+LAYOUT = "5"
 """Raised when the schema or the meaning of a format changes, so that caches are not read as something else."""
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path
 
-from rewarddiff.data.clean import Seen, clean, merge
+from rewarddiff.data.clean import Seen, clean, merge, without_repeated_prompts
 from rewarddiff.data.files import Row
-from rewarddiff.data.formats import FORMATS, Format, RowError, detect, named, nearest
-from rewarddiff.data.formats.base import subset
+from rewarddiff.data.formats import Format, RowError, detect, misfit, named
+from rewarddiff.data.formats.base import WatchedRow, subset, unread_keys
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.data.sources import Stream, streams
 from rewarddiff.errors import UserError
-from rewarddiff.records import Group
+from rewarddiff.records import Group, Prompt
 
 PEEK = 100
 """Rows looked at to tell the format."""
@@ -29,11 +30,47 @@ def read(source: str | Path, *, format: str | None = None, split: str | None = N
 
     Raises:
         UserError: no such source, unknown columns, or a file that ends in the middle (after what could be
-            read of it).
+            read of it, but for prompts that are spread over rows).
     """
     chosen = named(format) if format else None
     found = streams(source, split)
-    return _checked(chain.from_iterable(_groups(stream, chosen, ledger) for stream in found), ledger)
+    return _checked(_of_all(found, chosen, ledger), ledger)
+
+
+def unread_columns(source: str | Path, *, format: str | None = None, split: str | None = None) -> list[str]:
+    """The columns, and keys of turns, that nothing is read from, by the first rows of every file that can be used."""
+    chosen = named(format) if format else None
+    unread: set[str] = set()
+    for stream in streams(source, split):
+        head, _ = _peek(stream.rows)
+        form = chosen or _detect(stream, head)
+        if form is None:
+            continue
+        columns: set[str] = set()
+        columns_read: set[str] = set()
+        for values in _usable(form, stream, head):
+            columns |= values.keys()
+            columns_read |= values.columns_read
+            unread |= unread_keys(values)
+        unread |= columns - columns_read
+    return sorted(unread)
+
+
+def _usable(form: Format, stream: Stream, head: Iterable[Row]) -> Iterator[WatchedRow]:
+    """The rows that can be used, each read once."""
+    convert = form.prepare(stream.path)
+    for row in head:
+        if row.values is None:
+            continue
+        values = WatchedRow(row.values)
+        subset(values)
+        with suppress(RowError, *NOT_AS_EXPECTED):
+            convert(values)
+            yield values
+
+
+NOT_AS_EXPECTED = (TypeError, ValueError, AttributeError, KeyError, ArithmeticError)
+"""What a converter raises where a row's values are of other kinds than its format has."""
 
 
 def _checked(groups: Iterator[tuple[Group, int]], ledger: Ledger) -> Iterator[Group]:
@@ -49,8 +86,19 @@ def _checked(groups: Iterator[tuple[Group, int]], ledger: Ledger) -> Iterator[Gr
         yield seen.identify(group)
 
 
-def _groups(stream: Stream, chosen: Format | None, ledger: Ledger) -> Iterator[tuple[Group, int]]:
-    """Groups with the number of rows that each came from."""
+def _of_all(found: Iterable[Stream], chosen: Format | None, ledger: Ledger) -> Iterator[tuple[Group, int]]:
+    """Groups with the number of rows that each came from; those gathered from several rows come last."""
+    spread: dict[Prompt, list[Group]] = {}
+    for stream in found:
+        yield from ((group, 1) for group in _groups(stream, chosen, ledger, spread))
+    for groups in spread.values():
+        yield from _gathered(groups, ledger)
+
+
+def _groups(
+    stream: Stream, chosen: Format | None, ledger: Ledger, spread: dict[Prompt, list[Group]]
+) -> Iterator[Group]:
+    """Groups that are one row each; where a prompt is spread over rows, these are added to `spread` instead."""
     head, rows = _peek(stream.rows)
     form = chosen or _detect(stream, head)
     if form is None:
@@ -59,10 +107,10 @@ def _groups(stream: Stream, chosen: Format | None, ledger: Ledger) -> Iterator[t
         return
     converted = _converted(stream, form, chain(head, rows), ledger)
     if not form.gather:
-        yield from ((group, 1) for group in converted)
+        yield from without_repeated_prompts(converted, ledger)
         return
-    for _, run in groupby(converted, key=lambda group: group.prompt):
-        yield from _gathered(list(run), ledger)
+    for group in converted:
+        spread.setdefault(group.prompt, []).append(group)
 
 
 def _peek(rows: Iterator[Row]) -> tuple[list[Row], Iterator[Row]]:
@@ -82,19 +130,8 @@ def _detect(stream: Stream, head: list[Row]) -> Format | None:
             return found
     if not readable or readable[0].values is None:
         return None
-    best, missing = nearest(readable[0].values)
-    if len(missing) == len(best.columns):
-        known = "; ".join(f"{form.name} ({', '.join(form.columns)})" for form in FORMATS)
-        raise UserError(
-            f"{stream.path or stream.name}:{readable[0].source.rpartition(':')[2]}: columns "
-            f"{', '.join(readable[0].values)} are in no known format; rename them to those of one of: {known}"
-        )
-    cause = f"missing {', '.join(missing)}" if missing else "its columns are there but do not hold what they should"
-    raise UserError(
-        f"{stream.path or stream.name}:{readable[0].source.rpartition(':')[2]}: columns "
-        f"{', '.join(readable[0].values)} are in no known format, the nearest is {best.name} "
-        f"({', '.join(best.columns)}): {cause}; rename the columns, or name the format"
-    )
+    place = f"{stream.path or stream.name}:{readable[0].source.rpartition(':')[2]}"
+    raise UserError(f"{place}: columns {', '.join(readable[0].values)} {misfit(readable[0].values)}")
 
 
 def _converted(stream: Stream, form: Format, rows: Iterator[Row], ledger: Ledger) -> Iterator[Group]:
@@ -110,7 +147,7 @@ def _converted(stream: Stream, form: Format, rows: Iterator[Row], ledger: Ledger
             group = convert(row.values)
         except RowError as error:
             ledger.drop(error.reason, row.source, detail=error.detail)
-        except (TypeError, ValueError, AttributeError, KeyError) as error:
+        except NOT_AS_EXPECTED as error:
             ledger.drop(Reason.MISSING_FIELD, row.source, detail=f"not as {form.name} has it: {error}")
         else:
             yield replace(group, source=row.source, subset=subset(row.values))

@@ -18,7 +18,7 @@ from rewarddiff.data import Ledger, Reason, load_groups
 from rewarddiff.data.clean import renewed
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
-from rewarddiff.records import Group, Message
+from rewarddiff.records import Group
 from rewarddiff.sampling import Sample, SamplingConfig
 from rewarddiff.sampling.several import Beams, Draw, Rejection, accept, several
 from rewarddiff.scorers.base import Scorer
@@ -149,12 +149,8 @@ def _line(group: Group, origins: Sequence[str], scores: Sequence[float]) -> dict
     order = sorted(range(len(scores)), key=lambda i: -scores[i])
     return {
         "id": group.id,
-        "prompt": group.prompt if isinstance(group.prompt, str) else [_turn(m) for m in group.prompt],
+        "prompt": group.prompt if isinstance(group.prompt, str) else [message.turn() for message in group.prompt],
         "responses": [group.responses[i] for i in order],
         "scores": [scores[i] for i in order],
         "origins": [origins[i] for i in order],
     }
-
-
-def _turn(message: Message) -> dict[str, str]:
-    return {"role": message.role, "content": message.content}

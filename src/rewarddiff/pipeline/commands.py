@@ -153,7 +153,7 @@ def score_stage(scorer: str | Path, data: str | Path, output: Path | None = None
         for group, scores in zip(groups, found, strict=True):
             prompt: Any = group.prompt
             if not isinstance(prompt, str):
-                prompt = [{"role": m.role, "content": m.content} for m in prompt]
+                prompt = [message.turn() for message in prompt]
             line = {"id": group.id, "prompt": prompt, "responses": group.responses, "scores": scores.tolist()}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
     os.replace(fresh, path)

@@ -116,8 +116,14 @@ def content(groups: Iterable[Group]) -> str:
         for name in ("labels", "subset", "styles"):  # what was made from data without them is still good
             if not values[name]:
                 del values[name]
+        if not isinstance(group.prompt, str):  # and so is what was made from turns without further keys
+            values["prompt"] = [_known(turn) for turn in values["prompt"]]
         digest.update(fingerprint(values).encode())
     return digest.hexdigest()
+
+
+def _known(turn: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in turn.items() if key != "extras" or value}
 
 
 def comparisons(group: Group) -> list[Comparison]:

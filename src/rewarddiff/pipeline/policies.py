@@ -95,9 +95,20 @@ def _differences(
 
 def grades(place: str, groups: Iterable[Group]) -> Array:
     """The data's own strength of every comparison; `place` is the key that asks for it."""
-    strengths = [c.strength for g in groups for c in comparisons(g)]
-    if any(s is None for s in strengths):
-        raise UserError(f"{place}.source: grades, but the data gives only the order; use a scorer")
+    strengths: list[float] = []
+    without: list[Group] = []
+    for group in groups:
+        for comparison in comparisons(group):
+            if comparison.strength is None:
+                without.append(group)
+            else:
+                strengths.append(comparison.strength)
+    if without:
+        raise UserError(
+            f"{place}.source: grades, but the data gives only the order of {len(without)} of "
+            f"{len(strengths) + len(without)} comparisons, first in {without[0].source or without[0].id}; "
+            "fill in their strength (margin, scores), delete their rows, or use a scorer"
+        )
     return np.array(strengths, dtype=np.float64)
 
 

@@ -77,6 +77,10 @@ class Texts(ABC):
     @abstractmethod
     def response(self, prompt: Prompt, text: str) -> Tokens: ...
 
+    def left_out(self, prompt: Prompt) -> str:
+        """What of the prompt's tools is not read, as `Encoder.left_out` says it; readable text holds all of them."""
+        return ""
+
     @abstractmethod
     def frame(self, prompt: Tokens, responses: Sequence[Tokens]) -> Reading:
         """Labels and special tokens put around the parts."""
@@ -140,6 +144,9 @@ class DecoderTexts(Texts):
 
     def response(self, prompt: Prompt, text: str) -> Tokens:
         return self._continued(" " + text) + self._end if self.joint else self._encoder.response(prompt, text)
+
+    def left_out(self, prompt: Prompt) -> str:
+        return "" if self.joint else self._encoder.left_out(prompt)
 
     def frame(self, prompt: Tokens, responses: Sequence[Tokens]) -> Reading:
         if not self.joint:

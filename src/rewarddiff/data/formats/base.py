@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +35,9 @@ class Format:
     """How one family of files says what was preferred.
 
     `columns` must all be there; `looks` settles what the column names leave open. `prepare` is told the file
-    (None: not a file) and returns the converter. Where `gather` is set a prompt is spread over consecutive
-    rows, and their groups are merged into one. `beside` names the stem of a file that is read along with
-    this one and holds no groups itself.
+    (None: not a file) and returns the converter. Where `gather` is set a prompt is spread over several rows,
+    wherever they stand, and their groups are merged into one. `beside` names the stem of a file that is read
+    along with this one and holds no groups itself.
     """
 
     name: str
@@ -60,9 +61,48 @@ def text(values: Values, column: str) -> str:
     value = values.get(column)
     if value is None:
         raise RowError(Reason.MISSING_FIELD, f"no {column}")
+    return as_text(value, column)
+
+
+def as_text(value: Any, what: str) -> str:
+    """The text that a value is, if it is one, and not a conversation that nobody would read as such."""
+    if isinstance(value, Mapping):
+        keys = ", ".join(map(str, value))
+        raise RowError(Reason.MISSING_FIELD, f"{what} is an object with {keys}; expected text or {TURNS}")
     if not isinstance(value, str):
-        raise RowError(Reason.MISSING_FIELD, f"{column} is {type(value).__name__}, expected text")
+        raise RowError(Reason.MISSING_FIELD, f"{what} is {type(value).__name__}, expected text")
+    if is_foreign_conversation(value):
+        raise RowError(Reason.UNREADABLE, f"{what}: messages are to be written as JSON with role and content")
     return value
+
+
+TURNS = 'a list of turns [{"role": …, "content": …}, …]'
+"""How a conversation is written, for messages."""
+
+SPEAKER = re.compile(
+    r"""['"](?:role|from)['"]\s*:\s*['"](?:system|user|assistant|human|gpt|model|bot|tool|function)['"]"""
+)
+SPOKEN = re.compile(r"""['"](?:content|value)['"]\s*:""")
+OPENING = re.compile(r"\s*(?:array\()?\[\s*\{")
+"""How a list of objects begins: in JSON, as Python writes it, and as NumPy does."""
+
+
+def is_foreign_conversation(value: Any) -> bool:
+    """Whether a text is a conversation written as `turns` does not read it: Python's way, or with from and value.
+
+    pandas and datasets write lists of messages into CSV files as Python does. A text counts where it begins as a list
+    of objects, in a CSV cell also as one object, and names a speaker and what was said.
+    """
+    if not isinstance(value, str):
+        return False
+    begins_as_objects = OPENING.match(value) or (isinstance(value, Cell) and value.lstrip()[:1] == "{")
+    if not (begins_as_objects and SPEAKER.search(value) and SPOKEN.search(value)):
+        return False
+    return turns(value) is None
+
+
+LARGEST = 1e15
+"""Larger numbers are refused: none is a grade, and differences and their squares must stay finite in float32."""
 
 
 def number(values: Values, column: str) -> float:
@@ -89,6 +129,8 @@ def finite(value: Any, what: str) -> float:
         raise RowError(Reason.MISSING_FIELD, f"{what} is not a number") from None
     if not math.isfinite(result):
         raise RowError(Reason.NON_FINITE_SCORE, f"{what} is {value}")
+    if abs(result) > LARGEST:
+        raise RowError(Reason.NON_FINITE_SCORE, f"{what} is {result:g}, beyond ±{LARGEST:g}")
     return result
 
 
@@ -155,10 +197,10 @@ def _answer(item: Any, what: str) -> str:
     if isinstance(item, list | tuple) and len(item) == 1:
         item = item[0]
     if isinstance(item, Mapping):
-        item = item.get("content")
+        return _spoken(_message({"role": ASSISTANT, **item}, what), what)
     if not isinstance(item, str):
         raise RowError(Reason.MISSING_FIELD, f"{what} holds a {type(item).__name__}, expected text")
-    return item
+    return as_text(item, what)
 
 
 def numbers(values: Values, column: str, *, count: int) -> tuple[float, ...]:
@@ -179,25 +221,61 @@ def _of(values: Values, column: str, count: int) -> list[Any]:
     return found
 
 
+ASSISTANT = "assistant"
+"""The role whose turn is a response."""
+
+EXTRAS = ("name", "tool_calls", "tool_call_id", "tools")
+"""Further keys of a turn that chat templates read."""
+
+
 def messages(value: Iterable[Any], what: str) -> tuple[Message, ...]:
     """A conversation in the usual form: [{"role": …, "content": …}, …]."""
-    turns = []
-    for turn in value:
-        role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, Mapping) else (None, None)
-        if not isinstance(role, str) or not isinstance(content, str):
-            raise RowError(Reason.MISSING_FIELD, f"{what} holds a turn without the texts role and content")
-        turns.append(Message(role, content))
-    return tuple(turns)
+    return tuple(_message(turn, what) for turn in value)
+
+
+def _message(turn: Any, what: str) -> Message:
+    """One turn; what it says may be null where it calls a tool."""
+    if not isinstance(turn, Mapping):
+        raise RowError(Reason.MISSING_FIELD, f"{what} holds a {type(turn).__name__} among its turns")
+    role, content = turn.get("role"), turn.get("content")
+    given = dict(turn)
+    if given.get("tools"):
+        given["tools"] = _objects(given["tools"], "tools")
+    extras = {key: without_nulls(given[key]) for key in EXTRAS if given.get(key)}
+    if content is None and "tool_calls" in extras:
+        content = ""
+    if not isinstance(role, str) or not isinstance(content, str):
+        mend = "; rename from to role, value to content" if {"from", "value"} <= turn.keys() else ""
+        raise RowError(Reason.MISSING_FIELD, f"{what} holds a turn without the texts role and content{mend}")
+    return Message.of(role, content, extras)
+
+
+def without_nulls(value: Any) -> Any:
+    """A value without the keys that hold null: Parquet gives every object the keys of all others."""
+    if isinstance(value, Mapping):
+        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [without_nulls(inner) for inner in value]
+    return value
 
 
 def last_turn(asked: tuple[Message, ...], turns: tuple[Message, ...], what: str) -> str:
-    """The one turn after the prompt, which the turns may repeat: the response."""
+    """The one turn of the assistant after the prompt, which the turns may repeat: the response."""
     rest = turns[len(asked) :] if asked and turns[: len(asked)] == asked else turns
     if not rest:
         raise RowError(Reason.EMPTY_RESPONSE, f"{what} holds no turn after the prompt")
     if len(rest) > 1:
         raise RowError(Reason.PROMPTS_DIFFER, f"{what} goes on for {len(rest)} turns after the prompt")
-    return rest[0].content
+    return _spoken(rest[0], what)
+
+
+def _spoken(turn: Message, what: str) -> str:
+    """What the assistant says in a turn that is to be learned."""
+    if turn.role != ASSISTANT:
+        raise RowError(Reason.NO_ANSWER, f"{what} ends with a turn of {turn.role}, expected {ASSISTANT}")
+    if "tool_calls" in turn.turn():
+        raise RowError(Reason.TOOLS_LEFT_OUT, f"{what} ends with a call of a tool, and a response is a text")
+    return turn.content
 
 
 def prompt(values: Values, column: str = "prompt") -> Prompt:
@@ -209,6 +287,69 @@ def prompt(values: Values, column: str = "prompt") -> Prompt:
 def asked(question: str) -> tuple[Message, ...]:
     """A conversation of one user turn, for data whose prompt is an instruction and not text to continue."""
     return (Message("user", question),)
+
+
+def in_context(values: Values, prompt: Prompt) -> Prompt:
+    """The prompt behind the row's system prompt and tools, from columns of these names.
+
+    Beside such a column a prompt that is a text is what a user says: both are read by chat templates only.
+    """
+    if "system" not in values and "tools" not in values:
+        return prompt
+    turns = asked(prompt) if isinstance(prompt, str) else prompt
+    return _with_tools(values, _with_system(values, turns))
+
+
+def _with_system(values: Values, turns: tuple[Message, ...]) -> tuple[Message, ...]:
+    if not values.get("system"):
+        return turns
+    system = Message("system", text(values, "system"))
+    if turns[:1] and turns[0].role == system.role:
+        if turns[0].content != system.content:
+            raise RowError(Reason.CONTRADICTORY, "the column system is not the conversation's own system message")
+        return turns
+    return (system, *turns)
+
+
+def _with_tools(values: Values, turns: tuple[Message, ...]) -> tuple[Message, ...]:
+    if not values.get("tools") or not turns:
+        return turns
+    first = _message(turns[0].turn() | {"tools": values["tools"]}, "prompt")
+    return (first, *turns[1:])
+
+
+def _objects(value: Any, what: str) -> list[Any]:
+    objects = listed(value)
+    if objects is None or not all(isinstance(item, Mapping) for item in objects):
+        raise RowError(Reason.MISSING_FIELD, f"{what} is not a list of objects (in a text, a list is JSON)")
+    return objects
+
+
+class WatchedRow(dict[str, Any]):
+    """A row that remembers which of its columns were read."""
+
+    def __init__(self, values: Values) -> None:
+        super().__init__(values)
+        self.columns_read: set[str] = set()
+
+    def __getitem__(self, column: str) -> Any:
+        self.columns_read.add(column)
+        return super().__getitem__(column)
+
+    def get(self, column: str, default: Any = None) -> Any:
+        self.columns_read.add(column)
+        return super().get(column, default)
+
+
+def unread_keys(values: Values) -> set[str]:
+    """The keys of a row's turns that nothing is read from, each with its column."""
+    keys: set[str] = set()
+    for column, value in values.items():
+        for turn in turns(value) or []:
+            if isinstance(turn, Mapping) and "role" in turn:
+                filled = {key for key, content in turn.items() if content}
+                keys.update(f"{key} of the turns in {column}" for key in filled - {"role", "content", *EXTRAS})
+    return keys
 
 
 def row_id(values: Values) -> str:

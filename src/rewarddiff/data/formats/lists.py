@@ -10,10 +10,12 @@ from rewarddiff.data.formats.base import (
     Format,
     RowError,
     Values,
+    as_text,
     asked,
     by_row,
     finite,
     holds_answers,
+    in_context,
     listed,
     lists_of_answers,
     numbers,
@@ -39,7 +41,7 @@ def _scored(values: Values) -> Group:
         known = scores(values, count=len(responses))
     elif values.get("ranks") is not None:
         comparisons = _ranked(numbers(values, "ranks", count=len(responses)))
-    return Group(row_id(values), prompt(values), responses, known, comparisons)
+    return Group(row_id(values), in_context(values, prompt(values)), responses, known, comparisons)
 
 
 def _ranked(ranks: tuple[float, ...]) -> tuple[Comparison, ...]:
@@ -52,7 +54,8 @@ def _ranked(ranks: tuple[float, ...]) -> tuple[Comparison, ...]:
 def _rrhf(values: Values) -> Group:
     """RRHF's own files: `query`, `responses`, `scores`."""
     responses = texts(values, "responses")
-    return Group(row_id(values), prompt(values, "query"), responses, scores(values, count=len(responses)))
+    question = in_context(values, prompt(values, "query"))
+    return Group(row_id(values), question, responses, scores(values, count=len(responses)))
 
 
 def _qa_feedback(values: Values) -> Group:
@@ -94,15 +97,14 @@ def _rewardbench(values: Values) -> Group:
     pairs = product(range(len(chosen)), range(len(chosen), len(chosen) + len(rejected)))
     comparisons = tuple(Comparison(i, j) for i, j in pairs)
     given = prompt(values)
-    return Group(
-        row_id(values), asked(given) if isinstance(given, str) else given, chosen + rejected, None, comparisons
-    )
+    question = in_context(values, asked(given) if isinstance(given, str) else given)
+    return Group(row_id(values), question, chosen + rejected, None, comparisons)
 
 
 def _answers(values: Values, side: str) -> tuple[str, ...]:
     value = values.get(side)
     if isinstance(value, str) and not holds_answers(value):
-        return (value,)
+        return (as_text(value, side),)
     found = texts(values, side)
     if not found:
         raise RowError(Reason.EMPTY_RESPONSE, f"{side} holds no response")

@@ -7,6 +7,8 @@ from rewarddiff.data.formats.base import (
     RowError,
     Values,
     by_row,
+    in_context,
+    is_foreign_conversation,
     items,
     last_turn,
     lists_of_answers,
@@ -21,7 +23,7 @@ from rewarddiff.data.formats.base import (
 from rewarddiff.data.ledger import Reason
 from rewarddiff.records import Comparison, Group, Message, Prompt
 
-ASSISTANT = "\n\nAssistant:"
+ASSISTANT, HUMAN = "\n\nAssistant:", "\n\nHuman:"
 
 
 def _trl(values: Values) -> Group:
@@ -33,7 +35,7 @@ def _trl(values: Values) -> Group:
     if turns(values["chosen"]) is not None:
         asked, chosen, rejected = _conversations(values)
     else:
-        asked, chosen, rejected = prompt(values), text(values, "chosen"), text(values, "rejected")
+        chosen, rejected, asked = text(values, "chosen"), text(values, "rejected"), prompt(values)
     high = optional_number(values, "score_chosen", "chosen_score", "chosen_rating")
     low = optional_number(values, "score_rejected", "rejected_score", "rejected_rating")
     scores = None if high is None or low is None else (high, low)
@@ -42,7 +44,8 @@ def _trl(values: Values) -> Group:
         strength = scores[0] - scores[1]
     if strength is not None and strength < 0:
         raise RowError(Reason.CONTRADICTORY, f"rejected is graded {-strength:g} above chosen")
-    return Group(row_id(values), asked, (chosen, rejected), scores, (Comparison(0, 1, strength),))
+    question = in_context(values, asked)
+    return Group(row_id(values), question, (chosen, rejected), scores, (Comparison(0, 1, strength),))
 
 
 def _conversations(values: Values) -> tuple[Prompt, str, str]:
@@ -72,16 +75,22 @@ def _hh(values: Values) -> Group:
     The prompt is the text up to and with the last "Assistant:", the response the rest, untouched. Dialogues
     of one conversation recur at several depths, so the topic is the opening turn.
     """
-    before, found, chosen = text(values, "chosen").rpartition(ASSISTANT)
-    if not found:
-        raise RowError(Reason.MISSING_FIELD, 'chosen holds no "Assistant:" turn')
-    other, found, rejected = text(values, "rejected").rpartition(ASSISTANT)
-    if not found:
-        raise RowError(Reason.MISSING_FIELD, 'rejected holds no "Assistant:" turn')
+    before, chosen = _last_answer(values, "chosen")
+    other, rejected = _last_answer(values, "rejected")
     if before != other:
         raise RowError(Reason.PROMPTS_DIFFER, "chosen and rejected differ before the last answer")
     topic = before.split(ASSISTANT, 1)[0].strip()
     return Group("", before + ASSISTANT, (chosen, rejected), None, (Comparison(0, 1),), topic=topic)
+
+
+def _last_answer(values: Values, side: str) -> tuple[str, str]:
+    """A dialogue cut at its last answer, which must be its end."""
+    before, marker, response = text(values, side).rpartition(ASSISTANT)
+    if not marker:
+        raise RowError(Reason.MISSING_FIELD, f'{side} holds no "Assistant:" turn')
+    if HUMAN in response:
+        raise RowError(Reason.NO_ANSWER, f'{side} ends with a "Human:" turn')
+    return before, response
 
 
 def _hh_looks(values: Values) -> bool:
@@ -102,14 +111,21 @@ def _tldr(values: Values) -> Group:
     else:
         asked = f"Article: {text(info, 'article')}\n\nTL;DR:"
     summaries = tuple(text(summary, "text") for summary in items(values, "summaries"))
-    choice = int(number(values, "choice"))
+    choice = number(values, "choice")
     if len(summaries) != 2 or choice not in (0, 1):
-        raise RowError(Reason.MISSING_FIELD, f"choice {choice} among {len(summaries)} summaries, expected 0 or 1 of 2")
+        detail = f"choice {choice:g} among {len(summaries)} summaries, expected 0 or 1 of 2"
+        raise RowError(Reason.MISSING_FIELD, detail)
     confidence = optional_number(values.get("extra") or {}, "confidence")
     if confidence is not None and (confidence - 5) * (choice - 0.5) < 0:
-        raise RowError(Reason.CONTRADICTORY, f"choice {choice} with confidence {confidence:g}")
+        raise RowError(Reason.CONTRADICTORY, f"choice {choice:g} with confidence {confidence:g}")
     strength = None if confidence is None else abs(confidence - 5)
-    return Group("", asked, summaries, None, (Comparison(choice, 1 - choice, strength),))
+    return Group("", asked, summaries, None, (Comparison(int(choice), 1 - int(choice), strength),))
+
+
+def _implicit_looks(values: Values) -> bool:
+    """Conversations without a prompt; also those in another writing, so that their rows are refused with a reason."""
+    chosen = values["chosen"]
+    return "prompt" not in values and (turns(chosen) is not None or is_foreign_conversation(chosen))
 
 
 TRL = Format(
@@ -122,7 +138,7 @@ TRL_IMPLICIT = Format(
     "trl-implicit",
     ("chosen", "rejected"),
     by_row(_trl),
-    looks=lambda values: "prompt" not in values and turns(values["chosen"]) is not None,
+    looks=_implicit_looks,
 )
 HH = Format("hh", ("chosen", "rejected"), by_row(_hh), looks=_hh_looks)
 TLDR = Format("tldr", ("info", "summaries", "choice"), by_row(_tldr))

@@ -7,6 +7,7 @@ from rewarddiff.data.formats.base import (
     RowError,
     Values,
     by_row,
+    in_context,
     items,
     last_turn,
     messages,
@@ -29,11 +30,13 @@ def _unpaired(values: Values) -> Group:
     """
     label = _label(values)
     if turns(values["completion"]) is None:
-        return Group(row_id(values), prompt(values), (text(values, "completion"),), labels=(label,))
+        asked_in_context = in_context(values, prompt(values))
+        return Group(row_id(values), asked_in_context, (text(values, "completion"),), labels=(label,))
     said = messages(items(values, "completion"), "completion")
     given = prompt(values)
     asked = (Message("user", given),) if isinstance(given, str) else given
-    return Group(row_id(values), asked, (last_turn(asked, said, "completion"),), labels=(label,))
+    response = last_turn(asked, said, "completion")
+    return Group(row_id(values), in_context(values, asked), (response,), labels=(label,))
 
 
 def _label(values: Values) -> bool:

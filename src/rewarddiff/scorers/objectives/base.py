@@ -177,6 +177,8 @@ class ScorerObjective:
             detail = f"{len(known) - len(decided)} ties are not trained on"
             ledger.change(Reason.NO_ORDER, group.source, group.id, detail)
         page = self.module.texts.page(group)
+        if left_out := self.module.texts.left_out(group.prompt):
+            ledger.change(Reason.TOOLS_LEFT_OUT, group.source, group.id, left_out)
         kept, cut = self._distinct(page, decided)
         for part, reason in (("prompt", Reason.PROMPT_CUT), ("response", Reason.RESPONSE_CUT)):
             if part in cut:
