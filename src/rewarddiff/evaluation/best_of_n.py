@@ -69,6 +69,17 @@ def expected(scores: ArrayLike, values: ArrayLike, n: int) -> Array:
     return np.asarray((pick(scores, n) * np.asarray(values, dtype=np.float64)).sum(1))
 
 
+def gain(scores: ArrayLike, values: ArrayLike, n: int) -> Array:
+    """The expected value of the pick of n less that of one draw, (prompts,); what is within rounding of 0 is 0.
+
+    The sums of N products are exact to N·ε of their largest term: a smaller gain is none.
+    """
+    judged = np.asarray(values, dtype=np.float64)
+    gains = expected(scores, judged, n) - judged.mean(1)
+    rounding = judged.shape[1] * np.finfo(np.float64).eps * np.abs(judged).max(1)
+    return np.where(np.abs(gains) <= rounding, 0.0, gains)
+
+
 def wins(scores: ArrayLike, values: ArrayLike, n: int) -> Array:
     """How often the pick of n is better than one draw more, ties half, (prompts,).
 
@@ -100,7 +111,7 @@ def wins(scores: ArrayLike, values: ArrayLike, n: int) -> Array:
 class Overoptimisation:
     """R(d) = d(α − βd), d = √KL, and where it turns: beyond `peak` nats more picking does harm (∞: it never does).
 
-    NaN where it falls first and rises then.
+    NaN where it falls first and rises then, or is flat. What lies beyond the measured nats is no finding.
     """
 
     alpha: float
@@ -118,6 +129,8 @@ def overoptimisation(n: ArrayLike, gains: ArrayLike) -> Overoptimisation:
         return Overoptimisation(math.nan, math.nan, math.nan)
     (alpha, minus_beta), *_ = np.linalg.lstsq(np.stack([d, d**2], axis=1), y, rcond=None)
     beta = -float(minus_beta)
+    if not y.any():
+        return Overoptimisation(0.0, 0.0, math.nan)
     if alpha <= 0:
         return Overoptimisation(float(alpha), beta, 0.0 if beta >= 0 else math.nan)  # it falls at once; and then rises
     return Overoptimisation(float(alpha), beta, (float(alpha) / (2 * beta)) ** 2 if beta > 0 else math.inf)

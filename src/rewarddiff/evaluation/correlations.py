@@ -14,6 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from rewarddiff.evaluation.metrics import Array, Interval, floored, spearman
 
+CORRELATION = (-1.0, 1.0)
+GAP = (-2.0, 2.0)
+"""Bounds of a correlation, and of the gap between two."""
+
 BLOCK = 2_000_000
 """Weights held at once: observations times resamples."""
 
@@ -57,14 +61,24 @@ def _weighted(a: Array, b: Array, weights: Array) -> Array:
     return found
 
 
-def over_seeds(values: ArrayLike, resamples: ArrayLike, size: int, *, level: float = 0.95) -> Interval:
+def over_seeds(
+    values: ArrayLike,
+    resamples: ArrayLike,
+    size: int,
+    *,
+    groups: int | None = None,
+    bounds: tuple[float, float] = CORRELATION,
+    level: float = 0.95,
+) -> Interval:
     """The mean over seeds, with an interval that carries the variance of prompts and of seeds.
 
-    As in `metrics.two_way_bootstrap`, Student's t over the seeds is the floor.
+    The floors are those of `metrics.floored`.
 
     Args:
         values: of each seed, (seeds,). resamples: of the same prompts for each, (seeds, n).
         size: observations behind each value.
+        groups: prompts that were resampled; None: each observation was one.
+        bounds: the least and the largest that a value can be: `CORRELATION`, or `GAP` of the gap between two.
     """
     known, replicates = np.asarray(values, dtype=np.float64), np.asarray(resamples, dtype=np.float64)
     seeds, n = replicates.shape
@@ -74,7 +88,8 @@ def over_seeds(values: ArrayLike, resamples: ArrayLike, size: int, *, level: flo
     means = means[np.isfinite(means)]
     if math.isnan(value) or not means.size:
         return Interval(value, math.nan, math.nan, seeds * size)
-    return floored(value, means, known, seeds * size, level=level)
+    count = size if groups is None else groups
+    return floored(value, means, known, seeds * size, groups=count, bounds=bounds, level=level)
 
 
 def spearman_interval(a: ArrayLike, b: ArrayLike, groups: Sequence[Hashable], *, n: int = 1000) -> Interval:
@@ -82,4 +97,4 @@ def spearman_interval(a: ArrayLike, b: ArrayLike, groups: Sequence[Hashable], *,
     value = spearman(a, b)
     if math.isnan(value):
         return Interval(value, math.nan, math.nan, len(groups))
-    return over_seeds([value], [resampled(a, b, groups, n=n)], len(groups))
+    return over_seeds([value], [resampled(a, b, groups, n=n)], len(groups), groups=len(set(groups)))

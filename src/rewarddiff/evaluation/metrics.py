@@ -18,6 +18,16 @@ from scipy import optimize, stats
 Array = NDArray[np.float64]
 
 TEMPERATURE_BOUNDS = (1e-2, 1e2)
+"""Where a temperature is looked for, in units of the mean |d|."""
+
+PAPER_BINS = (0.0, 1.0, 2.0, 3.0, math.inf)
+"""Edges of |d| in Reward Difference Optimization, arXiv 2408.09385, Table 15."""
+
+ENOUGH = 20
+"""Comparisons that each of those bins must hold to be used."""
+
+SHARE = (0.0, 1.0)
+"""Bounds of an accuracy, a win rate: of each of its observations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,29 @@ def wilson(successes: float, n: int, *, level: float = 0.95) -> Interval:
     return Interval(share, min(max(low, 0.0), share), max(min(high, 1.0), share), n)
 
 
-def accuracy_by_bin(d: ArrayLike, edges: Sequence[float] = (0, 1, 2, 3, math.inf)) -> list[Bin]:
+def bin_edges(d: ArrayLike) -> tuple[float, ...]:
+    """Edges of |d|: the paper's where each of its bins has `ENOUGH` comparisons, else at the quartiles of |d|.
+
+    Quartiles are rounded to two digits, so that a printed edge is the edge. Each bin holds something: where many |d| are
+    equal there are fewer bins.
+
+    >>> bin_edges([0.01, -0.02, 0.031, 0.04])
+    (0.0, 0.018, 0.026, 0.033, inf)
+    """
+    sizes = np.abs(_finite(d))
+    held, _ = np.histogram(sizes, PAPER_BINS)
+    if not sizes.size or held.min() >= ENOUGH:
+        return PAPER_BINS
+    edges = [0.0]
+    for quartile in np.quantile(sizes, (0.25, 0.5, 0.75)):
+        edge = float(f"{quartile:.1e}")
+        below = (sizes >= edges[-1]) & (sizes < edge)
+        if below.any() and (sizes >= edge).any():
+            edges.append(edge)
+    return (*edges, math.inf)
+
+
+def accuracy_by_bin(d: ArrayLike, edges: Sequence[float] = PAPER_BINS) -> list[Bin]:
     """Accuracy by |d| with Wilson intervals: does a larger difference deserve more trust?
 
     Source: Reward Difference Optimization, arXiv 2408.09385, Table 15.
@@ -125,7 +157,9 @@ def bootstrap(
     values: ArrayLike,
     groups: Sequence[Hashable] | None = None,
     *,
+    weights: ArrayLike | None = None,
     statistic: Callable[[Array], float] | None = None,
+    bounds: tuple[float, float] | None = None,
     n: int = 1000,
     seed: int = 0,
     level: float = 0.95,
@@ -135,35 +169,66 @@ def bootstrap(
     Args:
         values: shape (observations,).
         groups: the group of each observation; None: each is its own.
+        weights: of each observation in the mean; None: all alike. A statistic has none.
         statistic: of the pooled values of the drawn groups; None: their mean.
+        bounds: the least and the largest value that an observation can have, `SHARE` of one that is right or wrong.
         n: resamples.
         seed: of the resampling.
         level: of confidence.
 
     Returns:
         The statistic of the values as they are, the interval, and the number of observations. With fewer than two
-        groups nothing is known of the spread: the bounds are NaN. Values that are all alike (an accuracy of 1) give
-        an interval of width 0, which says nothing of cases not seen; `wilson` does.
+        groups nothing is known of the spread: the interval's ends are NaN. Where all resamples are alike (an accuracy
+        of 1) the interval is that of `all_alike`.
 
     Source: Efron and Tibshirani 1993, ch. 13; cluster bootstrap: Field and Welsh 2007.
     """
     data = _finite(values)
-    statistic = statistic or _mean
+    if weights is not None and statistic is not None:
+        raise ValueError("weights are of a mean; give them or a statistic")
+    counted, weight = _together(data, np.ones_like(data) if weights is None else weights)
     members = _members(data.size, groups)
+    if not data.size:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    value = float((weight * counted).sum() / weight.sum()) if statistic is None else statistic(data)
     if len(members) < 2:
-        return Interval(statistic(data) if data.size else math.nan, math.nan, math.nan, data.size)
+        return Interval(value, math.nan, math.nan, data.size)
     draws = np.random.default_rng(seed)
-    sizes = np.array([m.size for m in members])
-    sums = np.array([data[m].sum() for m in members])
+    sizes = np.array([weight[m].sum() for m in members])
+    sums = np.array([(weight[m] * counted[m]).sum() for m in members])
     replicates = np.empty(n)
     for i in range(n):
         drawn = draws.integers(len(members), size=len(members))
-        if statistic is _mean:  # the same number without copying the values
+        if statistic is None:  # the mean, without copying the values
             replicates[i] = sums[drawn].sum() / sizes[drawn].sum()
         else:
             replicates[i] = statistic(data[np.concatenate([members[g] for g in drawn])])
-    low, high = np.quantile(replicates, [0.5 - level / 2, 0.5 + level / 2])
-    return Interval(statistic(data), float(low), float(high), data.size)
+    return floored(value, replicates, [value], data.size, groups=len(members), bounds=bounds, level=level)
+
+
+def all_alike(
+    value: float, n: int, groups: int, bounds: tuple[float, float] | None, *, level: float = 0.95
+) -> Interval:
+    """The interval of a mean where no group differs from another: resampling them shows no spread at all.
+
+    What was not seen is then what bounds it. Of groups without one exception the share of exceptions may be up to
+    u = z²/(groups + z²), the upper end of Wilson's interval of none; an exception may lie anywhere within the bounds of
+    an observation. The interval is [value − u·(value − least), value + u·(largest − value)], for a share of 0 or 1
+    Wilson's own. Without bounds nothing is known: NaN.
+
+    Args:
+        n: observations, for the record. groups: that were resampled; comparisons of one stand or fall together.
+
+    >>> found = all_alike(1.0, 28, 14, SHARE)  # wilson(14, 14)
+    >>> round(found.low, 4), found.high
+    (0.7847, 1.0)
+    """
+    if bounds is None or groups < 2:
+        return Interval(value, math.nan, math.nan, n)
+    z = float(stats.norm.ppf(0.5 + level / 2))
+    unseen = z**2 / (groups + z**2)
+    least, largest = bounds
+    return Interval(value, value - unseen * (value - least), value + unseen * (largest - value), n)
 
 
 def seeds_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
@@ -176,18 +241,27 @@ def seeds_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
 
 
 def two_way_bootstrap(
-    sums: ArrayLike, sizes: ArrayLike | None = None, *, n: int = 2000, seed: int = 0, level: float = 0.95
+    sums: ArrayLike,
+    sizes: ArrayLike | None = None,
+    *,
+    bounds: tuple[float, float] | None = None,
+    n: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> Interval:
     """Mean over seeds that share their prompts, with an interval that carries the variance of both.
 
     Seeds and prompts are resampled independently of each other. The percentiles of so few seeds as one can afford are
     too narrow (of three, a quarter of the draws holds one seed alone or leaves nothing to the tails), so Student's t
     interval over the means of the seeds is the floor: of the two the wider one is returned. One seed has no such
-    floor: its interval is that of its prompts, and says nothing of other seeds.
+    floor: its interval is that of its prompts, and says nothing of other seeds. Where all resamples are alike the
+    interval is that of `all_alike`.
 
     Args:
         sums: of the observations of every prompt, shape (seeds, prompts).
         sizes: observations behind each prompt's sum, shape (prompts,); None: one each.
+        bounds: the least and the largest value that an observation can have: `SHARE` of one that is right or wrong,
+            (−1, 1) of a gap of two such.
         n: resamples.
         seed: of the resampling.
         level: of confidence.
@@ -214,15 +288,32 @@ def two_way_bootstrap(
         drawn = data[draws.integers(seeds, size=seeds)].mean(axis=0) if seeds > 1 else data[0]
         chosen = draws.integers(prompts, size=prompts)
         replicates[i] = drawn[chosen].sum() / counts[chosen].sum()
-    return floored(value, replicates, data.sum(axis=1) / size, seeds * size, level=level)
+    by_seed = data.sum(axis=1) / size
+    return floored(value, replicates, by_seed, seeds * size, groups=prompts, bounds=bounds, level=level)
 
 
-def floored(value: float, replicates: Array, by_seed: Array, n: int, *, level: float = 0.95) -> Interval:
-    """The percentiles of replicates, or Student's t interval over the seeds' values where that is the wider one."""
+def floored(
+    value: float,
+    replicates: Array,
+    by_seed: ArrayLike,
+    n: int,
+    *,
+    groups: int,
+    bounds: tuple[float, float] | None,
+    level: float = 0.95,
+) -> Interval:
+    """The percentiles of replicates, with the floors of all intervals here.
+
+    Student's t interval over the seeds' values where that is the wider one; where no replicate differs from another,
+    `all_alike`.
+    """
     low, high = (float(bound) for bound in np.quantile(replicates, [0.5 - level / 2, 0.5 + level / 2]))
     floor = seeds_interval(by_seed, level=level)
     if high - low < floor.high - floor.low:
         low, high = floor.low, floor.high
+    rounding = 1e-12 * max(abs(low), abs(high))
+    if high - low <= rounding:
+        return all_alike(value, n, groups, bounds, level=level)
     return Interval(value, low, high, n)
 
 
@@ -279,21 +370,23 @@ def fit_temperature(d: ArrayLike) -> float:
     """T > 0 that minimises the mean of −log σ(d/T): d/T is calibrated as well as one number can make it.
 
     Fit it on pairs held out from those it is judged on. The loss is convex in 1/T; it is minimised over log T within
-    `TEMPERATURE_BOUNDS`, where T ends up when all pairs are right (lower) or the scorer is no better than chance
-    (upper). NaN on no data or where all d are 0.
+    `TEMPERATURE_BOUNDS`. NaN where it has no minimum between them, so that the pairs do not tell T: there are none, all
+    are right (the more certain the better), or the scorer is no better than chance (the less certain the better).
 
     Source: Guo et al. 2017, arXiv 1706.04599, section 4.2.
     """
     values = _finite(d)
     if not values.any():
         return math.nan
-    low, high = (math.log(bound) for bound in TEMPERATURE_BOUNDS)
-    found = optimize.minimize_scalar(
-        lambda log_t: negative_log_likelihood(values * math.exp(-log_t)),
-        bounds=(low, high),
-        method="bounded",
-        options={"xatol": 1e-8},
-    )
+
+    def loss(log_t: float) -> float:
+        return negative_log_likelihood(values * math.exp(-log_t))
+
+    size = float(np.abs(values).mean())
+    low, high = (math.log(bound * size) for bound in TEMPERATURE_BOUNDS)
+    found = optimize.minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-8})
+    if float(found.fun) >= min(loss(low), loss(high)):
+        return math.nan
     return math.exp(float(found.x))
 
 

@@ -24,6 +24,9 @@ MAX_LEVELS = 10
 MAX_SUBSETS = 50
 """Beyond so many a column does not name parts of a collection."""
 
+FOLDS = 10
+"""Parts of the prompts, each of which is left out once when a temperature is tried."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScoredComparison:
@@ -77,9 +80,10 @@ def evaluate_differences(
 
     A comparison read in both orders enters with d̄ = ½(d − d_swapped). Comparisons that the data calls ties have no
     right answer: they are counted, enter only `spearman_strength`, and `mean_abs_ties` says how decided the scorer
-    was on them. Intervals are 95 %: bootstrap over prompts, or Wilson in the tables by bin, which treats comparisons
-    as independent. The temperature is fitted on all comparisons; `ece_tempered` divides each by a temperature fitted
-    on the other half of the prompts, so that no comparison is judged by a temperature it helped to fit.
+    was on them. Intervals are 95 %: bootstrap over prompts, with the floor of `metrics.all_alike` where all resamples
+    are alike, or Wilson in the tables by bin, which treats comparisons as independent. The temperature is fitted on all
+    comparisons; `ece_tempered` divides each by a temperature fitted on the other half of the prompts, so that no
+    comparison is judged by a temperature it helped to fit. Both are None where comparisons do not tell a temperature.
 
     Args:
         temperature: of the scorer, fitted on other comparisons.
@@ -88,7 +92,7 @@ def evaluate_differences(
         n, n_groups, ties, undecided: decided comparisons, their prompts, ties of the data, differences of exactly 0.
         accuracy: {value, low, high, n}; accuracy_by_order: {forward, backward} of the comparisons read twice.
         mean, std, mean_abs, mean_abs_ties, nll: of d oriented by the label; nll in nats.
-        by_bin: accuracy by |d| (0–1, 1–2, 2–3, ≥3); by_strength: by what the data says; [{low, high, accuracy}],
+        by_bin: accuracy by |d|, see `metrics.bin_edges`; by_strength: by what the data says; [{low, high, accuracy}],
             high None where the bin has no upper end.
         ece, temperature, ece_tempered.
         calibrated: temperature, the scorer's own, and nll and ece of σ(d / T), the probability that it gives.
@@ -127,14 +131,14 @@ def evaluate_differences(
             "backward": metrics.accuracy([-c.d_swapped for c in twice if c.d_swapped is not None]),
         },
         "mean": _mean(d),
-        "std": float(d.std()) if d.size else math.nan,
+        "std": _std(d),
         "mean_abs": _mean(np.abs(d)),
         "mean_abs_ties": _mean(np.abs(_differences(ties))),
         "nll": metrics.negative_log_likelihood(d),
-        "by_bin": metrics.accuracy_by_bin(d),
+        "by_bin": metrics.accuracy_by_bin(d, metrics.bin_edges(d)),
         "ece": metrics.ece(d),
         "temperature": metrics.fit_temperature(d),
-        "ece_tempered": metrics.ece(_tempered(d, clusters)),
+        "ece_tempered": metrics.ece(_tempered(d, clusters, folds=2)),
         "calibrated": _calibrated(d, temperature),
         "antisymmetry": metrics.antisymmetry(
             [c.d for c in twice], [c.d_swapped for c in twice if c.d_swapped is not None]
@@ -185,7 +189,8 @@ def _calibrated(d: Array, temperature: float | None) -> dict[str, float]:
 
 def _share(decided: Sequence[ScoredComparison], resamples: int) -> metrics.Interval:
     """Of comparisons in which the scorer agrees."""
-    return metrics.bootstrap(metrics.correct(_differences(decided)), [c.cluster for c in decided], n=resamples)
+    right, clusters = metrics.correct(_differences(decided)), [c.cluster for c in decided]
+    return metrics.bootstrap(right, clusters, bounds=metrics.SHARE, n=resamples)
 
 
 def _subsets(comparisons: Sequence[ScoredComparison], resamples: int) -> dict[str, Any]:
@@ -242,7 +247,7 @@ def _rm_bench(decided: Sequence[ScoredComparison], resamples: int) -> dict[str, 
     cells = {(a, b): [c for c in whole if c.styles == (a, b)] for a in STYLES for b in STYLES}
     return {
         **_by_difficulty(whole, weights, resamples),
-        "matrix": [[_mean(_won(cells[a, b], weights)) for b in STYLES] for a in STYLES],
+        "matrix": [[_won(cells[a, b], weights, resamples).value for b in STYLES] for a in STYLES],
         "by_domain": [
             {"domain": name, **_by_difficulty(own, dict.fromkeys(weights, 1.0), resamples)}
             for name, own in parts.items()
@@ -265,16 +270,15 @@ def _by_difficulty(
         "normal": [c for c in comparisons if lead(c) == 0],
         "hard": [c for c in comparisons if lead(c) < 0],
     }
-    found = {
-        name: metrics.bootstrap(_won(own, weights), [c.cluster for c in own], n=resamples)
-        for name, own in parts.items()
-    }
-    return {**found, "average": _mean(_array([share.value for share in found.values()]))}
+    won = {name: _won(own, weights, resamples) for name, own in parts.items()}
+    return {**won, "average": _mean(_array([share.value for share in won.values()]))}
 
 
-def _won(comparisons: Sequence[ScoredComparison], weights: Mapping[str, float]) -> Array:
-    """1 where d > 0, else 0, times the weight of its part."""
-    return _array([weights[c.subset] * (c.difference > 0) for c in comparisons])
+def _won(comparisons: Sequence[ScoredComparison], weights: Mapping[str, float], resamples: int) -> metrics.Interval:
+    """The share with d > 0, each comparison by the weight of its part."""
+    won, clusters = _differences(comparisons) > 0, [c.cluster for c in comparisons]
+    weight = [weights[c.subset] for c in comparisons]
+    return metrics.bootstrap(won, clusters, weights=weight, bounds=metrics.SHARE, n=resamples)
 
 
 def _best_of_n(comparisons: Sequence[ScoredComparison], resamples: int) -> dict[str, Any]:
@@ -302,7 +306,7 @@ def _best_of_n(comparisons: Sequence[ScoredComparison], resamples: int) -> dict[
         chance.append(len(best) / len(responses))
         sizes.append(len(responses))
     return {
-        "first": metrics.bootstrap(found, clusters, n=resamples),
+        "first": metrics.bootstrap(found, clusters, bounds=metrics.SHARE, n=resamples),
         "chance": _mean(_array(chance)),
         "n": _mean(_array(sizes)),
         "partial": partial,
@@ -344,7 +348,7 @@ def _rewards(comparisons: Sequence[ScoredComparison]) -> dict[str, Any]:
     counts = [np.histogram(list(side.values()), edges)[0].tolist() for side in sides]
     return {
         "mean": float(every.mean()),
-        "std": float(every.std()),
+        "std": _std(every),
         "edges": edges.tolist(),
         "chosen": counts[0],
         "rejected": counts[1],
@@ -355,7 +359,7 @@ def _baselines(comparisons: Sequence[ScoredComparison], resamples: int) -> dict[
     length = [replace(c, d=_log_ratio(c), d_swapped=None) for c in comparisons]
     nothing = [replace(c, d=0.0, d_swapped=None) for c in comparisons]
     decided = [c for c in length if c.strength != 0]
-    tempered = _tempered(_differences(decided), [c.cluster for c in decided])
+    tempered = _tempered(_differences(decided), [c.cluster for c in decided], folds=2)
     found = {
         name: {
             "nll": metrics.negative_log_likelihood(d),
@@ -410,12 +414,47 @@ def _by_strength(graded: Sequence[ScoredComparison]) -> list[metrics.Bin]:
     return metrics.share_by_bin(strengths, correct, [float(edge) for edge in quintiles])
 
 
-def _tempered(d: Array, groups: Sequence[str]) -> Array:
-    """Each d over the temperature of the other half of the prompts; empty where a half has nothing to fit."""
-    half = np.array([blake2b(g.encode(), digest_size=1).digest()[0] % 2 for g in groups], dtype=int)
-    temperatures = np.array([metrics.fit_temperature(d[half == 1 - side]) for side in (0, 1)])
-    tempered = d / temperatures[half] if d.size else d
+def _tempered(d: Array, groups: Sequence[str], *, folds: int) -> Array:
+    """Each d over the temperature of the other folds of the prompts; empty where they do not tell it."""
+    fold = np.array([blake2b(g.encode(), digest_size=1).digest()[0] % folds for g in groups], dtype=int)
+    tempered = np.empty_like(d)
+    for place in np.unique(fold):
+        tempered[fold == place] = d[fold == place] / metrics.fit_temperature(d[fold != place])
     return tempered if np.isfinite(tempered).all() else _array([])
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A scorer's temperature as held-out comparisons tell it.
+
+    Attributes:
+        temperature: None where they do not.
+        remark: why there is none, or why it is 1; empty: it was fitted.
+    """
+
+    temperature: float | None
+    remark: str = ""
+
+
+def calibrate(comparisons: Sequence[ScoredComparison]) -> Calibration:
+    """Fit a scorer's temperature, and keep it where it serves comparisons that it was not fitted on.
+
+    It is tried on each of `FOLDS` parts of the prompts as fitted on the others. Where they do not all tell one it hangs
+    on too few comparisons: None. Where their NLL is no lower than that of d as it is, d stays as it is: 1.
+    """
+    decided = [c for c in comparisons if c.strength != 0]
+    d = _differences(decided)
+    if not d.any():
+        return Calibration(None, "no held-out comparison tells a temperature")
+    if math.isnan(metrics.fit_temperature(d)):
+        cause = "all are right" if (d > 0).all() else "it is no better than chance on them"
+        return Calibration(None, f"{d.size} held-out comparisons do not tell a temperature: {cause}")
+    tempered = _tempered(d, [c.cluster for c in decided], folds=FOLDS)
+    if not tempered.size:
+        return Calibration(None, f"{d.size} held-out comparisons do not tell a temperature: it hangs on a few of them")
+    if metrics.negative_log_likelihood(tempered) >= metrics.negative_log_likelihood(d):
+        return Calibration(1.0, f"no temperature fitted on {d.size} held-out comparisons lowers the NLL of others")
+    return Calibration(metrics.fit_temperature(d))
 
 
 def _array(values: Sequence[float]) -> Array:
@@ -424,6 +463,11 @@ def _array(values: Sequence[float]) -> Array:
 
 def _mean(values: Array) -> float:
     return float(values.mean()) if values.size else math.nan
+
+
+def _std(values: Array) -> float:
+    """The standard deviation; NaN of fewer than two, of whose spread nothing is known."""
+    return float(values.std()) if values.size > 1 else math.nan
 
 
 def plain(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,7 +15,8 @@ from rewarddiff.config import at_least, load_recipe, positive
 from rewarddiff.data import Ledger, load_groups
 from rewarddiff.data.clean import renewed
 from rewarddiff.evaluation import best_of_n as law
-from rewarddiff.evaluation.metrics import bootstrap
+from rewarddiff.evaluation.metrics import SHARE, Interval, bootstrap
+from rewarddiff.evaluation.scorers import plain
 from rewarddiff.pipeline.augment import drawn_by
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.records import Group
@@ -121,15 +121,26 @@ def _rows(name: str, scores: Array, gold: Array, sizes: Sequence[int]) -> list[d
             "scorer": name,
             "n": n,
             "kl": float(law.kl(n)),
-            "score": asdict(bootstrap(law.expected(scores, scores, n) - scores.mean(1))),
-            "gold": asdict(bootstrap(law.expected(scores, gold, n) - gold.mean(1))),
-            "wins": asdict(bootstrap(law.wins(scores, gold, n))),
+            "score": asdict(_gain(scores, scores, n)),
+            "gold": asdict(_gain(scores, gold, n)),
+            "wins": asdict(bootstrap(law.wins(scores, gold, n), bounds=SHARE)),
         }
         for n in sorted(set(sizes))
     ]
 
 
+def _gain(scores: Array, values: Array, n: int) -> Interval:
+    # Of one draw there is nothing to pick: it gains 0, not by the look of some prompts but of all.
+    bounds = (0.0, 0.0) if n == 1 else None
+    return bootstrap(law.gain(scores, values, n), bounds=bounds)
+
+
 def _fit(name: str, scores: Array, gold: Array, sizes: Sequence[int]) -> dict[str, Any]:
-    gains = [float((law.expected(scores, gold, n) - gold.mean(1)).mean()) for n in sizes]
-    found = law.overoptimisation(list(sizes), gains)
-    return {"scorer": name, **{key: None if math.isnan(value) else value for key, value in asdict(found).items()}}
+    """The law of over-optimisation; its `peak` only where it lies within the nats that were `measured`."""
+    gains = [float(law.gain(scores, gold, n).mean()) for n in sizes]
+    fitted = law.overoptimisation(list(sizes), gains)
+    measured = float(law.kl(max(sizes)))
+    figures = plain({**asdict(fitted), "measured": measured})
+    if fitted.peak > measured:
+        figures["peak"] = None
+    return {"scorer": name, **figures}

@@ -23,7 +23,7 @@ from rewarddiff.machine import Meter
 from rewarddiff.pipeline.recipe import PolicyRecipe, Recipe
 from rewarddiff.pipeline.results import gather, read_results
 from rewarddiff.pipeline.run import carry_out
-from rewarddiff.pipeline.scorers import compare, held_out_temperature, measure
+from rewarddiff.pipeline.scorers import compare, held_out_calibration, measure
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.records import Group
 from rewarddiff.report import render, terminal_table
@@ -67,7 +67,7 @@ def train_scorer(
     processes = PartialState()
     if processes.is_main_process:
         if dev:
-            scorer.temperature = held_out_temperature(scorer, dev)
+            scorer.temperature = held_out_calibration(scorer, dev).temperature
         save_scorer(scorer, folder / "model")
     processes.wait_for_everyone()
     return scorer

@@ -15,7 +15,7 @@ from rewarddiff.config import load_recipe
 from rewarddiff.data import load_groups
 from rewarddiff.designs import DesignConfig
 from rewarddiff.errors import UserError
-from rewarddiff.evaluation.metrics import two_way_bootstrap
+from rewarddiff.evaluation.metrics import SHARE, two_way_bootstrap
 from rewarddiff.pipeline.data import prepare
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.results import read_results
@@ -134,5 +134,5 @@ def _row(runs: Sequence[DesignFigures]) -> dict[str, Any]:
         "method": first.method,
         "readings": first.readings / max(1, first.groups),
         **means,
-        "accuracy": asdict(two_way_bootstrap([run.right for run in runs], first.asked)),
+        "accuracy": asdict(two_way_bootstrap([run.right for run in runs], first.asked, bounds=SHARE)),
     }

@@ -63,7 +63,18 @@ def columns(run: Run, name: str, seed: int, part: Part) -> Columns:
     if policy.strength is not None and policy.reads_strength:
         found, _, made_from = _differences(run, name, "strength", policy.strength, seed, part)
         strengths, key = policy.strength.scale * found, (*key, made_from)
+        _require_finite(f"policies.{name}.strength", strengths)
     return Columns(weighed, strengths, d, key)
+
+
+def _require_finite(column: str, values: Array) -> None:
+    """Raise a UserError where a column has a value that is none: an objective would take it for a weak pair or a loss."""
+    lacking = ~np.isfinite(values)
+    if lacking.any():
+        raise UserError(
+            f"{column}: {int(lacking.sum())} of {values.size} comparisons have no finite strength, the first is "
+            f"comparison {int(np.flatnonzero(lacking)[0])}; score the data again, or make scale smaller"
+        )
 
 
 def _differences(
@@ -83,11 +94,13 @@ def _differences(
         )
     if not column.calibrated:
         return found, spreads, stage.key
-    temperature = scorer_stage(run, scorer, seed).manifest["temperature"]
+    trained = scorer_stage(run, scorer, seed).manifest
+    temperature = trained["temperature"]
     if temperature is None:
+        cause = trained.get("temperature_remark") or "none was fitted"
         raise UserError(
-            f"policies.{name}.{kind}.calibrated: scorer '{scorer}' has no temperature; "
-            "give data.splits a share for dev, or leave it out"
+            f"policies.{name}.{kind}.calibrated: scorer '{scorer}' has no temperature ({cause}); "
+            "give data.splits a larger share for dev, or leave it out"
         )
     spreads = None if spreads is None else spreads / temperature
     return found / temperature, spreads, f"{stage.key} over {temperature}"

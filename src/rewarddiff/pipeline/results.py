@@ -16,8 +16,8 @@ import numpy as np
 from rewarddiff import __version__, machine
 from rewarddiff.config import to_dict
 from rewarddiff.errors import UserError
-from rewarddiff.evaluation.correlations import over_seeds
-from rewarddiff.evaluation.metrics import Array, Interval, two_way_bootstrap
+from rewarddiff.evaluation.correlations import GAP, over_seeds
+from rewarddiff.evaluation.metrics import SHARE, Array, Interval, two_way_bootstrap
 from rewarddiff.evaluation.scorers import ScoredComparison, hits, plain, strength_correlation
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.judging import held_out, judged, read_samples, rewards_stage, samples_stage
@@ -49,9 +49,9 @@ class Agreement:
 
     def less(self, other: Agreement) -> tuple[Interval, Interval]:
         """The gap in accuracy to another scorer's, and that in correlation."""
-        gap = two_way_bootstrap(self.right - other.right, self.sizes)
+        gap = two_way_bootstrap(self.right - other.right, self.sizes, bounds=(-1, 1))
         pair = self.correlation - other.correlation, self.resampled - other.resampled
-        return gap, over_seeds(*pair, self.graded)
+        return gap, over_seeds(*pair, self.graded, groups=len(self.sizes), bounds=GAP)
 
 
 Agreements = dict[tuple[str, str], Agreement]
@@ -148,8 +148,10 @@ def _scorer_summary(run: Run, agreed: Agreements) -> Iterable[dict[str, Any]]:
                 "name": _label(name, test),
                 "kind": config.kind,
                 "seeds": len(seeds),
-                "accuracy": asdict(two_way_bootstrap(own.right, own.sizes)),
-                "spearman_strength": asdict(over_seeds(own.correlation, own.resampled, own.graded)),
+                "accuracy": asdict(two_way_bootstrap(own.right, own.sizes, bounds=SHARE)),
+                "spearman_strength": asdict(
+                    over_seeds(own.correlation, own.resampled, own.graded, groups=len(own.sizes))
+                ),
                 "spearman_strength_oriented": _mean(e["spearman_strength_oriented"]["value"] for e in one),
                 **{key: _mean(e[key] for e in one) for key in keys},
                 "antisymmetry": _mean((e["antisymmetry"] or {}).get("relative") for e in one),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -14,8 +13,7 @@ from rewarddiff.coefficients import Array
 from rewarddiff.config import to_dict
 from rewarddiff.data import Ledger
 from rewarddiff.errors import UserError
-from rewarddiff.evaluation.metrics import fit_temperature
-from rewarddiff.evaluation.scorers import ScoredComparison, evaluate_differences
+from rewarddiff.evaluation.scorers import Calibration, ScoredComparison, calibrate, evaluate_differences
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.data import Run, comparisons, content
 from rewarddiff.pipeline.stage import Stage, write_json
@@ -28,7 +26,7 @@ from rewarddiff.scorers.train import train_scorer
 from rewarddiff.store import Store, fingerprint
 from rewarddiff.training.loop import train
 
-FIGURES = 3
+FIGURES = 4
 """Raised when an evaluation tells more, or otherwise: the figures of an earlier one are then made anew."""
 
 
@@ -65,20 +63,33 @@ def scorer_stage(run: Run, name: str, seed: int) -> Stage:
         config, run.splits["train"], run.splits.get("dev", ()), loop=train, output=stage.folder, seed=seed,
         ledger=ledger, max_drop=run.recipe.data.max_drop, name=f"{name} (seed {seed})",
     )  # fmt: skip
-    if dev := run.splits.get("dev"):
-        scorer.temperature = held_out_temperature(scorer, dev, f"{name} on dev", run.store)
+    scorer.name = f"scorers.{name} (seed {seed})"
+    remark = _calibrate(run, scorer, name)
     save_scorer(scorer, stage.folder / "model")
-    stage.finish(curve=result.curve, cost=result.cost, ledger=ledger.to_dict(), temperature=scorer.temperature)
+    stage.finish(
+        curve=result.curve, cost=result.cost, ledger=ledger.to_dict(), temperature=scorer.temperature,
+        temperature_remark=remark,
+    )  # fmt: skip
     return stage
 
 
-def held_out_temperature(
+def _calibrate(run: Run, scorer: Scorer, name: str) -> str:
+    """Fit the scorer's temperature on the dev split; return what there is to remark on it."""
+    dev = run.splits.get("dev")
+    if not dev:
+        return "data.splits has no share for dev"
+    calibration = held_out_calibration(scorer, dev, f"{name} on dev", run.store)
+    scorer.temperature = calibration.temperature
+    if calibration.remark:
+        run.say(f"{scorer.name}: {calibration.remark}")
+    return calibration.remark
+
+
+def held_out_calibration(
     scorer: Scorer, held_out: Sequence[Group], progress: str | None = None, store: Store | None = None
-) -> float | None:
-    """T at which σ(d / T) is nearest to how often the scorer is right on these groups; None where nothing says so."""
-    compared = compare(scorer, held_out, progress, store)
-    found = fit_temperature([c.difference for c in compared if c.strength != 0])
-    return None if math.isnan(found) else found
+) -> Calibration:
+    """T at which σ(d / T) is nearest to how often the scorer is right on these groups, as far as they tell it."""
+    return calibrate(compare(scorer, held_out, progress, store))
 
 
 def _trained_stage(run: Run, name: str, folder: str, seed: int) -> Stage:
@@ -96,10 +107,13 @@ def _trained_stage(run: Run, name: str, folder: str, seed: int) -> Stage:
                 raise UserError(f"scorers.{name}.trained: {folder} is a {scorer.kind} model; set kind to {scorer.kind}")
             if aspects:
                 scorer.weigh(aspects)
-            if scorer.temperature is None and (dev := run.splits.get("dev")):
-                scorer.temperature = held_out_temperature(scorer, dev, f"{name} on dev", run.store)
+            scorer.name = f"scorers.{name} ({folder})"
+            remark = _calibrate(run, scorer, name) if scorer.temperature is None else ""
             save_scorer(scorer, stage.folder / "model")
-        stage.finish(curve=[], cost=meter.cost(), ledger=Ledger().to_dict(), temperature=scorer.temperature)
+        stage.finish(
+            curve=[], cost=meter.cost(), ledger=Ledger().to_dict(), temperature=scorer.temperature,
+            temperature_remark=remark,
+        )  # fmt: skip
     return stage
 
 

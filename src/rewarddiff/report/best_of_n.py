@@ -87,8 +87,11 @@ def fits_table(found: Results) -> Table:
 
 
 def _peak(fit: Results) -> str:
-    rising = number(fit.get("alpha")) > 0 and number(fit.get("beta")) <= 0
-    return "never" if rising else real(number(fit.get("peak")))
+    """Where the law turns; nothing is said of what lies beyond the measured nats."""
+    peak, measured = number(fit.get("peak")), number(fit.get("measured"))
+    rises = number(fit.get("alpha")) > 0
+    beyond = rises and not peak <= measured
+    return f"not within 0–{measured:.2f}" if beyond else real(peak)
 
 
 def counts(found: Results) -> list[str]:

@@ -50,6 +50,7 @@ class Scorer:
         trained: whether its head ever was; a scorer that was not cannot be saved.
         data: fingerprint of what it was trained on.
         precision: of reading: fp32, or bf16 for speed.
+        name: what errors call it: the folder it was loaded from, or its name in a recipe.
     """
 
     def __init__(self, config: ScorerConfig, reader: Reader, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -61,6 +62,7 @@ class Scorer:
         self.trained = False
         self.data = ""
         self.precision: Literal["fp32", "bf16"] = "fp32"
+        self.name = "the scorer"
 
     def __repr__(self) -> str:
         head = f", head={self.config.head!r}" if self.kind == "difference" else ""
@@ -192,7 +194,8 @@ class Scorer:
         """
         sizes = [len(group.responses) for group in groups]
         if self.kind == "reward":
-            read = self._read(self._pages(groups), [[(i,) for i in range(n)] for n in sizes], store, progress)
+            alone = [[(i,) for i in range(n)] for n in sizes]
+            read = self._read(groups, self._pages(groups), alone, store, progress)
             return [self._rewards(values) for values in read]
         if design is not None:
             return [found.scores for found in rank(self, groups, design, store=store, progress=progress)]
@@ -219,7 +222,7 @@ class Scorer:
         pairs = [[(c.chosen, c.rejected) for c in comparisons] for comparisons in known]
         apart: list[dict[Shown, Array]] = [{} for _ in groups]
         if self.config.pointwise:
-            apart = self._said(self._pages(groups), pairs, store, progress)
+            apart = self._said(groups, self._pages(groups), pairs, store, progress)
             values = self._gaps(apart, pairs)
         else:
             values = self._orders(groups, pairs, store, progress)
@@ -292,7 +295,7 @@ class Scorer:
     ) -> list[Array]:
         """What every head says of both orders, (pairs, 2, heads) per group, not oriented."""
         if self.config.pointwise:
-            return self._gaps(self._said(self._pages(groups), comparisons, store, progress), comparisons)
+            return self._gaps(self._said(groups, self._pages(groups), comparisons, store, progress), comparisons)
         twice = [[order for a, b in pairs for order in ((a, b), (b, a))] for pairs in comparisons]
         read = self._one_order(groups, twice, store, progress)
         return [values.reshape(-1, 2, self.config.head_count) for values in read]
@@ -302,7 +305,7 @@ class Scorer:
     ) -> list[Array]:
         """What every head says of pairs as they stand, (pairs, heads) per group; of head mixed, alone and together."""
         pages, count = self._pages(groups), self.config.head_count
-        read = self._said(pages, comparisons, store, progress)
+        read = self._said(groups, pages, comparisons, store, progress)
         together = [
             np.array([own[pair] for pair in pairs]).reshape(-1, count)
             for own, pairs in zip(read, comparisons, strict=True)
@@ -335,21 +338,33 @@ class Scorer:
         return [self.reader.texts.page(group) for group in groups]
 
     def _said(
-        self, pages: Sequence[Page], comparisons: Sequence[Sequence[Pair]], store: Store | None, progress: str | None
+        self,
+        groups: Sequence[Group],
+        pages: Sequence[Page],
+        comparisons: Sequence[Sequence[Pair]],
+        store: Store | None,
+        progress: str | None,
     ) -> list[dict[Shown, Array]]:
         """Of each group, what the head gives for every reading that its comparisons take."""
         shown = [self.shown(pairs) for pairs in comparisons]
-        values = self._read(pages, shown, store, progress)
+        values = self._read(groups, pages, shown, store, progress)
         return [dict(zip(own, found, strict=True)) for own, found in zip(shown, values, strict=True)]
 
     def _read(
         self,
+        groups: Sequence[Group],
         pages: Sequence[Page],
         responses: Sequence[Sequence[Shown]],
         store: Store | None,
         progress: str | None,
     ) -> list[Array]:
-        """The reader's number for each reading of each group; equal texts are read once."""
+        """Return the reader's numbers for each reading of each group; equal texts are read once.
+
+        All that a scorer says is made of these numbers, so this is where one that is none is refused.
+
+        Raises:
+            UserError: a number is NaN or infinite.
+        """
         texts = self.reader.texts
         readings: list[Reading] = [
             texts.reading(page, *indices) for page, own in zip(pages, responses, strict=True) for indices in own
@@ -359,7 +374,32 @@ class Scorer:
         compute = lambda missing: self._compute(missing, progress)  # noqa: E731
         found = dict(zip(unique, remember(store, unique, key, compute), strict=True))
         values = iter([found[reading] for reading in readings])
-        return [np.array([next(values) for _ in own], dtype=np.float64) for own in responses]
+        numbers = [np.array([next(values) for _ in own], dtype=np.float64) for own in responses]
+        self._require_finite(groups, numbers)
+        return numbers
+
+    def _require_finite(self, groups: Sequence[Group], numbers: Sequence[Array]) -> None:
+        """Raise a UserError where a reading has a number that is not finite.
+
+        Args:
+            numbers: of each group, (readings,) or (readings, numbers of the heads).
+        """
+        count = lacking = 0
+        first = None
+        for group, rows in zip(groups, numbers, strict=True):
+            finite = np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))
+            bad = int((~finite).sum())
+            count, lacking = count + len(rows), lacking + bad
+            if bad and first is None:
+                first = group
+        if first is None:
+            return
+        read = "responses" if self.config.pointwise else "readings"
+        raise UserError(
+            f"{self.name}: {lacking} of {count} {read} get no finite number, the first of them in "
+            f"{first.source or first.id}: the model diverged, or its weights overflow in {self.precision}; "
+            "train it again with a smaller lr"
+        )
 
     def _compute(self, readings: Sequence[Reading], progress: str | None) -> Iterator[tuple[int, float]]:
         reader = self.reader

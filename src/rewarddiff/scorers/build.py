@@ -132,6 +132,7 @@ def load_scorer(source: str | Path) -> Scorer:
     scorer = Scorer(about.config, _reader(backbone, about.config, head), backbone.tokenizer)
     scorer.trained, scorer.temperature, scorer.data = True, about.temperature, about.data
     scorer.learned = about.learned
+    scorer.name = str(source)
     return scorer
 
 
