@@ -142,6 +142,7 @@ def _score(args: argparse.Namespace) -> None:
 
 def _eval(args: argparse.Namespace) -> None:
     from rewarddiff.data import Ledger
+    from rewarddiff.evaluation.scorers import overlap_remark
     from rewarddiff.pipeline import eval_stage
 
     *scorers, data = args.paths
@@ -154,6 +155,8 @@ def _eval(args: argparse.Namespace) -> None:
         print(ledger.table())
     for name, figures in found["scorers"].items():
         print("\n".join([f"{name}:"] * (len(scorers) > 1) + _beside(figures)))
+        if remark := overlap_remark(figures["trained_on"]):
+            print(remark)
     for contrast in found["scorer_contrasts"]:
         pair = f"{contrast['a']} − {contrast['b']}"
         print(f"accuracy of {pair}  {_interval(contrast['gap'])}  p={contrast['p']:.2g}")
@@ -242,7 +245,7 @@ def _figures(results: Mapping[str, Any], before: str = "") -> dict[str, str]:
         if isinstance(value, Mapping) and {"value", "low", "high"} <= value.keys():
             if value["value"] is not None:
                 told[name] = _interval(value)
-        elif isinstance(value, Mapping) and key not in ("histogram", "baselines"):
+        elif isinstance(value, Mapping) and key not in ("histogram", "baselines", "trained_on"):
             told |= _figures(value, f"{name} ")
         elif isinstance(value, list):
             for part in (part for part in value if isinstance(part, Mapping)):

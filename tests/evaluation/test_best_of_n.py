@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewarddiff.evaluation.best_of_n import expected, kl, overoptimisation, pick, wins
+from rewarddiff.evaluation.best_of_n import expected, gain, kl, overoptimisation, pick, wins
 
 SCORES = st.lists(st.integers(-3, 3), min_size=1, max_size=7)
 
@@ -83,6 +83,21 @@ def test_over_optimisation_is_recovered() -> None:
     assert overoptimisation(n, -d - d**2).peak == 0  # every pick does harm
     assert math.isnan(overoptimisation(n, d**2 - d).peak)  # it falls first, and rises then
     assert math.isnan(overoptimisation([1, 2], [0, 1]).alpha)
+
+
+def test_a_gain_within_rounding_is_none() -> None:
+    """A pick of one, and a pick by a scorer that holds all alike, is a blind draw: sums differ by rounding alone."""
+    values = np.random.default_rng(0).standard_normal((40, 17)) + 0.3
+    assert (gain(values, values, 1) == 0).all()
+    assert (gain(np.zeros((40, 17)), values, 8) == 0).all()
+    # of two draws 0 and 2e-9 the better is picked with certainty: half their gap above the mean
+    assert gain([[0.0, 1.0]], [[0.0, 2e-9]], 2) == pytest.approx([1e-9])
+
+
+def test_no_gain_has_no_turning_point() -> None:
+    found = overoptimisation([1, 2, 4], [0.0, 0.0, 0.0])
+    assert (found.alpha, found.beta) == (0, 0)
+    assert math.isnan(found.peak)
 
 
 def test_what_cannot_be() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rewarddiff.evaluation.correlations import over_seeds, resampled, spearman_interval
+from rewarddiff.evaluation.correlations import GAP, over_seeds, resampled, spearman_interval
 
 
 def test_a_resample_is_what_scipy_says_of_the_comparisons_it_holds() -> None:
@@ -54,8 +54,17 @@ def test_comparisons_of_one_prompt_are_no_evidence_of_their_own() -> None:
 def test_two_scorers_that_say_the_same_are_no_gap_apart() -> None:
     a, b = np.random.default_rng(4).normal(size=(2, 30))
     ours, theirs = resampled(a, b, range(30)), resampled(3 * a + 1, b, range(30))
-    found = over_seeds([0.0], [ours - theirs], 30)
-    assert (found.low, found.high) == pytest.approx((0, 0))
+    found = over_seeds([0.0], [ours - theirs], 30, bounds=GAP)
+    most = 2 * stats.binomtest(0, 30).proportion_ci(method="wilson").high  # prompts on which they would differ, by 2
+    assert (found.value, found.low, found.high) == pytest.approx((0, -most, most))
+
+
+def test_a_perfect_order_of_few_is_not_known_to_be_perfect() -> None:
+    """28 comparisons of 14 prompts in one order: as for an accuracy, n is 14, and an exception may cost 2."""
+    a = np.arange(28.0)
+    found = spearman_interval(a, a, [i // 2 for i in range(28)])
+    most = stats.binomtest(0, 14).proportion_ci(method="wilson").high
+    assert (found.value, found.low, found.high) == pytest.approx((1, 1 - 2 * most, 1))
 
 
 def test_seeds_that_disagree_widen_it_to_students_t() -> None:

@@ -7,8 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from rewarddiff.evaluation.scorers import ScoredComparison, evaluate_differences, hits
+from rewarddiff.evaluation.scorers import (
+    Calibration,
+    ScoredComparison,
+    calibrate,
+    evaluate_differences,
+    held_out_comparisons,
+    hits,
+    overlap_remark,
+)
 from rewarddiff.records import STYLES
 
 
@@ -28,10 +37,8 @@ def test_figures_by_hand() -> None:
     assert figures["mean_abs"] == pytest.approx(1)
     assert figures["mean_abs_ties"] == 0
     assert [(b["low"], b["high"], b["accuracy"]["value"]) for b in figures["by_bin"]] == [
-        (0, 1, 0.5),
-        (1, 2, None),
-        (2, 3, 1.0),
-        (3, None, None),
+        (0, 1.2, 0.5),  # quartiles of ½, ½, 2 at ½, ½ and 1¼; below ½ there is nothing
+        (1.2, None, 1.0),
     ]
     assert [(b["low"], b["high"], b["accuracy"]["value"]) for b in figures["by_strength"]] == [
         (1, 1, 0.0),
@@ -302,3 +309,104 @@ def test_every_reward_is_in_the_histograms_once() -> None:
     assert (found["edges"][0], found["edges"][-1]) == (-3, 40)
     assert (sum(found["chosen"]), sum(found["rejected"])) == (2, 2)  # 40 and 1; 1 and −3
     assert (found["chosen"][-1], found["rejected"][0]) == (1, 1)
+
+
+def said_by(d: Sequence[float], **more: object) -> list[ScoredComparison]:
+    """Comparisons of as many prompts."""
+    return [ScoredComparison(f"p{i}", value, 1, 2, **more) for i, value in enumerate(d)]  # type: ignore[arg-type]
+
+
+def test_a_temperature_that_the_comparisons_do_not_tell() -> None:
+    """Nine right of nine; none better than chance; nine right of ten, whose T hangs on the tenth alone."""
+    assert calibrate(said_by([0.5] * 9)) == Calibration(None, ANY_REMARK("all are right"))
+    assert calibrate(said_by([1.0, -1.0] * 20)) == Calibration(None, ANY_REMARK("no better than chance"))
+    assert calibrate(said_by([0.5] * 9 + [-0.01])) == Calibration(None, ANY_REMARK("hangs on a few"))
+    assert calibrate([]) == Calibration(None, ANY_REMARK("no comparison"))
+
+
+class ANY_REMARK(str):
+    """Equal to every remark that holds it."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and str(self) in other
+
+    __hash__ = str.__hash__
+
+
+def test_a_temperature_is_kept_where_it_lowers_the_loss_of_other_prompts() -> None:
+    """|d| = 5 and three of four right: T = 5/ln 3, as σ(5/T) = ¾. Of |d| = ln 3 it is 1, which no fold does better."""
+    sure = calibrate(said_by([5.0, 5.0, 5.0, -5.0] * 20))
+    assert (sure.temperature, sure.remark) == (pytest.approx(5 / math.log(3), rel=1e-6), "")
+    right = calibrate(said_by([math.log(3) * sign for sign in (1, 1, 1, -1) * 20]))
+    assert right == Calibration(1.0, ANY_REMARK("lowers the NLL of others"))
+
+
+def test_a_temperature_is_not_fitted_on_what_was_trained_on() -> None:
+    seen, new = said_by([9.0] * 40, trained_on=True), said_by([5.0, 5.0, 5.0, -5.0] * 20, trained_on=False)
+    assert calibrate(seen + new) == calibrate(new)
+    assert calibrate(seen).temperature is None
+
+
+def test_what_the_scorer_was_trained_on_is_left_out() -> None:
+    """Right on all it was trained on, and on one of four others."""
+    seen, new = said_by([1.0] * 6, trained_on=True), said_by([1.0, -1.0, -1.0, -1.0], trained_on=False)
+    new = [replace(c, group=f"new {c.group}") for c in new]
+    mixed = evaluate_differences(seen + new)
+    assert (mixed["accuracy"]["value"], mixed["n"], mixed["n_groups"]) == (0.25, 4, 4)
+    assert mixed["trained_on"] == {"known": True, "prompts": 6, "comparisons": 6, "left_out": True}
+    assert {**mixed, "trained_on": None} == {**evaluate_differences(new), "trained_on": None}
+    assert overlap_remark(mixed["trained_on"]) == "Left out are 6 comparisons of 6 prompts that it was trained on."
+
+
+def test_figures_of_training_are_called_so() -> None:
+    only = evaluate_differences(said_by([1.0] * 6, trained_on=True))
+    assert (only["n"], only["trained_on"]["left_out"]) == (6, False)
+    assert overlap_remark(only["trained_on"]).startswith("These are figures of training, not of held-out data")
+    unknown = evaluate_differences(said_by([1.0] * 6))["trained_on"]
+    assert overlap_remark(unknown).startswith("Its folder does not say what it was trained on")
+    new = evaluate_differences(said_by([1.0] * 6, trained_on=False))["trained_on"]
+    assert overlap_remark(new) == ""
+
+
+def test_scorers_side_by_side_leave_out_what_either_was_trained_on() -> None:
+    ours = [replace(c, trained_on=i == 0) for i, c in enumerate(said_by([1.0, 2.0, 3.0, 4.0]))]
+    theirs = [replace(c, trained_on=i == 1) for i, c in enumerate(said_by([5.0, 6.0, 7.0, 8.0]))]
+    assert [[c.d for c in said] for said in held_out_comparisons(ours, theirs)] == [[3, 4], [7, 8]]
+
+
+def test_no_interval_of_figures_is_a_point() -> None:
+    """14 prompts of which all is right, as is the longer response; the data has two parts."""
+    rows = [
+        ScoredComparison(f"p{i}", 1.0 + i, 9, 4, strength=1.0 + i, subset="ab"[i % 2], aspect=1.0, pair=pair)
+        for i in range(14)
+        for pair in ((0, 1), (0, 2))
+    ]
+    figures = evaluate_differences(
+        rows + [c for i in range(14) for c in styled(f"s{i}", (9, 9, 9), (1, 1, 1))], resamples=50
+    )
+
+    def intervals(value: object, path: str = "") -> list[tuple[str, dict[str, float]]]:
+        if isinstance(value, dict) and {"value", "low", "high"} <= value.keys():
+            return [(path, value)]
+        parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        return [found for key, part in parts for found in intervals(part, f"{path}/{key}")]
+
+    found = intervals(figures)
+    assert len(found) > 20
+    for path, interval in found:
+        if interval["value"] is not None and interval["low"] is not None:
+            assert interval["low"] < interval["high"], path
+
+
+def test_rm_bench_all_won_is_no_more_than_1() -> None:
+    """Domains of unlike size: in no resample is more than everything won."""
+    rows = [c for i in range(12) for c in styled(f"p{i}", (9, 9, 9), (1, 1, 1), "chat" if i < 3 else "math")]
+    hard = evaluate_differences(rows, resamples=50)["rm_bench"]["hard"]
+    referee = stats.binomtest(12, 12).proportion_ci(method="wilson")
+    assert (hard["value"], hard["high"]) == (1, 1)
+    assert hard["low"] == pytest.approx(referee.low)
+
+
+def test_the_spread_of_one_is_not_known() -> None:
+    figures = evaluate_differences([ScoredComparison("p", 1.0, 1, 2)])
+    assert (figures["mean"], figures["std"]) == (1, None)

@@ -1,15 +1,20 @@
 """`rewarddiff bestof`: drawn once, picked by any scorer, judged by another."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rewarddiff.cli import main
+from rewarddiff.data import load_groups, prompt_hashes
+from rewarddiff.evaluation.best_of_n import kl
 from rewarddiff.pipeline import best_of_n_stage
+from rewarddiff.pipeline.best_of_n import fitted
+from rewarddiff.report.best_of_n import fits_table
 from rewarddiff.scorers.base import Scorer
-from rewarddiff.scorers.build import new_scorer, save_scorer
+from rewarddiff.scorers.build import load_scorer, new_scorer, save_scorer
 from rewarddiff.scorers.config import ScorerConfig
 
 
@@ -58,6 +63,51 @@ def test_the_command(
     page = (tmp_path / "best_of_n.html").read_text()
     assert page.count("<svg") == 2
     assert "<script" not in page
+
+
+def test_no_figure_is_made_of_rounding_or_lies_outside_its_data(
+    data: Path, scorers: dict[str, Path], policy_folder: Path, tmp_path: Path
+) -> None:
+    """A pick of one gains nothing; the law turns where picks were measured, to log 4 − 3/4 nats, or is not told to."""
+    names = [scorers["reward"], scorers["difference"], scorers["gold"]]
+    found = best_of_n_stage(data, policy_folder, names, scorers["gold"], tmp_path, ["n=[1,2,4]", "max_new_tokens=6"])
+    for row in found["rows"]:
+        if row["n"] == 1:
+            for key in ("score", "gold"):
+                assert (row[key]["value"], row[key]["low"], row[key]["high"]) == (0, 0, 0)
+    for fit in found["fits"]:
+        assert fit["measured"] == pytest.approx(math.log(4) - 3 / 4)
+        assert fit["peak"] is None or 0 <= fit["peak"] <= fit["measured"]
+    straight = {"scorer": "s", "alpha": 1.0, "beta": 1e-4, "peak": None, "measured": 0.64}
+    assert "not within 0–0.64" in str(fits_table({"fits": [straight]}).rows)
+    assert "0.100" in str(fits_table({"fits": [{**straight, "peak": 0.1}]}).rows)
+
+
+def test_a_turning_point_outside_the_data_is_no_number() -> None:
+    """Gains d(1 − βd) at n = 2 and 4: the turn is at (1/2β)² nats; beyond log 4 − 3/4 = 0.64 it was not measured."""
+    n = [1, 2, 4]
+    for beta, turn in ((1.0, 0.25), (0.1, None)):
+        d = np.sqrt(kl(n))
+        gains = d * (1 - beta * d)
+        fit = fitted(n, gains.tolist())
+        assert fit["peak"] == (None if turn is None else pytest.approx(turn))
+        assert fit["beta"] == pytest.approx(beta)
+
+
+def test_prompts_that_a_picking_scorer_was_trained_on_are_left_out(
+    data: Path, scorers: dict[str, Path], policy_folder: Path, tmp_path: Path
+) -> None:
+    knowing = load_scorer(scorers["reward"])
+    for count, left in ((2, 4), (6, 6)):
+        knowing.prompts = prompt_hashes(load_groups(data, limit=count))
+        save_scorer(knowing, tmp_path / "knowing")
+        given = [data, policy_folder, [tmp_path / "knowing"], scorers["gold"], tmp_path / str(count)]
+        found = best_of_n_stage(*given, ["n=[1]", "max_new_tokens=1"])
+        assert found["prompts"] == left
+        assert found["trained_on"] == {"known": True, "prompts": count, "left_out": count < 6}
+        page = (tmp_path / str(count) / "best_of_n.html").read_text()
+        sentence = "2 further prompts are left out" if count < 6 else "trained on the prompts of all 6 prompts"
+        assert sentence in page
 
 
 def test_what_is_kept_is_not_drawn_or_read_again(

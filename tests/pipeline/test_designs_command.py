@@ -9,9 +9,10 @@ import pytest
 from scipy import stats
 
 from rewarddiff.cli import main
-from rewarddiff.data import load_groups
+from rewarddiff.data import load_groups, prompt_hashes
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline import designs_of_run, designs_stage, run_recipe
+from rewarddiff.report.designs import designs_table
 from rewarddiff.scorers.build import load_scorer, new_scorer, save_scorer
 from rewarddiff.scorers.config import ScorerConfig
 
@@ -64,6 +65,22 @@ def test_figures_are_means_over_seeds(lists: Path, scorers: list[Path]) -> None:
     assert accuracy["value"] == pytest.approx(np.mean(hits))
     assert accuracy["n"] == len(hits) == 160
     assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+
+
+def test_lists_whose_prompts_a_scorer_was_trained_on_are_left_out(
+    lists: Path, scorers: list[Path], tmp_path: Path
+) -> None:
+    knowing = load_scorer(scorers[0])
+    for count, left in ((3, 5), (8, 8)):
+        knowing.prompts = prompt_hashes(load_groups(lists, limit=count))
+        save_scorer(knowing, tmp_path / "knowing")
+        found = designs_stage([tmp_path / "knowing"], lists)
+        assert found["groups"] == left
+        assert found["trained_on"] == {"known": True, "prompts": count, "left_out": count < 8}
+        assert all(row["accuracy"]["n"] == 10 * left for row in found["rows"])
+        sentence = "3 further lists are left out" if count < 8 else "trained on the prompts of all 8 lists"
+        assert sentence in " ".join(designs_table(found).notes)
+    assert designs_stage(scorers, lists)["trained_on"]["known"] is False
 
 
 def test_potentials_and_sums_order_alike_where_all_are_read(lists: Path, scorers: list[Path]) -> None:

@@ -1,14 +1,24 @@
 """`rewarddiff eval` on benchmark files, by the command itself."""
 
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
 
 from rewarddiff.cli import main
+from rewarddiff.data import load_groups, prompt_hashes
 from rewarddiff.encoding import LengthConfig
+from rewarddiff.errors import UserError
+from rewarddiff.pipeline import eval_stage
+from rewarddiff.pipeline.commands import train_scorer
+from rewarddiff.records import Group
 from rewarddiff.scorers.build import load_scorer, new_scorer, save_scorer
 from rewarddiff.scorers.config import ScorerConfig
+from rewarddiff.training.objective import TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +140,7 @@ def test_texts_beyond_the_limits_are_counted(scorers: list[str], tmp_path: Path)
         assert main(["eval", scorer, write(tmp_path / "d.jsonl", rows), "--output", str(tmp_path / "e")]) == 0
         results = json.loads((tmp_path / "e" / "results.json").read_text())
         assert results["scorers"][0]["evaluation"]["cut"] == {"prompt": 0, "response": 2}
-        assert results["notes"][0].endswith(" It read 2 with a response beyond its limits in part.")
+        assert " It read 2 with a response beyond its limits in part." in results["notes"][0]
 
 
 def test_what_cannot_be_measured_is_refused(
@@ -141,3 +151,115 @@ def test_what_cannot_be_measured_is_refused(
     assert f"{single}: compares no two responses" in capsys.readouterr().err
     assert main(["eval", scorers[0], scorers[0], single]) == 2
     assert f"{scorers[0]}: given twice" in capsys.readouterr().err
+
+
+def pairs(path: Path, prompts: range) -> str:
+    return write(path, [{"prompt": f"Say {i}", "chosen": f"yes {i}", "rejected": f"no {i}"} for i in prompts])
+
+
+@pytest.fixture(scope="module")
+def trained_here(encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A reward model that was trained on the prompts `Say 0` to `Say 5`."""
+    folder = tmp_path_factory.mktemp("here")
+    groups = list(load_groups(pairs(folder / "train.jsonl", range(6))))
+    config = ScorerConfig(backbone=str(encoder_folder), train=TrainConfig(max_steps=1, precision="fp32"))
+    train_scorer(config, groups, output=folder / "scorer")
+    return str(folder / "scorer" / "model")
+
+
+def test_prompts_that_the_scorer_was_trained_on_are_left_out(
+    trained_here: str, scorers: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`Say 3` to `Say 9`: three of them were trained on, four were not."""
+    data, output = pairs(tmp_path / "d.jsonl", range(3, 10)), tmp_path / "e"
+    assert main(["eval", trained_here, scorers[0], data, "--output", str(output)]) == 0
+    results = json.loads((output / "results.json").read_text())
+    here, foreign = (entry["evaluation"] for entry in results["scorers"])
+    assert here["trained_on"] == {"known": True, "prompts": 3, "comparisons": 3, "left_out": True}
+    assert (here["n"], here["accuracy"]["n"], sum(here["histogram"]["counts"])) == (4, 4, 4)
+    assert (foreign["n"], foreign["trained_on"]["known"]) == (7, False)
+    (contrast,) = results["scorer_contrasts"]
+    assert contrast["gap"]["n"] == 4
+    printed = capsys.readouterr().out
+    assert "Left out are 3 comparisons of 3 prompts that it was trained on." in printed
+    assert "Its folder does not say what it was trained on" in printed
+    # nothing but what it was trained on
+    seen = eval_stage([trained_here], pairs(tmp_path / "t.jsonl", range(6)))["scorers"][trained_here]
+    assert (seen["n"], seen["trained_on"]["comparisons"], seen["trained_on"]["left_out"]) == (6, 6, False)
+
+
+def test_what_was_trained_on_goes_along_with_a_scorer(trained_here: str, tmp_path: Path) -> None:
+    """Hashes alone, 8 bytes each; a scorer that starts from this one was trained on its prompts too."""
+    model = load_scorer(trained_here)
+    assert model.prompts == prompt_hashes(load_groups(pairs(tmp_path / "d.jsonl", range(6))))
+    save_scorer(model, tmp_path / "copy")
+    assert load_scorer(tmp_path / "copy").prompts == model.prompts
+    kept = np.load(tmp_path / "copy" / "rewarddiff_prompts.npy", allow_pickle=False)
+    assert (kept.dtype, kept.size) == (np.uint64, 6)
+    assert not any(b"Say" in file.read_bytes() for file in (tmp_path / "copy").glob("rewarddiff_prompts*"))
+    assert new_scorer(ScorerConfig(warm_start=str(tmp_path / "copy"))).prompts == model.prompts
+    assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "copy").num_labels == 1
+    (tmp_path / "copy" / "rewarddiff_prompts.npy").write_bytes(b"none")
+    with pytest.raises(UserError, match=r"rewarddiff_prompts.npy: not a list of hashes"):
+        load_scorer(tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def diverged(policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """By kind, a scorer whose head overflowed."""
+    root = tmp_path_factory.mktemp("diverged")
+    for kind in ("reward", "difference"):
+        scorer = new_scorer(ScorerConfig(kind=kind, backbone=str(policy_folder)), seed=3)
+        for weight in scorer.reader.head_parameters():
+            weight.data.fill_(torch.nan)
+        scorer.trained = True
+        save_scorer(scorer, root / kind)
+    return {kind: str(root / kind) for kind in ("reward", "difference")}
+
+
+KIND_ASKED = {
+    "score": "reward", "eval": "difference", "augment": "reward", "bestof": "difference", "designs": "difference",
+    "run": "reward",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", KIND_ASKED)
+def test_a_scorer_that_gives_no_numbers_is_refused(
+    command: str, diverged: dict[str, str], policy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scorer, kind = diverged[KIND_ASKED[command]], KIND_ASKED[command]
+    rows = [{"prompt": f"Say {i}", "responses": [f"a{i}", f"bb{i}", f"c{i}!"], "scores": [3, 2, 1]} for i in range(8)]
+    data, output = write(tmp_path / "d.jsonl", rows), tmp_path / "out"
+    model, to = ["--model", str(policy_folder)], ["--output", str(output)]
+    recipe = {
+        "name": "r", "data": {"path": data, "splits": {"train": 0.5, "test": 0.5}},
+        "scorers": {"mine": {"kind": kind, "trained": scorer}},
+    }  # fmt: skip
+    given = {
+        "score": [scorer, data, *to],
+        "eval": [scorer, data, *to],
+        "designs": [scorer, data, *to],
+        "augment": [data, *model, "--scorer", scorer, *to, "draw=temperature", "draw.k=2", "draw.max_new_tokens=2"],
+        "bestof": [data, *model, "--scorer", scorer, "--gold", scorer, *to, "n=[1,2]", "max_new_tokens=2"],
+        "run": [write(tmp_path / "r.yaml", [recipe]), f"output={output}"],
+    }[command]
+    assert main([command, *given]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    place = scorer if command != "run" else str(output / "scorers" / "mine-0" / "model")
+    assert f"{place}: " in line
+    assert re.search(r"get no finite number, the first of them in d\.jsonl:\d: ", line)
+    assert "smaller lr" in line
+    assert not output.is_file()
+    assert not list(output.glob("*.json")) + list(output.glob("*.html"))
+
+
+@pytest.mark.parametrize("kind", ["reward", "difference"])
+def test_how_many_numbers_are_lacking_is_counted(kind: str, policy_folder: Path) -> None:
+    """The letter z overflows: of eight responses one holds it; of a pair read in both orders both readings do."""
+    scorer = new_scorer(ScorerConfig(kind=kind, head="segments", backbone=str(policy_folder)), seed=3)
+    letter = scorer.tokenizer("z", add_special_tokens=False)["input_ids"][0]
+    scorer.reader.model.get_input_embeddings().weight.data[letter] = torch.inf
+    groups = [Group(f"g{i}", "Say", ("a", "z" if i == 2 else "b"), source=f"d.jsonl:{i}") for i in range(4)]
+    count = "1 of 8 responses" if kind == "reward" else "2 of 8 readings"
+    with pytest.raises(UserError, match=f"the scorer: {count} get no finite number, the first of them in d.jsonl:2: "):
+        scorer.scores(groups)

@@ -91,8 +91,8 @@ def wilson(successes: float, n: int, *, level: float = 0.95) -> Interval:
 def bin_edges(d: ArrayLike) -> tuple[float, ...]:
     """Edges of |d|: the paper's where each of its bins has `ENOUGH` comparisons, else at the quartiles of |d|.
 
-    Quartiles are rounded to two digits, so that a printed edge is the edge. Each bin holds something: where many |d| are
-    equal there are fewer bins.
+    Quartiles are rounded to two digits, so that a printed edge is the edge. Each bin holds something: where many |d|
+    are equal there are fewer bins.
 
     >>> bin_edges([0.01, -0.02, 0.031, 0.04])
     (0.0, 0.018, 0.026, 0.033, inf)
@@ -379,15 +379,16 @@ def fit_temperature(d: ArrayLike) -> float:
     if not values.any():
         return math.nan
 
-    def loss(log_t: float) -> float:
-        return negative_log_likelihood(values * math.exp(-log_t))
+    unit = float(np.abs(values).mean())
 
-    size = float(np.abs(values).mean())
-    low, high = (math.log(bound * size) for bound in TEMPERATURE_BOUNDS)
+    def loss(log_t: float) -> float:
+        return negative_log_likelihood(values / unit * math.exp(-log_t))
+
+    low, high = (math.log(bound) for bound in TEMPERATURE_BOUNDS)
     found = optimize.minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-8})
     if float(found.fun) >= min(loss(low), loss(high)):
         return math.nan
-    return math.exp(float(found.x))
+    return unit * math.exp(float(found.x))
 
 
 def antisymmetry(d_forward: ArrayLike, d_backward: ArrayLike) -> Antisymmetry:

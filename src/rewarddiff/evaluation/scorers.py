@@ -46,6 +46,7 @@ class ScoredComparison:
         styles: of the chosen and of the rejected response, each one of `STYLES`; None where unknown.
         spread: standard deviation of d over the scorer's heads; None where it has one.
         aspect: d of the head for the comparison's own part; None of a scorer that has none for it.
+        trained_on: whether the scorer was trained on this prompt; None where that is not known.
     """
 
     group: str
@@ -61,6 +62,7 @@ class ScoredComparison:
     styles: tuple[str, str] | None = None
     spread: float | None = None
     aspect: float | None = None
+    trained_on: bool | None = None
 
     @property
     def cluster(self) -> str:
@@ -85,10 +87,13 @@ def evaluate_differences(
     comparisons; `ece_tempered` divides each by a temperature fitted on the other half of the prompts, so that no
     comparison is judged by a temperature it helped to fit. Both are None where comparisons do not tell a temperature.
 
+    Comparisons of prompts that the scorer was trained on are left out, unless there are no others.
+
     Args:
         temperature: of the scorer, fitted on other comparisons.
 
     Keys:
+        trained_on: see `overlap`.
         n, n_groups, ties, undecided: decided comparisons, their prompts, ties of the data, differences of exactly 0.
         accuracy: {value, low, high, n}; accuracy_by_order: {forward, backward} of the comparisons read twice.
         mean, std, mean_abs, mean_abs_ties, nll: of d oriented by the label; nll in nats.
@@ -115,12 +120,15 @@ def evaluate_differences(
             have them, of scorers that read nothing: length, whose d is the difference of log lengths, for nll and ece
             tempered as above; constant, whose d is 0.
     """
+    trained_on = overlap(comparisons)
+    (comparisons,) = held_out_comparisons(comparisons)
     decided = [c for c in comparisons if c.strength != 0]
     ties = [c for c in comparisons if c.strength == 0]
     twice = [c for c in decided if c.d_swapped is not None]
     d, clusters = _differences(decided), [c.cluster for c in decided]
 
     figures = {
+        "trained_on": trained_on,
         "n": len(decided),
         "n_groups": len(set(clusters)),
         "ties": len(ties),
@@ -149,6 +157,49 @@ def evaluate_differences(
         "baselines": _baselines(comparisons, resamples),
     }
     return {name: plain(figure) for name, figure in figures.items()}
+
+
+def held_out_comparisons(*compared: Sequence[ScoredComparison]) -> list[list[ScoredComparison]]:
+    """Return the comparisons of prompts that no scorer was trained on; all of them where no decided one is left.
+
+    Args:
+        compared: what each scorer said of the same comparisons, in the same order.
+    """
+    new = [not any(c.trained_on for c in said) for said in zip(*compared, strict=True)]
+    decided = [is_new and c.strength != 0 for is_new, c in zip(new, compared[0], strict=True)]
+    if not any(decided):
+        return [list(said) for said in compared]
+    return [[c for c, is_new in zip(said, new, strict=True) if is_new] for said in compared]
+
+
+def overlap(comparisons: Sequence[ScoredComparison]) -> dict[str, Any]:
+    """Return how much of the data a scorer was trained on.
+
+    Keys:
+        known: whether the scorer says what it was trained on; nothing else is known where it does not.
+        prompts, comparisons: those that it was trained on, ties among them.
+        left_out: whether figures leave them out, which needs others.
+    """
+    trained = [c for c in comparisons if c.trained_on]
+    (rest,) = held_out_comparisons(comparisons)
+    return {
+        "known": all(c.trained_on is not None for c in comparisons),
+        "prompts": len({c.cluster for c in trained}),
+        "comparisons": len(trained),
+        "left_out": len(rest) < len(comparisons),
+    }
+
+
+def overlap_remark(trained_on: Mapping[str, Any]) -> str:
+    """Return what `overlap` found in a sentence; empty where all comparisons are held out."""
+    if not trained_on["known"]:
+        return "Its folder does not say what it was trained on, so these prompts may be among them."
+    if not trained_on["comparisons"]:
+        return ""
+    seen = f"{trained_on['comparisons']} comparisons of {trained_on['prompts']} prompts that it was trained on"
+    if trained_on["left_out"]:
+        return f"Left out are {seen}."
+    return f"These are figures of training, not of held-out data: there is nothing but {seen}."
 
 
 def _agreement(comparisons: Sequence[ScoredComparison], resamples: int) -> dict[str, Any]:
@@ -442,10 +493,10 @@ def calibrate(comparisons: Sequence[ScoredComparison]) -> Calibration:
     It is tried on each of `FOLDS` parts of the prompts as fitted on the others. Where they do not all tell one it hangs
     on too few comparisons: None. Where their NLL is no lower than that of d as it is, d stays as it is: 1.
     """
-    decided = [c for c in comparisons if c.strength != 0]
+    decided = [c for c in comparisons if c.strength != 0 and not c.trained_on]
     d = _differences(decided)
     if not d.any():
-        return Calibration(None, "no held-out comparison tells a temperature")
+        return Calibration(None, "no comparison that it was not trained on tells a temperature")
     if math.isnan(metrics.fit_temperature(d)):
         cause = "all are right" if (d > 0).all() else "it is no better than chance on them"
         return Calibration(None, f"{d.size} held-out comparisons do not tell a temperature: {cause}")

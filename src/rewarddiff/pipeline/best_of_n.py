@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rewarddiff.evaluation import best_of_n as law
 from rewarddiff.evaluation.metrics import SHARE, Interval, bootstrap
 from rewarddiff.evaluation.scorers import plain
 from rewarddiff.pipeline.augment import drawn_by
+from rewarddiff.pipeline.scorers import held_out_groups
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.records import Group
 from rewarddiff.report.best_of_n import render_best_of_n
@@ -70,6 +72,8 @@ def best_of_n_stage(
 ) -> dict[str, Any]:
     """Write `output/best_of_n.json` and `.html`; draws and scores are kept in `output/store.sqlite`, and found again.
 
+    Prompts that a scorer which picks was trained on are left out, unless there are no others.
+
     Args:
         scorers: those that pick. A difference model's score of a draw is its difference to the first draw.
         gold: the scorer that judges every pick; if it picks too, its own line says how far a pick can get.
@@ -80,7 +84,8 @@ def best_of_n_stage(
     """
     config: BestOfConfig = load_recipe({}, overrides, BestOfConfig)
     ledger = Ledger()
-    groups = list(load_groups(data, limit=config.limit, ledger=ledger, max_drop=config.max_drop))
+    read = list(load_groups(data, limit=config.limit, ledger=ledger, max_drop=config.max_drop))
+    groups, trained_on = held_out_groups(read, scorers)
     output.mkdir(parents=True, exist_ok=True)
     with Store(output / "store.sqlite") as store:
         draw = Temperature(k=max(config.n) + 1, temperature=config.temperature, max_new_tokens=config.max_new_tokens)
@@ -95,6 +100,7 @@ def best_of_n_stage(
         "gold": str(gold),
         "config": asdict(config),
         "prompts": len(groups),
+        "trained_on": trained_on,
         "ledger": ledger.to_dict(),
         "empty": sum(not s.text.strip() for own in drawn for s in own),
         "rows": [row for name in map(str, scorers) for row in _rows(name, values[name], values[str(gold)], config.n)],
@@ -136,11 +142,18 @@ def _gain(scores: Array, values: Array, n: int) -> Interval:
 
 
 def _fit(name: str, scores: Array, gold: Array, sizes: Sequence[int]) -> dict[str, Any]:
-    """The law of over-optimisation; its `peak` only where it lies within the nats that were `measured`."""
     gains = [float(law.gain(scores, gold, n).mean()) for n in sizes]
-    fitted = law.overoptimisation(list(sizes), gains)
+    return {"scorer": name, **fitted(sizes, gains)}
+
+
+def fitted(sizes: Sequence[int], gains: Sequence[float]) -> dict[str, float | None]:
+    """The law of over-optimisation as plain JSON values: `alpha`, `beta`, `peak`, and the nats that were `measured`.
+
+    The peak is None where it lies beyond those.
+    """
+    law_of_gains = law.overoptimisation(list(sizes), list(gains))
     measured = float(law.kl(max(sizes)))
-    figures = plain({**asdict(fitted), "measured": measured})
-    if fitted.peak > measured:
-        figures["peak"] = None
-    return {"scorer": name, **figures}
+    if law_of_gains.peak > measured:
+        law_of_gains = replace(law_of_gains, peak=math.nan)
+    figures: dict[str, float | None] = plain({**asdict(law_of_gains), "measured": measured})
+    return figures

@@ -19,6 +19,7 @@ from rewarddiff.evaluation.metrics import SHARE, two_way_bootstrap
 from rewarddiff.pipeline.data import prepare
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.results import read_results
+from rewarddiff.pipeline.scorers import held_out_groups
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.rankings import Method
 from rewarddiff.records import Group
@@ -38,7 +39,8 @@ def designs_stage(
 ) -> dict[str, Any]:
     """Measure all designs by the methods that suit them, and a reward model by its scores; with `output`, as JSON too.
 
-    Correlations are with the scores of `all`.
+    Correlations are with the scores of `all`. Lists whose prompts a scorer was trained on are left out, unless there
+    are no others.
 
     Args:
         scorers: of one kind, trained with several seeds: figures are means over them, intervals over them and groups;
@@ -83,7 +85,8 @@ def _figures(
     output: Path | None,
     store: Store | None = None,
 ) -> dict[str, Any]:
-    groups = list(islice((g for g in data if any(not c.tie for c in g.known_comparisons())), limit))
+    ordered = list(islice((g for g in data if any(not c.tie for c in g.known_comparisons())), limit))
+    groups, trained_on = held_out_groups(ordered, [path for seeds in scorers.values() for path in seeds])
     if not groups:
         raise UserError(f"{name}: no list has a known order; give its responses scores, ranks or comparisons")
     rows = []
@@ -96,6 +99,7 @@ def _figures(
         "data": name,
         "seeds": max(map(len, scorers.values())),
         "groups": len(groups),
+        "trained_on": trained_on,
         "responses": {"mean": float(np.mean(sizes)), "least": min(sizes), "most": max(sizes)},
         "rows": rows,
     }

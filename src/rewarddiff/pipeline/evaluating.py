@@ -12,9 +12,9 @@ from rewarddiff import __version__, machine, models
 from rewarddiff.data import Ledger, load_groups
 from rewarddiff.errors import UserError
 from rewarddiff.evaluation.metrics import sign_flip_test
-from rewarddiff.evaluation.scorers import ScoredComparison
+from rewarddiff.evaluation.scorers import ScoredComparison, overlap_remark
 from rewarddiff.machine import Meter
-from rewarddiff.pipeline.results import agreement, contrast, read_results
+from rewarddiff.pipeline.results import agreements, contrast, read_results
 from rewarddiff.pipeline.scorers import compare, measure
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.report import render
@@ -67,14 +67,13 @@ def eval_stage(
 
 
 def _contrasts(said: Mapping[str, Sequence[ScoredComparison]]) -> list[dict[str, Any]]:
-    agreed = {name: agreement([own]) for name, own in said.items()}
-    return [
-        {
-            **{"a": a, "b": b, "test": "test", **contrast(agreed[a], agreed[b])},
-            "p": sign_flip_test((agreed[a].right - agreed[b].right)[0]),
-        }
-        for b, a in combinations(said, 2)
-    ]
+    """Each scorer against each before it, on the comparisons that neither was trained on."""
+    contrasts = []
+    for b, a in combinations(said, 2):
+        ours, theirs = agreements([said[a]], [said[b]])
+        p = sign_flip_test((ours.right - theirs.right)[0])
+        contrasts.append({"a": a, "b": b, "test": "test", **contrast(ours, theirs), "p": p})
+    return contrasts
 
 
 def _results(
@@ -110,7 +109,9 @@ def _note(name: str, evaluation: Mapping[str, Any]) -> str:
     bounds = f" [{100 * found['low']:.1f}, {100 * found['high']:.1f}]" if known else ""
     return (
         f"{name} is right on {100 * found['value']:.1f} % of {found['n']} comparisons{bounds}; "
-        f"the longer response is the better one in {100 * longer:.1f} %." + _cut(evaluation["cut"])
+        f"the longer response is the better one in {100 * longer:.1f} %."
+        + _cut(evaluation["cut"])
+        + f" {overlap_remark(evaluation['trained_on'])}".rstrip()
     )
 
 

@@ -68,7 +68,7 @@ def columns(run: Run, name: str, seed: int, part: Part) -> Columns:
 
 
 def _require_finite(column: str, values: Array) -> None:
-    """Raise a UserError where a column has a value that is none: an objective would take it for a weak pair or a loss."""
+    """Raise a UserError where a value is not finite: an objective would take NaN for a weak pair, or learn it."""
     lacking = ~np.isfinite(values)
     if lacking.any():
         raise UserError(

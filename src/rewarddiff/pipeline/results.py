@@ -18,7 +18,14 @@ from rewarddiff.config import to_dict
 from rewarddiff.errors import UserError
 from rewarddiff.evaluation.correlations import GAP, over_seeds
 from rewarddiff.evaluation.metrics import SHARE, Array, Interval, two_way_bootstrap
-from rewarddiff.evaluation.scorers import ScoredComparison, hits, plain, strength_correlation
+from rewarddiff.evaluation.scorers import (
+    ScoredComparison,
+    held_out_comparisons,
+    hits,
+    overlap_remark,
+    plain,
+    strength_correlation,
+)
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.judging import held_out, judged, read_samples, rewards_stage, samples_stage
 from rewarddiff.pipeline.policies import policy_stage
@@ -54,8 +61,8 @@ class Agreement:
         return gap, over_seeds(*pair, self.graded, groups=len(self.sizes), bounds=GAP)
 
 
-Agreements = dict[tuple[str, str], Agreement]
-"""By test and scorer."""
+Compared = dict[tuple[str, str], list[list[ScoredComparison]]]
+"""What every seed said of the comparisons, by test and scorer."""
 
 Samples = dict[int, dict[str, list[Sample]]]
 """seed → policy → one sample per held-out prompt."""
@@ -70,9 +77,9 @@ def gather(run: Run, pairs: Iterable[tuple[str, str]] | None = None) -> dict[str
             base model.
     """
     recipe = run.recipe
-    rewards, samples, agreed = _rewards(run), _samples(run), _agreements(run)
+    rewards, samples, compared = _rewards(run), _samples(run), _compared(run)
     pairs = _pairs(run) if pairs is None else pairs
-    contrasts, scorers = _contrasts(run, pairs, rewards, samples), list(_scorer_summary(run, agreed))
+    contrasts, scorers = _contrasts(run, pairs, rewards, samples), list(_scorer_summary(run, compared))
     return {
         "schema": 1,
         "name": recipe.name,
@@ -82,7 +89,7 @@ def gather(run: Run, pairs: Iterable[tuple[str, str]] | None = None) -> dict[str
         "machine": machine.describe(),
         "data": {"splits": run.prepared["splits"], "ledger": run.prepared["ledger"]},
         "scorers": list(_scorers(run)),
-        "scorer_contrasts": list(_scorer_contrasts(run, agreed)),
+        "scorer_contrasts": list(_scorer_contrasts(run, compared)),
         "orders": list(_orders(run)),
         "coefficients": list(_coefficients(run)),
         "policies": list(_policies(run)),
@@ -93,7 +100,9 @@ def gather(run: Run, pairs: Iterable[tuple[str, str]] | None = None) -> dict[str
         "costs": list(_costs(run)),
         "summary": {"scorers": scorers, "policies": list(_policy_summary(run, rewards))},
         "notes": [_note(c) for c in contrasts if c["seed"] == "all"]
-        + [note for line in scorers if (note := _scorer_note(line))],
+        + [note for line in scorers if (note := _scorer_note(line))]
+        + list(_calibration_notes(run))
+        + list(_overlap_notes(run)),
     }
 
 
@@ -135,7 +144,7 @@ def _scorers(run: Run) -> Iterable[dict[str, Any]]:
                 }
 
 
-def _scorer_summary(run: Run, agreed: Agreements) -> Iterable[dict[str, Any]]:
+def _scorer_summary(run: Run, compared: Compared) -> Iterable[dict[str, Any]]:
     """Accuracy, with an interval over prompts and, where there are several, seeds; means of the rest over seeds."""
     seeds = run.recipe.seeds
     keys = ("ece", "temperature", "ece_tempered", "mean", "std")
@@ -143,7 +152,7 @@ def _scorer_summary(run: Run, agreed: Agreements) -> Iterable[dict[str, Any]]:
         found = [evaluation_stage(run, name, seed).manifest["evaluations"] for seed in seeds]
         for test in found[0]:
             one = [evaluations[test] for evaluations in found]
-            own = agreed[test, name]
+            (own,) = agreements(compared[test, name])
             yield {
                 "name": _label(name, test),
                 "kind": config.kind,
@@ -159,14 +168,13 @@ def _scorer_summary(run: Run, agreed: Agreements) -> Iterable[dict[str, Any]]:
             }
 
 
-def _agreements(run: Run) -> Agreements:
-    found: Agreements = {}
+def _compared(run: Run) -> Compared:
+    found: Compared = {}
     for name in run.recipe.scorers:
         folders = [evaluation_stage(run, name, seed).folder for seed in run.recipe.seeds]
         said = [json.loads((folder / "comparisons.json").read_text()) for folder in folders]
         for test in run.held_out:
-            compared = [[ScoredComparison(**c) for c in own[test]] for own in said]
-            found[test, name] = agreement(compared)
+            found[test, name] = [[ScoredComparison(**c) for c in own[test]] for own in said]
     return found
 
 
@@ -182,6 +190,16 @@ def agreement(compared: Sequence[Sequence[ScoredComparison]]) -> Agreement:
     )
 
 
+def agreements(*scorers: Sequence[Sequence[ScoredComparison]]) -> list[Agreement]:
+    """The agreement of each scorer, on the comparisons that none of them was trained on.
+
+    Args:
+        scorers: what every seed of each said of the same comparisons.
+    """
+    seeds = iter(held_out_comparisons(*(said for scorer in scorers for said in scorer)))
+    return [agreement([next(seeds) for _ in scorer]) for scorer in scorers]
+
+
 def contrast(ours: Agreement, theirs: Agreement) -> dict[str, Any]:
     """Gaps of one scorer to another, as plain JSON values."""
     gap, correlation = ours.less(theirs)
@@ -189,11 +207,12 @@ def contrast(ours: Agreement, theirs: Agreement) -> dict[str, Any]:
     return found
 
 
-def _scorer_contrasts(run: Run, agreed: Agreements) -> Iterable[dict[str, Any]]:
-    """Each scorer against each that stands before it in the recipe, on the same comparisons."""
+def _scorer_contrasts(run: Run, compared: Compared) -> Iterable[dict[str, Any]]:
+    """Each scorer against each that stands before it in the recipe, on the comparisons neither was trained on."""
     for test in run.held_out:
         for b, a in combinations(run.recipe.scorers, 2):
-            yield {"a": a, "b": b, "test": test, **contrast(agreed[test, a], agreed[test, b])}
+            ours, theirs = agreements(compared[test, a], compared[test, b])
+            yield {"a": a, "b": b, "test": test, **contrast(ours, theirs)}
 
 
 def _scorer_note(line: dict[str, Any]) -> str:
@@ -203,6 +222,26 @@ def _scorer_note(line: dict[str, Any]) -> str:
         return ""
     rule = "a coin" if longer == 0.5 else f"choosing the {'longer' if longer > 0.5 else 'shorter'} response"
     return f"{line['name']}: its accuracy is not shown to be above {rule} ({best:.1%})."
+
+
+def _calibration_notes(run: Run) -> Iterable[str]:
+    """Why a scorer has no fitted temperature."""
+    for name in run.recipe.scorers:
+        for seed in run.recipe.seeds:
+            trained = scorer_stage(run, name, seed).manifest
+            remark = trained.get("temperature_remark")
+            if remark and "dev" in run.splits:
+                kept = "it has none" if trained["temperature"] is None else "it is 1"
+                yield f"The temperature of {name} (seed {seed}): {kept}, {remark}."
+
+
+def _overlap_notes(run: Run) -> Iterable[str]:
+    """Where a scorer is measured on prompts that it was, or may have been, trained on."""
+    seed = run.recipe.seeds[0]
+    for name in run.recipe.scorers:
+        for test, evaluation in evaluation_stage(run, name, seed).manifest["evaluations"].items():
+            if remark := overlap_remark(evaluation["trained_on"]):
+                yield f"{_label(name, test)}: {remark}"
 
 
 # -- policies --------------------------------------------------------------------------------------------------------
@@ -338,8 +377,9 @@ def _contrast(gaps: Array) -> dict[str, Any]:
 def _note(c: dict[str, Any]) -> str:
     """One plain statement, which says so where nothing was shown."""
     gap = c["mean_gap"]
-    if gap["value"] is None or gap["low"] is None:
-        return f"{c['a']} against {c['b']} under {c['scorer']}: not enough samples to say anything."
+    if not math.isfinite(gap["low"]):
+        cause = "too few samples, or all alike, to say more"
+        return f"{c['a']} against {c['b']} under {c['scorer']}: {gap['value']:+.3f}, without an interval ({cause})."
     shown = "higher" if gap["low"] > 0 else "lower" if gap["high"] < 0 else "no difference shown"
     judge = f"{c['scorer']} (which it was trained with)" if c["used_in_training"] else c["scorer"]
     interval = f"{gap['value']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"

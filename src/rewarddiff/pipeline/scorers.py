@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,22 @@ import numpy as np
 from rewarddiff import models
 from rewarddiff.coefficients import Array
 from rewarddiff.config import to_dict
-from rewarddiff.data import Ledger
+from rewarddiff.data import Ledger, prompt_hashes
 from rewarddiff.errors import UserError
-from rewarddiff.evaluation.scorers import Calibration, ScoredComparison, calibrate, evaluate_differences
+from rewarddiff.evaluation.scorers import (
+    Calibration,
+    ScoredComparison,
+    calibrate,
+    evaluate_differences,
+    held_out_comparisons,
+)
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.data import Run, comparisons, content
 from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers import heads
 from rewarddiff.scorers.base import Scorer
-from rewarddiff.scorers.build import load_scorer, save_scorer
+from rewarddiff.scorers.build import load_scorer, save_scorer, trained_prompts
 from rewarddiff.scorers.ranking import consistency, rank
 from rewarddiff.scorers.train import train_scorer
 from rewarddiff.store import Store, fingerprint
@@ -150,8 +157,32 @@ def compare(
 
 def measure(compared: Sequence[ScoredComparison], temperature: float | None = None) -> dict[str, Any]:
     """Every figure of a scorer with this temperature, and the histogram of its differences, oriented by the label."""
-    d = [c.difference for c in compared if c.strength != 0]
+    (new,) = held_out_comparisons(compared)
+    d = [c.difference for c in new if c.strength != 0]
     return {**evaluate_differences(compared, temperature=temperature), "histogram": histogram(d)}
+
+
+def held_out_groups(groups: Sequence[Group], scorers: Iterable[str | Path]) -> tuple[list[Group], dict[str, Any]]:
+    """Return the groups whose prompts none of these scorers was trained on, and how many others there are.
+
+    All groups are returned where no other is left.
+
+    Args:
+        scorers: their folders.
+
+    Returns:
+        The groups; and `known`, whether all scorers say what they were trained on, `prompts`, the groups that one of
+        them was trained on, and `left_out`, whether those are left out.
+    """
+    prompts = [trained_prompts(Path(folder)) for folder in scorers]
+    trained = frozenset[str]().union(*(hashes for hashes in prompts if hashes is not None))
+    new = [group for group in groups if trained.isdisjoint(prompt_hashes([group]))]
+    trained_on = {
+        "known": all(hashes is not None for hashes in prompts),
+        "prompts": len(groups) - len(new),
+        "left_out": 0 < len(new) < len(groups),
+    }
+    return new or list(groups), trained_on
 
 
 def histogram(values: Sequence[float] | Array) -> dict[str, Any]:

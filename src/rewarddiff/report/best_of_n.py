@@ -10,7 +10,18 @@ from rewarddiff.report.cells import Cell, Results, Table, real_cell, share_cell
 from rewarddiff.report.figures import Drawing
 from rewarddiff.report.page import Section, compose, write
 from rewarddiff.report.text import Fitted
-from rewarddiff.report.values import Interval, count, entries, interval, mapping, names, number, real, word
+from rewarddiff.report.values import (
+    Interval,
+    count,
+    entries,
+    interval,
+    mapping,
+    names,
+    number,
+    real,
+    trained_on_remarks,
+    word,
+)
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -101,7 +112,7 @@ def counts(found: Results) -> list[str]:
         said.append(f"{count(dropped)} rows of the data were dropped.")
     if empty := number(found.get("empty")):
         said.append(f"{count(empty)} draws were empty, and scored as a full stop.")
-    return said
+    return said + trained_on_remarks(found, "prompts")
 
 
 def _drawing(found: Results, key: str, axis: str) -> Drawing:

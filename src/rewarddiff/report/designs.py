@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rewarddiff.report.cells import Cell, Results, Table, share_cell
-from rewarddiff.report.values import count, entries, interval, mapping, number, percent, real, word
+from rewarddiff.report.values import count, entries, interval, mapping, number, percent, real, trained_on_remarks, word
 
 
 def designs_table(found: Results) -> Table:
@@ -35,6 +35,7 @@ def designs_table(found: Results) -> Table:
             f"scores higher, with its 95 % interval over {over}. ρ: rank correlation with the scores of `all` by the "
             "same method, mean over lists. Inconsistency: share of the squared differences that no scores explain. "
             "Cyclic: share of the triples compared that go round.",
+            *trained_on_remarks(found, "lists"),
         ),
         frozenset({0, 1, 2}),
     )

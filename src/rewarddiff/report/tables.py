@@ -233,10 +233,18 @@ def verdict(results: Results) -> str:
 
 
 def strength_table(results: Results) -> Table:
-    """Accuracy by |d|: one row a scorer and seed, one column a range."""
+    """Accuracy by |d|: one row a scorer and seed, one column a range; where ranges differ, one row a range."""
     runs = [(run, dict(bins(mapping(run.get("evaluation"))))) for run in entries(results.get("scorers"))]
     runs = [(run, found) for run, found in runs if found]
     labels = list(dict.fromkeys(label for _, found in runs for label in found))
+    title, absent = "Accuracy by |d|", "No accuracy by |d| was recorded."
+    if any(list(found) != labels for _, found in runs):
+        ranges = tuple(
+            (Cell(word(run.get("name"))), Cell(word(run.get("seed"))), Cell(label), share_cell(share, with_n=True))
+            for run, found in runs
+            for label, share in found.items()
+        )
+        return Table(title, ("scorer", "seed", "|d|", "accuracy"), ranges, absent, words=frozenset({0, 1, 2}))
     rows = tuple(
         (
             Cell(word(run.get("name"))),
@@ -245,7 +253,7 @@ def strength_table(results: Results) -> Table:
         )
         for run, found in runs
     )
-    return Table("Accuracy by |d|", ("scorer", "seed", *labels), rows, "No accuracy by |d| was recorded.", stacked=True)
+    return Table(title, ("scorer", "seed", *labels), rows, absent, stacked=True)
 
 
 def bins(evaluation: Results, key: str = "by_bin") -> list[tuple[str, Interval]]:

@@ -127,3 +127,17 @@ def memory(size: float) -> str:
         if size >= scale:
             return f"{size / scale:.2f} {unit}" if unit == "GiB" else f"{size / scale:.0f} {unit}"
     return f"{size:.0f} B"
+
+
+def trained_on_remarks(found: Mapping[str, Any], things: str) -> list[str]:
+    """Return a sentence on the prompts that scorers were, or may have been, trained on; none where all are new."""
+    trained = mapping(found.get("trained_on"))
+    seen = number(trained.get("prompts"))
+    said = []
+    if trained.get("known") is False:
+        said.append("Not every scorer says what it was trained on, so these prompts may be among that.")
+    if seen > 0 and trained.get("left_out"):
+        said.append(f"{count(seen)} further {things} are left out: a scorer was trained on their prompts.")
+    elif seen > 0:
+        said.append(f"A scorer was trained on the prompts of all {count(seen)} {things}: nothing here is held out.")
+    return said

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from rewarddiff.coefficients import both_orders
+from rewarddiff.data import prompt_hashes
 from rewarddiff.designs import DesignConfig
 from rewarddiff.errors import UserError
 from rewarddiff.progress import task
@@ -51,6 +52,7 @@ class Scorer:
         data: fingerprint of what it was trained on.
         precision: of reading: fp32, or bf16 for speed.
         name: what errors call it: the folder it was loaded from, or its name in a recipe.
+        prompts: hashes of the prompts it was trained on, as `data.prompt_hashes` makes them; None where not known.
     """
 
     def __init__(self, config: ScorerConfig, reader: Reader, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -63,6 +65,7 @@ class Scorer:
         self.data = ""
         self.precision: Literal["fp32", "bf16"] = "fp32"
         self.name = "the scorer"
+        self.prompts: frozenset[str] | None = None
 
     def __repr__(self) -> str:
         head = f", head={self.config.head!r}" if self.kind == "difference" else ""
@@ -227,6 +230,7 @@ class Scorer:
         else:
             values = self._orders(groups, pairs, store, progress)
         weights, aspects = self.config.head_weights, list(self.config.aspects)
+        trained_on = [self.trained_on(group) for group in groups]
         return [
             {
                 "group": group.id,
@@ -244,10 +248,15 @@ class Scorer:
                 "rewards": self._rewards_of(own, c.chosen, c.rejected),
                 "subset": group.subset,
                 "styles": (group.styles[c.chosen], group.styles[c.rejected]) if group.styles else None,
+                "trained_on": seen,
             }
-            for group, comparisons, read, own in zip(groups, known, values, apart, strict=True)
+            for group, comparisons, read, own, seen in zip(groups, known, values, apart, trained_on, strict=True)
             for c, d in zip(comparisons, read, strict=True)
         ]
+
+    def trained_on(self, group: Group) -> bool | None:
+        """Whether the scorer was trained on the group's prompt; None where that is not known."""
+        return None if self.prompts is None else not self.prompts.isdisjoint(prompt_hashes([group]))
 
     def cut(self, groups: Iterable[Group]) -> dict[str, int]:
         """Of how many groups a `prompt` or a `response` is read in part, for the limits of length or of the context."""
@@ -401,17 +410,26 @@ class Scorer:
             "train it again with a smaller lr"
         )
 
+    def _values(self, readings: Sequence[Reading]) -> Array:
+        """The reader's numbers for readings in one batch, (readings,) or (readings, numbers of the heads)."""
+        autocast = torch.autocast(self.reader.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with torch.no_grad(), autocast:
+            return np.array(self.reader(readings).tolist(), dtype=np.float64)
+
     def _compute(self, readings: Sequence[Reading], progress: str | None) -> Iterator[tuple[int, float]]:
         reader = self.reader
         training = reader.training
         reader.eval()
-        autocast = torch.autocast(reader.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        diverged = False
         try:
             with task(progress, len(readings)) if progress else nullcontext() as shown:
                 for batch in reader.batches(readings, READ_TOKENS):
-                    with torch.no_grad(), autocast:
-                        values = reader([readings[i] for i in batch]).tolist()
-                    yield from zip(batch, values, strict=True)
+                    values = self._values([readings[i] for i in batch])
+                    if not np.isfinite(values).all() and not diverged:
+                        # NaN spreads to all that is read in one row: read by itself, each tells whose it is.
+                        values = np.concatenate([self._values([readings[i]]) for i in batch])
+                        diverged = not np.isfinite(values).any()
+                    yield from zip(batch, values.tolist(), strict=True)
                     if shown is not None:
                         shown.advance(len(batch))
         finally:

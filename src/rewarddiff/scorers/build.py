@@ -4,7 +4,8 @@ A scorer's folder is an ordinary Hugging Face folder (config, safetensors, token
 beside it. Decoders, and encoders with pooling cls, are sequence classification models of one label, and a reward model
 so saved scores the same when loaded with AutoModelForSequenceClassification. An encoder with pooling mean has no such
 form, nor has a scorer of several heads, a difference model of head general, or a decoder for which transformers has no
-such class: its folder holds the bare model, and `head.safetensors` the head's weight. No pickle is read or written.
+such class: its folder holds the bare model, and `head.safetensors` the head's weight. `rewarddiff_prompts.npy` holds
+the hashes of the prompts that it was trained on, 8 bytes each. No pickle is read or written.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -29,6 +31,7 @@ from rewarddiff.scorers.texts import DecoderTexts, EncoderTexts
 
 ABOUT = "rewarddiff_scorer.json"
 HEAD = "head.safetensors"
+PROMPTS = "rewarddiff_prompts.npy"
 
 
 @dataclass(frozen=True)
@@ -52,16 +55,23 @@ def new_scorer(config: ScorerConfig, *, seed: int = 0) -> Scorer:
         backbone = load_backbone(config.backbone)
         return Scorer(config, _reader(backbone, config, None), backbone.tokenizer)
     teacher = load_scorer(config.warm_start)
+    scorer = Scorer(config, _warm_reader(teacher, config), teacher.tokenizer)
+    scorer.prompts = teacher.prompts
+    return scorer
+
+
+def _warm_reader(teacher: Scorer, config: ScorerConfig) -> Reader:
+    """The teacher's body, with its head where that serves this configuration, or else one made of it or a fresh one."""
     model, head = teacher.reader.model, teacher.reader.own_head
     backbone = Backbone(model, teacher.tokenizer, frozenset(), isinstance(teacher.reader, RowReader))
     alike = config.kind == teacher.kind or config.head != "last"
     if alike and (config.width > 1 or teacher.config.head_count > 1):
-        return Scorer(config, _reader(backbone, config, _refitted(teacher, config)), teacher.tokenizer)
+        return _reader(backbone, config, _refitted(teacher, config))
     keeps = teacher.config.width == 1 and alike
     if not keeps and backbone.classifies and not backbone.encoder:
         head = fresh_head(model)
         model.score.weight.data.copy_(head.weight.data)  # type: ignore[union-attr, operator]
-    return Scorer(config, _reader(backbone, config, head if keeps else None), teacher.tokenizer)
+    return _reader(backbone, config, head if keeps else None)
 
 
 def _refitted(teacher: Scorer, config: ScorerConfig) -> nn.Linear:
@@ -105,6 +115,9 @@ def save_scorer(scorer: Scorer, folder: Path) -> None:
     about = asdict(About(scorer.config, scorer.temperature, scorer.data, scorer.learned))
     about = {"format": 1, "kind": scorer.kind, "trained": True, **about}
     (fresh / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+    if scorer.prompts is not None:
+        hashes = np.array(sorted(int(digits, 16) for digits in scorer.prompts), dtype=np.uint64)
+        np.save(fresh / PROMPTS, hashes, allow_pickle=False)
     files.replace(fresh, folder)
 
 
@@ -132,8 +145,26 @@ def load_scorer(source: str | Path) -> Scorer:
     scorer = Scorer(about.config, _reader(backbone, about.config, head), backbone.tokenizer)
     scorer.trained, scorer.temperature, scorer.data = True, about.temperature, about.data
     scorer.learned = about.learned
-    scorer.name = str(source)
+    scorer.name, scorer.prompts = str(source), trained_prompts(folder)
     return scorer
+
+
+def trained_prompts(folder: Path) -> frozenset[str] | None:
+    """Return the hashes of the prompts that a scorer was trained on; None where its folder does not say.
+
+    Raises:
+        UserError: the file of hashes is none.
+    """
+    path = folder / PROMPTS
+    if not path.exists():
+        return None
+    try:
+        hashes = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a list of hashes ({error}); copy the scorer again, or remove the file") from error
+    if hashes.dtype != np.uint64 or hashes.ndim != 1:
+        raise UserError(f"{path}: not a list of hashes of 64 bits; copy the scorer again, or remove the file")
+    return frozenset(f"{value:016x}" for value in hashes.tolist())
 
 
 def _reader(backbone: Backbone, config: ScorerConfig, head: nn.Linear | None) -> Reader:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from torch import nn
 
+from rewarddiff.data import prompt_hashes
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group
@@ -93,6 +94,9 @@ def train_scorer(
     )
     scorer.trained, scorer.learned = result.steps > 0, trained.learned()
     scorer.reader.learned, scorer.reader.beside = nn.ParameterDict(), None
+    trained_ids = {item.id for item in items}
+    prompts = prompt_hashes(group for group in train if group.id in trained_ids)
+    scorer.prompts = prompts | (scorer.prompts or frozenset())  # those of the scorer that it started from
     pairs = [[(c.chosen, c.rejected) for c in item.comparisons] for item in items]
     scorer.data = fingerprint([(item.page.prompt, item.page.responses) for item in items], pairs)
     return scorer, result
