@@ -5,6 +5,7 @@ import random
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ import pytest
 from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
+from rewarddiff.evaluation.scorers import ScoredComparison
 from rewarddiff.pipeline.commands import run_recipe
 from rewarddiff.pipeline.data import comparisons
 from rewarddiff.pipeline.policies import columns, part_of
 from rewarddiff.pipeline.recipe import Recipe
+from rewarddiff.pipeline.results import _calibration_notes
 from rewarddiff.pipeline.run import prepare
 from rewarddiff.pipeline.scorers import ordered, scorer_stage
 from rewarddiff.scorers.build import load_scorer
@@ -179,15 +182,18 @@ def test_an_order_without_its_scorer_names_the_key(recipe: dict[str, Any]) -> No
         run_recipe(recipe, ["policies.rrhf+diff.order.scorer=judge"])
 
 
-def test_calibrated_differences_are_those_over_the_temperature(recipe: dict[str, Any], folder: Path) -> None:
-    """Of the dev split's fit: σ(d / T) is then a probability."""
+def test_calibrated_differences_are_those_over_the_temperature(
+    recipe: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """σ(d / T) is then a probability. No scorer learns these scores, so T is given here."""
     strength = {"source": "difference", "calibrated": True}
     policies = {"dpo": {"coefficient": strength}, "mmpo": {"objective": "mmpo", "strength": {**strength, "scale": 2.0}}}
     plan = load_recipe({**recipe, "policies": policies}, [], Recipe)
     run = prepare(plan, folder)
     part = part_of(run, "dpo", 0)
-    temperature = load_scorer(scorer_stage(run, "difference", 0).folder / "model").temperature
-    assert temperature not in (None, 1.0)
+    temperature = 2.5
+    trained = SimpleNamespace(manifest={"temperature": temperature})
+    monkeypatch.setattr("rewarddiff.pipeline.policies.scorer_stage", lambda *_: trained)
     plain = replace(plan, policies={n: replace(p, coefficient=CoefficientConfig()) for n, p in plan.policies.items()})
     d = columns(replace(run, recipe=plain), "dpo", 0, part).differences
     found = [columns(run, name, 0, part) for name in ("dpo", "mmpo")]
@@ -200,8 +206,37 @@ def test_a_scorer_without_a_temperature_is_not_calibrated(recipe: dict[str, Any]
     policies = {"dpo": {"train": recipe["policies"]["rrhf"]["train"], "coefficient": {"calibrated": True}}}
     scorers = {"difference": recipe["scorers"]["difference"]}
     plan = {**recipe, "data": data, "policies": policies, "scorers": scorers, "output": str(tmp_path)}
-    with pytest.raises(UserError, match=r"coefficient\.calibrated: scorer 'difference' has no temperature; give data"):
+    with pytest.raises(UserError, match=r"calibrated: scorer 'difference' has no temperature \(data.splits has no"):
         run_recipe(plan)
+
+
+def test_a_temperature_at_its_bound_is_none(recipe: dict[str, Any], tmp_path: Path) -> None:
+    """A scorer that is right on all of dev: the smaller T, the better."""
+    scorers = {"difference": recipe["scorers"]["difference"]}
+    policies = {"dpo": {"train": recipe["policies"]["rrhf"]["train"], "coefficient": {"calibrated": True}}}
+    plan = load_recipe({**recipe, "policies": policies, "scorers": scorers}, [f"output={tmp_path}"], Recipe)
+    run = prepare(plan, tmp_path)
+    right = [ScoredComparison(f"p{i}", 0.1, 1, 2, 1.0) for i in range(9)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rewarddiff.pipeline.scorers.compare", lambda *_: right)
+        stage = scorer_stage(run, "difference", 0)
+    assert stage.manifest["temperature"] is None
+    assert load_scorer(stage.folder / "model").temperature is None
+    with pytest.raises(
+        UserError, match=r"calibrated: scorer 'difference' has no temperature \(9 held-out .*: all are right\)"
+    ):
+        columns(run, "dpo", 0, part_of(run, "dpo", 0))
+    (note,) = _calibration_notes(run)
+    assert note.startswith("The temperature of difference (seed 0): it has none, 9 held-out comparisons do not tell")
+
+
+def test_a_strength_that_is_not_finite_reaches_no_policy(recipe: dict[str, Any], tmp_path: Path) -> None:
+    """Grades up to 9 apart, scaled by 1e308: beyond 1.8e308 there is no number."""
+    policy = {"objective": "mmpo", "strength": {"source": "grades", "scale": 1e308}}
+    plan = load_recipe({**recipe, "policies": {"mmpo": policy}, "scorers": {}}, [f"output={tmp_path}"], Recipe)
+    run = prepare(plan, tmp_path)
+    with pytest.raises(UserError, match=r"policies\.mmpo\.strength: \d+ of \d+ comparisons have no finite strength"):
+        columns(run, "mmpo", 0, part_of(run, "mmpo", 0))
 
 
 def test_grades_have_no_temperature(recipe: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """What results.json says of figures worked by hand."""
 
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from rewarddiff.pipeline import results
-from rewarddiff.pipeline.results import _contrast, _gaps, _lengths, _scorer_note
+from rewarddiff.pipeline.results import _contrast, _gaps, _lengths, _note, _scorer_note
 from rewarddiff.sampling import Sample
 
 
@@ -51,6 +52,15 @@ def test_a_contrast_over_seeds_is_of_all_their_gaps() -> None:
     assert (pooled["mean_gap"]["low"], pooled["mean_gap"]["high"]) == (-1.0, 2.0)
 
 
+def test_gaps_that_are_all_alike_are_no_finding() -> None:
+    """Policies that say the same on every prompt: nothing bounds a reward, so there is no interval to show."""
+    alike = _contrast(np.zeros((1, 5)))["mean_gap"]
+    assert alike["value"] == 0
+    assert math.isnan(alike["low"])
+    named = {"a": "dpo", "b": "base", "scorer": "reward", "used_in_training": False}
+    assert _note({**named, "mean_gap": alike}).startswith("dpo against base under reward: +0.000, without an interval")
+
+
 def test_scorers_are_compared_on_the_same_comparisons(tmp_path: Path) -> None:
     # Two prompts of one and two comparisons, two seeds. The first scorer is right in 1 + 1 (of 3, d = 0 half) and
     # 0 + 2: 2 and 2 of 3. The second, read in both orders, in 1 + 2 and 1 + 2. A tie of the data never counts.
@@ -74,10 +84,10 @@ def test_scorers_are_compared_on_the_same_comparisons(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results, "evaluation_stage", stage)
-        agreed = results._agreements(run)
-    own = agreed["test", "one"]
+        compared = results._compared(run)
+    (own,) = results.agreements(compared["test", "one"])
     assert (own.right.tolist(), own.sizes.tolist(), own.graded) == ([[1, 1], [0, 2]], [1, 2], 1)
-    found = {c["test"]: c for c in results._scorer_contrasts(run, agreed)}
+    found = {c["test"]: c for c in results._scorer_contrasts(run, compared)}
     assert found["test"]["spearman_gap"]["value"] is None  # ties alone are no strengths to go by
     assert (found["test"]["a"], found["test"]["b"]) == ("two", "one")
     assert found["test"]["gap"]["value"] == pytest.approx((6 - 4) / 6)

@@ -19,7 +19,7 @@ from rich.console import Console
 from rewarddiff.report import markdown_tables, render, terminal_table
 from rewarddiff.report import page as page_module
 from rewarddiff.report.page import clip, page
-from rewarddiff.report.tables import bins, caution, policies_table, verdict, win_tie_lose
+from rewarddiff.report.tables import bins, caution, policies_table, strength_table, verdict, win_tie_lose
 from rewarddiff.report.values import count, duration, interval, mean, memory, number, percent, real
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -240,6 +240,21 @@ def test_every_section_has_its_figures(html: str) -> None:
 def test_figures_carry_their_numbers_for_those_who_do_not_see_them(parsed: Page) -> None:
     labels = [value for name, value in parsed.attributes if name == "aria-label"]
     assert any("Accuracy by |d|, reward: 0–1: 57.4 %, 1–2: 71.7 %" in label for label in labels)
+
+
+def test_accuracy_by_ranges_of_its_own_is_a_row_each() -> None:
+    """Scorers whose |d| is cut at quartiles have no range in common, so ranges are no columns."""
+    results = example.results(1)
+    assert strength_table(results).columns == ("scorer", "seed", "0–1", "1–2", "2–3", "≥ 3")
+    quarters = [(0, 0.018), (0.018, 0.026), (0.026, None)]
+    results["scorers"][1]["evaluation"]["by_bin"] = [
+        {"low": low, "high": high, "accuracy": example.share(0.75, 40)} for low, high in quarters
+    ]
+    table = strength_table(results)
+    assert table.columns == ("scorer", "seed", "|d|", "accuracy")
+    ranges = [[cell.text for cell in row[:3]] for row in table.rows]
+    assert ranges[:4] == [["reward", "0", name] for name in ("0–1", "1–2", "2–3", "≥ 3")]
+    assert ranges[4:] == [["difference", "0", name] for name in ("0–0.018", "0.018–0.026", "≥ 0.026")]
 
 
 def test_held_out_histograms_are_preferred() -> None:

@@ -128,10 +128,20 @@ def test_a_mean_that_is_not_detached(threshold) -> None:
 
 def test_the_shape_of_gaps_as_scipy_finds_it() -> None:
     x = np.random.default_rng(0).gamma(2.0, size=200)
-    std, skew, kurtosis = shape(*((x**k).mean() for k in (1, 2, 3, 4)))
+    std, skew, kurtosis = shape(*((x**k).mean() for k in (1, 2, 3, 4)), n=200)
     assert (std, skew, kurtosis) == pytest.approx((x.std(), stats.skew(x), stats.kurtosis(x)))
-    assert math.isnan(shape(2.0, 4.0, 8.0, 16.0)[1])
-    assert all(map(math.isnan, shape(*[math.nan] * 4)))
+    assert math.isnan(shape(2.0, 4.0, 8.0, 16.0, n=9)[1])
+    assert all(map(math.isnan, shape(*[math.nan] * 4, n=9)))
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 4])
+def test_too_few_gaps_have_no_shape(n: int) -> None:
+    """Two are symmetrical whatever they are, and three have a kurtosis of −1.5: that says nothing of gaps."""
+    x = np.array([0.2, 1.0, 5.0, -3.0])[:n]
+    found = shape(*((x**k).mean() if n else math.nan for k in (1, 2, 3, 4)), n=n)
+    referee = [x.std(), stats.skew(x), stats.kurtosis(x)] if n else []
+    for place, least in enumerate((2, 3, 4)):
+        assert math.isnan(found[place]) if n < least else found[place] == pytest.approx(referee[place])
 
 
 # --- in training ------------------------------------------------------------------------------------------------------

@@ -62,7 +62,9 @@ def columns(run: Run, name: str, seed: int, part: Part) -> Columns:
         weighed, key = coefficients(d, config, spreads), (*key, made_from)
     if policy.strength is not None and policy.reads_strength:
         found, _, made_from = _differences(run, name, "strength", policy.strength, seed, part)
-        strengths, key = policy.strength.scale * found, (*key, made_from)
+        key = (*key, made_from)
+        with np.errstate(over="ignore"):  # refused in the next line
+            strengths = policy.strength.scale * found
         _require_finite(f"policies.{name}.strength", strengths)
     return Columns(weighed, strengths, d, key)
 

@@ -63,15 +63,15 @@ class _Sums:
             old = self.values[name]
             self.values[name] = (old[0] + total, old[1] + count)
 
-    def means(self, accelerator: Accelerator) -> dict[str, float]:
-        """Means over all processes; NaN where nothing was counted."""
+    def totals(self, accelerator: Accelerator) -> dict[str, tuple[float, float]]:
+        """The (sum, count) of every metric over all processes."""
         names = sorted(self.values)
         if accelerator.num_processes > 1:
             names = sorted(set().union(*_everyone(names)))
         rows = torch.tensor([self.values[n] for n in names], dtype=torch.float64).reshape(-1, 2)
         if accelerator.num_processes > 1:
             rows = sum(torch.tensor(r, dtype=torch.float64) for r in _everyone(rows.tolist()))  # type: ignore[assignment]
-        return {n: (s / c).item() if c else math.nan for n, (s, c) in zip(names, rows, strict=True)}
+        return {n: (s, c) for n, (s, c) in zip(names, rows.tolist(), strict=True)}
 
 
 def _everyone(value: Any) -> list[Any]:
@@ -269,8 +269,12 @@ class _Run:
         return means
 
     def _means(self, sums: _Sums) -> dict[str, float]:
-        means = sums.means(self.accelerator)
-        return self.objective.summary(means) if isinstance(self.objective, Summing) else means
+        """Means of the metrics, NaN where nothing was counted; in the form that the objective gives them."""
+        totals = sums.totals(self.accelerator)
+        means = {name: total / count if count else math.nan for name, (total, count) in totals.items()}
+        if not isinstance(self.objective, Summing):
+            return means
+        return self.objective.summary(means, {name: count for name, (_, count) in totals.items()})
 
     def _log(self, split: str, step: int, means: Mapping[str, float], **more: float) -> dict[str, Any]:
         epoch = step / math.ceil(len(self.items) / self.config.batch_size)

@@ -121,6 +121,10 @@ class Probing(Protocol):
 class Summing(Protocol):
     """What an objective has besides, if its metrics are to be told in another form than as means."""
 
-    def summary(self, means: dict[str, float]) -> dict[str, float]:
-        """Metrics of a step or of the dev set, from their means over all micro-batches and processes."""
+    def summary(self, means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
+        """Metrics of a step or of the dev set, from their means over all micro-batches and processes.
+
+        Args:
+            counts: what each mean is over.
+        """
         ...

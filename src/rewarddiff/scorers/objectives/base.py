@@ -114,11 +114,11 @@ class ScorerObjective:
         gaps = [gap for own in probed for gap in own]
         self.context = self.config.loss.context(gaps, self.state, training=training)
 
-    def summary(self, means: dict[str, float]) -> dict[str, float]:
+    def summary(self, means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
         """Moments of the gap as its standard deviation, skewness and excess kurtosis."""
         raw = [means[f"margin^{k}"] for k in (2, 3, 4)]
         kept = {name: value for name, value in means.items() if not name.startswith("margin^")}
-        return kept | dict(zip(SHAPE, shape(means["margin"], *raw), strict=True))
+        return kept | dict(zip(SHAPE, shape(means["margin"], *raw, n=counts["margin"]), strict=True))
 
     def learned(self) -> dict[str, list[float]]:
         """What the loss learned beside the model."""
@@ -225,18 +225,25 @@ def check_strengths(groups: Iterable[Group], loss: Loss) -> None:
             )
 
 
-def shape(first: float, second: float, third: float, fourth: float) -> tuple[float, float, float]:
-    """Standard deviation, skewness and excess kurtosis from the means of x, x², x³, x⁴; NaN where all x are alike.
+def shape(first: float, second: float, third: float, fourth: float, *, n: float) -> tuple[float, float, float]:
+    """Standard deviation, skewness and excess kurtosis from the means of x, x², x³, x⁴ over n values.
 
-    >>> shape(0.5, 0.5, 0.5, 0.5)  # of 0 and 1
+    NaN where the values are too few to have a shape: one has no deviation, two are always symmetrical, and the kurtosis
+    of three is always −1.5. Skewness and kurtosis are NaN also where all x are alike.
+
+    >>> shape(0.5, 0.5, 0.5, 0.5, n=4)  # of 0, 0, 1 and 1
     (0.5, 0.0, -2.0)
     """
+    if not n >= 2:
+        return math.nan, math.nan, math.nan
     variance = second - first**2
     if not variance > 1e-12 * second:
         return (math.nan if math.isnan(first) else 0.0), math.nan, math.nan
     cubed = third - 3 * first * second + 2 * first**3
     fourfold = fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4
-    return math.sqrt(variance), cubed / variance**1.5, fourfold / variance**2 - 3
+    skewness = cubed / variance**1.5 if n >= 3 else math.nan
+    kurtosis = fourfold / variance**2 - 3 if n >= 4 else math.nan
+    return math.sqrt(variance), skewness, kurtosis
 
 
 def _moments(decided: Tensor) -> Metrics:
