@@ -1,6 +1,7 @@
 """Text to tokens: the tokenizer's own chat template, one BOS, one EOS, and cuts that are counted.
 
-Prompt and response are tokenised apart, so a response has the same tokens in every tree it stands in.
+A policy's prompt and response are tokenised apart, as at generation the prompt comes first. What a scorer reads is
+tokenised whole (`Encoder.wholes`), as TRL and transformers do.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby, islice
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from rewarddiff import rendering
 from rewarddiff.config import at_least, checked
-from rewarddiff.data.ledger import Ledger
+from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group, Message, Prompt, turns_and_tools
 
@@ -32,6 +35,15 @@ class LengthConfig:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "max_prompt", "max_response")
+
+
+class TemplateRefused(UserError):
+    """A conversation that the chat template does not render, such as one with a role that it does not know."""
+
+    def __init__(self, cause: str, place: str = "") -> None:
+        where = f"{place}: " if place else ""
+        super().__init__(f"{where}the chat template refuses the conversation ({cause}); change or delete the row")
+        self.cause = cause
 
 
 @dataclass(frozen=True)
@@ -70,22 +82,46 @@ class Encoder:
                 f"context of {context} positions: lower max_prompt or max_response"
             )
 
-    def prompt(self, prompt: Prompt) -> tuple[int, ...]:
-        """Plain text untouched, with the tokenizer's BOS once; a conversation by its template, up to the reply."""
+    def prompt(self, prompt: Prompt, *, continues: bool = True) -> tuple[int, ...]:
+        """Plain text untouched, with the tokenizer's BOS once; a conversation by its template, up to the reply.
+
+        Args:
+            continues: a conversation that ends with an assistant's turn ends with the beginning of the reply; otherwise
+                another turn follows.
+        """
         if isinstance(prompt, str):
             ids = self._tokens(prompt, special=True)
             ids = ids[: len(ids) - self._appended]
-            bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+            bos = self.tokenizer.bos_token_id
             if bos is not None and ids[:2] == [bos, bos]:
                 ids = ids[1:]
-            return tuple(ids) or (bos if bos is not None else eos,)
-        return tuple(self._tokens(self._render(prompt, reply=True)))
+            return tuple(ids) or (bos if bos is not None else self._eos,)
+        (text,) = self._render([_opening(prompt, continues=continues)])
+        return tuple(self._tokens(text))
 
     def response(self, prompt: Prompt, text: str) -> tuple[int, ...]:
         """The response and one end token: EOS for plain prompts, the template's end of turn for conversations."""
+        return self.responses(prompt, [text])[0]
+
+    def responses(self, prompt: Prompt, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """As `response`, several at a time. A conversation's responses are spaced and trimmed as its template does."""
+        if isinstance(prompt, str):
+            responses = [self.continued(text) for text in texts]
+        else:
+            responses = self._replies(prompt, texts)
         end = self.end_of(prompt)
-        ids = self._continued(text) if isinstance(prompt, str) else self._tokens(text)
-        return tuple(ids if ids and ids[-1] == end else [*ids, end])
+        return [tuple(_ended(ids, end)) for ids in responses]
+
+    def wholes(self, prompt: Prompt, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Prompt and response as one text, for each response: the tokens that TRL's RewardTrainer makes of a row.
+
+        A conversation is all that the template writes, also behind the end of the last turn. Plain text is closed with
+        EOS, and has the special tokens that the tokenizer adds.
+        """
+        if not isinstance(prompt, str):
+            return [tuple(self._tokens(whole)) for whole in self._render([_closed(prompt, text) for text in texts])]
+        eos = self.tokenizer.convert_ids_to_tokens(self._eos)
+        return [tuple(self._tokens(_with_suffix(prompt + text, eos), special=True)) for text in texts]
 
     def fitting(self, prompt: Prompt, response: int) -> tuple[int, ...]:
         """A prompt's tokens, cut at its beginning so that `response` more tokens fit."""
@@ -100,8 +136,30 @@ class Encoder:
 
     def end_of(self, prompt: Prompt) -> int:
         """The token that ends a response to this prompt."""
-        end: int = self.tokenizer.eos_token_id if isinstance(prompt, str) else self._end_of_turn
-        return end
+        if isinstance(prompt, str) or self._end_of_turn is None:
+            return self._eos
+        return self._end_of_turn
+
+    def ends(self, prompts: Iterable[Prompt]) -> list[int]:
+        """The tokens that end responses to these prompts, and EOS where there is one."""
+        eos = self.tokenizer.eos_token_id
+        return sorted({self.end_of(prompt) for prompt in prompts} | ({eos} if eos is not None else set()))
+
+    def refusals(self, groups: Iterable[Group]) -> Iterator[tuple[Group, str | None]]:
+        """Every group with what the chat template says where it refuses the prompt. Nothing is tokenised."""
+        waiting = iter(groups)
+        while batch := list(islice(waiting, 64)):
+            openings = [_opening(group.prompt) for group in batch if not isinstance(group.prompt, str)]
+            texts = iter(self._rendered(openings) if openings else [])
+            for group in batch:
+                text = group.prompt if isinstance(group.prompt, str) else next(texts)
+                yield group, self._refused(text).cause if isinstance(text, rendering.Refusal) else None
+
+    def require(self, groups: Iterable[Group]) -> None:
+        """Raise `TemplateRefused`, which names the row, where the template refuses the prompt of one of them."""
+        for group, cause in self.refusals(groups):
+            if cause is not None:
+                raise TemplateRefused(cause, group.source or group.id)
 
     def group(self, group: Group, ledger: Ledger) -> Encoded | None:
         """Token ids of a group within the limits; None (and a line in the ledger) where it cannot be used.
@@ -110,14 +168,17 @@ class Encoder:
         two different responses and a known comparison (where any is known) remain: `Encoded.usable` says which. A
         response labelled by itself needs no other, and only has to fit.
         """
-        prompt = self.prompt(group.prompt)
+        try:
+            prompt, responses = self.prompt(group.prompt), self.responses(group.prompt, group.responses)
+        except TemplateRefused as error:
+            ledger.drop(Reason.TEMPLATE_REFUSED, group.source, group.id, error.cause)
+            return None
         if left_out := self.left_out(group.prompt):
             ledger.change("tools_left_out", group.source, group.id, left_out)
         longest, limit = self.lengths.max_prompt, self.lengths.max_response
         if longest is not None and len(prompt) > longest:
             ledger.change("prompt_cut", group.source, group.id, f"{len(prompt)} tokens cut to the last {longest}")
             prompt = prompt[-longest:]
-        responses = [self.response(group.prompt, text) for text in group.responses]
         if any(len(r) > limit for r in responses):
             ledger.change("response_cut", group.source, group.id, f"{max(map(len, responses))} tokens cut to {limit}")
             responses = [r[:limit] for r in responses]
@@ -156,13 +217,36 @@ class Encoder:
         ids: list[int] = self.tokenizer(text, add_special_tokens=special).input_ids
         return ids
 
-    def _continued(self, text: str) -> list[int]:
+    def continued(self, text: str) -> list[int]:
         """Tokens of a text that another stands before: without the space some tokenizers put in front of every text."""
         if self._spaced:
             before, both = self._tokens("\n"), self._tokens("\n" + text)
             if both[: len(before)] == before:
                 return both[len(before) :]
         return self._tokens(text)
+
+    def _replies(self, prompt: Sequence[Message], texts: Sequence[str]) -> list[list[int]]:
+        """Tokens of the responses to a conversation, up to the end of the turn.
+
+        Where the template writes the prompt, or the response, in another way with a response than without, they are
+        the tokens of the response's own text.
+        """
+        end = self._end_of_turn
+        opening, *wholes = self._render([_opening(prompt), *(_closed(prompt, text) for text in texts)])
+        prompt_ids = self._tokens(opening)
+        replies = []
+        for text, whole in zip(texts, wholes, strict=True):
+            reply = whole.removeprefix(opening)
+            as_given = whole.startswith(opening) and reply.lstrip().startswith(text.strip())
+            if not as_given or end is None:
+                replies.append(self.continued(text))
+                continue
+            ids = self._tokens(whole)
+            # Otherwise a token reaches from the prompt into the response, which generation cannot make.
+            apart = ids[: len(prompt_ids)] == prompt_ids
+            reply_ids = ids[len(prompt_ids) :] if apart else self.continued(reply)
+            replies.append(reply_ids[: _last(reply_ids, end)])
+        return replies
 
     @cached_property
     def _spaced(self) -> bool:
@@ -176,15 +260,61 @@ class Encoder:
         extra = range(len(whole) - len(bare) + 1)
         return next((len(whole) - len(bare) - k for k in extra if whole[k : k + len(bare)] == bare), 0)
 
-    def _render(self, messages: Sequence[Message], *, reply: bool) -> str:
+    @property
+    def _eos(self) -> int:
+        eos: int | None = self.tokenizer.eos_token_id
+        if eos is None:
+            raise UserError(
+                f"{self._name}: its tokenizer has no end token, and a response has to end; name one as eos_token in "
+                "its tokenizer_config.json"
+            )
+        return eos
+
+    @property
+    def _name(self) -> str:
+        return self.tokenizer.name_or_path or "the model"
+
+    def _render(self, conversations: Sequence[dict[str, Any]]) -> list[str]:
+        """The texts of conversations, which are arguments of `rendering.render`.
+
+        Raises:
+            TemplateRefused: the template does not render one of them.
+            UserError: there is no template, or it renders nothing.
+        """
+        rendered = []
+        for text in self._rendered(conversations):
+            if isinstance(text, rendering.Refusal):
+                raise self._refused(text)
+            rendered.append(text)
+        return rendered
+
+    def _refused(self, refusal: rendering.Refusal) -> TemplateRefused:
+        """The error for a conversation that is refused; raises another where the template fails with any."""
+        _ = self._example
+        return TemplateRefused(" ".join(refusal.cause.split())[:200].rstrip("."))
+
+    def _rendered(self, conversations: Sequence[dict[str, Any]]) -> list[str | rendering.Refusal]:
         if self.tokenizer.chat_template is None:
             raise UserError(
                 "the data holds conversations but the tokenizer has no chat template: "
                 "use an instruction-tuned model, set tokenizer.chat_template, or give plain-text prompts"
             )
-        turns, tools = turns_and_tools(messages)
-        text: str = self.tokenizer.apply_chat_template(turns, tools=tools, add_generation_prompt=reply, tokenize=False)
-        return text
+        try:
+            texts: list[str | rendering.Refusal] = []
+            for template, run in groupby(conversations, key=self._template):
+                texts += rendering.render(template, list(run), self.tokenizer.special_tokens_map)
+            return texts
+        except (rendering.RenderingError, ValueError) as error:
+            raise self._broken(str(error)) from error
+
+    def _template(self, conversation: dict[str, Any]) -> str:
+        """The chat template; some tokenizers have one of their own for tools."""
+        template: str = self.tokenizer.get_chat_template(tools=conversation.get("tools"))
+        return template
+
+    def _broken(self, cause: str) -> UserError:
+        line = " ".join(cause.split())[:200].rstrip(".")
+        return UserError(f"{self._name}: its chat template does not work ({line}); mend the template, or take another")
 
     def left_out(self, prompt: Prompt) -> str:
         """Say which of tools and calls of tools the chat template does not read: it renders the same without.
@@ -193,23 +323,70 @@ class Encoder:
         """
         if isinstance(prompt, str) or not any(message.extras for message in prompt):
             return ""
-        whole = self._render(prompt, reply=True)
+        whole = self._rendered([_opening(prompt)])
         left_out = []
         for key in ("tools", "tool_calls"):
             if not any(key in message.turn() for message in prompt):
                 continue
             bare = [message.without(key) for message in prompt]
-            if self._render(bare, reply=True) == whole:
+            if self._rendered([_opening(bare)]) == whole:
                 left_out.append(key)
         return f"the chat template does not read {' and '.join(left_out)}" if left_out else ""
 
     @cached_property
-    def _end_of_turn(self) -> int:
-        """The special token that the template puts after a reply, EOS where it puts none."""
-        question, answer = Message("user", "Question"), "An answer in words"
-        text = self._render([question, Message("assistant", answer)], reply=False)
-        tail = self._tokens(text.rpartition(answer)[2])
+    def _example(self) -> str | None:
+        """What the template makes of a question and `ANSWER`; None where it refuses even them."""
+        question = Message("user", "Question")
+        whole, opening = self._rendered([_closed((question,), ANSWER), _opening((question,))])
+        for text in (whole, opening):
+            if isinstance(text, rendering.Refusal) and not text.meant:
+                raise self._broken(text.cause)
+        return whole if isinstance(whole, str) else None
+
+    @cached_property
+    def _end_of_turn(self) -> int | None:
+        """The special token that the template puts after a reply; None where it puts none."""
+        if self._example is None:
+            return None
+        tail = self._tokens(self._example.rpartition(ANSWER)[2])
         added = self.tokenizer.added_tokens_decoder  # has those, too, that carry no name such as "eos_token"
         special = {*self.tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
-        end: int = next((t for t in tail if t in special), self.tokenizer.eos_token_id)
-        return end
+        return next((t for t in tail if t in special), None)
+
+
+ANSWER = "An answer in words"
+
+
+def _opening(prompt: Sequence[Message], *, continues: bool = True) -> dict[str, Any]:
+    """A conversation up to the reply. An assistant's turn at its end is the beginning of the reply, as TRL has it."""
+    turns, tools = turns_and_tools(prompt)
+    begun = continues and _begun(prompt)
+    return {"messages": turns, "tools": tools, "add_generation_prompt": not begun, "continue_final_message": begun}
+
+
+def _closed(prompt: Sequence[Message], text: str) -> dict[str, Any]:
+    """A conversation with its reply."""
+    turns, tools = turns_and_tools(prompt)
+    if _begun(prompt):
+        turns[-1]["content"] += text
+    else:
+        turns.append({"role": "assistant", "content": text})
+    return {"messages": turns, "tools": tools}
+
+
+def _begun(prompt: Sequence[Message]) -> bool:
+    """Whether a conversation ends with the beginning of the reply."""
+    return bool(prompt) and prompt[-1].role == "assistant" and "tool_calls" not in prompt[-1].turn()
+
+
+def _ended(ids: list[int], end: int) -> list[int]:
+    return ids if ids and ids[-1] == end else [*ids, end]
+
+
+def _last(ids: list[int], token: int) -> int:
+    """Where a token stands last; behind all where it does not."""
+    return next((i for i in reversed(range(len(ids))) if ids[i] == token), len(ids))
+
+
+def _with_suffix(text: str, suffix: str) -> str:
+    return text if text.endswith(suffix) else text + suffix

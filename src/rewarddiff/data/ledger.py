@@ -27,6 +27,7 @@ class Reason(StrEnum):
     PROMPT_TOO_LONG = "prompt_too_long"
     PROMPT_CUT = "prompt_cut"
     RESPONSE_CUT = "response_cut"
+    TEMPLATE_REFUSED = "template_refused"
     NON_FINITE_SCORE = "non_finite_score"
     SINGLE_RESPONSE = "single_response"
     NO_ORDER = "no_order"
@@ -48,6 +49,7 @@ MEND: Mapping[Reason, str] = {
     Reason.PROMPT_TOO_LONG: "raise the length limit for prompts",
     Reason.PROMPT_CUT: "raise the length limit for prompts",
     Reason.RESPONSE_CUT: "raise the length limit for responses",
+    Reason.TEMPLATE_REFUSED: "change or delete the rows whose roles the model's chat template does not take",
     Reason.NON_FINITE_SCORE: "replace NaN and infinite scores or delete the rows",
     Reason.SINGLE_RESPONSE: "give every prompt at least two responses, or each response a label",
     Reason.NO_ORDER: "nothing to mend if ties are meant",

@@ -100,6 +100,7 @@ def drawn_by(
     """Responses of a policy, by its name or folder, to the prompts of groups; what is stored is not drawn again."""
     policy, tokenizer = models.load_causal_lm(model)
     encoder = Encoder(tokenizer, LengthConfig(max_prompt=max_prompt, max_response=1), models.context_length(model))
+    encoder.require(groups)
     return several(
         policy.to(models.device()),  # type: ignore[arg-type]
         encoder,

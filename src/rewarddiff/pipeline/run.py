@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rewarddiff import models
+from rewarddiff.data import Ledger
+from rewarddiff.data.ledger import Reason
 from rewarddiff.designs import comparisons
-from rewarddiff.encoding import Encoder
+from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.pipeline.data import Run, prepare
-from rewarddiff.pipeline.judging import judged, rewards_stage
+from rewarddiff.pipeline.judging import held_out, judged, rewards_stage
 from rewarddiff.pipeline.policies import grades, policy_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.scorers import evaluation_stage
@@ -65,4 +67,36 @@ def check_early(run: Run) -> None:
     if recipe.policies and recipe.model is not None:
         encoder = Encoder(models.load_tokenizer(recipe.model), recipe.lengths, models.context_length(recipe.model))
         new = recipe.evaluation.sampling.max_new_tokens if judged(run) else 1
-        encoder.fitting(run.splits["train"][0].prompt, new)  # a chat template where one is needed, room for samples
+        first = run.splits["train"][0].prompt
+        encoder.fitting(first, new)  # a chat template where one is needed, room for samples
+        encoder.end_of(first)
+    check_templates(run)
+
+
+def check_templates(run: Run) -> None:
+    """Find the conversations that a chat template refuses. Raises UserError for more than may be dropped.
+
+    Training drops them. What a scorer is asked about, and the prompts of samples, have to be there.
+    """
+    recipe = run.recipe
+    if recipe.policies and recipe.model is not None:
+        encoder = Encoder(models.load_tokenizer(recipe.model), LengthConfig())
+        ledger = Ledger()
+        for split in ("train", "dev"):
+            for group, cause in encoder.refusals(run.splits.get(split, ())):
+                if cause is None:
+                    ledger.keep()
+                else:
+                    ledger.drop(Reason.TEMPLATE_REFUSED, group.source, group.id, cause)
+        ledger.enforce(recipe.data.max_drop)
+        if judged(run):
+            encoder.require(held_out(run))
+    for scorer in recipe.scorers.values():
+        tokenizer = models.load_tokenizer(scorer.trained or scorer.backbone)
+        by_template = scorer.kind == "reward" or (scorer.trained is None and scorer.pointwise)
+        if tokenizer.chat_template is None or not by_template:
+            continue
+        encoder = Encoder(tokenizer, LengthConfig())
+        asked = [*run.splits.values()] if recipe.policies else [run.splits.get("dev", ()), *run.held_out.values()]
+        for groups in asked:
+            encoder.require(groups)

@@ -66,7 +66,7 @@ def sample(
 ) -> list[Sample]:
     """One response per prompt. `weights` is the fingerprint of the model, part of the store's key."""
     encoded = [encoder.fitting(prompt, config.max_new_tokens) for prompt in prompts]
-    ends = sorted({encoder.end_of(prompt) for prompt in prompts} | {encoder.tokenizer.eos_token_id})
+    ends = encoder.ends(prompts)
     settings = asdict(config) | {"batch_size": None, "dtype": str(model.dtype)}
 
     def key(tokens: tuple[int, ...]) -> str:

@@ -107,7 +107,7 @@ def _beams(
     meter: Meter | None,
 ) -> list[list[Sample]]:
     encoded = [encoder.fitting(prompt, draw.max_new_tokens) for prompt in prompts]
-    ends = sorted({encoder.end_of(prompt) for prompt in prompts} | {encoder.tokenizer.eos_token_id})
+    ends = encoder.ends(prompts)
     pad = encoder.tokenizer.pad_token_id
     pad = ends[0] if pad is None else pad
 

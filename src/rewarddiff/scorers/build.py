@@ -6,6 +6,9 @@ so saved scores the same when loaded with AutoModelForSequenceClassification. An
 form, nor has a scorer of several heads, a difference model of head general, or a decoder for which transformers has no
 such class: its folder holds the bare model, and `head.safetensors` the head's weight. `rewarddiff_prompts.npy` holds
 the hashes of the prompts that it was trained on, 8 bytes each. No pickle is read or written.
+
+A model without `rewarddiff_scorer.json` was trained elsewhere, and is read as transformers and TRL read it, with its
+own padding.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -27,7 +30,7 @@ from rewarddiff.scorers.backbones import Backbone, context, fresh_head, load_bac
 from rewarddiff.scorers.base import Scorer
 from rewarddiff.scorers.config import ScorerConfig
 from rewarddiff.scorers.readers import Reader, RowReader, TreeReader
-from rewarddiff.scorers.texts import DecoderTexts, EncoderTexts
+from rewarddiff.scorers.texts import DecoderTexts, EncoderTexts, Way
 
 ABOUT = "rewarddiff_scorer.json"
 HEAD = "head.safetensors"
@@ -36,12 +39,17 @@ PROMPTS = "rewarddiff_prompts.npy"
 
 @dataclass(frozen=True)
 class About:
-    """What stands in `rewarddiff_scorer.json`, besides the format and `trained`."""
+    """What stands in `rewarddiff_scorer.json`, besides the format and `trained`.
+
+    Attributes:
+        way: of `DecoderTexts`, how responses are read; files of before it was written down do without, and mean apart.
+    """
 
     config: ScorerConfig
     temperature: float | None = None
     data: str = ""
     learned: dict[str, list[float]] = field(default_factory=dict)
+    way: Way = "whole"
 
 
 def new_scorer(config: ScorerConfig, *, seed: int = 0) -> Scorer:
@@ -51,6 +59,12 @@ def new_scorer(config: ScorerConfig, *, seed: int = 0) -> Scorer:
         UserError: the backbone is no model, or cannot serve this configuration.
     """
     torch.manual_seed(seed)
+    scorer = _new_scorer(config)
+    _use_distinct_padding(scorer.reader)
+    return scorer
+
+
+def _new_scorer(config: ScorerConfig) -> Scorer:
     if config.warm_start is None:
         backbone = load_backbone(config.backbone)
         return Scorer(config, _reader(backbone, config, None), backbone.tokenizer)
@@ -112,7 +126,8 @@ def save_scorer(scorer: Scorer, folder: Path) -> None:
     scorer.tokenizer.save_pretrained(fresh)
     if reader.own_head is not None:
         save_file({"weight": reader.own_head.weight.detach().cpu().contiguous()}, fresh / HEAD)
-    about = asdict(About(scorer.config, scorer.temperature, scorer.data, scorer.learned))
+    way = reader.texts.way if isinstance(reader.texts, DecoderTexts) else "whole"
+    about = asdict(About(scorer.config, scorer.temperature, scorer.data, scorer.learned, way))
     about = {"format": 1, "kind": scorer.kind, "trained": True, **about}
     (fresh / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
     if scorer.prompts is not None:
@@ -142,7 +157,10 @@ def load_scorer(source: str | Path) -> Scorer:
     if own_head:
         head = fresh_head(backbone.model, about.config.width)
         head.weight.data.copy_(load_file(folder / HEAD)["weight"])
-    scorer = Scorer(about.config, _reader(backbone, about.config, head), backbone.tokenizer)
+    reader = _reader(backbone, about.config, head, about.way)
+    if about.way == "apart":
+        _use_distinct_padding(reader)
+    scorer = Scorer(about.config, reader, backbone.tokenizer)
     scorer.trained, scorer.temperature, scorer.data = True, about.temperature, about.data
     scorer.learned = about.learned
     scorer.name, scorer.prompts = str(source), trained_prompts(folder)
@@ -167,7 +185,7 @@ def trained_prompts(folder: Path) -> frozenset[str] | None:
     return frozenset(f"{value:016x}" for value in hashes.tolist())
 
 
-def _reader(backbone: Backbone, config: ScorerConfig, head: nn.Linear | None) -> Reader:
+def _reader(backbone: Backbone, config: ScorerConfig, head: nn.Linear | None, way: Way = "whole") -> Reader:
     """The body with a head: the given one, the model's own, or a fresh one."""
     body: Any
     model, tokenizer, lengths, joint = backbone.model, backbone.tokenizer, config.lengths, not config.pointwise
@@ -181,12 +199,20 @@ def _reader(backbone: Backbone, config: ScorerConfig, head: nn.Linear | None) ->
             return RowReader(model, None, rows, segments=segments).eval()
         body = model.base_model
         return RowReader(body, head or fresh_head(body, config.width), rows, segments=segments).eval()
-    texts = DecoderTexts(tokenizer, lengths, room, joint=joint, closed=joint and segments)
+    texts = DecoderTexts(tokenizer, lengths, room, joint=joint, closed=joint and segments, way=way)
     if head is None and config.width == 1 and isinstance(getattr(model, "score", None), nn.Linear):
-        use_distinct_padding(model, tokenizer, texts.ends)
+        texts.padding = model.config.get_text_config().pad_token_id
         return TreeReader(model, None, texts, segments=segments).eval()
     body = model.base_model
     return TreeReader(body, head or fresh_head(body, config.width), texts, segments=segments).eval()
+
+
+def _use_distinct_padding(reader: Reader) -> None:
+    """Where transformers looks for padding in the readings of a scorer trained here, it finds none."""
+    texts = reader.texts
+    if isinstance(texts, DecoderTexts) and reader.own_head is None:
+        use_distinct_padding(reader.model, texts.tokenizer, texts.ends)
+        texts.padding = reader.model.config.get_text_config().pad_token_id
 
 
 def _about(folder: Path) -> About | None:
@@ -201,7 +227,10 @@ def _about(folder: Path) -> About | None:
             given["loss"] = "margin"
         config = load_recipe(given, [], ScorerConfig)
         temperature = None if said["temperature"] is None else float(said["temperature"])
-        about = About(config, temperature, str(said["data"]), dict(said.get("learned", {})))
+        way = said.get("way", "apart")
+        if way not in get_args(Way):
+            raise ValueError(f"way is {way}, should be one of {', '.join(get_args(Way))}")
+        about = About(config, temperature, str(said["data"]), dict(said.get("learned", {})), way)
         trained = said["trained"]
     except (json.JSONDecodeError, KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(f"{path}: not the description of a scorer ({error}); train the scorer again") from error

@@ -79,8 +79,8 @@ class Reader(nn.Module, ABC):
         return values[first] - torch.where(several, second, 0)
 
     def places(self, reading: Reading) -> int:
-        """How many places a reading has."""
-        return len(reading) - 1 if self.segments else 1
+        """How many places a reading has. One without a prompt is of one response."""
+        return max(1, len(reading) - 1) if self.segments else 1
 
     @abstractmethod
     def values(self, readings: Sequence[Reading]) -> Tensor:
@@ -121,8 +121,9 @@ class TreeReader(Reader):
         forest = Forest(readings)
         packed = trunk.pack(forest.trees())
         first = packed.first.tolist()
-        read = slice(1, None) if self.segments else slice(-1, None)
-        places = [first[tree] + node for tree, path in forest.paths for node in path[read]]
+        places = []
+        for reading, (tree, path) in zip(readings, forest.paths, strict=True):
+            places += [first[tree] + node for node in path[-self.places(reading) :]]
         states = trunk(packed)[packed.ends[torch.tensor(places, device=packed.ends.device)]]
         return self._score(states)
 

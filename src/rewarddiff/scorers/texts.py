@@ -10,16 +10,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
-from rewarddiff.encoding import Encoder, LengthConfig
+from rewarddiff.encoding import Encoder, LengthConfig, TemplateRefused
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group, Message, Prompt, prompt_text
 
 Tokens = tuple[int, ...]
 Reading = tuple[Tokens, ...]
+
+Way = Literal["whole", "apart"]
+"""How a response that is read by itself becomes tokens: see `DecoderTexts`."""
 
 LABELS = ("Query:", "; Response {}:")
 """The paper's joint text is `Query: {x}; Response 1: {y1}; Response 2: {y2}`."""
@@ -89,9 +92,20 @@ class Texts(ABC):
         """Positions left for a prompt and so many responses; None where the model has no limit."""
         return None if self.context is None else self.context - sum(map(len, self.frame((), ((),) * responses)))
 
+    def parts(self, group: Group) -> tuple[Tokens, list[Tokens]]:
+        """Tokens of the prompt and of each response, without a limit."""
+        return self.prompt(group.prompt), [self.response(group.prompt, text) for text in group.responses]
+
     def page(self, group: Group) -> Page:
-        prompt = self.prompt(group.prompt)
-        responses = [self.response(group.prompt, text) for text in group.responses]
+        """The group as tokens.
+
+        Raises:
+            TemplateRefused: naming the row.
+        """
+        try:
+            prompt, responses = self.parts(group)
+        except TemplateRefused as error:
+            raise TemplateRefused(error.cause, group.source or group.id) from error
         longest, limit = self.lengths.max_prompt or len(prompt), self.lengths.max_response
         cut = {"prompt"} if len(prompt) > longest else set()
         cut |= {"response"} if any(len(r) > limit for r in responses) else set()
@@ -117,10 +131,17 @@ class Texts(ABC):
 
 
 class DecoderTexts(Texts):
-    """One response: prompt and response as a policy would write them. Two, or more: the paper's joint text.
+    """One response: prompt and response as one text. Two, or more: the paper's joint text.
+
+    A response that is read by itself ends where transformers' sequence classification reads: at the last token that is
+    not padding. Way whole is that of TRL's RewardTrainer, and of the text that `apply_chat_template` writes, to its
+    end. Way apart is how scorers were once trained: prompt and response tokenised apart, up to the end token.
 
     Args:
         closed: end both responses of the joint text with the end token, where a shared head reads them.
+
+    Attributes:
+        padding: of a sequence classification model, the token that it takes for padding.
     """
 
     def __init__(
@@ -131,40 +152,78 @@ class DecoderTexts(Texts):
         *,
         joint: bool,
         closed: bool = False,
+        way: Way = "whole",
     ) -> None:
         self._encoder = Encoder(tokenizer, lengths)
         self.tokenizer = tokenizer
         end = tokenizer.eos_token_id
         self._end: Tokens = (end,) if closed and isinstance(end, int) else ()
         self._labels: list[Tokens] = [self._encoder.prompt(LABELS[0])]
+        self.way = way
+        self.padding: int | None = None
         super().__init__(tokenizer, lengths, context, joint=joint)
 
+    def parts(self, group: Group) -> tuple[Tokens, list[Tokens]]:
+        if self.joint or self.way == "apart":
+            return super().parts(group)
+        prompt = self._encoder.prompt(group.prompt)
+        readings = [self._unpadded(tokens) for tokens in self._encoder.wholes(group.prompt, group.responses)]
+        # What all of them begin with, as far as it is the prompt; each has at least one token of its own.
+        shared = min((min(_common(prompt, tokens), len(tokens) - 1) for tokens in readings), default=len(prompt))
+        return prompt[:shared], [tokens[shared:] for tokens in readings]
+
     def prompt(self, prompt: Prompt) -> Tokens:
-        return self._continued(" " + prompt_text(prompt)) if self.joint else self._encoder.prompt(prompt)
+        if self.joint:
+            return self._continued(" " + prompt_text(prompt))
+        return self._encoder.prompt(prompt, continues=False)
 
     def response(self, prompt: Prompt, text: str) -> Tokens:
-        return self._continued(" " + text) + self._end if self.joint else self._encoder.response(prompt, text)
+        if self.joint:
+            return self._continued(" " + text) + self._end
+        if isinstance(prompt, str):
+            return self._encoder.response(prompt, text)
+        end = self._encoder.end_of(prompt)
+        ids: Tokens = tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
+        return ids if ids[-1:] == (end,) else (*ids, end)
 
     def left_out(self, prompt: Prompt) -> str:
         return "" if self.joint else self._encoder.left_out(prompt)
 
     def frame(self, prompt: Tokens, responses: Sequence[Tokens]) -> Reading:
         if not self.joint:
-            return (prompt, *responses)
+            return (prompt, *responses) if prompt else tuple(responses)
         for n in range(len(self._labels), len(responses) + 1):
             self._labels.append(self._continued(LABELS[1].format(n)))
         return tuple(label + part for label, part in zip(self._labels, (prompt, *responses), strict=False))
 
     @property
     def ends(self) -> set[int]:
-        """The tokens that end responses, to plain prompts and to conversations."""
-        conversation = (Message("user", ""),)
-        prompts: list[Prompt] = ["", conversation] if self.tokenizer.chat_template else [""]
-        return {self._encoder.end_of(prompt) for prompt in prompts}
+        """The tokens that end readings, of plain prompts and of conversations."""
+        prompts: list[Prompt] = [""]
+        if self.tokenizer.chat_template:
+            prompts.append((Message("user", "Question"),))
+        ends = set(self._encoder.ends(prompts))
+        if self.way == "whole":
+            ends |= {whole[-1] for prompt in prompts for whole in self._encoder.wholes(prompt, ["Answer"])}
+        return ends
+
+    def _unpadded(self, tokens: Tokens) -> Tokens:
+        """The tokens up to the one at which transformers reads."""
+        length = len(tokens)
+        while length > 1 and tokens[length - 1] == self.padding:
+            length -= 1
+        return tokens[:length]
 
     def _continued(self, text: str) -> Tokens:
-        """Tokens of a text that another stands before."""
-        return self._encoder.response("", text)[:-1]  # without the end token
+        """Tokens of a text that another stands before, without an end token."""
+        ids = self._encoder.continued(text)
+        return tuple(ids[:-1] if ids and ids[-1] == self.tokenizer.eos_token_id else ids)
+
+
+def _common(one: Tokens, other: Tokens) -> int:
+    """How many tokens two texts have in common at their beginning."""
+    pairs = zip(one, other, strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 class EncoderTexts(Texts):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rewarddiff.data.ledger import Ledger, Reason
+from rewarddiff.encoding import TemplateRefused
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers import heads
@@ -176,7 +177,11 @@ class ScorerObjective:
         if len(decided) < len(known) or not known:
             detail = f"{len(known) - len(decided)} ties are not trained on"
             ledger.change(Reason.NO_ORDER, group.source, group.id, detail)
-        page = self.module.texts.page(group)
+        try:
+            page = self.module.texts.page(group)
+        except TemplateRefused as error:
+            ledger.drop(Reason.TEMPLATE_REFUSED, group.source, group.id, error.cause)
+            return []
         if left_out := self.module.texts.left_out(group.prompt):
             ledger.change(Reason.TOOLS_LEFT_OUT, group.source, group.id, left_out)
         kept, cut = self._distinct(page, decided)

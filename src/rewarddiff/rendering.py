@@ -1,0 +1,196 @@
+"""Chat templates rendered in a process of their own, with a limit on time and memory.
+
+A template is a program that comes with a model: it may loop for ever, or double a string until no memory is left. One
+process renders all of them, by transformers' own function. It is started at the first conversation, which takes about
+two seconds, and ends with this one. A rendering beyond a limit ends it, and is reported as `RenderingError`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from threading import Lock
+from typing import Any
+
+SECONDS = 10
+"""Of the processor, for one conversation."""
+MEGABYTES = 512
+"""Of memory, for all that a template makes."""
+CHARACTERS = 1_000_000
+"""That a template may write, besides four times what it was given."""
+
+
+class RenderingError(Exception):
+    """No text: the template goes beyond a limit."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A conversation that was not rendered.
+
+    Attributes:
+        cause: what the template says, or what is wrong with it.
+        meant: the template refuses on purpose, by its `raise_exception`; otherwise it failed.
+    """
+
+    cause: str
+    meant: bool
+
+
+def render(
+    template: str, conversations: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]
+) -> list[str | Refusal]:
+    """Return the text of every conversation, or why there is none.
+
+    Args:
+        conversations: arguments of transformers' `render_jinja_template`: `messages`, and what else is asked for.
+        variables: what the template knows besides, such as the names of special tokens.
+
+    Raises:
+        RenderingError: rendering takes more time or memory than a chat template needs.
+    """
+    return _renderer(os.getpid()).render(template, conversations, variables)
+
+
+@cache
+def _renderer(process: int) -> Renderer:
+    """The renderer of this process; one that was forked from it needs another."""
+    renderer = Renderer()
+    atexit.register(renderer.close)
+    return renderer
+
+
+class Renderer:
+    """The process that renders, started when it is needed."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._template: str | None = None
+        self._lock = Lock()
+
+    def render(
+        self, template: str, conversations: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]
+    ) -> list[str | Refusal]:
+        """As the function `render`."""
+        with self._lock:
+            process = self._process or self._start()
+            new_template = None if template == self._template else template
+            question = {"template": new_template, "conversations": conversations, "variables": variables}
+            answer = _ask(process, json.dumps(question, default=str).encode())
+            if not answer:
+                self._end()
+                raise RenderingError(f"it takes more than {SECONDS} s or {MEGABYTES} MB for a conversation")
+            self._template = template
+        return [Refusal(**text) if isinstance(text, dict) else text for text in json.loads(answer)]
+
+    def close(self) -> None:
+        """End the process."""
+        with self._lock:
+            self._end()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # It finds the modules that this process finds, and Ctrl-C, which ends this process, does not reach it.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        with tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", __name__],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                env=environment, start_new_session=True,
+            )  # fmt: skip
+            assert process.stdout is not None
+            if not process.stdout.readline():
+                process.wait()
+                errors.seek(0)
+                cause = errors.read().decode(errors="replace")[-2000:]
+                raise RuntimeError(f"the process that renders chat templates does not start: {cause}")
+        self._process = process
+        return process
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+        self._process = self._template = None
+
+
+def _ask(process: subprocess.Popen[bytes], question: bytes) -> bytes:
+    """The answer to a question, a line each; nothing where the process ended."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(BrokenPipeError):
+        process.stdin.write(question + b"\n")
+        process.stdin.flush()
+    return process.stdout.readline()
+
+
+def serve() -> None:
+    """Answer questions from standard input on standard output, until there are no more."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    from transformers.utils.chat_template_utils import render_jinja_template  # noqa: F401  # before memory is limited
+
+    _limit_memory()
+    answers.write(b"ready\n")
+    answers.flush()
+    template = ""
+    for line in sys.stdin.buffer:
+        question = json.loads(line)
+        template = question["template"] or template
+        texts = list(_texts(template, question["conversations"], question["variables"]))
+        answers.write(json.dumps(texts).encode() + b"\n")
+        answers.flush()
+
+
+def _texts(
+    template: str, conversations: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]
+) -> Iterator[str | dict[str, Any]]:
+    """The text of every conversation, or a `Refusal` as a dictionary. Beyond a limit the process ends."""
+    from jinja2.exceptions import TemplateError as JinjaError
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    for conversation in conversations:
+        options = dict(conversation)
+        messages = options.pop("messages")
+        _limit_time()
+        try:
+            texts, _ = render_jinja_template([messages], chat_template=template, **{**variables, **options})
+        except MemoryError:
+            raise
+        except Exception as error:  # a template can raise whatever Python can
+            meant = type(error) is JinjaError
+            yield {"cause": str(error) if meant else f"{type(error).__name__}: {error}", "meant": meant}
+            continue
+        if len(texts[0]) > CHARACTERS + 4 * len(json.dumps(conversation)):
+            raise MemoryError
+        yield texts[0]
+
+
+def _limit_time() -> None:
+    """End this process after `SECONDS` more of the processor, also within one long operation."""
+    import signal
+
+    if hasattr(signal, "setitimer"):  # not on Windows
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # its signal ends a process that does not catch it
+
+
+def _limit_memory() -> None:
+    """Let this process have `MEGABYTES` more than it has."""
+    with suppress(ImportError, ValueError, OSError):  # Linux keeps to it; other systems may have no such limit
+        import resource
+
+        with open("/proc/self/statm", encoding="ascii") as file:
+            pages = int(file.read().split()[0])
+        limit = pages * resource.getpagesize() + MEGABYTES * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+if __name__ == "__main__":
+    serve()
