@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
-from tokenizers import Tokenizer, decoders, models, normalizers, processors
+from real_templates import CHATS, SPACED, with_chat
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 from trl import DPOTrainer
 
@@ -349,3 +350,107 @@ def test_a_template_that_does_not_read_tools_is_told(tiny_tokenizer: PreTrainedT
     assert encoder(tiny_tokenizer).group(calling(), ledger) is not None
     (example,) = ledger.to_dict()["changed"]["tools_left_out"]["examples"]
     assert example["detail"] == "the chat template does not read tools and tool_calls"
+
+
+def spaced(template: str, way: str) -> PreTrainedTokenizerFast:
+    """A tokenizer that puts a space in front of every text, as Llama 2's does, or of the first part, as newer ones."""
+    letters = ["▁", "\n", *map(chr, range(33, 127)), "<unk>", "<s>", "</s>"]
+    words = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(letters)}, merges=[], unk_token="<unk>"))
+    if way == "always":
+        words.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        words.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, bos_token="<s>", eos_token="</s>", unk_token="<unk>", chat_template=SPACED[template]
+    )
+    assert tokenizer("a", add_special_tokens=False).input_ids == tokenizer.convert_tokens_to_ids(["▁", "a"])
+    return tokenizer
+
+
+@pytest.mark.parametrize("way", ["always", "first"])
+@pytest.mark.parametrize("template", SPACED)
+def test_a_conversations_response_has_the_tokens_of_the_whole_text(template: str, way: str) -> None:
+    """Without the space that the tokenizer puts in front of a text by itself, and with those of the template."""
+    tokenizer, question = spaced(template, way), (Message("user", "Why?"),)
+    for text in ("So.", "One, two."):
+        turns = [*dicts(question), {"role": "assistant", "content": text}]
+        whole = tokenizer(tokenizer.apply_chat_template(turns, tokenize=False), add_special_tokens=False).input_ids
+        prompt, response = our_ids(tokenizer, question, text)
+        closed = len(whole) - whole[::-1].index(tokenizer.eos_token_id)  # Zephyr's has a line break behind it
+        assert prompt + response == whole[:closed]
+        assert [*map(list, encoder(tokenizer).wholes(question, [text]))] == [whole]
+
+
+BEGUN = (Message("user", "Capital of France?"), Message("assistant", "It is"))
+
+
+@pytest.mark.parametrize("chat", CHATS)
+def test_a_prompt_that_begins_the_answer_is_continued(tiny_tokenizer: PreTrainedTokenizerFast, chat: str) -> None:
+    tokenizer = with_chat(tiny_tokenizer, chat)
+    prompt, response = our_ids(tokenizer, BEGUN, " Paris.")
+    begun = tokenizer.apply_chat_template(dicts(BEGUN), continue_final_message=True, return_dict=False)
+    assert prompt == begun
+    assert tokenizer.decode(response) == " Paris." + CHATS[chat].end
+    turns = [*dicts(BEGUN[:1]), {"role": "assistant", "content": "It is Paris."}]
+    (whole,) = encoder(tokenizer).wholes(BEGUN, [" Paris."])
+    assert list(whole) == tokenizer.apply_chat_template(turns, return_dict=False)
+
+
+@pytest.mark.parametrize("chat", CHATS)
+def test_what_is_learned_ends_where_sampling_stops(tiny_tokenizer: PreTrainedTokenizerFast, chat: str) -> None:
+    tokenizer = with_chat(tiny_tokenizer, chat)
+    tokenizer.eos_token = "<eos>"  # as of Llama 3's base model: its EOS ends texts, another token ends turns
+    ours, question = encoder(tokenizer), (Message("user", "Why?"),)
+    end = tokenizer.convert_tokens_to_ids(CHATS[chat].end)
+    assert ours.response(question, "So.")[-1] == end
+    assert ours.ends([question, "plain"]) == sorted([end, tokenizer.eos_token_id])
+
+
+SYSTEM = Group("talk", TALK, ("So.", "No."), source="rows.jsonl:3")
+
+
+def test_a_conversation_that_the_template_refuses_is_dropped(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+    """Gemma's knows no role system."""
+    ours, ledger = encoder(with_chat(tiny_tokenizer, "gemma")), Ledger()
+    fine = [Group(str(i), (Message("user", "Why?"),), ("So.", "No.")) for i in range(2)]
+    assert [encoded.group for encoded in ours.groups([fine[0], SYSTEM, fine[1]], ledger)] == fine
+    place = example(ledger, "dropped", "template_refused")
+    assert place == {"source": "rows.jsonl:3", "id": "talk", "detail": "System role not supported"}
+    with pytest.raises(UserError, match=r"rows.jsonl:3: 1 of 3 rows dropped.*template_refused \(System role not"):
+        ledger.enforce(0.3)
+    assert [cause for _, cause in ours.refusals([fine[0], SYSTEM, group("plain", "a", "b")])] == [
+        None,
+        "System role not supported",
+        None,
+    ]
+    with pytest.raises(UserError, match=r"rows.jsonl:3: the chat template refuses the conversation \(System role not"):
+        ours.require([*fine, SYSTEM])
+
+
+@pytest.mark.parametrize(
+    ("template", "cause"),
+    [
+        ("{% for m in messages %}{{ m.role }", "TemplateSyntaxError"),
+        ("{{ messages.first.content }}", "UndefinedError"),
+        ("{{ messages[0].content + 1 }}", "TypeError"),
+    ],
+)
+def test_a_template_with_a_mistake_is_no_rows_fault(
+    tiny_tokenizer: PreTrainedTokenizerFast, template: str, cause: str
+) -> None:
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.chat_template = template
+    with pytest.raises(UserError, match=rf"its chat template does not work \({cause}: .*\); mend"):
+        encoder(tokenizer).group(SYSTEM, Ledger())
+
+
+def test_a_tokenizer_without_an_end_token_is_refused(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.eos_token = None
+    ours = encoder(tokenizer)
+    for ask in (ours.end_of, lambda prompt: ours.response(prompt, "So."), lambda prompt: ours.wholes(prompt, ["So."])):
+        with pytest.raises(UserError, match=r"has no end token.*name one as eos_token in its tokenizer_config.json"):
+            ask("Why?")
+    talking = encoder(with_chat(tiny_tokenizer, "gemma"))
+    talking.tokenizer.eos_token = None
+    assert talking.response((Message("user", "Why?"),), "So.")[-1] == talking.end_of(TALK)  # its template has one

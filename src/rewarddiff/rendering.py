@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -101,7 +101,7 @@ class Renderer:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__],
+                [sys.executable, "-P", "-m", __name__, str(SECONDS), str(MEGABYTES)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
                 env=environment, start_new_session=True,
             )  # fmt: skip
@@ -131,66 +131,65 @@ def _ask(process: subprocess.Popen[bytes], question: bytes) -> bytes:
     return process.stdout.readline()
 
 
-def serve() -> None:
-    """Answer questions from standard input on standard output, until there are no more."""
+def serve(seconds: float, megabytes: int) -> None:
+    """Answer questions from standard input on standard output, until there are no more, or a limit ends the process."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     from transformers.utils.chat_template_utils import render_jinja_template  # noqa: F401  # before memory is limited
 
-    _limit_memory()
+    _limit_memory(megabytes)
     answers.write(b"ready\n")
     answers.flush()
     template = ""
     for line in sys.stdin.buffer:
         question = json.loads(line)
         template = question["template"] or template
-        texts = list(_texts(template, question["conversations"], question["variables"]))
+        texts = []
+        for conversation in question["conversations"]:
+            _limit_time(seconds)
+            texts.append(_text(template, conversation, question["variables"]))
         answers.write(json.dumps(texts).encode() + b"\n")
         answers.flush()
 
 
-def _texts(
-    template: str, conversations: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]
-) -> Iterator[str | dict[str, Any]]:
-    """The text of every conversation, or a `Refusal` as a dictionary. Beyond a limit the process ends."""
-    from jinja2.exceptions import TemplateError as JinjaError
+def _text(template: str, conversation: Mapping[str, Any], variables: Mapping[str, Any]) -> str | dict[str, Any]:
+    """The text of a conversation, or a `Refusal` as a dictionary."""
+    from jinja2.exceptions import TemplateError
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    for conversation in conversations:
-        options = dict(conversation)
-        messages = options.pop("messages")
-        _limit_time()
-        try:
-            texts, _ = render_jinja_template([messages], chat_template=template, **{**variables, **options})
-        except MemoryError:
-            raise
-        except Exception as error:  # a template can raise whatever Python can
-            meant = type(error) is JinjaError
-            yield {"cause": str(error) if meant else f"{type(error).__name__}: {error}", "meant": meant}
-            continue
-        if len(texts[0]) > CHARACTERS + 4 * len(json.dumps(conversation)):
-            raise MemoryError
-        yield texts[0]
+    options = dict(conversation)
+    messages = options.pop("messages")
+    try:
+        texts, _ = render_jinja_template([messages], chat_template=template, **{**variables, **options})
+    except MemoryError:
+        raise
+    except Exception as error:  # a template can raise whatever Python can
+        meant = type(error) is TemplateError  # its subclasses are mistakes
+        return {"cause": str(error) if meant else f"{type(error).__name__}: {error}", "meant": meant}
+    text: str = texts[0]
+    if len(text) > CHARACTERS + 4 * len(json.dumps(conversation)):
+        raise MemoryError
+    return text
 
 
-def _limit_time() -> None:
-    """End this process after `SECONDS` more of the processor, also within one long operation."""
+def _limit_time(seconds: float) -> None:
+    """End this process after so many more seconds of the processor, also within one long operation."""
     import signal
 
     if hasattr(signal, "setitimer"):  # not on Windows
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # its signal ends a process that does not catch it
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # its signal ends a process that does not catch it
 
 
-def _limit_memory() -> None:
-    """Let this process have `MEGABYTES` more than it has."""
+def _limit_memory(megabytes: int) -> None:
+    """Let this process have so much more memory than it has."""
     with suppress(ImportError, ValueError, OSError):  # Linux keeps to it; other systems may have no such limit
         import resource
 
         with open("/proc/self/statm", encoding="ascii") as file:
             pages = int(file.read().split()[0])
-        limit = pages * resource.getpagesize() + MEGABYTES * 2**20
+        limit = pages * resource.getpagesize() + megabytes * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 if __name__ == "__main__":
-    serve()
+    serve(float(sys.argv[1]), int(sys.argv[2]))

@@ -1,18 +1,21 @@
 """The whole pipeline on tiny random models: what is written, what is done again, and what is refused."""
 
+import copy
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from real_templates import with_chat
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from rewarddiff.cli import main
 from rewarddiff.coefficients import CoefficientConfig, coefficients
 from rewarddiff.config import load_recipe
-from rewarddiff.data import Ledger
+from rewarddiff.data import Ledger, load_groups
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline import data as data_stage
@@ -23,6 +26,8 @@ from rewarddiff.pipeline.policies import grades
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.base import Scorer
+from rewarddiff.scorers.build import new_scorer
+from rewarddiff.scorers.config import ScorerConfig
 from rewarddiff.training.policy import PolicyConfig
 
 
@@ -270,6 +275,57 @@ def test_faults_are_found_before_anything_is_trained(
     for fault, message in faults.items():
         with pytest.raises(UserError, match=message):
             run_recipe(recipe(policy_folder, encoder_folder, data, tmp_path / "run"), [fault])
+
+
+def talk(number: int, *, system: bool) -> dict:
+    """A row that Gemma's chat template refuses if it has a system's turn."""
+    question = {"role": "user", "content": f"Why {number}?"}
+    prompt = [{"role": "system", "content": "Be brief."}, question] if system else [question]
+    chosen, rejected = ([{"role": "assistant", "content": f"{word} {number}"}] for word in ("Yes", "No"))
+    return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+
+
+def talking(folder: Path, model: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
+    """The model with another tokenizer's files."""
+    shutil.copytree(model, folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_templates_are_tried_before_anything_is_trained(
+    policy_folder: Path, encoder_folder: Path, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for room, name in ((scorers, "train_scorer"), (policies, "train_policy")):
+        monkeypatch.setattr(room, name, lambda *_, **__: pytest.fail("trained"))
+    gemma = talking(tmp_path / "gemma", policy_folder, with_chat(tiny_tokenizer, "gemma"))
+    endless = copy.deepcopy(tiny_tokenizer)
+    endless.eos_token = None
+    endless.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    broken = copy.deepcopy(tiny_tokenizer)
+    broken.chat_template = "{{ messages[0].text.strip() }}"
+    data = tmp_path / "talk.jsonl"
+    data.write_text("".join(json.dumps(talk(i, system=i == 3)) + "\n" for i in range(40)))
+    refused = "the chat template refuses the conversation (System role not supported); change or delete the row"
+    faults = {
+        ("model", gemma): "talk.jsonl:4: .*System role not supported",  # in training, or among the prompts of samples
+        ("model", talking(tmp_path / "endless", policy_folder, endless)): "tokenizer has no end token",
+        ("model", talking(tmp_path / "broken", policy_folder, broken)): "chat template does not work .UndefinedError",
+        ("scorers.reward.backbone", gemma): re.escape(f"talk.jsonl:4: {refused}"),
+    }
+    plan = recipe(policy_folder, encoder_folder, data, tmp_path / "run")
+    del plan["policies"]["lora"]  # it needs grades
+    for (key, folder), message in faults.items():
+        with pytest.raises(UserError, match=message):
+            run_recipe(plan, [f"{key}={folder}", "data.max_drop=0.01"])
+    for given in (["check", str(data), "--model", str(gemma), "--max-drop", "0.01"], bestof(data, gemma, tmp_path)):
+        assert re.search(r"talk.jsonl:4: .*System role not supported", bad(given, capsys))
+    with pytest.raises(UserError, match=re.escape(f"talk.jsonl:4: {refused}")):
+        new_scorer(ScorerConfig(backbone=str(gemma))).scores(load_groups(str(data)))
+
+
+def bestof(data: Path, model: Path, output: Path) -> list[str]:
+    return ["bestof", str(data), "--model", str(model), "--scorer", "x", "--gold", "x", "--output", str(output / "b")]
 
 
 def test_a_dev_set_is_never_weighted(
