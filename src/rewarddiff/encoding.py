@@ -76,6 +76,7 @@ class Encoder:
         self.tokenizer: Any = tokenizer
         self.lengths = lengths
         self.context = context
+        self._opened: tuple[tuple[tuple[Message, ...], bool], str] | None = None
         if context is not None and (lengths.max_prompt or 1) + lengths.max_response > context:
             raise UserError(
                 f"max_prompt {lengths.max_prompt} + max_response {lengths.max_response} is beyond the model's "
@@ -96,8 +97,7 @@ class Encoder:
             if bos is not None and ids[:2] == [bos, bos]:
                 ids = ids[1:]
             return tuple(ids) or (bos if bos is not None else self._eos,)
-        (text,) = self._render([_opening(prompt, continues=continues)])
-        return tuple(self._tokens(text))
+        return tuple(self._tokens(self._opening_text(prompt, continues)))
 
     def response(self, prompt: Prompt, text: str) -> tuple[int, ...]:
         """The response and one end token: EOS for plain prompts, the template's end of turn for conversations."""
@@ -231,9 +231,8 @@ class Encoder:
         Where the template writes the prompt, or the response, in another way with a response than without, they are
         the tokens of the response's own text.
         """
-        end = self._end_of_turn
-        opening, *wholes = self._render([_opening(prompt), *(_closed(prompt, text) for text in texts)])
-        prompt_ids = self._tokens(opening)
+        end, opening = self._end_of_turn, self._opening_text(prompt)
+        wholes = self._render([_closed(prompt, text) for text in texts])
         replies = []
         for text, whole in zip(texts, wholes, strict=True):
             reply = whole.removeprefix(opening)
@@ -241,12 +240,17 @@ class Encoder:
             if not as_given or end is None:
                 replies.append(self.continued(text))
                 continue
-            ids = self._tokens(whole)
-            # Otherwise a token reaches from the prompt into the response, which generation cannot make.
-            apart = ids[: len(prompt_ids)] == prompt_ids
-            reply_ids = ids[len(prompt_ids) :] if apart else self.continued(reply)
-            replies.append(reply_ids[: _last(reply_ids, end)])
+            ids = self._behind(opening, reply)
+            replies.append(ids[: _last(ids, end)])
         return replies
+
+    def _behind(self, before: str, text: str) -> list[int]:
+        """Tokens of a text behind another, without a token that reaches into both: generation cannot make one."""
+        if self._spaced:
+            ids, both = self._tokens(before), self._tokens(before + text)
+            if both[: len(ids)] == ids:
+                return both[len(ids) :]
+        return self.continued(text)
 
     @cached_property
     def _spaced(self) -> bool:
@@ -273,6 +277,14 @@ class Encoder:
     @property
     def _name(self) -> str:
         return self.tokenizer.name_or_path or "the model"
+
+    def _opening_text(self, prompt: Sequence[Message], continues: bool = True) -> str:
+        """A conversation up to the reply; the last one is kept, as its responses are asked for next."""
+        asked = (tuple(prompt), continues)
+        if self._opened is None or self._opened[0] != asked:
+            (text,) = self._render([_opening(prompt, continues=continues)])
+            self._opened = (asked, text)
+        return self._opened[1]
 
     def _render(self, conversations: Sequence[dict[str, Any]]) -> list[str]:
         """The texts of conversations, which are arguments of `rendering.render`.
