@@ -160,7 +160,8 @@ def _text(template: str, conversation: Mapping[str, Any], variables: Mapping[str
     options = dict(conversation)
     messages = options.pop("messages")
     try:
-        texts, _ = render_jinja_template([messages], chat_template=template, **{**variables, **options})
+        arguments = {**variables, **options}
+        texts: Any = render_jinja_template([messages], chat_template=template, **arguments)[0]
     except MemoryError:
         raise
     except Exception as error:  # a template can raise whatever Python can
