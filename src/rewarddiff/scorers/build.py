@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from rewarddiff import files
+from rewarddiff import files, models
 from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
 from rewarddiff.scorers.backbones import Backbone, context, fresh_head, load_backbone, use_distinct_padding
@@ -67,6 +67,7 @@ def new_scorer(config: ScorerConfig, *, seed: int = 0) -> Scorer:
 def _new_scorer(config: ScorerConfig) -> Scorer:
     if config.warm_start is None:
         backbone = load_backbone(config.backbone)
+        models.require_embeddings(backbone.model, backbone.tokenizer, config.backbone)
         return Scorer(config, _reader(backbone, config, None), backbone.tokenizer)
     teacher = load_scorer(config.warm_start)
     scorer = Scorer(config, _warm_reader(teacher, config), teacher.tokenizer)
@@ -142,7 +143,7 @@ def load_scorer(source: str | Path) -> Scorer:
     Raises:
         UserError: it is no model, or a model whose head was never trained.
     """
-    folder = Path(source)
+    folder = models.resolve(source)
     about = _about(folder)
     own_head = (folder / HEAD).exists()
     backbone = load_backbone(str(source), bare=own_head)
@@ -151,12 +152,10 @@ def load_scorer(source: str | Path) -> Scorer:
     if backbone.missing or not (own_head or backbone.classifies):
         lacking = min(backbone.missing, default=HEAD)
         raise UserError(f"{source}: no trained head ({lacking} is not in it); train a scorer on this model first")
+    models.require_embeddings(backbone.model, backbone.tokenizer, source)
     if about is None:
         about = About(ScorerConfig(backbone=str(source), pooling="cls" if backbone.encoder else "mean"))
-    head = None
-    if own_head:
-        head = fresh_head(backbone.model, about.config.width)
-        head.weight.data.copy_(load_file(folder / HEAD)["weight"])
+    head = _saved_head(folder / HEAD, backbone, about.config.width) if own_head else None
     reader = _reader(backbone, about.config, head, about.way)
     if about.way == "apart":
         _use_distinct_padding(reader)
@@ -183,6 +182,13 @@ def trained_prompts(folder: Path) -> frozenset[str] | None:
     if hashes.dtype != np.uint64 or hashes.ndim != 1:
         raise UserError(f"{path}: not a list of hashes of 64 bits; copy the scorer again, or remove the file")
     return frozenset(f"{value:016x}" for value in hashes.tolist())
+
+
+def _saved_head(file: Path, backbone: Backbone, width: int) -> nn.Linear:
+    head = fresh_head(backbone.model, width)
+    with models.explained(file):
+        head.load_state_dict(load_file(file))
+    return head
 
 
 def _reader(backbone: Backbone, config: ScorerConfig, head: nn.Linear | None, way: Way = "whole") -> Reader:

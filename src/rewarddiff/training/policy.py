@@ -14,6 +14,7 @@ from rewarddiff.config import at_least, checked, positive
 from rewarddiff.forward import LogProbs
 from rewarddiff.machine import Meter
 from rewarddiff.store import Store
+from rewarddiff.training import adapters
 from rewarddiff.training.alignment import Alignment
 from rewarddiff.training.loop import TrainResult, train
 from rewarddiff.training.objective import TrainConfig
@@ -64,9 +65,19 @@ class PolicyConfig:
 
 
 def start_of(name: str | Path, config: PolicyConfig, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """What training starts from: the model, with fresh adapters where they are asked for, and its tokenizer."""
-    model, tokenizer = models.load_causal_lm(name, bits=config.lora.bits if config.lora else None)
-    return with_adapter(model, config, seed), tokenizer
+    """What training starts from: the model, with fresh adapters where they are asked for, and its tokenizer.
+
+    Raises:
+        UserError: adapters are asked for on an adapter that does not go together with them.
+    """
+    if config.lora is None:
+        return models.load_causal_lm(name)
+    if not config.lora.merge:
+        adapters.require_stackable(name, dora=config.lora.dora)
+    model, tokenizer = models.load_causal_lm(name, bits=config.lora.bits)
+    adapted: Any = with_adapter(model, config, seed)
+    adapted.peft_config["default"].base_model_name_or_path = models.origin(name)
+    return adapted, tokenizer
 
 
 def with_adapter(model: PreTrainedModel, config: PolicyConfig, seed: int = 0) -> PreTrainedModel:
@@ -148,14 +159,19 @@ def save_policy(
 ) -> None:
     """An ordinary Hugging Face folder (or a peft adapter's), in place only when complete.
 
-    A merged one is made on the base's whole weights, also where training held them quantised.
+    A merged one is made on the base's whole weights, also where training held them quantised. An adapter that was
+    trained on another one is saved as one adapter of their base, which holds both.
     """
     fresh = files.begin(folder)
-    model.save_pretrained(fresh)
-    tokenizer.save_pretrained(fresh)
-    if lora is not None and lora.merge:
-        merged, _ = models.load_causal_lm(fresh)
-        fresh = files.begin(folder)
-        merged.save_pretrained(fresh)
+    if lora is None:
+        model.save_pretrained(fresh)
+    else:
+        adapters.save(model, fresh)
+        if lora.merge:
+            merged, _ = models.load_causal_lm(fresh)
+            fresh = files.begin(folder)
+            merged.save_pretrained(fresh)
+        else:
+            adapters.stack(fresh)
     tokenizer.save_pretrained(fresh)
     files.replace(fresh, folder)

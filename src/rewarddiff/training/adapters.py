@@ -1,0 +1,106 @@
+"""Saving an adapter so that it says what it was trained on, also where that was itself an adapter."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from rewarddiff import model_files, models
+from rewarddiff.errors import UserError
+
+FREE = {
+    "r", "lora_alpha", "lora_dropout", "use_rslora", "rank_pattern", "alpha_pattern", "target_modules",
+    "init_lora_weights", "task_type", "inference_mode", "base_model_name_or_path", "revision", "peft_type",
+    "peft_version", "auto_mapping", "runtime_config", "fan_in_fan_out",
+}  # fmt: skip
+"""What two adapters of plain LoRA may differ in and still add up to one: sizes, scales and places, and notes."""
+
+
+def save(model: Any, folder: Path) -> None:
+    """Save the adapter around a model, with the base that its configuration names.
+
+    peft itself would look for the base on the hub, to see whether its vocabulary has grown since; here it never does.
+    """
+    config = model.peft_config["default"]
+    base, config.base_model_name_or_path = config.base_model_name_or_path, None
+    model.save_pretrained(folder)
+    config.base_model_name_or_path = base
+    _name_base(folder, base)
+
+
+def require_stackable(name: str | Path, *, dora: bool = False) -> None:
+    """Raise a UserError where a model is an adapter that a new one cannot be saved together with.
+
+    Args:
+        dora: whether the new one is of DoRA, which changes weights by more than a sum.
+    """
+    import peft
+
+    *earlier, _ = models.lineage(name)
+    for folder in earlier:
+        with models.explained(folder):
+            config = peft.PeftConfig.from_pretrained(str(folder))
+        if dora:
+            cause = "lora.dora cannot be added to it"
+        else:
+            cause = _more_than_lora(config)
+        if cause:
+            raise UserError(
+                f"{name}: an adapter, and {cause}, so that no single adapter holds both; set lora.merge=true to save a "
+                "whole model"
+            )
+
+
+def stack(folder: Path) -> None:
+    """Save in `folder`, whose adapter was trained on an adapter, one of plain LoRA on their base that holds both.
+
+    s₁B₁A₁ + s₂B₂A₂ = [B₁ B₂][s₁A₁; s₂A₂]: ranks add up, and nothing is lost.
+    """
+    import peft
+    from transformers import AutoModelForCausalLM
+
+    newest_first = models.lineage(folder)
+    *parts, base = newest_first
+    if len(parts) == 1:
+        return
+    name = models.origin(model_files.base_of(parts[-1]) or base)
+    model, _ = models.load_model(AutoModelForCausalLM, base, dtype="float32")
+    labels = [f"part-{i}" for i in range(len(parts))]
+    with models.explained(folder), models.quiet():
+        first = peft.PeftConfig.from_pretrained(str(parts[0]))
+        stacked: Any = peft.get_peft_model(model, first, adapter_name=labels[0])
+        for label, part in zip(labels, parts, strict=True):
+            stacked.load_adapter(str(part), label)
+        stacked.add_weighted_adapter(labels, [1.0] * len(parts), "default", combination_type="cat")
+        stacked.set_adapter("default")
+        both = folder.with_name(folder.name + ".both")
+        stacked.peft_config["default"].base_model_name_or_path = None
+        stacked.save_pretrained(both, selected_adapters=["default"])
+    shutil.rmtree(folder)
+    both.rename(folder)
+    _name_base(folder, name)
+
+
+def _more_than_lora(config: Any) -> str:
+    """What an adapter does beyond adding BA to weights; "" where it is plain LoRA."""
+    import peft
+
+    if not isinstance(config, peft.LoraConfig):
+        kind = getattr(config.peft_type, "value", config.peft_type)
+        return f"one of type {kind}"
+    if not isinstance(config.target_modules, set | list):
+        return "one whose target_modules are a pattern"
+    plain = peft.LoraConfig()
+    others = [f.name for f in fields(config) if f.name not in FREE]
+    unlike = [name for name in others if getattr(config, name) != getattr(plain, name)]
+    return f"one with {unlike[0]}" if unlike else ""
+
+
+def _name_base(folder: Path, base: str) -> None:
+    path = folder / model_files.ADAPTER
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = base
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
