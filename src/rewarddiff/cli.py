@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("rewarddiff").setLevel(logging.INFO)
     _quiet_libraries()
     try:
+        _find_models(args)
         args.handler(args)
         sys.stdout.flush()
     except UserError as error:
@@ -68,6 +69,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return _failed(args, error, f"{cause}{'' if args.debug else f' (traceback in {_kept(error)})'}", 1)
     return 0
+
+
+def _find_models(args: argparse.Namespace) -> None:
+    """Look for the models a command names before what loads them is imported, which takes seconds.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    from rewarddiff import models
+
+    scorers = getattr(args, "scorer", None) or []
+    named = [scorers] if isinstance(scorers, str) else [*scorers]
+    named += [getattr(args, "model", None), getattr(args, "gold", None)]
+    if args.command == "eval":
+        named += args.paths[:-1]
+    for name in named:
+        if name is not None and name not in models.KNOWN:
+            models.resolve(name)
 
 
 # --- commands -------------------------------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ def load_scorer(source: str | Path) -> Scorer:
     Raises:
         UserError: it is no model, or a model whose head was never trained.
     """
-    folder = models.resolve(source)
+    folder = models.resolve(str(source))  # as a Path it could be no name of the hub
     about = _about(folder)
     own_head = (folder / HEAD).exists()
     backbone = load_backbone(str(source), bare=own_head)

@@ -43,10 +43,7 @@ def require_stackable(name: str | Path, *, dora: bool = False) -> None:
     for folder in earlier:
         with models.explained(folder):
             config = peft.PeftConfig.from_pretrained(str(folder))
-        if dora:
-            cause = "lora.dora cannot be added to it"
-        else:
-            cause = _more_than_lora(config)
+        cause = "lora.dora cannot be added to it" if dora else _more_than_lora(config)
         if cause:
             raise UserError(
                 f"{name}: an adapter, and {cause}, so that no single adapter holds both; set lora.merge=true to save a "

@@ -1,0 +1,284 @@
+"""Folders of models that bring code or pickles: whatever loads them, neither is opened, and one line says so.
+
+The referee is Python itself: an audit hook sees every file opened, every class that a pickle asks for and all code
+that is executed, and a user who answers every question with yes sits at the terminal.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from rewarddiff import models
+from rewarddiff.errors import UserError
+from rewarddiff.scorers.backbones import load_backbone
+from rewarddiff.scorers.build import load_scorer, new_scorer
+from rewarddiff.scorers.config import ScorerConfig
+from rewarddiff.training.policy import LoraConfig, PolicyConfig, start_of
+
+LOADERS: dict[str, Callable[[Path], object]] = {
+    "policy": models.load_causal_lm,
+    "encoder": models.load_encoder,
+    "tokenizer": models.load_tokenizer,
+    "context": models.context_length,
+    "fingerprint": models.fingerprint,
+    "backbone": lambda folder: load_backbone(str(folder)),
+    "bare backbone": lambda folder: load_backbone(str(folder), bare=True),
+    "scorer": load_scorer,
+    "new scorer": lambda folder: new_scorer(ScorerConfig(backbone=str(folder))),
+    "warm start": lambda folder: new_scorer(ScorerConfig(warm_start=str(folder))),
+    "training": lambda folder: start_of(folder, PolicyConfig(lora=LoraConfig(r=2, merge=True)), seed=0),
+}
+
+CODE = """
+from pathlib import Path
+Path(__file__).with_suffix(".ran").touch()
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, LlamaModel, PreTrainedTokenizerFast
+class Config(LlamaConfig): model_type = "hostile"
+class Tokenizer(PreTrainedTokenizerFast): pass
+class Body(LlamaModel): config_class = Config
+class Policy(LlamaForCausalLM): config_class = Config
+class Classifier(LlamaForSequenceClassification): config_class = Config
+"""
+CLASSES = {
+    "AutoConfig": "hostile.Config",
+    "AutoModel": "hostile.Body",
+    "AutoModelForCausalLM": "hostile.Policy",
+    "AutoModelForSequenceClassification": "hostile.Classifier",
+}
+
+watched: list[str] | None = None
+"""Where the hook writes what it sees; None while no test asks (a hook cannot be taken away)."""
+
+
+def _watch(event: str, args: tuple[Any, ...]) -> None:
+    if watched is None:
+        return
+    if event == "open" and str(args[0]).endswith((".bin", "hostile.py")):
+        watched.append(f"open {args[0]}")
+    if event == "pickle.find_class":
+        watched.append(f"unpickle {args}")
+    if event == "exec" and "hostile" in str(args[0].co_filename).rpartition("/")[2]:
+        watched.append(f"exec {args[0].co_filename}")
+
+
+sys.addaudithook(_watch)
+
+
+def refusals(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
+    """What every loader says of a folder, None where it loads; fails where one opens or runs what it must not."""
+    global watched
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n" * 1000))
+    answers: dict[str, str | None] = {}
+    seen: list[str] = []
+    watched = seen
+    try:
+        for name, load in LOADERS.items():
+            answers[name] = None
+            try:
+                load(folder)
+            except UserError as error:
+                answers[name] = str(error)
+    finally:
+        watched = None
+    assert seen == []
+    return answers
+
+
+def edit(path: Path, **changes: Any) -> None:
+    content = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**content, **changes}))
+
+
+def with_code(folder: Path) -> None:
+    (folder / "hostile.py").write_text(CODE)
+
+
+def adapter_of(base: Path, folder: Path, **config: Any) -> Path:
+    """An adapter's folder without weights yet."""
+    folder.mkdir()
+    asked = {"peft_type": "LORA", "r": 2, "target_modules": ["q_proj"], "base_model_name_or_path": str(base)}
+    edit(folder / "adapter_config.json", **{**asked, **config})
+    return folder
+
+
+def unknown_architecture(folder: Path) -> Path:
+    with_code(folder)
+    edit(folder / "config.json", model_type="hostile", auto_map=CLASSES)
+    return folder
+
+
+def its_tokenizer_too(folder: Path) -> Path:
+    unknown_architecture(folder)
+    edit(folder / "tokenizer_config.json", tokenizer_class="Tokenizer", auto_map=["hostile.Tokenizer"] * 2)
+    return folder
+
+
+def code_of_another_repository(folder: Path) -> Path:
+    edit(folder / "config.json", model_type="hostile", auto_map={k: f"some/one--{v}" for k, v in CLASSES.items()})
+    return folder
+
+
+def scorer(folder: Path) -> Path:
+    unknown_architecture(folder)
+    edit(folder / "rewarddiff_scorer.json", format=1, trained=True, config={}, temperature=None, data="")
+    shutil.copy(folder / "model.safetensors", folder / "head.safetensors")
+    return folder
+
+
+def adapter_on_code(folder: Path) -> Path:
+    unknown_architecture(folder)
+    adapter = adapter_of(folder, folder / "adapter")
+    save_file({}, adapter / "adapter_model.safetensors")
+    return adapter
+
+
+REFUSED_CODE = [unknown_architecture, its_tokenizer_too, code_of_another_repository, scorer, adapter_on_code]
+
+
+@pytest.mark.parametrize("make", REFUSED_CODE, ids=lambda make: make.__name__)
+def test_code_of_a_folder_is_never_run(
+    policy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any
+) -> None:
+    folder = make(Path(shutil.copytree(policy_folder, tmp_path / "m")))
+    answers = refusals(folder, monkeypatch)
+    assert answers.pop("fingerprint") is None  # files are hashed, whatever they hold
+    answers.pop("tokenizer")  # one that needs no code may be read
+    for answer in answers.values():
+        assert answer is not None
+        assert answer.startswith(str(tmp_path / "m"))
+        assert "code in a model's folder is never run" in answer
+        assert "\n" not in answer
+    assert not list(tmp_path.rglob("*.ran"))
+
+
+def test_what_transformers_knows_by_itself_is_read_without_its_code(
+    policy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many models of the hub that were new once: config and tokenizer name code, and do not need it any more."""
+    folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
+    with_code(folder)
+    edit(folder / "config.json", auto_map=CLASSES)
+    edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": [None, "hostile.Tokenizer"]})
+    answers = refusals(folder, monkeypatch)
+    untrained = {name for name, answer in answers.items() if answer is not None}
+    assert untrained == {"scorer", "warm start"}
+    assert "no trained head" in str(answers["scorer"])
+    assert not list(tmp_path.rglob("*.ran"))
+
+
+def index_of_pickles(folder: Path) -> tuple[Path, str]:
+    (folder / "model.safetensors").rename(folder / "other.safetensors")
+    malice(folder / "weights.bin")
+    edit(folder / "model.safetensors.index.json", metadata={}, weight_map={"lm_head.weight": "weights.bin"})
+    return folder, "names weights.bin, which is no safetensors"
+
+
+def index_of_a_pickled_model(folder: Path) -> tuple[Path, str]:
+    (folder / "model.safetensors").rename(folder / "other.safetensors")
+    malice(folder / "weights.bin")
+    edit(folder / "pytorch_model.bin.index.json", metadata={}, weight_map={"lm_head.weight": "weights.bin"})
+    return folder, "weights.bin is pickled and is not read"
+
+
+def index_of_files_elsewhere(folder: Path) -> tuple[Path, str]:
+    (folder / "model.safetensors").rename(folder.parent / "other.safetensors")
+    edit(folder / "model.safetensors.index.json", metadata={}, weight_map={"lm_head.weight": "../other.safetensors"})
+    return folder, "names ../other.safetensors, outside the folder"
+
+
+def index_of_an_absolute_path(folder: Path) -> tuple[Path, str]:
+    elsewhere = (folder / "model.safetensors").rename(folder.parent / "other.safetensors")
+    edit(folder / "model.safetensors.index.json", metadata={}, weight_map={"lm_head.weight": str(elsewhere)})
+    return folder, f"names {elsewhere}, outside the folder"
+
+
+def configured_pickle(folder: Path) -> tuple[Path, str]:
+    malice(folder / "adapter_model.bin")
+    edit(folder / "config.json", transformers_weights="adapter_model.bin")
+    return folder, "transformers_weights names adapter_model.bin"
+
+
+def configured_kernel(folder: Path) -> tuple[Path, str]:
+    edit(folder / "config.json", attn_implementation="some/kernel")
+    return folder, "names code on the hub (some/kernel), which is never run"
+
+
+def pickled_adapter(folder: Path) -> tuple[Path, str]:
+    adapter = adapter_of(folder, folder / "adapter")
+    malice(adapter / "adapter_model.bin")
+    save_file({}, adapter / "other.safetensors")
+    return adapter, "adapter_model.bin is pickled and is not read"
+
+
+def adapter_that_opens_a_pickle(folder: Path) -> tuple[Path, str]:
+    """peft unpickles where a multitask prompt starts from as soon as it makes the adapter, before it reads weights."""
+    malice(folder / "start.bin")
+    adapter = adapter_of(
+        folder,
+        folder / "adapter",
+        peft_type="MULTITASK_PROMPT_TUNING",
+        prompt_tuning_init="ONLY_SOURCE_SHARED",
+        prompt_tuning_init_state_dict_path=str(folder / "start.bin"),
+        num_virtual_tokens=2,
+        token_dim=32,
+        num_transformer_submodules=1,
+    )
+    save_file({}, adapter / "adapter_model.safetensors")
+    return adapter, "an adapter of type MULTITASK_PROMPT_TUNING cannot be worked into weights"
+
+
+class Malice:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("run",)
+
+
+def malice(file: Path) -> None:
+    file.write_bytes(pickle.dumps(Malice()))
+
+
+PICKLED = [
+    index_of_pickles, index_of_a_pickled_model, index_of_files_elsewhere, index_of_an_absolute_path, configured_pickle,
+    configured_kernel, pickled_adapter, adapter_that_opens_a_pickle,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", PICKLED, ids=lambda make: make.__name__)
+def test_pickles_and_files_elsewhere_are_refused_unopened(
+    policy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any
+) -> None:
+    folder, cause = make(Path(shutil.copytree(policy_folder, tmp_path / "m")))
+    answers = refusals(folder, monkeypatch)
+    if make is adapter_that_opens_a_pickle:  # what reads its base's small files alone is fine
+        for name in ("tokenizer", "context", "fingerprint"):
+            assert answers.pop(name) is None
+    for answer in answers.values():
+        assert answer is not None
+        assert cause in answer
+        assert str(tmp_path / "m") in answer
+        assert "\n" not in answer
+
+
+def test_shards_that_an_index_names_are_read(policy_folder: Path, tmp_path: Path) -> None:
+    """And what lies beside whole weights without being read does no harm: a trainer's arguments, older pickles."""
+    folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = {key: f"model-{i % 2}.safetensors" for i, key in enumerate(sorted(weights))}
+    for shard in set(names.values()):
+        save_file({k: v for k, v in weights.items() if names[k] == shard}, folder / shard, metadata={"format": "pt"})
+    edit(folder / "model.safetensors.index.json", metadata={}, weight_map=names)
+    malice(folder / "training_args.bin")
+    malice(folder / "pytorch_model.bin")
+    model, _ = models.load_causal_lm(folder)
+    for key, weight in weights.items():
+        assert model.get_parameter(key).equal(weight)
