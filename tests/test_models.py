@@ -5,16 +5,20 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rewarddiff import models
+from rewarddiff.cli import main
 from rewarddiff.errors import UserError
 
 SHORT = "smollm2-135m-instruct"
@@ -267,3 +271,134 @@ def test_an_adapter_is_loaded_with_its_model_and_merged(tiny: Path, tmp_path: Pa
     torch.testing.assert_close(merged(ids).logits, adapted(ids).logits, rtol=1e-4, atol=1e-5)
     assert models.context_length(tmp_path / "adapter") == models.context_length(tiny)
     assert models.fingerprint(tmp_path / "adapter") != models.fingerprint(tiny)
+
+
+# --- what counts in a fingerprint -----------------------------------------------------------------------------------
+
+COUNTED = [
+    "vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "added_tokens.json", "special_tokens_map.json",
+    "generation_config.json", "rewarddiff_scorer.json", "head.safetensors", "chat_template.jinja",
+    "additional_chat_templates/tool_use.jinja",
+]  # fmt: skip
+NOT_COUNTED = [
+    "README.md", "training_args.bin", "training_args.json", "trainer_state.json", "eval_results.json", "optimizer.pt",
+    ".gitattributes", ".cache.json", "checkpoint-5/model.safetensors", "run/manifest.json", "loss.png",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*COUNTED, *NOT_COUNTED])
+def test_a_fingerprint_counts_what_a_loader_may_read(tiny: Path, name: str) -> None:
+    file = tiny / name
+    file.parent.mkdir(exist_ok=True)
+    fingerprints = []
+    for content in ("{}", "[]"):
+        file.write_text(content)
+        fingerprints.append(models.fingerprint(tiny))
+    assert (fingerprints[0] != fingerprints[1]) is (name in COUNTED)
+
+
+def test_a_fingerprint_counts_every_vocabulary_that_a_tokenizer_of_transformers_has(tiny: Path) -> None:
+    """Of all tokenizers that it knows by a type of model, by their own word."""
+    from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, tokenizer_class_from_name
+
+    names = set()
+    for class_name in {name for name in TOKENIZER_MAPPING_NAMES.values() if name is not None}:
+        tokenizer = tokenizer_class_from_name(class_name)
+        if not hasattr(tokenizer, "_backends"):  # what stands for a class whose library is not installed
+            names |= set(getattr(tokenizer, "vocab_files_names", {}).values())
+    files = {name for name in names if name is not None and "/" not in name}
+    assert {"vocab.txt", "merges.txt", "spiece.model", "bpe.codes"} <= files
+    before = models.fingerprint(tiny)
+    for name in files - {path.name for path in tiny.iterdir()}:
+        (tiny / name).write_text("{}")
+        assert models.fingerprint(tiny) != before, name
+        (tiny / name).unlink()
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_connection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """A machine whose questions after addresses all fail at once; the hosts that were asked for."""
+    asked: list[str] = []
+
+    def getaddrinfo(host: object, *args: object, **options: object) -> NoReturn:
+        asked.append(str(host))
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return asked
+
+
+COMMANDS = [
+    "score my/scorrer d.jsonl",
+    "eval my/scorrer d.jsonl",
+    "train reward --model my/scorrer --data d.jsonl",
+    "train dpo --model my/scorrer --data d.jsonl",
+    "bestof d.jsonl --scorer my/scorer --gold my/scorrer",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_mistyped_folder_is_named_at_once(
+    command: str,
+    original: Path,
+    tmp_path: Path,
+    no_connection: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The hub is asked once, without its lines of retries, whose waits are 1, 2, 4, 8 and 8 seconds."""
+    shutil.copytree(original, tmp_path / "my" / "scorer")
+    monkeypatch.chdir(tmp_path)
+    start = time.monotonic()
+    assert main(command.split()) == 2
+    assert time.monotonic() - start < 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "rewarddiff: error: my/scorrer: no such folder (did you mean my/scorer?), and the hub cannot be reached ("
+    )
+    assert said.count("\n") == 1
+    assert len(no_connection) <= 2  # its library asks once more for itself, the first time in a process
+
+
+def test_a_name_is_compared_with_what_is_there(tiny: Path) -> None:
+    folder = tiny.parent
+    (folder / "notes").mkdir()
+    assert refusal(folder / "tinny").startswith(f"{folder}/tinny: no such folder (did you mean {tiny}?); give ")
+    assert refusal(folder / "tini" / "model").startswith(f"{folder}/tini/model: no such folder; give ")
+    assert "did you mean" not in refusal(folder / "entirely different")
+
+
+def test_a_model_of_the_hubs_cache_is_found_without_a_connection(
+    original: Path, tmp_path: Path, no_connection: list[str]
+) -> None:
+    """Where the hub's own library puts it: models--OWNER--NAME/snapshots/COMMIT, and the commit in refs/main."""
+    place = tmp_path / "hub" / "models--some--tiny"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(original, place / "snapshots" / commit)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(commit)
+    assert models.resolve("some/tiny") == place / "snapshots" / commit
+    assert models.fingerprint("some/tiny") == models.fingerprint(original)
+    assert models.origin("some/tiny") == "some/tiny"
+    models.load_causal_lm("some/tiny")
+    assert len(no_connection) <= 2
+
+
+def test_padding_without_an_embedding_is_not_used(tiny: Path) -> None:
+    """Somebody added [PAD] to the tokenizer alone: written into config.json, it would keep the model from loading."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(tiny)
+    model, tokenizer = models.load_causal_lm(tiny)
+    assert tokenizer.pad_token == "<eos>"
+    assert model.config.pad_token_id == tokenizer.eos_token_id
+    tokenizer.save_pretrained(tiny)
+    assert models.load_causal_lm(tiny)[1].pad_token == "<eos>"
+    tokenizer.add_tokens(["<tool>"])
+    tokenizer.save_pretrained(tiny)
+    assert "its tokenizer has '<tool>' as token" in refusal(tiny)

@@ -240,13 +240,18 @@ def embeddings(model: PreTrainedModel) -> int:
 def require_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str | Path) -> None:
     """Raise a UserError where the tokenizer knows a token, but for padding, that the model has no embedding of."""
     rows = embeddings(model)
-    beyond = {i: token for token, i in tokenizer.get_vocab().items() if i >= rows and token != tokenizer.pad_token}
+    beyond = {i: token for token, i in tokenizer.get_vocab().items() if i >= rows and not _pads(token, tokenizer)}
     if beyond:
         first = min(beyond)
         raise UserError(
             f"{name}: its tokenizer has {beyond[first]!r} as token {first}, the model embeddings for {rows} tokens: "
             f"call model.resize_token_embeddings({max(beyond) + 1}), or take the token out, and save both again"
         )
+
+
+def _pads(token: str, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a token is for padding, by its name where another one has taken its place, and so is never read."""
+    return token == tokenizer.pad_token or "pad" in token.lower()
 
 
 def _is_short(text: str) -> bool:

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
 from rewarddiff.encoding import Encoder, LengthConfig
+from rewarddiff import models
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group
 from rewarddiff.scorers import base, readers
@@ -155,6 +156,20 @@ def test_saved_and_loaded_scores_are_equal(folders, groups, tmp_path, backbone, 
     assert loaded.fingerprint == scorer.fingerprint
     for a, b in zip(before, loaded.readings(groups, pairs), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("kind", ["reward", "difference"])
+def test_a_copy_of_a_scorer_has_its_fingerprint(folders, tmp_path, backbone, kind) -> None:
+    """Loaded and saved again, as a run does with a scorer that is trained already; an edited description differs."""
+    scorer = make(folders[backbone], kind=kind)
+    scorer.trained, scorer.temperature = True, 1.5
+    save_scorer(scorer, tmp_path / "scorer")
+    save_scorer(load_scorer(tmp_path / "scorer"), tmp_path / "copy")
+    assert models.fingerprint(tmp_path / "copy") == models.fingerprint(tmp_path / "scorer")
+    about = json.loads((tmp_path / "copy" / "rewarddiff_scorer.json").read_text())
+    (tmp_path / "copy" / "rewarddiff_scorer.json").write_text(json.dumps({**about, "temperature": 2.5}))
+    assert models.fingerprint(tmp_path / "copy") != models.fingerprint(tmp_path / "scorer")
 
 
 @pytest.mark.parametrize(("backbone", "pooling"), [("decoder", "mean"), ("encoder", "cls")])
