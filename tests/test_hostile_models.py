@@ -42,7 +42,8 @@ LOADERS: dict[str, Callable[[Path], object]] = {
 CODE = """
 from pathlib import Path
 Path(__file__).with_suffix(".ran").touch()
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, LlamaModel, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, LlamaModel
+from transformers import PreTrainedTokenizerFast
 class Config(LlamaConfig): model_type = "hostile"
 class Tokenizer(PreTrainedTokenizerFast): pass
 class Body(LlamaModel): config_class = Config

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rewarddiff import model_files
 from rewarddiff.errors import UserError
+from rewarddiff.paths import user_path
 
 if TYPE_CHECKING:
     import torch
@@ -88,7 +89,7 @@ def resolve(name: str | Path) -> Path:
     if _is_short(text):
         folder = _short_named(text)
     elif _is_path(name):
-        folder = Path(text).expanduser()
+        folder = user_path(text)
     else:
         folder = _from_hub(text)
     _require_model(folder)
@@ -104,7 +105,7 @@ def lineage(name: str | Path) -> list[Path]:
     folders = [resolve(name)]
     while (base := model_files.base_of(folders[-1])) is not None:
         place = folders[-1] / model_files.ADAPTER
-        if _is_path(base) and Path(base).expanduser().resolve() in [folder.resolve() for folder in folders]:
+        if _is_path(base) and user_path(base).resolve() in [folder.resolve() for folder in folders]:
             raise UserError(f"{place}: names {base} as its base, which leads back to it; name the model it was made on")
         try:
             folders.append(resolve(base))

@@ -36,7 +36,7 @@ GROUPS = [
 
 
 def byte_tokenizer(*specials: str) -> PreTrainedTokenizerFast:
-    """Bytes, then "!!" as one token; "!" is id 0, as in GPT-2's vocabulary. END, behind them, is all that has a name."""
+    """Bytes, then "!!" as one token; "!" is id 0, as in GPT-2's vocabulary. Only END, behind them, has a name."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     assert letters[0] == "!"
     tokenizer = Tokenizer(BPE(vocab={text: i for i, text in enumerate([*letters, "!!"])}, merges=[("!", "!")]))

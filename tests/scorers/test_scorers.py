@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
-from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff import models
+from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group
 from rewarddiff.scorers import base, readers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -59,25 +58,20 @@ def stack(folder: Path) -> None:
     import peft
     from transformers import AutoModelForCausalLM
 
-    newest_first = models.lineage(folder)
-    *parts, base = newest_first
+    *parts, base = models.lineage(folder)
     if len(parts) == 1:
         return
-    name = models.origin(model_files.base_of(parts[-1]) or base)
+    name = models.origin(str(model_files.base_of(parts[-1])))
     model, _ = models.load_model(AutoModelForCausalLM, base, dtype="float32")
     labels = [f"part-{i}" for i in range(len(parts))]
     with models.explained(folder), models.quiet():
-        first = peft.PeftConfig.from_pretrained(str(parts[0]))
-        stacked: Any = peft.get_peft_model(model, first, adapter_name=labels[0])
+        newest = peft.PeftConfig.from_pretrained(str(parts[0]))
+        stacked: Any = peft.get_peft_model(model, newest, adapter_name=labels[0])
         for label, part in zip(labels, parts, strict=True):
             stacked.load_adapter(str(part), label)
         stacked.add_weighted_adapter(labels, [1.0] * len(parts), "default", combination_type="cat")
-        stacked.set_adapter("default")
-        both = folder.with_name(folder.name + ".both")
         stacked.peft_config["default"].base_model_name_or_path = None
-        stacked.save_pretrained(both, selected_adapters=["default"])
-    shutil.rmtree(folder)
-    both.rename(folder)
+        stacked.save_pretrained(folder, selected_adapters=["default"])
     _name_base(folder, name)
 
 
