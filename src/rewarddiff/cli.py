@@ -77,6 +77,8 @@ def _find_models(args: argparse.Namespace) -> None:
     Raises:
         UserError: there is no such model.
     """
+    if "torch" in sys.modules:  # nothing to be gained: each command looks for its models itself
+        return
     from rewarddiff import models
 
     scorers = getattr(args, "scorer", None) or []
