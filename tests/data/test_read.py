@@ -59,9 +59,9 @@ def test_every_kind_of_file_says_the_same(tmp_path: Path, suffix: str, zipped: s
 
 
 def test_places_are_lines_of_the_file(tmp_path: Path) -> None:
-    # each CSV row spans two lines after the header: rows end on lines 3, 5, 7, 9, 11
+    # each CSV row spans two lines after the header: rows begin on lines 2, 4, 6, 8, 10
     sources = [g.source for g in read(write(tmp_path / "rows.csv"), ledger=Ledger())]
-    assert sources == [f"rows.csv:{n}" for n in (3, 5, 7, 9, 11)]
+    assert sources == [f"rows.csv:{n}" for n in (2, 4, 6, 8, 10)]
     # a blank line is no row, but it is a line
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + lines(ROWS[:1]) + b"\n" + lines(ROWS[1:2]))
@@ -237,7 +237,7 @@ def test_nothing_in_a_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no groups"):
         load_groups(tmp_path / "rows.jsonl")
     (tmp_path / "rows.jsonl").write_text("nothing\nhere\n")
-    with pytest.raises(UserError, match=r"rows\.jsonl:1: 2 of 2 rows .*unreadable"):
+    with pytest.raises(UserError, match=r"rows\.jsonl:1: none of 2 rows can be read \(not valid JSON.*mend"):
         load_groups(tmp_path / "rows.jsonl")
 
 
@@ -248,13 +248,14 @@ def test_folder_and_its_splits(tmp_path: Path) -> None:
     (tmp_path / "deep" / "test" / "x.jsonl").write_bytes(lines([ROWS[3]]))
     (tmp_path / "README.md").write_text("words")
     (tmp_path / ".hidden.jsonl").write_text("words")
-    assert len(list(read(tmp_path, ledger=Ledger()))) == 4
+    with pytest.raises(UserError, match=f"{tmp_path}: several splits; name one of test, train$"):
+        read(tmp_path, ledger=Ledger())
     assert [g.source for g in read(tmp_path, split="train", ledger=Ledger())] == [
         "train-00000-of-00002.jsonl:1",
         "train-00001-of-00002.jsonl:1",
     ]
     assert [g.source for g in read(tmp_path, split="test", ledger=Ledger())] == ["deep/test/x.jsonl:1", "test.jsonl:1"]
-    with pytest.raises(UserError, match="no file for split 'dev'"):
+    with pytest.raises(UserError, match="no split 'dev'; name one of test, train"):
         read(tmp_path, split="dev", ledger=Ledger())
 
 

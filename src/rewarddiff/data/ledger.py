@@ -35,6 +35,8 @@ class Reason(StrEnum):
     NO_ANSWER = "no_answer"
     PROMPT_IN_RESPONSE = "prompt_in_response"
     TOOLS_LEFT_OUT = "tools_left_out"
+    OTHER_FORM = "other_form"
+    IN_TRAINING = "in_training"
 
 
 MEND: Mapping[Reason, str] = {
@@ -57,6 +59,8 @@ MEND: Mapping[Reason, str] = {
     Reason.NO_ANSWER: "end every conversation with a turn of the assistant, or delete the rows",
     Reason.PROMPT_IN_RESPONSE: "begin the responses behind the prompt",
     Reason.TOOLS_LEFT_OUT: "use a model whose chat template reads tools, and delete the rows whose response is a call",
+    Reason.OTHER_FORM: "nothing to mend; rename the file to what it is",
+    Reason.IN_TRAINING: "take these prompts out of the test file, or out of the training data",
 }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from rewarddiff.data.clean import Seen, clean, merge, without_repeated_prompts
 from rewarddiff.data.files import Row
@@ -29,8 +30,8 @@ def read(source: str | Path, *, format: str | None = None, split: str | None = N
     with the same prompt and responses the first stays.
 
     Raises:
-        UserError: no such source, unknown columns, or a file that ends in the middle (after what could be
-            read of it, but for prompts that are spread over rows).
+        UserError: no such source, unknown columns, a file of which no row can be read, or one that ends in the middle
+            (after what could be read of it, but for prompts that are spread over rows).
     """
     chosen = named(format) if format else None
     found = streams(source, split)
@@ -42,10 +43,10 @@ def unread_columns(source: str | Path, *, format: str | None = None, split: str 
     chosen = named(format) if format else None
     unread: set[str] = set()
     for stream in streams(source, split):
-        head, _ = _peek(stream.rows)
-        form = chosen or _detect(stream, head)
-        if form is None:
+        head = _head(stream, Ledger())
+        if not head:
             continue
+        form = chosen or _detect(stream, head)
         columns: set[str] = set()
         columns_read: set[str] = set()
         for values in _usable(form, stream, head):
@@ -99,13 +100,11 @@ def _groups(
     stream: Stream, chosen: Format | None, ledger: Ledger, spread: dict[Prompt, list[Group]]
 ) -> Iterator[Group]:
     """Groups that are one row each; where a prompt is spread over rows, these are added to `spread` instead."""
-    head, rows = _peek(stream.rows)
-    form = chosen or _detect(stream, head)
-    if form is None:
-        for row in head:
-            ledger.drop(Reason.UNREADABLE, row.source, detail=row.problem)
+    head = _head(stream, ledger)
+    if not head:
         return
-    converted = _converted(stream, form, chain(head, rows), ledger)
+    form = chosen or _detect(stream, head)
+    converted = _converted(stream, form, chain(head, stream.rows), ledger)
     if not form.gather:
         yield from without_repeated_prompts(converted, ledger)
         return
@@ -113,32 +112,66 @@ def _groups(
         spread.setdefault(group.prompt, []).append(group)
 
 
-def _peek(rows: Iterator[Row]) -> tuple[list[Row], Iterator[Row]]:
-    head: list[Row] = []
-    for row in rows:
-        head.append(row)
-        if len(head) == PEEK:
-            break
-    return head, rows
+def _head(stream: Stream, ledger: Ledger) -> list[Row]:
+    """The rows by which the format is told: from the first that can be read, those before it counted; empty: no rows.
+
+    Raises:
+        UserError: there are rows, and none can be read: a file must not be left out whole because it is a small share
+            of a folder.
+    """
+    first_unreadable: Row | None = None
+    dropped_before = ledger.dropped
+    for row in stream.rows:
+        if row.values is not None:
+            return [row, *islice(stream.rows, PEEK - 1)]
+        _drop_unreadable(row, ledger)
+        first_unreadable = first_unreadable or row
+    if first_unreadable is not None:
+        raise UserError(
+            f"{_place(stream, first_unreadable)}: none of {ledger.dropped - dropped_before} rows can be read "
+            f"({first_unreadable.problem}); mend the file, or take it away"
+        )
+    return []
 
 
-def _detect(stream: Stream, head: list[Row]) -> Format | None:
-    """The format of the first row that fits one; None if there is no readable row at all."""
-    readable = [row for row in head if row.values is not None]
-    for row in readable:
-        if row.values is not None and (found := detect(row.values)):
-            return found
-    if not readable or readable[0].values is None:
-        return None
-    place = f"{stream.path or stream.name}:{readable[0].source.rpartition(':')[2]}"
-    raise UserError(f"{place}: columns {', '.join(readable[0].values)} {misfit(readable[0].values)}")
+def _drop_unreadable(row: Row, ledger: Ledger) -> None:
+    ledger.drop(Reason.UNREADABLE, row.source, detail=row.problem, rows=row.stands_for)
+
+
+def _place(stream: Stream, row: Row) -> str:
+    """`file:row` with the file's whole path."""
+    return f"{stream.path or stream.name}:{row.source.rpartition(':')[2]}"
+
+
+def _detect(stream: Stream, head: list[Row]) -> Format:
+    """The format of the first row that fits one; the first row is one that can be read."""
+    readable = [row.values for row in head if row.values is not None]
+    for values in readable:
+        if (fitting := detect(values)) is not None:
+            return fitting
+    columns = ", ".join(readable[0])
+    what = _rows_inside(readable[0]) or f"columns {columns} {misfit(readable[0])}"
+    raise UserError(f"{_place(stream, head[0])}: {what}")
+
+
+def _rows_inside(values: Mapping[str, Any]) -> str:
+    """What to do with an object that holds all rows in a list under one of its keys; empty: it holds none."""
+    for key, value in values.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict) and detect(value[0]) is not None:
+            return (
+                f"one object that holds {len(value)} rows under {key}; write that list alone into a file named .json, "
+                "or one row a line into one named .jsonl"
+            )
+    return ""
 
 
 def _converted(stream: Stream, form: Format, rows: Iterator[Row], ledger: Ledger) -> Iterator[Group]:
     convert = form.prepare(stream.path)
     for row in rows:
+        if row.note:
+            ledger.change(Reason.OTHER_FORM, row.source, detail=row.note)
         if row.values is None:
-            ledger.drop(Reason.UNREADABLE, row.source, detail=row.problem)
+            _drop_unreadable(row, ledger)
             continue
         try:
             missing = [column for column in form.columns if column not in row.values]

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files as package_files
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rewarddiff.data import files
 from rewarddiff.data.files import Row
 from rewarddiff.data.formats import FORMATS
 from rewarddiff.errors import UserError
+from rewarddiff.paths import user_path
 
 DEMO = "demo"
 """The name of the data that comes with the package."""
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-SAVED = ("dataset_dict.json", "state.json")
-"""What datasets.save_to_disk leaves in a folder."""
+
+METADATA = (
+    "config.json",
+    "dataset_info.json",
+    "dataset_infos.json",
+    "dataset_dict.json",
+    "state.json",
+    "croissant.json",
+)
+"""Files of datasets and the Hub that stand beside the data and hold no rows."""
+
+SYNONYMS = (("train", "training"), ("validation", "valid", "val", "dev"), ("test", "testing", "eval", "evaluation"))
+"""Words that name splits, as `datasets` knows them: those in a row mean the same."""
+
+SPLIT_WORDS = frozenset(word for words in SYNONYMS for word in words)
+
+SHARD = re.compile(r"-\d+-of-\d+.*$")
+"""The end of train-00000-of-00002, and of what the Hub makes of it with a hash."""
+
+NUMBER = re.compile(r"(?<=.)[-_. ]*(part|shard|chunk)?[-_. ]*\d+$", re.IGNORECASE)
+"""The end of train-1, train_part2, validation1."""
 
 
 @dataclass(frozen=True)
@@ -32,23 +53,23 @@ class Stream:
 
 
 def streams(source: str | Path, split: str | None = None) -> list[Stream]:
-    """What the source stands for, one stream a file.
+    """What the source stands for, one stream a file. `SOURCE#SPLIT` names the split along with the source.
 
     Raises:
         UserError: nothing there, nothing readable, no such split, or several splits and none named.
     """
+    source, split = _with_split(source, split)
     if source == DEMO:
         return _files([Path(str(package_files("rewarddiff.demo").joinpath("preferences.jsonl")))], split, source)
     if not str(source).strip():
         raise UserError("no data is named; give a file, a folder, a dataset's name, or demo")
-    path = Path(source)
-    if path.is_dir():
-        if any((path / name).exists() for name in SAVED):
-            import datasets
-
-            return [_dataset(datasets.load_from_disk(str(path)), str(source), split)]
+    path = user_path(source)
+    if _is_saved(path):
+        return [_dataset(_load_saved(path), str(source), split)]
+    if os.path.isdir(path):
         return _folder(path, split)
-    if path.exists():
+    if os.path.lexists(path):
+        files.check_file(path)
         if not files.kind(path):
             raise UserError(f"{path}: cannot be read by its name; rename it to one of {', '.join(files.SUFFIXES)}")
         return _files([path], split, source)
@@ -59,14 +80,30 @@ def streams(source: str | Path, split: str | None = None) -> list[Stream]:
 
 def paths(source: str | Path, split: str | None = None) -> list[Path]:
     """The files a source is read from; none where it is a dataset's name."""
-    path = Path(source)
-    if path.is_dir() and any((path / name).exists() for name in SAVED):
+    source, split = _with_split(source, split)
+    path = user_path(source)
+    if _is_saved(path):
         return sorted(file for file in path.rglob("*") if file.is_file())
-    if source != DEMO and not path.exists():
+    if source != DEMO and not os.path.lexists(path):
         return []
     found = [stream.path for stream in streams(source, split) if stream.path is not None]
-    beside = {other for file in found for other in file.parent.iterdir() if _is_companion(other, [file])}
+    folders = {file.parent for file in found}
+    beside = {other for folder in folders for other in folder.iterdir() if _is_companion(other, found)}
     return sorted({*found, *beside})
+
+
+def _with_split(source: str | Path, split: str | None) -> tuple[str | Path, str | None]:
+    """What `SOURCE#SPLIT` stands for; a file or folder with such a name goes before.
+
+    Raises:
+        UserError: another split is named besides.
+    """
+    name, mark, named = str(source).rpartition("#")
+    if not mark or not name or not named or os.path.lexists(user_path(source)):
+        return source, split
+    if split not in (None, named):
+        raise UserError(f"{source}: names split {named!r}, and split={split} another; leave one of them out")
+    return name if isinstance(source, str) else Path(name), named
 
 
 def _files(found: list[Path], split: str | None, source: str | Path) -> list[Stream]:
@@ -76,22 +113,36 @@ def _files(found: list[Path], split: str | None, source: str | Path) -> list[Str
 
 
 def _folder(folder: Path, split: str | None) -> list[Stream]:
-    """Its readable files by name, at any depth; a split is files or folders of that name (train, train-00000-of-2)."""
-    readable = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and files.kind(path) and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    )
-    found = [path for path in readable if not _is_companion(path, readable)]
-    if split is not None:
-        found = [path for path in found if _in_split(path.relative_to(folder), split)]
+    """The readable files of a folder by name, at any depth, or those of one split.
+
+    Raises:
+        UserError: no readable file, no such split, or files of several splits and none named.
+    """
+    readable = sorted(path for path in _below(folder) if files.kind(path) or files.packed(path))
+    found = [path for path in readable if path.name not in METADATA and not _is_companion(path, readable)]
+    for path in found:
+        files.check_file(path)
     if not found:
-        wanted = f" for split {split!r}" if split else ""
-        raise UserError(
-            f"{folder}: no file{wanted} ends in any of {', '.join(files.SUFFIXES)} (or .gz); check the path"
-        )
-    names = [path.relative_to(folder).as_posix() for path in found]
-    return [Stream(name, files.rows(path, name), path) for path, name in zip(found, names, strict=True)]
+        raise UserError(f"{folder}: no file ends in any of {', '.join(files.SUFFIXES)} (or .gz); check the path")
+    names = {path.relative_to(folder).as_posix(): path for path in found}
+    chosen = _of_split(folder, list(names), split)
+    return [Stream(name, files.rows(names[name], name), names[name]) for name in chosen]
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """All files at any depth, but hidden ones and those in hidden folders or such as __MACOSX. Links are followed."""
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions, or take it away")
+
+    visited: set[str] = set()
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        if os.path.realpath(place) in visited:
+            folders.clear()
+            continue
+        visited.add(os.path.realpath(place))
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        yield from (Path(place, name) for name in names if not name.startswith("."))
 
 
 def _is_companion(path: Path, others: Iterable[Path]) -> bool:
@@ -100,8 +151,83 @@ def _is_companion(path: Path, others: Iterable[Path]) -> bool:
     return files.stem(path) in stems and any(path.parent == o.parent and files.stem(o) == "pairs" for o in others)
 
 
-def _in_split(path: Path, split: str) -> bool:
-    return split in path.parts[:-1] or re.split(r"[-_.]", files.stem(path))[0] == split
+# --- splits ---------------------------------------------------------------------------------------------------------
+
+
+def _of_split(folder: Path, names: list[str], split: str | None) -> list[str]:
+    """The files of this split among those of a folder; all of them where none is named, and they are of one.
+
+    Raises:
+        UserError: no such split, or several and none named.
+    """
+    splits = {name: split_of_file(name) for name in names}
+    choices = sorted({of_file for of_file in splits.values() if of_file})
+    if split is None:
+        if len(set(splits.values())) <= 1:
+            return names
+        without = next((f", or give a file of no split by itself, as {name}" for name in names if not splits[name]), "")
+        raise UserError(f"{folder}: several splits; name one of {', '.join(choices)}{without}")
+    same = next((words for words in SYNONYMS if split in words), (split,))
+    chosen = [name for name in names if split in (splits[name] or _other_names(name))]
+    chosen = chosen or [name for name in names if splits[name].lower() in same]
+    if chosen:
+        return chosen
+    mend = f"name one of {', '.join(choices)}" if choices else "no file is named as a split is; leave the split out"
+    raise UserError(f"{folder}: no split {split!r}; {mend}")
+
+
+def split_of_file(name: str) -> str:
+    """The split that a file of a folder is of, by its path in it: the file's name or a folder's; empty if of none.
+
+    As in `datasets`: a word for a split (`SYNONYMS`) is one wherever it stands between other signs, and of files in
+    numbered parts (train_prefs-00000-of-00002) all before the number is the split. But names are not cut at a word:
+    test_sft.jsonl is of split test_sft, and not of test.
+
+    >>> [split_of_file(name) for name in ("data/train_prefs-00000-of-00001.parquet", "dev/a.csv", "helpful.jsonl")]
+    ['train_prefs', 'dev', '']
+    """
+    path = PurePosixPath(name)
+    stem = files.stem(Path(name))
+    sharded = SHARD.sub("", stem)
+    names = [NUMBER.sub("", sharded), *reversed(path.parts[:-1])]
+    for candidate in names:
+        if candidate.lower() in SPLIT_WORDS:
+            return candidate
+    if sharded != stem:
+        return sharded
+    return next((candidate for candidate in names if not SPLIT_WORDS.isdisjoint(_words(candidate))), "")
+
+
+def _other_names(name: str) -> set[str]:
+    """By what a file can be asked for that is of no split: its name, that without a number, and its folders'."""
+    stem = files.stem(Path(name))
+    return {stem, NUMBER.sub("", stem), *PurePosixPath(name).parts[:-1]}
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[-._ ]|\d+", name.lower())
+
+
+# --- datasets -------------------------------------------------------------------------------------------------------
+
+
+def _is_saved(path: Path) -> bool:
+    """Whether this is a folder that `datasets` has saved: a dataset, or several by split."""
+    one = os.path.isfile(path / "state.json") and os.path.isfile(path / "dataset_info.json")
+    return one or os.path.isfile(path / "dataset_dict.json")
+
+
+def _load_saved(path: Path) -> Any:
+    import datasets
+
+    try:
+        return datasets.load_from_disk(str(path))
+    except Exception as error:
+        raise UserError(f"{path}: a saved dataset that cannot be loaded ({_cause(error)}); save it again") from error
+
+
+def _cause(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _from_hub(name: str) -> Any:
@@ -110,8 +236,9 @@ def _from_hub(name: str) -> Any:
     try:
         return datasets.load_dataset(name, streaming=True)
     except Exception as error:
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{name}: no such file, and not loaded from the hub ({cause}); check the name") from error
+        raise UserError(
+            f"{name}: no such file, and not loaded from the hub ({_cause(error)}); check the name"
+        ) from error
 
 
 def _dataset(data: Any, name: str, split: str | None) -> Stream:
@@ -125,4 +252,15 @@ def _dataset(data: Any, name: str, split: str | None) -> Stream:
         data, name = data[split], f"{name}[{split}]"
     elif split is not None:
         raise UserError(f"{name}: has no split {split!r}; leave the split out")
-    return Stream(name, (Row(f"{name}:{n}", dict(values)) for n, values in enumerate(data, start=1)))
+    return Stream(name, _dataset_rows(data.with_format(None), name))  # plain values, whatever it was saved for
+
+
+def _dataset_rows(data: Iterable[Mapping[str, Any]], name: str) -> Iterator[Row]:
+    number = 0
+    try:
+        for number, values in enumerate(data, start=1):
+            yield Row(f"{name}:{number}", dict(values))
+    except Exception as error:
+        raise UserError(
+            f"{name}:{number + 1}: cannot be read ({_cause(error)}); load it anew, or take the row out"
+        ) from error
