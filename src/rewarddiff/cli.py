@@ -358,7 +358,7 @@ def _parser() -> _Parser:
         sub.add_argument("--split", help="the split to read, of a dataset that has several")
         sub.add_argument("--max-drop", type=_share, help="share of rows that may drop (default 0.05)")
 
-    data = "a data file or folder (JSONL, JSON, CSV, Parquet), a dataset's name, or demo"
+    data = "a data file or folder (JSONL, JSON, CSV, Parquet), a dataset's name, or demo; FOLDER#SPLIT is one split"
     scorer = "the folder of a trained scorer"
 
     sub = command("demo", _demo, "run the whole pipeline on the embedded data", "demo --output runs/demo seed=1")

@@ -223,7 +223,7 @@ class _Parser:
             problem = f"a JSON {type(value).__name__}, expected an object"
         elif self._repeated:
             problem = f"key {self._repeated} stands twice"
-        elif not _encodable(value, text[start:end]):
+        elif not _encodable(text[start:end], value):
             problem = "not valid UTF-8"
         return value, problem, end
 
@@ -239,11 +239,12 @@ class _Parser:
         return (None, problem) if problem else (value, "")
 
 
-def _encodable(value: Any, text: str) -> bool:
-    """False where undecodable bytes were carried along as lone surrogates, or the JSON writes such in escapes."""
+def _encodable(text: str, value: Any = None) -> bool:
+    """False where bytes were no UTF-8 and came along as lone surrogates, or JSON put such into `value` by escapes."""
     try:
-        text.encode("utf-8")
-        if "\\ud" in text.lower():
+        if not text.isascii():
+            text.encode("utf-8")
+        if value is not None and ("\\ud" in text or "\\uD" in text):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeError:
         return False
@@ -446,7 +447,7 @@ def _csv(stream: IO[bytes], delimiter: str = ",") -> Iterator[Found]:
 
 
 def _header(cells: list[str], line: int) -> list[str]:
-    if not _encodable("", "".join(cells)):
+    if not _encodable("".join(cells)):
         raise RefusedError("the names of the columns are not valid UTF-8", "save the file as UTF-8", line)
     _check_columns(cells, line)
     return cells
@@ -476,7 +477,7 @@ def _wrong_with(cells: list[str], header: list[str], record: _Record, delimiter:
         return f"a quotation mark that opens here holds the rows to line {record.last} in one cell", len(record.lines)
     if len(cells) != len(header):
         return f"{len(cells)} cells under {len(header)} columns", 1
-    if not _encodable("", "".join(cells)):
+    if not _encodable("".join(cells)):
         return "not valid UTF-8", 1
     return "", 1
 

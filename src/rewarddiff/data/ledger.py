@@ -158,9 +158,12 @@ class Ledger:
         reason, tally = max(lost.items(), key=lambda item: item[1].count)
         first = tally.examples[0]
         detail = f" ({first.detail})" if first.detail else ""
+        loss, other_mend = f"more than the {max_drop:.1%} allowed", ", or raise max_drop"
+        if self.kept == 0:
+            loss, other_mend = "none is left", ""
         raise UserError(
-            f"{first.source}: {count} of {self.total} rows dropped, more than the {max_drop:.1%} allowed, "
-            f"most ({tally.count}) for {reason}{detail}; {MEND[reason]}, or raise max_drop"
+            f"{first.source}: {count} of {self.total} rows dropped, {loss}, "
+            f"most ({tally.count}) for {reason}{detail}; {MEND[reason]}{other_mend}"
         )
 
     def to_dict(self) -> dict[str, Any]:

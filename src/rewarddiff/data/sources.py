@@ -167,9 +167,11 @@ def _of_split(folder: Path, names: list[str], split: str | None) -> list[str]:
             return names
         without = next((f", or give a file of no split by itself, as {name}" for name in names if not splits[name]), "")
         raise UserError(f"{folder}: several splits; name one of {', '.join(choices)}{without}")
-    same = next((words for words in SYNONYMS if split in words), (split,))
-    chosen = [name for name in names if split in (splits[name] or _other_names(name))]
-    chosen = chosen or [name for name in names if splits[name].lower() in same]
+    chosen = [name for name in names if splits[name] == split or (not splits[name] and split in _other_names(name))]
+    if chosen:
+        return chosen
+    synonyms = next((words for words in SYNONYMS if split in words), ())
+    chosen = [name for name in names if splits[name].lower() in synonyms]
     if chosen:
         return chosen
     mend = f"name one of {', '.join(choices)}" if choices else "no file is named as a split is; leave the split out"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rewarddiff.data import Groups, Ledger, load_groups, split
+from rewarddiff.data import Groups, Ledger, Reason, load_groups, prompt_hashes, split
 from rewarddiff.data.clean import thin
 from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
@@ -81,6 +81,10 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
             label: load_groups(path, ledger=ledgers[label], max_drop=data.max_drop, cache=cache)
             for label, path in data.tests.items()
         }
+        if tests:
+            trained_on = prompt_hashes(splits["train"])
+            for label, test in tests.items():
+                count_trained_on(test, trained_on, ledgers[label])
     counts = {name: _counts(part) for name, part in splits.items()}
     if not any(found["labels"] for found in counts.values()):
         counts = {name: {k: v for k, v in found.items() if k != "labels"} for name, found in counts.items()}
@@ -97,6 +101,17 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
         if found.dropped or found.to_dict()["changed"]:
             print(f"{label}: {found.table()}" if label else found.table())
     return Run(recipe, output, splits, tests, identity, stage.manifest, Store(output / "store.sqlite"))
+
+
+def count_trained_on(test: Iterable[Group], trained_on: Collection[str], ledger: Ledger) -> None:
+    """Count the test groups whose prompt is among those trained on: figures on them are not of new prompts.
+
+    Args:
+        trained_on: see `prompt_hashes`.
+    """
+    for group in test:
+        if not prompt_hashes([group]).isdisjoint(trained_on):
+            ledger.change(Reason.IN_TRAINING, group.source, group.id, "the prompt is also in the training split")
 
 
 def _counts(groups: Groups) -> dict[str, int]:

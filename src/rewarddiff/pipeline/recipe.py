@@ -30,11 +30,13 @@ class DataConfig:
     """Which data, and how it is split: by a hash of the prompt, so a prompt is never in two splits.
 
     Attributes:
-        path: a file, a folder, a hub dataset, or "demo".
-        split: which split to read of a folder or dataset that has several; a file has none.
+        path: a file, a folder, a hub dataset, or "demo". PATH#SPLIT is one split of a folder or dataset.
+        split: which split to read of a folder or dataset that has several, named here or as PATH#SPLIT; a file has
+            none.
         format: of the rows, where their columns do not tell.
         splits: shares of train, dev and test; prompts are dealt out by a hash.
-        tests: further held-out files for the scorers, by name (another distribution, say).
+        tests: further held-out files for the scorers, by name (another distribution, say), each as `path` is given:
+            {shifted: other.jsonl, own: folder#test}. Prompts that are also in the training split are counted.
         limit: at most so many groups of `path`.
         max_comparisons: at most so many comparisons of each group, drawn by `seed`; None: all.
         max_drop: largest share of rows that may be dropped before the run is refused.

@@ -31,15 +31,11 @@ def data_table(results: Results) -> Table:
 
 def ledger_table(results: Results) -> Table:
     """Reasons with counts and the first place of each."""
-    ledger = mapping(mapping(results.get("data")).get("ledger"))
-    rows = []
-    for verb in ("dropped", "changed"):
-        for reason, entry in _reasons(ledger, verb):
-            examples = entry.get("examples")
-            first = examples[0] if isinstance(examples, (list, tuple)) and examples else None
-            rows.append(
-                (Cell(reason.replace("_", " ")), Cell(verb), Cell(count(number(entry.get("count")))), _place(first))
-            )
+    data = mapping(results.get("data"))
+    ledger = mapping(data.get("ledger"))
+    rows = _ledger_rows(ledger)
+    for label, test_ledger in mapping(data.get("tests")).items():
+        rows += _ledger_rows(mapping(test_ledger), f"{label}: ")
     total, kept = number(ledger.get("total")), number(ledger.get("kept"))
     size = f"{count(total)} rows: {count(kept)} kept, {count(total - kept)} dropped." if total == total else ""
     return Table(
@@ -50,6 +46,17 @@ def ledger_table(results: Results) -> Table:
         (size,) if size else (),
         frozenset({0, 1, 3}),
     )
+
+
+def _ledger_rows(ledger: Results, data_name: str = "") -> list[tuple[Cell, ...]]:
+    rows: list[tuple[Cell, ...]] = []
+    for verb in ("dropped", "changed"):
+        for reason, entry in _reasons(ledger, verb):
+            examples = entry.get("examples")
+            first = examples[0] if isinstance(examples, (list, tuple)) and examples else None
+            reason_cell = Cell(data_name + reason.replace("_", " "))
+            rows.append((reason_cell, Cell(verb), Cell(count(number(entry.get("count")))), _place(first)))
+    return rows
 
 
 def costs_table(results: Results) -> Table:
