@@ -124,13 +124,15 @@ def test_refused_before_anything_is_done(override: str, message: str) -> None:
 
 
 def test_a_split_of_several(tmp_path: Path) -> None:
-    """A folder with a file for each split: the recipe names the one to read."""
+    """A folder with a file for each split: the recipe names the one to read, and has to."""
     folder = tmp_path / "data"
     folder.mkdir()
     for name, count in (("train", 30), ("test", 20)):
         rows = [{"prompt": f"{name} {i}", "chosen": "yes", "rejected": "no"} for i in range(count)]
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for name, count in (("train", 30), ("test", 20), (None, 50)):
+    for name, count in (("train", 30), ("test", 20)):
         data = DataConfig(path=str(folder), split=name)
         run = prepare(Recipe("r", data), tmp_path / f"run-{name}")
         assert sum(map(len, run.splits.values())) == count
+    with pytest.raises(UserError, match="several splits; name one of test, train"):
+        prepare(Recipe("r", DataConfig(path=str(folder))), tmp_path / "run")

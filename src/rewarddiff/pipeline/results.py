@@ -87,7 +87,11 @@ def gather(run: Run, pairs: Iterable[tuple[str, str]] | None = None) -> dict[str
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "recipe": to_dict(recipe),
         "machine": machine.describe(),
-        "data": {name: run.prepared[name] for name in ("splits", "ledger", "tests")},
+        "data": {
+            "splits": run.prepared["splits"],
+            "ledger": run.prepared["ledger"],
+            "tests": run.prepared.get("tests", {}),
+        },
         "scorers": list(_scorers(run)),
         "scorer_contrasts": list(_scorer_contrasts(run, compared)),
         "orders": list(_orders(run)),
