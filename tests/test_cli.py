@@ -232,6 +232,30 @@ def test_wrong_arguments_are_one_line_and_status_2(
     assert capsys.readouterr().err == f"rewarddiff: error: {message}\n"
 
 
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["run", "none.yaml"], "none.yaml: cannot read the recipe (No such file or directory)"),
+        (["run", "r.yaml"], "none.jsonl: no such file or folder; check the path"),
+        (["sweep", "r.yaml", "data.path=other.csv"], "other.csv: no such file or folder; check the path"),
+        (["check", "none.jsonl"], "none.jsonl: no such file or folder; check the path"),
+        (["eval", "./s", "none.jsonl"], "none.jsonl: no such file or folder; check the path"),
+        (["train", "dpo", "--data", "none.jsonl"], "none.jsonl: no such file or folder; check the path"),
+        (["designs", "./s", "demo"], "s: no such folder"),
+    ],
+)
+def test_what_is_not_there_is_missed_before_anything_heavy_is_imported(
+    argv: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("r.yaml").write_text("name: r\ndata: {path: none.jsonl}\n")
+    for name in ("torch", "rewarddiff.pipeline"):  # as in a process of its own, where neither is there yet
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    assert status(*argv) == 2
+    assert message in capsys.readouterr().err
+    assert {"torch", "rewarddiff.pipeline"}.isdisjoint(sys.modules)
+
+
 # --- exit statuses --------------------------------------------------------------------------------------------------
 
 

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("rewarddiff").setLevel(logging.INFO)
     _quiet_libraries()
     try:
-        _find_models(args)
+        _look_first(args)
         args.handler(args)
         sys.stdout.flush()
     except UserError as error:
@@ -71,24 +71,51 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _find_models(args: argparse.Namespace) -> None:
-    """Look for the models a command names before what loads them is imported, which takes seconds.
+def _look_first(args: argparse.Namespace) -> None:
+    """Look for what a command names before what reads it is imported, which takes seconds.
 
     Raises:
-        UserError: there is no such model.
+        UserError: there is no such recipe, data or model.
     """
-    if "torch" in sys.modules:  # nothing to be gained: each command looks for its models itself
+    if "torch" in sys.modules:  # nothing to be gained: each command looks for itself
         return
     from rewarddiff import models
+    from rewarddiff.data.sources import require
 
+    for source in _data_named(args):
+        require(source)
+    for name in _models_named(args):
+        if name not in models.KNOWN:
+            models.resolve(name)
+
+
+def _data_named(args: argparse.Namespace) -> list[str]:
+    """The data that a command reads; of a recipe, `data.path`.
+
+    Raises:
+        UserError: the recipe is not there, or no YAML.
+    """
+    if args.command in ("run", "sweep"):
+        from rewarddiff.config import read_recipe
+
+        data = read_recipe(args.recipe).get("data")
+        in_recipe = data.get("path") if isinstance(data, dict) else None
+        overrides = [text for text in args.overrides if text.startswith("data.path=")]
+        named = overrides[-1].partition("=")[2] if overrides else in_recipe
+        return [named] if isinstance(named, str) and named else []
+    if args.command == "eval" or (args.command == "designs" and len(args.paths) > 1):
+        return [args.paths[-1]]
+    return [args.data] if getattr(args, "data", None) else []
+
+
+def _models_named(args: argparse.Namespace) -> list[str]:
+    """The models and scorers that a command reads."""
     scorers = getattr(args, "scorer", None) or []
     named = [scorers] if isinstance(scorers, str) else [*scorers]
-    named += [getattr(args, "model", None), getattr(args, "gold", None)]
-    if args.command == "eval":
+    named += [name for name in (getattr(args, "model", None), getattr(args, "gold", None)) if name]
+    if args.command in ("eval", "designs"):
         named += args.paths[:-1]
-    for name in named:
-        if name is not None and name not in models.KNOWN:
-            models.resolve(name)
+    return named
 
 
 # --- commands -------------------------------------------------------------------------------------------------------

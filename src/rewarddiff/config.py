@@ -27,6 +27,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from rewarddiff.errors import UserError, suggest
+from rewarddiff.paths import user_path
 
 T = TypeVar("T")
 HINT = " – did you mean "
@@ -50,7 +51,7 @@ def load_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]
         UserError: naming the file (or the override), the key and the mend; the first problem and how many more.
     """
     source = "recipe" if isinstance(recipe, Mapping) else str(recipe)
-    given = recipe if isinstance(recipe, Mapping) else _read(Path(recipe))
+    given = recipe if isinstance(recipe, Mapping) else read_recipe(recipe)
     try:
         data = json.loads(json.dumps(given, default=str))  # a copy in which aliased parts are no longer shared
     except ValueError as error:
@@ -184,7 +185,13 @@ def _parse(text: str, source: str) -> Any:
         raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_recipe(recipe: str | Path) -> dict[str, Any]:
+    """The content of a recipe's file, not checked yet.
+
+    Raises:
+        UserError: it cannot be read, or is no mapping in YAML.
+    """
+    path = user_path(recipe)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

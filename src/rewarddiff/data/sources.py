@@ -73,9 +73,17 @@ def streams(source: str | Path, split: str | None = None) -> list[Stream]:
         if not files.kind(path):
             raise UserError(f"{path}: cannot be read by its name; rename it to one of {', '.join(files.SUFFIXES)}")
         return _files([path], split, source)
-    if files.kind(path) or not isinstance(source, str) or not HUB_NAME.fullmatch(source):
+    require(source)
+    return [_dataset(_from_hub(str(source)), str(source), split)]
+
+
+def require(source: str | Path) -> None:
+    """Raise a UserError where a file or folder is meant that is not there. Nothing is read or asked of the hub."""
+    name, _ = _with_split(source, None)
+    path = user_path(name)
+    may_be_on_the_hub = isinstance(name, str) and HUB_NAME.fullmatch(name) is not None and not files.kind(path)
+    if not os.path.lexists(path) and not may_be_on_the_hub:
         raise UserError(f"{path}: no such file or folder; check the path")
-    return [_dataset(_from_hub(source), source, split)]
 
 
 def paths(source: str | Path, split: str | None = None) -> list[Path]:
