@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import subprocess
 import sys
 import time
@@ -177,13 +179,13 @@ def test_eval_prints_single_figures_and_intervals(calls: list[Any], capsys: pyte
         ["accuracy", "0.75", "[0.5,", "0.9]", "n=12", "0.5"],
         ["mean", "0.123457"],
         ["by_bin", "≥3", "1", "[0.8,", "1]", "n=5"],
-        ["by_subset", "chat", "0.5", "[-,", "-]"],
+        ["by_subset", "chat", "0.5", "[–,", "–]"],
         ["by_aspect", "kind", "own", "1", "[0.5,", "1]", "n=4"],
         ["by_aspect", "kind", "weighted", "value", "0.5"],
         ["rm_bench", "hard", "0.25", "[0.1,", "0.4]", "n=9"],
         ["rm_bench", "math", "average", "0.5"],
-        ["accuracy", "of", "t", "−", "s", "0.05", "[-0.1,", "0.2]", "n=12", "p=0.25"],
-        ["spearman_strength", "of", "t", "−", "s", "0.1", "[-,", "-]", "n=9"],
+        ["accuracy", "of", "t", "−", "s", "0.05", "[−0.1,", "0.2]", "n=12", "p=0.25"],
+        ["spearman_strength", "of", "t", "−", "s", "0.1", "[–,", "–]", "n=9"],
         ["results", "e/results.json"],
         ["report", "e/report.html"],
     ]
@@ -357,3 +359,64 @@ def test_what_would_be_ignored_or_fail_later_is_refused(
     Path("r.yaml").write_text("name: r\npolicies: {dpo: {objective: dpo}}\n")
     assert status(*argv) == 2
     assert message in capsys.readouterr().err
+
+
+# --- texts that act on a terminal -----------------------------------------------------------------------------------
+
+HOSTILE = "\x1b[31mred\x07\x9b2J\u202edesrever\u2066[/][red]"
+SHOWN = r"\x1b[31mred\x07\x9b2J\u202edesrever\u2066[/][red]"
+
+
+def hostile_row(**more: Any) -> dict[str, Any]:
+    return {"prompt": f"p {HOSTILE}", "chosen": "yes", "rejected": "no", **more}
+
+
+@pytest.mark.parametrize(
+    ("row", "argv"),
+    [
+        (hostile_row(id=HOSTILE, rejected="yes"), ["check", "DATA", "--max-drop", "1"]),
+        (hostile_row(**{"chosen": 3}), ["check", "DATA"]),
+        ({HOSTILE: "a", "other": "b"}, ["check", "DATA"]),
+        (hostile_row(), ["check", f"missing {HOSTILE}"]),
+        (hostile_row(), ["check", "DATA", f"--format={HOSTILE}"]),
+        (hostile_row(), ["check", "DATA", "--max-drop", HOSTILE]),
+        (hostile_row(), ["run", "RECIPE", f"data.{HOSTILE}=1"]),
+        (hostile_row(), ["run", "RECIPE", f"seed={HOSTILE}"]),
+        (hostile_row(), ["run", "RECIPE", f"--{HOSTILE}"]),
+        (hostile_row(), ["run", "RECIPE", "--debug", f"seed={HOSTILE}"]),
+        (hostile_row(), ["run", HOSTILE]),
+        (hostile_row(), ["run", "RECIPE"]),
+        (hostile_row(), ["report", HOSTILE]),
+        (hostile_row(), ["score", HOSTILE, "DATA"]),
+        (hostile_row(), ["train", HOSTILE, "--data", "DATA"]),
+    ],
+)
+def test_nothing_of_the_users_acts_on_the_terminal(
+    row: dict[str, Any],
+    argv: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = HOSTILE.replace("/", "")
+    Path(folder).mkdir()
+    good = [{"prompt": f"q {i}", "chosen": "yes", "rejected": "no"} for i in range(40)]
+    data = rows(Path(folder) / f"{folder}.jsonl", row, *good)
+    Path("r.yaml").write_text(json.dumps({"name": "r", "data": {"path": str(data)}, "output": f"{folder}/run"}))
+    status(*(str(data) if text == "DATA" else "r.yaml" if text == "RECIPE" else text for text in argv))
+    shown = "".join(capsys.readouterr())
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown)
+    assert SHOWN in shown or SHOWN.replace("/", "") in shown
+
+
+def test_logged_messages_are_printable_too(calls: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    before = root.handlers[:]
+    root.handlers.clear()  # pytest has put its own there, which would keep the command's away
+    try:
+        assert status("report", "runs/x") == 0
+        logging.getLogger("rewarddiff").warning("%s", HOSTILE)
+    finally:
+        root.handlers[:] = before
+    assert capsys.readouterr().err == f"{SHOWN}\n"

@@ -52,6 +52,12 @@ def test_time_left_is_unknown_before_anything_is_done(clock: Clock, capsys: pyte
     assert capsys.readouterr().err.splitlines() == ["  waiting:   0%, ? left", "  waiting: done in 1:00"]
 
 
+def test_a_name_does_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with task("\x1b[2Jx\u202e", 0):
+        pass
+    assert capsys.readouterr().err == "  \\x1b[2Jx\\u202e: done in 0 s\n"
+
+
 def test_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     with task("nothing", 0) as progress:
         progress.advance(0)
@@ -76,14 +82,14 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     hidden, shown = "\x1b[?25l", "\x1b[?25h"  # what a terminal is told of its cursor
     try:
-        with task("drawing", 8) as progress:
+        with task("drawing [/] [red]\x1b]0;t\x07", 8) as progress:
             progress.advance(2, "loss 0.25")
             if fails:
                 raise KeyboardInterrupt
     except KeyboardInterrupt:
         assert fails
     drawn = capsys.readouterr().err
-    assert "drawing" in drawn
+    assert r"drawing [/] [red]\x1b]0;t" in drawn  # as it is: no markup, no word to the terminal
     assert ("25%" in drawn and "loss 0.25" in drawn) or not fails  # where it was stopped
     assert ("100%" in drawn) != fails
     assert drawn.rfind(shown) > drawn.rfind(hidden) >= 0  # given back however it ended

@@ -11,6 +11,7 @@ from rewarddiff.data import split as split_groups
 from rewarddiff.data.read import unread_columns
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group
+from rewarddiff.writing import say
 
 FRACTIONS = {"train": 0.8, "dev": 0.1, "test": 0.1}
 """A usual split, by prompt, to show what each part would hold."""
@@ -40,19 +41,17 @@ def check(
         groups = load_groups(data, format=format, split=split, ledger=ledger, max_drop=1.0)
     except UserError:
         if ledger.total:
-            print(ledger.table())
+            say(ledger.table())
         raise
-    print(ledger.table())
+    say(ledger.table())
     if unread := unread_columns(data, format=format, split=split):
-        print(f"  not read: {', '.join(unread)}")
-    print()
-    for line in table(parts(groups)):
-        print(line)
+        say(f"  not read: {', '.join(unread)}")
+    say("", *table(parts(groups)))
     ledger.enforce(max_drop)
     if model is not None:
-        print()
+        say("")
         for line in tokens(groups, model, max_prompt, max_response, max_drop):
-            print(line)
+            say(line)
 
 
 def parts(groups: Groups) -> Iterator[tuple[str, list[str]]]:

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 from rewarddiff import __version__
 from rewarddiff.errors import TrainingError, UserError, suggest
+from rewarddiff.writing import PrintableFormatter, console, figure, printable, say
 
 OVERRIDES = (
     "any option of the recipe by its dotted name, the value as in YAML: policies.dpo.train.lr=1e-5; null leaves a "
@@ -48,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     args = _arguments(parser, asked)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("rewarddiff").setLevel(logging.INFO)
     _quiet_libraries()
     try:
@@ -61,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(args, error, f"stopped: {error}", 1)
     except KeyboardInterrupt:
         hint = ": run the same command again to continue" if args.command in CONTINUES else ""
-        return _say(f"interrupted{hint}", 130)
+        return _ended(f"interrupted{hint}", 130)
     except BrokenPipeError:  # the reader of our output has gone; Python would complain once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -132,7 +135,7 @@ def _run(args: argparse.Namespace) -> None:
 
         recipe = load_recipe(args.recipe, args.overrides, Recipe)
         recipe.check()
-        print(dump_yaml(recipe), end="")
+        say(dump_yaml(recipe).removesuffix("\n"))
     else:
         _run_recipe(args.recipe, args.overrides)
 
@@ -141,17 +144,17 @@ def _run_recipe(recipe: Path, overrides: Sequence[str]) -> None:
     from rewarddiff.pipeline import run_recipe
 
     folder = run_recipe(recipe, overrides)
-    print(f"results  {folder / 'results.json'}\nreport   {folder / 'report.html'}")
+    say(f"results  {folder / 'results.json'}", f"report   {folder / 'report.html'}")
 
 
 def _sweep(args: argparse.Namespace) -> None:
     from rewarddiff.pipeline import sweep_points, sweep_recipe
 
     if args.print:
-        print("\n".join(sweep_points(args.recipe, args.overrides)))
+        say(*sweep_points(args.recipe, args.overrides))
     else:
         folder = sweep_recipe(args.recipe, args.overrides)
-        print(f"results  {folder / 'sweep.json'}\nreport   {folder / 'sweep.html'}")
+        say(f"results  {folder / 'sweep.json'}", f"report   {folder / 'sweep.html'}")
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -172,20 +175,20 @@ def _train(args: argparse.Namespace) -> None:
     from rewarddiff.pipeline import train_stage
 
     model = args.model or ("all-minilm-l6-v2" if args.kind in SCORERS else "smollm2-135m-instruct")
-    print(train_stage(args.kind, model, args.data, args.output or Path("runs") / args.kind, args.overrides))
+    say(str(train_stage(args.kind, model, args.data, args.output or Path("runs") / args.kind, args.overrides)))
 
 
 def _augment(args: argparse.Namespace) -> None:
     from rewarddiff.pipeline import augment_stage
 
     ledger = augment_stage(args.data, args.model, args.scorer, args.output, args.overrides)
-    print(f"{ledger.table()}\nlists  {args.output}")
+    say(ledger.table(), f"lists  {args.output}")
 
 
 def _score(args: argparse.Namespace) -> None:
     from rewarddiff.pipeline import score_stage
 
-    print(score_stage(args.scorer, args.data, args.output, **_reading(args)))
+    say(str(score_stage(args.scorer, args.data, args.output, **_reading(args))))
 
 
 def _eval(args: argparse.Namespace) -> None:
@@ -200,34 +203,30 @@ def _eval(args: argparse.Namespace) -> None:
     found = eval_stage(scorers, data, output, **_reading(args))
     ledger = Ledger.from_dict(found["ledger"])
     if ledger.dropped or found["ledger"]["changed"]:
-        print(ledger.table())
+        say(ledger.table())
     for name, figures in found["scorers"].items():
-        print("\n".join([f"{name}:"] * (len(scorers) > 1) + _beside(figures)))
+        say(*[f"{name}:"] * (len(scorers) > 1), *_beside(figures))
         if remark := overlap_remark(figures["trained_on"]):
-            print(remark)
+            say(remark)
     for contrast in found["scorer_contrasts"]:
         pair = f"{contrast['a']} − {contrast['b']}"
-        print(f"accuracy of {pair}  {_interval(contrast['gap'])}  p={contrast['p']:.2g}")
+        say(f"accuracy of {pair}  {_interval(contrast['gap'])}  p={contrast['p']:.2g}")
         if contrast["spearman_gap"]["value"] is not None:
-            print(f"spearman_strength of {pair}  {_interval(contrast['spearman_gap'])}")
-    print(f"results  {output / 'results.json'}\nreport   {output / 'report.html'}")
+            say(f"spearman_strength of {pair}  {_interval(contrast['spearman_gap'])}")
+    say(f"results  {output / 'results.json'}", f"report   {output / 'report.html'}")
 
 
 def _bestof(args: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from rewarddiff.pipeline import best_of_n_stage
     from rewarddiff.report.best_of_n import terminal_best_of_n
 
     output = args.output or Path("runs/bestof")
     found = best_of_n_stage(args.data, args.model, args.scorer, args.gold, output, args.overrides)
-    Console(soft_wrap=False).print(terminal_best_of_n(found))
-    print(f"page  {output / 'best_of_n.html'}")
+    console().print(terminal_best_of_n(found))
+    say(f"page  {output / 'best_of_n.html'}")
 
 
 def _designs(args: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from rewarddiff.pipeline import designs_of_run, designs_stage
     from rewarddiff.report import terminal_designs
 
@@ -239,9 +238,9 @@ def _designs(args: argparse.Namespace) -> None:
         if _reading(args):
             raise UserError("--format, --split and --max-drop say how DATA is read: a run reads as its recipe says")
         found = designs_of_run(last, args.budget, **options)
-    Console(soft_wrap=False).print(terminal_designs(found))
+    console().print(terminal_designs(found))
     if args.output:
-        print(f"results  {args.output}")
+        say(f"results  {args.output}")
 
 
 def _lab(args: argparse.Namespace) -> None:
@@ -250,23 +249,21 @@ def _lab(args: argparse.Namespace) -> None:
 
     output = args.output or Path("runs/lab")
     for finding in lab(output, load_recipe({}, args.overrides, LabConfig)):
-        print(f"\n{finding.question}")
-        for statement in finding.statements:
-            print(f"  {statement}")
-    print(f"\npage  {output / 'lab.html'}")
+        say("", finding.question, *(f"  {statement}" for statement in finding.statements))
+    say("", f"page  {output / 'lab.html'}")
 
 
 def _report(args: argparse.Namespace) -> None:
     from rewarddiff.pipeline import report_stage
 
-    print(report_stage(args.run))
+    say(str(report_stage(args.run)))
 
 
 def _doctor(args: argparse.Namespace) -> None:
     from rewarddiff.doctor import findings
 
     for name, finding in findings():
-        print(f"{name:<13} {finding}", flush=True)
+        say(f"{name:<13} {finding}")
 
 
 def _reading(args: argparse.Namespace) -> dict[str, Any]:
@@ -281,6 +278,7 @@ def _beside(figures: Mapping[str, Any]) -> list[str]:
     rows = [("", "", *baselines)]
     for name, told in _figures(figures).items():
         rows.append((name, told, *(found.get(name, "") for found in baselines.values())))
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
@@ -301,7 +299,7 @@ def _figures(results: Mapping[str, Any], before: str = "") -> dict[str, str]:
                 found = _figures({k: v for k, v in part.items() if k not in RANGE}, f"{whole}{_range(part)} ")
                 told |= {inner.removesuffix(" accuracy"): text for inner, text in found.items()}
         elif isinstance(value, (int, float)):
-            told[name] = f"{value:.6g}"
+            told[name] = figure(value, ".6g")
     return told
 
 
@@ -320,12 +318,14 @@ def _range(part: Mapping[str, Any]) -> str:
         if name in part:
             return str(part[name])
     if part["high"] is None:
-        return f"≥{part['low']:g}"
-    return f"{part['low']:g}" if part["low"] == part["high"] else f"{part['low']:g}–{part['high']:g}"
+        return f"≥{figure(part['low'], 'g')}"
+    if part["low"] == part["high"]:
+        return figure(part["low"], "g")
+    return f"{figure(part['low'], 'g')}–{figure(part['high'], 'g')}"
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
+    return "–" if value is None else figure(value, ".4g")
 
 
 def _with_output(args: argparse.Namespace) -> list[str]:
@@ -340,7 +340,7 @@ class _Parser(argparse.ArgumentParser):
     """Errors in one line, like all others of the user's."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(_say(f"error: {message} (see {self.prog} --help)", 2))
+        self.exit(_ended(f"error: {message} (see {self.prog} --help)", 2))
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Name the nearest choice where argparse would list them all."""
@@ -567,13 +567,13 @@ def _quiet_libraries() -> None:
 
 def _failed(args: argparse.Namespace, error: BaseException, message: str, status: int) -> int:
     if args.debug:
-        traceback.print_exception(error)
-    return _say(f"error: {message}", status)
+        say("".join(traceback.format_exception(error)).removesuffix("\n"), error=True)
+    return _ended(f"error: {message}", status)
 
 
-def _say(message: str, status: int) -> int:
+def _ended(message: str, status: int) -> int:
     """One line on stderr; returns the exit status."""
-    print(f"rewarddiff: {' '.join(message.split())}", file=sys.stderr)
+    say(f"rewarddiff: {' '.join(message.split())}", error=True)
     return status
 
 

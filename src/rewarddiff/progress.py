@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rewarddiff.writing import console, printable, say
+
 
 class Task:
     """One piece of work; call `advance` as parts of it are done."""
@@ -31,30 +33,30 @@ class Task:
         self._line(f"done in {_clock(time.monotonic() - self._start)}{', ' + note if note else ''}")
 
     def _line(self, text: str) -> None:
-        print(f"  {self.name}: {text}", file=sys.stderr, flush=True)
+        say(f"  {self.name}: {text}", error=True)
 
 
 class _Bar(Task):
     """The same on a terminal, drawn by rich."""
 
     def __init__(self, name: str, total: float) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         super().__init__(name, total)
-        columns = ("  {task.description}", BarColumn(24), "{task.percentage:3.0f}%", TimeElapsedColumn())
-        self._bar = Progress(
-            *columns, "left", TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=Console(stderr=True)
-        )
-        self._task = self._bar.add_task(name, total=total, note="")
+        # A name may hold what rich would take for markup, and so may a note.
+        described, noted = (TextColumn(form, markup=False) for form in ("  {task.description}", "{task.fields[note]}"))
+        clocks = TimeElapsedColumn(), "left", TimeRemainingColumn()
+        columns = described, BarColumn(24), "{task.percentage:3.0f}%", *clocks, noted
+        self._bar = Progress(*columns, console=console(error=True))
+        self._task = self._bar.add_task(printable(name), total=total, note="")
         self._bar.start()
 
     def advance(self, amount: float = 1, note: str = "") -> None:
         self.done += amount
-        self._bar.update(self._task, completed=self.done, note=note)
+        self._bar.update(self._task, completed=self.done, note=printable(note))
 
     def finish(self, note: str = "") -> None:
-        self._bar.update(self._task, completed=self.total, note=note)
+        self._bar.update(self._task, completed=self.total, note=printable(note))
         self._bar.stop()
 
 

@@ -263,3 +263,19 @@ def test_how_many_numbers_are_lacking_is_counted(kind: str, policy_folder: Path)
     count = "1 of 8 responses" if kind == "reward" else "2 of 8 readings"
     with pytest.raises(UserError, match=f"the scorer: {count} get no finite number, the first of them in d.jsonl:2: "):
         scorer.scores(groups)
+
+
+def test_names_and_parts_of_the_data_do_nothing_to_the_terminal(
+    scorers: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "\x1b[2J\x07\u202ex[/]"
+    rows = [{"prompt": f"p {i}", "chosen": f"y{i}", "rejected": f"n{i}", "subset": hostile} for i in range(8)]
+    rows[0]["subset"] = "plain"
+    (tmp_path / "x[red]\x1b").mkdir()
+    data = write(tmp_path / "x[red]\x1b" / "d.jsonl", rows)
+    assert main(["eval", *scorers, data, "--output", str(tmp_path / "x[red]\x1b" / "e")]) == 0
+    shown = capsys.readouterr()
+    assert not set("\x1b\x07\u202e") & set(shown.out + shown.err)
+    assert r"by_subset \x1b[2J\x07\u202ex[/]" in shown.out
+    page = (tmp_path / "x[red]\x1b" / "e" / "report.html").read_text()
+    assert not set("\x1b\x07\u202e") & set(page)

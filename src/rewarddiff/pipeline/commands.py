@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from rich.console import Console
 
 from rewarddiff import models
 from rewarddiff.config import load_recipe
@@ -37,6 +36,7 @@ from rewarddiff.training.objective import TrainConfig
 from rewarddiff.training.policy import PolicyConfig, save_policy, start_of
 from rewarddiff.training.preference import Pairs, check_groups, policy_items
 from rewarddiff.training.sft import SFTConfig, sft_items
+from rewarddiff.writing import console
 
 
 def run_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Path:
@@ -51,7 +51,7 @@ def run_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] 
     results["seconds"] = meter.seconds
     write_json(output / "results.json", results)
     report_stage(output)
-    Console(soft_wrap=False).print(terminal_table(read_results(output)))
+    console().print(terminal_table(read_results(output)))
     return output
 
 

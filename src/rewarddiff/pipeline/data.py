@@ -16,6 +16,7 @@ from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.records import Comparison, Group
 from rewarddiff.store import Store, fingerprint
+from rewarddiff.writing import say
 
 
 @dataclass
@@ -49,7 +50,7 @@ class Run:
         return stage
 
     def say(self, text: str) -> None:
-        print(text, flush=True)
+        say(text)
 
 
 def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
@@ -99,7 +100,7 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
         stage.finish(splits=counts, ledger=ledger.to_dict(), tests=told, cost=meter.cost())
     for label, found in ({} if again else {"": ledger, **ledgers}).items():
         if found.dropped or found.to_dict()["changed"]:
-            print(f"{label}: {found.table()}" if label else found.table())
+            say(f"{label}: {found.table()}" if label else found.table())
     return Run(recipe, output, splits, tests, identity, stage.manifest, Store(output / "store.sqlite"))
 
 

@@ -25,8 +25,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from rewarddiff import __version__, files
 from rewarddiff.errors import UserError
 from rewarddiff.evaluation.metrics import seeds_interval
@@ -40,6 +38,7 @@ from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.report.sweep import render_sweep, terminal_sweep
 from rewarddiff.report.values import duration
 from rewarddiff.store import Store
+from rewarddiff.writing import console, say
 
 
 def sweep_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> Path:
@@ -50,7 +49,7 @@ def sweep_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str
     sweep = plan(recipe, overrides)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("a sweep is run by one process so far; start it without a launcher")
-    print("\n".join(sizes(sweep)), flush=True)
+    say(*sizes(sweep))
     with Meter() as meter:
         runs = [_prepared(variant, sweep) for variant in sweep.variants]
         for run in runs:
@@ -61,7 +60,7 @@ def sweep_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str
     write_json(sweep.folder / "sweep.json", content)
     content = json.loads((sweep.folder / "sweep.json").read_text())
     render_sweep(content, sweep.folder)
-    Console(soft_wrap=False).print(terminal_sweep(content))
+    console().print(terminal_sweep(content))
     return sweep.folder
 
 
@@ -136,7 +135,7 @@ def _prepared(variant: Variant, sweep: Sweep) -> SharingRun:
 def _results(run: Run, variant: Variant, trained: Callable[[Stage], None]) -> dict[str, Any]:
     """All stages of one run, its `results.json` and its page."""
     if variant.label:
-        print(f"run {variant.label}", flush=True)
+        say(f"run {variant.label}")
     with Meter() as meter:
         results = gather(complete(run, trained), variant.pairs)
     told = sum(c["seed"] == "all" for c in results["contrasts"])  # a note each, which are too many to read
@@ -160,7 +159,7 @@ def _estimate(sweep: Sweep) -> Callable[[Stage], None]:
         if missing and not told and stage.manifest["created"] >= began:
             told, one = True, stage.manifest["cost"]["seconds"]
             rest = f"{missing} more: about {duration(missing * one)}"
-            print(f"that training took {duration(one)}; {rest}, without scorers and samples", flush=True)
+            say(f"that training took {duration(one)}; {rest}, without scorers and samples")
 
     return trained
 

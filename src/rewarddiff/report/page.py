@@ -12,13 +12,8 @@ from typing import Any
 from rewarddiff.report import bookkeeping, figures, slices, tables
 from rewarddiff.report.cells import Results, Table
 from rewarddiff.report.figures import Drawing
-from rewarddiff.report.values import (
-    count,
-    entries,
-    mapping,
-    number,
-    real,
-)
+from rewarddiff.report.values import count, entries, mapping, number, real
+from rewarddiff.writing import printable
 
 CLIP = 600  # characters of a sample shown at once
 
@@ -106,7 +101,14 @@ def compose(
     from markupsafe import Markup
 
     loader = PackageLoader("rewarddiff.report", "templates")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+
+    def shown(value: Any) -> Any:
+        # Markup is what this package wrote, or a sample's text in a block of its own, which may use marks of direction.
+        return value if isinstance(value, Markup) or not isinstance(value, str) else printable(value)
+
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True, finalize=shown
+    )
     return environment.get_template("report.html").render(
         title=title, subtitle=subtitle, verdict=verdict, cautious=cautious, remarks=remarks, css=Markup(_css()),
         sections=sections,

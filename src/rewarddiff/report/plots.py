@@ -13,6 +13,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from rewarddiff.report.values import Interval, mean, percent
+from rewarddiff.writing import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -272,7 +273,7 @@ def _draw(height: float, label: str, paint: Callable[["Figure"], None]) -> str:
         paint(figure)
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _inline(stream.getvalue(), label)
+    return printable(_inline(stream.getvalue(), label))
 
 
 def _inline(svg: str, label: str) -> str:

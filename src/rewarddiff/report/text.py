@@ -10,7 +10,7 @@ from rewarddiff.report.designs import designs_table
 from rewarddiff.report.tables import TRAINED_WITH, caution, strength_table, summary_tables, verdict
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, Group
+    from rich.console import Console, ConsoleOptions, Group  # noqa: TID251
     from rich.table import Table as RichTable
 
 

@@ -38,6 +38,7 @@ from rewarddiff.training import checkpoint
 from rewarddiff.training.objective import Objective, Probing, Summing, TrainConfig
 from rewarddiff.training.schedule import batch_at, rate, share, steps_within
 from rewarddiff.trees import microbatches
+from rewarddiff.writing import figure
 
 Item = TypeVar("Item")
 
@@ -163,7 +164,7 @@ class _Run:
             measured = self._evaluate(0) if start == 0 else {}
             for step in range(start, self.steps):
                 line = self._step(step)
-                progress.advance(1, f"loss {line['loss']:.4f}")
+                progress.advance(1, f"loss {figure(line['loss'], '.4f')}")
                 done = step + 1
                 if done == self.steps or (self.config.eval_every and done % self.config.eval_every == 0):
                     measured = self._evaluate(done)
