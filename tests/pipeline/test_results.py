@@ -9,25 +9,9 @@ import numpy as np
 import pytest
 
 from rewarddiff.pipeline import results
-from rewarddiff.pipeline.results import _contrast, _gaps, _lengths, _note, _scorer_note
+from rewarddiff.pipeline.results import _contrast, _gaps, _lengths
+from rewarddiff.report.statements import notes
 from rewarddiff.sampling import Sample
-
-
-@pytest.mark.parametrize(
-    ("low", "longer", "said"),
-    [
-        (0.55, 0.6, "the longer response (60.0%)"),
-        (0.65, 0.6, ""),
-        (0.65, 0.3, "the shorter response (70.0%)"),  # the shorter response is right in 1 − 0.3
-        (0.71, 0.3, ""),
-        (0.5, 0.5, "a coin (50.0%)"),
-        (None, 0.5, ""),
-        (0.5, None, ""),
-    ],
-)
-def test_a_scorer_must_beat_the_better_rule_by_length(low: float | None, longer: float | None, said: str) -> None:
-    note = _scorer_note({"name": "reward", "accuracy": {"low": low}, "longer_wins": {"value": longer}})
-    assert note.endswith(f"{said}.") if said else note == ""
 
 
 def test_lengths_of_samples() -> None:
@@ -57,8 +41,9 @@ def test_gaps_that_are_all_alike_are_no_finding() -> None:
     alike = _contrast(np.zeros((1, 5)))["mean_gap"]
     assert alike["value"] == 0
     assert math.isnan(alike["low"])
-    named = {"a": "dpo", "b": "base", "scorer": "reward", "used_in_training": False}
-    assert _note({**named, "mean_gap": alike}).startswith("dpo against base under reward: +0.000, without an interval")
+    named = {"a": "dpo", "b": "base", "scorer": "reward", "seed": "all", "used_in_training": False}
+    (note,) = notes({"contrasts": [{**named, "mean_gap": alike}]})
+    assert note.startswith("dpo against base: by reward +0.000, without an interval")
 
 
 def test_scorers_are_compared_on_the_same_comparisons(tmp_path: Path) -> None:

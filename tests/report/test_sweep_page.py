@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from typing import Any
 
 import pytest
 
-from rewarddiff.report.sweep import _places, controls_table, gap_figures, markdown, page, points_table, remarks, verdict
+from rewarddiff.report.sweep import (
+    _places,
+    controls_table,
+    gap_figures,
+    loss_figures,
+    markdown,
+    page,
+    points_table,
+    remarks,
+    verdict,
+)
 
 
 def point(
@@ -57,12 +69,17 @@ def test_the_verdict_counts_weighted_policies_under_independent_scorers(sweep: d
     # judge: [0.5, 2.5] above, [−9, −7] below. The scorer they were trained with, the control and dpo do not count.
     assert verdict(sweep) == (
         "Of 2 gaps between weighted policies and their baseline under scorers without a part in their training, "
-        "1 is above zero, 1 is below, and none not told apart from zero."
+        "1 is above zero, 1 is below, and none not told apart from zero. "
+        "The scorers they were trained with say otherwise: of 2 gaps 2 are above zero and none are below."
     )
+    agreeing = copy.deepcopy(sweep)
+    agreeing["points"][3]["gaps"]["reward"] = {"value": -2.0, "low": -3.0, "high": -1.0, "used_in_training": True}
+    assert "otherwise" not in verdict(agreeing)
     for p in sweep["points"]:
         p["gaps"].pop("judge", None)
-    assert "Of 2 gaps between weighted policies and their baseline under the scorers they were trained with, 2 are" in (
-        verdict(sweep)
+    assert verdict(sweep).startswith(
+        "No independent evidence. Of 2 gaps between weighted policies and their baseline under the scorers they were "
+        "trained with, 2 are"
     )
     sweep["points"] = sweep["points"][:1]
     assert verdict(sweep) == "No weighted policy was held against its baseline."
@@ -91,8 +108,27 @@ def test_a_figure_for_each_scorer_with_a_line_for_each_policy(sweep: dict[str, A
     assert page(sweep).count("<svg") == 3  # two gaps, one dev loss
 
 
+def test_a_policy_has_one_colour_in_all_figures(sweep: dict[str, Any]) -> None:
+    # In the first figure weighted and shuffled are lines; in that of the dev losses dpo is a level beside them.
+    gaps, losses = gap_figures(sweep)[0].svg, loss_figures(sweep)[0].svg
+    used = [set(re.findall(r"--series-\d", svg)) for svg in (gaps, losses)]
+    assert used == [{"--series-2", "--series-3"}, {"--series-1", "--series-2", "--series-3"}]
+
+
+def test_points_trained_unequally_are_named(sweep: dict[str, Any]) -> None:
+    assert "unequally" not in markdown(sweep)
+    sweep["points"][2]["unequal"] = [
+        {"key": "train.lr", "a": 1e-6, "b": 5e-6},
+        {"key": "lora", "a": None, "b": {"r": 2}},
+    ]
+    text = "trained unequally: train.lr 1e−6 against 5e−6, lora none against {r: 2}"
+    assert remarks(sweep)[0] == f"weighted-2 and dpo were {text}."
+    assert str(points_table(sweep).rows[2][2]) == "dpo‡"
+    assert f"‡ {text}." in points_table(sweep).marks
+
+
 def test_places_are_to_scale_where_values_can_be_told_apart() -> None:
     assert _places([0.0, 0.5, 2.0]) == {"0": 0.0, "0.5": 0.5, "2": 2.0}
-    assert _places([1e-6, 1e-5, 1e-3]) == {"1e-06": 0.0, "1e-05": 1.0, "0.001": 2.0}
+    assert _places([1e-6, 1e-5, 1e-3]) == {"1e−6": 0.0, "1e−5": 1.0, "0.001": 2.0}
     assert _places(["clip", "abs"]) == {"clip": 0.0, "abs": 1.0}
     assert _places([3.0]) == {"3": 0.0}

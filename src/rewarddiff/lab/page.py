@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,13 +16,16 @@ from rewarddiff.report.figures import Drawing
 from rewarddiff.report.page import Section, compose, picture, write
 from rewarddiff.report.text import markdown_table
 from rewarddiff.report.values import interval
+from rewarddiff.writing import figure
 
 
 def render_lab(
     config: LabConfig, findings: Sequence[Finding], identities: Sequence[Identity], version: str, folder: Path
 ) -> Path:
     """Write `folder/lab.html` and `folder/lab.md`, with its `images`, and return the page's path."""
-    path, drawings = Path(folder) / "lab.html", [drawing(finding) for finding in findings]
+    path = Path(folder) / "lab.html"
+    colours = plots.palette(line for finding in findings for line in finding.rows)
+    drawings = [drawing(finding, colours) for finding in findings]
     write(path, page(config, findings, drawings, identities, version))
     write(path.with_suffix(".md"), markdown(config, findings, identities))
     for finding, drawn in zip(findings, drawings, strict=True):
@@ -69,13 +72,13 @@ def about(config: LabConfig) -> str:
     )
 
 
-def drawing(finding: Finding) -> Drawing:
+def drawing(finding: Finding, colours: Mapping[str, str]) -> Drawing:
     rows = [
         (line, [(float(finding.places.index(place)), interval(asdict(gap))) for place, gap in row.items()], False)
         for line, row in finding.rows.items()
     ]
     ticks = [(float(i), place) for i, place in enumerate(finding.places)]
-    svg = plots.lines(rows, ticks, [("", 0.0)], finding.question, (finding.axis, "gap to plain DPO"))
+    svg = plots.lines(rows, ticks, [("", 0.0)], colours, finding.question, (finding.axis, "gap to plain DPO"))
     return Drawing("Gap to plain DPO", f"by {finding.axis}", svg)
 
 
@@ -90,7 +93,9 @@ def _cell(gap: Interval) -> Cell:
 
 
 def identity_table(identity: Identity) -> Table:
-    rows = tuple((Cell(case), Cell(f"{one:.4f}"), Cell(f"{other:.4f}")) for case, one, other in identity.cases)
+    rows = tuple(
+        (Cell(case), *(Cell(figure(value, ".4f")) for value in (one, other))) for case, one, other in identity.cases
+    )
     return Table(identity.title, ("case", "derived" if identity.holds else "one might think", "simulated"), rows)
 
 

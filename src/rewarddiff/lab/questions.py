@@ -17,6 +17,7 @@ from rewarddiff.config import at_least
 from rewarddiff.evaluation.metrics import Interval, seeds_interval
 from rewarddiff.lab.policy import Method, Objective, Training, gains, train
 from rewarddiff.lab.world import Array, Sample, World, cut, draw, scored, share_of_wrong_labels
+from rewarddiff.writing import figure
 
 QUALITIES = (1.0, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2, 0.0)
 ALPHAS = (0.25, 0.5, 1.0, 2.0)
@@ -301,7 +302,7 @@ QUESTIONS = (quality, negatives, order, form, learned, alpha, noise, size)
 
 def signed(value: float) -> str:
     """Three places; what rounds to 0 has no sign."""
-    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−").replace("+0.000", "0.000")
+    return figure(round(value, 3) + 0.0, "+.3f").replace("+0.000", "0.000")
 
 
 def _said(gap: Interval) -> str:

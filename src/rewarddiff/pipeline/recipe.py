@@ -265,11 +265,6 @@ class Recipe:
                 mend = "use one without aspects, with heads: 5" if known.aspects else f"set scorers.{scorer}.heads to 5"
                 raise UserError(f"{place}.lower: scorer '{scorer}' has no spread over heads; {mend}")
 
-    def origin(self, scorer: str) -> str:
-        """The scorer at the beginning of a chain of warm starts: two of the same origin do not judge independently."""
-        start = self.scorers[scorer].warm_start
-        return self.origin(start) if start is not None and start in self.scorers else scorer
-
     def source_of(self, policy: str, kind: str = "coefficient") -> str:
         """The scorer that a policy's coefficients, its strengths, or its order come from."""
         column, place = self.policies[policy].columns[kind], f"policies.{policy}.{kind}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rewarddiff import __version__, machine
+from rewarddiff import __version__, machine, models
 from rewarddiff.config import to_dict
 from rewarddiff.errors import UserError
 from rewarddiff.evaluation.correlations import GAP, over_seeds
@@ -28,11 +28,14 @@ from rewarddiff.evaluation.scorers import (
 )
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.judging import held_out, judged, read_samples, rewards_stage, samples_stage
+from rewarddiff.pipeline.points import COLUMNS
 from rewarddiff.pipeline.policies import policy_stage
-from rewarddiff.pipeline.recipe import BASE
+from rewarddiff.pipeline.recipe import BASE, PolicyRecipe
 from rewarddiff.pipeline.scorers import evaluation_stage, order_stage, scorer_stage
 from rewarddiff.records import prompt_text
+from rewarddiff.report.statements import notes
 from rewarddiff.sampling import Sample
+from rewarddiff.scorers.build import ABOUT
 
 Rewards = dict[int, dict[str, dict[str, list[float]]]]
 """seed → scorer → policy → one reward per held-out prompt."""
@@ -79,8 +82,8 @@ def gather(run: Run, pairs: Iterable[tuple[str, str]] | None = None) -> dict[str
     recipe = run.recipe
     rewards, samples, compared = _rewards(run), _samples(run), _compared(run)
     pairs = _pairs(run) if pairs is None else pairs
-    contrasts, scorers = _contrasts(run, pairs, rewards, samples), list(_scorer_summary(run, compared))
-    return {
+    policies = list(_policies(run))
+    results = {
         "schema": 1,
         "name": recipe.name,
         "version": __version__,
@@ -96,18 +99,15 @@ def gather(run: Run, pairs: Iterable[tuple[str, str]] | None = None) -> dict[str
         "scorer_contrasts": list(_scorer_contrasts(run, compared)),
         "orders": list(_orders(run)),
         "coefficients": list(_coefficients(run)),
-        "policies": list(_policies(run)),
+        "policies": policies,
         "rewards": list(_reward_means(run, rewards)),
         "lengths": list(_lengths(samples)),
-        "contrasts": contrasts,
+        "contrasts": _contrasts(run, pairs, rewards, samples, policies),
         "samples": _shown(run, rewards, samples),
         "costs": list(_costs(run)),
-        "summary": {"scorers": scorers, "policies": list(_policy_summary(run, rewards))},
-        "notes": [_note(c) for c in contrasts if c["seed"] == "all"]
-        + [note for line in scorers if (note := _scorer_note(line))]
-        + list(_calibration_notes(run))
-        + list(_overlap_notes(run)),
+        "summary": {"scorers": list(_scorer_summary(run, compared)), "policies": list(_policy_summary(run, rewards))},
     }
+    return {**results, "notes": [*notes(results), *_calibration_notes(run), *_overlap_notes(run)]}
 
 
 def read_results(run: Path) -> dict[str, Any]:
@@ -219,15 +219,6 @@ def _scorer_contrasts(run: Run, compared: Compared) -> Iterable[dict[str, Any]]:
             yield {"a": a, "b": b, "test": test, **contrast(ours, theirs)}
 
 
-def _scorer_note(line: dict[str, Any]) -> str:
-    """What a scorer must beat is the better of the two rules by length; nothing where it is shown to."""
-    low, longer = line["accuracy"]["low"], line["longer_wins"]["value"]
-    if low is None or longer is None or low > (best := max(longer, 1 - longer)):
-        return ""
-    rule = "a coin" if longer == 0.5 else f"choosing the {'longer' if longer > 0.5 else 'shorter'} response"
-    return f"{line['name']}: its accuracy is not shown to be above {rule} ({best:.1%})."
-
-
 def _calibration_notes(run: Run) -> Iterable[str]:
     """Why a scorer has no fitted temperature."""
     for name in run.recipe.scorers:
@@ -312,10 +303,37 @@ def _lengths(samples: Samples) -> Iterable[dict[str, Any]]:
 
 
 def _used(run: Run, policy: str, scorer: str) -> bool:
-    """Whether this scorer, or one that shares its start, had a part in what the policy was trained with."""
-    recipe = run.recipe
-    used = set() if policy == BASE else recipe.sources_of(policy)
-    return recipe.origin(scorer) in {recipe.origin(name) for name in used}
+    """Whether this scorer, or one that shares a start with it, had a part in what the policy was trained with."""
+    sources = set() if policy == BASE else run.recipe.sources_of(policy)
+    return any(_starts(run, scorer) & _starts(run, source) for source in sources)
+
+
+def _starts(run: Run, scorer: str) -> set[str]:
+    """What a scorer's training goes back to: scorers of the recipe by name, and trained models by place and content.
+
+    A backbone is none of these, unless another scorer of the recipe is taken from it as it is.
+    """
+    config = run.recipe.scorers[scorer]
+    starts = {f"scorers.{scorer}"}
+    if config.trained is not None:
+        return starts | _lineage(config.trained)
+    if config.warm_start is not None:
+        named = config.warm_start in run.recipe.scorers
+        return starts | (_starts(run, config.warm_start) if named else _lineage(config.warm_start))
+    given = [other.trained for other in run.recipe.scorers.values() if other.trained is not None]
+    trained = {start for folder in given for start in _lineage(folder)}
+    return starts | (_lineage(config.backbone) & trained if trained else set())
+
+
+def _lineage(name: str) -> set[str]:
+    """A trained model's place and fingerprint, and those of what it began from, as far as that is still there."""
+    folder = models.resolve(name)
+    starts = {str(folder), models.fingerprint(folder)}
+    about = Path(folder) / ABOUT
+    began = json.loads(about.read_text())["config"].get("warm_start") if about.is_file() else None
+    if began is not None:
+        starts |= _lineage(began) if Path(began).is_dir() else {began}
+    return starts
 
 
 def _reward_means(run: Run, rewards: Rewards) -> Iterable[dict[str, Any]]:
@@ -351,19 +369,68 @@ def _pairs(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-def _contrasts(run: Run, pairs: Iterable[tuple[str, str]], rewards: Rewards, samples: Samples) -> list[dict[str, Any]]:
+def _contrasts(
+    run: Run, pairs: Iterable[tuple[str, str]], rewards: Rewards, samples: Samples, trained: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Every pair under every scorer, by seed and over all; `trained` are the policies' entries in the results."""
     if not rewards:
         return []
     found = []
     for a, b in pairs:
+        differences = [] if BASE in (a, b) else unequal(run.recipe.policies, trained, a, b)
         for scorer in run.recipe.scorers:
             gaps = np.array([_gaps(rewards[seed][scorer], samples[seed], a, b) for seed in rewards])
             used = _used(run, a, scorer) or _used(run, b, scorer)
-            named = {"a": a, "b": b, "scorer": scorer, "used_in_training": used}
+            named = {"a": a, "b": b, "scorer": scorer, "used_in_training": used, "unequal": differences}
             single = zip(rewards, gaps, strict=True) if len(gaps) > 1 else ()
             found += [{**named, "seed": seed, **_contrast(own[None])} for seed, own in single]
             found.append({**named, "seed": "all", **_contrast(gaps)})
     return found
+
+
+def unequal(
+    policies: Mapping[str, PolicyRecipe], trained: Sequence[dict[str, Any]], a: str, b: str
+) -> list[dict[str, Any]]:
+    """Return in what the training of two policies differs, besides what a comparison of them may be about.
+
+    Those are coefficient, strength and order. Options of the objective count where both have the same one.
+
+    Args:
+        trained: the policies' entries in the results, whose steps and tokens count where they differ by more than a
+            per cent.
+
+    Returns:
+        `{key, a, b}`: the dotted key of the recipe, or `steps` and `tokens`, with both values.
+    """
+    ours, theirs = (
+        {key: value for key, value in to_dict(policies[name]).items() if key not in COLUMNS} for name in (a, b)
+    )
+    if ours["objective"]["name"] != theirs["objective"]["name"]:
+        ours["objective"], theirs["objective"] = ({"name": side["objective"]["name"]} for side in (ours, theirs))
+    differences = list(_differing(ours, theirs))
+    for key, amount in (("steps", _steps), ("tokens", _tokens)):
+        one, other = (sum(amount(line) for line in trained if line["name"] == name) for name in (a, b))
+        if max(one, other) > 1.01 * min(one, other):
+            differences.append((key, one, other))
+    return [{"key": key, "a": one, "b": other} for key, one, other in differences]
+
+
+def _differing(a: Any, b: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted keys with both values; where one side has no such part at all, the part as a whole."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        for key in {**a, **b}:
+            yield from _differing(a.get(key), b.get(key), f"{place}.{key}" if place else key)
+    elif a != b:
+        yield place, a, b
+
+
+def _steps(trained: Mapping[str, Any]) -> int:
+    steps = [line["step"] for line in trained["curve"] if line["split"] == "train"]
+    return max(steps, default=0)
+
+
+def _tokens(trained: Mapping[str, Any]) -> int:
+    return trained["cost"]["tokens"] or 0
 
 
 def _gaps(rewards: dict[str, list[float]], samples: dict[str, list[Sample]], a: str, b: str) -> list[float]:
@@ -376,18 +443,6 @@ def _contrast(gaps: Array) -> dict[str, Any]:
     """Of gaps (seeds, prompts): their mean with its interval; win, tie and lose as mean shares."""
     shares = {"win": float((gaps > 0).mean()), "tie": float((gaps == 0).mean()), "lose": float((gaps < 0).mean())}
     return {"mean_gap": asdict(two_way_bootstrap(gaps)), **shares}
-
-
-def _note(c: dict[str, Any]) -> str:
-    """One plain statement, which says so where nothing was shown."""
-    gap = c["mean_gap"]
-    if not math.isfinite(gap["low"]):
-        cause = "too few samples, or all alike, to say more"
-        return f"{c['a']} against {c['b']} under {c['scorer']}: {gap['value']:+.3f}, without an interval ({cause})."
-    shown = "higher" if gap["low"] > 0 else "lower" if gap["high"] < 0 else "no difference shown"
-    judge = f"{c['scorer']} (which it was trained with)" if c["used_in_training"] else c["scorer"]
-    interval = f"{gap['value']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
-    return f"{c['a']} against {c['b']} under {judge}: {interval}, {shown}."
 
 
 def _shown(run: Run, rewards: Rewards, samples: Samples) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ from rewarddiff.pipeline.points import Point, Sweep, Variant, number, plan
 from rewarddiff.pipeline.results import gather
 from rewarddiff.pipeline.run import check_early, complete
 from rewarddiff.pipeline.stage import Stage, write_json
+from rewarddiff.report.statements import scorer_notes
 from rewarddiff.report.sweep import render_sweep, terminal_sweep
 from rewarddiff.report.values import duration
 from rewarddiff.store import Store
@@ -138,12 +139,9 @@ def _results(run: Run, variant: Variant, trained: Callable[[Stage], None]) -> di
         say(f"run {variant.label}")
     with Meter() as meter:
         results = gather(complete(run, trained), variant.pairs)
-    told = sum(c["seed"] == "all" for c in results["contrasts"])  # a note each, which are too many to read
-    results["notes"] = [
-        "A run of a sweep: its policies are points, which sweep.html sums up.",
-        *results["notes"][told:],
-    ]
-    write_json(run.output / "results.json", {**results, "seconds": meter.seconds})
+    # Of the many comparisons of points sweep.html makes one picture; here they would be too many to read.
+    results["notes"] = ["A run of a sweep: its policies are points, which sweep.html sums up.", *scorer_notes(results)]
+    write_json(run.output / "results.json", {**results, "stages": ["sweep"], "seconds": meter.seconds})
     report_stage(run.output)
     return results
 
@@ -217,8 +215,8 @@ def _point(point: Point, variant: Variant, results: Mapping[str, Any]) -> dict[s
         "against": point.against,
         "dev_loss": _dev_loss(results["policies"], point.name),
         "rewards": rewards[0] if rewards else {},
-        "gaps": _gaps(results, point.name, point.against),
-        "controls": [{"policy": names[c], "name": c, "gaps": _gaps(results, point.name, c)} for c in point.controls],
+        **_held_against(results, point.name, point.against),
+        "controls": [{"policy": names[c], "name": c, **_held_against(results, point.name, c)} for c in point.controls],
     }
 
 
@@ -231,10 +229,11 @@ def _dev_loss(trained: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]
     return asdict(seeds_interval([end.get("main", end["loss"]) for (end,) in ends]))
 
 
-def _gaps(results: Mapping[str, Any], a: str, b: str) -> dict[str, Any]:
-    """By scorer: mean reward of a less that of b, over all seeds; none where the two are the same."""
-    return {
-        c["scorer"]: {**c["mean_gap"], "used_in_training": c["used_in_training"]}
-        for c in results["contrasts"]
-        if (c["a"], c["b"], c["seed"]) == (a, b, "all")
-    }
+def _held_against(results: Mapping[str, Any], a: str, b: str) -> dict[str, Any]:
+    """Gaps by scorer, mean reward of a less that of b, over all seeds; and in what the two were trained unequally.
+
+    There are none where the two are the same.
+    """
+    lines = [c for c in results["contrasts"] if (c["a"], c["b"], c["seed"]) == (a, b, "all")]
+    gaps = {c["scorer"]: {**c["mean_gap"], "used_in_training": c["used_in_training"]} for c in lines}
+    return {"gaps": gaps, "unequal": lines[0]["unequal"] if lines else []}

@@ -9,7 +9,7 @@ from rewarddiff.report import plots
 from rewarddiff.report.cells import Cell, Results, Table, real_cell, share_cell
 from rewarddiff.report.figures import Drawing
 from rewarddiff.report.page import Section, compose, write
-from rewarddiff.report.text import Fitted
+from rewarddiff.report.text import terminal_page
 from rewarddiff.report.values import (
     Interval,
     count,
@@ -22,6 +22,7 @@ from rewarddiff.report.values import (
     trained_on_remarks,
     word,
 )
+from rewarddiff.writing import figure
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -48,25 +49,22 @@ def render_best_of_n(found: Results, folder: Path) -> Path:
 
 
 def verdict(found: Results) -> str:
-    """For each scorer the n at which the judge likes its picks best."""
-    said = []
-    for name in names(entries(found.get("rows")), "scorer"):
+    """For each scorer the n at which the judge likes its picks best; at last the judge itself, where it picks too."""
+    said, gold = [], word(found.get("gold"))
+    picking = names(entries(found.get("rows")), "scorer")
+    for name in sorted(picking, key=lambda name: name == gold):
         rows = [row for row in entries(found.get("rows")) if row["scorer"] == name]
         best = max(rows, key=lambda row: number(row.get("gold")))
         gain = interval(best.get("gold"))
         shown = "" if gain.excludes_zero else ", not told apart from no gain"
-        said.append(f"{name}: best at n = {best['n']} (gain {real(gain.value)}{shown})")
-    return f"Judged by {word(found.get('gold'))}: " + "; ".join(said) + "."
+        own = " by its own judgement, which is no independent evidence" * (name == gold)
+        said.append(f"{name}: best at n = {best['n']} (gain {real(gain.value)}{shown}){own}")
+    return f"Judged by {gold}: " + "; ".join(said) + "."
 
 
 def terminal_best_of_n(found: Results) -> Group:
     """The verdict and the tables as one rich renderable."""
-    from rich.console import Group
-    from rich.text import Text
-
-    tables = [Fitted(table) for table in (picks_table(found), fits_table(found))]
-    remarks = [Text(text) for text in counts(found)]
-    return Group(Text(verdict(found), style="bold"), *remarks, Text(), tables[0], Text(), tables[1])
+    return terminal_page(verdict(found), counts(found), (picks_table(found), fits_table(found)))
 
 
 def picks_table(found: Results) -> Table:
@@ -74,7 +72,7 @@ def picks_table(found: Results) -> Table:
         (
             Cell(word(row.get("scorer"))),
             Cell(count(number(row.get("n")))),
-            Cell(f"{number(row.get('kl')):.2f}"),
+            Cell(figure(number(row.get("kl")), ".2f")),
             real_cell(interval(row.get("score"))),
             real_cell(interval(row.get("gold"))),
             share_cell(interval(row.get("wins"))),
@@ -125,4 +123,5 @@ def _drawing(found: Results, key: str, axis: str) -> Drawing:
     ]
     title = "Gain by the judge" if key == "gold" else "Win rate"
     level = [("", 0.0 if key == "gold" else 0.5)]
-    return Drawing(title, f"{axis}, by n", plots.lines(lines, ticks, level, f"{title} by n", ("n", axis)))
+    colours = plots.palette(name for name, *_ in lines)
+    return Drawing(title, f"{axis}, by n", plots.lines(lines, ticks, level, colours, f"{title} by n", ("n", axis)))

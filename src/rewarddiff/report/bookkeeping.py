@@ -26,7 +26,7 @@ def data_table(results: Results) -> Table:
         (Cell(str(name)), *(Cell(count(number(mapping(split).get(key)))) for key in columns))
         for name, split in splits.items()
     )
-    return Table("Splits", ("split", *columns.values()), rows, "No splits were recorded.")
+    return Table("Splits", ("split", *columns.values()), rows)
 
 
 def ledger_table(results: Results) -> Table:
@@ -42,9 +42,9 @@ def ledger_table(results: Results) -> Table:
         "Ledger",
         ("reason", "what happened", "rows", "first example"),
         tuple(rows),
-        f"{size} Nothing was dropped or changed.".strip() if ledger else "No ledger was recorded.",
-        (size,) if size else (),
-        frozenset({0, 1, 3}),
+        empty=f"{size} Nothing was dropped or changed.".strip() if ledger else "",
+        notes=(size,) if size else (),
+        words=frozenset({0, 1, 3}),
     )
 
 
@@ -78,9 +78,7 @@ def costs_table(results: Results) -> Table:
         )
         for stage, cost in stages
     )
-    return Table(
-        "Cost per stage", ("stage", "time", "tokens", "tokens/s", "peak memory"), rows, "No cost was recorded."
-    )
+    return Table("Cost per stage", ("stage", "time", "tokens", "tokens/s", "peak memory"), rows)
 
 
 def _memory(cost: Results) -> Cell:
@@ -94,7 +92,7 @@ def machine_table(results: Results) -> Table:
         (Cell(key.replace("_", " ")), Cell(value))
         for key, value in [*_flatten(own), *_flatten(mapping(results.get("machine")))]
     )
-    return Table("Machine and versions", ("what", "value"), rows, "Nothing was recorded.", words=frozenset({0, 1}))
+    return Table("Machine and versions", ("what", "value"), rows, words=frozenset({0, 1}))
 
 
 def _reasons(ledger: Results, verb: str) -> list[tuple[str, Results]]:
@@ -131,4 +129,4 @@ def _plain(value: Any, key: str = "") -> str:
         return memory(number(value))
     if isinstance(value, float):
         return real(value)
-    return DASH if value is None else f"{value}"
+    return word(value)

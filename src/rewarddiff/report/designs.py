@@ -29,15 +29,14 @@ def designs_table(found: Results) -> Table:
         f"Designs on {count(number(found.get('groups')))} lists of {size} responses",
         ("scorer", "design", "method", "readings", "tokens", "accuracy", "ρ with all", "inconsistency", "cyclic"),
         rows,
-        "No design was measured.",
-        (
+        notes=(
             "Readings and tokens: of a list, mean. Accuracy: share of the data's comparisons whose better response "
             f"scores higher, with its 95 % interval over {over}. ρ: rank correlation with the scores of `all` by the "
             "same method, mean over lists. Inconsistency: share of the squared differences that no scores explain. "
             "Cyclic: share of the triples compared that go round.",
             *trained_on_remarks(found, "lists"),
         ),
-        frozenset({0, 1, 2}),
+        words=frozenset({0, 1, 2}),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from rewarddiff.report import plots, tables
 from rewarddiff.report.cells import Results
 from rewarddiff.report.plots import Points
+from rewarddiff.report.statements import trained_with
 from rewarddiff.report.values import (
     DASH,
     count,
@@ -70,7 +71,8 @@ def _histogram(results: Results, name: str, caption: str, histogram: Results, re
     if not _drawable(edges, counts):
         return None
     remark = f"{count(sum(counts))} {caption}; {percent(_negative(histogram, report, sum(counts)))} negative"
-    colour = _colour(tables.scorer_names(results), name)
+    # Differences of no scorer that is named, such as grades, have no colour of their own.
+    colour = colours(results).get(name, plots.NEUTRAL)
     return Drawing(name, remark, plots.histogram(edges, counts, colour, f"Histogram of differences, {name}: {remark}"))
 
 
@@ -99,7 +101,7 @@ def accuracies(results: Results) -> tuple[Drawing, ...]:
             bins = tables.bins(mapping(run.get("evaluation")), key)
             if any(accuracy.known for _, accuracy in bins):
                 text = ", ".join(f"{label}: {percent(accuracy.value)}" for label, accuracy in bins)
-                colour = _colour(tables.scorer_names(results), name)
+                colour = colours(results).get(name, plots.NEUTRAL)
                 svg = plots.accuracy_bars(bins, colour, f"Accuracy by {axis}, {name}: {text}", axis)
                 found.append(Drawing(f"{name}, by {axis}", f"held-out comparisons{more}", svg))
     return tuple(found)
@@ -120,7 +122,7 @@ def curves(results: Results) -> tuple[Drawing, ...]:
                 if any(train) or any(dev):
                     panels.append((label, [line for line in train if line], [line for line in dev if line]))
             if panels:
-                colour = plots.SERIES[len(found) % len(plots.SERIES)]
+                colour = colours(results).get(name, plots.NEUTRAL)
                 seeds = f"{len(runs)} seeds" if len(runs) > 1 else f"seed {_seed(results, kind, name)}"
                 svg = plots.curves(panels, colour, f"Learning curves of the {noun} {name}")
                 found.append(Drawing(name, f"{noun}, {seeds}", svg))
@@ -128,7 +130,7 @@ def curves(results: Results) -> tuple[Drawing, ...]:
 
 
 def rewards(results: Results) -> tuple[Drawing, ...]:
-    rewards, marked = tables.policy_rewards(results), tables.trained_with(results)
+    rewards, marked = tables.policy_rewards(results), trained_with(results)
     found = []
     for scorer in dict.fromkeys(scorer for row in rewards.values() for scorer in row):
         rows = []
@@ -144,7 +146,9 @@ def rewards(results: Results) -> tuple[Drawing, ...]:
                 rows.append((label, row[scorer], seeds if len(seeds) > 1 else [], hollow))
         if rows:
             text = ", ".join(f"{label} {real(value.value)}" for label, value, _, _ in rows)
-            svg = plots.dots(rows, f"Mean reward under {scorer}: {text}", "mean reward")
+            known = colours(results)
+            own = {label: known.get(tables.policy_of(label), plots.NEUTRAL) for label, *_ in rows}
+            svg = plots.dots(rows, own, f"Mean reward under {scorer}: {text}", "mean reward")
             found.append(Drawing(f"Under {scorer}", "", svg))
     return tuple(found)
 
@@ -182,7 +186,7 @@ def spreads(results: Results) -> tuple[Drawing, ...]:
         if rows:
             text = ", ".join(f"{name} median {real(quantiles[2])}" for name, quantiles, _ in rows)
             caption = "thin 5–95 %, thick 25–75 %, dot median, cross mean"
-            found.append(Drawing(title, caption, plots.spreads(rows, f"{title}: {text}", axis)))
+            found.append(Drawing(title, caption, plots.spreads(rows, colours(results), f"{title}: {text}", axis)))
     return tuple(found)
 
 
@@ -194,6 +198,14 @@ def costs(results: Results) -> tuple[Drawing, ...]:
         return ()
     svg = plots.bars([(stage, seconds, duration(seconds)) for stage, seconds in rows], "Time per stage")
     return (Drawing("Where the time went", f"{duration(total)} in all", svg),)
+
+
+def colours(results: Results) -> dict[str, str]:
+    """Return one colour for every policy, then for every scorer, whatever figure they are in."""
+    policies = [tables.policy_of(label) for label in tables.policy_rewards(results)]
+    policies += names(entries(results.get("coefficients")), "policy")
+    scorers = [*tables.scorer_names(results), *names(entries(results.get("rewards")), "scorer")]
+    return plots.palette([*policies, *scorers])
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------------
@@ -237,7 +249,3 @@ def _scorer_of(results: Results, policy: str) -> str:
             config = mapping(run.get("coefficient"))
             return str(config.get("scorer") or config.get("source") or "")
     return ""
-
-
-def _colour(known: Sequence[str], name: str) -> str:
-    return plots.SERIES[(known.index(name) if name in known else len(known)) % len(plots.SERIES)]

@@ -12,7 +12,8 @@ from typing import Any
 from rewarddiff.report import bookkeeping, figures, slices, tables
 from rewarddiff.report.cells import Results, Table
 from rewarddiff.report.figures import Drawing
-from rewarddiff.report.values import count, entries, mapping, number, real
+from rewarddiff.report.statements import head, trained_with
+from rewarddiff.report.values import count, entries, mapping, number, real, word
 from rewarddiff.writing import printable
 
 CLIP = 600  # characters of a sample shown at once
@@ -41,12 +42,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page; `empty` is said where it has nothing to show (a table says so itself)."""
+    """A part of the page; one without anything to show is left out."""
 
     key: str
     title: str
     intro: str = ""
-    empty: str = ""
     figures: tuple[Drawing, ...] = ()
     tables: tuple[Table, ...] = ()
     samples: tuple[Sample, ...] = ()
@@ -54,13 +54,14 @@ class Section:
 
     @property
     def bare(self) -> bool:
-        return not (self.figures or self.samples or self.source or any(table.rows for table in self.tables))
+        tables = any(table.rows or table.empty for table in self.tables)
+        return not (self.figures or self.samples or self.source or tables)
 
 
 def render(results: Results, folder: Path) -> Path:
     """Write `folder/report.html` at once or not at all, and return its path.
 
-    The same results give the same bytes. Sections without data say so in one line.
+    The same results give the same bytes. What results say nothing of is left out.
 
     Args:
         results: the content of results.json; parts may be missing, `null` or NaN.
@@ -73,18 +74,9 @@ def render(results: Results, folder: Path) -> Path:
 
 def page(results: Results) -> str:
     """The page as text."""
-    verdict, caution = tables.verdict(results), tables.caution(results)
-    raw = results.get("notes")
-    notes = [str(note) for note in raw if note] if isinstance(raw, (list, tuple)) else []
-    cautious = bool(caution) and caution != verdict
-    return compose(
-        str(results.get("name") or "rewarddiff report"),
-        _subtitle(results),
-        verdict,
-        [section for section in sections(results) if not (section.bare and results.get("stages") == ["eval"])],
-        remarks=[caution] * cautious + notes[1:],
-        cautious=cautious,
-    )
+    said = head(results)
+    title = str(results.get("name") or "rewarddiff report")
+    return compose(title, _subtitle(results), said.result, sections(results), remarks=said.limits, further=said.further)
 
 
 def compose(
@@ -94,9 +86,9 @@ def compose(
     sections: Sequence[Section],
     *,
     remarks: Sequence[str] = (),
-    cautious: bool = False,
+    further: Sequence[str] = (),
 ) -> str:
-    """A page of sections under a verdict; `cautious`: the first remark is a caution."""
+    """A page of sections under a verdict and what limits it; `further` remarks are folded."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -110,8 +102,8 @@ def compose(
         loader=loader, autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True, finalize=shown
     )
     return environment.get_template("report.html").render(
-        title=title, subtitle=subtitle, verdict=verdict, cautious=cautious, remarks=remarks, css=Markup(_css()),
-        sections=sections,
+        title=title, subtitle=subtitle, verdict=verdict, remarks=remarks, further=further, css=Markup(_css()),
+        sections=[section for section in sections if not section.bare],
     )  # fmt: skip
 
 
@@ -146,7 +138,6 @@ def sections(results: Results) -> list[Section]:
             "How much better: the differences",
             intro="The difference d says by how much the chosen response beats the rejected one. "
             "Where it is negative, the scorer contradicts the label.",
-            empty="No distribution of differences was recorded.",
             figures=figures.histograms(results),
         ),
         Section(
@@ -169,17 +160,13 @@ def sections(results: Results) -> list[Section]:
         Section(
             "curves",
             "Learning curves",
-            intro="Coloured lines: training batches. Dark dots: held-out dev comparisons. One line a seed.",
-            empty="No learning curves were recorded.",
+            intro=_of_curves(results),
             figures=figures.curves(results),
         ),
         Section(
             "rewards",
             "Rewards",
-            intro="Mean reward of each policy's samples on held-out prompts, with its interval; "
-            "small ticks are single seeds. Hollow dots: the policy was trained with this very scorer, "
-            "so its reward is no independent evidence.",
-            empty="No policy's samples were scored in this run.",
+            intro=_of_rewards(results),
             figures=figures.rewards(results),
         ),
         Section(
@@ -193,7 +180,6 @@ def sections(results: Results) -> list[Section]:
             "samples",
             "Samples side by side",
             intro="The highest reward under each scorer is in bold.",
-            empty="No samples were kept.",
             samples=_samples(results),
         ),
         Section(
@@ -205,14 +191,38 @@ def sections(results: Results) -> list[Section]:
         Section(
             "coefficients",
             "Coefficients",
-            intro="What each comparison's loss was multiplied by, and who put lists in order.",
+            intro=f"What each comparison's loss was multiplied by{', and who put lists in order' * bool(orders.rows)}.",
             figures=figures.spreads(results),
             tables=(tables.coefficients_table(results), *((orders,) if orders.rows else ())),
         ),
         Section("cost", "Cost", figures=figures.costs(results), tables=(bookkeeping.costs_table(results),)),
-        Section("recipe", "Recipe", empty="No recipe was recorded.", source=_yaml(results.get("recipe"))),
+        Section("recipe", "Recipe", source=_yaml(results.get("recipe"))),
         Section("machine", "Machine and versions", tables=(bookkeeping.machine_table(results),)),
     ]
+
+
+def _of_curves(results: Results) -> str:
+    """What the lines of the learning curves are."""
+    runs = [*entries(results.get("scorers")), *entries(results.get("policies"))]
+    parts = ["Coloured lines: training batches."]
+    if any(line.get("split") == "dev" for run in runs for line in entries(run.get("curve"))):
+        parts.append("Dark dots: held-out dev comparisons.")
+    if len({word(run.get("seed")) for run in runs}) > 1:
+        parts.append("One line a seed.")
+    return " ".join(parts)
+
+
+def _of_rewards(results: Results) -> str:
+    """What the marks among the rewards are."""
+    seeds = {word(run.get("seed")) for run in entries(results.get("rewards"))}
+    ticks = "; small ticks are single seeds" if len(seeds) > 1 else ""
+    parts = [f"Mean reward of each policy's samples on held-out prompts, with its interval{ticks}."]
+    if trained_with(results):
+        parts.append(
+            "Hollow dots: the policy was trained with this very scorer, or one of the same start, so its reward is no "
+            "independent evidence."
+        )
+    return " ".join(parts)
 
 
 # --- samples and texts -----------------------------------------------------------------------------------------------

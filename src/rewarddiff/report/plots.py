@@ -8,12 +8,12 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from rewarddiff.report.values import Interval, mean, percent
-from rewarddiff.writing import printable
+from rewarddiff.report.values import DASH, Interval, mean, percent
+from rewarddiff.writing import figure, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 WIDTH = 400
 INK, MUTED, GRID, PAPER = "#010201", "#010202", "#010203", "#010204"
 SERIES = tuple(f"#02010{i}" for i in range(1, 7))
+MARKERS = ("o", "s", "^", "D")
 GOOD, NEUTRAL, BAD = "#030101", "#030102", "#030103"
 _VARIABLES = {
     INK: "--ink", MUTED: "--muted", GRID: "--line", PAPER: "--paper",
@@ -59,6 +60,11 @@ _STYLE: dict[str, Any] = {
 _MOST_POINTS = 160  # of a learning curve: more cannot be told apart at this width
 
 Points = Sequence[tuple[float, float]]
+
+
+def palette(names: Iterable[str]) -> dict[str, str]:
+    """Return a colour for each name, the same in every figure of a page; the seventh name has that of the first."""
+    return {name: SERIES[place % len(SERIES)] for place, name in enumerate(dict.fromkeys(names))}
 
 
 def histogram(edges: Sequence[float], counts: Sequence[float], colour: str, label: str) -> str:
@@ -137,13 +143,15 @@ def curves(panels: Sequence[tuple[str, Sequence[Points], Sequence[Points]]], col
     return _draw(90 + 100 * len(panels), label, paint)
 
 
-def dots(rows: Sequence[tuple[str, Interval, Sequence[float], bool]], label: str, axis: str) -> str:
+def dots(
+    rows: Sequence[tuple[str, Interval, Sequence[float], bool]], colours: Mapping[str, str], label: str, axis: str
+) -> str:
     """Dot and whisker: (name, figure with interval, single seeds, hollow) per row, first row on top."""
 
     def paint(figure: "Figure") -> None:
         axes = _axes(figure, "x")
-        for place, (_, found, seeds, hollow) in enumerate(rows):
-            colour = SERIES[place % len(SERIES)]
+        for place, (name, found, seeds, hollow) in enumerate(rows):
+            colour = colours.get(name, NEUTRAL)
             _whisker(axes, found, place, vertical=False, colour=colour)
             axes.plot(list(seeds), [place + 0.24] * len(seeds), "|", color=colour, markersize=6)
             if found.known:
@@ -161,6 +169,7 @@ def lines(
     rows: Sequence[tuple[str, Sequence[tuple[float, Interval]], bool]],
     ticks: Sequence[tuple[float, str]],
     levels: Sequence[tuple[str, float]],
+    colours: Mapping[str, str],
     label: str,
     axes_of: tuple[str, str],
 ) -> str:
@@ -177,16 +186,17 @@ def lines(
         places = [x for x, _ in ticks]
         apart = 0.016 * (max(places) - min(places) or 1)
         for level, (name, height) in enumerate(levels):
-            style = (0, (1, 1 + level))
-            axes.axhline(height, color=INK, linewidth=1.0, linestyle=style if name else "-", label=name or None)
+            colour, style = colours.get(name, INK), (0, (1, 1 + level)) if name else "-"
+            axes.axhline(height, color=colour, linewidth=1.0, linestyle=style, label=name or None)
         for place, (name, points, dashed) in enumerate(rows):
-            colour, shift = SERIES[place % len(SERIES)], apart * (place - (len(rows) - 1) / 2)
+            colour, shift = colours.get(name, NEUTRAL), apart * (place - (len(rows) - 1) / 2)
             known = [(x + shift, found) for x, found in points if found.known]
             for x, found in known:
                 _whisker(axes, found, x, vertical=True, colour=colour)
             axes.plot(
-                [x for x, _ in known], [found.value for _, found in known], "o", color=colour, label=name,
-                linestyle=(0, (4, 2)) if dashed else "-", markerfacecolor=PAPER if dashed else colour, markersize=5.5,
+                [x for x, _ in known], [found.value for _, found in known], _marker(colours, name), markersize=5.5,
+                color=colour, markerfacecolor=PAPER if dashed else colour, linestyle=(0, (4, 2)) if dashed else "-",
+                label=name,
             )  # fmt: skip
         axes.set_xticks(places, [text for _, text in ticks])
         axes.set_xlabel(axes_of[0])
@@ -198,13 +208,15 @@ def lines(
     return _draw(200 + 16 * math.ceil(names / 2), label, paint)
 
 
-def spreads(rows: Sequence[tuple[str, Sequence[float], float]], label: str, axis: str) -> str:
+def spreads(
+    rows: Sequence[tuple[str, Sequence[float], float]], colours: Mapping[str, str], label: str, axis: str
+) -> str:
     """Per row (name, quantiles at 5, 25, 50, 75, 95 %, mean): thin 5–95, thick 25–75, dot median, cross mean."""
 
     def paint(figure: "Figure") -> None:
         axes = _axes(figure, "x")
-        for place, (_, (least, low, middle, high, most), average) in enumerate(rows):
-            colour = SERIES[place % len(SERIES)]
+        for place, (name, (least, low, middle, high, most), average) in enumerate(rows):
+            colour = colours.get(name, NEUTRAL)
             axes.plot([least, most], [place, place], color=colour, linewidth=1.4)
             axes.plot([low, high], [place, place], color=colour, linewidth=7, alpha=0.6, solid_capstyle="butt")
             axes.plot(middle, place, "o", color=colour, markersize=6)
@@ -299,6 +311,12 @@ def _tag(tag: str, used: set[str]) -> str:
     return re.sub(r"-?\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), tag)
 
 
+def _marker(colours: Mapping[str, str], name: str) -> str:
+    """The shape of a line's points: another one for each round through the colours."""
+    rounds = list(colours).index(name) // len(SERIES) if name in colours else 0
+    return MARKERS[rounds % len(MARKERS)]
+
+
 def _viewbox(svg: str) -> str:
     found = re.search(r'viewBox="0 0 ([\d.]+ [\d.]+)"', svg)
     assert found, "matplotlib writes a view box"
@@ -337,7 +355,7 @@ def _clip(name: str, most: int = 24) -> str:
 
 
 def _whole(value: float) -> str:
-    return f"{value:.0f}" if math.isfinite(value) else "–"
+    return figure(value, ".0f") if math.isfinite(value) else DASH
 
 
 def _columns(points: Points) -> tuple[list[float], list[float]]:

@@ -26,16 +26,16 @@ def slices_table(results: Results) -> Table:
         "Accuracy by length",
         tuple(COLUMNS[i] for i in keep),
         tuple(tuple(row[i] for i in keep) for row in rows),
-        "No accuracy by length was recorded.",
-        ("A scorer that goes by length is right where the better response is the longer one, and wrong elsewhere.",)
+        notes=(
+            "A scorer that goes by length is right where the better response is the longer one, and wrong elsewhere.",
+        )
         + (
             ("Best of list first: lists of three and more; what a blind draw would reach in brackets.",)
             if lists
             else ()
         ),
-        frozenset({0, 1}),
+        words=frozenset({0, 1}),
         stacked=True,
-        lesser=(7, 6, 1),
     )
 
 
@@ -69,7 +69,6 @@ def subsets_table(results: Results) -> Table:
         "Accuracy by part of the collection",
         ("part", *(name for name, _ in found)),
         tuple(rows),
-        "The data names no parts.",
         stacked=True,
     )
 
@@ -87,9 +86,10 @@ def calibration_table(results: Results) -> Table:
         "Probabilities at the temperature each scorer keeps",
         ("scorer", "seed", "T", "NLL", "ECE"),
         tuple(rows),
-        "No scorer keeps a temperature.",
-        ("σ(d / T) is what the scorer says to be the probability; T was fitted on comparisons held out from these.",),
-        frozenset({0, 1}),
+        notes=(
+            "σ(d / T) is what the scorer says to be the probability; T was fitted on comparisons held out from these.",
+        ),
+        words=frozenset({0, 1}),
     )
 
 
@@ -109,7 +109,6 @@ def aspects_table(results: Results) -> Table:
         "Accuracy of aspects, each on its own part",
         ("scorer", "seed", "aspect", "its own head", "all heads, as weighted"),
         tuple(rows),
-        "No scorer has aspects.",
         words=frozenset({0, 1, 2}),
     )
 
@@ -128,9 +127,10 @@ def rm_bench_table(results: Results) -> Table:
         "RM-Bench: accuracy by style",
         ("scorer", "domain", "easy", "normal", "hard", "average"),
         tuple(rows),
-        "The data is not RM-Bench's.",
-        ("Hard: the wrong answer is the showier one (longer, or formatted); easy: the right one is. A draw is lost.",),
-        frozenset({0, 1}),
+        notes=(
+            "Hard: the wrong answer is the showier one (longer, or formatted); easy: the right one is. A draw is lost.",
+        ),
+        words=frozenset({0, 1}),
         stacked=True,
     )
 
@@ -160,10 +160,9 @@ def spreads_table(results: Results) -> Table:
         "Doubt of scorers with several heads",
         ("scorer", "seed", "mean spread", "right by |d| over spread", "right by |d| alone"),
         tuple(rows),
-        "No scorer has several heads.",
-        (
+        notes=(
             "Spread: the standard deviation of d over the heads. Right by: how often a comparison that the scorer gets "
             "right has the larger value than one that it gets wrong; 0.5 tells nothing.",
         ),
-        frozenset({0, 1}),
+        words=frozenset({0, 1}),
     )

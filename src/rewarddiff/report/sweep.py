@@ -10,9 +10,10 @@ from rewarddiff.report import plots
 from rewarddiff.report.cells import Cell, Results, Table, correlation_cell, real_cell, share_cell
 from rewarddiff.report.figures import Drawing
 from rewarddiff.report.page import Section, compose, write
-from rewarddiff.report.tables import TRAINED_WITH
-from rewarddiff.report.text import Fitted, markdown_table
-from rewarddiff.report.values import DASH, Interval, count, entries, interval, mapping, number, percent, real
+from rewarddiff.report.statements import KEYS_NAMED, SENTENCES, trained_unequally, unequal
+from rewarddiff.report.tables import TRAINED_WITH, UNEQUAL
+from rewarddiff.report.text import markdown_page, terminal_page
+from rewarddiff.report.values import DASH, Interval, count, entries, interval, mapping, number, percent, real, setting
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -49,7 +50,6 @@ def page(sweep: Results) -> str:
             "Gaps in mean reward",
             intro="Gap to the policy each point is held against, with its 95 % interval over seeds and prompts. Dashed "
             "with hollow dots: controls, whose weights are not those of their comparisons.",
-            empty="Nothing to draw: no key but the seed has several values, or no samples were judged.",
             figures=gaps,
         ),
         Section(
@@ -63,38 +63,28 @@ def page(sweep: Results) -> str:
             "losses",
             "Dev loss",
             intro="Unweighted loss on the dev comparisons after training, with its 95 % interval over seeds.",
-            empty="No dev loss was recorded, or nothing to draw it along.",
             figures=losses,
         ),
         Section("scorers", "Scorers on held-out comparisons", tables=(scorers_table(sweep),)),
         Section("runs", "What was run", tables=(axes_table(sweep), runs_table(sweep))),
     ]  # fmt: skip
-    return compose(f"{sweep['name']}: sweep of {axes}", " · ".join(made), verdict(sweep), parts, remarks=remarks(sweep))
+    said, more = remarks(sweep)[: SENTENCES - 1], remarks(sweep)[SENTENCES - 1 :]
+    title = f"{sweep['name']}: sweep of {axes}"
+    return compose(title, " · ".join(made), verdict(sweep), parts, remarks=said, further=more)
 
 
 def terminal_sweep(sweep: Results) -> "Group":
     """The verdict and the tables as one rich renderable."""
-    from rich.console import Group, RenderableType
-    from rich.text import Text
-
-    parts: list[RenderableType] = [Text(verdict(sweep), style="bold"), *map(Text, remarks(sweep))]
-    for table in _tables(sweep):
-        parts += [Text(), Fitted(table)]
-        parts += [Text(note, style="dim") for note in table.notes if note.startswith(TRAINED_WITH)]
-    return Group(*parts)
+    return terminal_page(verdict(sweep), remarks(sweep), _tables(sweep))
 
 
 def markdown(sweep: Results) -> str:
     """The verdict and the tables as GitHub-flavoured Markdown."""
-    parts = [verdict(sweep), *remarks(sweep)]
-    for table in _tables(sweep):
-        parts += [f"### {table.title}", markdown_table(table), *table.notes]
-    return "\n\n".join(parts) + "\n"
+    return markdown_page(verdict(sweep), remarks(sweep), _tables(sweep), notes=True)
 
 
-def _tables(sweep: Results) -> Iterable[Table]:
-    tables = points_table(sweep), controls_table(sweep), scorers_table(sweep)
-    return (table for table in tables if table.rows)
+def _tables(sweep: Results) -> tuple[Table, ...]:
+    return points_table(sweep), controls_table(sweep), scorers_table(sweep)
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------
@@ -112,15 +102,29 @@ def verdict(sweep: Results) -> str:
     if not gaps:
         return "No weighted policy was held against its baseline."
     above, below = sum(gap.low > 0 for gap in gaps), sum(gap.high < 0 for gap in gaps)
-    judges = "scorers without a part in their training" if independent else "the scorers they were trained with"
-    of = f"Of {len(gaps)} gaps between weighted policies and their baseline under {judges}"
     told = len(gaps) - above - below
-    return f"{of}, {_are(above)} above zero, {_are(below)} below, and {told or 'none'} not told apart from zero."
+    counted = f"{_are(above)} above zero, {_are(below)} below, and {told or 'none'} not told apart from zero."
+    of = f"Of {len(gaps)} gaps between weighted policies and their baseline under"
+    if not independent:
+        return f"No independent evidence. {of} the scorers they were trained with, {counted}"
+    used = [interval(gap) for gap in found if gap["used_in_training"]]
+    above_by_used, below_by_used = sum(gap.low > 0 for gap in used), sum(gap.high < 0 for gap in used)
+    otherwise = ""
+    if used and (above_by_used > 0, below_by_used > 0) != (above > 0, below > 0):
+        counts = f"of {len(used)} gaps {_are(above_by_used)} above zero and {_are(below_by_used)} below"
+        otherwise = f" The scorers they were trained with say otherwise: {counts}."
+    return f"{of} scorers without a part in their training, {counted}{otherwise}"
 
 
 def remarks(sweep: Results) -> list[str]:
     gaps = [gap for p in entries(sweep["points"]) for gap in mapping(p["gaps"]).values()]
     found = []
+    differing = [p for p in entries(sweep["points"]) if unequal(p)]
+    if differing:
+        first = differing[0]
+        text = trained_unequally(unequal(first), KEYS_NAMED)
+        many = f"; {len(differing)} points in all are held against one trained unequally" * (len(differing) > 1)
+        found.append(f"{first['name']} and {first['against']} were {text}{many}.")
     if len(gaps) > 4:
         found.append(
             f"With {len(gaps)} gaps looked at, about {round(len(gaps) / 20) or 1} would leave zero out of its 95 % "
@@ -171,7 +175,7 @@ def points_table(sweep: Results) -> Table:
         (
             Cell(point["policy"]),
             *_settings(sweep, point),
-            Cell("the baseline itself" if point["name"] == point["against"] else point["against"]),
+            _against(point),
             real_cell(interval(point["dev_loss"])),
             *(_gap(point["gaps"], scorer) for scorer in scorers),
         )
@@ -182,16 +186,14 @@ def points_table(sweep: Results) -> Table:
         "Points of the sweep",
         ("policy", *labels, "against", "dev loss", *(f"gap under {scorer}" for scorer in scorers)),
         rows,
-        "The recipe has no policies.",
-        (
-            *((MARKED,) if any(cell.mark for row in rows for cell in row) else ()),
+        marks=_marks(rows, points),
+        notes=(
             f"Gap: mean reward of held-out samples, less that of the policy it is held against ({DASH} where it is "
             f"that policy itself); {_seeds(sweep)}, 95 % intervals over seeds and prompts.",
             "Dev loss: unweighted, mean over seeds; comparable where the objective and its options are the same.",
         ),
-        frozenset({0, wide}),
+        words=frozenset({0, wide}),
         stacked=True,
-        lesser=(wide,),
     )
 
 
@@ -201,7 +203,7 @@ def controls_table(sweep: Results) -> Table:
     labels = [axis["label"] for axis in entries(sweep["axes"])]
     rows = tuple(
         (
-            Cell(f"{point['policy']} − {control['policy']}"),
+            Cell(f"{point['policy']} − {control['policy']}", mark=UNEQUAL * bool(unequal(control))),
             *_settings(sweep, point),
             *(_gap(control["gaps"], scorer) for scorer in scorers),
         )
@@ -212,8 +214,7 @@ def controls_table(sweep: Results) -> Table:
         "Weighted policies less their controls",
         ("pair", *labels, *(f"gap under {scorer}" for scorer in scorers)),
         rows if scorers else (),
-        "No control (a policy with coefficient.control) has a weighted policy's settings, or no samples were judged.",
-        (MARKED,) if any(cell.mark for row in rows for cell in row) else (),
+        marks=_marks(rows, [control for point in entries(sweep["points"]) for control in entries(point["controls"])]),
         stacked=True,
     )
 
@@ -238,7 +239,7 @@ def scorers_table(sweep: Results) -> Table:
         "Scorers on held-out comparisons",
         ("scorer", *(axis["label"] for axis in axes), "dev loss", "accuracy", "ρ with strength", "ECE"),
         rows if len(runs) > 1 else (),
-        "One run, so the same scorers at every point: report.html says how good they are.",
+        empty="One run, so the same scorers at every point: report.html says how good they are.",
     )
 
 
@@ -275,12 +276,25 @@ def _gap(gaps: Any, scorer: str) -> Cell:
     return real_cell(interval(found), TRAINED_WITH * bool(found.get("used_in_training")))
 
 
+def _against(point: Results) -> Cell:
+    if point["name"] == point["against"]:
+        return Cell("the baseline itself")
+    return Cell(point["against"], mark=UNEQUAL * bool(unequal(point)))
+
+
+def _marks(rows: Sequence[Sequence[Cell]], points: Sequence[Results]) -> tuple[str, ...]:
+    """What the marks in rows mean; `points` are those, or their controls, that may be trained unequally."""
+    used = any(cell.mark == TRAINED_WITH for row in rows for cell in row)
+    texts = [trained_unequally(unequal(point)) for point in points if unequal(point)]
+    return ((MARKED,) if used else ()) + tuple(f"{UNEQUAL} {text}." for text in dict.fromkeys(texts))
+
+
 def _judges(sweep: Results) -> list[str]:
     return list(dict.fromkeys(scorer for point in entries(sweep["points"]) for scorer in mapping(point["gaps"])))
 
 
 def _value(value: Any) -> str:
-    return DASH if value is None else f"{value:.10g}" if isinstance(value, float) else str(value)
+    return DASH if value is None else setting(value)
 
 
 def _seeds(sweep: Results) -> str:
@@ -347,7 +361,8 @@ def _drawn(
     ticks = [(x, text) for text, x in place.items()]
     said = "; ".join(f"{name} {', '.join(real(found.value) for _, found in points)}" for name, points, _ in drawn)
     label = ", ".join([title, *caption, f"along {axis['label']}: {said}"])
-    svg = plots.lines(drawn, ticks, levels, label, (str(axis["label"]), what))
+    colours = plots.palette(str(point["policy"]) for point in entries(sweep["points"]))
+    svg = plots.lines(drawn, ticks, levels, colours, label, (str(axis["label"]), what))
     return [Drawing(title, ", ".join(caption), svg)]
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rewarddiff.report.cells import Cell, Results, Table, correlation_cell, real_cell, share_cell
+from rewarddiff.report.cells import Cell, Results, Table, correlation_cell, filled, real_cell, share_cell
+from rewarddiff.report.statements import had_a_part, over_seeds, trained_unequally, trained_with, unequal
 from rewarddiff.report.values import (
     DASH,
     NAN,
@@ -19,11 +20,25 @@ from rewarddiff.report.values import (
     real,
     word,
 )
+from rewarddiff.writing import figure
 
 TRAINED_WITH = "†"
 TRAINED_WITH_NOTE = (
     f"{TRAINED_WITH} the scorer this policy was trained with, or one of the same start: no independent evidence."
 )
+UNEQUAL = "‡"
+"""Marks two policies that differ in more than coefficient, strength and order."""
+
+
+SCORER_NOTES = {
+    "accuracy": "Accuracy: share of comparisons where the scorer agrees with the label; d = 0 counts half.",
+    "ρ with strength": "ρ: Spearman correlation of |d| with the strength stated in the data itself.",
+    "ECE": "ECE: expected calibration error of σ(d). T: the temperature that calibrates σ(d/T); above 1 the scorer is "
+    "overconfident. ECE at T: what is left of the error then.",
+    "asymmetry": f"Asymmetry: mean |d(a,b) + d(b,a)| relative to mean |d|; 0 % is exactly antisymmetric, {DASH} where "
+    "the scorer is so by construction.",
+}
+"""What the columns of the table of scorers are."""
 
 
 def scorer_names(results: Results) -> list[str]:
@@ -50,12 +65,6 @@ def policy_rewards(results: Results) -> dict[str, dict[str, Interval]]:
         if not any(label == policy or label.startswith(f"{policy} (seed ") for label in table):
             table[policy] = {}
     return table
-
-
-def trained_with(results: Results) -> set[tuple[str, str]]:
-    """The (policy, scorer) pairs where the scorer's coefficients trained the policy."""
-    rewards = entries(results.get("rewards"))
-    return {(str(run.get("policy")), str(run.get("scorer"))) for run in rewards if run.get("used_in_training") is True}
 
 
 def policy_of(label: str) -> str:
@@ -86,22 +95,17 @@ def scorers_table(results: Results) -> Table:
     longer = [_longer_wins(mapping(run.get("evaluation"))) for run in entries(results.get("scorers"))]
     if known := [found for found in longer if found.known]:
         rows.append((Cell("longer wins"), Cell("baseline"), Cell(DASH), share_cell(known[0]), *[Cell(DASH)] * 5))
+    heads = ("scorer", "kind", "seeds", "accuracy", "ρ with strength", "ECE", "T", "ECE at T", "asymmetry")
+    columns, shown = filled(heads, rows)
+    bounded = any(row[3].minor for row in rows)
     return Table(
         "Scorers on held-out comparisons",
-        ("scorer", "kind", "seeds", "accuracy", "ρ with strength", "ECE", "T", "ECE at T", "asymmetry"),
-        tuple(rows),
-        "No scorer was trained or evaluated in this run.",
-        (
-            "Accuracy: share of comparisons where the scorer agrees with the label; d = 0 counts half.",
-            "ρ: Spearman correlation of |d| with the strength stated in the data itself.",
-            "ECE: expected calibration error of σ(d). T: the temperature that calibrates σ(d/T); "
-            "above 1 the scorer is overconfident. ECE at T: what is left of the error then.",
-            "Intervals resample prompts, and over several seeds both; those are at least Student's t over the seeds.",
-            f"Asymmetry: mean |d(a,b) + d(b,a)| relative to mean |d|; 0 % is exactly antisymmetric, {DASH} where the "
-            "scorer is so by construction.",
-        ),
-        frozenset({0, 1}),
-        lesser=(7, 1, 8),
+        columns,
+        shown,
+        notes=tuple(note for column, note in SCORER_NOTES.items() if column in columns)
+        + ("Intervals resample prompts, and over several seeds both; those are at least Student's t over the seeds.",)
+        * bounded,
+        words=frozenset({0, 1}),
     )
 
 
@@ -121,10 +125,8 @@ def scorer_contrasts_table(results: Results) -> Table:
         "Scorers head to head",
         tuple(columns[i] for i in keep),
         tuple(tuple(row[i] for i in keep) for row in rows),
-        "No two scorers were compared in this run.",
-        (f"The same comparisons, paired; intervals as above.{note}",),
-        frozenset({0, 1, 3}),
-        lesser=(len(keep) - 1,) if 5 in keep else (),
+        notes=(f"The same comparisons, paired; intervals as above.{note}",),
+        words=frozenset({0, 1, 3}),
     )
 
 
@@ -148,47 +150,50 @@ def policies_table(results: Results) -> Table:
         )
         for label, row in rewards.items()
     )
-    notes = (
-        "Intervals over several seeds: the wider of Student's t over their means and a bootstrap of seeds and prompts.",
-        "Unfinished: share of samples cut at the limit of new tokens. Words: mean of a sample.",
-    )
-    used = (TRAINED_WITH_NOTE,) if any(cell.mark for row in rows for cell in row) else ()
+    heads = ("policy", "seeds", *(f"under {scorer}" for scorer in scorers), "unfinished", "words")
+    columns, shown = filled(heads, rows)
+    notes = []
+    if any(row[1].text not in (DASH, "1") for row in rows) and scorers:
+        notes.append(
+            "Intervals over several seeds: the wider of Student's t over their means and a bootstrap of seeds and "
+            "prompts."
+        )
+    if "unfinished" in columns:
+        notes.append("Unfinished: share of samples cut at the limit of new tokens. Words: mean of a sample.")
     return Table(
-        "Policies: mean reward of held-out samples",
-        ("policy", "seeds", *(f"under {scorer}" for scorer in scorers), "unfinished", "words"),
-        rows,
-        "No policy was trained in this run.",
-        (*used, *notes),
-        lesser=(len(scorers) + 3, len(scorers) + 2),
+        "Policies: mean reward of held-out samples" if scorers else "Policies",
+        columns,
+        shown,
+        marks=(TRAINED_WITH_NOTE,) if any(cell.mark for row in rows for cell in row) else (),
+        notes=tuple(notes),
     )
 
 
 def contrasts_table(results: Results) -> Table:
     marked = trained_with(results)
-    rows = []
+    rows, differing = [], {}
     for entry in entries(results.get("contrasts")):
         a, b, scorer = (word(entry.get(key)) for key in ("a", "b", "scorer"))
-        gap = interval(entry.get("mean_gap"))
-        used = (a, scorer) in marked or (b, scorer) in marked
+        gap, differences = interval(entry.get("mean_gap")), unequal(entry)
+        if differences:
+            differing[f"{a} − {b}"] = f"{UNEQUAL} {a} − {b}: {trained_unequally(differences)}."
         rows.append(
             (
-                Cell(f"{a} − {b}"),
-                Cell(scorer, mark=TRAINED_WITH * used),
+                Cell(f"{a} − {b}", mark=UNEQUAL * bool(differences)),
+                Cell(scorer, mark=TRAINED_WITH * had_a_part(entry, marked)),
                 Cell(word(entry.get("seed"))),
                 real_cell(gap),
                 *(Cell(percent(share)) for share in win_tie_lose(entry)),
                 Cell(_reading(gap, a, b)),
             )
         )
-    note = (f"{TRAINED_WITH} this scorer, or one of the same start, trained one of the two: no independent evidence.",)
+    note = f"{TRAINED_WITH} this scorer, or one of the same start, trained one of the two: no independent evidence."
     return Table(
         "Policies head to head",
         ("pair", "scorer", "seed", "gap in mean reward", "win", "tie", "lose", "shown"),
         tuple(rows),
-        "No two policies were compared in this run.",
-        note if any(row[1].mark for row in rows) else (),
-        frozenset({0, 1, 7}),
-        lesser=(2, 5),
+        marks=((note,) if any(row[1].mark for row in rows) else ()) + tuple(differing.values()),
+        words=frozenset({0, 1, 7}),
     )
 
 
@@ -200,51 +205,19 @@ def win_tie_lose(contrast: Results) -> tuple[float, float, float]:
     return win, tie, lose
 
 
-def caution(results: Results) -> str:
-    """How many gaps between policies are told apart from zero, and by whom; empty when there are none."""
-    marked = trained_with(results)
-    gaps = [
-        (
-            tuple(str(entry.get(key)) for key in ("a", "b", "seed")),
-            interval(entry.get("mean_gap")),
-            any((str(entry.get(side)), str(entry.get("scorer"))) in marked for side in "ab"),
-        )
-        for entry in entries(results.get("contrasts"))
-    ]
-    gaps = [(pair, gap, own) for pair, gap, own in gaps if gap.bounded]
-    if not gaps:
-        return ""
-    unclear = sum(not gap.excludes_zero for _, gap, _ in gaps)
-    independent = {(pair, gap.low > 0) for pair, gap, own in gaps if gap.excludes_zero and not own}
-    own = sum(gap.excludes_zero and used and (pair, gap.low > 0) not in independent for pair, gap, used in gaps)
-    of = f"of the {len(gaps)} gaps between policies" if len(gaps) > 1 else "gap between policies"
-    parts = [f"{unclear} {of} {_have(unclear)} an interval that includes zero: no difference is shown there"] * (
-        unclear > 0
-    )
-    parts += [f"{own} {of} {_have(own)} a clear sign only under a scorer that trained one of the two"] * (own > 0)
-    return f"Read with care: {'; '.join(parts)}." if parts else "No interval of a gap between policies includes zero."
-
-
-def verdict(results: Results) -> str:
-    """The first note of the results; without notes, what the intervals say."""
-    notes = results.get("notes")
-    first = next((str(note) for note in notes if note), "") if isinstance(notes, (list, tuple)) else ""
-    return first or caution(results) or "No two policies were compared, so this run shows no effect of coefficients."
-
-
 def strength_table(results: Results) -> Table:
     """Accuracy by |d|: one row a scorer and seed, one column a range; where ranges differ, one row a range."""
     runs = [(run, dict(bins(mapping(run.get("evaluation"))))) for run in entries(results.get("scorers"))]
     runs = [(run, found) for run, found in runs if found]
     labels = list(dict.fromkeys(label for _, found in runs for label in found))
-    title, absent = "Accuracy by |d|", "No accuracy by |d| was recorded."
+    title = "Accuracy by |d|"
     if any(list(found) != labels for _, found in runs):
         ranges = tuple(
             (Cell(word(run.get("name"))), Cell(word(run.get("seed"))), Cell(label), share_cell(share, with_n=True))
             for run, found in runs
             for label, share in found.items()
         )
-        return Table(title, ("scorer", "seed", "|d|", "accuracy"), ranges, absent, words=frozenset({0, 1, 2}))
+        return Table(title, ("scorer", "seed", "|d|", "accuracy"), ranges, words=frozenset({0, 1, 2}))
     rows = tuple(
         (
             Cell(word(run.get("name"))),
@@ -253,7 +226,7 @@ def strength_table(results: Results) -> Table:
         )
         for run, found in runs
     )
-    return Table(title, ("scorer", "seed", *labels), rows, absent, stacked=True)
+    return Table(title, ("scorer", "seed", *labels), rows, stacked=True)
 
 
 def bins(evaluation: Results, key: str = "by_bin") -> list[tuple[str, Interval]]:
@@ -262,7 +235,11 @@ def bins(evaluation: Results, key: str = "by_bin") -> list[tuple[str, Interval]]
     for entry in entries(evaluation.get(key)):
         low, high = number(entry.get("low")), number(entry.get("high"))
         if low == low:
-            label = f"{low:g}" if low == high else f"{low:g}–{high:g}" if high == high else f"≥ {low:g}"
+            label = f"{figure(low, 'g')}–{figure(high, 'g')}"
+            if low == high:
+                label = figure(low, "g")
+            elif high != high:
+                label = f"≥ {figure(low, 'g')}"
             found.append((label, interval(entry.get("accuracy"))))
     return found
 
@@ -285,13 +262,12 @@ def orders_table(results: Results) -> Table:
         "Lists put in order by a scorer",
         ("policy", "seed", "scorer", "method", *heads),
         rows,
-        "Every policy was trained in the order of the data.",
-        (
+        notes=(
             "Readings: texts read by the scorer. As the data: share of the data's comparisons whose order the scorer "
             "keeps. Inconsistency: share of the squared differences that no scores explain. Cyclic triples: share of "
             "those compared that go round.",
         ),
-        frozenset({0, 2, 3}),
+        words=frozenset({0, 2, 3}),
         stacked=True,
     )
 
@@ -327,8 +303,7 @@ def coefficients_table(results: Results) -> Table:
         "Coefficients",
         ("policy", "seed", "pairs", *heads),
         tuple(rows),
-        "No coefficients were computed in this run.",
-        (
+        notes=(
             *notes,
             "Negative: pairs whose difference contradicts the label. Zero: kept pairs of weight 0. "
             "Effective: the share of pairs that would tell as much at equal weights, (Σ|w|)²/(n·Σw²). "
@@ -340,16 +315,14 @@ def coefficients_table(results: Results) -> Table:
 
 def overview(results: Results) -> tuple[Table, ...]:
     """What stands at the head of the page: scorers, and policies."""
-    several = (scorer_contrasts_table(results),) if results.get("scorer_contrasts") else ()
-    policies = () if results.get("stages") == ["eval"] else (policies_table(results),)
-    return scorers_table(results), *several, *policies
+    tables = scorers_table(results), scorer_contrasts_table(results), policies_table(results)
+    return tuple(table for table in tables if table.rows)
 
 
 def summary_tables(results: Results) -> tuple[Table, ...]:
     """What the end of a run shows: of several seeds, their means."""
-    contrasts = entries(results.get("contrasts"))
-    together = [entry for entry in contrasts if entry.get("seed") == "all"] or contrasts
-    return *overview(results), contrasts_table({**results, "contrasts": together})
+    together = contrasts_table({**results, "contrasts": over_seeds(results)})
+    return *overview(results), *([together] if together.rows else [])
 
 
 def _summarised(summary: Results, evaluations: Sequence[Results], *keys: str) -> Interval:
@@ -380,7 +353,7 @@ def _lengths(results: Results, label: str) -> tuple[Cell, Cell]:
     ]
     shares = [number(run.get("unfinished")) / (number(run.get("n")) or NAN) for run in runs]
     words = mean(number(run.get("mean_words")) for run in runs)
-    return Cell(percent(mean(shares))), Cell(f"{words:.1f}" if words == words else DASH)
+    return Cell(percent(mean(shares))), Cell(figure(words, ".1f") if words == words else DASH)
 
 
 def _longer_wins(evaluation: Results) -> Interval:
@@ -392,10 +365,6 @@ def _seeds(summary: Any, runs: Sequence[Results]) -> str:
         return count(len(summary))
     stated = number(summary)
     return count(stated) if stated == stated else count(len({str(run.get("seed")) for run in runs}) or NAN)
-
-
-def _have(many: int) -> str:
-    return "has" if many == 1 else "have"
 
 
 def _reading(gap: Interval, a: str, b: str) -> str:

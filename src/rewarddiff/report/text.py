@@ -1,30 +1,40 @@
 """The summary in plain text: for the terminal (rich) and as Markdown."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rewarddiff.report.bookkeeping import costs_table
-from rewarddiff.report.cells import Results, Table
+from rewarddiff.report.cells import Cell, Results, Table
 from rewarddiff.report.designs import designs_table
-from rewarddiff.report.tables import TRAINED_WITH, caution, strength_table, summary_tables, verdict
+from rewarddiff.report.statements import head
+from rewarddiff.report.tables import strength_table, summary_tables
+from rewarddiff.writing import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, Group  # noqa: TID251
+    from rich.console import Console, ConsoleOptions, Group, RenderableType  # noqa: TID251
     from rich.table import Table as RichTable
+
+BETWEEN = 2
+"""Spaces between columns."""
 
 
 def terminal_table(results: Results) -> "Group":
-    """The verdict and the summary tables as one rich renderable that fits itself to the terminal."""
-    from rich.console import Group, RenderableType
+    """The head of the results and the summary tables as one rich renderable that fits itself to the terminal."""
+    said = head(results)
+    return terminal_page(said.result, said.limits, summary_tables(results))
+
+
+def terminal_page(result: str, remarks: Iterable[str], tables: Iterable[Table]) -> "Group":
+    """A bold first sentence, remarks, and the tables that have rows, with what their marks mean."""
+    from rich.console import Group
     from rich.text import Text
 
-    parts: list[RenderableType] = [Text(verdict(results), style="bold")]
-    if (warning := caution(results)) and warning != verdict(results):
-        parts.append(Text(warning))
-    for table in summary_tables(results):
-        parts += [Text(), Fitted(table) if table.rows else Text(table.empty, style="dim")]
-        parts += [Text(note, style="dim") for note in table.notes if note.startswith(TRAINED_WITH)]
+    parts: list[RenderableType] = [Text(printable(result), style="bold")]
+    parts += [Text(printable(remark)) for remark in remarks]
+    for table in tables:
+        if table.rows:
+            parts += [Text(), Fitted(table), *(Text(printable(mark), style="dim") for mark in table.marks)]
     return Group(*parts)
 
 
@@ -34,65 +44,126 @@ def terminal_designs(found: Results) -> "Group":
     from rich.text import Text
 
     table = designs_table(found)
-    return Group(Fitted(table), *(Text(note, style="dim") for note in table.notes))
-
-
-ROOM = 0.95
-"""Of a terminal's width: rich shares out what is left by its own rules, and cuts cells where that is too little."""
+    return Group(Fitted(table), *(Text(printable(note), style="dim") for note in table.notes))
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A table that, where it would not fit, stacks its cells and leaves out as few of its lesser columns as it can."""
+    """A table on any width: cells are stacked where it is too wide, and then its columns go below one another."""
 
     table: Table
 
-    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RichTable]":
-        measured = options.update(width=1000)
-        drawn = _rich(self.table)
-        if console.measure(drawn, options=measured).maximum > options.max_width:
-            for left_out in range(len(self.table.lesser) + 1):
-                drawn = _rich(self.table, narrow=True, without=self.table.lesser[:left_out])
-                if sum((column.min_width or 1) + 2 for column in drawn.columns) <= ROOM * options.max_width:
-                    break
-        yield drawn
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
+        from rich.text import Text
+
+        yield Text(printable(self.table.title), style="italic")
+        for number, (columns, stacked) in enumerate(_panels(self.table, options.max_width)):
+            if number:
+                yield Text()
+            yield _drawn(self.table, columns, stacked)
 
 
-def _rich(table: Table, narrow: bool = False, without: tuple[int, ...] = ()) -> "RichTable":
+def _panels(table: Table, width: int) -> Iterator[tuple[dict[int, int], bool]]:
+    """The columns to be drawn side by side with their widths, and whether minor remarks go below their figures.
+
+    Every panel begins with the first column; each other column is in one of them.
+    """
+    columns = range(len(table.columns))
+    natural = [_natural(table, column, stacked=False) for column in columns]
+    if _total(natural) <= width:
+        yield dict(zip(columns, natural, strict=True)), False
+        return
+    least = [_least(table, column) for column in columns]
+    least[0] = min(least[0], width // 2)
+    room = width - least[0] - BETWEEN
+    panel = {0: least[0]}
+    for column in columns[1:]:
+        needed = min(least[column], room)
+        if len(panel) > 1 and _total([*panel.values(), needed]) > width:
+            yield _widened(table, panel, width), True
+            panel = {0: least[0]}
+        panel[column] = needed
+    yield _widened(table, panel, width), True
+
+
+def _widened(table: Table, panel: dict[int, int], width: int) -> dict[int, int]:
+    """The widths, with what is left over given to the columns that would be on one line then, the first ones first."""
+    left = width - _total(panel.values())
+    widened = {}
+    for column, least in panel.items():
+        more = min(max(_natural(table, column, stacked=True) - least, 0), left)
+        widened[column] = least + more
+        left -= more
+    return widened
+
+
+def _total(widths: Iterable[int]) -> int:
+    widths = list(widths)
+    return sum(widths) + BETWEEN * (len(widths) - 1)
+
+
+def _natural(table: Table, column: int, *, stacked: bool) -> int:
+    """The width at which nothing of a column is broken."""
+    texts = [table.columns[column]]
+    for row in table.rows:
+        figure, minor = _texts(row[column])
+        texts += [figure, minor] if stacked else [f"{figure} {minor}".strip()]
+    return _widest(texts)
+
+
+def _least(table: Table, column: int) -> int:
+    """The width at which no figure, no interval and no word of a column is broken."""
+    pieces = table.columns[column].split(" ")
+    for row in table.rows:
+        for text in _texts(row[column]):
+            pieces += text.split(" ") if column in table.words else [text]
+    return _widest(pieces)
+
+
+def _texts(cell: Cell) -> tuple[str, str]:
+    return printable(f"{cell.text}{cell.mark}"), printable(cell.minor)
+
+
+def _widest(texts: Sequence[str]) -> int:
+    from rich.cells import cell_len
+
+    return max(1, *map(cell_len, texts))
+
+
+def _drawn(table: Table, columns: dict[int, int], stacked: bool) -> "RichTable":
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(title=Text(table.title), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    shown = [index for index in range(len(table.columns)) if index not in without]
-    for index in shown:
-        cells = [row[index] for row in table.rows]
-        texts = [f"{cell.text}{cell.mark}" for cell in cells]
-        whole = [piece for text in texts for piece in text.split(" ")] if index in table.words else texts
-        whole += [*(cell.minor for cell in cells), *table.columns[index].split(" ")]
-        drawn.add_column(
-            Text(table.columns[index]),
-            justify="left" if index in table.words else "right",
-            overflow="fold",
-            min_width=min(max(map(len, whole), default=1), 24),
-        )
-    between = "\n" if narrow else " "
+    drawn = RichTable(box=None, pad_edge=False, padding=(0, BETWEEN, 0, 0))
+    for column, width in columns.items():
+        title = Text(printable(table.columns[column]))
+        drawn.add_column(title, justify="left" if column in table.words else "right", overflow="fold", width=width)
+    between = "\n" if stacked else " "
     for row in table.rows:
-        cells = [row[index] for index in shown]
-        figures = [(f"{cell.text}{cell.mark}", between + cell.minor if cell.minor else "") for cell in cells]
-        drawn.add_row(*(Text.assemble(figure, (minor, "dim")) for figure, minor in figures))
+        cells = [_texts(row[column]) for column in columns]
+        drawn.add_row(*(Text.assemble(figure, (between + minor if minor else "", "dim")) for figure, minor in cells))
     return drawn
 
 
+# --- Markdown --------------------------------------------------------------------------------------------------------
+
+
 def markdown_tables(results: Results) -> str:
-    """The verdict and the summary tables as GitHub-flavoured Markdown."""
-    parts = [verdict(results)]
-    if (warning := caution(results)) and warning != verdict(results):
-        parts.append(warning)
-    for table in (*summary_tables(results), strength_table(results), costs_table(results)):
-        parts.append(f"### {table.title}")
-        parts.append(markdown_table(table) if table.rows else table.empty)
-        parts += [note for note in table.notes if note.startswith(TRAINED_WITH)]
-    return "\n\n".join(_one_line(part) if "\n" not in part else part for part in parts) + "\n"
+    """The head of the results and the summary tables as GitHub-flavoured Markdown."""
+    said = head(results)
+    return markdown_page(
+        said.result, said.limits, (*summary_tables(results), strength_table(results), costs_table(results))
+    )
+
+
+def markdown_page(result: str, remarks: Iterable[str], tables: Iterable[Table], *, notes: bool = False) -> str:
+    """A first sentence, remarks, and the tables that have rows; `notes`: with their notes."""
+    parts = [_one_line(text) for text in (result, *remarks)]
+    for table in tables:
+        if table.rows:
+            below = (*table.marks, *(table.notes if notes else ()))
+            parts += [f"### {_one_line(table.title)}", markdown_table(table), *map(_one_line, below)]
+    return "\n\n".join(parts) + "\n"
 
 
 def markdown_table(table: Table) -> str:
@@ -106,4 +177,4 @@ def markdown_table(table: Table) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()).replace("<", "&lt;")
+    return printable(" ".join(text.split())).replace("<", "&lt;")

@@ -5,9 +5,12 @@ here (NaN inside, a dash on the page), and a value of an unexpected type counts 
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from rewarddiff.writing import figure
 
 NAN = math.nan
 DASH = "–"  # shown where there is no data
@@ -59,6 +62,8 @@ def number(value: Any) -> float:
 
 def word(value: Any) -> str:
     """A name, a seed: a dash where there is none."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return figure(value, "d")
     return DASH if value is None or (isinstance(value, float) and not math.isfinite(value)) else str(value)
 
 
@@ -91,20 +96,47 @@ def real(value: float) -> str:
     """About four significant digits with a true minus sign: 1.234, −12.35, 1.2e−05."""
     if not math.isfinite(value):
         return DASH
+    return figure(value, _digits(value))
+
+
+def signed(value: float) -> str:
+    """The same with its sign, also where that is a plus: +0.050."""
+    return figure(value, f"+{_digits(value)}") if math.isfinite(value) else DASH
+
+
+def _digits(value: float) -> str:
+    """The format that shows about four significant digits."""
     size = abs(value)
-    digits = 3 if size < 10 else 2 if size < 100 else 1
-    text = f"{value:.1e}" if 0 < size < 0.0005 else f"{value:.{digits}f}"
-    return text.replace("-", "−")
+    if 0 < size < 0.0005:
+        return ".1e"
+    return f".{3 if size < 10 else 2 if size < 100 else 1}f"
 
 
 def percent(value: float, digits: int = 1) -> str:
     """A share as a percentage: 0.715 → 71.5 %."""
-    return f"{100 * value:.{digits}f} %".replace("-", "−") if math.isfinite(value) else DASH
+    return f"{figure(100 * value, f'.{digits}f')} %" if math.isfinite(value) else DASH
 
 
 def count(value: float) -> str:
     """A whole number with thin spaces between thousands: 12 345."""
-    return f"{round(value):,}".replace(",", "\u202f").replace("-", "−") if math.isfinite(value) else DASH
+    return figure(round(value), ",").replace(",", "\u202f") if math.isfinite(value) else DASH
+
+
+def setting(value: Any) -> str:
+    """A value of a configuration, near to how a recipe writes it: 1e−6, true, {r: 8, alpha: 16}; none for null."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return figure(value, "d")
+    if isinstance(value, float):
+        return re.sub(r"(?<=e[−+])0+", "", figure(value, ".10g"))
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {setting(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(setting, value))}]"
+    return str(value)
 
 
 def duration(seconds: float) -> str:
