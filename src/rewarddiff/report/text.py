@@ -66,7 +66,8 @@ class Fitted:
 def _panels(table: Table, width: int) -> Iterator[tuple[dict[int, int], bool]]:
     """The columns to be drawn side by side with their widths, and whether minor remarks go below their figures.
 
-    Every panel begins with the first column; each other column is in one of them.
+    Every panel begins with the first column, and the other words at the left that tell rows apart, as far as they take
+    no more than half of the width; each other column is in one of the panels.
     """
     columns = range(len(table.columns))
     natural = [_natural(table, column, stacked=False) for column in columns]
@@ -74,14 +75,18 @@ def _panels(table: Table, width: int) -> Iterator[tuple[dict[int, int], bool]]:
         yield dict(zip(columns, natural, strict=True)), False
         return
     least = [_least(table, column) for column in columns]
-    least[0] = min(least[0], width // 2)
-    room = width - least[0] - BETWEEN
-    panel = {0: least[0]}
+    first = {0: min(least[0], width // 2)}
     for column in columns[1:]:
+        if column not in table.words or _total([*first.values(), least[column]]) > width // 2:
+            break
+        first[column] = least[column]
+    room = width - _total(first.values()) - BETWEEN
+    panel = dict(first)
+    for column in columns[len(first) :]:
         needed = min(least[column], room)
-        if len(panel) > 1 and _total([*panel.values(), needed]) > width:
+        if len(panel) > len(first) and _total([*panel.values(), needed]) > width:
             yield _widened(table, panel, width), True
-            panel = {0: least[0]}
+            panel = dict(first)
         panel[column] = needed
     yield _widened(table, panel, width), True
 

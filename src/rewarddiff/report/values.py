@@ -62,9 +62,9 @@ def number(value: Any) -> float:
 
 def word(value: Any) -> str:
     """A name, a seed: a dash where there is none."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return figure(value, "d")
-    return DASH if value is None or (isinstance(value, float) and not math.isfinite(value)) else str(value)
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return DASH
+    return setting(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
 
 
 def numbers(value: Any) -> list[float]:
@@ -144,7 +144,7 @@ def duration(seconds: float) -> str:
     if not math.isfinite(seconds):
         return DASH
     if seconds < 60:
-        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+        return f"{figure(seconds, '.2f' if seconds < 1 else '.1f' if seconds < 10 else '.0f')} s"
     whole = round(seconds)
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
@@ -158,7 +158,7 @@ def memory(size: float) -> str:
     for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if size >= scale:
             return f"{size / scale:.2f} {unit}" if unit == "GiB" else f"{size / scale:.0f} {unit}"
-    return f"{size:.0f} B"
+    return f"{figure(size, '.0f')} B"
 
 
 def trained_on_remarks(found: Mapping[str, Any], things: str) -> list[str]:
