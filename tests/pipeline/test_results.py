@@ -2,16 +2,22 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from rewarddiff.config import load_recipe
 from rewarddiff.pipeline import results
-from rewarddiff.pipeline.results import _contrast, _gaps, _lengths
+from rewarddiff.pipeline.recipe import Recipe
+from rewarddiff.pipeline.results import _contrast, _gaps, _lengths, _used, unequal
 from rewarddiff.report.statements import notes
 from rewarddiff.sampling import Sample
+from rewarddiff.scorers.build import new_scorer, save_scorer
+from rewarddiff.scorers.config import ScorerConfig
 
 
 def test_lengths_of_samples() -> None:
@@ -77,3 +83,74 @@ def test_scorers_are_compared_on_the_same_comparisons(tmp_path: Path) -> None:
     assert (found["test"]["a"], found["test"]["b"]) == ("two", "one")
     assert found["test"]["gap"]["value"] == pytest.approx((6 - 4) / 6)
     assert found["other"]["gap"]["value"] == 0.5
+
+
+def trained_scorer(backbone: Path, folder: Path, warm_start: str | None = None, seed: int = 0) -> str:
+    scorer = new_scorer(ScorerConfig(kind="reward", backbone=str(backbone), warm_start=warm_start), seed=seed)
+    scorer.trained = True
+    save_scorer(scorer, folder)
+    return str(folder)
+
+
+def test_scorers_that_share_a_start_do_not_judge_independently(encoder_folder: Path, tmp_path: Path) -> None:
+    mine = trained_scorer(encoder_folder, tmp_path / "mine")
+    shutil.copytree(mine, tmp_path / "copy")
+    began = trained_scorer(encoder_folder, tmp_path / "began", warm_start=mine)
+    other = trained_scorer(encoder_folder, tmp_path / "other", seed=1)
+    body = str(encoder_folder)
+    scorers = {
+        "used": {"kind": "reward", "trained": mine},
+        "copy": {"kind": "reward", "trained": str(tmp_path / "copy")},
+        "began": {"kind": "reward", "trained": began},
+        "warm": {"kind": "reward", "backbone": body, "warm_start": str(tmp_path / "copy")},
+        "chain": {"kind": "reward", "backbone": body, "warm_start": "warm"},
+        "on-it": {"kind": "reward", "backbone": mine},
+        "other": {"kind": "reward", "trained": other},
+        "fresh": {"kind": "reward", "backbone": body},
+    }
+    source = {"source": "reward", "scorer": "used"}
+    policies: dict[str, Any] = {
+        "dpo": {"objective": "dpo"},
+        "weighted": {"objective": "dpo", "coefficient": source},
+        "ordered": {"objective": "rrhf", "order": source},
+        "offset": {"objective": "odpo", "strength": source},
+    }
+    recipe = load_recipe({"name": "r", "scorers": scorers, "policies": policies}, [], Recipe)
+    run: Any = SimpleNamespace(recipe=recipe)
+    for policy in ("weighted", "ordered", "offset"):
+        dependent = {scorer for scorer in scorers if _used(run, policy, scorer)}
+        assert dependent == {"used", "copy", "began", "warm", "chain", "on-it"}, policy
+    assert not any(_used(run, policy, scorer) for policy in ("dpo", "base") for scorer in scorers)
+
+
+def test_whatever_else_two_policies_differ_in_is_named() -> None:
+    train = {"lr": 5e-6, "max_steps": 1}
+    policies: dict[str, Any] = {
+        "dpo": {"objective": {"name": "dpo", "beta": 0.1}, "train": train},
+        "weighted": {
+            "objective": {"name": "dpo", "beta": 0.2},
+            "train": {"lr": 1e-6, "max_steps": 6},
+            "lora": {"r": 2},
+            "coefficient": {"source": "grades"},
+        },
+        "alike": {"objective": {"name": "dpo", "beta": 0.1}, "train": train, "coefficient": {"source": "grades"}},
+        "ipo": {"objective": {"name": "ipo"}, "train": train, "order": {"scorer": "x"}},
+    }
+    recipe = load_recipe({"name": "r", "policies": policies}, [], Recipe).policies
+    amounts = {"dpo": (1, 1000), "weighted": (6, 6000), "alike": (1, 1009), "ipo": (1, 1011)}
+    trained = [
+        {"name": name, "curve": [{"split": "train", "step": steps}], "cost": {"tokens": tokens}}
+        for name, (steps, tokens) in amounts.items()
+    ]
+    named = {line["key"]: (line["a"], line["b"]) for line in unequal(recipe, trained, "weighted", "dpo")}
+    lora = named.pop("lora")
+    assert (lora[0]["r"], lora[1]) == (2, None)
+    assert named == {
+        "objective.beta": (0.2, 0.1), "train.lr": (1e-6, 5e-6), "train.max_steps": (6, 1),
+        "steps": (6, 1), "tokens": (6000, 1000),
+    }  # fmt: skip
+    assert unequal(recipe, trained, "alike", "dpo") == []  # 0.9 per cent more tokens
+    # another objective has options of its own, which are not compared; 1.1 per cent more tokens
+    assert unequal(recipe, trained, "ipo", "dpo") == [
+        {"key": "objective.name", "a": "ipo", "b": "dpo"}, {"key": "tokens", "a": 1011, "b": 1000},
+    ]  # fmt: skip

@@ -256,7 +256,8 @@ def caution(results: Results) -> str:
     if unclear:
         parts.append(f"{unclear} {of} {_have(unclear)} an interval that includes zero: no difference is shown there")
     if alone:
-        parts.append(f"{alone} {of} {_have(alone)} a clear sign only under a scorer that trained one of the two")
+        whose = f"{alone} {_have(alone)}" if parts else f"{alone} {of} {_have(alone)}"
+        parts.append(f"{whose} a clear sign only under a scorer that trained one of the two")
     return f"Read with care: {'; '.join(parts)}." if parts else ""
 
 
