@@ -67,9 +67,13 @@ def _validated(data: Any, schema: type[T], source: str, places: Mapping[Place, s
     # In a list, because pydantic only takes the setting that refuses unknown keys for types that are not dataclasses.
     adapter = TypeAdapter(list[schema], config=ConfigDict(extra="forbid", strict=True))  # type: ignore[valid-type]
     try:
-        return cast(T, adapter.validate_json(text)[0])
+        config = cast(T, adapter.validate_json(text)[0])
     except ValidationError as error:
         problems = list(_problems(error, json.loads(text), schema))
+    else:
+        problems = list(_not_finite(config))
+        if not problems:
+            return config
     place, message = problems[0]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     culprits = [f"override '{text}'" for key, text in (places or {}).items() if all(map(eq, key, place))]
@@ -363,6 +367,22 @@ def _opened(hint: Any, node: dict[str, Any], name: str, place: Place, text: str)
 
 
 # --- problems -------------------------------------------------------------------------------------------------------
+
+
+def _not_finite(value: object, place: Place = ()) -> Iterator[tuple[Place, str]]:
+    """Place and message of every number in a configuration that is infinite or NaN: no key means anything by one."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield place, f"'{_dotted(place)}' is {value}, should be a finite number"
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from _not_finite(getattr(value, field.name), (*place, field.name))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _not_finite(key, (*place, str(key)))
+            yield from _not_finite(item, (*place, str(key)))
+    elif isinstance(value, (list, tuple)):
+        for position, item in enumerate(value):
+            yield from _not_finite(item, (*place, position))
 
 
 def _problems(error: ValidationError, data: list[Any], schema: Any) -> Iterator[tuple[Place, str]]:

@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,13 @@ from typing import Any
 
 @dataclass
 class Meter:
-    """Measures a `with` block. Add tokens as they are processed; read `cost()` inside or after."""
+    """Measures a `with` block. Add tokens as they are processed; read `cost()` inside or after.
+
+    Work that was interrupted is measured as a whole: what `so_far` gave is handed to `go_on` when it goes on.
+    """
 
     tokens: int = 0
+    _earlier: Mapping[str, Any] = field(default_factory=dict)
     _start: float = field(default_factory=time.perf_counter)
     _stop: float | None = None
 
@@ -33,16 +38,34 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        return (self._stop or time.perf_counter()) - self._start
+        """Seconds of this block until now or its end, and of the earlier parts of the work."""
+        earlier: float = self._earlier.get("seconds", 0.0)
+        return earlier + (self._stop or time.perf_counter()) - self._start
 
-    def cost(self) -> dict[str, float | int | None]:
+    def so_far(self) -> dict[str, float | int | None]:
+        """What the work has cost until now, ready for JSON."""
+        cuda = _cuda()
         return {
             "seconds": self.seconds,
-            "tokens": self.tokens or None,
-            "tokens_per_second": self.tokens / self.seconds if self.tokens else None,
-            "peak_memory_bytes": peak_memory(),
-            "peak_gpu_memory_bytes": cuda.max_memory_allocated() if (cuda := _cuda()) else None,
+            "tokens": self.tokens,
+            "peak_memory_bytes": self._peak("peak_memory_bytes", peak_memory()),
+            "peak_gpu_memory_bytes": self._peak("peak_gpu_memory_bytes", cuda.max_memory_allocated() if cuda else None),
         }
+
+    def go_on(self, earlier: Mapping[str, Any]) -> None:
+        """Count from what the interrupted part of the work had cost, as its `so_far` said."""
+        self._earlier = dict(earlier)
+        self.tokens = int(earlier["tokens"])
+
+    def cost(self) -> dict[str, float | int | None]:
+        so_far = self.so_far()
+        speed = self.tokens / self.seconds if self.tokens else None
+        return {**so_far, "tokens": self.tokens or None, "tokens_per_second": speed}
+
+    def _peak(self, name: str, now: int | None) -> int | None:
+        """The highest of this block and of the earlier parts."""
+        peaks = [peak for peak in (now, self._earlier.get(name)) if peak is not None]
+        return max(peaks, default=None)
 
 
 def release_memory() -> None:

@@ -11,10 +11,15 @@ from rewarddiff.writing import console, printable, say
 
 
 class Task:
-    """One piece of work; call `advance` as parts of it are done."""
+    """One piece of work; call `advance` as parts of it are done.
 
-    def __init__(self, name: str, total: float, every: float = 10.0) -> None:
-        self.name, self.total, self.done = name, total, 0.0
+    Args:
+        before: how much of it an earlier run has done; its speed says nothing of the time left.
+        every: seconds between lines.
+    """
+
+    def __init__(self, name: str, total: float, before: float = 0.0, every: float = 10.0) -> None:
+        self.name, self.total, self.done, self.before = name, total, before, before
         self._start = self._shown = time.monotonic()
         self._every = every
 
@@ -26,8 +31,11 @@ class Task:
             self._line(f"{self.done / self.total:4.0%}, {_clock(self.left())} left{', ' + note if note else ''}")
 
     def left(self) -> float:
-        """Seconds left at the mean speed so far."""
-        return (time.monotonic() - self._start) / self.done * (self.total - self.done) if self.done else float("nan")
+        """Seconds left at the mean speed of this run; NaN before it has done anything."""
+        done_now = self.done - self.before
+        if not done_now:
+            return float("nan")
+        return (time.monotonic() - self._start) / done_now * (self.total - self.done)
 
     def finish(self, note: str = "") -> None:
         self._line(f"done in {_clock(time.monotonic() - self._start)}{', ' + note if note else ''}")
@@ -39,16 +47,16 @@ class Task:
 class _Bar(Task):
     """The same on a terminal, drawn by rich."""
 
-    def __init__(self, name: str, total: float) -> None:
+    def __init__(self, name: str, total: float, before: float = 0.0) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-        super().__init__(name, total)
+        super().__init__(name, total, before)
         # A name may hold what rich would take for markup, and so may a note.
         described, noted = (TextColumn(form, markup=False) for form in ("  {task.description}", "{task.fields[note]}"))
         clocks = TimeElapsedColumn(), "left", TimeRemainingColumn()
         columns = described, BarColumn(24), "{task.percentage:3.0f}%", *clocks, noted
         self._bar = Progress(*columns, console=console(error=True))
-        self._task = self._bar.add_task(printable(name), total=total, note="")
+        self._task = self._bar.add_task(printable(name), total=total, completed=int(before), note="")
         self._bar.start()
 
     def advance(self, amount: float = 1, note: str = "") -> None:
@@ -61,9 +69,9 @@ class _Bar(Task):
 
 
 @contextmanager
-def task(name: str, total: float) -> Iterator[Task]:
-    """Show progress of `total` units while the block runs."""
-    shown = _Bar(name, total) if sys.stderr.isatty() else Task(name, total)
+def task(name: str, total: float, before: float = 0.0) -> Iterator[Task]:
+    """Show progress of `total` units, `before` of them done by an earlier run, while the block runs."""
+    shown = _Bar(name, total, before) if sys.stderr.isatty() else Task(name, total, before)
     try:
         yield shown
     except BaseException:

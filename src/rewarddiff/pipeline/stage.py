@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from rewarddiff import __version__, files
 from rewarddiff.errors import UserError
-from rewarddiff.store import fingerprint
+from rewarddiff.store import fingerprint, finite
 
 MANIFEST = "manifest.json"
 """Written last: what a complete directory was made from, and which files it holds."""
@@ -131,16 +130,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: Any) -> None:
     """Write atomically; NaN and infinities, which JSON does not have, become null."""
-    files.write_text(path, json.dumps(_finite(content), indent=1, default=str, allow_nan=False) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    if hasattr(value, "tolist"):  # numbers and arrays of numpy
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    files.write_text(path, json.dumps(finite(content), indent=1, default=str, allow_nan=False) + "\n")

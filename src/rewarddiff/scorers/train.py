@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import torch
 from torch import nn
 
 from rewarddiff.data import prompt_hashes
 from rewarddiff.data.ledger import Ledger
-from rewarddiff.errors import UserError
+from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.records import Group
 from rewarddiff.scorers.base import Scorer
 from rewarddiff.scorers.build import new_scorer
 from rewarddiff.scorers.config import ScorerConfig
 from rewarddiff.scorers.losses import Grades
 from rewarddiff.scorers.objectives import objective
-from rewarddiff.scorers.objectives.base import ScorerItem
+from rewarddiff.scorers.objectives.base import ScorerItem, ScorerObjective
 from rewarddiff.store import fingerprint
 from rewarddiff.training.objective import TrainConfig
 
@@ -75,6 +77,7 @@ def train_scorer(
 
     Raises:
         UserError: too many groups were dropped, or the loss needs strengths and the data gives none.
+        TrainingError: the scorer that came out gives all responses the same number.
     """
     scorer = new_scorer(config, seed=seed)
     _check_aspects(config, train)
@@ -89,9 +92,9 @@ def train_scorer(
     if config.comparisons is not None:
         items = _fewer(items, config.comparisons, seed)
     held_out = trained.items(dev, Ledger())
-    result = loop(
-        trained, items, output=output, config=config.train, dev=held_out, seed=seed, name=name or f"{config.kind} model"
-    )
+    name = name or f"{config.kind} model"
+    result = loop(trained, items, output=output, config=config.train, dev=held_out, seed=seed, name=name)
+    _check_tells_apart(trained, items, name)
     scorer.trained, scorer.learned = result.steps > 0, trained.learned()
     scorer.reader.learned, scorer.reader.beside = nn.ParameterDict(), None
     trained_ids = {item.id for item in items}
@@ -100,6 +103,29 @@ def train_scorer(
     pairs = [[(c.chosen, c.rejected) for c in item.comparisons] for item in items]
     scorer.data = fingerprint([(item.page.prompt, item.page.responses) for item in items], pairs)
     return scorer, result
+
+
+LOOKED_AT = 64
+"""Items that must all be without a difference before a scorer is said to tell nothing apart."""
+
+
+def _check_tells_apart(trained: ScorerObjective, items: Sequence[ScorerItem], name: str) -> None:
+    """Raise a TrainingError where a scorer gives the better and the worse response of every pair the same number.
+
+    Items are read until one shows a difference, which as a rule is the first.
+    """
+    compared = 0.0
+    for item in items[:LOOKED_AT]:
+        with torch.no_grad():
+            squares, pairs = trained.loss(trained.module, [item]).metrics["margin^2"]
+        if 0 < squares < math.inf:
+            return
+        compared += pairs
+    if compared:
+        raise TrainingError(
+            f"{name}: after training all responses have the same score: training diverged, and the scorer is not "
+            "saved; a lower lr may help"
+        )
 
 
 def _fewer(items: Sequence[ScorerItem], most: int, seed: int) -> list[ScorerItem]:

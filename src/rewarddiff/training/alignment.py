@@ -147,7 +147,7 @@ class Alignment:
             "rewards/chosen": rewards[chosen],
             "rewards/rejected": rewards[rejected],
             "rewards/margins": margins,
-            "rewards/accuracies": (margins > 0).to(margins.dtype),
+            "rewards/accuracies": (margins.sign() + 1) / 2,  # a margin of 0 counts one half
             "logps/chosen": policy[chosen],
             "logps/rejected": policy[rejected],
         }

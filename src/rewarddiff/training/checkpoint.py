@@ -2,68 +2,165 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, load_model, save_file, save_model
-from torch import nn
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rewarddiff import files
 from rewarddiff.errors import UserError
+from rewarddiff.store import fingerprint
+
+MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+BLOCK = 4096
+"""Bytes of a tensor that are added up before they are hashed."""
+WHERE_NOT_HOW = ("base_model_name_or_path", "revision")
+"""Settings of an adapter that say where its base lies; what the base holds is hashed itself."""
+
+SHARE = 50
+"""Between two checkpoints lies at least so many times what writing one took: it costs less than 2 % of the time."""
+LEAST_SECONDS = 30.0
+"""A training that is over sooner is made again rather than kept."""
+ASSUMED_BYTES_PER_SECOND = 5e8
+"""How fast the first checkpoint is taken to be written; the others are known by the one before."""
 
 
 def save(folder: Path, module: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Write model, optimizer and `state` to `folder`, replacing what is there only when all of it is on disk."""
-    fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
-    for left in (fresh, old):
-        shutil.rmtree(left, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    save_model(module, str(fresh / "model.safetensors"))
-    tensors, scalars = _flatten(optimizer.state_dict()["state"])
-    save_file(tensors, fresh / "optimizer.safetensors")
-    (fresh / "state.json").write_text(json.dumps({**state, "optimizer": scalars}))
-    if folder.exists():
-        folder.rename(old)
-    os.replace(fresh, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    """Write what training changes, the optimizer and `state`; what is in `folder` is replaced once all is on disk."""
+    fresh = files.begin(folder)
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in _changing(module).items()}, fresh / MODEL)
+        tensors, scalars = _flatten(optimizer.state_dict()["state"])
+        save_file(tensors, fresh / OPTIMIZER)
+        (fresh / STATE).write_text(json.dumps({**state, "optimizer": scalars}))
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)  # where the disk is full its room is needed
+        raise
+    files.replace(fresh, folder)
 
 
-def load(folder: Path, module: nn.Module, optimizer: Optimizer, fingerprint: str) -> dict[str, Any] | None:
-    """Load what `save` wrote and return its state; None where there is no checkpoint."""
-    old = folder.with_name(folder.name + ".old")
-    if not folder.exists() and old.exists():  # stopped between the two renames
-        old.rename(folder)
-    if not (folder / "state.json").exists():
+def load(folder: Path, module: nn.Module, optimizer: Optimizer, identity: str) -> dict[str, Any] | None:
+    """Load what `save` wrote and return its state; None where there is no checkpoint.
+
+    Raises:
+        UserError: the checkpoint is of another training, or cannot be read.
+    """
+    files.recover(folder)
+    if not (folder / STATE).exists():
         return None
-    state: dict[str, Any] = json.loads((folder / "state.json").read_text())
-    if state["fingerprint"] != fingerprint:
-        raise UserError(
-            f"{folder}: the checkpoint is of another configuration or data; remove it, or choose another output"
-        )
-    load_model(module, str(folder / "model.safetensors"))
+    try:
+        state: dict[str, Any] = json.loads((folder / STATE).read_text())
+        if state["fingerprint"] != identity:
+            raise UserError(
+                f"{folder}: the checkpoint is of another model, configuration or data; "
+                "remove it, or choose another output"
+            )
+        weights, tensors = load_file(folder / MODEL), load_file(folder / OPTIMIZER)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise UserError(f"{folder}: the checkpoint cannot be read ({error}); remove it to start anew") from error
+    with torch.no_grad():
+        for name, tensor in _changing(module).items():
+            tensor.copy_(weights[name])
     current = optimizer.state_dict()
-    current["state"] = _unflatten(load_file(folder / "optimizer.safetensors"), state.pop("optimizer"))
+    current["state"] = _unflatten(tensors, state.pop("optimizer"))
     optimizer.load_state_dict(current)
     return state
 
 
-def _flatten(state: dict[int, dict[str, Any]]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    tensors: dict[str, torch.Tensor] = {}
+def origin(module: nn.Module) -> str:
+    """Return a hash of what training starts from: every weight, and the adapters' settings, which no weight shows."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, parameter in module.named_parameters():
+        digest.update(f"{name} {parameter.dtype} {tuple(parameter.shape)} {parameter.requires_grad}".encode())
+        digest.update(_block_sums(parameter))
+    return fingerprint(digest.hexdigest(), _adapters(module))
+
+
+def size(module: nn.Module) -> int:
+    """Return the bytes of a checkpoint: what training changes, and two moments of every trained weight."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    return sum(tensor.nbytes for tensor in _changing(module).values()) + 2 * sum(p.nbytes for p in trained)
+
+
+class Pace:
+    """When the next checkpoint is due.
+
+    Args:
+        every: steps between checkpoints; 0: none; None: as often as writing them costs less than 2 % of the time.
+        size: bytes of a checkpoint.
+    """
+
+    def __init__(self, every: int | None, size: int) -> None:
+        self.every = every
+        self._seconds = max(LEAST_SECONDS, SHARE * size / ASSUMED_BYTES_PER_SECOND)
+        self._last = time.monotonic()
+
+    def due(self, step: int) -> bool:
+        """Return whether a checkpoint is to be written after `step`."""
+        if self.every is None:
+            return time.monotonic() - self._last >= self._seconds
+        return self.every > 0 and step % self.every == 0
+
+    def written(self, seconds: float) -> None:
+        """Take notice that a checkpoint has been written in so many seconds."""
+        self._seconds = max(LEAST_SECONDS, SHARE * seconds)
+        self._last = time.monotonic()
+
+
+def _changing(module: nn.Module) -> dict[str, Tensor]:
+    """What training changes: weights that are trained, shared ones once, and buffers that are part of the model."""
+    trained = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+    persistent = module.state_dict(keep_vars=True).keys()
+    return trained | {name: buffer for name, buffer in module.named_buffers() if name in persistent}
+
+
+def _block_sums(tensor: Tensor) -> bytes:
+    """What any changed weight changes, read at the speed of memory: sums of the tensor's bytes, block by block."""
+    flat = tensor.detach().flatten()
+    if flat.storage_offset():
+        flat = flat.clone()  # only what begins where its storage does can be looked at as other numbers
+    raw = flat.view(torch.uint8)
+    whole = len(raw) // BLOCK * BLOCK
+    sums = raw[:whole].view(torch.int64).view(-1, BLOCK // 8).sum(1)  # of 64 bits, and may run over
+    return sums.cpu().numpy().tobytes() + raw[whole:].cpu().numpy().tobytes()
+
+
+def _adapters(module: nn.Module) -> dict[str, Any]:
+    """The settings of every peft adapter by its name."""
+    for part in module.modules():
+        configs: Any = getattr(part, "peft_config", None)
+        if configs:
+            return {name: _settings(config.to_dict()) for name, config in configs.items()}
+    return {}
+
+
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    """An adapter's settings in an order that does not change: peft keeps names of layers in sets."""
+    settings = {name: value for name, value in config.items() if name not in WHERE_NOT_HOW}
+    return {name: sorted(value) if isinstance(value, set) else value for name, value in settings.items()}
+
+
+def _flatten(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors: dict[str, Tensor] = {}
     scalars: dict[str, Any] = {}
     for index, values in state.items():
         for name, value in values.items():
-            if isinstance(value, torch.Tensor):
+            if isinstance(value, Tensor):
                 tensors[f"{index}.{name}"] = value.contiguous()
             else:
                 scalars[f"{index}.{name}"] = value
     return tensors, scalars
 
 
-def _unflatten(tensors: dict[str, torch.Tensor], scalars: dict[str, Any]) -> dict[int, dict[str, Any]]:
+def _unflatten(tensors: dict[str, Tensor], scalars: dict[str, Any]) -> dict[int, dict[str, Any]]:
     state: dict[int, dict[str, Any]] = {}
     for key, value in {**tensors, **scalars}.items():
         index, name = key.split(".", 1)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
-import shutil
 import signal
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -25,22 +26,28 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import LoggerType
+from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
 
-from rewarddiff import models
+from rewarddiff import files, models
 from rewarddiff.errors import TrainingError, UserError, suggest
 from rewarddiff.forward import switch_dropout_off
 from rewarddiff.machine import Meter
 from rewarddiff.progress import task
-from rewarddiff.store import fingerprint
+from rewarddiff.store import fingerprint, finite
 from rewarddiff.training import checkpoint
-from rewarddiff.training.objective import Objective, Probing, Summing, TrainConfig
+from rewarddiff.training.objective import LossOutput, Objective, Probing, Summing, TrainConfig
 from rewarddiff.training.schedule import batch_at, rate, share, steps_within
 from rewarddiff.trees import microbatches
 from rewarddiff.writing import figure
 
 Item = TypeVar("Item")
+
+logger = logging.getLogger(__name__)
+
+BOOKKEEPING = ("step", "epoch", "split", "tokens", "seconds")
+"""What a line of metrics holds besides the metrics."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +125,13 @@ def train(
 ) -> TrainResult:
     """Train `objective.module` in place.
 
-    Writes `output/metrics.jsonl` (a line per step, and one per dev evaluation) and, with `save_every` or on an
+    Writes `output/metrics.jsonl` (a line per step, and one per dev evaluation) and, from time to time and on an
     interrupt, `output/checkpoint`; the same call again then goes on exactly where it stopped.
 
     Raises:
-        TrainingError: a loss or gradient was not finite; no update was made with it.
+        TrainingError: a loss or gradient was not finite, and no update was made with it; or the weights are not finite.
         UserError: there is nothing to train on, or a checkpoint of something else is in the way.
+        KeyboardInterrupt: it was told to stop; a checkpoint has been written.
     """
     if not items:
         raise UserError(f"{name}: there is nothing to train on; `rewarddiff check` shows what the data holds")
@@ -153,30 +161,30 @@ class _Run:
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.module, self.optimizer = self.accelerator.prepare(objective.module, optimizer)
         self.steps = steps_within([objective.size(item) for item in items], config, seed)
+        self.pace = checkpoint.Pace(config.save_every, checkpoint.size(objective.module))
         self.meter = Meter()
         self.fault = ""
         self.curve: list[dict[str, Any]] = []
 
     def run(self) -> TrainResult:
         start = self._resume()
-        with self.meter, _stop_between_steps() as stopped, task(self.name, self.steps) as progress:
-            progress.advance(start)
-            measured = self._evaluate(0) if start == 0 else {}
+        with self.meter, _stop_between_steps() as stopped, task(self.name, self.steps, before=start) as progress:
+            self._between_steps(start, stopped)
             for step in range(start, self.steps):
                 line = self._step(step)
                 progress.advance(1, f"loss {figure(line['loss'], '.4f')}")
-                done = step + 1
-                if done == self.steps or (self.config.eval_every and done % self.config.eval_every == 0):
-                    measured = self._evaluate(done)
-                if stopped.is_set() and done < self.steps:
-                    self._save(done)
-                    raise KeyboardInterrupt(
-                        f"{self.output}: stopped after step {done}; the same command goes on from there"
-                    )
-                if self.config.save_every and done % self.config.save_every == 0 and done < self.steps:
-                    self._save(done)
+                self._between_steps(step + 1, stopped)
         self._finish()
-        return TrainResult(self.steps, measured, self.meter.cost(), self.curve)
+        return TrainResult(self.steps, self._last_dev_metrics(), self.meter.cost(), self.curve)
+
+    def _between_steps(self, done: int, stopped: threading.Event) -> None:
+        """After so many steps: stop if told to, also while the dev set is read; evaluate and save where that is due."""
+        self._stop_if_told(stopped, done)
+        if self._evaluation_is_due(done):
+            self._evaluate(done)
+            self._stop_if_told(stopped, done)
+        if done < self.steps and self.accelerator.is_main_process and self.pace.due(done):
+            self._save_if_possible(done)
 
     # -- one step ------------------------------------------------------------------------------------------------
 
@@ -222,7 +230,7 @@ class _Run:
             output = self.objective.loss(self.module, items)
         loss = output.loss if indices else output.loss * 0
         if not torch.isfinite(loss):
-            self.fault = self.fault or f"loss {loss.item()} on items {indices}"
+            self.fault = self.fault or f"loss {loss.item()} on items {_named(items)}"
         # DDP averages gradients over processes; the sum over the global batch is what is divided by its count.
         self.accelerator.backward(loss * (self.accelerator.num_processes / count))
         if indices:
@@ -233,14 +241,27 @@ class _Run:
         """One optimizer step; a fault of any process stops all of them before it."""
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), self.config.max_grad_norm or math.inf)
         value = float(norm) if norm is not None else 0.0
-        faults = _everyone(self.fault) if self.accelerator.num_processes > 1 else [self.fault]
         if not math.isfinite(value):
-            faults.append(f"gradient norm {value} on items {batch}")
-        if fault := next(filter(None, faults), ""):
-            raise TrainingError(f"{self.name}: {fault} at step {step + 1}; stopped before the update")
+            self.fault = self.fault or f"gradient norm {value} on items {_named([self.items[i] for i in batch])}"
+        self._raise_fault(f"at step {step + 1}; stopped before the update")
         self.optimizer.step()
         self.optimizer.zero_grad()
         return value
+
+    def _raise_fault(self, where: str) -> None:
+        """Raise a TrainingError in every process if any of them has met a fault."""
+        faults = _everyone(self.fault) if self.accelerator.num_processes > 1 else [self.fault]
+        if fault := next(filter(None, faults), ""):
+            raise TrainingError(f"{self.name}: {fault} {where}")
+
+    def _check_weights(self, step: int) -> None:
+        """Raise a TrainingError unless all trained weights are finite: the last update is looked at by no loss."""
+        trained = [p.detach() for p in self.objective.module.parameters() if p.requires_grad]
+        if not torch.nn.utils.get_total_norm(trained).isfinite():
+            raise TrainingError(
+                f"{self.name}: the weights are not finite after step {step}: training diverged, and they are not "
+                "saved; a lower lr may help"
+            )
 
     def _cut(self, indices: Sequence[int], items: Sequence[Any] | None = None) -> list[list[int]]:
         """Micro-batches of similar lengths within the token budget."""
@@ -251,9 +272,17 @@ class _Run:
 
     # -- evaluation and logging ----------------------------------------------------------------------------------
 
-    def _evaluate(self, step: int) -> dict[str, float]:
-        if not self.dev or self.config.eval_every is None:
-            return {}
+    def _evaluation_is_due(self, step: int) -> bool:
+        """Whether the dev set is to be read after so many steps, and was not before an interruption."""
+        every = self.config.eval_every
+        if not self.dev or every is None:
+            return False
+        measured = any(line["split"] == "dev" and line["step"] == step for line in self.curve)
+        at_an_end = step in (0, self.steps)
+        return not measured and (at_an_end or (every > 0 and step % every == 0))
+
+    def _evaluate(self, step: int) -> None:
+        self._check_weights(step)
         switch_dropout_off(self.module)
         sums, processes = _Sums(), self.accelerator.num_processes
         indices = range(self.accelerator.process_index, len(self.dev), processes)
@@ -262,12 +291,24 @@ class _Run:
         with torch.no_grad():
             for cut in self._cut(indices, self.dev):
                 items = [self.dev[i] for i in cut]
-                with self.accelerator.autocast():
-                    output = self.objective.loss(alone, items)
+                output = self._dev_loss(alone, items)
+                if not torch.isfinite(output.loss):
+                    culprits = [i for i in items if not torch.isfinite(self._dev_loss(alone, [i]).loss)]
+                    self.fault = self.fault or f"loss {output.loss.item()} on dev items {_named(culprits or items)}"
                 sums.add({"loss": (output.loss.item(), sum(map(self.objective.count, items))), **output.metrics})
-        means = self._means(sums)
-        self._log("dev", step, means)
-        return means
+        self._raise_fault(f"after step {step}; look at these rows, or leave them out")
+        self._log("dev", step, self._means(sums))
+
+    def _dev_loss(self, module: nn.Module, items: Sequence[Any]) -> LossOutput:
+        with self.accelerator.autocast():
+            return self.objective.loss(module, items)
+
+    def _last_dev_metrics(self) -> dict[str, float]:
+        """The metrics of the last dev evaluation; empty where there was none."""
+        lines = [line for line in self.curve if line["split"] == "dev"]
+        if not lines:
+            return {}
+        return {name: value for name, value in lines[-1].items() if name not in BOOKKEEPING}
 
     def _means(self, sums: _Sums) -> dict[str, float]:
         """Means of the metrics, NaN where nothing was counted; in the form that the objective gives them."""
@@ -285,7 +326,7 @@ class _Run:
         if self.accelerator.is_main_process:
             self.output.mkdir(parents=True, exist_ok=True)
             with (self.output / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(_json_line(line))
         if self.config.track:
             if not getattr(self, "_tracking", False):
                 self.accelerator.init_trackers("rewarddiff", config=_scalars(asdict(self.config)))
@@ -298,44 +339,80 @@ class _Run:
 
     @cached_property
     def _identity(self) -> str:
-        digest = hashlib.blake2b(digest_size=16)
-        for item in self.items:
-            digest.update(repr(item).encode())
         goal = [type(self.objective).__name__, repr(getattr(self.objective, "config", None))]
         settings = asdict(self.config) | {"save_every": 0, "track": None}
-        return fingerprint(settings, self.seed, goal, digest.hexdigest())
+        start = checkpoint.origin(self.objective.module)
+        return fingerprint(settings, self.seed, goal, digest(self.items), start)
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.output / "checkpoint"
 
     def _save(self, step: int) -> None:
-        if self.accelerator.is_main_process:
-            state = {"step": step, "fingerprint": self._identity, "tokens": self.meter.tokens}
-            state["objective"] = getattr(self.objective, "state", {})
-            module = self.accelerator.unwrap_model(self.module)
-            checkpoint.save(self.output / "checkpoint", module, self.optimizer, state)
-        self.accelerator.wait_for_everyone()
+        """Write a checkpoint: the main process alone, on which no other waits."""
+        self._check_weights(step)
+        if not self.accelerator.is_main_process:
+            return
+        state = {"step": step, "fingerprint": self._identity, "meter": self.meter.so_far()}
+        state["objective"] = getattr(self.objective, "state", {})
+        begun = time.monotonic()
+        checkpoint.save(self._checkpoint, self.accelerator.unwrap_model(self.module), self.optimizer, state)
+        self.pace.written(time.monotonic() - begun)
+
+    def _save_if_possible(self, step: int) -> None:
+        """Write a checkpoint; one that nobody asked for and that finds no room is no reason to end a training."""
+        try:
+            self._save(step)
+        except (OSError, SafetensorError) as error:
+            if self.config.save_every is not None:
+                raise
+            logger.warning("%s: no checkpoint can be written (%s): going on without", self.name, error)
+            self.pace = checkpoint.Pace(0, 0)
+
+    def _stop_if_told(self, stopped: threading.Event, step: int) -> None:
+        """Raise KeyboardInterrupt in every process if any was told to stop, once what was done is kept."""
+        told = _everyone(stopped.is_set()) if self.accelerator.num_processes > 1 else [stopped.is_set()]
+        if any(told):
+            self._save(step)
+            raise KeyboardInterrupt(f"{self.output}: stopped after step {step}; the same command goes on from there")
 
     def _resume(self) -> int:
         """The step to go on from, with metrics written after it taken back."""
         module = self.accelerator.unwrap_model(self.module)
-        state = checkpoint.load(self.output / "checkpoint", module, self.optimizer, self._identity)
-        start = int(state["step"]) if state else 0
-        self.meter.tokens = int(state["tokens"]) if state else 0
-        if state and isinstance(self.objective, Probing):
+        with self.accelerator.main_process_first():
+            state = checkpoint.load(self._checkpoint, module, self.optimizer, self._identity)
+        if state is None:
+            self._take_back_metrics(-1)
+            return 0
+        start = int(state["step"])
+        self.meter.go_on(state["meter"])
+        if isinstance(self.objective, Probing):
             self.objective.state.update(state["objective"])
-        path = self.output / "metrics.jsonl"
-        if path.exists():
-            lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
-            self.curve = [line for line in lines if state and line["step"] <= start]
-            if self.accelerator.is_main_process:
-                path.write_text("".join(json.dumps(line) + "\n" for line in self.curve))
+        self._take_back_metrics(start)
+        if self.accelerator.is_main_process:
+            logger.info("%s: going on from step %d of %d", self.name, start, self.steps)
         return start
 
+    def _take_back_metrics(self, last: int) -> None:
+        """Keep the lines of metrics up to step `last`, those of an interrupted training that it goes on from."""
+        path = self.output / "metrics.jsonl"
+        written = path.read_text().splitlines() if path.exists() else []
+        lines = [json.loads(text) for text in written if text.endswith("}")]  # a kill may have cut the last one
+        for line in lines:
+            if line["step"] <= last:
+                self.curve.append({name: math.nan if value is None else value for name, value in line.items()})
+        self.accelerator.wait_for_everyone()  # no process reads what another one is writing
+        if written and self.accelerator.is_main_process:
+            files.write_text(path, "".join(map(_json_line, self.curve)))
+
     def _finish(self) -> None:
+        self._check_weights(self.steps)
         if self.config.track:
             self.accelerator.end_training()
         self.accelerator.unwrap_model(self.module, keep_fp32_wrapper=False)
         switch_dropout_off(self.objective.module)
         if self.accelerator.is_main_process:
-            shutil.rmtree(self.output / "checkpoint", ignore_errors=True)
+            files.remove(self._checkpoint)
         self.accelerator.wait_for_everyone()
 
 
@@ -346,6 +423,24 @@ def _checkpoint_layers(module: nn.Module) -> None:
             child.enable_input_require_grads()
             return
     raise UserError("gradient_checkpointing: this model has none; set it to false")
+
+
+def digest(items: Sequence[Any]) -> str:
+    """Return a hash of items, of all that their text form shows."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for item in items:
+        hashed.update(repr(item).encode())
+    return hashed.hexdigest()
+
+
+def _named(items: Sequence[Any]) -> str:
+    """The first three items by their names, and how many more there are."""
+    names = ", ".join(str(getattr(item, "id", item)) for item in items[:3])
+    return names if len(items) <= 3 else f"{names} and {len(items) - 3} more"
+
+
+def _json_line(line: Mapping[str, Any]) -> str:
+    return json.dumps(finite(line), allow_nan=False) + "\n"
 
 
 def _scalars(config: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +13,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rewarddiff import files, models
 from rewarddiff.config import at_least, checked, positive
 from rewarddiff.forward import LogProbs
-from rewarddiff.machine import Meter
-from rewarddiff.store import Store
+from rewarddiff.store import Store, fingerprint
 from rewarddiff.training import adapters
 from rewarddiff.training.alignment import Alignment
-from rewarddiff.training.loop import TrainResult, train
+from rewarddiff.training.loop import TrainResult, digest, train
 from rewarddiff.training.objective import TrainConfig
 from rewarddiff.training.objectives import DPO, PolicyObjective
-from rewarddiff.training.preference import PreferenceItem, with_mismatch, with_reference
+from rewarddiff.training.preference import PreferenceItem, ReferenceMeter, with_mismatch, with_reference
 from rewarddiff.training.schedule import batch_at, steps_within
 from rewarddiff.training.sft import SFT, SFTConfig, SFTItem
 
@@ -131,12 +131,16 @@ def train_policy(
     reads = config.objective.reads
     if "mismatch" in reads:
         parts = [with_mismatch(part) if part else [] for part in parts]
-    with Meter() as meter:
+    bits = config.lora.bits if config.lora else None
+    base = weights if bits is None else f"{weights} in {bits} bits"
+    meter = ReferenceMeter()
+    if store is not None and "reference" in reads:
+        made_from = fingerprint("reference cost", base, repr(config), seed, digest(items), digest(dev))
+        meter = ReferenceMeter(store, made_from)
+    with meter:
         if "reference" in reads:
             used = _used([len(item.tree) for item in parts[0]], config.train, seed)
             together = [*(parts[0][i] for i in used), *parts[1]]
-            bits = config.lora.bits if config.lora else None
-            base = weights if bits is None else f"{weights} in {bits} bits"
             known = with_reference(together, policy, config.train, weights=base, store=store, meter=meter)
             for i, item in zip(used, known, strict=False):
                 parts[0][i] = item
@@ -151,6 +155,8 @@ def train_policy(
 def _used(sizes: Sequence[int], config: TrainConfig, seed: int) -> list[int]:
     """The items that training comes to: with few steps not all of them."""
     steps = steps_within(sizes, config, seed)
+    if steps >= math.ceil(len(sizes) / config.batch_size):  # an epoch comes to all
+        return list(range(len(sizes)))
     return sorted({i for step in range(steps) for i in batch_at(len(sizes), step, config, seed)})
 
 

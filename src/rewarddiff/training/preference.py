@@ -5,6 +5,7 @@ The baseline is this same code with every coefficient at 1.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from rewarddiff.machine import Meter
 from rewarddiff.progress import task
 from rewarddiff.rankings import potentials
 from rewarddiff.records import Comparison, Group
-from rewarddiff.store import Store, fingerprint, remember
+from rewarddiff.store import WRITE_SECONDS, Store, fingerprint, remember
 from rewarddiff.training.loop import accelerator_for
 from rewarddiff.training.objective import TrainConfig
 from rewarddiff.training.objectives import PolicyObjective
@@ -146,9 +147,18 @@ def group_items(
 def policy_items(
     groups: Iterable[tuple[Group, Pairs]], encoder: Encoder, ledger: Ledger, objective: PolicyObjective
 ) -> list[PreferenceItem]:
-    """Items of groups and the comparisons they are trained on; groups with nothing for the objective are counted."""
+    """Items of groups and the comparisons they are trained on; groups with nothing for the objective are counted.
+
+    Raises:
+        UserError: the objective reads strengths, and a group's comparisons have none.
+    """
     items: list[PreferenceItem] = []
     for group, pairs in groups:
+        if "strength" in objective.reads and pairs.comparisons and not pairs.strengths:
+            raise UserError(
+                f"{group.source or group.id}: objective {objective.name} reads by how much a response is better, and "
+                "no strength is given: train by a recipe with `strength`, or use one that reads the order alone"
+            )
         read = group if "labels" in objective.reads else replace(group, labels=())
         if not any(read.known_labels()) and all(c.tie for c in group.known_comparisons()):
             detail = "labelled, not compared" if any(group.known_labels()) else "no comparison, or only ties"
@@ -234,7 +244,7 @@ def with_reference(
     *,
     weights: str,
     store: Store | None = None,
-    meter: Meter | None = None,
+    meter: ReferenceMeter | None = None,
 ) -> list[PreferenceItem]:
     """Items with log ρ filled in: one pass before training, in the precision of training.
 
@@ -254,9 +264,43 @@ def with_reference(
     return known or [replace(i, reference=tuple(next(values)), mismatch_reference=next(values)[0]) for i in items]
 
 
+class ReferenceMeter(Meter):
+    """What the reference pass of one training costs, also where it was interrupted and the store has what was read.
+
+    Its tokens are counted when it begins, once: what was read before a kill is neither read nor counted again.
+
+    Args:
+        key: of what determines the training; under it the cost is kept in the store.
+    """
+
+    def __init__(self, store: Store | None = None, key: str = "") -> None:
+        super().__init__()
+        self._store, self._key, self._kept = store, key, time.monotonic()
+        earlier = {} if store is None else store.get([key])
+        if earlier:
+            self.go_on(earlier[key])
+
+    def begin(self, tokens: int) -> None:
+        """Take notice that so many tokens are going to be read."""
+        self.tokens = self.tokens or tokens
+        self.keep()
+
+    def keep(self, *, every: float = 0.0) -> None:
+        """Write the cost until now to the store, at most once in `every` seconds."""
+        if self._store is not None and time.monotonic() - self._kept >= every:
+            self._store.put({self._key: self.so_far()})
+            self._kept = time.monotonic()
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self.keep()
+
+
 def _reference_pass(
-    policy: LogProbs, config: TrainConfig, trees: Sequence[Tree], meter: Meter | None
+    policy: LogProbs, config: TrainConfig, trees: Sequence[Tree], meter: ReferenceMeter | None
 ) -> Iterator[tuple[int, list[float]]]:
+    if meter is not None:
+        meter.begin(sum(map(len, trees)))
     accelerator = accelerator_for(config)
     policy.to(accelerator.device)
     switch_dropout_off(policy)
@@ -272,7 +316,6 @@ def _reference_pass(
             starts = [*packed.first.tolist(), packed.nodes]
             for place, i in enumerate(indices):
                 yield i, sums[starts[place] + 1 : starts[place + 1]]
-            tokens = sum(len(trees[i]) for i in indices)
-            progress.advance(tokens)
+            progress.advance(sum(len(trees[i]) for i in indices))
             if meter is not None:
-                meter.tokens += tokens
+                meter.keep(every=WRITE_SECONDS)

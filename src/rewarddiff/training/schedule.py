@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rewarddiff.training.objective import TrainConfig
 
@@ -39,9 +41,17 @@ def batch_at(items: int, step: int, config: TrainConfig, seed: int) -> list[int]
     Every epoch is one shuffle of all items, cut into batches; the last batch of an epoch may be smaller.
     """
     epoch, position = divmod(step, math.ceil(items / config.batch_size))
-    order = np.random.default_rng([seed, epoch]).permutation(items)
+    order = _shuffled(items, epoch, seed)
     batch: list[int] = order[position * config.batch_size : (position + 1) * config.batch_size].tolist()
     return batch
+
+
+@lru_cache(maxsize=1)  # steps come in order, and a shuffle of many items takes longer than a step
+def _shuffled(items: int, epoch: int, seed: int) -> NDArray[np.int64]:
+    """All item indices in the order of an epoch."""
+    order = np.random.default_rng([seed, epoch]).permutation(items)
+    order.flags.writeable = False  # every caller is given this one array
+    return order
 
 
 def share(batch: Sequence[int], sizes: Sequence[int], processes: int) -> list[list[int]]:
