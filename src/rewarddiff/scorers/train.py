@@ -15,12 +15,14 @@ from rewarddiff.data import prompt_hashes
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.records import Group
+from rewarddiff.scorers.backbones import reads_both_ways
 from rewarddiff.scorers.base import Scorer
 from rewarddiff.scorers.build import new_scorer
 from rewarddiff.scorers.config import ScorerConfig
 from rewarddiff.scorers.losses import Grades
 from rewarddiff.scorers.objectives import objective
 from rewarddiff.scorers.objectives.base import ScorerItem, ScorerObjective
+from rewarddiff.scorers.readers import RowReader
 from rewarddiff.store import fingerprint
 from rewarddiff.training.objective import TrainConfig
 
@@ -77,7 +79,7 @@ def train_scorer(
 
     Raises:
         UserError: too many groups were dropped, or the loss needs strengths and the data gives none.
-        TrainingError: the scorer that came out gives all responses the same number.
+        TrainingError: training diverged, so that nothing can be read with the scorer that came out.
     """
     scorer = new_scorer(config, seed=seed)
     _check_aspects(config, train)
@@ -94,7 +96,7 @@ def train_scorer(
     held_out = trained.items(dev, Ledger())
     name = name or f"{config.kind} model"
     result = loop(trained, items, output=output, config=config.train, dev=held_out, seed=seed, name=name)
-    _check_tells_apart(trained, items, name)
+    _check_reads(trained, items, name)
     scorer.trained, scorer.learned = result.steps > 0, trained.learned()
     scorer.reader.learned, scorer.reader.beside = nn.ParameterDict(), None
     trained_ids = {item.id for item in items}
@@ -109,23 +111,32 @@ LOOKED_AT = 64
 """Items that must all be without a difference before a scorer is said to tell nothing apart."""
 
 
-def _check_tells_apart(trained: ScorerObjective, items: Sequence[ScorerItem], name: str) -> None:
-    """Raise a TrainingError where a scorer gives the better and the worse response of every pair the same number.
+def _check_reads(trained: ScorerObjective, items: Sequence[ScorerItem], name: str) -> None:
+    """Raise a TrainingError where what came out of training is finite, and yet reads nothing any more."""
+    cause = None
+    if isinstance(trained.module, RowReader) and not reads_both_ways(trained.module.model):
+        cause = "no token of the encoder sees another one"  # it would be taken for a decoder when it is loaded
+    elif not _tells_apart(trained, items):
+        cause = "all responses have the same score"
+    if cause is not None:
+        raise TrainingError(
+            f"{name}: after training {cause}: training diverged, and the scorer is not saved; a lower lr may help"
+        )
 
-    Items are read until one shows a difference, which as a rule is the first.
+
+def _tells_apart(trained: ScorerObjective, items: Sequence[ScorerItem]) -> bool:
+    """Whether any better response has another score than the worse one, as a rule of the first item; ties do not tell.
+
+    True where the items have ties alone.
     """
     compared = 0.0
     for item in items[:LOOKED_AT]:
         with torch.no_grad():
             squares, pairs = trained.loss(trained.module, [item]).metrics["margin^2"]
         if 0 < squares < math.inf:
-            return
+            return True
         compared += pairs
-    if compared:
-        raise TrainingError(
-            f"{name}: after training all responses have the same score: training diverged, and the scorer is not "
-            "saved; a lower lr may help"
-        )
+    return compared == 0
 
 
 def _fewer(items: Sequence[ScorerItem], most: int, seed: int) -> list[ScorerItem]:
