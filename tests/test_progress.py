@@ -45,6 +45,23 @@ def test_plain_lines_with_time_left(clock: Clock, capsys: pytest.CaptureFixture[
     ]
 
 
+def test_time_left_after_an_interruption_is_that_of_this_run(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with task("reading", 100, before=60) as progress:
+        clock.now += 20
+        progress.advance(0)  # nothing done by this run
+        clock.now += 20
+        progress.advance(20)  # 20 of the 40 that were left in 40 s: 20 more in 40 s
+        clock.now += 40
+        progress.advance(20)
+    assert capsys.readouterr().err.splitlines() == [
+        "  reading:  60%, ? left",
+        "  reading:  80%, 40 s left",
+        "  reading: done in 1:20",
+    ]
+
+
 def test_time_left_is_unknown_before_anything_is_done(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with task("waiting", 4) as progress:
         clock.now += 60

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
+from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
-from rewarddiff.pipeline.recipe import DataConfig, EvaluationConfig, Recipe
+from rewarddiff.pipeline.recipe import DataConfig, EvaluationConfig, Recipe, StrengthConfig
 from rewarddiff.pipeline.run import prepare
 from rewarddiff.sampling import SamplingConfig
+from rewarddiff.scorers.config import OdinConfig, ScorerConfig
+from rewarddiff.scorers.losses import Loss
 from rewarddiff.training.objective import TrainConfig
+from rewarddiff.training.objectives import PolicyObjective
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,6 +87,53 @@ def test_values_out_of_range(override: str) -> None:
     key = override.partition("=")[0].rpartition(".")[2]
     with pytest.raises(UserError, match=rf"^override .*: {key} is .*, should [^\n]+$"):
         load_recipe(plan(), [override], Recipe)
+
+
+def float_keys(cls: Any) -> list[str]:
+    """The keys of a dataclass that hold one number that may be a fraction."""
+    hints = get_type_hints(cls)
+    return [f.name for f in fields(cls) if hints[f.name] in (float, float | None)]
+
+
+HOLDERS = [
+    ("data", DataConfig),
+    ("policies.dpo.train", TrainConfig),
+    ("policies.weighted.coefficient", CoefficientConfig),
+    ("policies.graded.strength", StrengthConfig),
+    ("scorers.reward", ScorerConfig),
+    ("scorers.reward.train", TrainConfig),
+    ("scorers.reward.odin", OdinConfig),
+    ("evaluation.sampling", SamplingConfig),
+    *((f"policies.dpo.objective={cls().name}", cls) for cls in get_args(PolicyObjective)),
+    *((f"scorers.reward.loss={cls().name}", cls) for cls in get_args(Loss)),
+]
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf", "-.inf"])
+@pytest.mark.parametrize(("place", "cls"), HOLDERS, ids=[place for place, _ in HOLDERS])
+def test_every_number_is_finite(place: str, cls: type[Any], number: str) -> None:
+    keys = float_keys(cls)
+    assert keys
+    place, named, name = place.partition("=")
+    for key in keys:
+        chosen = [f"{place}={name}"] if named else []
+        with pytest.raises(UserError, match=key):
+            load_recipe(plan(), [*chosen, f"{place}.{key}={number}"], Recipe)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["scorers.reward.aspects={a: 1, b: .nan}", "scorers.reward.loss={name: margin, margins: {1: .inf}}"],
+)
+def test_numbers_in_a_mapping_are_finite(override: str) -> None:
+    with pytest.raises(UserError, match="finite"):
+        load_recipe(plan(), [override], Recipe)
+
+
+@pytest.mark.parametrize("options", [{"duplication": math.nan}, {"train": {"weight_decay": math.inf}}])
+def test_numbers_are_finite_in_python(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"ScorerConfig: .* should be a finite number"):
+        ScorerConfig(kind="difference", head="last", **options)
 
 
 def test_values_at_the_edge() -> None:

@@ -146,13 +146,6 @@ def test_a_mean_of_nothing_is_null_in_the_file_and_nan_in_the_curve_also_after_a
     assert all(math.isnan(line["odd"]) for line in ended.result.curve)
 
 
-@pytest.mark.parametrize("name", ["lr", "head_lr", "epochs", "warmup", "max_grad_norm", "weight_decay"])
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_numbers_of_a_training_are_finite(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=name):
-        TrainConfig(**{name: value})
-
-
 # --- stopping and going on ------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from rewarddiff import files
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.forward import LogProbs
 from rewarddiff.store import Store
@@ -243,10 +243,10 @@ def test_stop_and_resume_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(EXACT, batch_size=2, save_every=1)
-    monkeypatch.setattr(shutil, "rmtree", lambda path, **_: None)  # keep the checkpoint a finished run removes
+    monkeypatch.setattr(files, "remove", lambda folder: None)  # keep the checkpoint a finished run removes
     trained(tmp_path, config, made(4))
     assert (tmp_path / "checkpoint" / "state.json").exists()
-    with pytest.raises(UserError, match="another configuration or data; remove it"):
+    with pytest.raises(UserError, match="another model, configuration or data; remove it"):
         trained(tmp_path, replace(config, lr=2e-3), made(4))
 
 

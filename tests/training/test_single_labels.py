@@ -142,6 +142,14 @@ def test_other_objectives_take_the_comparisons_and_count_the_rest(tiny_tokenizer
     check_groups(MIXED, KTO())
 
 
+def test_a_group_without_strengths_is_named_where_they_are_read(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+    encoder, known = Encoder(tiny_tokenizer, LengthConfig()), (Comparison(0, 1),)
+    groups = [Group(f"g{i}", "a", ("yes", "no"), comparisons=known, source=f"d.jsonl:{i}") for i in (7, 8)]
+    pairs = [Pairs(known, (1.0,), (2.0,)), Pairs(known, (1.0,))]
+    with pytest.raises(UserError, match=r"^d\.jsonl:8: objective odpo reads by how much .* no strength is given"):
+        policy_items(zip(groups, pairs, strict=True), encoder, Ledger(), ODPO())
+
+
 def test_a_comparison_without_strength_is_counted_where_one_is_needed(
     tiny_tokenizer: PreTrainedTokenizerFast,
 ) -> None:
