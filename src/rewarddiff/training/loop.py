@@ -1,7 +1,8 @@
 """The one loop.
 
 A global batch is a list of items fixed by (seed, epoch); micro-batches are cut by a token budget; losses are summed
-and divided by the global count. So neither accumulation, nor packing, nor the number of processes changes the result.
+and divided by the global count. So neither accumulation, nor packing, nor the number of processes changes the result,
+with dropout off: what dropout drops is drawn by forward pass.
 """
 
 from __future__ import annotations
