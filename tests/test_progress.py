@@ -45,9 +45,7 @@ def test_plain_lines_with_time_left(clock: Clock, capsys: pytest.CaptureFixture[
     ]
 
 
-def test_time_left_after_an_interruption_is_that_of_this_run(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_time_left_after_an_interruption_is_that_of_this_run(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with task("reading", 100, before=60) as progress:
         clock.now += 20
         progress.advance(0)  # nothing done by this run

@@ -175,6 +175,7 @@ class _Run:
                 line = self._step(step)
                 progress.advance(1, f"loss {figure(line['loss'], '.4f')}")
                 self._between_steps(step + 1, stopped)
+            self._check_weights(self.steps)
         self._finish()
         return TrainResult(self.steps, self._last_dev_metrics(), self.meter.cost(), self.curve)
 
@@ -350,7 +351,7 @@ class _Run:
         return self.output / "checkpoint"
 
     def _save(self, step: int) -> None:
-        """Write a checkpoint: the main process alone, on which no other waits."""
+        """Write a checkpoint; the main process does so alone."""
         self._check_weights(step)
         if not self.accelerator.is_main_process:
             return
@@ -375,6 +376,7 @@ class _Run:
         told = _everyone(stopped.is_set()) if self.accelerator.num_processes > 1 else [stopped.is_set()]
         if any(told):
             self._save(step)
+            self.accelerator.wait_for_everyone()  # a launcher ends all processes with the first one
             raise KeyboardInterrupt(f"{self.output}: stopped after step {step}; the same command goes on from there")
 
     def _resume(self) -> int:
@@ -407,7 +409,6 @@ class _Run:
             files.write_text(path, "".join(map(_json_line, self.curve)))
 
     def _finish(self) -> None:
-        self._check_weights(self.steps)
         if self.config.track:
             self.accelerator.end_training()
         self.accelerator.unwrap_model(self.module, keep_fp32_wrapper=False)
