@@ -189,3 +189,9 @@ def test_a_split_of_several(tmp_path: Path) -> None:
         assert sum(map(len, run.splits.values())) == count
     with pytest.raises(UserError, match="several splits; name one of test, train"):
         prepare(Recipe("r", DataConfig(path=str(folder))), tmp_path / "run")
+
+
+def test_a_run_lies_in_its_output_or_under_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    folders = {output: Recipe("r", output=output).folder for output in (None, "a/b", "~/x", "a~")}
+    assert folders == {None: Path("runs/r"), "a/b": Path("a/b"), "~/x": Path("/home/me/x"), "a~": Path("a~")}

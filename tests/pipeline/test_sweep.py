@@ -110,6 +110,14 @@ def test_the_points_of_a_sweep_by_hand() -> None:
     ]
 
 
+def test_runs_of_a_sweep_lie_in_its_folder_whatever_its_keys_are_called() -> None:
+    plain = recipe()
+    plain["data"]["splits"] = {"train": 0.6, "/tmp/x": 0.2}
+    sweep = plan(plain, ["data.splits./tmp/x=0.1,0.2"])
+    expected = [Path(f"runs/tiny-sweep/runs/tmp_x-{value}") for value in ("0.1", "0.2")]
+    assert [variant.folder for variant in sweep.variants] == expected
+
+
 def test_one_value_is_an_override_and_names_nothing() -> None:
     [run] = plan(recipe(), ["coefficient.negative=flip", "coefficient.alpha=0,1", "output=x"]).variants
     assert run.folder == Path("x")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple, cast
 
 from rewarddiff.errors import UserError
+from rewarddiff.paths import as_name
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 """What can be read; each may end in .gz as well."""
@@ -130,6 +131,14 @@ def check_file(path: Path) -> None:
     others = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISDIR: "a folder"}
     what = next((name for is_one, name in others.items() if is_one(mode)), "a device")
     raise UserError(f"{path}: {what} and no file; write the rows to a file and give that")
+
+
+def name_of(source: str | Path) -> str:
+    """Return what to call data, or a scorer, in the name of an output: what tells it from those that lie beside it."""
+    path = Path(source)
+    if path.name == "model" and path.parent.name:  # the folder of a run's scorer, whose name is one level up
+        path = path.parent
+    return as_name(stem(path)) or "data"
 
 
 def rows(path: Path, name: str) -> Iterator[Row]:

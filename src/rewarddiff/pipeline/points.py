@@ -14,6 +14,7 @@ from typing import Any
 
 from rewarddiff.config import load_recipe, to_dict
 from rewarddiff.errors import UserError
+from rewarddiff.paths import as_name
 from rewarddiff.pipeline.recipe import BASE, PolicyRecipe, Recipe
 
 COLUMNS = ("order", "coefficient", "strength")
@@ -37,7 +38,7 @@ class Axis:
 
     def short(self, value: str) -> str:
         """A value as part of a folder's name: itself, or its place where that is long, or like that of another."""
-        texts = [re.sub(r"[^A-Za-z0-9._+-]+", "_", v).strip("_") for v in self.values]
+        texts = [as_name(value) for value in self.values]
         place = self.values.index(value)
         text = texts[place]
         return text if 0 < len(text) <= 32 and texts.count(text) == 1 else str(place + 1)
@@ -142,10 +143,10 @@ def plan(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> Sw
         config = load_recipe(recipe, [f"{a.key}={v}" for a, v in zip(outer, values, strict=True)], Recipe)
         config.check()
         name = config.name
-        folder = Path(config.output or Path("runs") / config.name)
+        folder = config.folder
         folder = folder if "output" in keys else folder.with_name(f"{folder.name}-sweep")
         own = {a: v for a, v in zip(outer, values, strict=True) if a.spans}
-        label = "-".join(f"{labels[a.key]}-{a.short(v)}" for a, v in own.items())
+        label = "-".join(f"{as_name(labels[axis.key])}-{axis.short(value)}" for axis, value in own.items())
         place = folder / "runs" / label if label else folder
         policies, points = expand(config, inner, labels)
         expanded = replace(config, policies=policies, output=str(place))

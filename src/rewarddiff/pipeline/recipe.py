@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Literal
 
 from rewarddiff.coefficients import CoefficientConfig
@@ -12,6 +13,7 @@ from rewarddiff.config import at_least, positive
 from rewarddiff.designs import DesignConfig
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
+from rewarddiff.paths import user_path
 from rewarddiff.rankings import Method
 from rewarddiff.sampling import SamplingConfig
 from rewarddiff.scorers.config import ScorerConfig
@@ -21,8 +23,8 @@ from rewarddiff.training.sft import SFTConfig
 BASE = "base"
 """The name of the model before training among the policies."""
 
-NAME = re.compile(r"[A-Za-z0-9._+-]+")
-"""Names of scorers and policies are folder names."""
+NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*")
+"""Names of runs, scorers, policies and test files are names of folders, and of none that are hidden or above."""
 
 
 @dataclass(frozen=True)
@@ -208,12 +210,20 @@ class Recipe:
     def seeds(self) -> tuple[int, ...]:
         return (self.seed,) if isinstance(self.seed, int) else self.seed
 
+    @property
+    def folder(self) -> Path:
+        """Where the run is written."""
+        return user_path(self.output) if self.output else Path("runs") / self.name
+
     def check(self) -> None:
         """What types cannot say. Raises UserError."""
+        _check_name("name", self.name)
         if self.policies and self.model is None:
             raise UserError(f"recipe {self.name}: policies need a model; set model=")
         if not self.seeds:
             raise UserError(f"recipe {self.name}: seed is an empty list; give at least one")
+        for name in self.data.tests:
+            _check_name("data.tests", name)
         if "test" in self.data.tests:
             raise UserError("data.tests.test: the run's own held-out split has this name; give the file another")
         self._check_scorers()
@@ -286,4 +296,6 @@ class Recipe:
 
 def _check_name(where: str, name: str) -> None:
     if not NAME.fullmatch(name):
-        raise UserError(f"{where}: '{name}' names a folder; use letters, digits and -+._ only")
+        raise UserError(
+            f"{where}: '{name}' names a folder; use letters, digits and -+._ only, and no dot at its beginning"
+        )

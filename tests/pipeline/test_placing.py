@@ -1,0 +1,154 @@
+"""The model that `train` places in a folder: what is replaced there, and what never is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rewarddiff.cli import main
+from rewarddiff.errors import UserError
+from rewarddiff.pipeline.commands import train_stage
+from rewarddiff.pipeline.placing import check_place, place
+
+NAMES = ("README.md", "config.json", "model.safetensors")
+
+
+def train(output: Path, content: str, names: tuple[str, ...] = NAMES) -> None:
+    """What `train` does, without the training: the stage's folder is made anew, and its model placed."""
+    check_place("a model of the hub", output)
+    model = output / "run" / "policies" / "dpo-0" / "model"
+    shutil.rmtree(model, ignore_errors=True)
+    model.mkdir(parents=True)
+    for name in names:
+        (model / name).write_text(content)
+        os.utime(model / name, ns=(0, len(content)))  # a time of its own, as every training has
+    place(model, output)
+
+
+def lying_in(folder: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in folder.iterdir() if file.is_file()}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_model_of_an_earlier_training_is_replaced_and_nothing_else(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no links on this disk")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "notes.txt").write_text("mine")
+    train(tmp_path, "first", (*NAMES, "adapter_config.json"))
+    assert lying_in(tmp_path) == {**dict.fromkeys([*NAMES, "adapter_config.json"], "first"), "notes.txt": "mine"}
+    train(tmp_path, "second")
+    train(tmp_path, "second")
+    assert lying_in(tmp_path) == {**dict.fromkeys(NAMES, "second"), "notes.txt": "mine"}
+
+
+@pytest.mark.parametrize("named", ["../victim.txt", "/absolute", "notes.txt"])
+@pytest.mark.parametrize("as_list", [True, False])
+def test_a_record_that_names_other_files_removes_none_of_them(tmp_path: Path, named: str, as_list: bool) -> None:
+    output, victim = tmp_path / "out", tmp_path / "victim.txt"
+    (output / "run").mkdir(parents=True)
+    for file in (victim, output / "notes.txt"):
+        file.write_text("mine")
+    name = str(victim) if named == "/absolute" else named
+    status = victim.stat()
+    record = [name] if as_list else {name: [status.st_size, status.st_mtime_ns]}
+    (output / "run" / "placed.json").write_text(json.dumps(record))
+    train(output, "first")
+    assert victim.read_text() == "mine"
+    assert lying_in(output) == {**dict.fromkeys(NAMES, "first"), "notes.txt": "mine"}
+
+
+def test_a_model_that_no_training_put_there_is_refused_before_the_training(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("theirs")
+    with pytest.raises(UserError, match=r"holds a model that no training put there \(config.json\); choose another"):
+        train(tmp_path, "first")
+    assert lying_in(tmp_path) == {"config.json": "theirs"}
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_placed_file_that_the_user_wrote_anew_is_theirs(tmp_path: Path) -> None:
+    train(tmp_path, "first")
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").write_text("my own")
+    with pytest.raises(UserError, match=r"\(config.json\)"):
+        train(tmp_path, "second")
+    assert lying_in(tmp_path)["config.json"] == "my own"
+
+
+def test_other_files_in_the_way_stay_and_the_model_is_not_lost(tmp_path: Path) -> None:
+    for name in ("README.md", "vocab.txt"):
+        (tmp_path / name).write_text("mine")
+    train(tmp_path, "first")
+    assert lying_in(tmp_path)["README.md"] == "mine"
+    with pytest.raises(UserError, match=r"vocab.txt: no training put this file there; move it away"):
+        train(tmp_path, "second", (*NAMES, "vocab.txt"))
+    assert lying_in(tmp_path)["vocab.txt"] == "mine"
+    assert (tmp_path / "run" / "policies" / "dpo-0" / "model" / "vocab.txt").read_text() == "second"
+
+
+@pytest.mark.parametrize("before", ["nothing", "first"])
+def test_a_killed_placing_goes_on_and_never_mixes_two_models(tmp_path: Path, kill: Any, before: str) -> None:
+    for n in count(1):
+        output = tmp_path / str(n)
+        output.mkdir()
+        if before == "first":
+            train(output, "first", (*NAMES, "adapter_config.json"))
+        with kill(n) as killed:
+            train(output, "second")
+        assert len(set(lying_in(output).values())) <= 1
+        train(output, "second")
+        assert lying_in(output) == dict.fromkeys(NAMES, "second")
+        if not killed:
+            break
+    assert n > 5
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_models_own_folder_is_no_output(tmp_path: Path, linked: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    for name in NAMES:
+        (base / name).write_text("theirs")
+    output = base
+    if linked:
+        output = tmp_path / "link"
+        output.symlink_to(base)
+    assert main(["train", "dpo", "--model", str(base), "--data", "demo", "--output", str(output)]) == 2
+    message = f"rewarddiff: error: {output}: the output is the model's own folder; choose another\n"
+    assert capsys.readouterr().err == message
+    assert lying_in(base) == dict.fromkeys(NAMES, "theirs")
+    assert not (base / "run").exists()
+
+
+def test_a_model_in_the_stage_that_is_made_anew_is_refused(tmp_path: Path) -> None:
+    model = tmp_path / "run" / "policies" / "dpo-0" / "model"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text("theirs")
+    with pytest.raises(UserError, match=r"model: .* lies in a folder that this run makes anew \(policies/dpo-0\)"):
+        train_stage("dpo", str(model), "demo", tmp_path)
+    assert (model / "config.json").read_text() == "theirs"
+
+
+def test_two_trainings_into_one_folder(encoder_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    weights = []
+    for seed in (0, 1):
+        settings = [f"seed={seed}", "max_steps=1", "precision=fp32", "data.limit=12", "lengths.max_response=32"]
+        train_stage("reward", str(encoder_folder), "demo", tmp_path, settings)
+        weights.append((tmp_path / "model.safetensors").read_bytes())
+        made = tmp_path / "run" / "scorers" / f"reward-{seed}" / "model"
+        placed = {file.name for file in tmp_path.iterdir() if file.is_file()} - {"notes.txt"}
+        assert placed == {file.name for file in made.iterdir()}
+        assert (made / "model.safetensors").samefile(tmp_path / "model.safetensors")
+    assert weights[0] != weights[1]
+    assert (tmp_path / "notes.txt").read_text() == "mine"
