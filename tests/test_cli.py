@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -192,7 +193,8 @@ def test_eval_prints_single_figures_and_intervals(calls: list[Any], capsys: pyte
 
 
 @pytest.mark.parametrize(
-    ("data", "folder"), [("a/d.jsonl.gz", "eval-d"), ("org/name", "eval-name"), (".", "eval-data")]
+    ("data", "folder"),
+    [("a/d.jsonl.gz", "eval-d"), ("d.train.jsonl", "eval-d.train"), ("org/name", "eval-name"), (".", "eval-data")],
 )
 def test_eval_keeps_its_figures_unasked(calls: list[Any], data: str, folder: str) -> None:
     assert status("eval", "s", data) == 0
@@ -286,6 +288,46 @@ def test_anything_else_keeps_its_traceback_in_a_file(
     [file] = tmp_path.iterdir()
     assert capsys.readouterr().err == f"rewarddiff: error: ZeroDivisionError: by design (traceback in {file})\n"
     assert "in run_recipe" in file.read_text()
+
+
+def test_a_traceback_that_the_usual_folder_does_not_take_is_kept_elsewhere_or_nowhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    failing(monkeypatch, ZeroDivisionError("by design"))
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setattr(cli, "TRACEBACKS", (None, str(tmp_path / "gone"), "."))
+    assert status("run", "r.yaml") == 1
+    [file] = (tmp_path / "here").iterdir()
+    assert capsys.readouterr().err == f"rewarddiff: error: ZeroDivisionError: by design (traceback in {file})\n"
+    assert "in run_recipe" in file.read_text()
+    file.unlink()
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # no file takes a byte, as on a full disk
+    try:
+        code = status("run", "r.yaml")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 1
+    reason = "its traceback could not be kept: No such file or directory; --debug shows it"
+    assert capsys.readouterr().err == f"rewarddiff: error: ZeroDivisionError: by design ({reason})\n"
+    assert not list((tmp_path / "here").iterdir())
+
+
+def test_a_full_disk_behind_the_terminal(tmp_path: Path) -> None:
+    """/dev/full takes nothing, as a file on a full disk."""
+    data = rows(tmp_path / "d.jsonl", {"prompt": "p", "chosen": "a", "rejected": "b"})
+    command = [sys.executable, "-m", "rewarddiff.cli", "check"]
+    with open("/dev/full", "w") as full:
+        run = subprocess.run([*command, data], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        mute = subprocess.run([*command, "nowhere.jsonl"], stdout=subprocess.PIPE, stderr=full, timeout=60)
+    message = "standard output: cannot be written (its disk is full); free some space"
+    assert (run.returncode, run.stderr) == (2, f"rewarddiff: error: {message}\n")
+    assert mute.returncode == 2
 
 
 @pytest.mark.parametrize("argv", [["--debug", "run", "r.yaml"], ["run", "r.yaml", "--debug"]])

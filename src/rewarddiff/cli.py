@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import json
 import logging
 import os
@@ -16,11 +17,13 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from rewarddiff import __version__
 from rewarddiff.errors import TrainingError, UserError, suggest
+from rewarddiff.paths import user_path
 from rewarddiff.writing import PrintableFormatter, console, figure, printable, say
 
 OVERRIDES = (
@@ -39,6 +42,8 @@ POLICIES = (
 """Objectives by name; listed here so that help need not import them."""
 CONTINUES = ("demo", "run", "sweep", "train")
 """Commands that go on where they stopped when they are run again."""
+TRACEBACKS = (None, "/var/tmp", ".")
+"""Folders for tracebacks, the first one that takes a file; None: the system's own for such files."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,12 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         hint = ": run the same command again to continue" if args.command in CONTINUES else ""
         return _ended(f"interrupted{hint}", 130)
-    except BrokenPipeError:  # the reader of our output has gone; Python would complain once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output has gone
+        _mute_stdout()
         return 1
     except Exception as error:
+        printing = isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None
+        if printing:  # what fails in a command's own output is a UserError
+            _mute_stdout()
+            return _failed(args, error, "standard output: cannot be written (its disk is full); free some space", 2)
         cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return _failed(args, error, f"{cause}{'' if args.debug else f' (traceback in {_kept(error)})'}", 1)
+        return _failed(args, error, cause if args.debug else f"{cause} ({_kept(error)})", 1)
     return 0
 
 
@@ -193,13 +202,14 @@ def _score(args: argparse.Namespace) -> None:
 
 def _eval(args: argparse.Namespace) -> None:
     from rewarddiff.data import Ledger
+    from rewarddiff.data.files import name_of
     from rewarddiff.evaluation.scorers import overlap_remark
     from rewarddiff.pipeline import eval_stage
 
     *scorers, data = args.paths
     if not scorers:
         args.parser.error("give at least one SCORER, and then DATA")
-    output = args.output or Path("runs") / f"eval-{Path(data).name.partition('.')[0] or 'data'}"
+    output = args.output or Path("runs") / f"eval-{name_of(data)}"
     found = eval_stage(scorers, data, output, **_reading(args))
     ledger = Ledger.from_dict(found["ledger"])
     if ledger.dropped or found["ledger"]["changed"]:
@@ -389,7 +399,7 @@ def _parser() -> _Parser:
     scorer = "the folder of a trained scorer"
 
     sub = command("demo", _demo, "run the whole pipeline on the embedded data", "demo --output runs/demo seed=1")
-    sub.add_argument("--output", type=Path, help="where to write the run")
+    sub.add_argument("--output", type=user_path, help="where to write the run")
     options(sub, OVERRIDES)
 
     sub = command(
@@ -430,7 +440,7 @@ def _parser() -> _Parser:
         "(default: all-minilm-l6-v2 for scorers, smollm2-135m-instruct for policies)",
     )
     sub.add_argument("--data", required=True, help=data)
-    sub.add_argument("--output", type=Path, help="where to write the model (default runs/KIND)")
+    sub.add_argument("--output", type=user_path, help="where to write the model (default runs/KIND)")
     options(sub, "any option of this training, as lr=1e-5")
 
     sub = command(
@@ -442,7 +452,7 @@ def _parser() -> _Parser:
     sub.add_argument("data", metavar="DATA", help=data)
     sub.add_argument("--model", default="smollm2-135m-instruct", help="the policy (default smollm2-135m-instruct)")
     sub.add_argument("--scorer", required=True, help=scorer)
-    sub.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to write the lists (JSONL)")
+    sub.add_argument("--output", type=user_path, required=True, metavar="FILE", help="where to write the lists (JSONL)")
     options(sub, "draw=beams, temperature or rejection, draw.k=4, limit=100, …")
 
     sub = command(
@@ -455,14 +465,16 @@ def _parser() -> _Parser:
     sub.add_argument("--model", default="smollm2-135m-instruct", help="the policy (default smollm2-135m-instruct)")
     sub.add_argument("--scorer", required=True, action="append", help=f"one that picks: {scorer}; may be given again")
     sub.add_argument("--gold", required=True, help="the one that judges every pick")
-    sub.add_argument("--output", type=Path, metavar="DIR", help="where to write best_of_n.html (default runs/bestof)")
+    sub.add_argument(
+        "--output", type=user_path, metavar="DIR", help="where to write best_of_n.html (default runs/bestof)"
+    )
     options(sub, "n=[1,2,4,8,16], temperature=1, max_new_tokens=64, limit=32, …")
 
     sub = command("score", _score, "score responses with a trained scorer", "score runs/reward preferences.jsonl")
     sub.add_argument("scorer", metavar="SCORER", help=scorer)
     sub.add_argument("data", metavar="DATA", help=data)
     reading(sub)
-    sub.add_argument("--output", type=Path, metavar="FILE", help="where to write the scores")
+    sub.add_argument("--output", type=user_path, metavar="FILE", help="where to write the scores")
 
     sub = command(
         "eval",
@@ -474,7 +486,7 @@ def _parser() -> _Parser:
     reading(sub)
     sub.add_argument(
         "--output",
-        type=Path,
+        type=user_path,
         metavar="DIR",
         help="where to write results.json and report.html (default runs/eval-DATA)",
     )
@@ -494,7 +506,7 @@ def _parser() -> _Parser:
         "--budget", type=_count, nargs="+", default=[], metavar="N", help="designs of N comparisons a list"
     )
     sub.add_argument("--limit", type=_count, metavar="N", help="at most so many lists")
-    sub.add_argument("--output", type=Path, metavar="FILE", help="where to write the figures as JSON")
+    sub.add_argument("--output", type=user_path, metavar="FILE", help="where to write the figures as JSON")
 
     sub = command(
         "lab",
@@ -502,11 +514,13 @@ def _parser() -> _Parser:
         "ask when weighting helps, in worlds where the truth is known",
         "lab --output runs/lab world.noise=2 seeds=40",
     )
-    sub.add_argument("--output", type=Path, metavar="DIR", help="where to write lab.html and lab.md (default runs/lab)")
+    sub.add_argument(
+        "--output", type=user_path, metavar="DIR", help="where to write lab.html and lab.md (default runs/lab)"
+    )
     options(sub, "seeds=24, quality=0.8, world.pairs=300, world.noise=1, …")
 
     sub = command("report", _report, "write a run's report again from its results", "report runs/demo")
-    sub.add_argument("run", type=Path, metavar="RUN_DIR", help="a folder with results.json")
+    sub.add_argument("run", type=user_path, metavar="RUN_DIR", help="a folder with results.json")
 
     command("doctor", _doctor, "describe this machine: versions, memory, models, speed", "doctor")
     return parser
@@ -571,19 +585,40 @@ def _failed(args: argparse.Namespace, error: BaseException, message: str, status
     return _ended(f"error: {message}", status)
 
 
+def _mute_stdout() -> None:
+    """Print nothing more: Python would try once more at exit, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _ended(message: str, status: int) -> int:
     """One line on stderr; returns the exit status."""
-    say(f"rewarddiff: {' '.join(message.split())}", error=True)
+    with suppress(OSError):  # stderr itself may be on a full disk
+        say(f"rewarddiff: {' '.join(message.split())}", error=True)
     return status
 
 
 def _kept(error: BaseException) -> str:
-    """Write the traceback to a file, and return its name."""
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", prefix="rewarddiff-", suffix=".traceback.txt", delete=False
-    ) as file:
-        file.write("".join(traceback.format_exception(error)))
-    return file.name
+    """Write the traceback to a file of the first folder that takes it, and return the words for where it is."""
+    text = "".join(traceback.format_exception(error))
+    reason = ""
+    for folder in TRACEBACKS:
+        try:
+            return f"traceback in {os.path.abspath(_written(text, folder))}"
+        except OSError as failure:
+            reason = reason or str(failure.strerror)
+    return f"its traceback could not be kept: {reason}; --debug shows it"
+
+
+def _written(text: str, folder: str | None) -> str:
+    """The name of a new file with this text."""
+    handle, name = tempfile.mkstemp(dir=folder, prefix="rewarddiff-", suffix=".traceback.txt")
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError:
+        os.unlink(name)
+        raise
+    return name
 
 
 if __name__ == "__main__":

@@ -26,6 +26,17 @@ def write_text(path: Path, text: str) -> None:
         raise
 
 
+def link(source: str | Path, target: str | Path) -> None:
+    """Give a file a second name, one that must be free; where that cannot be, copy it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        target = Path(target)
+        fresh = _fresh(target)
+        shutil.copy2(source, fresh)
+        os.replace(fresh, target)
+
+
 def begin(folder: Path) -> Path:
     """Return an empty folder beside `folder`, to be filled and then given to `replace`."""
     recover(folder)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from rewarddiff.errors import UserError
+from rewarddiff.writing import say
 
 try:
     import fcntl
@@ -37,13 +38,18 @@ def folder_for(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def file_for(path: Path, sources: Iterable[str | Path] = ()) -> Iterator[None]:
-    """The same for one file, which must not be one that the work reads, nor a folder or a device."""
+    """The same for one file, which must not be one that the work reads, nor a folder or a device.
+
+    A file that is there already is replaced, and that is said beforehand.
+    """
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: {'a folder' if path.is_dir() else 'no ordinary file'}; give the name of a file")
     for source in map(Path, sources):
         if path.exists() and source.exists() and path.samefile(source):
             raise UserError(f"{path}: the output would replace what is read; choose another output")
     _try(path.parent)
+    if path.exists():
+        say(f"{path}: is there already, and will be replaced")
     with _explained(path):
         yield
 
@@ -132,7 +138,12 @@ def _number(error: Exception) -> int | None:
 
 def _refusal(output: Path, error: Exception) -> UserError:
     number = error.errno if isinstance(error, OSError) else _number(error)
-    reason = os.strerror(number) if number is not None else str(error)
+    if number in (errno.EEXIST, errno.ENOTDIR):
+        reason = "a file is in the way"
+    elif number is not None:
+        reason = os.strerror(number)
+    else:
+        reason = str(error)
     place = getattr(error, "filename", None) or output
     mend = "free some space, or choose another output" if number in FULL else "choose another output"
     return UserError(f"{os.fsdecode(place)}: cannot be written ({reason}); {mend}")

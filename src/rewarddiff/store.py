@@ -11,10 +11,13 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
+
+from rewarddiff.errors import UserError
 
 Item = TypeVar("Item")
 
@@ -43,12 +46,18 @@ WRITE_SECONDS = 1.0
 
 
 class Store:
-    """A dictionary on disk: text key → JSON value. Usable as a context manager."""
+    """A dictionary on disk: text key → JSON value. Usable as a context manager.
+
+    Raises:
+        UserError: at any time, where the file cannot be read or written, or is no store.
+    """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, timeout=60)
-        self._db.execute("CREATE TABLE IF NOT EXISTS items (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        with self._explained():
+            self._db = sqlite3.connect(path, timeout=60)
+            self._db.execute("CREATE TABLE IF NOT EXISTS items (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
 
     def __enter__(self) -> Store:
         return self
@@ -64,16 +73,28 @@ class Store:
     def get(self, keys: Iterable[str]) -> dict[str, Any]:
         """The values that are there."""
         found = {}
-        for key in keys:
-            row = self._db.execute("SELECT value FROM items WHERE key = ?", (key,)).fetchone()
-            if row is not None:
-                found[key] = json.loads(row[0])
+        with self._explained():
+            for key in keys:
+                row = self._db.execute("SELECT value FROM items WHERE key = ?", (key,)).fetchone()
+                if row is not None:
+                    found[key] = json.loads(row[0])
         return found
 
     def put(self, values: Mapping[str, Any]) -> None:
-        with self._db:
-            rows = [(key, json.dumps(value)) for key, value in values.items()]
+        rows = [(key, json.dumps(value)) for key, value in values.items()]
+        with self._explained(), self._db:
             self._db.executemany("INSERT OR REPLACE INTO items VALUES (?, ?)", rows)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:  # no place, no permission, a lock that is held for a minute
+            raise UserError(
+                f"{self._path}: cannot be written ({error}); free some space, or choose another output"
+            ) from error
+        except sqlite3.DatabaseError as error:  # its content is at fault
+            raise UserError(f"{self._path}: is broken ({error}); delete it, what it kept is computed again") from error
 
 
 def remember(

@@ -18,6 +18,7 @@ from rewarddiff.config import load_recipe
 from rewarddiff.data import Ledger, load_groups
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
+from rewarddiff.outputs import run_folder_for
 from rewarddiff.pipeline import data as data_stage
 from rewarddiff.pipeline import judging, policies, scorers
 from rewarddiff.pipeline.commands import run_recipe, score_stage, train_stage
@@ -181,6 +182,10 @@ def test_a_further_test_file_measures_again_and_trains_nothing(
     assert [a != b for a, b in zip(*accuracies, strict=True)] == [False, True, False, True]
     assert {c["test"] for c in results["scorer_contrasts"]} == {"test", "further"}
 
+    # what a stage cost that this run does not use, though it lies there, is no cost of it
+    results = json.loads((run_recipe(plan, ["scorers.difference=null"]) / "results.json").read_text())
+    assert {line["stage"] for line in results["costs"]} == {"data", "scorers/reward-0", "evaluations/reward-0"}
+
 
 def test_two_fresh_runs_give_the_same_numbers(
     policy_folder: Path, encoder_folder: Path, data: Path, tmp_path: Path
@@ -194,7 +199,13 @@ def test_two_fresh_runs_give_the_same_numbers(
     assert figures[0] == figures[1]
 
 
-def test_train_score_and_eval_by_themselves(encoder_folder: Path, data: Path, tmp_path: Path) -> None:
+def test_train_score_and_eval_by_themselves(
+    encoder_folder: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     scorer = train_stage("reward", str(encoder_folder), data, tmp_path / "rm", ["lr=1e-3", "max_steps=2", "seed=3"])
     found = eval_stage([scorer], data, tmp_path / "eval")
     (figures,) = found["scorers"].values()
@@ -205,6 +216,29 @@ def test_train_score_and_eval_by_themselves(encoder_folder: Path, data: Path, tm
     lines = [json.loads(x) for x in score_stage(scorer, data, tmp_path / "s.jsonl").read_text().splitlines()]
     assert len(lines) == 40
     assert all(len(line["scores"]) == 3 for line in lines)
+
+    # rows that are left out are counted, and two data sets or scorers never share a file
+    monkeypatch.chdir(tmp_path)
+    rows = data.read_text().splitlines(keepends=True)
+    Path("prefs.train.jsonl").write_text("".join(rows[:5] * 2))
+    Path("prefs.test.jsonl").write_text("".join(rows[5:8]))
+    for name, scored in (("train", "rm"), ("test", "rm"), ("test", "rm/run/scorers/reward-3/model")):
+        assert main(["score", scored, f"prefs.{name}.jsonl"]) == 0
+        said = capsys.readouterr().out
+        assert ("10 rows: 5 kept, 5 dropped" in said) == (name == "train")
+    counts = {file.name: len(file.read_text().splitlines()) for file in tmp_path.glob("prefs*scores*")}
+    files = ["prefs.train.rm.scores.jsonl", "prefs.test.rm.scores.jsonl", "prefs.test.reward-3.scores.jsonl"]
+    assert counts == dict(zip(files, (5, 3, 3), strict=True))
+    assert main(["score", "rm", "prefs.test.jsonl", "--output", "prefs.test.jsonl"]) == 2
+    assert Path("prefs.test.jsonl").read_text() == "".join(rows[5:8])
+
+    # an evaluation never takes the place of a run's results, and says whose place it takes
+    results = (tmp_path / "rm" / "run" / "results.json").read_bytes()
+    assert main(["eval", "rm", "prefs.test.jsonl", "--output", "rm/run"]) == 2
+    assert "rm/run: holds results that are not of an evaluation; choose another output" in capsys.readouterr().err
+    assert (tmp_path / "rm" / "run" / "results.json").read_bytes() == results
+    assert main(["eval", "rm", "prefs.test.jsonl", "--output", "eval"]) == 0
+    assert f"eval: what is there will be replaced ({scorer} on {data})" in capsys.readouterr().out
 
 
 def test_scorers_are_evaluated_against_each_other(encoder_folder: Path, data: Path, tmp_path: Path) -> None:
@@ -441,3 +475,62 @@ class TestBadInput:
         assert str(tmp_path) in bad(["eval", str(tmp_path), str(data)], capsys)
         arguments = ["train", "dpo", "--model", str(tmp_path), "--data", str(data), "--output", str(tmp_path / "o")]
         assert "config.json" in bad(arguments, capsys)
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "train dpo --model nowhere --data nowhere",
+            "run recipe.yaml",
+            "sweep recipe.yaml seed=0,1",
+            "score nowhere nowhere",
+            "eval nowhere nowhere",
+            "bestof nowhere --scorer nowhere --gold nowhere",
+            "augment nowhere --scorer nowhere",
+            "designs nowhere nowhere",
+            "lab",
+        ],
+    )
+    def test_an_output_that_cannot_be_written_is_found_before_anything_else(
+        self, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("file").write_text("mine")
+        Path("recipe.yaml").write_text("name: r\ndata: {path: nowhere}\n")
+        arguments = command.split()
+        output = ["output=file/x"] if arguments[0] in ("run", "sweep") else ["--output", "file/x"]
+        line = bad([*arguments, *output], capsys)
+        assert line.startswith("rewarddiff: error: file")
+        assert line.endswith(": cannot be written (a file is in the way); choose another output")
+        assert {path.name for path in tmp_path.iterdir()} == {"file", "recipe.yaml"}
+
+    @pytest.mark.parametrize("command", ["run recipe.yaml", "sweep recipe.yaml seed=0,1", "train dpo --data nowhere"])
+    def test_a_folder_that_another_run_writes_to(
+        self, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("recipe.yaml").write_text("name: r\ndata: {path: nowhere}\noutput: o\n")
+        folder = {"run": "o", "sweep": "o-sweep", "train": "runs/dpo/run"}[command.split()[0]]
+        with run_folder_for(Path(folder)):
+            assert f"another run is writing in {folder} (process" in bad(command.split(), capsys)
+
+    @pytest.mark.parametrize("name", ["../x", "/tmp/x", "..", ".", ".hidden", "a/b", ""])
+    def test_a_name_that_would_lie_outside(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("r.yaml").write_text("name: r\n")
+        for key in ("name", "data.tests"):
+            value = f"name={name!r}" if key == "name" else f"data.tests={{{name!r}: demo}}"
+            assert f"{key}: '{name}' names a folder; use letters, digits" in bad(["run", "r.yaml", value], capsys)
+        assert [path.name for path in tmp_path.iterdir()] == ["r.yaml"]
+
+    def test_a_model_in_a_folder_that_the_run_makes_anew(
+        self, encoder_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        trained = tmp_path / "run" / "scorers" / "mine-0" / "model"
+        shutil.copytree(encoder_folder, trained)
+        plan = {"name": "r", "output": str(tmp_path / "run"), "scorers": {"mine": {"trained": str(trained)}}}
+        (tmp_path / "r.yaml").write_text(json.dumps(plan))
+        line = bad(["run", str(tmp_path / "r.yaml")], capsys)
+        assert f"scorers.mine.trained: {trained} lies in a folder that this run makes anew (scorers/mine-0)" in line
+        assert (trained / "config.json").exists()

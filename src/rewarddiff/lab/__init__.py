@@ -8,6 +8,8 @@ from rewarddiff import __version__
 from rewarddiff.lab.identities import identities
 from rewarddiff.lab.page import render_lab
 from rewarddiff.lab.questions import QUESTIONS, Finding, LabConfig
+from rewarddiff.outputs import folder_for
+from rewarddiff.paths import user_path
 from rewarddiff.progress import task
 
 __all__ = ["Finding", "LabConfig", "lab"]
@@ -19,10 +21,11 @@ def lab(output: str | Path = "runs/lab", config: LabConfig | None = None) -> lis
     Args:
         config: the worlds, the training, the number of seeds; the default takes a minute or two.
     """
-    config, found = config or LabConfig(), []
-    with task("laboratory", len(QUESTIONS)) as progress:
-        for question in QUESTIONS:
-            found.append(question(config))
-            progress.advance(1, found[-1].question)
-    render_lab(config, found, identities(), __version__, Path(output))
+    config, output, found = config or LabConfig(), user_path(output), []
+    with folder_for(output):
+        with task("laboratory", len(QUESTIONS)) as progress:
+            for question in QUESTIONS:
+                found.append(question(config))
+                progress.advance(1, found[-1].question)
+        render_lab(config, found, identities(), __version__, output)
     return found

@@ -6,18 +6,20 @@ The defaults are how RRHF made its lists of HH (HH+): two responses of the data 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rewarddiff import models
+from rewarddiff import files, models
 from rewarddiff.config import at_least, load_recipe
 from rewarddiff.data import Ledger, Reason, load_groups
 from rewarddiff.data.clean import renewed
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
+from rewarddiff.outputs import file_for
+from rewarddiff.paths import user_path
+from rewarddiff.pipeline.data import print_losses
 from rewarddiff.records import Group
 from rewarddiff.sampling import Sample, SamplingConfig
 from rewarddiff.sampling.several import Beams, Draw, Rejection, accept, several
@@ -60,26 +62,38 @@ def augment(
     Raises:
         UserError: nothing to read, a model or scorer that is none, too many groups with nothing to rank.
     """
-    config = config or AugmentConfig()
-    ledger = Ledger()
-    groups = list(load_groups(data, limit=config.limit, ledger=ledger, max_drop=config.max_drop))
-    judge = load_scorer(Path(scorer)).to(models.device())
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with Store(output.with_name(output.name + ".store.sqlite")) as store:
-        drawn = drawn_by(model, groups, config.draw, config.sampling, config.max_prompt, store)
-        if isinstance(config.draw, Rejection):
-            drawn = list(_accepted(groups, drawn, judge, config.draw, config.sampling.seed, store))
+    config, output = config or AugmentConfig(), user_path(output)
+    with file_for(output, [user_path(data)]):
+        ledger = Ledger()
+        groups = list(load_groups(data, limit=config.limit, ledger=ledger, max_drop=config.max_drop))
+        print_losses(ledger)
+        judge = load_scorer(user_path(scorer)).to(models.device())
         joined = Ledger()
-        lists = [own for g, new in zip(groups, drawn, strict=True) if (own := _joined(g, new, config, joined))]
-        joined.enforce(config.max_drop)
-        if not lists:
-            raise UserError(f"{data}: no prompt is left with two different responses; draw more, or set own=true")
-        scores = judge.scores([group for group, _ in lists], store=store, progress="scoring")
-    lines = [_line(group, origins, own.tolist()) for (group, origins), own in zip(lists, scores, strict=True)]
-    fresh = output.with_name(output.name + ".new")
-    fresh.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
-    os.replace(fresh, output)
+        with Store(output.with_name(output.name + ".store.sqlite")) as store:
+            lines = _lists(data, groups, model, judge, config, joined, store)
+        files.write_text(output, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     return joined
+
+
+def _lists(
+    data: str | Path,
+    groups: Sequence[Group],
+    model: str | Path,
+    judge: Scorer,
+    config: AugmentConfig,
+    ledger: Ledger,
+    store: Store,
+) -> list[dict[str, Any]]:
+    """Draw, join with the data's responses, score, and return a line for each group."""
+    drawn = drawn_by(model, groups, config.draw, config.sampling, config.max_prompt, store)
+    if isinstance(config.draw, Rejection):
+        drawn = list(_accepted(groups, drawn, judge, config.draw, config.sampling.seed, store))
+    lists = [own for g, new in zip(groups, drawn, strict=True) if (own := _joined(g, new, config, ledger))]
+    ledger.enforce(config.max_drop)
+    if not lists:
+        raise UserError(f"{data}: no prompt is left with two different responses; draw more, or set own=true")
+    scores = judge.scores([group for group, _ in lists], store=store, progress="scoring")
+    return [_line(group, origins, own.tolist()) for (group, origins), own in zip(lists, scores, strict=True)]
 
 
 def augment_stage(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ from rewarddiff.data.clean import renewed
 from rewarddiff.evaluation import best_of_n as law
 from rewarddiff.evaluation.metrics import SHARE, Interval, bootstrap
 from rewarddiff.evaluation.scorers import plain
+from rewarddiff.outputs import folder_for
+from rewarddiff.paths import user_path
 from rewarddiff.pipeline.augment import drawn_by
+from rewarddiff.pipeline.data import print_losses
 from rewarddiff.pipeline.scorers import held_out_groups
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.records import Group
@@ -27,6 +31,7 @@ from rewarddiff.sampling import SamplingConfig
 from rewarddiff.sampling.several import Temperature
 from rewarddiff.scorers.build import load_scorer
 from rewarddiff.store import Store
+from rewarddiff.writing import say
 
 Array = NDArray[np.float64]
 
@@ -83,37 +88,60 @@ def best_of_n_stage(
         UserError: nothing to read, or a model or scorer that is none.
     """
     config: BestOfConfig = load_recipe({}, overrides, BestOfConfig)
+    output = user_path(output)
+    with folder_for(output):
+        _say_replaced(output, {"data": str(data), "model": str(model), "gold": str(gold)})
+        found = _measured(data, model, list(map(str, scorers)), str(gold), config, output)
+        write_json(output / "best_of_n.json", found)
+        render_best_of_n(found, output)
+    return found
+
+
+def _say_replaced(output: Path, asked: Mapping[str, str]) -> None:
+    """Say beforehand which answers of other data, another policy or another judge will be replaced."""
+    try:
+        earlier = json.loads((output / "best_of_n.json").read_text())
+        before = {name: earlier[name] for name in asked}
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if before != asked:
+        told = ", ".join(f"{name} {value}" for name, value in before.items())
+        say(f"{output}: what is there will be replaced ({told})")
+
+
+def _measured(
+    data: str | Path, model: str | Path, scorers: Sequence[str], gold: str, config: BestOfConfig, output: Path
+) -> dict[str, Any]:
+    """The content of `best_of_n.json`."""
     ledger = Ledger()
     read = list(load_groups(data, limit=config.limit, ledger=ledger, max_drop=config.max_drop))
+    print_losses(ledger)
     groups, trained_on = held_out_groups(read, scorers)
     output.mkdir(parents=True, exist_ok=True)
     with Store(output / "store.sqlite") as store:
         draw = Temperature(k=max(config.n) + 1, temperature=config.temperature, max_new_tokens=config.max_new_tokens)
         drawn = drawn_by(model, groups, draw, config.sampling, config.max_prompt, store)
         lists = [renewed(g, [s.text.strip() or EMPTY for s in own]) for g, own in zip(groups, drawn, strict=True)]
-        values = {str(name): _scores(name, lists, store) for name in dict.fromkeys(map(str, [*scorers, gold]))}
-    found = {
+        values = {name: _scores(name, lists, store) for name in dict.fromkeys([*scorers, gold])}
+    return {
         "schema": 1,
         "version": __version__,
         "data": str(data),
         "model": str(model),
-        "gold": str(gold),
+        "gold": gold,
         "config": asdict(config),
         "prompts": len(groups),
         "trained_on": trained_on,
         "ledger": ledger.to_dict(),
         "empty": sum(not s.text.strip() for own in drawn for s in own),
-        "rows": [row for name in map(str, scorers) for row in _rows(name, values[name], values[str(gold)], config.n)],
-        "fits": [_fit(name, values[name], values[str(gold)], config.n) for name in map(str, scorers)],
+        "rows": [row for name in scorers for row in _rows(name, values[name], values[gold], config.n)],
+        "fits": [_fit(name, values[name], values[gold], config.n) for name in scorers],
     }
-    write_json(output / "best_of_n.json", found)
-    render_best_of_n(found, output)
-    return found
 
 
 def _scores(name: str, lists: Sequence[Group], store: Store) -> Array:
     """Of every draw, (prompts, draws)."""
-    scorer = load_scorer(Path(name)).to(models.device())
+    scorer = load_scorer(user_path(name)).to(models.device())
     if scorer.kind == "reward" or len(lists[0].responses) == 1:
         return np.stack(scorer.scores(lists, store=store, progress=f"scores by {name}"))
     pairs = [[(i, 0) for i in range(1, len(group.responses))] for group in lists]

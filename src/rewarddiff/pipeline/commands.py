@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -13,12 +12,17 @@ from typing import Any
 
 from accelerate import PartialState
 
-from rewarddiff import models
+from rewarddiff import files, models
 from rewarddiff.config import load_recipe
 from rewarddiff.data import Ledger, load_groups
+from rewarddiff.data.files import name_of
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
+from rewarddiff.outputs import file_for, folder_for, run_folder_for
+from rewarddiff.paths import user_path
+from rewarddiff.pipeline.data import print_losses
+from rewarddiff.pipeline.placing import check_place, place
 from rewarddiff.pipeline.recipe import PolicyRecipe, Recipe
 from rewarddiff.pipeline.results import gather, read_results
 from rewarddiff.pipeline.run import carry_out
@@ -43,16 +47,24 @@ def run_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] 
     """Carry out a recipe; write `results.json` and `report.html`, print the tables, and return the run's folder."""
     config = load_recipe(recipe, list(overrides), Recipe)
     config.check()
-    output = Path(config.output or Path("runs") / config.name)
+    _one_process()
+    with run_folder_for(config.folder):
+        _run(config)
+    return config.folder
+
+
+def _one_process() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("a recipe is run by one process so far; start it without a launcher")
+
+
+def _run(config: Recipe) -> None:
     with Meter() as meter:
-        results = gather(carry_out(config, output))
+        results = gather(carry_out(config, config.folder))
     results["seconds"] = meter.seconds
-    write_json(output / "results.json", results)
-    report_stage(output)
-    console().print(terminal_table(read_results(output)))
-    return output
+    write_json(config.folder / "results.json", results)
+    report_stage(config.folder)
+    console().print(terminal_table(read_results(config.folder)))
 
 
 def train_scorer(
@@ -62,7 +74,7 @@ def train_scorer(
 
     Where there are dev groups its temperature is fitted on them.
     """
-    folder = Path(output)
+    folder = user_path(output)
     scorer, _ = scorers_train.train_scorer(config, train, dev, loop=loop.train, output=folder, seed=seed)
     processes = PartialState()
     if processes.is_main_process:
@@ -97,7 +109,7 @@ def train_policy(
         coefficients: for every group, one weight for each of its `known_comparisons()`; None: all 1. Ties are left
             out of training whatever their weight.
     """
-    config, folder = config or PolicyConfig(), Path(output)
+    config, folder = config or PolicyConfig(), user_path(output)
     policy, tokenizer = start_of(model, config, seed)
     encoder = Encoder(tokenizer, lengths or LengthConfig(), models.context_length(model))
     items: Any
@@ -135,29 +147,38 @@ def _with_pairs(
 
 def report_stage(run: Path) -> Path:
     """Write a run's report from its `results.json`."""
-    return render(read_results(Path(run)), Path(run))
+    run = user_path(run)
+    results = read_results(run)
+    with folder_for(run):
+        return render(results, run)
 
 
 def score_stage(scorer: str | Path, data: str | Path, output: Path | None = None, **reading: Any) -> Path:
     """Score every response; write one JSON line per group with `scores`, and return the file.
 
-    A difference model's scores are mean differences to the group's other responses. `reading`: see `load_groups`.
+    A difference model's scores are mean differences to the group's other responses.
+
+    Args:
+        output: the default is a file here, named by the data and the scorer. reading: see `load_groups`.
     """
-    loaded = load_scorer(Path(scorer)).to(models.device())
-    groups = load_groups(data, **reading)
-    path = output or Path(f"{Path(data).name.split('.')[0]}.scores.jsonl")
-    found = loaded.scores(groups, progress="scoring")
-    fresh = path.with_name(path.name + ".new")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with fresh.open("w", encoding="utf-8") as file:
-        for group, scores in zip(groups, found, strict=True):
-            prompt: Any = group.prompt
-            if not isinstance(prompt, str):
-                prompt = [message.turn() for message in prompt]
-            line = {"id": group.id, "prompt": prompt, "responses": group.responses, "scores": scores.tolist()}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    os.replace(fresh, path)
+    folder, ledger = user_path(scorer), Ledger()
+    path = user_path(output or f"{name_of(data)}.{name_of(folder)}.scores.jsonl")
+    with file_for(path, [user_path(data)]):
+        loaded = load_scorer(folder).to(models.device())
+        groups = load_groups(data, ledger=ledger, **reading)
+        print_losses(ledger)
+        scores_by_group = loaded.scores(groups, progress="scoring")
+        lines = [_scored(group, scores) for group, scores in zip(groups, scores_by_group, strict=True)]
+        files.write_text(path, "".join(f"{line}\n" for line in lines))
     return path
+
+
+def _scored(group: Group, scores: Any) -> str:
+    prompt: Any = group.prompt
+    if not isinstance(prompt, str):
+        prompt = [message.turn() for message in prompt]
+    line = {"id": group.id, "prompt": prompt, "responses": group.responses, "scores": scores.tolist()}
+    return json.dumps(line, ensure_ascii=False)
 
 
 def train_stage(kind: str, model: str, data: str | Path, output: str | Path, overrides: Sequence[str] = ()) -> Path:
@@ -168,21 +189,26 @@ def train_stage(kind: str, model: str, data: str | Path, output: str | Path, ove
     Overrides are of the scorer's or policy's own options (`train.lr=1e-5`, for short `lr=1e-5`; `objective.beta=0.2`,
     for short `beta=0.2`), or of the recipe (`seed=1`, `data.limit=100`, `lengths.max_prompt=256`).
     """
-    output = Path(output)
-    common = {"name": kind, "output": str(output / "run"), "data": {"path": str(data)}}
+    output = user_path(output)
+    run = output / "run"
+    common = {"name": kind, "output": str(run), "data": {"path": str(data)}}
     splits = {"train": 0.8, "dev": 0.1, "test": 0.1} if kind in ("reward", "difference") else {"train": 0.9, "dev": 0.1}
     common["data"]["splits"] = splits  # type: ignore[index]
     if kind in ("reward", "difference"):
         recipe, prefix = {**common, "scorers": {kind: {"kind": kind, "backbone": model}}}, f"scorers.{kind}."
-        trained = output / "run" / "scorers"
+        trained = run / "scorers"
     else:
         recipe, prefix = {**common, "model": model, "policies": {kind: {"objective": kind}}}, f"policies.{kind}."
-        trained = output / "run" / "policies"
+        trained = run / "policies"
     config = load_recipe(recipe, [_full(text, prefix) for text in overrides], Recipe)
+    config.check()
     if len(config.seeds) != 1:
         raise UserError("seed: train makes one model; give one seed, or use `rewarddiff run`")
-    run_recipe(recipe, [_full(text, prefix) for text in overrides])
-    _place(trained / f"{kind}-{config.seeds[0]}" / "model", output)
+    _one_process()
+    check_place(model, output)
+    with run_folder_for(config.folder):
+        _run(config)
+        place(trained / f"{kind}-{config.seeds[0]}" / "model", output)
     return output
 
 
@@ -196,18 +222,3 @@ def _full(override: str, prefix: str) -> str:
     if policy and key.partition(".")[0] not in {f.name for f in fields(PolicyRecipe)}:
         return f"{prefix}objective.{override}"
     return prefix + override
-
-
-def _place(model: Path, output: Path) -> None:
-    """Link the model's files into `output`, in place of those that an earlier training put there."""
-    record = output / "run" / "placed.json"
-    for name in json.loads(record.read_text()) if record.exists() else []:
-        (output / name).unlink(missing_ok=True)
-    write_json(record, [file.name for file in model.iterdir()])
-    for file in model.iterdir():
-        target = output / file.name
-        target.unlink(missing_ok=True)
-        try:
-            os.link(file, target)
-        except OSError:
-            shutil.copy2(file, target)

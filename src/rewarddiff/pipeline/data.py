@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Run:
         splits: groups by split. tests: by name, those of further files.
         data: fingerprint of the groups and of how they were split.
         prepared: the manifest of the data stage.
+        stages: those it has made or found done, by their folders in `output`.
     """
 
     recipe: Recipe
@@ -36,6 +37,7 @@ class Run:
     data: str
     prepared: Mapping[str, Any]
     store: Store
+    stages: dict[str, Stage] = field(default_factory=dict)
 
     @property
     def held_out(self) -> dict[str, Groups]:
@@ -47,6 +49,7 @@ class Run:
         stage = Stage(self.output / folder, name, {"data": self.data, **inputs})
         if stage.anew:
             self.say(f"{folder}: made anew, {stage.anew}")
+        self.stages[folder] = stage
         return stage
 
     def say(self, text: str) -> None:
@@ -99,9 +102,15 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
         told = {label: found.to_dict() for label, found in ledgers.items()}
         stage.finish(splits=counts, ledger=ledger.to_dict(), tests=told, cost=meter.cost())
     for label, found in ({} if again else {"": ledger, **ledgers}).items():
-        if found.dropped or found.to_dict()["changed"]:
-            say(f"{label}: {found.table()}" if label else found.table())
-    return Run(recipe, output, splits, tests, identity, stage.manifest, Store(output / "store.sqlite"))
+        print_losses(found, label)
+    store = Store(output / "store.sqlite")
+    return Run(recipe, output, splits, tests, identity, stage.manifest, store, {"data": stage})
+
+
+def print_losses(ledger: Ledger, label: str = "") -> None:
+    """Print a ledger in which something was dropped or changed."""
+    if ledger.dropped or ledger.to_dict()["changed"]:
+        say(f"{label}: {ledger.table()}" if label else ledger.table())
 
 
 def count_trained_on(test: Iterable[Group], trained_on: Collection[str], ledger: Ledger) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -12,11 +13,13 @@ import numpy as np
 
 from rewarddiff import models
 from rewarddiff.config import load_recipe
-from rewarddiff.data import load_groups
+from rewarddiff.data import Ledger, load_groups
 from rewarddiff.designs import DesignConfig
 from rewarddiff.errors import UserError
 from rewarddiff.evaluation.metrics import SHARE, two_way_bootstrap
-from rewarddiff.pipeline.data import prepare
+from rewarddiff.outputs import file_for
+from rewarddiff.paths import user_path
+from rewarddiff.pipeline.data import prepare, print_losses
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.results import read_results
 from rewarddiff.pipeline.scorers import held_out_groups
@@ -52,7 +55,11 @@ def designs_stage(
         UserError: no list with a known order; a budget that cannot join a list's responses.
     """
     name = str(scorers[0]) if len(scorers) == 1 else f"{scorers[0]} and {len(scorers) - 1} more"
-    return _figures({name: scorers}, load_groups(data, **reading), str(data), budgets, limit, output)
+    with _written(output, [user_path(data)]) as path:
+        ledger = Ledger()
+        groups = load_groups(data, ledger=ledger, **reading)
+        print_losses(ledger)
+        return _figures({name: scorers}, groups, str(data), budgets, limit, path)
 
 
 def designs_of_run(
@@ -63,12 +70,29 @@ def designs_of_run(
     Raises:
         UserError: no run, no scorers, no test split; and as `designs_stage`.
     """
-    folder = Path(run)
+    folder = user_path(run)
     recipe = load_recipe(read_results(folder)["recipe"], [], Recipe)
     if not recipe.scorers or not recipe.data.splits.get("test"):
         raise UserError(
             f"{folder}: the run has no {'test split' if recipe.scorers else 'scorers'}; name SCORER and DATA"
         )
+    with _written(output) as path:
+        return _of_run(recipe, folder, budgets, limit, path)
+
+
+@contextmanager
+def _written(output: Path | None, sources: Sequence[Path] = ()) -> Iterator[Path | None]:
+    """Try the place of the figures first, where they are to be written at all."""
+    if output is None:
+        yield None
+        return
+    with file_for(user_path(output), sources):
+        yield user_path(output)
+
+
+def _of_run(
+    recipe: Recipe, folder: Path, budgets: Sequence[int], limit: int | None, output: Path | None
+) -> dict[str, Any]:
     made = prepare(recipe, folder, again=True)
     scorers = {
         name: [folder / "scorers" / f"{name}-{seed}" / "model" for seed in recipe.seeds] for name in recipe.scorers
@@ -111,7 +135,7 @@ def _figures(
 def _measured(
     scorer: str | Path, groups: Sequence[Group], budgets: Sequence[int], seed: int, store: Store | None
 ) -> list[DesignFigures]:
-    loaded = load_scorer(Path(scorer)).to(models.device())
+    loaded = load_scorer(user_path(scorer)).to(models.device())
     methods: tuple[Method, ...] = get_args(Method)
     every = DesignConfig("all", seed=seed)
     designs = [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from rewarddiff.errors import UserError
 from rewarddiff.evaluation.metrics import sign_flip_test
 from rewarddiff.evaluation.scorers import ScoredComparison, overlap_remark
 from rewarddiff.machine import Meter
+from rewarddiff.outputs import folder_for
+from rewarddiff.paths import user_path
 from rewarddiff.pipeline.results import agreements, contrast, read_results
 from rewarddiff.pipeline.scorers import compare, measure
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.report import render
 from rewarddiff.scorers.build import load_scorer
+from rewarddiff.writing import say
 
 SUMMARY = ("accuracy", "spearman_strength", "ece", "temperature", "ece_tempered", "mean", "std")
 
@@ -38,9 +42,36 @@ def eval_stage(
     Raises:
         UserError: nothing is compared in the data, or a scorer is named twice.
     """
-    ledger = Ledger()
     if repeated := [name for name, times in Counter(map(str, scorers)).items() if times > 1]:
         raise UserError(f"{repeated[0]}: given twice; name every scorer once")
+    if output is None:
+        return _evaluated(list(map(str, scorers)), data, None, reading)
+    output = user_path(output)
+    _check_earlier(output, _title(map(str, scorers), data))
+    with folder_for(output):
+        return _evaluated(list(map(str, scorers)), data, output, reading)
+
+
+def _check_earlier(output: Path, title: str) -> None:
+    """Refuse to replace a run's results; say beforehand which other evaluation will be replaced."""
+    try:
+        earlier = json.loads((output / "results.json").read_text())
+    except (OSError, ValueError):
+        return
+    if not isinstance(earlier, dict) or "recipe" in earlier:
+        raise UserError(f"{output}: holds results that are not of an evaluation; choose another output")
+    if earlier.get("name") != title:
+        say(f"{output}: what is there will be replaced ({earlier.get('name')})")
+
+
+def _title(scorers: Iterable[str], data: str | Path) -> str:
+    return f"{', '.join(scorers)} on {data}"
+
+
+def _evaluated(
+    scorers: Sequence[str], data: str | Path, output: Path | None, reading: Mapping[str, Any]
+) -> dict[str, Any]:
+    ledger = Ledger()
     groups = load_groups(data, ledger=ledger, **reading)
     if not any(any(group.known_comparisons()) for group in groups):
         raise UserError(
@@ -49,18 +80,17 @@ def eval_stage(
         )
     said: dict[str, list[ScoredComparison]] = {}
     entries: list[dict[str, Any]] = []
-    for name in map(str, scorers):
-        loaded = load_scorer(Path(name)).to(models.device())
+    for name in scorers:
+        loaded = load_scorer(user_path(name)).to(models.device())
         with Meter() as meter:
             said[name] = compare(loaded, groups, f"scoring by {name}")
             evaluation = {**measure(said[name], loaded.temperature), "cut": loaded.cut(groups)}
         entries.append({"name": name, "kind": loaded.kind, "seed": 0, "evaluation": evaluation, "cost": meter.cost()})
     contrasts = list(_contrasts(said))
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
         counts = {"test": {"groups": len(groups), "comparisons": entries[0]["evaluation"]["n"]}}
         found = {"splits": counts, "ledger": ledger.to_dict()}
-        write_json(output / "results.json", _results(", ".join(said), data, found, entries, contrasts))
+        write_json(output / "results.json", _results(_title(said, data), found, entries, contrasts))
         render(read_results(output), output)
     told = {e["name"]: e["evaluation"] for e in entries}
     return {"scorers": told, "scorer_contrasts": contrasts, "ledger": ledger.to_dict()}
@@ -77,8 +107,7 @@ def _contrasts(said: Mapping[str, Sequence[ScoredComparison]]) -> list[dict[str,
 
 
 def _results(
-    name: str,
-    data: str | Path,
+    title: str,
     found: Mapping[str, Any],
     entries: Sequence[Mapping[str, Any]],
     contrasts: Sequence[Mapping[str, Any]],
@@ -88,7 +117,7 @@ def _results(
     ]
     return {
         "schema": 1,
-        "name": f"{name} on {data}",
+        "name": title,
         "version": __version__,
         "machine": machine.describe(),
         "data": found,

@@ -465,10 +465,10 @@ def _shown(run: Run, rewards: Rewards, samples: Samples) -> list[dict[str, Any]]
 
 
 def _costs(run: Run) -> Iterable[dict[str, Any]]:
-    manifests = {path: json.loads(path.read_text()) for path in run.output.rglob("manifest.json")}
-    for path, manifest in sorted(manifests.items(), key=lambda item: item[1]["created"]):
-        if cost := manifest.get("cost"):
-            yield {"stage": str(path.parent.relative_to(run.output)), **cost}
+    """Yield what each stage of this run cost, in the order they were made; stages of earlier recipes are left out."""
+    for folder, stage in sorted(run.stages.items(), key=lambda item: item[1].manifest["created"]):
+        if cost := stage.manifest.get("cost"):
+            yield {"stage": folder, **cost}
 
 
 def _mean(values: Iterable[float | None]) -> float:

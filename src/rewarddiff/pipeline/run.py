@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 from rewarddiff import models
@@ -11,6 +12,8 @@ from rewarddiff.data import Ledger
 from rewarddiff.data.ledger import Reason
 from rewarddiff.designs import comparisons
 from rewarddiff.encoding import Encoder, LengthConfig
+from rewarddiff.errors import UserError
+from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import Run, prepare
 from rewarddiff.pipeline.judging import held_out, judged, rewards_stage
 from rewarddiff.pipeline.policies import grades, policy_stage
@@ -25,6 +28,7 @@ from rewarddiff.training.sft import SFTConfig
 
 def carry_out(recipe: Recipe, output: Path) -> Run:
     """All stages for all seeds; what is already there is not done again."""
+    check_places(recipe, output)
     run = prepare(recipe, output)
     check_early(run)
     return complete(run)
@@ -42,6 +46,25 @@ def complete(run: Run, trained: Callable[[Stage], None] = lambda stage: None) ->
         if judged(run):
             rewards_stage(run, seed)
     return run
+
+
+def check_places(recipe: Recipe, output: Path) -> None:
+    """Refuse a model or data in a folder that this run may make anew, and so remove. Raises UserError."""
+    sources = {"model": recipe.model, "data.path": recipe.data.path}
+    for label, path in recipe.data.tests.items():
+        sources[f"data.tests.{label}"] = path
+    for name, scorer in recipe.scorers.items():
+        sources[f"scorers.{name}.backbone"] = scorer.backbone
+        sources[f"scorers.{name}.trained"] = scorer.trained
+        sources[f"scorers.{name}.warm_start"] = scorer.warm_start
+    trained = [f"scorers/{name}-{seed}" for name, seed in product(recipe.scorers, recipe.seeds)]
+    trained += [f"policies/{name}-{seed}" for name, seed in product(recipe.policies, recipe.seeds)]
+    for key, source in sources.items():
+        for stage in trained:
+            if source is not None and user_path(source).resolve().is_relative_to((output / stage).resolve()):
+                raise UserError(
+                    f"{key}: {source} lies in a folder that this run makes anew ({stage}); choose another output"
+                )
 
 
 def check_early(run: Run) -> None:

@@ -22,6 +22,7 @@ from rewarddiff.evaluation.scorers import (
     held_out_comparisons,
 )
 from rewarddiff.machine import Meter
+from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import Run, comparisons, content
 from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.records import Comparison, Group
@@ -174,7 +175,7 @@ def held_out_groups(groups: Sequence[Group], scorers: Iterable[str | Path]) -> t
         The groups; and `known`, whether all scorers say what they were trained on, `prompts`, the groups that one of
         them was trained on, and `left_out`, whether those are left out.
     """
-    prompts = [trained_prompts(Path(folder)) for folder in scorers]
+    prompts = [trained_prompts(user_path(folder)) for folder in scorers]
     trained = frozenset[str]().union(*(hashes for hashes in prompts if hashes is not None))
     new = [group for group in groups if trained.isdisjoint(prompt_hashes([group]))]
     trained_on = {

@@ -21,6 +21,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,12 @@ from rewarddiff import __version__, files
 from rewarddiff.errors import UserError
 from rewarddiff.evaluation.metrics import seeds_interval
 from rewarddiff.machine import Meter
+from rewarddiff.outputs import run_folder_for
 from rewarddiff.pipeline.commands import report_stage
 from rewarddiff.pipeline.data import Run, prepare
 from rewarddiff.pipeline.points import Point, Sweep, Variant, number, plan
 from rewarddiff.pipeline.results import gather
-from rewarddiff.pipeline.run import check_early, complete
+from rewarddiff.pipeline.run import check_early, check_places, complete
 from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.report.statements import scorer_notes
 from rewarddiff.report.sweep import render_sweep, terminal_sweep
@@ -51,18 +53,26 @@ def sweep_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("a sweep is run by one process so far; start it without a launcher")
     say(*sizes(sweep))
+    with ExitStack() as held:
+        for folder in dict.fromkeys([sweep.folder, *(variant.folder for variant in sweep.variants)]):
+            held.enter_context(run_folder_for(folder))
+        content = _carry_out(sweep)
+    console().print(terminal_sweep(content))
+    return sweep.folder
+
+
+def _carry_out(sweep: Sweep) -> dict[str, Any]:
+    """Do all the work, write the results, and return the content of `sweep.json`."""
     with Meter() as meter:
         runs = [_prepared(variant, sweep) for variant in sweep.variants]
         for run in runs:
             check_early(run)
         told = _estimate(sweep)
         results = [_results(run, v, told) for run, v in zip(runs, sweep.variants, strict=True)]
-    content = {**_content(sweep, results), "seconds": meter.seconds}
-    write_json(sweep.folder / "sweep.json", content)
-    content = json.loads((sweep.folder / "sweep.json").read_text())
+    write_json(sweep.folder / "sweep.json", {**_content(sweep, results), "seconds": meter.seconds})
+    content: dict[str, Any] = json.loads((sweep.folder / "sweep.json").read_text())
     render_sweep(content, sweep.folder)
-    console().print(terminal_sweep(content))
-    return sweep.folder
+    return content
 
 
 def sizes(sweep: Sweep) -> list[str]:
@@ -109,23 +119,16 @@ class SharingRun(Run):
         for other in () if stage.done else self.beside:
             if Stage.complete(other / folder, stage.key):
                 fresh = files.begin(stage.folder)
-                shutil.copytree(other / folder, fresh, copy_function=_link, dirs_exist_ok=True)
+                shutil.copytree(other / folder, fresh, copy_function=files.link, dirs_exist_ok=True)
                 files.replace(fresh, stage.folder)
                 return super().stage(folder, name, **inputs)
         return stage
 
 
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
 def _prepared(variant: Variant, sweep: Sweep) -> SharingRun:
     """A run with its data read, beside the others."""
     folder = variant.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    check_places(variant.recipe, folder)
     if variant.label and not (own := folder / "store.sqlite").is_symlink():
         Store(sweep.folder / "store.sqlite").close()
         own.symlink_to(os.path.relpath(sweep.folder / "store.sqlite", folder))

@@ -1,0 +1,165 @@
+"""Where a command writes: tried before the work, held by one process, named in one line when it fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from rewarddiff import files
+from rewarddiff.errors import UserError
+from rewarddiff.outputs import file_for, folder_for, run_folder_for
+from rewarddiff.store import Store
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file can grow: the kernel refuses every byte, as it does on a full disk (with another number)."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+# --- tried first ----------------------------------------------------------------------------------------------------
+
+
+def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "new" / "deep"):
+        with folder_for(place), file_for(place / "x.jsonl"):
+            assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("where", [folder_for, file_for, run_folder_for])
+def test_a_file_in_the_way_is_found_before_the_work(tmp_path: Path, where: Any) -> None:
+    (tmp_path / "file").write_text("mine")
+    message = r"file.*: cannot be written \(a file is in the way\); choose another output"
+    with pytest.raises(UserError, match=message), where(tmp_path / "file" / "deep" / "x"):
+        pytest.fail("the work was begun")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_full_disk_is_found_before_the_work(tmp_path: Path) -> None:
+    message = r"new: cannot be written \(File too large\)"
+    with full_disk(), pytest.raises(UserError, match=message), folder_for(tmp_path / "new"):
+        pytest.fail("the work was begun")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_no_folder_no_device_and_nothing_that_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text("{}")
+    (tmp_path / "link.jsonl").symlink_to(data)
+    with pytest.raises(UserError, match="a folder; give the name of a file"), file_for(tmp_path):
+        pass
+    with pytest.raises(UserError, match=r"/dev/null: no ordinary file"), file_for(Path(os.devnull)):
+        pass
+    for path in (data, tmp_path / "link.jsonl"):
+        with pytest.raises(UserError, match="the output would replace what is read"), file_for(path, [data]):
+            pass
+    assert capsys.readouterr().out == ""
+    with file_for(data, [tmp_path / "other.jsonl"]):
+        assert capsys.readouterr().out == f"{data}: is there already, and will be replaced\n"
+
+
+# --- what fails during the work -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("library", ["python", "numpy", "safetensors"])
+def test_a_disk_that_fills_up_during_the_work_is_one_line(tmp_path: Path, library: str) -> None:
+    """Each library has its own words for it."""
+    values = np.zeros(1000)
+    write = {
+        "python": lambda: files.write_text(tmp_path / "x", "text" * 1000),
+        "numpy": lambda: np.save(tmp_path / "x.npy", values),
+        "safetensors": lambda: save_file({"x": values}, tmp_path / "x.safetensors"),
+    }[library]
+    with pytest.raises(UserError) as caught, folder_for(tmp_path), full_disk():
+        write()
+    assert str(caught.value).startswith(f"{tmp_path}: cannot be written (")
+    assert str(caught.value).endswith("; choose another output")
+
+
+def test_a_full_disk_asks_for_space(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught, folder_for(tmp_path):
+        raise OSError(errno.ENOSPC, "whatever")
+    reason = "No space left on device"
+    assert str(caught.value) == f"{tmp_path}: cannot be written ({reason}); free some space, or choose another output"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EACCES, "denied", "/elsewhere/data.jsonl"),
+        ConnectionResetError(errno.ECONNRESET, "the hub is gone"),
+        ValueError("a mistake of ours"),
+    ],
+)
+def test_other_errors_pass(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, folder_for(tmp_path):
+        raise error
+    assert caught.value is error
+
+
+def test_a_store_that_cannot_be_written_or_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "store.sqlite").write_text("not a database, whatever its name says" * 10)
+    with pytest.raises(UserError, match=r"store.sqlite: is broken \(file is not a database\); delete it"):
+        Store(tmp_path / "store.sqlite").put({"a": 1})
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=r"folder: cannot be written \(unable to open database file\)"):
+        Store(tmp_path / "folder")
+    with Store(tmp_path / "good.sqlite") as store:
+        with full_disk(), pytest.raises(UserError, match=r"good.sqlite: cannot be written"):
+            store.put({"a": "long" * 10_000})
+        store.put({"b": 2})
+        assert store.get(["a", "b"]) == {"b": 2}
+
+
+# --- one process at a time ------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
+    with run_folder_for(tmp_path / "run"):
+        with pytest.raises(UserError) as caught, run_folder_for(tmp_path / "run"):
+            pytest.fail("two at once")
+        with run_folder_for(tmp_path / "other"):
+            pass
+    message = str(caught.value)
+    assert message.startswith(f"another run is writing in {tmp_path}/run (process {os.getpid()} since 2")
+    assert message.endswith("); wait until it ends, or choose another output")
+    with run_folder_for(tmp_path / "run"):
+        pass
+
+
+def test_a_killed_run_leaves_no_lock(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from rewarddiff.outputs import run_folder_for\n"
+        "with run_folder_for(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=rf"\(process {other.pid} since "), run_folder_for(tmp_path):
+            pass
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+    with run_folder_for(tmp_path):
+        pass
