@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import rewarddiff as rd
+from rewarddiff.pipeline.commands import train_stage
 from rewarddiff.scorers.build import new_scorer
 
 
@@ -61,3 +62,22 @@ def test_what_things_say_of_themselves(policy_folder: Path) -> None:
     assert repr(rd.load_groups("demo")).startswith("Groups(128 prompts with their responses, the first from ")
     scorer = new_scorer(rd.ScorerConfig(kind="difference", backbone=str(policy_folder)))
     assert repr(scorer) == f"Scorer('difference', head='general', backbone={str(policy_folder)!r}, not trained)"
+
+
+@pytest.mark.parametrize(
+    ("kind", "override", "message"),
+    [
+        ("reward", "lrr=1", "override 'lrr=1': there is no key 'lrr' here – did you mean 'lr'?"),
+        ("dpo", "betta=0.2", "override 'betta=0.2': there is no key 'betta' here – did you mean 'beta'?"),
+        ("dpo", "lorra.r=4", "override 'lorra.r=4': there is no key 'lorra' here – did you mean 'lora'?"),
+        ("sft", "max_step=4", "override 'max_step=4': there is no key 'max_step' here – did you mean 'max_steps'?"),
+        ("simpo", "train.lrr=1", "override 'policies.simpo.train.lrr=1': unknown key 'policies.simpo.train.lrr'"),
+    ],
+)
+def test_a_mistyped_option_of_train_is_answered_with_the_nearest(
+    kind: str, override: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(rd.UserError) as error:
+        train_stage(kind, "no-model", "demo", tmp_path, [override])
+    assert str(error.value).startswith(message)
+    assert not any(tmp_path.iterdir())

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from accelerate import PartialState
 
@@ -17,13 +17,13 @@ from rewarddiff.config import load_recipe
 from rewarddiff.data import Ledger, load_groups
 from rewarddiff.data.files import name_of
 from rewarddiff.encoding import Encoder, LengthConfig
-from rewarddiff.errors import UserError
+from rewarddiff.errors import UserError, suggest
 from rewarddiff.machine import Meter
 from rewarddiff.outputs import file_for, folder_for, run_folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import print_losses
 from rewarddiff.pipeline.placing import check_place, place
-from rewarddiff.pipeline.recipe import PolicyRecipe, Recipe
+from rewarddiff.pipeline.recipe import PolicyRecipe, Recipe, ScorerRecipe
 from rewarddiff.pipeline.results import gather, read_results
 from rewarddiff.pipeline.run import carry_out
 from rewarddiff.pipeline.scorers import compare, held_out_calibration, measure
@@ -37,6 +37,7 @@ from rewarddiff.scorers.config import ScorerConfig
 from rewarddiff.training import loop
 from rewarddiff.training import policy as policies
 from rewarddiff.training.objective import TrainConfig
+from rewarddiff.training.objectives import PolicyObjective
 from rewarddiff.training.policy import PolicyConfig, save_policy, start_of
 from rewarddiff.training.preference import Pairs, check_groups, policy_items
 from rewarddiff.training.sft import SFTConfig, sft_items
@@ -195,12 +196,13 @@ def train_stage(kind: str, model: str, data: str | Path, output: str | Path, ove
     splits = {"train": 0.8, "dev": 0.1, "test": 0.1} if kind in ("reward", "difference") else {"train": 0.9, "dev": 0.1}
     common["data"]["splits"] = splits  # type: ignore[index]
     if kind in ("reward", "difference"):
-        recipe, prefix = {**common, "scorers": {kind: {"kind": kind, "backbone": model}}}, f"scorers.{kind}."
+        recipe = {**common, "scorers": {kind: {"kind": kind, "backbone": model}}}
         trained = run / "scorers"
     else:
-        recipe, prefix = {**common, "model": model, "policies": {kind: {"objective": kind}}}, f"policies.{kind}."
+        recipe = {**common, "model": model, "policies": {kind: {"objective": kind}}}
         trained = run / "policies"
-    config = load_recipe(recipe, [_full(text, prefix) for text in overrides], Recipe)
+    keys = _short_keys(kind)
+    config = load_recipe(recipe, [_full(text, keys) for text in overrides], Recipe)
     config.check()
     if len(config.seeds) != 1:
         raise UserError("seed: train makes one model; give one seed, or use `rewarddiff run`")
@@ -212,13 +214,23 @@ def train_stage(kind: str, model: str, data: str | Path, output: str | Path, ove
     return output
 
 
-def _full(override: str, prefix: str) -> str:
-    key = override.partition("=")[0]
-    if key.partition(".")[0] in {f.name for f in fields(Recipe)}:
-        return override
-    if key in {f.name for f in fields(TrainConfig)}:
-        return f"{prefix}train.{override}"
-    policy = prefix.startswith("policies.")
-    if policy and key.partition(".")[0] not in {f.name for f in fields(PolicyRecipe)}:
-        return f"{prefix}objective.{override}"
-    return prefix + override
+def _full(override: str, keys: Mapping[str, str]) -> str:
+    """An override by its full name in the recipe; `keys` are those of `_short_keys`."""
+    first = override.partition("=")[0].partition(".")[0]
+    if first not in keys:
+        raise UserError(f"override '{override}': there is no key '{first}' here{suggest(first, keys)}")
+    return keys[first] + override
+
+
+def _short_keys(kind: str) -> dict[str, str]:
+    """What every key that `train` takes stands behind in the recipe; one of several meanings is the last one's here."""
+    if kind in ("reward", "difference"):
+        place = f"scorers.{kind}."
+        keys = {field.name: place for field in fields(ScorerRecipe)}
+    else:
+        place = f"policies.{kind}."
+        objective = next(config for config in (*get_args(PolicyObjective), SFTConfig) if config.name == kind)
+        keys = {field.name: f"{place}objective." for field in fields(objective)}
+        keys |= {field.name: place for field in fields(PolicyRecipe)}
+    keys |= {field.name: f"{place}train." for field in fields(TrainConfig)}
+    return keys | {field.name: "" for field in fields(Recipe)}
