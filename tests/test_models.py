@@ -357,6 +357,7 @@ def test_a_mistyped_folder_is_named_at_once(
     """
     monkeypatch.delitem(sys.modules, "torch")
     shutil.copytree(original, tmp_path / "my" / "scorer")
+    (tmp_path / "d.jsonl").touch()
     monkeypatch.chdir(tmp_path)
     start = time.monotonic()
     assert main(command.split()) == 2
