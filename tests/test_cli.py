@@ -53,6 +53,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
             "by_domain": [{"domain": "math", "average": 0.5}],
         },
         "ece": None,
+        "trained_on": {"known": True, "prompts": 0, "comparisons": 0, "left_out": False},
     }
     contrast = {"a": "t", "b": "s", "gap": {"value": 0.05, "low": -0.1, "high": 0.2, "n": 12}, "p": 0.25}
     contrast["spearman_gap"] = {"value": 0.1, "low": None, "high": None, "n": 9}
