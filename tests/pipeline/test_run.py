@@ -210,8 +210,11 @@ def test_train_score_and_eval_by_themselves(
     found = eval_stage([scorer], data, tmp_path / "eval")
     (figures,) = found["scorers"].values()
     assert found["scorer_contrasts"] == []
-    assert figures["n"] == 120  # 40 prompts × 3 ordered pairs
-    assert json.loads((tmp_path / "eval" / "results.json").read_text())["scorers"][0]["evaluation"]["n"] == 120
+    splits = json.loads((tmp_path / "rm" / "run" / "results.json").read_text())["data"]["splits"]
+    held_out = 40 - splits["train"]["groups"]  # all prompts are different
+    assert figures["n"] == 3 * held_out  # ordered pairs of three responses
+    evaluation = json.loads((tmp_path / "eval" / "results.json").read_text())["scorers"][0]["evaluation"]
+    assert evaluation["n"] == 3 * held_out
     assert "is right on" in (tmp_path / "eval" / "report.html").read_text()
     lines = [json.loads(x) for x in score_stage(scorer, data, tmp_path / "s.jsonl").read_text().splitlines()]
     assert len(lines) == 40
