@@ -189,5 +189,5 @@ def test_warm_starts_keep_the_aspects(folders, tmp_path: Path) -> None:
     ],
 )
 def test_what_aspects_cannot_be(options: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, UserError), match=message):
         ScorerConfig(**options)  # type: ignore[arg-type]
