@@ -247,6 +247,9 @@ def test_wrong_arguments_are_one_line_and_status_2(
         (["eval", "./s", "none.jsonl"], "none.jsonl: no such file or folder; check the path"),
         (["train", "dpo", "--data", "none.jsonl"], "none.jsonl: no such file or folder; check the path"),
         (["designs", "./s", "demo"], "s: no such folder"),
+        (["run", "m.yaml"], "none/model: no such folder"),
+        (["run", "m.yaml", "model=./another"], "none/scorer: no such folder"),
+        (["run", "m.yaml", "model=./another", "scorers.reward=null", "data.path=x.csv"], "x.csv: no such file"),
     ],
 )
 def test_what_is_not_there_is_missed_before_anything_heavy_is_imported(
@@ -254,6 +257,7 @@ def test_what_is_not_there_is_missed_before_anything_heavy_is_imported(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("r.yaml").write_text("name: r\ndata: {path: none.jsonl}\n")
+    Path("m.yaml").write_text("name: m\nmodel: ./none/model\nscorers: {reward: {trained: ./none/scorer}}\n")
     for name in ("torch", "rewarddiff.pipeline"):  # as in a process of its own, where neither is there yet
         monkeypatch.delitem(sys.modules, name, raising=False)
     assert status(*argv) == 2

@@ -430,3 +430,18 @@ def test_rules_between_fields_hold_once_the_types_do() -> None:
         Made(sizes=(1, 2, 3, 4))
     with pytest.raises(TypeError, match="multiple values"):
         Made("reward", kind="reward")  # type: ignore[misc]
+
+
+@checked
+@dataclass(frozen=True)
+class Around:
+    loss: Fancy = field(default_factory=lambda: Fancy(steps=9))
+    inner: Made = field(default_factory=lambda: Made(kind="difference", sizes=(7,)))
+
+
+def test_a_part_given_as_a_mapping_keeps_the_other_defaults_of_the_whole() -> None:
+    """As in a recipe: the keys that are left out are those of the whole's default, not of the part's own."""
+    plain = {"inner": {"kind": "reward"}}
+    assert Around(**plain) == load_recipe(plain, [], Around)  # type: ignore[arg-type]
+    assert Around(**plain).inner.sizes == (7,)  # type: ignore[arg-type]
+    assert Around().loss == Fancy(steps=9)

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import pytest
 import torch
+from safetensors import safe_open
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rewarddiff import models
@@ -278,7 +279,7 @@ def test_an_adapter_is_loaded_with_its_model_and_merged(tiny: Path, tmp_path: Pa
 COUNTED = [
     "vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "added_tokens.json", "special_tokens_map.json",
     "generation_config.json", "rewarddiff_scorer.json", "head.safetensors", "chat_template.jinja",
-    "additional_chat_templates/tool_use.jinja",
+    "additional_chat_templates/tool_use.jinja", "rewarddiff_prompts.npy",
 ]  # fmt: skip
 NOT_COUNTED = [
     "README.md", "training_args.bin", "training_args.json", "trainer_state.json", "eval_results.json", "optimizer.pt",
@@ -295,6 +296,21 @@ def test_a_fingerprint_counts_what_a_loader_may_read(tiny: Path, name: str) -> N
         file.write_text(content)
         fingerprints.append(models.fingerprint(tiny))
     assert (fingerprints[0] != fingerprints[1]) is (name in COUNTED)
+
+
+def test_a_fingerprint_counts_shards_in_a_folder_below(tiny: Path) -> None:
+    """An index may name files of weights there, and they are loaded from there."""
+    weights = tiny / "model.safetensors"
+    names = safe_open(weights, "pt").keys()
+    (tiny / "below").mkdir()
+    shutil.move(weights, tiny / "below" / "all.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(names, "below/all.safetensors")}
+    (tiny / "model.safetensors.index.json").write_text(json.dumps(index))
+    before = models.fingerprint(tiny)
+    content = bytearray((tiny / "below" / "all.safetensors").read_bytes())
+    content[-2] ^= 1
+    (tiny / "below" / "all.safetensors").write_bytes(content)
+    assert models.fingerprint(tiny) != before
 
 
 def test_a_fingerprint_counts_every_vocabulary_that_a_tokenizer_of_transformers_has(tiny: Path) -> None:

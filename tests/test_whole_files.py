@@ -74,8 +74,8 @@ def test_replacements_killed_one_after_the_other_never_leave_nothing(
 @ORDERS
 def test_a_killed_removal_leaves_the_whole_folder_or_none(tmp_path: Path, kill: Any, backwards: bool) -> None:
     folder, kept = tmp_path / "stage", 0
-    for left in ("", ".new", ".old"):
-        fill(folder.with_name(f"stage{left}"), "old")
+    for begins in ("", files.FRESH, files.EARLIER):
+        fill(folder.with_name(f"{begins}stage"), "old")
     for _ in kills_of(kill, backwards, lambda: files.remove(folder)):
         assert not folder.exists() or contents(folder) == ["old"] * 3
         kept += folder.exists()
@@ -110,3 +110,13 @@ def test_a_failed_write_leaves_the_old_text_and_no_other_file(tmp_path: Path, mo
     with pytest.raises(OSError, match="stopped"):
         files.write_text(tmp_path / "deep" / "x", "blue")
     assert [(p.name, p.read_text()) for p in (tmp_path / "deep").iterdir()] == [("x", "grün")]
+
+
+def test_folders_of_the_users_own_that_are_named_alike_stay(tmp_path: Path) -> None:
+    """A person's copies `model.old` and `model.new` are nobody's leftovers."""
+    for name in ("model", "model.old", "model.new"):
+        fill(tmp_path / name, name)
+    save(tmp_path / "model")
+    files.remove(tmp_path / "model")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.new", "model.old"]
+    assert contents(tmp_path / "model.old") == ["model.old"] * 3

@@ -102,19 +102,9 @@ def _look_first(args: argparse.Namespace) -> None:
 
 
 def _data_named(args: argparse.Namespace) -> list[str]:
-    """The data that a command reads; of a recipe, `data.path`.
-
-    Raises:
-        UserError: the recipe is not there, or no YAML.
-    """
+    """The data that a command reads; of a recipe, `data.path`."""
     if args.command in ("run", "sweep"):
-        from rewarddiff.config import read_recipe
-
-        data = read_recipe(args.recipe).get("data")
-        in_recipe = data.get("path") if isinstance(data, dict) else None
-        overrides = [text for text in args.overrides if text.startswith("data.path=")]
-        named = overrides[-1].partition("=")[2] if overrides else in_recipe
-        return [named] if isinstance(named, str) and named else []
+        return [value for key, value in _named_in_recipe(args).items() if key == "data.path"]
     if args.command == "eval" or (args.command == "designs" and len(args.paths) > 1):
         return [args.paths[-1]]
     return [args.data] if getattr(args, "data", None) else []
@@ -122,12 +112,38 @@ def _data_named(args: argparse.Namespace) -> list[str]:
 
 def _models_named(args: argparse.Namespace) -> list[str]:
     """The models and scorers that a command reads."""
+    if args.command in ("run", "sweep"):
+        return [value for key, value in _named_in_recipe(args).items() if key != "data.path"]
     scorers = getattr(args, "scorer", None) or []
     named = [scorers] if isinstance(scorers, str) else [*scorers]
     named += [name for name in (getattr(args, "model", None), getattr(args, "gold", None)) if name]
     if args.command in ("eval", "designs"):
         named += args.paths[:-1]
     return named
+
+
+def _named_in_recipe(args: argparse.Namespace) -> dict[str, str]:
+    """The data and the models that a recipe names, by key. What an override changes is left to the recipe's reader.
+
+    Raises:
+        UserError: the recipe is not there, or no YAML.
+    """
+    from rewarddiff.config import read_recipe
+
+    recipe = read_recipe(args.recipe)
+    named = {"model": recipe.get("model")}
+    if isinstance(recipe.get("data"), dict):
+        named["data.path"] = recipe["data"].get("path")
+    scorers = recipe.get("scorers")
+    for name, scorer in scorers.items() if isinstance(scorers, dict) else ():
+        if isinstance(scorer, dict):
+            named |= {f"scorers.{name}.{key}": scorer.get(key) for key in ("backbone", "trained")}
+    for text in args.overrides:
+        changed, _, value = text.partition("=")
+        named = {key: name for key, name in named.items() if not f"{key}.".startswith(f"{changed}.")}
+        if changed == "data.path" and not value.startswith(("[", '"', "'")):
+            named[changed] = value
+    return {key: name for key, name in named.items() if isinstance(name, str) and name}
 
 
 # --- commands -------------------------------------------------------------------------------------------------------

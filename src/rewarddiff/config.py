@@ -102,8 +102,10 @@ def checked(cls: type[T]) -> type[T]:
 
 @functools.cache
 def _fields_alone(cls: Any) -> Any:
-    """A dataclass with the same fields and none of the rules that hold between them."""
-    fields = [(name, hint, dataclasses.field(default=None)) for name, hint in _fields(cls).items()]
+    """A dataclass with the same fields and defaults, and none of the rules that hold between them."""
+    fields = []
+    for name, hint in _fields(cls).items():
+        fields.append((name, hint, dataclasses.field(default_factory=functools.partial(_default, cls, name))))
     return dataclasses.make_dataclass(cls.__name__, fields)
 
 

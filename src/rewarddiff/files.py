@@ -10,8 +10,8 @@ import os
 import shutil
 from pathlib import Path
 
-REMOVED = ".rewarddiff-removed-"
-"""What the name of a folder begins with while it is deleted."""
+FRESH, EARLIER, REMOVED = ".rewarddiff-new-", ".rewarddiff-old-", ".rewarddiff-removed-"
+"""What the name of a file or folder begins with while it is written, while it is replaced, and while it is deleted."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -80,11 +80,11 @@ def sweep_up(parent: Path) -> None:
 
 
 def _fresh(place: Path) -> Path:
-    return place.with_name(f"{place.name}.new")
+    return place.with_name(f"{FRESH}{place.name}")
 
 
 def _earlier(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.old")
+    return folder.with_name(f"{EARLIER}{folder.name}")
 
 
 def _discard(place: Path) -> None:

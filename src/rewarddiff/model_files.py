@@ -23,8 +23,10 @@ ADAPTER = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 READ = (
     ".safetensors", ".json", ".jinja", ".txt", ".model", ".spm", ".tiktoken", ".codes", ".bpe", ".vocab", ".tokenizer",
+    "rewarddiff_prompts.npy",
 )  # fmt: skip
-"""Kinds of files that decide what a model answers: weights, configuration, templates, vocabularies."""
+"""Kinds of files that decide what a model answers, and what may be said of it: weights, configuration, templates,
+vocabularies, and the prompts that a scorer was trained on."""
 NOTES = ("README*", "LICENSE*", "requirements.txt", "training_args*", "trainer_state.json", "*_results.json", ".*")
 """Files of these kinds that no loader reads: what trainers and people write down."""
 TEMPLATES = "additional_chat_templates"
@@ -76,7 +78,8 @@ def has_tokenizer(folder: Path) -> bool:
 
 def files_read(folder: Path) -> list[Path]:
     """The files of a model's folder that decide what it answers: told by their kind, so that none is forgotten."""
-    candidates = [*folder.iterdir(), *folder.glob(f"{TEMPLATES}/*.jinja")]
+    shards = _indexed(folder / INDEX) if (folder / INDEX).is_file() else []  # these may lie in a folder below
+    candidates = {*folder.iterdir(), *folder.glob(f"{TEMPLATES}/*.jinja"), *(folder / name for name in shards)}
     return sorted(file for file in candidates if file.is_file() and _is_read(file.name))
 
 

@@ -198,6 +198,7 @@ def test_what_was_trained_on_goes_along_with_a_scorer(trained_here: str, tmp_pat
     assert (kept.dtype, kept.size) == (np.uint64, 6)
     assert not any(b"Say" in file.read_bytes() for file in (tmp_path / "copy").glob("rewarddiff_prompts*"))
     assert new_scorer(ScorerConfig(warm_start=str(tmp_path / "copy"))).prompts == model.prompts
+    assert new_scorer(ScorerConfig(backbone=str(tmp_path / "copy"))).prompts == model.prompts
     assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "copy").num_labels == 1
     (tmp_path / "copy" / "rewarddiff_prompts.npy").write_bytes(b"none")
     with pytest.raises(UserError, match=r"rewarddiff_prompts.npy: not a list of hashes"):

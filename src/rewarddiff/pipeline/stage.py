@@ -18,7 +18,7 @@ MANIFEST = "manifest.json"
 STARTED = "started.json"
 """Written first: what a directory is being made from."""
 
-NOTES = (MANIFEST, STARTED, f"{MANIFEST}.new", f"{STARTED}.new")
+NOTES = (MANIFEST, STARTED, f"{files.FRESH}{MANIFEST}", f"{files.FRESH}{STARTED}")
 """What a stage writes for itself; the latter two are what a kill may leave."""
 
 

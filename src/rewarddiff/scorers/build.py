@@ -68,7 +68,9 @@ def _new_scorer(config: ScorerConfig) -> Scorer:
     if config.warm_start is None:
         backbone = load_backbone(config.backbone)
         models.require_embeddings(backbone.model, backbone.tokenizer, config.backbone)
-        return Scorer(config, _reader(backbone, config, None), backbone.tokenizer)
+        scorer = Scorer(config, _reader(backbone, config, None), backbone.tokenizer)
+        scorer.prompts = trained_prompts(models.resolve(config.backbone))  # where the backbone is itself a scorer
+        return scorer
     teacher = load_scorer(config.warm_start)
     scorer = Scorer(config, _warm_reader(teacher, config), teacher.tokenizer)
     scorer.prompts = teacher.prompts
