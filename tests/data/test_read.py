@@ -248,7 +248,7 @@ def test_folder_and_its_splits(tmp_path: Path) -> None:
     (tmp_path / "deep" / "test" / "x.jsonl").write_bytes(lines([ROWS[3]]))
     (tmp_path / "README.md").write_text("words")
     (tmp_path / ".hidden.jsonl").write_text("words")
-    with pytest.raises(UserError, match=f"{tmp_path}: several splits; name one of test, train$"):
+    with pytest.raises(UserError, match=f"{tmp_path}: several splits; name one of test, train, as in {tmp_path}#test$"):
         read(tmp_path, ledger=Ledger())
     assert [g.source for g in read(tmp_path, split="train", ledger=Ledger())] == [
         "train-00000-of-00002.jsonl:1",

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from rewarddiff.config import load_recipe
+from rewarddiff.errors import UserError
 from rewarddiff.pipeline import results
 from rewarddiff.pipeline.recipe import Recipe
-from rewarddiff.pipeline.results import _contrast, _gaps, _lengths, _used, unequal
+from rewarddiff.pipeline.results import _contrast, _gaps, _lengths, _used, read_results, unequal
 from rewarddiff.report.statements import notes
 from rewarddiff.sampling import Sample
 from rewarddiff.scorers.build import new_scorer, save_scorer
@@ -154,3 +155,14 @@ def test_whatever_else_two_policies_differ_in_is_named() -> None:
     assert unequal(recipe, trained, "ipo", "dpo") == [
         {"key": "objective.name", "a": "ipo", "b": "dpo"}, {"key": "tokens", "a": 1011, "b": 1000},
     ]  # fmt: skip
+
+
+def test_what_holds_no_results_is_said_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder" / "results.json").mkdir(parents=True)
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list" / "results.json").write_text("[]")
+    causes = {"file": "cannot be read", "folder": "cannot be read", "list": "holds no results", "none": "no such file"}
+    for name, cause in causes.items():
+        with pytest.raises(UserError, match=rf"{name}/results.json: .*{cause}"):
+            read_results(tmp_path / name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files as package_files
 from pathlib import Path, PurePosixPath
@@ -174,7 +174,7 @@ def _of_split(folder: Path, names: list[str], split: str | None) -> list[str]:
         if len(set(splits.values())) <= 1:
             return names
         without = next((f", or give a file of no split by itself, as {name}" for name in names if not splits[name]), "")
-        raise UserError(f"{folder}: several splits; name one of {', '.join(choices)}{without}")
+        raise UserError(f"{folder}: several splits; {_named_as(folder, choices)}{without}")
     chosen = [name for name in names if splits[name] == split or (not splits[name] and split in _other_names(name))]
     if chosen:
         return chosen
@@ -251,6 +251,11 @@ def _from_hub(name: str) -> Any:
         ) from error
 
 
+def _named_as(source: str | Path, splits: Sequence[str]) -> str:
+    """How to say which of a source's splits is meant, wherever data is named."""
+    return f"name one of {', '.join(splits)}, as in {source}#{splits[0]}"
+
+
 def _dataset(data: Any, name: str, split: str | None) -> Stream:
     if isinstance(data, Mapping):
         choices = list(data)
@@ -258,7 +263,7 @@ def _dataset(data: Any, name: str, split: str | None) -> Stream:
             split = choices[0]
         if split not in choices:
             wanted = f"no split {split!r}" if split else "several splits"
-            raise UserError(f"{name}: {wanted}; name one of {', '.join(choices)}")
+            raise UserError(f"{name}: {wanted}; {_named_as(name, choices)}")
         data, name = data[split], f"{name}[{split}]"
     elif split is not None:
         raise UserError(f"{name}: has no split {split!r}; leave the split out")

@@ -117,8 +117,12 @@ def read_results(run: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; give the folder of a finished run") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give the folder of a finished run") from None
     except ValueError as error:
         raise UserError(f"{path}: is not JSON ({error}); run the recipe again to write it anew") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: holds no results; run the recipe again to write it anew")
     return found
 
 
