@@ -37,8 +37,9 @@ def test_a_split_is_a_whole_name(tmp_path: Path) -> None:
     fill(tmp_path, *(f"data/{split}-00000-of-00001.jsonl" for split in ULTRAFEEDBACK))
     assert prompts(tmp_path, "train_prefs") == ["data/train_prefs-00000-of-00001.jsonl"]
     choices = "name one of test_prefs, test_sft, train_gen, train_prefs, train_sft"
+    example = f", as in {tmp_path}#test_prefs"
     for split, cause in (("train", "no split 'train'"), ("prefs", "no split 'prefs'"), (None, "several splits")):
-        with pytest.raises(UserError, match=f"^{tmp_path}: {cause}; {choices}$"):
+        with pytest.raises(UserError, match=f"^{tmp_path}: {cause}; {choices}{'' if split else example}$"):
             prompts(tmp_path, split)
 
 
