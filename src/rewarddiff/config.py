@@ -63,11 +63,8 @@ def load_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]
 def _validated(data: Any, schema: type[T], source: str, places: Mapping[Place, str] | None = None) -> T:
     """`data` as the dataclass `schema`; errors name the source, or the override whose place it was."""
     text = json.dumps([_completed(schema, data)])
-    # As JSON and strictly: a list may become a tuple and a string a path, but "3" is no number and true is no 1.
-    # In a list, because pydantic only takes the setting that refuses unknown keys for types that are not dataclasses.
-    adapter = TypeAdapter(list[schema], config=ConfigDict(extra="forbid", strict=True))  # type: ignore[valid-type]
     try:
-        config = cast(T, adapter.validate_json(text)[0])
+        config = cast(T, _adapter(cast(Any, schema)).validate_json(text)[0])
     except ValidationError as error:
         problems = list(_problems(error, json.loads(text), schema))
     else:
@@ -78,6 +75,22 @@ def _validated(data: Any, schema: type[T], source: str, places: Mapping[Place, s
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     culprits = [f"override '{text}'" for key, text in (places or {}).items() if all(map(eq, key, place))]
     raise UserError(f"{culprits[-1] if culprits else source}: {message}{more}")
+
+
+@functools.cache
+def _adapter(schema: Any) -> TypeAdapter[list[Any]]:
+    """What validates JSON of a list of one `schema`, strictly; making one takes milliseconds.
+
+    A list may become a tuple and a string a path, but "3" is no number and true is no 1. It is a list because pydantic
+    only takes the setting that refuses unknown keys for types that are not dataclasses.
+    """
+    return TypeAdapter(list[schema], config=ConfigDict(extra="forbid", strict=True))
+
+
+@functools.cache
+def _hints(cls: Any) -> dict[str, Any]:
+    """The annotations of a dataclass, resolved."""
+    return get_type_hints(cls, include_extras=True)
 
 
 def checked(cls: type[T]) -> type[T]:
@@ -235,7 +248,7 @@ def _fields(hint: Any) -> dict[str, Any]:
     """Names and types of all fields the dataclasses in `hint` have."""
     fields: dict[str, Any] = {}
     for cls in _dataclasses(hint):
-        hints = get_type_hints(cls, include_extras=True)
+        hints = _hints(cls)
         fields |= {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
     return fields
 
@@ -287,7 +300,7 @@ def _completed(hint: Any, value: Any) -> Any:
 
 def _names(cls: Any) -> tuple[str, ...]:
     """What the `name` of a dataclass may be, where the type of that field says so."""
-    hint = get_type_hints(cls).get("name") if dataclasses.is_dataclass(cls) else None
+    hint = _hints(cls).get("name") if dataclasses.is_dataclass(cls) else None
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 
