@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+from types import FrameType
+
 import pytest
 from real_templates import CHATS, SPACED, with_chat
 from transformers import PreTrainedTokenizerFast
@@ -32,14 +37,14 @@ def test_a_template_says_no_or_fails() -> None:
 
 
 def test_a_template_that_goes_on_or_swells_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendering, "SECONDS", 0.5)
+    monkeypatch.setattr(rendering, "SECONDS", 0.1)
     monkeypatch.setattr(rendering, "MEGABYTES", 64)
     long = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
     doubling = "{% set n = namespace(x='x') %}{% for i in range(40) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}"
     renderer = Renderer()
     try:
         for template in (doubling, long):  # the process is started again after the first
-            with pytest.raises(RenderingError, match=r"more than 0\.5 s or 64 MB"):
+            with pytest.raises(RenderingError, match=r"more than 0\.1 s or 64 MB"):
                 renderer.render(template, [{"messages": TALK}], {})
     finally:
         renderer.close()
@@ -49,3 +54,41 @@ def test_a_template_may_not_write_without_measure() -> None:
     """Ten million characters are little memory, and much work for all that comes after."""
     with pytest.raises(MemoryError):
         rendering._text("{{ messages[0].content[:1] * 10000000 }}", {"messages": TALK}, {})
+
+
+USER = [{"messages": [{"role": "user", "content": "Hi"}]}]
+
+
+def test_an_answer_that_nobody_read_is_not_that_of_the_next_question() -> None:
+    """Ctrl-C while a template is rendered: who goes on asking gets the text of what is asked."""
+    slow = "{% for i in range(99) %}{% for j in range(99999) %}{% endfor %}{% endfor %}slow"
+    render("{{ messages[0].content }}", USER, {})  # the process is there: it is rendering that is interrupted
+    before = signal.signal(signal.SIGALRM, _interrupted)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            render(slow, USER, {})
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert render("{{ messages[0].content }}!", USER, {}) == ["Hi!"]
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_empty_template_is_not_the_one_before() -> None:
+    assert render("{{ messages[0].content }}", USER, {}) == ["Hi"]
+    assert render("", USER, {}) == [""]
+
+
+def test_an_answer_to_another_question_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = rendering._ask
+
+    def another(process: subprocess.Popen[bytes], question: bytes) -> bytes:
+        return ask(process, json.dumps({**json.loads(question), "number": 0}).encode())
+
+    monkeypatch.setattr(rendering, "_ask", another)
+    with pytest.raises(RuntimeError, match="answers another question"):
+        render("{{ messages[0].content }}", USER, {})

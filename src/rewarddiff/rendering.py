@@ -74,6 +74,7 @@ class Renderer:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._template: str | None = None
+        self._asked = 0
         self._lock = Lock()
 
     def render(
@@ -81,20 +82,41 @@ class Renderer:
     ) -> list[str | Refusal]:
         """As the function `render`."""
         with self._lock:
-            process = self._process or self._start()
-            new_template = None if template == self._template else template
-            question = {"template": new_template, "conversations": conversations, "variables": variables}
-            answer = _ask(process, json.dumps(question, default=str).encode())
-            if not answer:
+            try:
+                texts = self._texts(template, conversations, variables)
+            except (
+                BaseException
+            ):  # Ctrl-C, too: an answer that is not read would be taken for that of the next question
                 self._end()
-                raise RenderingError(f"it takes more than {SECONDS} s or {MEGABYTES} MB for a conversation")
-            self._template = template
-        return [Refusal(**text) if isinstance(text, dict) else text for text in json.loads(answer)]
+                raise
+        return [Refusal(**text) if isinstance(text, dict) else text for text in texts]
 
     def close(self) -> None:
         """End the process."""
         with self._lock:
             self._end()
+
+    def _texts(
+        self, template: str, conversations: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]
+    ) -> list[str | dict[str, Any]]:
+        """Ask the process; a `Refusal` is a dictionary."""
+        process = self._process or self._start()
+        self._asked += 1
+        question = {
+            "number": self._asked,
+            "template": None if template == self._template else template,
+            "conversations": conversations,
+            "variables": variables,
+        }
+        line = _ask(process, json.dumps(question, default=str).encode())
+        if not line.endswith(b"\n"):
+            raise RenderingError(f"it takes more than {SECONDS} s or {MEGABYTES} MB for a conversation")
+        answer = json.loads(line)
+        if answer["number"] != self._asked:
+            raise RuntimeError("the process that renders chat templates answers another question")
+        self._template = template
+        texts: list[str | dict[str, Any]] = answer["texts"]
+        return texts
 
     def _start(self) -> subprocess.Popen[bytes]:
         # It finds the modules that this process finds, and Ctrl-C, which ends this process, does not reach it.
@@ -105,20 +127,21 @@ class Renderer:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
                 env=environment, start_new_session=True,
             )  # fmt: skip
+            self._process = process
             assert process.stdout is not None
             if not process.stdout.readline():
                 process.wait()
                 errors.seek(0)
                 cause = errors.read().decode(errors="replace")[-2000:]
                 raise RuntimeError(f"the process that renders chat templates does not start: {cause}")
-        self._process = process
         return process
 
     def _end(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
+        process = self._process
         self._process = self._template = None
+        if process is not None:
+            process.kill()
+            process.communicate()
 
 
 def _ask(process: subprocess.Popen[bytes], question: bytes) -> bytes:
@@ -143,12 +166,14 @@ def serve(seconds: float, megabytes: int) -> None:
     template = ""
     for line in sys.stdin.buffer:
         question = json.loads(line)
-        template = question["template"] or template
+        if question["template"] is not None:
+            template = question["template"]
         texts = []
         for conversation in question["conversations"]:
             _limit_time(seconds)
             texts.append(_text(template, conversation, question["variables"]))
-        answers.write(json.dumps(texts).encode() + b"\n")
+        answer = {"number": question["number"], "texts": texts}
+        answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()
 
 
