@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from real_templates import with_chat
+from real_templates import CHATS
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from rewarddiff import rendering
 from rewarddiff.cli import main
 from rewarddiff.coefficients import CoefficientConfig, coefficients
 from rewarddiff.config import load_recipe
@@ -25,6 +26,7 @@ from rewarddiff.pipeline.commands import run_recipe, score_stage, train_stage
 from rewarddiff.pipeline.evaluating import eval_stage
 from rewarddiff.pipeline.policies import grades
 from rewarddiff.pipeline.recipe import Recipe
+from rewarddiff.pipeline.run import check_early
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.base import Scorer
 from rewarddiff.scorers.build import new_scorer
@@ -322,33 +324,50 @@ def talk(number: int, *, system: bool) -> dict:
     return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
 
 
-def talking(folder: Path, model: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
-    """The model with another tokenizer's files."""
+def talking(folder: Path, model: Path, tokenizer: PreTrainedTokenizerFast, template: str) -> Path:
+    """The model with another chat template."""
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template = template
     shutil.copytree(model, folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
+@pytest.fixture(scope="module")
+def gemma(
+    tmp_path_factory: pytest.TempPathFactory, policy_folder: Path, tiny_tokenizer: PreTrainedTokenizerFast
+) -> Path:
+    return talking(tmp_path_factory.mktemp("chat") / "gemma", policy_folder, tiny_tokenizer, CHATS["gemma"].template)
+
+
+def talks(path: Path, *systems: int) -> Path:
+    """Forty rows of which these have a system's turn; see `talk`. Of the first six, 4 is in dev, 5 in test."""
+    path.write_text("".join(json.dumps(talk(i, system=i in systems)) + "\n" for i in range(40)))
+    return path
+
+
+REFUSED = "the chat template refuses the conversation (System role not supported); change or delete the row"
+
+
 def test_templates_are_tried_before_anything_is_trained(
-    policy_folder: Path, encoder_folder: Path, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path,
+    policy_folder: Path, encoder_folder: Path, gemma: Path, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     for room, name in ((scorers, "train_scorer"), (policies, "train_policy")):
         monkeypatch.setattr(room, name, lambda *_, **__: pytest.fail("trained"))
-    gemma = talking(tmp_path / "gemma", policy_folder, with_chat(tiny_tokenizer, "gemma"))
     endless = copy.deepcopy(tiny_tokenizer)
     endless.eos_token = None
-    endless.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
-    broken = copy.deepcopy(tiny_tokenizer)
-    broken.chat_template = "{{ messages[0].text.strip() }}"
-    data = tmp_path / "talk.jsonl"
-    data.write_text("".join(json.dumps(talk(i, system=i == 3)) + "\n" for i in range(40)))
-    refused = "the chat template refuses the conversation (System role not supported); change or delete the row"
+    turns = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    mistaken = "{{ messages[0].text.strip() }}"
+    data = talks(tmp_path / "talk.jsonl", 3)
     faults = {
-        ("model", gemma): "talk.jsonl:4: .*System role not supported",  # in training, or among the prompts of samples
-        ("model", talking(tmp_path / "endless", policy_folder, endless)): "tokenizer has no end token",
-        ("model", talking(tmp_path / "broken", policy_folder, broken)): "chat template does not work .UndefinedError",
-        ("scorers.reward.backbone", gemma): re.escape(f"talk.jsonl:4: {refused}"),
+        ("model", gemma): "talk.jsonl:4: 1 of .*System role not supported",
+        ("model", talking(tmp_path / "endless", policy_folder, endless, turns)): "tokenizer has no end token",
+        (
+            "model",
+            talking(tmp_path / "broken", policy_folder, tiny_tokenizer, mistaken),
+        ): "does not work .UndefinedError",
+        ("scorers.reward.backbone", gemma): "talk.jsonl:4: 1 of .*System role not supported",
     }
     plan = recipe(policy_folder, encoder_folder, data, tmp_path / "run")
     del plan["policies"]["lora"]  # it needs grades
@@ -357,8 +376,50 @@ def test_templates_are_tried_before_anything_is_trained(
             run_recipe(plan, [f"{key}={folder}", "data.max_drop=0.01"])
     for given in (["check", str(data), "--model", str(gemma), "--max-drop", "0.01"], bestof(data, gemma, tmp_path)):
         assert re.search(r"talk.jsonl:4: .*System role not supported", bad(given, capsys))
-    with pytest.raises(UserError, match=re.escape(f"talk.jsonl:4: {refused}")):
+    with pytest.raises(UserError, match=re.escape(f"talk.jsonl:4: {REFUSED}")):
         new_scorer(ScorerConfig(backbone=str(gemma))).scores(load_groups(str(data)))
+
+
+def test_a_scorer_needs_the_rows_it_is_asked_about(
+    policy_folder: Path, encoder_folder: Path, gemma: Path, tmp_path: Path
+) -> None:
+    """Rows that it only learns from may be dropped."""
+    plan = recipe(policy_folder, encoder_folder, tmp_path / "talk.jsonl", tmp_path / "run")
+    plan["data"]["max_drop"] = 0.1
+    plan["scorers"]["reward"]["backbone"] = str(gemma)
+    del plan["policies"]["lora"]  # it needs grades
+    asked = copy.deepcopy(plan)
+    asked["policies"]["dpo+difference"]["coefficient"]["source"] = "reward"
+    tests = f"data.tests={{far: {talks(tmp_path / 'far.jsonl', 7)}}}"
+
+    def check(plan: dict, *systems: int, overrides: tuple[str, ...] = ()) -> None:
+        talks(tmp_path / "talk.jsonl", *systems)
+        check_early(data_stage.prepare(load_recipe(plan, overrides, Recipe), tmp_path / "run"))
+
+    check(plan, 0, 3)  # both in training
+    for row, given in ((1, asked), (5, plan), (6, plan)):
+        with pytest.raises(UserError, match=re.escape(f"talk.jsonl:{row}: {REFUSED}")):
+            check(given, row - 1)
+    with pytest.raises(UserError, match=re.escape(f"far.jsonl:8: {REFUSED}")):
+        check(plan, overrides=(tests,))
+
+
+def test_a_run_drops_its_first_row_and_renders_nothing_when_it_is_finished(
+    encoder_folder: Path, gemma: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = talks(tmp_path / "talk.jsonl", 0)  # the first of the training split
+    plan = recipe(gemma, gemma, data, tmp_path / "run") | {"seed": 0}
+    plan["data"]["max_drop"] = 0.1
+    plan["scorers"] = {"reward": plan["scorers"]["reward"]}
+    plan["policies"] = {"dpo": plan["policies"]["dpo"]}
+    results = json.loads((run_recipe(plan) / "results.json").read_text())
+    for folder in ("scorers/reward-0", "policies/dpo-0"):
+        dropped = json.loads((tmp_path / "run" / folder / "manifest.json").read_text())["ledger"]["dropped"]
+        assert dropped["template_refused"]["count"] == 1
+        assert dropped["template_refused"]["examples"][0]["source"].endswith("talk.jsonl:1")
+    assert {line["policy"] for line in results["rewards"]} == {"base", "dpo"}
+    monkeypatch.setattr(rendering, "render", lambda *_: pytest.fail("rendered again"))
+    run_recipe(plan)
 
 
 def bestof(data: Path, model: Path, output: Path) -> list[str]:

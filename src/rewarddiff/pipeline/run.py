@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
-from itertools import product
+from collections.abc import Callable, Iterable
+from itertools import chain, product
 from pathlib import Path
 
 from rewarddiff import models
+from rewarddiff.config import to_dict
 from rewarddiff.data import Ledger
 from rewarddiff.data.ledger import Reason
 from rewarddiff.designs import comparisons
@@ -20,7 +21,9 @@ from rewarddiff.pipeline.policies import grades, policy_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.scorers import evaluation_stage
 from rewarddiff.pipeline.stage import Stage
+from rewarddiff.records import Group
 from rewarddiff.scorers.objectives import check_strengths
+from rewarddiff.store import fingerprint
 from rewarddiff.training.loop import check_tracker
 from rewarddiff.training.preference import check_groups
 from rewarddiff.training.sft import SFTConfig
@@ -87,39 +90,69 @@ def check_early(run: Run) -> None:
                     grades(f"policies.{name}.{kind}", run.splits.get(split, ()))
         if policy.order is not None and run.splits["train"]:
             comparisons(max(len(group.responses) for group in run.splits["train"]), policy.order.design)
-    if recipe.policies and recipe.model is not None:
-        encoder = Encoder(models.load_tokenizer(recipe.model), recipe.lengths, models.context_length(recipe.model))
-        new = recipe.evaluation.sampling.max_new_tokens if judged(run) else 1
-        first = run.splits["train"][0].prompt
-        encoder.fitting(first, new)  # a chat template where one is needed, room for samples
-        encoder.end_of(first)
-    check_templates(run)
+    check_prompts(run)
 
 
-def check_templates(run: Run) -> None:
-    """Find the conversations that a chat template refuses. Raises UserError for more than may be dropped.
+def check_prompts(run: Run) -> None:
+    """Find the prompts that a model of the run cannot read. Raises UserError.
 
-    Training drops them. What a scorer is asked about, and the prompts of samples, have to be there.
+    Every prompt is rendered for it, so the store remembers that nothing was found.
     """
     recipe = run.recipe
+    sources = [scorer.trained or scorer.backbone for scorer in recipe.scorers.values()]
     if recipe.policies and recipe.model is not None:
-        encoder = Encoder(models.load_tokenizer(recipe.model), LengthConfig())
-        ledger = Ledger()
-        for split in ("train", "dev"):
-            for group, cause in encoder.refusals(run.splits.get(split, ())):
-                if cause is None:
-                    ledger.keep()
-                else:
-                    ledger.drop(Reason.TEMPLATE_REFUSED, group.source, group.id, cause)
-        ledger.enforce(recipe.data.max_drop)
-        if judged(run):
-            encoder.require(held_out(run))
-    for scorer in recipe.scorers.values():
-        tokenizer = models.load_tokenizer(scorer.trained or scorer.backbone)
-        by_template = scorer.kind == "reward" or (scorer.trained is None and scorer.pointwise)
-        if tokenizer.chat_template is None or not by_template:
-            continue
-        encoder = Encoder(tokenizer, LengthConfig())
-        asked = [*run.splits.values()] if recipe.policies else [run.splits.get("dev", ()), *run.held_out.values()]
-        for groups in asked:
-            encoder.require(groups)
+        sources.append(recipe.model)
+    weights = [models.fingerprint(source) for source in sources]
+    key = fingerprint("prompts can be read", run.prepared["inputs"], to_dict(recipe), weights)
+    if run.store.get([key]):
+        return
+    if recipe.policies and recipe.model is not None:
+        _check_policies_prompts(run, recipe.model)
+    for name in recipe.scorers:
+        _check_scorers_prompts(run, name)
+    run.store.put({key: True})
+
+
+def _check_policies_prompts(run: Run, model: str) -> None:
+    """Training drops what the chat template refuses, up to `max_drop`; a prompt of samples has to be there."""
+    encoder = Encoder(models.load_tokenizer(model), run.recipe.lengths, models.context_length(model))
+    _check_share(encoder, chain(run.splits["train"], run.splits.get("dev", ())), run.recipe.data.max_drop)
+    if judged(run):
+        encoder.require(held_out(run))
+    taken = (group.prompt for group, cause in encoder.refusals(run.splits["train"]) if cause is None)
+    prompt = next(taken, None)
+    if prompt is not None:
+        new = run.recipe.evaluation.sampling.max_new_tokens if judged(run) else 1
+        encoder.fitting(prompt, new)
+        encoder.end_of(prompt)
+
+
+def _check_scorers_prompts(run: Run, name: str) -> None:
+    """Training drops what the chat template refuses, up to `max_drop`; what the scorer is asked about has to be there.
+
+    It is asked about what it is measured on, and about the training split where a policy is trained with its answers.
+    """
+    scorer = run.recipe.scorers[name]
+    tokenizer = models.load_tokenizer(scorer.trained or scorer.backbone)
+    by_template = scorer.kind == "reward" or (scorer.trained is None and scorer.pointwise)
+    if tokenizer.chat_template is None or not by_template:
+        return
+    encoder = Encoder(tokenizer, LengthConfig())
+    asked = [run.splits.get("dev", ()), *run.held_out.values()]
+    if any(name in run.recipe.sources_of(policy) for policy in run.recipe.policies):
+        asked.append(run.splits["train"])
+    for groups in asked:
+        encoder.require(groups)
+    if scorer.trained is None and not scorer.aspects:  # with aspects, training counts only some of the rows
+        _check_share(encoder, run.splits["train"], run.recipe.data.max_drop)
+
+
+def _check_share(encoder: Encoder, groups: Iterable[Group], max_drop: float) -> None:
+    """Raise a UserError where the chat template refuses a larger share of these groups."""
+    ledger = Ledger()
+    for group, cause in encoder.refusals(groups):
+        if cause is None:
+            ledger.keep()
+        else:
+            ledger.drop(Reason.TEMPLATE_REFUSED, group.source, group.id, cause)
+    ledger.enforce(max_drop)
