@@ -84,9 +84,8 @@ class Renderer:
         with self._lock:
             try:
                 texts = self._texts(template, conversations, variables)
-            except (
-                BaseException
-            ):  # Ctrl-C, too: an answer that is not read would be taken for that of the next question
+            except BaseException:
+                # Also after Ctrl-C: an answer that is not read would be taken for that of the next question.
                 self._end()
                 raise
         return [Refusal(**text) if isinstance(text, dict) else text for text in texts]
