@@ -69,8 +69,13 @@ def recover(folder: Path) -> None:
 
 def remove(folder: Path) -> None:
     """Remove a folder, and what a killed `begin` or `replace` left beside it."""
-    for place in (_fresh(folder), _earlier(folder), folder):
+    for place in names(folder):
         _discard(place)
+
+
+def names(place: Path) -> list[Path]:
+    """Return the places that change where a file or folder is written, replaced or removed; its own is the last."""
+    return [_fresh(place), _earlier(place), place]
 
 
 def sweep_up(parent: Path) -> None:

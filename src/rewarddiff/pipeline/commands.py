@@ -22,7 +22,7 @@ from rewarddiff.machine import Meter
 from rewarddiff.outputs import file_for, folder_for, run_folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import print_losses
-from rewarddiff.pipeline.placing import check_place, place
+from rewarddiff.pipeline.placing import check_model_place, check_place, place
 from rewarddiff.pipeline.recipe import PolicyRecipe, Recipe, ScorerRecipe
 from rewarddiff.pipeline.results import gather, read_results
 from rewarddiff.pipeline.run import carry_out
@@ -74,8 +74,13 @@ def train_scorer(
     """Train a scorer on labelled groups; metrics and checkpoints go to `output`, the scorer to `output/model`.
 
     Where there are dev groups its temperature is fitted on them.
+
+    Raises:
+        UserError: `output/model` is a model that training starts from, or a policy; or as `scorers.train`.
     """
     folder = user_path(output)
+    starts = [config.backbone] if config.warm_start is None else [config.warm_start, config.backbone]
+    check_model_place(folder, starts, scorer=True)
     scorer, _ = scorers_train.train_scorer(config, train, dev, loop=loop.train, output=folder, seed=seed)
     processes = PartialState()
     if processes.is_main_process:
@@ -109,8 +114,13 @@ def train_policy(
         model: the starting point, which is also the reference.
         coefficients: for every group, one weight for each of its `known_comparisons()`; None: all 1. Ties are left
             out of training whatever their weight.
+
+    Raises:
+        UserError: `output/model` is a model that training starts from, or a scorer; groups and coefficients, or model
+            and options, do not go together.
     """
     config, folder = config or PolicyConfig(), user_path(output)
+    check_model_place(folder, [model], scorer=False)
     policy, tokenizer = start_of(model, config, seed)
     encoder = Encoder(tokenizer, lengths or LengthConfig(), models.context_length(model))
     items: Any

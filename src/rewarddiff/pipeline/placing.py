@@ -1,21 +1,61 @@
-"""The model that `rewarddiff train` makes, placed in the folder that the user named, which may hold other things."""
+"""Where a trained model is put: what is replaced there, and what never is."""
 
 from __future__ import annotations
 
 import glob
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
-from rewarddiff import files
+from rewarddiff import files, model_files, models
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.stage import write_json
+from rewarddiff.scorers.build import ABOUT
 
 RECORD = Path("run") / "placed.json"
 """The size and time of every file that a training placed in its output, by name."""
 
 OF_A_MODEL = ("config.json", "adapter_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 """Files besides the weights by which a folder is seen to hold a model."""
+
+MADE_ANEW = ("model", "checkpoint")
+"""Folders of an output that a training from Python replaces or removes, whatever they hold."""
+
+
+def check_model_place(output: Path, starts: Iterable[str | Path], *, scorer: bool) -> None:
+    """Refuse an output whose `model` a training from Python must not replace, before anything is loaded.
+
+    Args:
+        starts: models by name that training starts from; all that the first one is made of must stay.
+        scorer: whether a scorer is trained, and not a policy.
+
+    Raises:
+        UserError: a start lies there, or a model of another kind; the first start is no model.
+    """
+    first, *others = starts
+    for start in [*models.lineage(first), *map(user_path, others)]:
+        for place in _made_anew(output):
+            if _lies_in(start, place):
+                raise UserError(f"{start}: training starts from it, and would replace {place}; choose another output")
+    model = output / "model"
+    if not scorer and (model / ABOUT).is_file():
+        raise UserError(f"{model}: holds a scorer, which the policy would replace; choose another output")
+    of_a_policy = any((model / name).is_file() for name in ("config.json", model_files.ADAPTER))
+    if scorer and of_a_policy and not (model / ABOUT).is_file():
+        raise UserError(f"{model}: holds a model that is no scorer, and would be replaced; choose another output")
+
+
+def _made_anew(output: Path) -> list[Path]:
+    """The folders that are replaced or removed, with those beside them by which `files` does so."""
+    return [beside for name in MADE_ANEW for beside in files.names(output / name)]
+
+
+def _lies_in(folder: Path, place: Path) -> bool:
+    """Whether a folder is a place or lies in it, by whatever names they are called."""
+    if not (folder.exists() and place.exists()):
+        return False
+    return any(place.samefile(parent) for parent in (folder.resolve(), *folder.resolve().parents))
 
 
 def check_place(model: str | Path, output: Path) -> None:
