@@ -6,10 +6,14 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from accelerate import PartialState
 
 import rewarddiff as rd
+from rewarddiff.outputs import run_folder_for
+from rewarddiff.pipeline import commands
 from rewarddiff.training.policy import LoraConfig
 
 GROUPS = [rd.Group(f"g{i}", f"Say {i}", (f"yes {i}", "no"), scores=(1.0, 0.0)) for i in range(8)]
@@ -87,3 +91,39 @@ def test_a_model_of_another_kind_is_not_replaced_and_one_of_the_same_is(
     with pytest.raises(rd.UserError, match=r"model: holds a model that is no scorer, .*; choose another"):
         train_scorer(encoder_folder, policy)
     assert (contents(scorer / "model"), contents(policy / "model")) == before
+
+
+@pytest.mark.usefixtures("untrained")
+def test_a_second_training_in_the_same_folder_is_refused(
+    policy_folder: Path, encoder_folder: Path, tmp_path: Path
+) -> None:
+    with run_folder_for(tmp_path):
+        with pytest.raises(rd.UserError, match="another run is writing in"):
+            train_policy(policy_folder, tmp_path)
+        with pytest.raises(rd.UserError, match="another run is writing in"):
+            train_scorer(encoder_folder, tmp_path)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(rd.UserError, match="a file is in the way"):
+        train_policy(policy_folder, tmp_path / "file" / "deep")
+
+
+@pytest.mark.parametrize("kind", ["policy", "scorer"])
+def test_the_folder_is_held_until_the_model_is_saved_by_the_main_process_alone(
+    policy_folder: Path, encoder_folder: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, start = {"policy": (train_policy, policy_folder), "scorer": (train_scorer, encoder_folder)}[kind]
+    save, held = getattr(commands, f"save_{kind}"), []
+
+    def saved(*given: Any) -> None:
+        with pytest.raises(rd.UserError, match="another run is writing in"), run_folder_for(tmp_path):
+            pass
+        held.append(True)
+        save(*given)
+
+    monkeypatch.setattr(commands, f"save_{kind}", saved)
+    train(start, tmp_path)
+    assert held == [True]
+    monkeypatch.setattr(PartialState, "is_main_process", False)
+    with run_folder_for(tmp_path):  # as the main process holds it
+        train(start, tmp_path)
+    assert held == [True]

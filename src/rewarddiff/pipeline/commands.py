@@ -6,11 +6,13 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
 from accelerate import PartialState
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rewarddiff import files, models
 from rewarddiff.config import load_recipe
@@ -76,19 +78,26 @@ def train_scorer(
     Where there are dev groups its temperature is fitted on them.
 
     Raises:
-        UserError: `output/model` is a model that training starts from, or a policy; or as `scorers.train`.
+        UserError: `output/model` is a model that training starts from, or a policy; another training writes to
+            `output`; or as `scorers.train`.
     """
     folder = user_path(output)
     starts = [config.backbone] if config.warm_start is None else [config.warm_start, config.backbone]
     check_model_place(folder, starts, scorer=True)
-    scorer, _ = scorers_train.train_scorer(config, train, dev, loop=loop.train, output=folder, seed=seed)
-    processes = PartialState()
-    if processes.is_main_process:
-        if dev:
-            scorer.temperature = held_out_calibration(scorer, dev).temperature
-        save_scorer(scorer, folder / "model")
-    processes.wait_for_everyone()
+    processes = loop.processes()
+    with _held(folder, processes):
+        scorer, _ = scorers_train.train_scorer(config, train, dev, loop=loop.train, output=folder, seed=seed)
+        if processes.is_main_process:
+            if dev:
+                scorer.temperature = held_out_calibration(scorer, dev).temperature
+            save_scorer(scorer, folder / "model")
+        processes.wait_for_everyone()
     return scorer
+
+
+def _held(folder: Path, processes: PartialState) -> AbstractContextManager[None]:
+    """Keep other trainings out of a folder; of processes that train together, the main one does, as it writes there."""
+    return run_folder_for(folder) if processes.is_main_process else nullcontext()
 
 
 def evaluate(scorer: Scorer, groups: Sequence[Group]) -> dict[str, Any]:
@@ -116,11 +125,30 @@ def train_policy(
             out of training whatever their weight.
 
     Raises:
-        UserError: `output/model` is a model that training starts from, or a scorer; groups and coefficients, or model
-            and options, do not go together.
+        UserError: `output/model` is a model that training starts from, or a scorer; another training writes to
+            `output`; groups and coefficients, or model and options, do not go together.
     """
     config, folder = config or PolicyConfig(), user_path(output)
     check_model_place(folder, [model], scorer=False)
+    processes = loop.processes()
+    with _held(folder, processes):
+        policy, tokenizer = _trained_policy(model, train, coefficients, folder, config, lengths, seed)
+        if processes.is_main_process:
+            save_policy(policy, tokenizer, folder / "model", config.lora)
+        processes.wait_for_everyone()
+    return folder / "model"
+
+
+def _trained_policy(
+    model: str | Path,
+    train: Sequence[Group],
+    coefficients: Sequence[Sequence[float]] | None,
+    folder: Path,
+    config: PolicyConfig,
+    lengths: LengthConfig | None,
+    seed: int,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model after training, which no folder holds yet, and its tokenizer."""
     policy, tokenizer = start_of(model, config, seed)
     encoder = Encoder(tokenizer, lengths or LengthConfig(), models.context_length(model))
     items: Any
@@ -134,8 +162,7 @@ def train_policy(
     policies.train_policy(
         policy, items, config, output=folder, weights=models.fingerprint(model), seed=seed, name="policy"
     )
-    save_policy(policy, tokenizer, folder / "model", config.lora)
-    return folder / "model"
+    return policy, tokenizer
 
 
 def _with_pairs(

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import LoggerType
@@ -100,6 +100,16 @@ def check_tracker(name: str | None) -> None:
         raise UserError(f"track: {name} is not installed; install it, or leave track out")
 
 
+def processes() -> PartialState:
+    """Return what Accelerate knows of the processes that train together."""
+    return PartialState(cpu=_on_cpu())
+
+
+def _on_cpu() -> bool:
+    """Whether training is on the CPU: said outright, or several processes without a GPU would not find each other."""
+    return models.device().type == "cpu"
+
+
 def accelerator_for(config: TrainConfig, output: Path | None = None) -> Accelerator:
     """A fresh Accelerator; several trainings of different precision may follow each other in one process.
 
@@ -108,7 +118,7 @@ def accelerator_for(config: TrainConfig, output: Path | None = None) -> Accelera
     check_tracker(config.track)
     AcceleratorState._reset_state(reset_partial_state=False)
     precision = "bf16" if config.precision == "bf16" else "no"
-    cpu = models.device().type == "cpu"  # said outright, or several processes without a GPU would not find each other
+    cpu = _on_cpu()
     if config.track is None or output is None:
         return Accelerator(mixed_precision=precision, cpu=cpu)
     return Accelerator(mixed_precision=precision, cpu=cpu, log_with=config.track, project_dir=str(output / "logs"))
