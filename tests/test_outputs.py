@@ -106,14 +106,28 @@ def test_a_full_disk_asks_for_space(tmp_path: Path) -> None:
     "error",
     [
         OSError(errno.EACCES, "denied", "/elsewhere/data.jsonl"),
+        OSError(errno.EIO, "broken", "/elsewhere/data.jsonl"),
+        OSError(errno.EACCES, "denied", "out-data/x.jsonl"),
+        OSError(errno.EIO, "broken", "out.jsonl"),
         ConnectionResetError(errno.ECONNRESET, "the hub is gone"),
         ValueError("a mistake of ours"),
     ],
 )
-def test_other_errors_pass(tmp_path: Path, error: Exception) -> None:
-    with pytest.raises(type(error)) as caught, folder_for(tmp_path):
+def test_other_errors_pass(tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(type(error)) as caught, folder_for(Path("out")):
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize("name", ["out/x.json", "./out", "out.new", "out.new/x", None])
+def test_a_broken_disk_is_the_outputs_where_it_is_written(
+    tmp_path: Path, name: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = rf"^{name or 'out'}: cannot be written \(Input/output error\); choose another output$"
+    with pytest.raises(UserError, match=message), folder_for(Path("out")):
+        raise OSError(errno.EIO, "broken", name)
 
 
 def test_a_store_that_cannot_be_written_or_read_is_one_line(tmp_path: Path) -> None:

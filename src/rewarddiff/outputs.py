@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from rewarddiff import files
 from rewarddiff.errors import UserError
 from rewarddiff.writing import say
 
@@ -122,12 +123,18 @@ def _is_of(output: Path, error: Exception) -> bool:
     """Whether an error says that the output could not be written."""
     if not isinstance(error, OSError):
         return _number(error) in UNWRITABLE
-    if error.errno in UNWRITABLE:
-        return True
     if error.filename is None:
-        return error.errno is None and "written" in str(error)  # NumPy's word for a full disk has no number
-    inside = os.path.abspath(os.fsdecode(error.filename)).startswith(os.path.abspath(output))
-    return inside and not isinstance(error, FileNotFoundError)
+        numpy_on_a_full_disk = error.errno is None and "written" in str(error)
+        return numpy_on_a_full_disk or error.errno in UNWRITABLE
+    if error.errno in UNWRITABLE and error.errno != errno.EIO:  # which a file that is read fails with as well
+        return True
+    return _lies_in(error.filename, output) and not isinstance(error, FileNotFoundError)
+
+
+def _lies_in(name: str | bytes, output: Path) -> bool:
+    """Whether a file is the output, lies in it, or stands beside it while that is written anew."""
+    file = Path(os.path.abspath(os.fsdecode(name)))
+    return any(file.is_relative_to(os.path.abspath(place)) for place in files.names(output))
 
 
 def _number(error: Exception) -> int | None:
