@@ -127,3 +127,13 @@ def test_the_folder_is_held_until_the_model_is_saved_by_the_main_process_alone(
     with run_folder_for(tmp_path):  # as the main process holds it
         train(start, tmp_path)
     assert held == [True]
+
+
+def test_why_a_scorer_has_no_temperature_is_said(
+    encoder_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = rd.ScorerConfig(backbone=str(encoder_folder), train=TRAIN)
+    scorer = rd.train_scorer(config, GROUPS, GROUPS[:2], output=tmp_path)  # of prompts that it is trained on
+    assert scorer.temperature is None
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [f"{tmp_path}/model: no comparison that it was not trained on tells a temperature"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,6 +45,8 @@ from rewarddiff.training.policy import PolicyConfig, save_policy, start_of
 from rewarddiff.training.preference import Pairs, check_groups, policy_items
 from rewarddiff.training.sft import SFTConfig, sft_items
 from rewarddiff.writing import console
+
+logger = logging.getLogger(__name__)
 
 
 def run_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Path:
@@ -89,7 +92,10 @@ def train_scorer(
         scorer, _ = scorers_train.train_scorer(config, train, dev, loop=loop.train, output=folder, seed=seed)
         if processes.is_main_process:
             if dev:
-                scorer.temperature = held_out_calibration(scorer, dev).temperature
+                calibration = held_out_calibration(scorer, dev)
+                scorer.temperature = calibration.temperature
+                if calibration.remark:
+                    logger.warning("%s: %s", folder / "model", calibration.remark)
             save_scorer(scorer, folder / "model")
         processes.wait_for_everyone()
     return scorer
