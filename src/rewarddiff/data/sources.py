@@ -100,6 +100,19 @@ def paths(source: str | Path, split: str | None = None) -> list[Path]:
     return sorted({*found, *beside})
 
 
+def takes_in(source: str | Path, file: Path) -> bool:
+    """Whether a file that is written there would be read as one of rows, by its name, where the source is a folder."""
+    name, _ = _with_split(source, None)
+    folder = user_path(name)
+    if name == DEMO or not os.path.isdir(folder) or _is_saved(folder):
+        return False
+    folder, file = folder.resolve(), file.resolve()
+    if not file.is_relative_to(folder) or file.name in METADATA or file.name.startswith("."):
+        return False
+    hidden = any(part.startswith((".", "__")) for part in file.relative_to(folder).parts[:-1])
+    return (files.packed(file) or bool(files.kind(file))) and not hidden
+
+
 def _with_split(source: str | Path, split: str | None) -> tuple[str | Path, str | None]:
     """What `SOURCE#SPLIT` stands for; a file or folder with such a name goes before.
 

@@ -17,9 +17,8 @@ from rewarddiff.data import Ledger, Reason, load_groups
 from rewarddiff.data.clean import renewed
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
-from rewarddiff.outputs import file_for
 from rewarddiff.paths import user_path
-from rewarddiff.pipeline.data import print_losses
+from rewarddiff.pipeline.data import file_made_of, print_losses
 from rewarddiff.records import Group
 from rewarddiff.sampling import Sample, SamplingConfig
 from rewarddiff.sampling.several import Beams, Draw, Rejection, accept, several
@@ -63,7 +62,7 @@ def augment(
         UserError: nothing to read, a model or scorer that is none, too many groups with nothing to rank.
     """
     config, output = config or AugmentConfig(), user_path(output)
-    with file_for(output, [user_path(data)]):
+    with file_made_of(data, output):
         ledger = Ledger()
         groups = list(load_groups(data, limit=config.limit, ledger=ledger, max_drop=config.max_drop))
         print_losses(ledger)

@@ -22,9 +22,9 @@ from rewarddiff.data.files import name_of
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError, suggest
 from rewarddiff.machine import Meter
-from rewarddiff.outputs import file_for, folder_for, run_folder_for
+from rewarddiff.outputs import folder_for, run_folder_for
 from rewarddiff.paths import user_path
-from rewarddiff.pipeline.data import print_losses
+from rewarddiff.pipeline.data import file_made_of, print_losses
 from rewarddiff.pipeline.placing import check_model_place, check_place, place
 from rewarddiff.pipeline.recipe import PolicyRecipe, Recipe, ScorerRecipe
 from rewarddiff.pipeline.results import gather, read_results
@@ -207,7 +207,7 @@ def score_stage(scorer: str | Path, data: str | Path, output: Path | None = None
     """
     folder, ledger = user_path(scorer), Ledger()
     path = user_path(output or f"{name_of(data)}.{name_of(folder)}.scores.jsonl")
-    with file_for(path, [user_path(data)]):
+    with file_made_of(data, path, reading.get("split")):
         loaded = load_scorer(folder).to(models.device())
         groups = load_groups(data, ledger=ledger, **reading)
         print_losses(ledger)

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rewarddiff.data import Groups, Ledger, Reason, load_groups, prompt_hashes, split
+from rewarddiff.data import Groups, Ledger, Reason, load_groups, prompt_hashes, sources, split
 from rewarddiff.data.clean import thin
 from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
+from rewarddiff.outputs import file_for
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.records import Comparison, Group
 from rewarddiff.store import Store, fingerprint
 from rewarddiff.writing import say
+
+
+@contextmanager
+def file_made_of(data: str | Path, output: Path, split: str | None = None) -> Iterator[None]:
+    """`file_for` what is made of data: not a file that is read, nor one more of a folder of rows.
+
+    Raises:
+        UserError: the output would be lost or read as data; the data is not there, or cannot be read.
+    """
+    read = sources.paths(data, split)
+    if sources.takes_in(data, output):
+        raise UserError(f"{output}: lies in the data's folder, and would be read as data there; choose another output")
+    with file_for(output, read):
+        yield
 
 
 @dataclass

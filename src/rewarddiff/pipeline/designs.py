@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.evaluation.metrics import SHARE, two_way_bootstrap
 from rewarddiff.outputs import file_for
 from rewarddiff.paths import user_path
-from rewarddiff.pipeline.data import prepare, print_losses
+from rewarddiff.pipeline.data import file_made_of, prepare, print_losses
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.results import read_results
 from rewarddiff.pipeline.scorers import held_out_groups
@@ -55,7 +55,8 @@ def designs_stage(
         UserError: no list with a known order; a budget that cannot join a list's responses.
     """
     name = str(scorers[0]) if len(scorers) == 1 else f"{scorers[0]} and {len(scorers) - 1} more"
-    with _written(output, [user_path(data)]) as path:
+    path = None if output is None else user_path(output)
+    with nullcontext() if path is None else file_made_of(data, path, reading.get("split")):
         ledger = Ledger()
         groups = load_groups(data, ledger=ledger, **reading)
         print_losses(ledger)
@@ -76,18 +77,9 @@ def designs_of_run(
         raise UserError(
             f"{folder}: the run has no {'test split' if recipe.scorers else 'scorers'}; name SCORER and DATA"
         )
-    with _written(output) as path:
+    path = None if output is None else user_path(output)
+    with nullcontext() if path is None else file_for(path):
         return _of_run(recipe, folder, budgets, limit, path)
-
-
-@contextmanager
-def _written(output: Path | None, sources: Sequence[Path] = ()) -> Iterator[Path | None]:
-    """Try the place of the figures first, where they are to be written at all."""
-    if output is None:
-        yield None
-        return
-    with file_for(user_path(output), sources):
-        yield user_path(output)
 
 
 def _of_run(
