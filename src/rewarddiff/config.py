@@ -300,7 +300,7 @@ def _completed(hint: Any, value: Any) -> Any:
 
 def _names(cls: Any) -> tuple[str, ...]:
     """What the `name` of a dataclass may be, where the type of that field says so."""
-    hint = _hints(cls).get("name") if dataclasses.is_dataclass(cls) else None
+    hint = _hints(cast(Any, cls)).get("name") if dataclasses.is_dataclass(cls) else None
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 
