@@ -29,6 +29,13 @@ READ = (
 vocabularies, and the prompts that a scorer was trained on."""
 NOTES = ("README*", "LICENSE*", "requirements.txt", "training_args*", "trainer_state.json", "*_results.json", ".*")
 """Files of these kinds that no loader reads: what trainers and people write down."""
+SAVED = (
+    "config.json", "generation_config.json", "adapter_config.json", "*.safetensors.index.json", "tokenizer.json",
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "processor_config.json",
+    "preprocessor_config.json", "vocab*.json", "*_vocab.json", "vocab.txt", "merges.txt", "dict.txt", "normalizer.json",
+    "emoji.json", "byte_maps.json", "word_shape.json", "word_pronunciation.json",
+)  # fmt: skip
+"""Names of .json and .txt by which a model or a tokenizer of transformers or peft is saved; others may be anyone's."""
 TEMPLATES = "additional_chat_templates"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 POINTER = b"version https://git-lfs"
@@ -111,6 +118,13 @@ def nearest(path: Path) -> str:
             part = alike[0]
         guess /= part
     return f" (did you mean {guess}?)"
+
+
+def is_saved(name: str) -> bool:
+    """Whether a file's name is one by which a model is saved, and not one that a user gives to notes or data."""
+    if name.endswith((".json", ".txt")):
+        return any(fnmatch(name, pattern) for pattern in SAVED)
+    return _is_read(name)
 
 
 def _is_read(name: str) -> bool:

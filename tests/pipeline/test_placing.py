@@ -76,6 +76,42 @@ def test_a_model_that_no_training_put_there_is_refused_before_the_training(tmp_p
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "generation_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt",
+        "merges.txt", "tokenizer.model", "spiece.model", "model.safetensors.index.json", "rewarddiff_scorer.json",
+        "rewarddiff_prompts.npy", "head.safetensors", "chat_template.jinja",
+    ],
+)  # fmt: skip
+def test_any_file_by_which_models_are_saved_is_found_before_the_training(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=rf"no training put there \({name}\); choose another"):
+        check_place("a model of the hub", tmp_path)
+
+
+def test_what_trainings_save_is_found_by_its_names(policy_folder: Path, encoder_folder: Path, tmp_path: Path) -> None:
+    """Every file that a scorer's and a policy's training place, but a model card, is refused by itself."""
+    settings = ["max_steps=1", "precision=fp32", "data.limit=12", "lengths.max_response=32"]
+    names = set()
+    for kind, base, more in (("difference", encoder_folder, []), ("dpo", policy_folder, ["lora.r=2"])):
+        train_stage(kind, str(base), "demo", tmp_path / kind, settings + more)
+        names |= {file.name for file in (tmp_path / kind).iterdir() if file.is_file()} - {"README.md"}
+    assert {"head.safetensors", "adapter_config.json"} <= names
+    for name in names:
+        folder = tmp_path / "by itself" / name
+        folder.mkdir(parents=True)
+        (folder / name).write_text("mine")
+        with pytest.raises(UserError, match="choose another output"):
+            check_place("a model of the hub", folder)
+
+
+def test_notes_and_data_of_the_user_are_no_model(tmp_path: Path) -> None:
+    for name in ("README.md", "notes.txt", "data.jsonl", "data.json", "requirements.txt", ".gitignore", "recipe.yaml"):
+        (tmp_path / name).write_text("mine")
+    check_place("a model of the hub", tmp_path)
+
+
 def test_a_placed_file_that_the_user_wrote_anew_is_theirs(tmp_path: Path) -> None:
     train(tmp_path, "first")
     (tmp_path / "config.json").unlink()
@@ -86,14 +122,14 @@ def test_a_placed_file_that_the_user_wrote_anew_is_theirs(tmp_path: Path) -> Non
 
 
 def test_other_files_in_the_way_stay_and_the_model_is_not_lost(tmp_path: Path) -> None:
-    for name in ("README.md", "vocab.txt"):
+    for name in ("README.md", "odd.txt"):
         (tmp_path / name).write_text("mine")
     train(tmp_path, "first")
     assert lying_in(tmp_path)["README.md"] == "mine"
-    with pytest.raises(UserError, match=r"vocab.txt: no training put this file there; move it away"):
-        train(tmp_path, "second", (*NAMES, "vocab.txt"))
-    assert lying_in(tmp_path)["vocab.txt"] == "mine"
-    assert (tmp_path / "run" / "policies" / "dpo-0" / "model" / "vocab.txt").read_text() == "second"
+    with pytest.raises(UserError, match=r"odd.txt: no training put this file there; move it away"):
+        train(tmp_path, "second", (*NAMES, "odd.txt"))
+    assert lying_in(tmp_path)["odd.txt"] == "mine"
+    assert (tmp_path / "run" / "policies" / "dpo-0" / "model" / "odd.txt").read_text() == "second"
 
 
 @pytest.mark.parametrize("before", ["nothing", "first"])

@@ -11,13 +11,13 @@ from rewarddiff import files, model_files, models
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.stage import write_json
-from rewarddiff.scorers.build import ABOUT
+from rewarddiff.scorers.build import ABOUT, PROMPTS
 
 RECORD = Path("run") / "placed.json"
 """The size and time of every file that a training placed in its output, by name."""
 
-OF_A_MODEL = ("config.json", "adapter_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-"""Files besides the weights by which a folder is seen to hold a model."""
+OF_A_SCORER = (ABOUT, PROMPTS)
+"""Files of a scorer besides its model's."""
 
 MADE_ANEW = ("model", "checkpoint")
 """Folders of an output that a training from Python replaces or removes, whatever they hold."""
@@ -65,7 +65,7 @@ def check_place(model: str | Path, output: Path) -> None:
         raise UserError(f"{output}: the output is the model's own folder; choose another")
     placed = _placed(output)
     for file in sorted(output.iterdir()) if output.is_dir() else ():
-        of_a_model = file.suffix == ".safetensors" or file.name in OF_A_MODEL
+        of_a_model = model_files.is_saved(file.name) or file.name in OF_A_SCORER
         if of_a_model and file not in placed:
             raise UserError(f"{output}: holds a model that no training put there ({file.name}); choose another output")
     if placed:  # what lies in the run's folder may be made anew now, and would no longer tell
