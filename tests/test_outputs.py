@@ -120,7 +120,7 @@ def test_other_errors_pass(tmp_path: Path, error: Exception, monkeypatch: pytest
     assert caught.value is error
 
 
-@pytest.mark.parametrize("name", ["out/x.json", "./out", "out.new", "out.new/x", None])
+@pytest.mark.parametrize("name", ["out/x.json", "./out", f"{files.FRESH}out", f"{files.FRESH}out/x", None])
 def test_a_broken_disk_is_the_outputs_where_it_is_written(
     tmp_path: Path, name: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

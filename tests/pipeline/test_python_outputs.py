@@ -12,6 +12,7 @@ import pytest
 from accelerate import PartialState
 
 import rewarddiff as rd
+from rewarddiff import files
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.pipeline import commands
 from rewarddiff.training.policy import LoraConfig
@@ -41,7 +42,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(loaded, lambda *_, **__: pytest.fail("a model was loaded"))
 
 
-@pytest.mark.parametrize("name", ["model", "model/base", "model.old", "checkpoint"])
+@pytest.mark.parametrize("name", ["model", "model/base", f"{files.EARLIER}model", "checkpoint"])
 @pytest.mark.parametrize("what", ["policy", "adapter", "scorer"])
 @pytest.mark.usefixtures("untrained")
 def test_the_model_that_training_starts_from_is_not_replaced(
