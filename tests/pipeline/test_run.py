@@ -358,15 +358,12 @@ def test_templates_are_tried_before_anything_is_trained(
     endless = copy.deepcopy(tiny_tokenizer)
     endless.eos_token = None
     turns = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
-    mistaken = "{{ messages[0].text.strip() }}"
+    broken = talking(tmp_path / "broken", policy_folder, tiny_tokenizer, "{{ messages[0].text.strip() }}")
     data = talks(tmp_path / "talk.jsonl", 3)
     faults = {
         ("model", gemma): "talk.jsonl:4: 1 of .*System role not supported",
         ("model", talking(tmp_path / "endless", policy_folder, endless, turns)): "tokenizer has no end token",
-        (
-            "model",
-            talking(tmp_path / "broken", policy_folder, tiny_tokenizer, mistaken),
-        ): "does not work .UndefinedError",
+        ("model", broken): "chat template does not work .UndefinedError",
         ("scorers.reward.backbone", gemma): "talk.jsonl:4: 1 of .*System role not supported",
     }
     plan = recipe(policy_folder, encoder_folder, data, tmp_path / "run")
