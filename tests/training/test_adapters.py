@@ -24,6 +24,7 @@ from transformers import (
 
 from rewarddiff import models
 from rewarddiff.errors import UserError
+from rewarddiff.outputs import LOCK
 from rewarddiff.pipeline.commands import train_policy
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.backbones import load_backbone
@@ -165,7 +166,7 @@ def test_adapters_that_do_not_add_up_are_refused_before_training(
     with pytest.raises(UserError, match=f"sft: an adapter, and {cause}.*set lora.merge=true") as caught:
         trained(tmp_path / "run", sft, LoraConfig(r=2, **later))
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "run").exists()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]  # nothing was trained
 
 
 def test_all_weights_are_trained_from_an_adapter(policy_folder: Path, tmp_path: Path) -> None:
