@@ -94,36 +94,29 @@ def _look_first(args: argparse.Namespace) -> None:
     from rewarddiff import models
     from rewarddiff.data.sources import require
 
-    for source in _data_named(args):
+    data, named_models = _named_in_recipe(args) if args.command in ("run", "sweep") else _named(args)
+    for source in data:
         require(source)
-    for name in _models_named(args):
+    for name in named_models:
         if name not in models.KNOWN:
             models.resolve(name)
 
 
-def _data_named(args: argparse.Namespace) -> list[str]:
-    """The data that a command reads; of a recipe, `data.path`."""
-    if args.command in ("run", "sweep"):
-        return [value for key, value in _named_in_recipe(args).items() if key == "data.path"]
+def _named(args: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """The data that a command's arguments name, and the models and scorers."""
+    data = [args.data] if getattr(args, "data", None) else []
     if args.command == "eval" or (args.command == "designs" and len(args.paths) > 1):
-        return [args.paths[-1]]
-    return [args.data] if getattr(args, "data", None) else []
-
-
-def _models_named(args: argparse.Namespace) -> list[str]:
-    """The models and scorers that a command reads."""
-    if args.command in ("run", "sweep"):
-        return [value for key, value in _named_in_recipe(args).items() if key != "data.path"]
+        data = [args.paths[-1]]
     scorers = getattr(args, "scorer", None) or []
     named = [scorers] if isinstance(scorers, str) else [*scorers]
     named += [name for name in (getattr(args, "model", None), getattr(args, "gold", None)) if name]
     if args.command in ("eval", "designs"):
         named += args.paths[:-1]
-    return named
+    return data, named
 
 
-def _named_in_recipe(args: argparse.Namespace) -> dict[str, str]:
-    """The data and the models that a recipe names, by key. What an override changes is left to the recipe's reader.
+def _named_in_recipe(args: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """The data that a recipe names, and the models. What an override changes is left to the recipe's reader.
 
     Raises:
         UserError: the recipe is not there, or no YAML.
@@ -143,7 +136,9 @@ def _named_in_recipe(args: argparse.Namespace) -> dict[str, str]:
         named = {key: name for key, name in named.items() if not f"{key}.".startswith(f"{changed}.")}
         if changed == "data.path" and not value.startswith(("[", '"', "'")):
             named[changed] = value
-    return {key: name for key, name in named.items() if isinstance(name, str) and name}
+    data = named.pop("data.path", None)
+    named_models = [name for name in named.values() if isinstance(name, str) and name]
+    return [data] if isinstance(data, str) and data else [], named_models
 
 
 # --- commands -------------------------------------------------------------------------------------------------------
@@ -228,7 +223,7 @@ def _eval(args: argparse.Namespace) -> None:
     output = args.output or Path("runs") / f"eval-{name_of(data)}"
     found = eval_stage(scorers, data, output, **_reading(args))
     ledger = Ledger.from_dict(found["ledger"])
-    if ledger.dropped or found["ledger"]["changed"]:
+    if ledger.dropped or ledger.changed:
         say(ledger.table())
     for name, figures in found["scorers"].items():
         say(*[f"{name}:"] * (len(scorers) > 1), *_beside(figures))

@@ -21,9 +21,11 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ABOUT = "rewarddiff_scorer.json"
+PROMPTS = "rewarddiff_prompts.npy"
 READ = (
     ".safetensors", ".json", ".jinja", ".txt", ".model", ".spm", ".tiktoken", ".codes", ".bpe", ".vocab", ".tokenizer",
-    "rewarddiff_prompts.npy",
+    PROMPTS,
 )  # fmt: skip
 """Kinds of files that decide what a model answers, and what may be said of it: weights, configuration, templates,
 vocabularies, and the prompts that a scorer was trained on."""
@@ -33,9 +35,9 @@ SAVED = (
     "config.json", "generation_config.json", "adapter_config.json", "*.safetensors.index.json", "tokenizer.json",
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "processor_config.json",
     "preprocessor_config.json", "vocab*.json", "*_vocab.json", "vocab.txt", "merges.txt", "dict.txt", "normalizer.json",
-    "emoji.json", "byte_maps.json", "word_shape.json", "word_pronunciation.json",
+    "emoji.json", "byte_maps.json", "word_shape.json", "word_pronunciation.json", ABOUT,
 )  # fmt: skip
-"""Names of .json and .txt by which a model or a tokenizer of transformers or peft is saved; others may be anyone's."""
+"""Names of .json and .txt by which a model, a tokenizer or a scorer is saved; others may be anyone's."""
 TEMPLATES = "additional_chat_templates"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 POINTER = b"version https://git-lfs"

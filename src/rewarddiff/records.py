@@ -131,6 +131,11 @@ def turns_and_tools(messages: Iterable[Message]) -> tuple[list[dict[str, Any]], 
     return turns, tools or None
 
 
+def plain_prompt(prompt: Prompt) -> str | list[dict[str, Any]]:
+    """The prompt as files of data have it: plain text, or turns."""
+    return prompt if isinstance(prompt, str) else [message.turn() for message in prompt]
+
+
 def prompt_text(prompt: Prompt) -> str:
     """The prompt as readable text: plain prompts as they are, conversations one turn a paragraph.
 

@@ -29,10 +29,11 @@ from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
 from rewarddiff.errors import UserError
+from rewarddiff.model_files import ABOUT
 from rewarddiff.records import Group, Message
 from rewarddiff.scorers import base, readers
 from rewarddiff.scorers.base import Scorer
-from rewarddiff.scorers.build import ABOUT, load_scorer, save_scorer
+from rewarddiff.scorers.build import load_scorer, save_scorer
 
 from .conftest import BACKBONES, make
 

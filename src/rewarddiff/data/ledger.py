@@ -130,6 +130,11 @@ class Ledger:
         return sum(tally.count for tally in self._dropped.values())
 
     @property
+    def changed(self) -> int:
+        """Changes, as often as they happened."""
+        return sum(tally.count for tally in self._changed.values())
+
+    @property
     def total(self) -> int:
         return self.kept + self.dropped
 

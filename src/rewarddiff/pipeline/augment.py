@@ -19,7 +19,7 @@ from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of, print_losses
-from rewarddiff.records import Group
+from rewarddiff.records import Group, plain_prompt
 from rewarddiff.sampling import Sample, SamplingConfig
 from rewarddiff.sampling.several import Beams, Draw, Rejection, accept, several
 from rewarddiff.scorers.base import Scorer
@@ -163,7 +163,7 @@ def _line(group: Group, origins: Sequence[str], scores: Sequence[float]) -> dict
     order = sorted(range(len(scores)), key=lambda i: -scores[i])
     return {
         "id": group.id,
-        "prompt": group.prompt if isinstance(group.prompt, str) else [message.turn() for message in group.prompt],
+        "prompt": plain_prompt(group.prompt),
         "responses": [group.responses[i] for i in order],
         "scores": [scores[i] for i in order],
         "origins": [origins[i] for i in order],

@@ -31,7 +31,7 @@ from rewarddiff.pipeline.results import gather, read_results
 from rewarddiff.pipeline.run import carry_out
 from rewarddiff.pipeline.scorers import compare, held_out_calibration, measure
 from rewarddiff.pipeline.stage import write_json
-from rewarddiff.records import Group
+from rewarddiff.records import Group, plain_prompt
 from rewarddiff.report import render, terminal_table
 from rewarddiff.scorers import train as scorers_train
 from rewarddiff.scorers.base import Scorer
@@ -218,11 +218,8 @@ def score_stage(scorer: str | Path, data: str | Path, output: Path | None = None
 
 
 def _scored(group: Group, scores: Any) -> str:
-    prompt: Any = group.prompt
-    if not isinstance(prompt, str):
-        prompt = [message.turn() for message in prompt]
-    line = {"id": group.id, "prompt": prompt, "responses": group.responses, "scores": scores.tolist()}
-    return json.dumps(line, ensure_ascii=False)
+    columns = {"responses": group.responses, "scores": scores.tolist()}
+    return json.dumps({"id": group.id, "prompt": plain_prompt(group.prompt), **columns}, ensure_ascii=False)
 
 
 def train_stage(kind: str, model: str, data: str | Path, output: str | Path, overrides: Sequence[str] = ()) -> Path:

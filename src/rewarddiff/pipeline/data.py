@@ -125,7 +125,7 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
 
 def print_losses(ledger: Ledger, label: str = "") -> None:
     """Print a ledger in which something was dropped or changed."""
-    if ledger.dropped or ledger.to_dict()["changed"]:
+    if ledger.dropped or ledger.changed:
         say(f"{label}: {ledger.table()}" if label else ledger.table())
 
 

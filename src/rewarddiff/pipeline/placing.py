@@ -11,13 +11,9 @@ from rewarddiff import files, model_files, models
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.stage import write_json
-from rewarddiff.scorers.build import ABOUT, PROMPTS
 
 RECORD = Path("run") / "placed.json"
 """The size and time of every file that a training placed in its output, by name."""
-
-OF_A_SCORER = (ABOUT, PROMPTS)
-"""Files of a scorer besides its model's."""
 
 MADE_ANEW = ("model", "checkpoint")
 """Folders of an output that a training from Python replaces or removes, whatever they hold."""
@@ -39,10 +35,10 @@ def check_model_place(output: Path, starts: Iterable[str | Path], *, scorer: boo
             if _lies_in(start, place):
                 raise UserError(f"{start}: training starts from it, and would replace {place}; choose another output")
     model = output / "model"
-    if not scorer and (model / ABOUT).is_file():
+    if not scorer and (model / model_files.ABOUT).is_file():
         raise UserError(f"{model}: holds a scorer, which the policy would replace; choose another output")
     of_a_policy = any((model / name).is_file() for name in ("config.json", model_files.ADAPTER))
-    if scorer and of_a_policy and not (model / ABOUT).is_file():
+    if scorer and of_a_policy and not (model / model_files.ABOUT).is_file():
         raise UserError(f"{model}: holds a model that is no scorer, and would be replaced; choose another output")
 
 
@@ -65,8 +61,7 @@ def check_place(model: str | Path, output: Path) -> None:
         raise UserError(f"{output}: the output is the model's own folder; choose another")
     placed = _placed(output)
     for file in sorted(output.iterdir()) if output.is_dir() else ():
-        of_a_model = model_files.is_saved(file.name) or file.name in OF_A_SCORER
-        if of_a_model and file not in placed:
+        if model_files.is_saved(file.name) and file not in placed:
             raise UserError(f"{output}: holds a model that no training put there ({file.name}); choose another output")
     if placed:  # what lies in the run's folder may be made anew now, and would no longer tell
         write_json(output / RECORD, {file.name: _identity(file) for file in placed})

@@ -26,6 +26,7 @@ from rewarddiff.evaluation.scorers import (
     plain,
     strength_correlation,
 )
+from rewarddiff.model_files import ABOUT
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.judging import held_out, judged, read_samples, rewards_stage, samples_stage
 from rewarddiff.pipeline.points import COLUMNS
@@ -35,7 +36,6 @@ from rewarddiff.pipeline.scorers import evaluation_stage, order_stage, scorer_st
 from rewarddiff.records import prompt_text
 from rewarddiff.report.statements import notes
 from rewarddiff.sampling import Sample
-from rewarddiff.scorers.build import ABOUT
 
 Rewards = dict[int, dict[str, dict[str, list[float]]]]
 """seed → scorer → policy → one reward per held-out prompt."""

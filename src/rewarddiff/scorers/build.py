@@ -26,15 +26,14 @@ from torch import nn
 from rewarddiff import files, models
 from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
+from rewarddiff.model_files import ABOUT, PROMPTS
 from rewarddiff.scorers.backbones import Backbone, context, fresh_head, load_backbone, use_distinct_padding
 from rewarddiff.scorers.base import Scorer
 from rewarddiff.scorers.config import ScorerConfig
 from rewarddiff.scorers.readers import Reader, RowReader, TreeReader
 from rewarddiff.scorers.texts import DecoderTexts, EncoderTexts, Way
 
-ABOUT = "rewarddiff_scorer.json"
 HEAD = "head.safetensors"
-PROMPTS = "rewarddiff_prompts.npy"
 
 
 @dataclass(frozen=True)
