@@ -1,6 +1,7 @@
 """What a contestant is given and returns, and how two of them are compared. No torch.
 
-Each run of a contestant is a process of its own, so that no run inherits memory, caches or threads of another.
+Each run of a contestant is a process of its own, so that no run inherits memory, caches or threads
+of another.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from statistics import median
 from typing import Literal, TypeVar, get_args
 
 Precision = Literal["fp32", "bf16"]
-"""fp32: float32 throughout. bf16: float32 weights, gradients and optimizer, forward under bfloat16 autocast."""
+"""fp32: float32 throughout. bf16: float32 weights, gradients and optimizer, forward under bfloat16
+autocast."""
 
 BATCH = 8
 """Pairs per optimizer step."""
 
-# Both sides: TRL's defaults where it has one. Linear decay to 0 without warm-up, one epoch, rows in the given order.
+# Both sides: TRL's defaults where it has one. Linear decay to 0 without warm-up, one epoch, rows in
+# the given order.
 LEARNING_RATE = 1e-6
 BETA = 0.1
 WEIGHT_DECAY = 0.0
@@ -33,7 +36,8 @@ MAX_GRAD_NORM = 1.0
 
 @dataclass(frozen=True)
 class Task:
-    """What one run is given: a model's folder (or hub name), a JSON Lines file of rows, a precision."""
+    """What one run is given: a model's folder (or hub name), a JSON Lines file of rows, a
+    precision."""
 
     model: str
     rows: Path
@@ -46,7 +50,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run returns. Pairs, seconds and tokens leave out the first optimizer step (see `counted`)."""
+    """What one run returns. Pairs, seconds and tokens leave out the first optimizer step (see
+    `counted`)."""
 
     pairs: int
     seconds: float
@@ -64,22 +69,30 @@ class Outcome:
         return self.peak_bytes - self.model_bytes
 
 
-def counted(step_ends: Sequence[float], step_pairs: Sequence[int], reference_seconds: float) -> tuple[int, float]:
-    """Pairs and seconds after the first optimizer step, which warms up kernels, caches and the optimizer's state.
+def counted(
+    step_ends: Sequence[float], step_pairs: Sequence[int], reference_seconds: float
+) -> tuple[int, float]:
+    """Pairs and seconds after the first optimizer step, which warms up kernels, caches and the
+    optimizer's state.
 
-    A reference pass made before training covers all pairs; the counted ones are charged their share of it.
+    A reference pass made before training covers all pairs; the counted ones are charged their share
+    of it.
 
     Args:
         step_ends: clock at the end of each optimizer step, seconds.
         step_pairs: pairs of each step.
-        reference_seconds: time of the reference pass over all pairs before training; 0 where steps contain it.
+        reference_seconds: time of the reference pass over all pairs before training; 0 where steps
+            contain it.
 
-    Example: 16 pairs in 2 steps that ended at 10 s and 14 s, after a reference pass of 6 s: 8 pairs, 4 + 6/2 s.
+    Example: 16 pairs in 2 steps that ended at 10 s and 14 s, after a reference pass of 6 s: 8
+        pairs, 4 + 6/2 s.
         >>> counted([10.0, 14.0], [8, 8], 6.0)
         (8, 7.0)
     """
     if len(step_ends) != len(step_pairs) or len(step_ends) < 2:
-        raise ValueError(f"need the ends and pairs of at least two steps, got {len(step_ends)} and {len(step_pairs)}")
+        raise ValueError(
+            f"need the ends and pairs of at least two steps, got {len(step_ends)} and {len(step_pairs)}"
+        )
     if any(b <= a for a, b in pairwise(step_ends)):
         raise ValueError("step ends must rise")
     pairs = sum(step_pairs[1:])
@@ -88,10 +101,11 @@ def counted(step_ends: Sequence[float], step_pairs: Sequence[int], reference_sec
 
 @dataclass(frozen=True)
 class GroupOutcome:
-    """What one run over groups of responses returns; what it did to warm up is left out of all but the memory.
+    """What one run over groups of responses returns; what it did to warm up is left out of all but
+    the memory.
 
-    `tokens` went through the model, padding included. `values` are what was computed, for a comparison: the
-    differences or scores read, or the loss of every step.
+    `tokens` went through the model, padding included. `values` are what was computed, for a
+    comparison: the differences or scores read, or the loss of every step.
     """
 
     groups: int
@@ -123,14 +137,17 @@ AnyOutcome = TypeVar("AnyOutcome", Outcome, GroupOutcome)
 
 
 def serve(run: Callable[[Task], Outcome] | Callable[[Task], GroupOutcome]) -> None:
-    """The main function of a contestant's process: read the task from the command line, write the outcome."""
+    """The main function of a contestant's process: read the task from the command line, write the
+    outcome."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--precision", choices=get_args(Precision), required=True)
     parser.add_argument("--precompute", action="store_true")
     parser.add_argument("--way", default="")
-    parser.add_argument("--outcome", type=Path, help="JSON file to write; standard output where absent")
+    parser.add_argument(
+        "--outcome", type=Path, help="JSON file to write; standard output where absent"
+    )
     given = parser.parse_args()
     outcome = run(Task(given.model, given.rows, given.precision, given.precompute, given.way))
     text = json.dumps(asdict(outcome))
@@ -143,11 +160,24 @@ def execute(command: Sequence[str], threads: int) -> None:
     Raises:
         RuntimeError: it failed; the end of its log is in the message.
     """
-    quiet = {"TQDM_DISABLE": "1", "TRL_EXPERIMENTAL_SILENCE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    environment = {**os.environ, **quiet, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    quiet = {
+        "TQDM_DISABLE": "1",
+        "TRL_EXPERIMENTAL_SILENCE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    environment = {
+        **os.environ,
+        **quiet,
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+    }
+    done = subprocess.run(
+        command, env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True
+    )
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}\n{done.stderr[-4000:]}")
+        raise RuntimeError(
+            f"{' '.join(command)} ended with status {done.returncode}\n{done.stderr[-4000:]}"
+        )
 
 
 def run(module: str, task: Task, threads: int, returns: type[AnyOutcome]) -> AnyOutcome:
@@ -171,7 +201,8 @@ def run(module: str, task: Task, threads: int, returns: type[AnyOutcome]) -> Any
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure of two contestants: medians over the rounds; the ratio is the median of the rounds' own ratios."""
+    """One figure of two contestants: medians over the rounds; the ratio is the median of the
+    rounds' own ratios."""
 
     name: str
     ours: float
@@ -220,7 +251,8 @@ def require_same_tokens(outcomes: Mapping[str, Outcome], tolerance: float = 0.01
     """Refuse a contest whose contestants did not read the same text.
 
     Raises:
-        RuntimeError: pairs differ, or prompt or response tokens by more than `tolerance` of the largest.
+        RuntimeError: pairs differ, or prompt or response tokens by more than `tolerance` of the
+            largest.
     """
     for field in ("pairs", "prompt_tokens", "response_tokens"):
         counts = {name: getattr(outcome, field) for name, outcome in outcomes.items()}
@@ -233,11 +265,16 @@ def require_same_values(one: GroupOutcome, other: GroupOutcome, tolerance: float
     """Refuse a contest whose contestants did not compute the same.
 
     Raises:
-        RuntimeError: groups differ, or values by more than `tolerance` of their size (root mean square).
+        RuntimeError: groups differ, or values by more than `tolerance` of their size (root mean
+            square).
     """
     size = sum(value**2 for value in one.values)
     gap = sum((a - b) ** 2 for a, b in zip(one.values, other.values, strict=False))
-    if one.groups != other.groups or len(one.values) != len(other.values) or not gap <= tolerance**2 * size:
+    if (
+        one.groups != other.groups
+        or len(one.values) != len(other.values)
+        or not gap <= tolerance**2 * size
+    ):
         raise RuntimeError(
             f"contestants computed different values: {len(one.values)} and {len(other.values)} of them, "
             f"apart by {(gap / size) ** 0.5 if size else gap:.1e} of their size"

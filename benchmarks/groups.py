@@ -1,8 +1,10 @@
-"""Groups of responses to one prompt, of the size the paper measures with (arXiv 2408.09385, its cost table).
+"""Groups of responses to one prompt, of the size the paper measures with (arXiv 2408.09385, its
+cost table).
 
-Six responses; prompts of 164 tokens and responses of 145 in the mean. `equal`: all of exactly these lengths, so that a
-padded row holds no padding but what labels and end tokens make. `hh`: spread as HH's are (`rows`), each length drawn
-by itself; the responses of one real group resemble each other more, so real data lies between the two.
+Six responses; prompts of 164 tokens and responses of 145 in the mean. `equal`: all of exactly these
+lengths, so that a padded row holds no padding but what labels and end tokens make. `hh`: spread as
+HH's are (`rows`), each length drawn by itself; the responses of one real group resemble each other
+more, so real data lies between the two.
 """
 
 from __future__ import annotations
@@ -26,13 +28,16 @@ HH_PROMPT, HH_RESPONSE = 125, 45
 
 
 def make_groups(n: int, lengths: Lengths, seed: int = 0) -> list[Group]:
-    """`n` groups of random words with scores in random order; the same for the same arguments everywhere."""
+    """`n` groups of random words with scores in random order; the same for the same arguments
+    everywhere."""
     rng = random.Random(seed)
     if lengths == "equal":
         prompts, responses = [PROMPT] * n, [RESPONSE] * (n * RESPONSES)
     else:
         prompts = rows.lengths(_scaled(rows.PROMPT_TOKENS, PROMPT / HH_PROMPT), n, rng)
-        responses = rows.lengths(_scaled(rows.RESPONSE_TOKENS, RESPONSE / HH_RESPONSE), n * RESPONSES, rng)
+        responses = rows.lengths(
+            _scaled(rows.RESPONSE_TOKENS, RESPONSE / HH_RESPONSE), n * RESPONSES, rng
+        )
     groups = []
     for i, prompt in enumerate(prompts):
         own = responses[i * RESPONSES : (i + 1) * RESPONSES]
@@ -55,5 +60,6 @@ def write_groups(groups: Iterable[Group], path: Path) -> None:
 def read_groups(path: Path) -> list[Group]:
     found = map(json.loads, path.read_text(encoding="utf-8").splitlines())
     return [
-        Group(str(i), line["prompt"], tuple(line["responses"]), tuple(line["scores"])) for i, line in enumerate(found)
+        Group(str(i), line["prompt"], tuple(line["responses"]), tuple(line["scores"]))
+        for i, line in enumerate(found)
     ]

@@ -14,7 +14,8 @@ from benchmarks.groups import Lengths, make_groups, write_groups
 Outcomes = Mapping[str, Sequence[GroupOutcome]]
 
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.1}
-"""How far apart two ways may compute the same values, of their size: rounding adds up over the layers."""
+"""How far apart two ways may compute the same values, of their size: rounding adds up over the
+layers."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,11 @@ def _rrhf(name: str, runs: Outcomes) -> list[Comparison]:
     ours, peer = runs["trees"], runs["rows"]
     memory = [[run.bytes_above_model for run in own] for own in (ours, peer)]
     return [
-        compare(f"{name}-rows", "groups/s", *([run.groups_per_second for run in own] for own in (ours, peer))),
+        compare(
+            f"{name}-rows",
+            "groups/s",
+            *([run.groups_per_second for run in own] for own in (ours, peer)),
+        ),
         compare(f"{name}-rows-memory", "bytes-above-model", *memory),
     ]
 
@@ -64,7 +69,9 @@ CONTESTS = {
         (("differences-trees", "differences-rows"), ("reward-trees", "reward-rows")),
         _differences,
     ),
-    "rrhf": Contest("benchmarks.rrhf", rrhf.WAYS, {"bf16": 16, "fp32": 12}, 8, (("trees", "rows"),), _rrhf),
+    "rrhf": Contest(
+        "benchmarks.rrhf", rrhf.WAYS, {"bf16": 16, "fp32": 12}, 8, (("trees", "rows"),), _rrhf
+    ),
 }
 
 
@@ -79,7 +86,8 @@ def contend(
     quick: bool,
     say: Callable[[str], None],
 ) -> dict[str, list[GroupOutcome]]:
-    """Every way once a round, alternately, so that a slow spell of the machine falls on all of them."""
+    """Every way once a round, alternately, so that a slow spell of the machine falls on all of
+    them."""
     own = CONTESTS[name]
     outcomes: dict[str, list[GroupOutcome]] = {way: [] for way in own.ways}
     with tempfile.TemporaryDirectory() as folder:
@@ -95,5 +103,7 @@ def contend(
                     f"and {outcome.tokens / outcome.groups:.0f} tokens a group"
                 )
             for one, other in own.same:
-                contest.require_same_values(outcomes[one][-1], outcomes[other][-1], TOLERANCE[precision])
+                contest.require_same_values(
+                    outcomes[one][-1], outcomes[other][-1], TOLERANCE[precision]
+                )
     return outcomes

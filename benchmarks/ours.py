@@ -54,12 +54,18 @@ def config(task: Task) -> PolicyConfig:
 def encoded(row: Row, name: str, encoder: Encoder) -> Encoded:
     """One pair as token ids; nothing is cut."""
     group = Group(name, row.prompt, (row.chosen, row.rejected), comparisons=(Comparison(0, 1),))
-    prompt, responses = encoder.prompt(row.prompt), tuple(encoder.response(row.prompt, text) for text in row[1:])
+    prompt, responses = (
+        encoder.prompt(row.prompt),
+        tuple(encoder.response(row.prompt, text) for text in row[1:]),
+    )
     return Encoded(group, prompt, responses)
 
 
-def so_that_batches_follow(items: Sequence[PreferenceItem], train: TrainConfig) -> list[PreferenceItem]:
-    """Items placed so that the loop, which shuffles, takes them in the given order: the batches the peer takes."""
+def so_that_batches_follow(
+    items: Sequence[PreferenceItem], train: TrainConfig
+) -> list[PreferenceItem]:
+    """Items placed so that the loop, which shuffles, takes them in the given order: the batches the
+    peer takes."""
     placed, steps = list(items), len(steps_of(len(items), train.batch_size))
     taken = [place for step in range(steps) for place in batch_at(len(items), step, train, SEED)]
     for place, item in zip(taken, items, strict=True):
@@ -77,15 +83,22 @@ def run_ours(task: Task) -> Outcome:
     encoder = Encoder(tokenizer, LengthConfig(max_prompt=None, max_response=UNLIMITED))
     pairs_encoded = [encoded(row, str(i), encoder) for i, row in enumerate(rows)]
     items = [
-        item for pair in pairs_encoded for item in preference_items(pair, Pairs.unweighted(pair.group.comparisons))
+        item
+        for pair in pairs_encoded
+        for item in preference_items(pair, Pairs.unweighted(pair.group.comparisons))
     ]
     settings = config(task)
-    # Training restarts the process's memory peak for its own record; here the peak is that of the whole run.
+    # Training restarts the process's memory peak for its own record; here the peak is that of the
+    # whole run.
     with tempfile.TemporaryDirectory() as folder, patch("rewarddiff.machine.reset_peak_memory"):
         ordered = so_that_batches_follow(items, settings.train)
-        result = train_policy(model, ordered, settings, output=Path(folder), weights="base", seed=SEED)
+        result = train_policy(
+            model, ordered, settings, output=Path(folder), weights="base", seed=SEED
+        )
     step_ends = [float(line["seconds"]) for line in result.curve if line["split"] == "train"]
-    pairs, seconds = counted(step_ends, steps_of(len(rows)), float(result.cost["reference_seconds"]))
+    pairs, seconds = counted(
+        step_ends, steps_of(len(rows)), float(result.cost["reference_seconds"])
+    )
     timed = pairs_encoded[BATCH:]
     return Outcome(
         pairs=pairs,

@@ -1,4 +1,5 @@
-"""DPO by TRL, with its defaults but for what the contest fixes for both sides (docs/benchmarks.md lists it all)."""
+"""DPO by TRL, with its defaults but for what the contest fixes for both sides (docs/benchmarks.md
+lists it all)."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ class StepClock(TrainerCallback):
 
 
 class TimedDPOTrainer(DPOTrainer):
-    """DPOTrainer that measures its reference pass before training (0 s where each step contains it)."""
+    """DPOTrainer that measures its reference pass before training (0 s where each step contains
+    it)."""
 
     reference_seconds = 0.0
 

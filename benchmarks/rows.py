@@ -1,9 +1,10 @@
 """Preference pairs with the length statistics of Anthropic's HH data, made or real.
 
-Made rows are the default, so that figures repeat where the real data is absent. Lengths come from quantile tables,
-one draw per stratum, so that even 32 rows have the statistics of the whole: prompts with mean 125, median 98 and
-95 % quantile 349 tokens, responses with 45, 31 and 130. The lengths of a prompt and of its two responses are
-independent (in HH the two responses correlate by 0.3 in log length, prompts and responses hardly).
+Made rows are the default, so that figures repeat where the real data is absent. Lengths come from
+quantile tables, one draw per stratum, so that even 32 rows have the statistics of the whole:
+prompts with mean 125, median 98 and 95 % quantile 349 tokens, responses with 45, 31 and 130. The
+lengths of a prompt and of its two responses are independent (in HH the two responses correlate by
+0.3 in log length, prompts and responses hardly).
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ TURN, ANSWER = "\n\nHuman:", "\n\nAssistant:"
 MARKUP_TOKENS = 9
 """Tokens of TURN and ANSWER together under SmolLM2's tokenizer: 4 and 5."""
 
-# Each word with a space before it is one token under SmolLM2's tokenizer, as under most byte-pair vocabularies.
+# Each word with a space before it is one token under SmolLM2's tokenizer, as under most byte-pair
+# vocabularies.
 WORDS = """
     the of and to in is it you that he was for on are with as his they at be this have from or one had by word but
     not what all were we when your can said there use an each which she do how their if will up other about out many
@@ -81,7 +83,8 @@ def question(tokens: int, rng: random.Random) -> str:
 
 
 def make_rows(n: int, seed: int = 0) -> list[Row]:
-    """`n` pairs of random words with HH's length statistics; the same for the same arguments everywhere."""
+    """`n` pairs of random words with HH's length statistics; the same for the same arguments
+    everywhere."""
     rng = random.Random(seed)
     prompts = lengths(PROMPT_TOKENS, n, rng)
     responses = lengths(RESPONSE_TOKENS, 2 * n, rng)
@@ -92,9 +95,15 @@ def make_rows(n: int, seed: int = 0) -> list[Row]:
 
 
 def hh_file() -> Path:
-    """HH's helpful-base pairs in the optional folder of real data (REWARDDIFF_SHARED, or `shared` beside the root)."""
+    """HH's helpful-base pairs in the optional folder of real data (REWARDDIFF_SHARED, or `shared`
+    beside the root)."""
     beside = Path(__file__).resolve().parents[2] / "shared"
-    return Path(os.environ.get("REWARDDIFF_SHARED") or beside) / "data" / "hh" / "helpful-base.jsonl.gz"
+    return (
+        Path(os.environ.get("REWARDDIFF_SHARED") or beside)
+        / "data"
+        / "hh"
+        / "helpful-base.jsonl.gz"
+    )
 
 
 def hh_rows(n: int, seed: int = 0, path: Path | None = None) -> list[Row]:
@@ -104,15 +113,22 @@ def hh_rows(n: int, seed: int = 0, path: Path | None = None) -> list[Row]:
         FileNotFoundError: the real data is not there; use made rows.
     """
     with gzip.open(path or hh_file(), "rt", encoding="utf-8") as lines:
-        pairs = [pair for line in lines if (pair := split_dialogues(**json.loads(line))) is not None]
+        pairs = [
+            pair for line in lines if (pair := split_dialogues(**json.loads(line))) is not None
+        ]
     return random.Random(seed).sample(pairs, n)
 
 
 def split_dialogues(chosen: str, rejected: str) -> Row | None:
-    """One pair from two whole dialogues; None where the two differ before the last answer or an answer is empty."""
+    """One pair from two whole dialogues; None where the two differ before the last answer or an
+    answer is empty."""
     start = chosen.rfind(ANSWER) + len(ANSWER)
     answers = chosen[start:], rejected[start:]
-    if chosen[:start] != rejected[:start] or answers[0] == answers[1] or not all(a.strip() for a in answers):
+    if (
+        chosen[:start] != rejected[:start]
+        or answers[0] == answers[1]
+        or not all(a.strip() for a in answers)
+    ):
         return None
     return Row(chosen[:start], *answers)
 

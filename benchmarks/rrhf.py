@@ -1,20 +1,24 @@
-"""RRHF on groups of six responses: by this project in token trees, and the plain way. One process a way.
+"""RRHF on groups of six responses: by this project in token trees, and the plain way. One process a
+way.
 
-The plain way is that of RRHF's own code: a prompt's responses are a batch of rows, each with the prompt in front and
-padded to the longest; the model gives all logits, their log-softmax is gathered at the responses' tokens, and the
-gradients of a few prompts are added up before a step. The loss is the same: Σ max(0, p_j − p_i) over the pairs in which
-i is better, p the mean log-probability of a response's tokens, less the summed log-probability of the best response.
+The plain way is that of RRHF's own code: a prompt's responses are a batch of rows, each with the
+prompt in front and padded to the longest; the model gives all logits, their log-softmax is gathered
+at the responses' tokens, and the gradients of a few prompts are added up before a step. The loss is
+the same: Σ max(0, p_j − p_i) over the pairs in which i is better, p the mean log-probability of a
+response's tokens, less the summed log-probability of the best response.
 
-What a prompt of p = 164 tokens with six responses of r = 145 (and an end token each) takes, in tokens:
+What a prompt of p = 164 tokens with six responses of r = 145 (and an end token each) takes, in
+tokens:
 
              body                  head
-    trees    p + 6r   = 1,034      6r       = 870
-    rows     6(p + r) = 1,854      6(p + r) = 1,854, and the padding: with lengths spread as HH's 1.7 times as many
+    trees    p + 6r   = 1,034      6r       = 870 rows     6(p + r) = 1,854      6(p + r) = 1,854,
+    and the padding: with lengths spread as HH's 1.7 times as many
 
-At 6 FLOP per weight and token, and 8 in the head of the trees (whose logits are computed again in the backward pass),
-SmolLM2-135M with 106 M weights in the body and 28 M in the head takes 0.86 TFLOP in trees and 1.50 in rows, 2.5 with
-the padding: 1.7 and 2.9 times as many. What is left is memory: all logits of one prompt are 1,854 · 49,152 · 4 bytes,
-365 MB (610 with the padding), and so are their log-softmax and the gradients of both.
+At 6 FLOP per weight and token, and 8 in the head of the trees (whose logits are computed again in
+the backward pass), SmolLM2-135M with 106 M weights in the body and 28 M in the head takes 0.86
+TFLOP in trees and 1.50 in rows, 2.5 with the padding: 1.7 and 2.9 times as many. What is left is
+memory: all logits of one prompt are 1,854 · 49,152 · 4 bytes, 365 MB (610 with the padding), and so
+are their log-softmax and the gradients of both.
 """
 
 from __future__ import annotations
@@ -31,7 +35,16 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from benchmarks.contest import LEARNING_RATE, MAX_GRAD_NORM, WEIGHT_DECAY, GroupOutcome, Task, counted, serve, steps_of
+from benchmarks.contest import (
+    LEARNING_RATE,
+    MAX_GRAD_NORM,
+    WEIGHT_DECAY,
+    GroupOutcome,
+    Task,
+    counted,
+    serve,
+    steps_of,
+)
 from benchmarks.groups import read_groups
 from benchmarks.machine import memory_bytes, reset_peak, touch
 from benchmarks.ours import SEED, UNLIMITED, so_that_batches_follow
@@ -47,7 +60,8 @@ LISTS = 4
 """Prompts per optimizer step."""
 
 Run = tuple[list[float], list[float], int]
-"""The clock at the end of every step, the loss of every step (the mean over its prompts), tokens after the first."""
+"""The clock at the end of every step, the loss of every step (the mean over its prompts), tokens
+after the first."""
 
 
 def train_trees(model: Any, lists: Sequence[Encoded], task: Task) -> Run:
@@ -55,7 +69,9 @@ def train_trees(model: Any, lists: Sequence[Encoded], task: Task) -> Run:
     items = [
         item
         for own in lists
-        for item in preference_items(own, Pairs.unweighted(list(own.group.known_comparisons())), whole=True)
+        for item in preference_items(
+            own, Pairs.unweighted(list(own.group.known_comparisons())), whole=True
+        )
     ]
     train = TrainConfig(
         lr=LEARNING_RATE,
@@ -68,10 +84,13 @@ def train_trees(model: Any, lists: Sequence[Encoded], task: Task) -> Run:
         precision=task.precision,
     )
     ordered = so_that_batches_follow(items, train)
-    # Training restarts the process's memory peak for its own record; here the peak is that of the whole run.
+    # Training restarts the process's memory peak for its own record; here the peak is that of the
+    # whole run.
     with tempfile.TemporaryDirectory() as folder, patch("rewarddiff.machine.reset_peak_memory"):
         settings = PolicyConfig(objective=RRHF(), train=train)
-        result = train_policy(model, ordered, settings, output=Path(folder), weights="base", seed=SEED)
+        result = train_policy(
+            model, ordered, settings, output=Path(folder), weights="base", seed=SEED
+        )
     lines = [line for line in result.curve if line["split"] == "train"]
     size = sum(len(item.tree) for item in items[LISTS:])
     return [line["seconds"] for line in lines], [line["loss"] for line in lines], size
@@ -80,7 +99,9 @@ def train_trees(model: Any, lists: Sequence[Encoded], task: Task) -> Run:
 def train_rows(model: Any, lists: Sequence[Encoded], task: Task) -> Run:
     """One padded row per response, all logits."""
     model.eval()  # no dropout
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True
+    )
     steps = steps_of(len(lists), LISTS)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / len(steps))
     ends: list[float] = []
@@ -106,7 +127,8 @@ def train_rows(model: Any, lists: Sequence[Encoded], task: Task) -> Run:
 
 
 def padded(own: Encoded) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, mask, and labels that are −100 where no token of a response stands; (responses, longest)."""
+    """Ids, mask, and labels that are −100 where no token of a response stands; (responses,
+    longest)."""
     rows = [torch.tensor(own.prompt + response) for response in own.responses]
     ids = pad_sequence(rows, batch_first=True, padding_value=0)
     column = torch.arange(ids.shape[1])
@@ -116,7 +138,8 @@ def padded(own: Encoded) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def rrhf(logits: Tensor, labels: Tensor, scores: Tensor) -> Tensor:
-    """Of one prompt: logits (responses, longest, vocabulary), labels (responses, longest), scores (responses,)."""
+    """Of one prompt: logits (responses, longest, vocabulary), labels (responses, longest), scores
+    (responses,)."""
     logps = logits[:, :-1].float().log_softmax(-1)
     target = labels[:, 1:]
     answer = target != -100
@@ -136,7 +159,11 @@ def run_rrhf(task: Task) -> GroupOutcome:
     model_bytes = reset_peak()
     encoder = Encoder(tokenizer, LengthConfig(max_prompt=None, max_response=UNLIMITED))
     lists = [
-        Encoded(g, encoder.prompt(g.prompt), tuple(encoder.response(g.prompt, text) for text in g.responses))
+        Encoded(
+            g,
+            encoder.prompt(g.prompt),
+            tuple(encoder.response(g.prompt, text) for text in g.responses),
+        )
         for g in groups
     ]
     train = train_trees if task.way == "trees" else train_rows

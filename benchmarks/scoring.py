@@ -1,7 +1,8 @@
-"""Scoring groups of responses: differences and rewards, in token trees and as padded rows. One process a way.
+"""Scoring groups of responses: differences and rewards, in token trees and as padded rows. One
+process a way.
 
-What a group of six takes, with a prompt of p = 164 tokens and responses of r = 145 (labels and end tokens, up to six a
-response, come on top), in tokens that go through the body:
+What a group of six takes, with a prompt of p = 164 tokens and responses of r = 145 (labels and end
+tokens, up to six a response, come on top), in tokens that go through the body:
 
     differences-rows   15 comparisons, one row each          15·(p + 2r) = 6,810
     differences-trees  the same in one tree                  p + 6r + 15r = 3,209
@@ -9,11 +10,12 @@ response, come on top), in tokens that go through the body:
     reward-rows        6 scores, one row each                6·(p + r) = 1,854, and the padding
     reward-trees       the same in one tree                  p + 6r = 1,034
 
-So trees read 2.12 times fewer tokens for the same differences, and all 15 differences take 1.73 times the tokens of six
-rewards scored the usual way; padding, where lengths vary, works for the trees in both. Five differences against one
-response take as many as six rewards. A token takes 2 FLOP per weight of the body, and 4·hidden per layer and key it
-attends to: here 470 keys at most in a difference and 310 in a reward, if attention reads each response's own path only;
-a mask over the whole tree computes 3,209.
+So trees read 2.12 times fewer tokens for the same differences, and all 15 differences take 1.73
+times the tokens of six rewards scored the usual way; padding, where lengths vary, works for the
+trees in both. Five differences against one response take as many as six rewards. A token takes 2
+FLOP per weight of the body, and 4·hidden per layer and key it attends to: here 470 keys at most in
+a difference and 310 in a reward, if attention reads each response's own path only; a mask over the
+whole tree computes 3,209.
 """
 
 from __future__ import annotations
@@ -46,10 +48,13 @@ Values = list[float]
 
 
 def make_scorer(task: Task) -> Scorer:
-    """The paper's: the text read once, at its end. The head is fresh and the same in every process."""
+    """The paper's: the text read once, at its end. The head is fresh and the same in every
+    process."""
     kind: Any = "reward" if task.way.startswith("reward") else "difference"
     lengths = LengthConfig(max_prompt=None, max_response=UNLIMITED)
-    scorer = new_scorer(ScorerConfig(kind=kind, backbone=task.model, head="last", lengths=lengths), seed=SEED)
+    scorer = new_scorer(
+        ScorerConfig(kind=kind, backbone=task.model, head="last", lengths=lengths), seed=SEED
+    )
     scorer.precision = task.precision
     return scorer
 
@@ -58,13 +63,18 @@ def in_trees(scorer: Scorer, way: str) -> Callable[[Sequence[Group]], Values]:
     def read(groups: Sequence[Group]) -> Values:
         if way == "reward-trees":
             return [value for scores in scorer.scores(groups) for value in scores.tolist()]
-        return [d for ranking in rank(scorer, groups, DESIGNS[way]) for d in ranking.differences.tolist()]
+        return [
+            d
+            for ranking in rank(scorer, groups, DESIGNS[way])
+            for d in ranking.differences.tolist()
+        ]
 
     return read
 
 
 def in_rows(scorer: Scorer, counted: list[int]) -> Callable[[Sequence[Group]], Values]:
-    """The usual way: transformers' own model and attention over rows padded to the longest of eight.
+    """The usual way: transformers' own model and attention over rows padded to the longest of
+    eight.
 
     Args:
         counted: gets the tokens of every batch, padding included.
@@ -80,8 +90,15 @@ def in_rows(scorer: Scorer, counted: list[int]) -> Callable[[Sequence[Group]], V
             batch = rows[start : start + BATCH]
             ids = pad_sequence(batch, batch_first=True, padding_value=pad)
             mask = torch.arange(ids.shape[1]) < torch.tensor([[len(row)] for row in batch])
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=scorer.precision == "bf16"):
-                values += model(input_ids=ids, attention_mask=mask.long(), use_cache=False).logits[:, 0].tolist()
+            with (
+                torch.no_grad(),
+                torch.autocast("cpu", torch.bfloat16, enabled=scorer.precision == "bf16"),
+            ):
+                values += (
+                    model(input_ids=ids, attention_mask=mask.long(), use_cache=False)
+                    .logits[:, 0]
+                    .tolist()
+                )
             counted.append(ids.numel())
         return values
 
@@ -93,12 +110,21 @@ def texts(scorer: Scorer, group: Group) -> list[list[int]]:
     shown = scorer.reader.texts
     page = shown.page(group)
     n = len(group.responses)
-    asked = comparisons(n, DESIGNS["differences-trees"], group.id) if shown.joint else [(i,) for i in range(n)]
-    return [[token for part in shown.reading(page, *indices) for token in part] for indices in asked]
+    asked = (
+        comparisons(n, DESIGNS["differences-trees"], group.id)
+        if shown.joint
+        else [(i,) for i in range(n)]
+    )
+    return [
+        [token for part in shown.reading(page, *indices) for token in part] for indices in asked
+    ]
 
 
 def tree_tokens(scorer: Scorer, way: str, groups: Sequence[Group]) -> int:
-    pairs = [comparisons(len(group.responses), DESIGNS.get(way, DesignConfig()), group.id) for group in groups]
+    pairs = [
+        comparisons(len(group.responses), DESIGNS.get(way, DesignConfig()), group.id)
+        for group in groups
+    ]
     return sum(tokens(scorer, group, own) for group, own in zip(groups, pairs, strict=True))
 
 

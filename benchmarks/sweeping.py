@@ -1,8 +1,10 @@
-"""A sweep of five α and three seeds beside fifteen runs of one α and one seed each, all of them by the command line.
+"""A sweep of five α and three seeds beside fifteen runs of one α and one seed each, all of them by
+the command line.
 
-What is learned is the demo's pipeline cut short: a difference model and one DPO policy on part of the embedded data,
-samples judged by the scorer. A run by itself trains its scorer and its policy and reads its differences anew; the sweep
-does once what its points share. Both end with results.json, and the same policies with the same rewards.
+What is learned is the demo's pipeline cut short: a difference model and one DPO policy on part of
+the embedded data, samples judged by the scorer. A run by itself trains its scorer and its policy
+and reads its differences anew; the sweep does once what its points share. Both end with
+results.json, and the same policies with the same rewards.
 """
 
 from __future__ import annotations
@@ -42,12 +44,19 @@ def recipe(model: str, *, quick: bool) -> dict[str, Any]:
         "model": model,
         "data": {"path": "demo", "limit": 24 if quick else 60},
         "lengths": limits,
-        "scorers": {"difference": {"kind": "difference", "lengths": limits, "train": {"batch_size": 4}}},
+        "scorers": {
+            "difference": {"kind": "difference", "lengths": limits, "train": {"batch_size": 4}}
+        },
         "policies": {
             "dpo": {
                 "objective": "dpo",
                 "lora": {"r": 16, "alpha": 32},
-                "train": {"lr": 4e-4, "max_steps": 1 if quick else 4, "batch_size": 4, "eval_every": None},
+                "train": {
+                    "lr": 4e-4,
+                    "max_steps": 1 if quick else 4,
+                    "batch_size": 4,
+                    "eval_every": None,
+                },
                 "coefficient": {"source": "difference"},
             }
         },
@@ -66,14 +75,21 @@ def contend(model: str, threads: int, *, quick: bool, say: Callable[[str], None]
         folder = Path(name)
         path = folder / "recipe.json"  # JSON is YAML
         path.write_text(json.dumps(recipe(model, quick=quick)))
-        values = [f"coefficient.alpha={','.join(map(str, alphas))}", f"seed={','.join(map(str, seeds))}"]
+        values = [
+            f"coefficient.alpha={','.join(map(str, alphas))}",
+            f"seed={','.join(map(str, seeds))}",
+        ]
         swept = _timed(["sweep", str(path), *values, f"output={folder / 'sweep'}"], threads)
         say(f"sweep of {len(alphas)} α and {len(seeds)} seeds: {swept:.0f} s")
         runs = []
         for alpha in alphas:
             for seed in seeds:
                 output = folder / f"{alpha}-{seed}"
-                options = [f"policies.dpo.coefficient.alpha={alpha}", f"seed={seed}", f"output={output}"]
+                options = [
+                    f"policies.dpo.coefficient.alpha={alpha}",
+                    f"seed={seed}",
+                    f"output={output}",
+                ]
                 runs.append(_timed(["run", str(path), *options], threads))
                 say(f"run with α = {alpha}, seed {seed}: {runs[-1]:.0f} s")
                 _require_same(folder / "sweep", output, alpha, seed)
@@ -87,8 +103,11 @@ def _timed(arguments: Sequence[str], threads: int) -> float:
 
 
 def _require_same(sweep: Path, run: Path, alpha: float, seed: int) -> None:
-    """The rewards of the run's only policy are those of one of the sweep's policies of that seed."""
-    own = json.loads((run / "rewards" / str(seed) / "rewards.json").read_text())["difference"]["dpo"]
+    """The rewards of the run's only policy are those of one of the sweep's policies of that
+    seed."""
+    own = json.loads((run / "rewards" / str(seed) / "rewards.json").read_text())["difference"][
+        "dpo"
+    ]
     known = json.loads((sweep / "rewards" / str(seed) / "rewards.json").read_text())["difference"]
     if own not in known.values():
         raise RuntimeError(f"α = {alpha}, seed {seed}: other rewards by itself than in the sweep")

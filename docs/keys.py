@@ -72,10 +72,13 @@ def _entries(paragraph: str, names: set[str]) -> dict[str, str]:
 
 
 def start(field: dataclasses.Field[Any], of: Any = None) -> Any:
-    """A field's value in the object it is part of by default, or else its own default; MISSING where it needs one."""
+    """A field's value in the object it is part of by default, or else its own default; MISSING
+    where it needs one."""
     if of is not None:
         return getattr(of, field.name)
-    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return (
+        field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    )
 
 
 def default(value: Any) -> str:
@@ -85,26 +88,46 @@ def default(value: Any) -> str:
         name = getattr(value, "name", None)
         return f"`{name}`" if name else "see below"
     plain = to_dict(value) if isinstance(value, Mapping | tuple | list) else value
-    shown = {None: "none", True: "true", False: "false"}.get(plain) if isinstance(plain, bool | None) else None
+    shown = (
+        {None: "none", True: "true", False: "false"}.get(plain)
+        if isinstance(plain, bool | None)
+        else None
+    )
     return f"`{shown or plain!r}`".replace("'", '"') if shown is None else shown
 
 
 def choices(hint: Any) -> str:
-    words = [str(word) for member in members(hint) if get_origin(member) is Literal for word in get_args(member)]
+    words = [
+        str(word)
+        for member in members(hint)
+        if get_origin(member) is Literal
+        for word in get_args(member)
+    ]
     return ", ".join(f"`{word}`" for word in words) if len(words) > 1 else ""
 
 
 def section(cls: Any, place: str, of: Any) -> list[str]:
     hints, texts = get_type_hints(cls, include_extras=True), described(cls)
     summary = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
-    rows = [f"## `{place}`" if place else "## A recipe", "", summary, "", "| key | default | |", "| --- | --- | --- |"]
+    rows = [
+        f"## `{place}`" if place else "## A recipe",
+        "",
+        summary,
+        "",
+        "| key | default | |",
+        "| --- | --- | --- |",
+    ]
     for field in dataclasses.fields(cls):
-        if not field.init or (field.name == "name" and choices(hints["name"]) == "" and cls is not Recipe):
+        if not field.init or (
+            field.name == "name" and choices(hints["name"]) == "" and cls is not Recipe
+        ):
             continue
         told = texts.get(field.name, "")
         words = choices(hints[field.name])
         note = ". ".join(part for part in (f"One of {words}" if words else "", told) if part)
-        rows.append(f"| `{field.name}` | {default(start(field, of))} | {note.replace('|', chr(92) + '|')} |")
+        rows.append(
+            f"| `{field.name}` | {default(start(field, of))} | {note.replace('|', chr(92) + '|')} |"
+        )
     return [*rows, ""]
 
 
@@ -117,7 +140,9 @@ def walk(cls: Any, place: str, seen: dict[Any, str], of: Any = None) -> list[str
     hints = get_type_hints(cls, include_extras=True)
     for field in dataclasses.fields(cls):
         own = start(field, of)
-        inner = [member for member in members(hints[field.name]) if dataclasses.is_dataclass(member)]
+        inner = [
+            member for member in members(hints[field.name]) if dataclasses.is_dataclass(member)
+        ]
         mapped = any(map(_maps, members(hints[field.name])))
         for found in inner:
             names = get_args(get_type_hints(found).get("name")) if len(inner) > 1 else ()

@@ -1,4 +1,5 @@
-"""Does weighting move the optimum? The figure of docs/papers.md; the question and its answer are in `lab.identities`.
+"""Does weighting move the optimum? The figure of docs/papers.md; the question and its answer are in
+`lab.identities`.
 
 python docs/optimum.py     # writes docs/images/optimum.svg
 """
@@ -26,7 +27,9 @@ def main() -> None:
         w = weights(treatment)
         axes.plot(SHARES, [derived(p, w) for p in SHARES], color="0.3", linewidth=0.8)
         shown = [min(trained(p, w), 1.0) for p in SHARES]
-        axes.plot(SHARES, shown, mark, markersize=5, label=f"{treatment}: weights {w[0]:g} and {w[1]:g}")
+        axes.plot(
+            SHARES, shown, mark, markersize=5, label=f"{treatment}: weights {w[0]:g} and {w[1]:g}"
+        )
     axes.set_xlabel("people who prefer the first response, p")
     axes.set_ylabel("learned preference σ(βh)")
     axes.legend(frameon=False, fontsize=8)

@@ -11,14 +11,22 @@ from pathlib import Path
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models gain nothing from threads, and wait long for busy cores
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # tiny models gain nothing from threads, and wait long for busy cores
 
 import hypothesis
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
-from transformers import AutoModel, AutoModelForCausalLM, BertConfig, LlamaConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    BertConfig,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+)
 
 hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("house")
@@ -31,29 +39,39 @@ CHAT_TEMPLATE = (
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data: `$REWARDDIFF_SHARED/data`, or `shared/data` beside the repository."""
+    """The folder of real data: `$REWARDDIFF_SHARED/data`, or `shared/data` beside the
+    repository."""
     beside = Path(__file__).resolve().parents[2] / "shared"
     folder = Path(os.environ.get("REWARDDIFF_SHARED") or beside) / "data"
     if not folder.is_dir():
-        pytest.skip(f"no real data in {folder} (set REWARDDIFF_SHARED to the folder that holds `data`)")
+        pytest.skip(
+            f"no real data in {folder} (set REWARDDIFF_SHARED to the folder that holds `data`)"
+        )
     return folder
 
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer without merges: one token a byte (256), then bos, eos, pad and three roles."""
+    """A byte-level tokenizer without merges: one token a byte (256), then bos, eos, pad and three
+    roles."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={byte: i for i, byte in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>")
-    fast.add_special_tokens({"additional_special_tokens": ["<|system|>", "<|user|>", "<|assistant|>"]})
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>"
+    )
+    fast.add_special_tokens(
+        {"additional_special_tokens": ["<|system|>", "<|user|>", "<|assistant|>"]}
+    )
     fast.chat_template = CHAT_TEMPLATE
     return fast
 
 
 @pytest.fixture(scope="session")
-def policy_folder(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: PreTrainedTokenizerFast) -> Path:
+def policy_folder(
+    tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: PreTrainedTokenizerFast
+) -> Path:
     folder = tmp_path_factory.mktemp("models") / "policy"
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -68,7 +86,9 @@ def policy_folder(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: PreT
 
 
 @pytest.fixture(scope="session")
-def encoder_folder(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: PreTrainedTokenizerFast) -> Path:
+def encoder_folder(
+    tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: PreTrainedTokenizerFast
+) -> Path:
     folder = tmp_path_factory.mktemp("models") / "encoder"
     torch.manual_seed(0)
     config = BertConfig(
@@ -78,7 +98,9 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Pre
     AutoModel.from_config(config).save_pretrained(folder)
     tokenizer = copy.deepcopy(tiny_tokenizer)
     ends = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("<bos>", "<eos>")]
-    pair = TemplateProcessing(single="<bos> $A <eos>", pair="<bos> $A <eos> $B:1 <eos>:1", special_tokens=ends)
+    pair = TemplateProcessing(
+        single="<bos> $A <eos>", pair="<bos> $A <eos> $B:1 <eos>:1", special_tokens=ends
+    )
     tokenizer.backend_tokenizer.post_processor = pair
     tokenizer.save_pretrained(folder)
     return folder
@@ -93,10 +115,12 @@ Kill = Callable[..., AbstractContextManager[list[bool]]]
 
 @pytest.fixture
 def kill() -> Kill:
-    """Kill a process at its N-th change to the file system, as `with kill(n, backwards) as killed:`.
+    """Kill a process at its N-th change to the file system, as `with kill(n, backwards) as
+    killed:`.
 
-    The change does not happen, a file opened for writing stays empty, and no clean-up behind it changes anything.
-    Folders are listed by name, or backwards. `killed` is empty where there are fewer changes than N.
+    The change does not happen, a file opened for writing stays empty, and no clean-up behind it
+    changes anything. Folders are listed by name, or backwards. `killed` is empty where there are
+    fewer changes than N.
     """
 
     @contextmanager
@@ -132,7 +156,9 @@ def kill() -> Kill:
 
             def __init__(self, *arguments: Any) -> None:
                 with really_scan(*arguments) as entries:
-                    self.entries = iter(sorted(entries, key=lambda entry: entry.name, reverse=backwards))
+                    self.entries = iter(
+                        sorted(entries, key=lambda entry: entry.name, reverse=backwards)
+                    )
 
             def __enter__(self) -> Iterator[Any]:
                 return self.entries
@@ -150,7 +176,9 @@ def kill() -> Kill:
             for module in ("io", "builtins"):
                 patch.setattr(f"{module}.open", opened)
             patch.setattr(os, "scandir", Listed)
-            patch.setattr(os, "listdir", lambda *where: sorted(really_list(*where), reverse=backwards))
+            patch.setattr(
+                os, "listdir", lambda *where: sorted(really_list(*where), reverse=backwards)
+            )
             with suppress(Killed):
                 yield killed
 

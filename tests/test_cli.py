@@ -40,10 +40,16 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         "n": 12,
         "accuracy": {"value": 0.75, "low": 0.5, "high": 0.9, "n": 12},
         "mean": 0.123456789,
-        "by_bin": [{"low": 3.0, "high": None, "accuracy": {"value": 1.0, "low": 0.8, "high": 1.0, "n": 5}}],
+        "by_bin": [
+            {"low": 3.0, "high": None, "accuracy": {"value": 1.0, "low": 0.8, "high": 1.0, "n": 5}}
+        ],
         "by_subset": [{"subset": "chat", "accuracy": {"value": 0.5, "low": None, "high": None}}],
         "by_aspect": [
-            {"aspect": "kind", "own": {"value": 1.0, "low": 0.5, "high": 1.0, "n": 4}, "weighted": {"value": 0.5}}
+            {
+                "aspect": "kind",
+                "own": {"value": 1.0, "low": 0.5, "high": 1.0, "n": 4},
+                "weighted": {"value": 0.5},
+            }
         ],
         "histogram": {"edges": [0, 1], "counts": [12], "negative": 0},
         "baselines": {"longer_wins": None, "length": {"n": 12}, "constant": {"accuracy": 0.5}},
@@ -55,7 +61,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         "ece": None,
         "trained_on": {"known": True, "prompts": 0, "comparisons": 0, "left_out": False},
     }
-    contrast = {"a": "t", "b": "s", "gap": {"value": 0.05, "low": -0.1, "high": 0.2, "n": 12}, "p": 0.25}
+    contrast = {
+        "a": "t",
+        "b": "s",
+        "gap": {"value": 0.05, "low": -0.1, "high": 0.2, "n": 12},
+        "p": 0.25,
+    }
     contrast["spearman_gap"] = {"value": 0.1, "low": None, "high": None, "n": 9}
     ledger = {"total": 13, "kept": 12, "changed": {}}
     ledger["dropped"] = {"empty_response": {"count": 1, "examples": [{"source": "d.jsonl:7"}]}}
@@ -86,7 +97,9 @@ def status(*argv: str) -> int:
 
 
 def shell(*argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "rewarddiff.cli", *argv], capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-m", "rewarddiff.cli", *argv], capture_output=True, text=True, timeout=60
+    )
 
 
 # --- help -----------------------------------------------------------------------------------------------------------
@@ -115,7 +128,9 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help_with_an_example(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert status(command, "--help") == 0
     assert f"example:\n  rewarddiff {command}" in capsys.readouterr().out
 
@@ -130,19 +145,26 @@ def test_no_command_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) ->
 # --- arguments ------------------------------------------------------------------------------------------------------
 
 
-def test_run_passes_recipe_and_overrides_on(calls: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_passes_recipe_and_overrides_on(
+    calls: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert status("run", "r.yaml", "seed=1", "data.path=x.jsonl") == 0
     assert calls == [("run_recipe", Path("r.yaml"), ["seed=1", "data.path=x.jsonl"])]
     assert capsys.readouterr().out == "results  runs/x/results.json\nreport   runs/x/report.html\n"
 
 
-def test_sweep_passes_values_on_or_prints_its_points(calls: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_sweep_passes_values_on_or_prints_its_points(
+    calls: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert status("sweep", "r.yaml", "seed=0..4", "coefficient.alpha=0,1") == 0
     assert capsys.readouterr().out == "results  runs/x/sweep.json\nreport   runs/x/sweep.html\n"
     assert status("sweep", "r.yaml", "seed=0..4", "--print") == 0
     assert capsys.readouterr().out == "one\ntwo\n"
     asked = ["seed=0..4", "coefficient.alpha=0,1"]
-    assert calls == [("sweep_recipe", Path("r.yaml"), asked), ("sweep_points", Path("r.yaml"), asked[:1])]
+    assert calls == [
+        ("sweep_recipe", Path("r.yaml"), asked),
+        ("sweep_points", Path("r.yaml"), asked[:1]),
+    ]
 
 
 def test_demo_runs_the_recipe_of_the_package(calls: list[Any]) -> None:
@@ -153,9 +175,19 @@ def test_demo_runs_the_recipe_of_the_package(calls: list[Any]) -> None:
 
 
 def test_overrides_may_stand_between_options(calls: list[Any]) -> None:
-    assert status("train", "dpo", "lr=1", "--data", "d.jsonl", "beta=-2", "--output", "o", "seed=3") == 0
+    assert (
+        status("train", "dpo", "lr=1", "--data", "d.jsonl", "beta=-2", "--output", "o", "seed=3")
+        == 0
+    )
     assert calls == [
-        ("train_stage", "dpo", "smollm2-135m-instruct", "d.jsonl", Path("o"), ["lr=1", "beta=-2", "seed=3"])
+        (
+            "train_stage",
+            "dpo",
+            "smollm2-135m-instruct",
+            "d.jsonl",
+            Path("o"),
+            ["lr=1", "beta=-2", "seed=3"],
+        )
     ]
 
 
@@ -166,10 +198,15 @@ def test_training_has_defaults_for_the_model_and_the_place(calls: list[Any]) -> 
 
 def test_score_and_report(calls: list[Any]) -> None:
     assert status("score", "s", "d.jsonl", "--split", "test") == status("report", "runs/x") == 0
-    assert calls == [("score_stage", "s", "d.jsonl", None, {"split": "test"}), ("report_stage", Path("runs/x"))]
+    assert calls == [
+        ("score_stage", "s", "d.jsonl", None, {"split": "test"}),
+        ("report_stage", Path("runs/x")),
+    ]
 
 
-def test_eval_prints_single_figures_and_intervals(calls: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_eval_prints_single_figures_and_intervals(
+    calls: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert status("eval", "s", "d.jsonl", "--output", "e") == 0
     assert calls == [("eval_stage", ["s"], "d.jsonl", Path("e"))]
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -195,7 +232,12 @@ def test_eval_prints_single_figures_and_intervals(calls: list[Any], capsys: pyte
 
 @pytest.mark.parametrize(
     ("data", "folder"),
-    [("a/d.jsonl.gz", "eval-d"), ("d.train.jsonl", "eval-d.train"), ("org/name", "eval-name"), (".", "eval-data")],
+    [
+        ("a/d.jsonl.gz", "eval-d"),
+        ("d.train.jsonl", "eval-d.train"),
+        ("org/name", "eval-name"),
+        (".", "eval-data"),
+    ],
 )
 def test_eval_keeps_its_figures_unasked(calls: list[Any], data: str, folder: str) -> None:
     assert status("eval", "s", data) == 0
@@ -205,7 +247,10 @@ def test_eval_keeps_its_figures_unasked(calls: list[Any], data: str, folder: str
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["chek", "d"], "argument COMMAND: there is no 'chek' – did you mean 'check'? (see rewarddiff --help)"),
+        (
+            ["chek", "d"],
+            "argument COMMAND: there is no 'chek' – did you mean 'check'? (see rewarddiff --help)",
+        ),
         (
             ["train", "rewrd", "--data", "d"],
             "argument KIND: there is no 'rewrd' – did you mean 'reward'? (see rewarddiff train --help)",
@@ -214,10 +259,22 @@ def test_eval_keeps_its_figures_unasked(calls: list[Any], data: str, folder: str
             ["train", "dpo", "--data", "d", "--lr", "1e-5"],
             "unknown argument '--lr': keys are written without dashes, as lr=VALUE (see rewarddiff train --help)",
         ),
-        (["eval", "d.jsonl"], "give at least one SCORER, and then DATA (see rewarddiff eval --help)"),
-        (["train", "dpo"], "the following arguments are required: --data (see rewarddiff train --help)"),
-        (["run", "r.yaml", "--prnt"], "unknown argument '--prnt' – did you mean --print? (see rewarddiff run --help)"),
-        (["run", "r.yaml", "seed"], "unknown argument 'seed': expected key=value (see rewarddiff run --help)"),
+        (
+            ["eval", "d.jsonl"],
+            "give at least one SCORER, and then DATA (see rewarddiff eval --help)",
+        ),
+        (
+            ["train", "dpo"],
+            "the following arguments are required: --data (see rewarddiff train --help)",
+        ),
+        (
+            ["run", "r.yaml", "--prnt"],
+            "unknown argument '--prnt' – did you mean --print? (see rewarddiff run --help)",
+        ),
+        (
+            ["run", "r.yaml", "seed"],
+            "unknown argument 'seed': expected key=value (see rewarddiff run --help)",
+        ),
         (["check", "a", "b"], "unknown argument 'b' (see rewarddiff check --help)"),
         (
             ["check", "a", "--max-drop", "5"],
@@ -242,23 +299,41 @@ def test_wrong_arguments_are_one_line_and_status_2(
     [
         (["run", "none.yaml"], "none.yaml: cannot read the recipe (No such file or directory)"),
         (["run", "r.yaml"], "none.jsonl: no such file or folder; check the path"),
-        (["sweep", "r.yaml", "data.path=other.csv"], "other.csv: no such file or folder; check the path"),
+        (
+            ["sweep", "r.yaml", "data.path=other.csv"],
+            "other.csv: no such file or folder; check the path",
+        ),
         (["check", "none.jsonl"], "none.jsonl: no such file or folder; check the path"),
         (["eval", "./s", "none.jsonl"], "none.jsonl: no such file or folder; check the path"),
-        (["train", "dpo", "--data", "none.jsonl"], "none.jsonl: no such file or folder; check the path"),
+        (
+            ["train", "dpo", "--data", "none.jsonl"],
+            "none.jsonl: no such file or folder; check the path",
+        ),
         (["designs", "./s", "demo"], "s: no such folder"),
         (["run", "m.yaml"], "none/model: no such folder"),
         (["run", "m.yaml", "model=./another"], "none/scorer: no such folder"),
-        (["run", "m.yaml", "model=./another", "scorers.reward=null", "data.path=x.csv"], "x.csv: no such file"),
+        (
+            ["run", "m.yaml", "model=./another", "scorers.reward=null", "data.path=x.csv"],
+            "x.csv: no such file",
+        ),
     ],
 )
 def test_what_is_not_there_is_missed_before_anything_heavy_is_imported(
-    argv: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    argv: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("r.yaml").write_text("name: r\ndata: {path: none.jsonl}\n")
-    Path("m.yaml").write_text("name: m\nmodel: ./none/model\nscorers: {reward: {trained: ./none/scorer}}\n")
-    for name in ("torch", "rewarddiff.pipeline"):  # as in a process of its own, where neither is there yet
+    Path("m.yaml").write_text(
+        "name: m\nmodel: ./none/model\nscorers: {reward: {trained: ./none/scorer}}\n"
+    )
+    for name in (
+        "torch",
+        "rewarddiff.pipeline",
+    ):  # as in a process of its own, where neither is there yet
         monkeypatch.delitem(sys.modules, name, raising=False)
     assert status(*argv) == 2
     assert message in capsys.readouterr().err
@@ -272,12 +347,20 @@ def test_what_is_not_there_is_missed_before_anything_heavy_is_imported(
     ("error", "code", "message"),
     [
         (UserError("d.jsonl:3: no `chosen`;\n add it"), 2, "error: d.jsonl:3: no `chosen`; add it"),
-        (TrainingError("the loss is not finite at step 3"), 1, "error: stopped: the loss is not finite at step 3"),
+        (
+            TrainingError("the loss is not finite at step 3"),
+            1,
+            "error: stopped: the loss is not finite at step 3",
+        ),
         (KeyboardInterrupt(), 130, "interrupted: run the same command again to continue"),
     ],
 )
 def test_failures_are_one_line(
-    error: BaseException, code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: BaseException,
+    code: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     failing(monkeypatch, error)
     assert status("run", "r.yaml") == code
@@ -291,7 +374,10 @@ def test_anything_else_keeps_its_traceback_in_a_file(
     failing(monkeypatch, ZeroDivisionError("by design"))
     assert status("run", "r.yaml") == 1
     [file] = tmp_path.iterdir()
-    assert capsys.readouterr().err == f"rewarddiff: error: ZeroDivisionError: by design (traceback in {file})\n"
+    assert (
+        capsys.readouterr().err
+        == f"rewarddiff: error: ZeroDivisionError: by design (traceback in {file})\n"
+    )
     assert "in run_recipe" in file.read_text()
 
 
@@ -307,19 +393,26 @@ def test_a_traceback_that_the_usual_folder_does_not_take_is_kept_elsewhere_or_no
     monkeypatch.setattr(cli, "TRACEBACKS", (None, str(tmp_path / "gone"), "."))
     assert status("run", "r.yaml") == 1
     [file] = (tmp_path / "here").iterdir()
-    assert capsys.readouterr().err == f"rewarddiff: error: ZeroDivisionError: by design (traceback in {file})\n"
+    assert (
+        capsys.readouterr().err
+        == f"rewarddiff: error: ZeroDivisionError: by design (traceback in {file})\n"
+    )
     assert "in run_recipe" in file.read_text()
     file.unlink()
 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # no file takes a byte, as on a full disk
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (0, limits[1])
+    )  # no file takes a byte, as on a full disk
     try:
         code = status("run", "r.yaml")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert code == 1
     reason = "its traceback could not be kept: No such file or directory; --debug shows it"
-    assert capsys.readouterr().err == f"rewarddiff: error: ZeroDivisionError: by design ({reason})\n"
+    assert (
+        capsys.readouterr().err == f"rewarddiff: error: ZeroDivisionError: by design ({reason})\n"
+    )
     assert not list((tmp_path / "here").iterdir())
 
 
@@ -328,8 +421,12 @@ def test_a_full_disk_behind_the_terminal(tmp_path: Path) -> None:
     data = rows(tmp_path / "d.jsonl", {"prompt": "p", "chosen": "a", "rejected": "b"})
     command = [sys.executable, "-m", "rewarddiff.cli", "check"]
     with open("/dev/full", "w") as full:
-        run = subprocess.run([*command, data], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
-        mute = subprocess.run([*command, "nowhere.jsonl"], stdout=subprocess.PIPE, stderr=full, timeout=60)
+        run = subprocess.run(
+            [*command, data], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+        mute = subprocess.run(
+            [*command, "nowhere.jsonl"], stdout=subprocess.PIPE, stderr=full, timeout=60
+        )
     message = "standard output: cannot be written (its disk is full); free some space"
     assert (run.returncode, run.stderr) == (2, f"rewarddiff: error: {message}\n")
     assert mute.returncode == 2
@@ -354,10 +451,14 @@ def rows(path: Path, *rows: dict[str, Any]) -> Path:
     return path
 
 
-def test_check_prints_the_ledger_and_the_strengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # Scores 0, 1, 3 give three comparisons of strength 1, 2, 3: median and mean 2. The better response is the
-    # longer one in (1 over 0) and (3 over 0) but not in (3 over 1): 2 of 3.
-    data = rows(tmp_path / "d.jsonl", {"prompt": "p", "responses": ["a", "aaaa", "aa"], "scores": [0, 1, 3]})
+def test_check_prints_the_ledger_and_the_strengths(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Scores 0, 1, 3 give three comparisons of strength 1, 2, 3: median and mean 2. The better
+    # response is the longer one in (1 over 0) and (3 over 0) but not in (3 over 1): 2 of 3.
+    data = rows(
+        tmp_path / "d.jsonl", {"prompt": "p", "responses": ["a", "aaaa", "aa"], "scores": [0, 1, 3]}
+    )
     assert status("check", str(data)) == 0
     shown = capsys.readouterr().out
     assert "1 rows: 1 kept, 0 dropped" in shown
@@ -366,7 +467,9 @@ def test_check_prints_the_ledger_and_the_strengths(tmp_path: Path, capsys: pytes
     ]
 
 
-def test_check_fails_when_too_much_is_dropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_fails_when_too_much_is_dropped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     good = {"prompt": "p", "chosen": "a", "rejected": "b"}
     data = rows(tmp_path / "d.jsonl", good, {"prompt": "q", "chosen": "", "rejected": "b"})
     assert status("check", str(data), "--max-drop", "0.5") == 0
@@ -393,13 +496,20 @@ def test_doctor_describes_the_machine(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["check", "d.jsonl", "--max-prompt", "5"], "count tokens: name the tokenizer's model with --model"),
+        (
+            ["check", "d.jsonl", "--max-prompt", "5"],
+            "count tokens: name the tokenizer's model with --model",
+        ),
         (["check", ""], "no data is named; give a file"),
         (["run", "r.yaml", "--print"], "policies need a model; set model="),
     ],
 )
 def test_what_would_be_ignored_or_fail_later_is_refused(
-    argv: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    argv: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("d.jsonl").write_text('{"prompt": "p", "chosen": "a", "rejected": "b"}\n')
@@ -450,14 +560,20 @@ def test_nothing_of_the_users_acts_on_the_terminal(
     Path(folder).mkdir()
     good = [{"prompt": f"q {i}", "chosen": "yes", "rejected": "no"} for i in range(40)]
     data = rows(Path(folder) / f"{folder}.jsonl", row, *good)
-    Path("r.yaml").write_text(json.dumps({"name": "r", "data": {"path": str(data)}, "output": f"{folder}/run"}))
-    status(*(str(data) if text == "DATA" else "r.yaml" if text == "RECIPE" else text for text in argv))
+    Path("r.yaml").write_text(
+        json.dumps({"name": "r", "data": {"path": str(data)}, "output": f"{folder}/run"})
+    )
+    status(
+        *(str(data) if text == "DATA" else "r.yaml" if text == "RECIPE" else text for text in argv)
+    )
     shown = "".join(capsys.readouterr())
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown)
     assert SHOWN in shown or SHOWN.replace("/", "") in shown
 
 
-def test_logged_messages_are_printable_too(calls: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_logged_messages_are_printable_too(
+    calls: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     root = logging.getLogger()
     before = root.handlers[:]
     root.handlers.clear()  # pytest has put its own there, which would keep the command's away

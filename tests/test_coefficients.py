@@ -1,4 +1,5 @@
-"""From differences to coefficients: every treatment, squash, normalisation and control, worked by hand."""
+"""From differences to coefficients: every treatment, squash, normalisation and control, worked by
+hand."""
 
 import math
 import subprocess
@@ -45,7 +46,11 @@ def test_signed_leaves_the_differences_and_warns() -> None:
     [
         ("none", 1.0, [0, 1, 3]),
         ("clip", 2.0, [0, 1, 2]),
-        ("tanh", 2.0, [0, 2 * (math.e - 1) / (math.e + 1), 2 * (math.exp(3) - 1) / (math.exp(3) + 1)]),
+        (
+            "tanh",
+            2.0,
+            [0, 2 * (math.e - 1) / (math.e + 1), 2 * (math.exp(3) - 1) / (math.exp(3) + 1)],
+        ),
         ("log1p", 0.5, [0, 0.5 * math.log(3), 0.5 * math.log(7)]),
         ("sigmoid", 1 / math.log(3), [1 / 2, 3 / 4, 27 / 28]),  # odds 3^R: 1, 3 and 27
         ("rank", 1.0, [0, 1 / 2, 1]),
@@ -72,11 +77,14 @@ def test_the_sigmoid_needs_no_treatment() -> None:
 
 def test_ranks_share_ties() -> None:
     # Positive R: 5, 5, 8 take places 1, 2, 3 of 3, the two fives 1½ each.
-    assert coefficients([5.0, -7.0, 8.0, 5.0], CoefficientConfig(squash="rank")).weights.tolist() == [0.5, 0, 1, 0.5]
+    assert coefficients(
+        [5.0, -7.0, 8.0, 5.0], CoefficientConfig(squash="rank")
+    ).weights.tolist() == [0.5, 0, 1, 0.5]
 
 
 def test_lower_bounds_by_hand() -> None:
-    """At z = 2 the differences 4, 3, 1, −1 with spreads ½, 2, 0, ¼ count as 3, −1, 1, −1.5; their roots by clip."""
+    """At z = 2 the differences 4, 3, 1, −1 with spreads ½, 2, 0, ¼ count as 3, −1, 1, −1.5; their
+    roots by clip."""
     delta, spreads = [4.0, 3.0, 1.0, -1.0], [0.5, 2.0, 0.0, 0.25]
     clip = coefficients(delta, CoefficientConfig(lower=2.0, alpha=0.5), spreads)
     np.testing.assert_allclose(clip.weights, [math.sqrt(3), 0, 1, 0])
@@ -94,12 +102,17 @@ def test_lower_bounds_by_hand() -> None:
 def test_more_doubt_never_weighs_more(delta: np.ndarray, z: float, more: float) -> None:
     assume((delta - (z + more) * 2 > 0).any())
     spreads = np.abs(np.sin(delta)) * 2
-    less, least = (coefficients(delta, CoefficientConfig(lower=own), spreads).weights for own in (z, z + more))
+    less, least = (
+        coefficients(delta, CoefficientConfig(lower=own), spreads).weights for own in (z, z + more)
+    )
     assert (least <= less).all()
 
 
 def test_no_lower_bound_is_no_change() -> None:
-    plain, beside = coefficients(DELTA, CoefficientConfig()), coefficients(DELTA, CoefficientConfig(), [1.0] * 5)
+    plain, beside = (
+        coefficients(DELTA, CoefficientConfig()),
+        coefficients(DELTA, CoefficientConfig(), [1.0] * 5),
+    )
     assert (plain.weights == beside.weights).all()
 
 
@@ -164,7 +177,8 @@ def test_controls_keep_the_mean(delta: np.ndarray, negative: str, alpha: float) 
 def test_the_shuffle_is_seeded() -> None:
     delta = np.arange(1.0, 51.0)
     first, again, other = (
-        coefficients(delta, CoefficientConfig(control="shuffled", seed=seed)).weights for seed in (3, 3, 4)
+        coefficients(delta, CoefficientConfig(control="shuffled", seed=seed)).weights
+        for seed in (3, 3, 4)
     )
     assert (first == again).all()
     assert (first != other).any()
@@ -202,7 +216,9 @@ def test_the_unit_of_the_differences_cancels_against_the_mean(delta: np.ndarray)
     # Scaling Δ by 4 scales R^½ by 2 and, divided by the mean, changes nothing.
     config = CoefficientConfig(negative="abs", alpha=0.5, normalise="mean")
     assume(np.abs(delta).max() > 1e-3)
-    np.testing.assert_allclose(coefficients(4 * delta, config).weights, coefficients(delta, config).weights, rtol=1e-9)
+    np.testing.assert_allclose(
+        coefficients(4 * delta, config).weights, coefficients(delta, config).weights, rtol=1e-9
+    )
 
 
 def test_report() -> None:
@@ -232,7 +248,9 @@ def test_report() -> None:
         ([1e200], {"alpha": 2.0}, "overflows"),
     ],
 )
-def test_nothing_to_train_on_is_an_error(delta: list[float], config: dict[str, object], message: str) -> None:
+def test_nothing_to_train_on_is_an_error(
+    delta: list[float], config: dict[str, object], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         coefficients(delta, CoefficientConfig(**config))  # type: ignore[arg-type]
 
@@ -261,7 +279,9 @@ def test_a_column_of_differences_is_refused() -> None:
 def test_both_orders_are_antisymmetric_to_the_bit(readings: np.ndarray) -> None:
     forward, backward = readings
     assert (both_orders(forward, backward) + both_orders(backward, forward) == 0).all()
-    assert (both_orders(forward, forward) == 0).all()  # a response against itself reads the same both ways
+    assert (
+        both_orders(forward, forward) == 0
+    ).all()  # a response against itself reads the same both ways
 
 
 def test_both_orders_by_hand() -> None:

@@ -1,4 +1,5 @@
-"""Recipes: what is read, what is refused and in which words, and that writing and reading are inverse."""
+"""Recipes: what is read, what is refused and in which words, and that writing and reading are
+inverse."""
 
 from __future__ import annotations
 
@@ -120,7 +121,9 @@ def test_numbers_are_read_as_people_write_them(text: str, value: float) -> None:
     assert load(None, f"train.lr={text}").train.lr == value
 
 
-@pytest.mark.parametrize("text", ["no", "on", "1e5x", "0x10", "1_000", "12:30", "2024-01-01", "1.2.3", "<<<"])
+@pytest.mark.parametrize(
+    "text", ["no", "on", "1e5x", "0x10", "1_000", "12:30", "2024-01-01", "1.2.3", "<<<"]
+)
 def test_words_stay_words(text: str) -> None:
     # YAML 1.1 would read false, true, 16, 1000, 750 and a date.
     assert load(None, f"name={text}").name == text
@@ -156,20 +159,29 @@ class Trained:
         ({}, [], DPO()),
         ({"objective": "simpo"}, [], SimPO()),
         ({"objective": {"name": "simpo", "gamma": 1.0}}, [], SimPO(gamma=1.0)),
-        ({"objective": {"beta": 1.0}}, [], DPO(beta=1.0)),  # the default's name, not a guess by the keys
+        (
+            {"objective": {"beta": 1.0}},
+            [],
+            DPO(beta=1.0),
+        ),  # the default's name, not a guess by the keys
         ({"objective": "dpo"}, ["objective.beta=0.3"], DPO(beta=0.3)),
         ({"objective": {"beta": 0.3}}, ["objective=simpo", "objective.gamma=2"], SimPO(gamma=2.0)),
         ({}, ["objective.name=simpo", "objective.beta=1"], SimPO(beta=1.0)),
     ],
 )
-def test_one_of_several_is_meant_by_its_name(given: dict[str, Any], overrides: list[str], meant: object) -> None:
+def test_one_of_several_is_meant_by_its_name(
+    given: dict[str, Any], overrides: list[str], meant: object
+) -> None:
     assert load_recipe(given, overrides, Trained).objective == meant
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("simpoo", "'objective.name' is 'simpoo', should be 'dpo' or 'simpo' – did you mean 'simpo'?"),
+        (
+            "simpoo",
+            "'objective.name' is 'simpoo', should be 'dpo' or 'simpo' – did you mean 'simpo'?",
+        ),
         ({"gamma": 1.0}, "unknown key 'objective.gamma'"),
         ({"name": "simpo", "gama": 1.0}, "unknown key 'objective.gama' – did you mean 'gamma'?"),
     ],
@@ -184,7 +196,9 @@ def test_what_is_wrong_with_one_of_several(given: Any, message: str) -> None:
 
 
 def test_overrides_reach_into_mappings_of_dataclasses_and_keep_their_neighbours() -> None:
-    recipe = load({"policies": {"a": {"objective": "sft"}, "b": {}}}, "policies.a.train.lr=1e-4", "name=new")
+    recipe = load(
+        {"policies": {"a": {"objective": "sft"}, "b": {}}}, "policies.a.train.lr=1e-4", "name=new"
+    )
     assert recipe.policies == {"a": Policy("sft", train=Train(1e-4, 4)), "b": Policy()}
     assert recipe.name == "new"
 
@@ -229,7 +243,10 @@ def test_null_takes_a_named_entry_out() -> None:
         ("lr", "override 'lr': expected key=value, as in train.lr=1e-5"),
         ("=3", "override '=3': expected key=value, as in train.lr=1e-5"),
         ("train..lr=3", "override 'train..lr=3': expected key=value, as in train.lr=1e-5"),
-        ("name=[", "override 'name=[': not valid YAML: expected the node content, but found '<stream end>'"),
+        (
+            "name=[",
+            "override 'name=[': not valid YAML: expected the node content, but found '<stream end>'",
+        ),
         ("seeds.3=1", "override 'seeds.3=1': 'seeds' is a list of 1; name one as 0, 1, …"),
         (
             "policies.dop.train.lr=1",
@@ -263,8 +280,14 @@ def test_overrides_refused(override: str, message: str) -> None:
             {"policies": {"dpo": {"train": {"bath_size": 1}}}},
             "unknown key 'policies.dpo.train.bath_size' – did ",
         ),
-        ({"policies": {"dpo": None}}, "'policies.dpo' is empty, should be a mapping of keys to values"),
-        ({"policies": {"dpo": {"coefficient": {}}}}, "key 'policies.dpo.coefficient.source' is missing"),
+        (
+            {"policies": {"dpo": None}},
+            "'policies.dpo' is empty, should be a mapping of keys to values",
+        ),
+        (
+            {"policies": {"dpo": {"coefficient": {}}}},
+            "key 'policies.dpo.coefficient.source' is missing",
+        ),
         (
             {"policies": {"dpo": {"objective": "dop"}}},
             "'policies.dpo.objective' is 'dop', should be 'sft' or 'dpo' – did you mean 'dpo'?",
@@ -273,7 +296,10 @@ def test_overrides_refused(override: str, message: str) -> None:
             {"policies": {"dpo": {"coefficient": {"source": "reward", "alpha": -1}}}},
             "'policies.dpo.coefficient': alpha must not be negative",
         ),
-        ({"train": {"clip": "atuo"}}, "'train.clip' is 'atuo', should be a number or 'auto' – did you mean 'auto'?"),
+        (
+            {"train": {"clip": "atuo"}},
+            "'train.clip' is 'atuo', should be a number or 'auto' – did you mean 'auto'?",
+        ),
         ({"train": {"lr": -1}}, "'train.lr' is -1, should be greater than 0"),
         ({"train": {"lr": True}}, "'train.lr' is true, should be a number"),
         ({"train": {"lr": "3"}}, "'train.lr' is '3', should be a number"),
@@ -282,7 +308,10 @@ def test_overrides_refused(override: str, message: str) -> None:
         ({"name": 3}, "'name' is 3, should be a string"),
         ({"seeds": 3}, "'seeds' is 3, should be a list"),
         ({"seeds": [1, "a"]}, "'seeds.1' is 'a', should be a whole number"),
-        ({"colour": "bleu"}, "'colour' is 'bleu', should be 'red' or 'blue' – did you mean 'blue'?"),
+        (
+            {"colour": "bleu"},
+            "'colour' is 'bleu', should be 'red' or 'blue' – did you mean 'blue'?",
+        ),
         ({"data": {"kind": "name", "path": "a"}}, "unknown key 'data.path' – "),
         ({"data": {"kind": "name", "name": 3}}, "'data.name' is 3, should be a string"),
         ({"data": 3}, "'data' is 3, should be a mapping of keys to values"),
@@ -318,7 +347,8 @@ def test_files_refused_by_name_and_line(tmp_path: Path, text: str, message: str)
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert (
-        refusal(tmp_path / "none.yaml") == f"{tmp_path}/none.yaml: cannot read the recipe (No such file or directory)"
+        refusal(tmp_path / "none.yaml")
+        == f"{tmp_path}/none.yaml: cannot read the recipe (No such file or directory)"
     )
     assert refusal(tmp_path) == f"{tmp_path}: cannot read the recipe (Is a directory)"
     (tmp_path / "binary.yaml").write_bytes(b"name: \xff\xfe")
@@ -341,7 +371,8 @@ words = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
 policies = st.builds(
     Policy,
     objective=st.sampled_from(["sft", "dpo"]),
-    coefficient=st.none() | st.builds(Coefficient, st.sampled_from(["difference", "reward"]), st.floats(0, 9)),
+    coefficient=st.none()
+    | st.builds(Coefficient, st.sampled_from(["difference", "reward"]), st.floats(0, 9)),
     train=trains,
 )
 recipes = st.builds(
@@ -359,7 +390,9 @@ recipes = st.builds(
 
 
 @given(recipes)
-def test_what_is_written_reads_back_equal(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe) -> None:
+def test_what_is_written_reads_back_equal(
+    tmp_path_factory: pytest.TempPathFactory, recipe: Recipe
+) -> None:
     path = written(tmp_path_factory.mktemp("recipes"), dump_yaml(recipe))
     assert load(path) == recipe == load(to_dict(recipe))
 
@@ -404,11 +437,20 @@ class Made:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "rewrd"}, "Made: 'kind' is 'rewrd', should be 'reward' or 'difference' – did you mean 'reward'?"),
-        ({"loss": "fanci"}, "Made: 'loss.name' is 'fanci', should be 'plain' or 'fancy' – did you mean 'fancy'?"),
+        (
+            {"kind": "rewrd"},
+            "Made: 'kind' is 'rewrd', should be 'reward' or 'difference' – did you mean 'reward'?",
+        ),
+        (
+            {"loss": "fanci"},
+            "Made: 'loss.name' is 'fanci', should be 'plain' or 'fancy' – did you mean 'fancy'?",
+        ),
         ({"sizes": ["1"]}, "Made: 'sizes.0' is '1', should be a whole number"),
         ({"kid": "reward"}, "Made: unknown key 'kid' – did you mean 'kind'?"),
-        ({"loss": {"name": "fancy", "steps": 0.5}}, "Made: 'loss.steps' is 0.5, should be a whole number"),
+        (
+            {"loss": {"name": "fancy", "steps": 0.5}},
+            "Made: 'loss.steps' is 0.5, should be a whole number",
+        ),
     ],
 )
 def test_what_a_recipe_refuses_is_refused_in_python(options: dict[str, Any], message: str) -> None:
@@ -440,7 +482,8 @@ class Around:
 
 
 def test_a_part_given_as_a_mapping_keeps_the_other_defaults_of_the_whole() -> None:
-    """As in a recipe: the keys that are left out are those of the whole's default, not of the part's own."""
+    """As in a recipe: the keys that are left out are those of the whole's default, not of the
+    part's own."""
     plain = {"inner": {"kind": "reward"}}
     assert Around(**plain) == load_recipe(plain, [], Around)  # type: ignore[arg-type]
     assert Around(**plain).inner.sizes == (7,)  # type: ignore[arg-type]

@@ -1,4 +1,5 @@
-"""Which comparisons are read: counted and worked by hand, against all graphs of few responses, and by identities."""
+"""Which comparisons are read: counted and worked by hand, against all graphs of few responses, and
+by identities."""
 
 from __future__ import annotations
 
@@ -41,7 +42,12 @@ def test_every_design_joins_all_responses(case: tuple[int, DesignConfig]) -> Non
     n, design = case
     pairs = comparisons(n, design, "g")
     every = n * (n - 1) // 2
-    sizes = {"both": 2 * every, "all": every, "anchor": n - 1, "budget": min(design.budget or 0, every)}
+    sizes = {
+        "both": 2 * every,
+        "all": every,
+        "anchor": n - 1,
+        "budget": min(design.budget or 0, every),
+    }
     assert len(pairs) == len(set(pairs)) == sizes[design.mode]
     assert all(a != b and 0 <= a < n and 0 <= b < n for a, b in pairs)
     assert joined(n, pairs)
@@ -57,7 +63,9 @@ def test_scores_that_explain_the_differences_are_found_by_every_design(
     n, design = case
     scores = np.random.default_rng(seed).normal(size=n)
     pairs = comparisons(n, design)
-    assert potentials(n, pairs, [scores[a] - scores[b] for a, b in pairs]) == pytest.approx(scores - scores.mean())
+    assert potentials(n, pairs, [scores[a] - scores[b] for a, b in pairs]) == pytest.approx(
+        scores - scores.mean()
+    )
 
 
 @given(designed())
@@ -73,10 +81,13 @@ def test_no_response_is_read_first_much_more_often(case: tuple[int, DesignConfig
 
 @pytest.mark.parametrize("n", [3, 5, 7])
 def test_a_liking_for_the_first_place_cancels_where_it_can(n: int) -> None:
-    """Of an odd number each is first (n − 1)/2 times: d = s_a − s_b + 5 in all comparisons gives the scores s."""
+    """Of an odd number each is first (n − 1)/2 times: d = s_a − s_b + 5 in all comparisons gives
+    the scores s."""
     scores = np.arange(n) ** 2.0
     pairs = comparisons(n, DesignConfig("all"))
-    assert potentials(n, pairs, [scores[a] - scores[b] + 5 for a, b in pairs]) == pytest.approx(scores - scores.mean())
+    assert potentials(n, pairs, [scores[a] - scores[b] + 5 for a, b in pairs]) == pytest.approx(
+        scores - scores.mean()
+    )
 
 
 def test_both_is_every_order() -> None:
@@ -94,7 +105,11 @@ def test_a_budget_for_all_pairs_is_all(n: int, seed: int) -> None:
 
 def test_chance_is_drawn_by_seed_and_group() -> None:
     def anchors(seeds: range, groups: range) -> set[int]:
-        return {comparisons(5, DesignConfig("anchor", seed=s), str(g))[0][0] for s in seeds for g in groups}
+        return {
+            comparisons(5, DesignConfig("anchor", seed=s), str(g))[0][0]
+            for s in seeds
+            for g in groups
+        }
 
     assert anchors(range(60), range(1)) == anchors(range(1), range(60)) == set(range(5))
     drawn = {frozenset(unordered(comparisons(5, DesignConfig("budget", 5, s)))) for s in range(200)}
@@ -105,11 +120,14 @@ def test_uncertainty_by_hand() -> None:
     # A chain of three: resistances 1, 1 and 2. A triangle: 1 beside 1 + 1, so 2/3 each.
     assert uncertainty(3, [(0, 1), (1, 2)]) == pytest.approx(4 / 3)
     assert uncertainty(3, [(0, 1), (1, 2), (2, 0)]) == pytest.approx(2 / 3)
-    # A ring of four: neighbours 1 beside 3 is 3/4 (four of them), across 2 beside 2 is 1 (two): (4·3/4 + 2)/6.
+    # A ring of four: neighbours 1 beside 3 is 3/4 (four of them), across 2 beside 2 is 1 (two):
+    # (4·3/4 + 2)/6.
     assert uncertainty(4, comparisons(4, DesignConfig("budget", 4))) == pytest.approx(5 / 6)
     for n in (2, 5, 6):
         assert uncertainty(n, comparisons(n, DesignConfig("all"))) == pytest.approx(2 / n)
-        assert uncertainty(n, comparisons(n, DesignConfig("anchor"))) == pytest.approx(2 * (n - 1) / n)
+        assert uncertainty(n, comparisons(n, DesignConfig("anchor"))) == pytest.approx(
+            2 * (n - 1) / n
+        )
     assert math.isinf(uncertainty(4, [(0, 1), (2, 3)]))
     assert math.isnan(uncertainty(1, []))
 
@@ -139,13 +157,22 @@ def test_another_comparison_never_hurts(n: int) -> None:
 
 
 def test_nothing_to_compare() -> None:
-    for design in (DesignConfig(), DesignConfig("all"), DesignConfig("anchor"), DesignConfig("budget", 3)):
+    for design in (
+        DesignConfig(),
+        DesignConfig("all"),
+        DesignConfig("anchor"),
+        DesignConfig("budget", 3),
+    ):
         assert comparisons(0, design) == comparisons(1, design) == []
 
 
 def test_what_is_refused() -> None:
     with pytest.raises(UserError, match="4 comparisons cannot join 6 responses; give at least 5"):
         comparisons(6, DesignConfig("budget", 4))
-    for options in ({"mode": "budget"}, {"mode": "all", "budget": 3}, {"mode": "budget", "budget": 0}):
+    for options in (
+        {"mode": "budget"},
+        {"mode": "all", "budget": 3},
+        {"mode": "budget", "budget": 0},
+    ):
         with pytest.raises(ValueError, match="budget"):
             DesignConfig(**options)  # type: ignore[arg-type]

@@ -1,4 +1,5 @@
-"""Text to tokens. Referees: the tokenizer's own chat template, its decoder, and TRL's preparation of DPO data."""
+"""Text to tokens. Referees: the tokenizer's own chat template, its decoder, and TRL's preparation
+of DPO data."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ CHATML = (
 
 
 def wrapped(tokenizer: PreTrainedTokenizerFast, adds: str) -> PreTrainedTokenizerFast:
-    """The byte tokenizer, adding special tokens to every text it is given as its post-processor says."""
+    """The byte tokenizer, adding special tokens to every text it is given as its post-processor
+    says."""
     tokenizer = copy.deepcopy(tokenizer)
     special = [("<bos>", tokenizer.bos_token_id), ("<eos>", tokenizer.eos_token_id)]
     processor = processors.TemplateProcessing(single=WRAPPERS[adds], special_tokens=special)
@@ -37,14 +39,17 @@ def wrapped(tokenizer: PreTrainedTokenizerFast, adds: str) -> PreTrainedTokenize
 
 
 def with_chatml(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """A template that ends a turn with a special token of its own, added without a name, and a line break."""
+    """A template that ends a turn with a special token of its own, added without a name, and a line
+    break."""
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.add_tokens(["<|end|>"], special_tokens=True)
     tokenizer.chat_template = CHATML
     return tokenizer
 
 
-def encoder(tokenizer: PreTrainedTokenizerFast, context: int | None = None, **lengths: int | None) -> Encoder:
+def encoder(
+    tokenizer: PreTrainedTokenizerFast, context: int | None = None, **lengths: int | None
+) -> Encoder:
     return Encoder(tokenizer, LengthConfig(**lengths), context)
 
 
@@ -60,15 +65,23 @@ def test_a_conversation_is_the_tokenizers_own_template(
     tokenizer = wrapped(tiny_tokenizer, adds)
     tokenizer.chat_template = begins + tokenizer.chat_template
     ids = encoder(tokenizer).prompt(TALK)
-    theirs = tokenizer.apply_chat_template(dicts(TALK), add_generation_prompt=True, tokenize=True, return_dict=False)
+    theirs = tokenizer.apply_chat_template(
+        dicts(TALK), add_generation_prompt=True, tokenize=True, return_dict=False
+    )
     assert list(ids) == theirs
-    assert ids.count(tokenizer.bos_token_id) == bool(begins)  # the template alone decides, not the post-processor
+    assert ids.count(tokenizer.bos_token_id) == bool(
+        begins
+    )  # the template alone decides, not the post-processor
     assert ids[-1] == tokenizer.convert_tokens_to_ids("<|assistant|>")
 
 
-@pytest.mark.parametrize("text", ["Hi", "", " \n", "ends itself<eos>", "<bos>begins itself", "<bos>both<eos>"])
+@pytest.mark.parametrize(
+    "text", ["Hi", "", " \n", "ends itself<eos>", "<bos>begins itself", "<bos>both<eos>"]
+)
 @pytest.mark.parametrize("adds", WRAPPERS)
-def test_plain_prompts_begin_once_and_do_not_end(tiny_tokenizer: PreTrainedTokenizerFast, adds: str, text: str) -> None:
+def test_plain_prompts_begin_once_and_do_not_end(
+    tiny_tokenizer: PreTrainedTokenizerFast, adds: str, text: str
+) -> None:
     tokenizer = wrapped(tiny_tokenizer, adds)
     ids = encoder(tokenizer).prompt(text)
     assert len(ids) >= 1  # a response needs something to follow
@@ -91,7 +104,9 @@ def test_responses_end_once(tiny_tokenizer: PreTrainedTokenizerFast, adds: str, 
 def test_a_turn_ends_with_the_templates_own_token(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer = with_chatml(tiny_tokenizer)
     end = tokenizer.convert_tokens_to_ids("<|end|>")
-    assert end not in tokenizer.all_special_ids  # as in Phi-3, whose <|end|> has no name among the special tokens
+    assert (
+        end not in tokenizer.all_special_ids
+    )  # as in Phi-3, whose <|end|> has no name among the special tokens
     ours = encoder(tokenizer)
     assert ours.end_of(TALK) == end
     assert ours.end_of("plain") == tokenizer.eos_token_id
@@ -99,7 +114,9 @@ def test_a_turn_ends_with_the_templates_own_token(tiny_tokenizer: PreTrainedToke
         assert tokenizer.decode(ours.response(TALK, text)) == "Because.<|end|>"
 
 
-def test_a_template_without_an_end_of_turn_ends_with_eos(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_template_without_an_end_of_turn_ends_with_eos(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
     tokenizer = copy.deepcopy(tiny_tokenizer)
     tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
     assert encoder(tokenizer).response(TALK, "So.")[-1] == tokenizer.eos_token_id
@@ -130,21 +147,35 @@ def example(ledger: Ledger, where: str, reason: str) -> dict[str, Any]:
     return only
 
 
-def test_cuts_keep_a_prompts_end_and_a_responses_beginning(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_cuts_keep_a_prompts_end_and_a_responses_beginning(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
     ledger = Ledger()
-    encoded = encoder(tiny_tokenizer, max_prompt=4, max_response=3).group(group("abcdefg", "vwxyz", "q"), ledger)
+    encoded = encoder(tiny_tokenizer, max_prompt=4, max_response=3).group(
+        group("abcdefg", "vwxyz", "q"), ledger
+    )
     assert encoded is not None
-    # a byte is a token: 7 → the last 4; 5 and its end → the first 3, without the end; 1 and its end fit
-    assert [tiny_tokenizer.decode(ids) for ids in (encoded.prompt, *encoded.responses)] == ["defg", "vwx", "q<eos>"]
+    # a byte is a token: 7 → the last 4; 5 and its end → the first 3, without the end; 1 and its end
+    # fit
+    assert [tiny_tokenizer.decode(ids) for ids in (encoded.prompt, *encoded.responses)] == [
+        "defg",
+        "vwx",
+        "q<eos>",
+    ]
     assert (ledger.kept, ledger.dropped) == (1, 0)
-    cut, shortened = example(ledger, "changed", "prompt_cut"), example(ledger, "changed", "response_cut")
+    cut, shortened = (
+        example(ledger, "changed", "prompt_cut"),
+        example(ledger, "changed", "response_cut"),
+    )
     assert cut == {"source": "rows.jsonl:7", "id": "g", "detail": "7 tokens cut to the last 4"}
     assert shortened == {"source": "rows.jsonl:7", "id": "g", "detail": "6 tokens cut to 3"}
 
 
 def test_what_fits_exactly_is_not_counted_as_cut(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
     ledger = Ledger()
-    encoded = encoder(tiny_tokenizer, context=7, max_prompt=4, max_response=3).group(group("abcd", "vw", "q"), ledger)
+    encoded = encoder(tiny_tokenizer, context=7, max_prompt=4, max_response=3).group(
+        group("abcd", "vw", "q"), ledger
+    )
     assert encoded is not None
     assert (len(encoded.prompt), *map(len, encoded.responses)) == (4, 3, 2)
     assert ledger.to_dict() == {"total": 1, "kept": 1, "dropped": {}, "changed": {}}
@@ -153,17 +184,24 @@ def test_what_fits_exactly_is_not_counted_as_cut(tiny_tokenizer: PreTrainedToken
 def test_responses_alike_after_the_cut_are_dropped(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
     ledger = Ledger()
     short = encoder(tiny_tokenizer, max_response=3)
-    assert list(short.groups([group("p", "same 1", "same 2"), group("p", "one", "two")], ledger)) != []
+    assert (
+        list(short.groups([group("p", "same 1", "same 2"), group("p", "one", "two")], ledger)) != []
+    )
     assert (ledger.kept, ledger.count("identical_after_truncation")) == (1, 1)
     assert example(ledger, "dropped", "identical_after_truncation")["source"] == "rows.jsonl:7"
 
 
-def test_only_what_is_alike_or_too_long_is_left_out(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_only_what_is_alike_or_too_long_is_left_out(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
     ledger = Ledger()
     known = tuple(Comparison(i, j) for i, j in ((0, 1), (0, 2), (2, 3), (1, 3)))
     ours = encoder(tiny_tokenizer, context=12, max_response=4)
-    # cut to four tokens the first two are alike; after seven tokens of prompt all fit, after nine only "d" and its end
-    encoded = ours.group(Group("g", "1234567", ("same 1", "same 2", "other", "d"), comparisons=known), ledger)
+    # cut to four tokens the first two are alike; after seven tokens of prompt all fit, after nine
+    # only "d" and its end
+    encoded = ours.group(
+        Group("g", "1234567", ("same 1", "same 2", "other", "d"), comparisons=known), ledger
+    )
     assert encoded is not None
     assert [encoded.usable(c) for c in known] == [False, True, True, True]
     detail = example(ledger, "changed", "identical_after_truncation")["detail"]
@@ -177,7 +215,10 @@ def test_only_what_is_alike_or_too_long_is_left_out(tiny_tokenizer: PreTrainedTo
     detail = example(ledger, "changed", "prompt_too_long")["detail"]
     assert detail.endswith("; 2 of 3 responses, 1 of 2 comparisons left")
     # two different responses are left, but what is known compares others
-    assert ours.group(Group("g", "1234567", ("same 1", "same 2", "d"), comparisons=known[:1]), ledger) is None
+    assert (
+        ours.group(Group("g", "1234567", ("same 1", "same 2", "d"), comparisons=known[:1]), ledger)
+        is None
+    )
     assert (ledger.kept, ledger.dropped) == (1, 1)
 
 
@@ -193,7 +234,9 @@ def test_a_prompt_beyond_the_context_is_dropped(tiny_tokenizer: PreTrainedTokeni
 
 
 def test_limits_beyond_the_context_are_refused(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
-    with pytest.raises(UserError, match=r"5 \+ max_response 4 is beyond the model's context of 8 positions: lower"):
+    with pytest.raises(
+        UserError, match=r"5 \+ max_response 4 is beyond the model's context of 8 positions: lower"
+    ):
         encoder(tiny_tokenizer, context=8, max_prompt=5, max_response=4)
 
 
@@ -205,15 +248,21 @@ def test_a_prompt_is_fitted_to_what_will_follow(tiny_tokenizer: PreTrainedTokeni
         ours.fitting("123", 10)
 
 
-def trl_ids(tokenizer: PreTrainedTokenizerFast, rows: list[dict[str, Any]]) -> list[tuple[list[int], ...]]:
+def trl_ids(
+    tokenizer: PreTrainedTokenizerFast, rows: list[dict[str, Any]]
+) -> list[tuple[list[int], ...]]:
     """Prompt, chosen and rejected as TRL's own trainer prepares them for DPO."""
     trainer = SimpleNamespace(_tokenizer=tokenizer)
-    args: Any = SimpleNamespace(dataset_num_proc=None, max_length=None, truncation_mode="keep_start")
+    args: Any = SimpleNamespace(
+        dataset_num_proc=None, max_length=None, truncation_mode="keep_start"
+    )
     data = DPOTrainer._prepare_dataset(trainer, Dataset.from_list(rows), tokenizer, args, "train")  # type: ignore[arg-type]
     return [(row["prompt_ids"], row["chosen_ids"], row["rejected_ids"]) for row in data]
 
 
-def our_ids(tokenizer: PreTrainedTokenizerFast, prompt: Any, *responses: str) -> tuple[list[int], ...]:
+def our_ids(
+    tokenizer: PreTrainedTokenizerFast, prompt: Any, *responses: str
+) -> tuple[list[int], ...]:
     ours = encoder(tokenizer)
     return (list(ours.prompt(prompt)), *(list(ours.response(prompt, text)) for text in responses))
 
@@ -225,14 +274,19 @@ PLAIN = [
 
 
 @pytest.mark.parametrize("adds", ["nothing", "bos"])
-def test_plain_rows_have_the_tokens_of_trl(tiny_tokenizer: PreTrainedTokenizerFast, adds: str) -> None:
+def test_plain_rows_have_the_tokens_of_trl(
+    tiny_tokenizer: PreTrainedTokenizerFast, adds: str
+) -> None:
     tokenizer = wrapped(tiny_tokenizer, adds)
     for row, theirs in zip(PLAIN, trl_ids(tokenizer, PLAIN), strict=True):
         assert our_ids(tokenizer, row["prompt"], row["chosen"], row["rejected"]) == theirs
 
 
-def test_where_the_tokenizer_adds_eos_trl_ends_twice(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
-    # TRL writes "<eos>" behind the text and the tokenizer adds its own: a difference on purpose, by that one token.
+def test_where_the_tokenizer_adds_eos_trl_ends_twice(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    # TRL writes "<eos>" behind the text and the tokenizer adds its own: a difference on purpose, by
+    # that one token.
     tokenizer = wrapped(tiny_tokenizer, "bos and eos")
     prompt, chosen, rejected = trl_ids(tokenizer, PLAIN)[0]
     ours = our_ids(tokenizer, PLAIN[0]["prompt"], PLAIN[0]["chosen"], PLAIN[0]["rejected"])
@@ -247,14 +301,21 @@ def conversation(text: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("adds", WRAPPERS)
 @pytest.mark.parametrize("begins", ["", "{{ bos_token }}"])
-def test_conversations_have_the_tokens_of_trl(tiny_tokenizer: PreTrainedTokenizerFast, adds: str, begins: str) -> None:
+def test_conversations_have_the_tokens_of_trl(
+    tiny_tokenizer: PreTrainedTokenizerFast, adds: str, begins: str
+) -> None:
     tokenizer = wrapped(tiny_tokenizer, adds)
     tokenizer.chat_template = begins + tokenizer.chat_template
-    assert [our_ids(tokenizer, TALK, " Because. ", "No.")] == trl_ids(tokenizer, [conversation(" Because. ")])
+    assert [our_ids(tokenizer, TALK, " Because. ", "No.")] == trl_ids(
+        tokenizer, [conversation(" Because. ")]
+    )
 
 
-def test_what_a_template_writes_behind_the_end_of_turn_is_not_learned(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
-    # ChatML closes with "<|end|>\n". Generation stops at <|end|>: the line break is never the policy's. TRL learns it.
+def test_what_a_template_writes_behind_the_end_of_turn_is_not_learned(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    # ChatML closes with "<|end|>\n". Generation stops at <|end|>: the line break is never the
+    # policy's. TRL learns it.
     tokenizer = with_chatml(tiny_tokenizer)
     (theirs,) = trl_ids(tokenizer, [conversation("Because.")])
     line_break = tokenizer("\n").input_ids
@@ -263,11 +324,14 @@ def test_what_a_template_writes_behind_the_end_of_turn_is_not_learned(tiny_token
 
 
 def test_a_merge_across_the_boundary_is_where_trl_takes_the_end_of_the_prompt_off() -> None:
-    # With a merge of b and c, "ab" + "c" is a, bc in one piece. TRL tokenises in one piece and gives b to the
-    # response; here prompt and response are tokenised apart, as at generation the prompt comes first.
+    # With a merge of b and c, "ab" + "c" is a, bc in one piece. TRL tokenises in one piece and
+    # gives b to the response; here prompt and response are tokenised apart, as at generation the
+    # prompt comes first.
     vocab = {token: i for i, token in enumerate(["a", "b", "c", "d", "bc", "<eos>"])}
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.BPE(vocab=vocab, merges=[("b", "c")])), eos_token="<eos>", pad_token="<eos>"
+        tokenizer_object=Tokenizer(models.BPE(vocab=vocab, merges=[("b", "c")])),
+        eos_token="<eos>",
+        pad_token="<eos>",
     )
     (theirs,) = trl_ids(tokenizer, [{"prompt": "ab", "chosen": "c", "rejected": "d"}])
     assert tuple(tokenizer.convert_ids_to_tokens(ids) for ids in theirs) == (
@@ -276,16 +340,28 @@ def test_a_merge_across_the_boundary_is_where_trl_takes_the_end_of_the_prompt_of
         ["b", "d", "<eos>"],
     )
     ours = our_ids(tokenizer, "ab", "c", "d")
-    assert tuple(tokenizer.convert_ids_to_tokens(i) for i in ours) == (["a", "b"], ["c", "<eos>"], ["d", "<eos>"])
+    assert tuple(tokenizer.convert_ids_to_tokens(i) for i in ours) == (
+        ["a", "b"],
+        ["c", "<eos>"],
+        ["d", "<eos>"],
+    )
 
 
 def metaspace() -> PreTrainedTokenizerFast:
     """As Llama 2 and Mistral: every text is given a space in front, and spaces are written ▁."""
     letters = ["▁", *"abcdefghijklmnopqrstuvwxyz:.", "<unk>", "<s>", "</s>"]
-    words = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(letters)}, merges=[], unk_token="<unk>"))
-    words.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    words.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-    return PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    words = Tokenizer(
+        models.BPE(vocab={c: i for i, c in enumerate(letters)}, merges=[], unk_token="<unk>")
+    )
+    words.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    words.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
 
 
 @pytest.mark.parametrize("response", ["yes.", " yes.", "  yes."])
@@ -303,10 +379,16 @@ TOOLS_TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% if m.tool_calls %}{{ m.tool_calls | tojson }}{% endif %}"
     "<eos>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-TOOLS: list[dict[str, Any]] = [{"type": "function", "function": {"name": "weather", "parameters": {}}}]
+TOOLS: list[dict[str, Any]] = [
+    {"type": "function", "function": {"name": "weather", "parameters": {}}}
+]
 CALLING: list[dict[str, Any]] = [
     {"role": "user", "content": "Weather?"},
-    {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": "weather"}}]},
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"type": "function", "function": {"name": "weather"}}],
+    },
     {"role": "tool", "content": "sunny"},
 ]
 
@@ -318,7 +400,9 @@ def calling() -> Group:
     return form.prepare(None)(row)
 
 
-def test_tools_and_their_calls_are_rendered_by_the_template(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_tools_and_their_calls_are_rendered_by_the_template(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
     tokenizer = copy.deepcopy(tiny_tokenizer)
     tokenizer.chat_template = TOOLS_TEMPLATE
     theirs = tokenizer.apply_chat_template(
@@ -331,7 +415,9 @@ def test_tools_and_their_calls_are_rendered_by_the_template(tiny_tokenizer: PreT
     assert ledger.count("tools_left_out") == 0
 
 
-def test_tools_of_a_turn_are_rendered_also_behind_a_system_prompt(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_tools_of_a_turn_are_rendered_also_behind_a_system_prompt(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
     tokenizer = copy.deepcopy(tiny_tokenizer)
     tokenizer.chat_template = TOOLS_TEMPLATE
     row = {"prompt": [{"role": "user", "content": "Hi", "tools": TOOLS}], "system": "Be kind."}
@@ -345,7 +431,9 @@ def test_tools_of_a_turn_are_rendered_also_behind_a_system_prompt(tiny_tokenizer
     assert list(encoder(tokenizer).prompt(prompt)) == theirs
 
 
-def test_a_template_that_does_not_read_tools_is_told(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_template_that_does_not_read_tools_is_told(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
     ledger = Ledger()
     assert encoder(tiny_tokenizer).group(calling(), ledger) is not None
     (example,) = ledger.to_dict()["changed"]["tools_left_out"]["examples"]
@@ -353,30 +441,46 @@ def test_a_template_that_does_not_read_tools_is_told(tiny_tokenizer: PreTrainedT
 
 
 def spaced(template: str, way: str) -> PreTrainedTokenizerFast:
-    """A tokenizer that puts a space in front of every text, as Llama 2's does, or of the first part, as newer ones."""
+    """A tokenizer that puts a space in front of every text, as Llama 2's does, or of the first
+    part, as newer ones."""
     letters = ["▁", "\n", *map(chr, range(33, 127)), "<unk>", "<s>", "</s>"]
-    words = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(letters)}, merges=[], unk_token="<unk>"))
+    words = Tokenizer(
+        models.BPE(vocab={c: i for i, c in enumerate(letters)}, merges=[], unk_token="<unk>")
+    )
     if way == "always":
-        words.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        words.normalizer = normalizers.Sequence(
+            [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+        )
     else:
         words.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=words, bos_token="<s>", eos_token="</s>", unk_token="<unk>", chat_template=SPACED[template]
+        tokenizer_object=words,
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        chat_template=SPACED[template],
     )
-    assert tokenizer("a", add_special_tokens=False).input_ids == tokenizer.convert_tokens_to_ids(["▁", "a"])
+    assert tokenizer("a", add_special_tokens=False).input_ids == tokenizer.convert_tokens_to_ids(
+        ["▁", "a"]
+    )
     return tokenizer
 
 
 @pytest.mark.parametrize("way", ["always", "first"])
 @pytest.mark.parametrize("template", SPACED)
 def test_a_conversations_response_has_the_tokens_of_the_whole_text(template: str, way: str) -> None:
-    """Without the space that the tokenizer puts in front of a text by itself, and with those of the template."""
+    """Without the space that the tokenizer puts in front of a text by itself, and with those of the
+    template."""
     tokenizer, question = spaced(template, way), (Message("user", "Why?"),)
     for text in ("So.", "One, two."):
         turns = [*dicts(question), {"role": "assistant", "content": text}]
-        whole = tokenizer(tokenizer.apply_chat_template(turns, tokenize=False), add_special_tokens=False).input_ids
+        whole = tokenizer(
+            tokenizer.apply_chat_template(turns, tokenize=False), add_special_tokens=False
+        ).input_ids
         prompt, response = our_ids(tokenizer, question, text)
-        closed = len(whole) - whole[::-1].index(tokenizer.eos_token_id)  # Zephyr's has a line break behind it
+        closed = len(whole) - whole[::-1].index(
+            tokenizer.eos_token_id
+        )  # Zephyr's has a line break behind it
         assert prompt + response == whole[:closed]
         assert [*map(list, encoder(tokenizer).wholes(question, [text]))] == [whole]
 
@@ -385,10 +489,14 @@ BEGUN = (Message("user", "Capital of France?"), Message("assistant", "It is"))
 
 
 @pytest.mark.parametrize("chat", CHATS)
-def test_a_prompt_that_begins_the_answer_is_continued(tiny_tokenizer: PreTrainedTokenizerFast, chat: str) -> None:
+def test_a_prompt_that_begins_the_answer_is_continued(
+    tiny_tokenizer: PreTrainedTokenizerFast, chat: str
+) -> None:
     tokenizer = with_chat(tiny_tokenizer, chat)
     prompt, response = our_ids(tokenizer, BEGUN, " Paris.")
-    begun = tokenizer.apply_chat_template(dicts(BEGUN), continue_final_message=True, return_dict=False)
+    begun = tokenizer.apply_chat_template(
+        dicts(BEGUN), continue_final_message=True, return_dict=False
+    )
     assert prompt == begun
     assert tokenizer.decode(response) == " Paris." + CHATS[chat].end
     turns = [*dicts(BEGUN[:1]), {"role": "assistant", "content": "It is Paris."}]
@@ -397,9 +505,13 @@ def test_a_prompt_that_begins_the_answer_is_continued(tiny_tokenizer: PreTrained
 
 
 @pytest.mark.parametrize("chat", CHATS)
-def test_what_is_learned_ends_where_sampling_stops(tiny_tokenizer: PreTrainedTokenizerFast, chat: str) -> None:
+def test_what_is_learned_ends_where_sampling_stops(
+    tiny_tokenizer: PreTrainedTokenizerFast, chat: str
+) -> None:
     tokenizer = with_chat(tiny_tokenizer, chat)
-    tokenizer.eos_token = "<eos>"  # as of Llama 3's base model: its EOS ends texts, another token ends turns
+    tokenizer.eos_token = (
+        "<eos>"  # as of Llama 3's base model: its EOS ends texts, another token ends turns
+    )
     ours, question = encoder(tokenizer), (Message("user", "Why?"),)
     end = tokenizer.convert_tokens_to_ids(CHATS[chat].end)
     assert ours.response(question, "So.")[-1] == end
@@ -409,21 +521,28 @@ def test_what_is_learned_ends_where_sampling_stops(tiny_tokenizer: PreTrainedTok
 SYSTEM = Group("talk", TALK, ("So.", "No."), source="rows.jsonl:3")
 
 
-def test_a_conversation_that_the_template_refuses_is_dropped(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_conversation_that_the_template_refuses_is_dropped(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
     """Gemma's knows no role system."""
     ours, ledger = encoder(with_chat(tiny_tokenizer, "gemma")), Ledger()
     fine = [Group(str(i), (Message("user", "Why?"),), ("So.", "No.")) for i in range(2)]
     assert [encoded.group for encoded in ours.groups([fine[0], SYSTEM, fine[1]], ledger)] == fine
     place = example(ledger, "dropped", "template_refused")
     assert place == {"source": "rows.jsonl:3", "id": "talk", "detail": "System role not supported"}
-    with pytest.raises(UserError, match=r"rows.jsonl:3: 1 of 3 rows dropped.*template_refused \(System role not"):
+    with pytest.raises(
+        UserError, match=r"rows.jsonl:3: 1 of 3 rows dropped.*template_refused \(System role not"
+    ):
         ledger.enforce(0.3)
     assert [cause for _, cause in ours.refusals([fine[0], SYSTEM, group("plain", "a", "b")])] == [
         None,
         "System role not supported",
         None,
     ]
-    with pytest.raises(UserError, match=r"rows.jsonl:3: the chat template refuses the conversation \(System role not"):
+    with pytest.raises(
+        UserError,
+        match=r"rows.jsonl:3: the chat template refuses the conversation \(System role not",
+    ):
         ours.require([*fine, SYSTEM])
 
 
@@ -444,13 +563,23 @@ def test_a_template_with_a_mistake_is_no_rows_fault(
         encoder(tokenizer).group(SYSTEM, Ledger())
 
 
-def test_a_tokenizer_without_an_end_token_is_refused(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_tokenizer_without_an_end_token_is_refused(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
     tokenizer = copy.deepcopy(tiny_tokenizer)
     tokenizer.eos_token = None
     ours = encoder(tokenizer)
-    for ask in (ours.end_of, lambda prompt: ours.response(prompt, "So."), lambda prompt: ours.wholes(prompt, ["So."])):
-        with pytest.raises(UserError, match=r"has no end token.*name one as eos_token in its tokenizer_config.json"):
+    for ask in (
+        ours.end_of,
+        lambda prompt: ours.response(prompt, "So."),
+        lambda prompt: ours.wholes(prompt, ["So."]),
+    ):
+        with pytest.raises(
+            UserError, match=r"has no end token.*name one as eos_token in its tokenizer_config.json"
+        ):
             ask("Why?")
     talking = encoder(with_chat(tiny_tokenizer, "gemma"))
     talking.tokenizer.eos_token = None
-    assert talking.response((Message("user", "Why?"),), "So.")[-1] == talking.end_of(TALK)  # its template has one
+    assert talking.response((Message("user", "Why?"),), "So.")[-1] == talking.end_of(
+        TALK
+    )  # its template has one

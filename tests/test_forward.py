@@ -13,7 +13,8 @@ from rewarddiff import forward
 from rewarddiff.forward import LogProbs, Trunk, node_sums, switch_dropout_off
 from rewarddiff.trees import Node, Tree, group_tree, microbatches, pack
 
-# Norms and rotary angles are computed in float32 inside these models even when the weights are float64.
+# Norms and rotary angles are computed in float32 inside these models even when the weights are
+# float64.
 TOLERANCE = 2e-6
 
 SMALL = {
@@ -35,7 +36,10 @@ CONFIGS = {
     "qwen3": ("Qwen3Config", {}),
     "mistral": ("MistralConfig", {"sliding_window": 6}),
     "gemma": ("GemmaConfig", {}),
-    "gemma2": ("Gemma2Config", {"sliding_window": 6, "query_pre_attn_scalar": 8, "final_logit_softcapping": 3.0}),
+    "gemma2": (
+        "Gemma2Config",
+        {"sliding_window": 6, "query_pre_attn_scalar": 8, "final_logit_softcapping": 3.0},
+    ),
     "gemma3": ("Gemma3TextConfig", {"sliding_window": 6, "query_pre_attn_scalar": 8}),
     "gpt2": ("GPT2Config", {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 128}),
 }
@@ -52,18 +56,35 @@ TREES = [
     group_tree([5, 6, 7, 8, 9, 10, 11], [[12, 13, 14, 15, 16], [17], [18, 19, 20]]),
     group_tree([21], [[22, 23], [24, 25, 26, 27, 28, 29, 30, 31, 32, 33]]),
     # depth two, as the difference model reads: prompt → y1 → {y1 again, y2}
-    Tree((Node((5, 6, 7)), Node((8, 9, 10), 0), Node((11, 12), 0), Node((13, 14, 15, 16), 1), Node((8, 9), 2))),
+    Tree(
+        (
+            Node((5, 6, 7)),
+            Node((8, 9, 10), 0),
+            Node((11, 12), 0),
+            Node((13, 14, 15, 16), 1),
+            Node((8, 9), 2),
+        )
+    ),
 ]
 
 
 DEPTH_FIRST = [
     *TREES[:2],
-    Tree((Node((5, 6, 7)), Node((8, 9, 10), 0), Node((13, 14, 15, 16), 1), Node((11, 12), 0), Node((8, 9), 3))),
+    Tree(
+        (
+            Node((5, 6, 7)),
+            Node((8, 9, 10), 0),
+            Node((13, 14, 15, 16), 1),
+            Node((11, 12), 0),
+            Node((8, 9), 3),
+        )
+    ),
 ]
 
 
 def one_at_a_time(model: transformers.PreTrainedModel, trees: list[Tree]) -> torch.Tensor:
-    """Per-token log-probabilities of every non-root node, each path run alone by the model's own eager code."""
+    """Per-token log-probabilities of every non-root node, each path run alone by the model's own
+    eager code."""
     model.set_attn_implementation("eager")
     values = []
     for tree in trees:
@@ -88,7 +109,10 @@ def gradients(model: transformers.PreTrainedModel, values: torch.Tensor) -> dict
 def cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every node becomes a block of its own."""
     monkeypatch.setattr(forward, "CALL", 0)
-    assert len(pack(TREES, call=0).blocks) == sum(len(tree.nodes) for tree in TREES if tree is not TREES[2]) + 1
+    assert (
+        len(pack(TREES, call=0).blocks)
+        == sum(len(tree.nodes) for tree in TREES if tree is not TREES[2]) + 1
+    )
     assert len(pack(DEPTH_FIRST, call=0).blocks) == sum(len(tree.nodes) for tree in DEPTH_FIRST)
 
 
@@ -104,7 +128,9 @@ def test_trees_in_blocks_equal_separate_sequences(name: str, cut: None) -> None:
     values = policy(packed)
     torch.testing.assert_close(values, expected, rtol=TOLERANCE, atol=TOLERANCE)
     for key, gradient in gradients(model, values).items():
-        torch.testing.assert_close(gradient, expected_gradients[key], rtol=TOLERANCE, atol=TOLERANCE, msg=key)
+        torch.testing.assert_close(
+            gradient, expected_gradients[key], rtol=TOLERANCE, atol=TOLERANCE, msg=key
+        )
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -133,7 +159,11 @@ def test_gradient_checkpointing_changes_nothing(name: str) -> None:
     model.activation_checkpointing_enable()
     switch_dropout_off(model)
     calls = []
-    layer = next(m for m in model.modules() if isinstance(m, transformers.modeling_layers.GradientCheckpointingLayer))
+    layer = next(
+        m
+        for m in model.modules()
+        if isinstance(m, transformers.modeling_layers.GradientCheckpointingLayer)
+    )
     layer.register_forward_hook(lambda *_: calls.append(1))
     original = layer._gradient_checkpointing_func
     layer._gradient_checkpointing_func = lambda *a, **k: (calls.append(2), original(*a, **k))[1]
@@ -157,7 +187,12 @@ def test_functional_attention_dropout_is_off() -> None:
 def test_recurrent_model_falls_back_to_rows(caplog: pytest.LogCaptureFixture) -> None:
     torch.manual_seed(0)
     config = transformers.MambaConfig(
-        vocab_size=61, hidden_size=32, state_size=4, num_hidden_layers=2, conv_kernel=4, pad_token_id=0
+        vocab_size=61,
+        hidden_size=32,
+        state_size=4,
+        num_hidden_layers=2,
+        conv_kernel=4,
+        pad_token_id=0,
     )
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float64).eval()
     with caplog.at_level(logging.WARNING):
@@ -165,7 +200,9 @@ def test_recurrent_model_falls_back_to_rows(caplog: pytest.LogCaptureFixture) ->
     assert policy.trunk.plain
     assert "MambaForCausalLM cannot read token trees" in caplog.text
     values = policy(policy.pack(TREES)).double()  # Mamba gives float32 logits whatever its weights
-    torch.testing.assert_close(values, one_at_a_time_mamba(model, TREES).double(), rtol=TOLERANCE, atol=TOLERANCE)
+    torch.testing.assert_close(
+        values, one_at_a_time_mamba(model, TREES).double(), rtol=TOLERANCE, atol=TOLERANCE
+    )
 
 
 def one_at_a_time_mamba(model: transformers.PreTrainedModel, trees: list[Tree]) -> torch.Tensor:
@@ -175,7 +212,9 @@ def one_at_a_time_mamba(model: transformers.PreTrainedModel, trees: list[Tree]) 
 
 def test_alibi_model_falls_back_to_rows(caplog: pytest.LogCaptureFixture) -> None:
     torch.manual_seed(0)
-    config = transformers.BloomConfig(vocab_size=61, hidden_size=32, n_layer=2, n_head=4, pad_token_id=0)
+    config = transformers.BloomConfig(
+        vocab_size=61, hidden_size=32, n_layer=2, n_head=4, pad_token_id=0
+    )
     with caplog.at_level(logging.WARNING):
         trunk = Trunk(AutoModelForCausalLM.from_config(config, dtype=torch.float64))
     assert trunk.plain
@@ -188,7 +227,9 @@ def test_generation_still_works_in_tree_mode() -> None:
     mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
     expected = model.generate(prompt, attention_mask=mask, max_new_tokens=8, do_sample=False)
     LogProbs(model)
-    assert torch.equal(model.generate(prompt, attention_mask=mask, max_new_tokens=8, do_sample=False), expected)
+    assert torch.equal(
+        model.generate(prompt, attention_mask=mask, max_new_tokens=8, do_sample=False), expected
+    )
 
 
 def test_node_sums() -> None:

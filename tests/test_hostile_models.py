@@ -1,7 +1,9 @@
-"""Folders of models that bring code or pickles: whatever loads them, neither is opened, and one line says so.
+"""Folders of models that bring code or pickles: whatever loads them, neither is opened, and one
+line says so.
 
-The referee is Python itself: an audit hook sees every file opened, every class that a pickle asks for and all code
-that is executed, and a user who answers every question with yes sits at the terminal.
+The referee is Python itself: an audit hook sees every file opened, every class that a pickle asks
+for and all code that is executed, and a user who answers every question with yes sits at the
+terminal.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ LOADERS: dict[str, Callable[[Path], object]] = {
     "scorer": load_scorer,
     "new scorer": lambda folder: new_scorer(ScorerConfig(backbone=str(folder))),
     "warm start": lambda folder: new_scorer(ScorerConfig(warm_start=str(folder))),
-    "training": lambda folder: start_of(folder, PolicyConfig(lora=LoraConfig(r=2, merge=True)), seed=0),
+    "training": lambda folder: start_of(
+        folder, PolicyConfig(lora=LoraConfig(r=2, merge=True)), seed=0
+    ),
 }
 
 CODE = """
@@ -76,7 +80,8 @@ sys.addaudithook(_watch)
 
 
 def refusals(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
-    """What every loader says of a folder, None where it loads; fails where one opens or runs what it must not."""
+    """What every loader says of a folder, None where it loads; fails where one opens or runs what
+    it must not."""
     global watched
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n" * 1000))
     answers: dict[str, str | None] = {}
@@ -107,7 +112,12 @@ def with_code(folder: Path) -> None:
 def adapter_of(base: Path, folder: Path, **config: Any) -> Path:
     """An adapter's folder without weights yet."""
     folder.mkdir()
-    asked = {"peft_type": "LORA", "r": 2, "target_modules": ["q_proj"], "base_model_name_or_path": str(base)}
+    asked = {
+        "peft_type": "LORA",
+        "r": 2,
+        "target_modules": ["q_proj"],
+        "base_model_name_or_path": str(base),
+    }
     edit(folder / "adapter_config.json", **{**asked, **config})
     return folder
 
@@ -120,18 +130,33 @@ def unknown_architecture(folder: Path) -> Path:
 
 def its_tokenizer_too(folder: Path) -> Path:
     unknown_architecture(folder)
-    edit(folder / "tokenizer_config.json", tokenizer_class="Tokenizer", auto_map=["hostile.Tokenizer"] * 2)
+    edit(
+        folder / "tokenizer_config.json",
+        tokenizer_class="Tokenizer",
+        auto_map=["hostile.Tokenizer"] * 2,
+    )
     return folder
 
 
 def code_of_another_repository(folder: Path) -> Path:
-    edit(folder / "config.json", model_type="hostile", auto_map={k: f"some/one--{v}" for k, v in CLASSES.items()})
+    edit(
+        folder / "config.json",
+        model_type="hostile",
+        auto_map={k: f"some/one--{v}" for k, v in CLASSES.items()},
+    )
     return folder
 
 
 def scorer(folder: Path) -> Path:
     unknown_architecture(folder)
-    edit(folder / "rewarddiff_scorer.json", format=1, trained=True, config={}, temperature=None, data="")
+    edit(
+        folder / "rewarddiff_scorer.json",
+        format=1,
+        trained=True,
+        config={},
+        temperature=None,
+        data="",
+    )
     shutil.copy(folder / "model.safetensors", folder / "head.safetensors")
     return folder
 
@@ -143,7 +168,13 @@ def adapter_on_code(folder: Path) -> Path:
     return adapter
 
 
-REFUSED_CODE = [unknown_architecture, its_tokenizer_too, code_of_another_repository, scorer, adapter_on_code]
+REFUSED_CODE = [
+    unknown_architecture,
+    its_tokenizer_too,
+    code_of_another_repository,
+    scorer,
+    adapter_on_code,
+]
 
 
 @pytest.mark.parametrize("make", REFUSED_CODE, ids=lambda make: make.__name__)
@@ -165,7 +196,8 @@ def test_code_of_a_folder_is_never_run(
 def test_what_transformers_knows_by_itself_is_read_without_its_code(
     policy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many models of the hub that were new once: config and tokenizer name code, and do not need it any more."""
+    """As many models of the hub that were new once: config and tokenizer name code, and do not need
+    it any more."""
     folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
     with_code(folder)
     edit(folder / "config.json", auto_map=CLASSES)
@@ -180,26 +212,42 @@ def test_what_transformers_knows_by_itself_is_read_without_its_code(
 def index_of_pickles(folder: Path) -> tuple[Path, str]:
     (folder / "model.safetensors").rename(folder / "other.safetensors")
     malice(folder / "weights.bin")
-    edit(folder / "model.safetensors.index.json", metadata={}, weight_map={"lm_head.weight": "weights.bin"})
+    edit(
+        folder / "model.safetensors.index.json",
+        metadata={},
+        weight_map={"lm_head.weight": "weights.bin"},
+    )
     return folder, "names weights.bin, which is no safetensors"
 
 
 def index_of_a_pickled_model(folder: Path) -> tuple[Path, str]:
     (folder / "model.safetensors").rename(folder / "other.safetensors")
     malice(folder / "weights.bin")
-    edit(folder / "pytorch_model.bin.index.json", metadata={}, weight_map={"lm_head.weight": "weights.bin"})
+    edit(
+        folder / "pytorch_model.bin.index.json",
+        metadata={},
+        weight_map={"lm_head.weight": "weights.bin"},
+    )
     return folder, "weights.bin is pickled and is not read"
 
 
 def index_of_files_elsewhere(folder: Path) -> tuple[Path, str]:
     (folder / "model.safetensors").rename(folder.parent / "other.safetensors")
-    edit(folder / "model.safetensors.index.json", metadata={}, weight_map={"lm_head.weight": "../other.safetensors"})
+    edit(
+        folder / "model.safetensors.index.json",
+        metadata={},
+        weight_map={"lm_head.weight": "../other.safetensors"},
+    )
     return folder, "names ../other.safetensors, outside the folder"
 
 
 def index_of_an_absolute_path(folder: Path) -> tuple[Path, str]:
     elsewhere = (folder / "model.safetensors").rename(folder.parent / "other.safetensors")
-    edit(folder / "model.safetensors.index.json", metadata={}, weight_map={"lm_head.weight": str(elsewhere)})
+    edit(
+        folder / "model.safetensors.index.json",
+        metadata={},
+        weight_map={"lm_head.weight": str(elsewhere)},
+    )
     return folder, f"names {elsewhere}, outside the folder"
 
 
@@ -222,7 +270,8 @@ def pickled_adapter(folder: Path) -> tuple[Path, str]:
 
 
 def adapter_that_opens_a_pickle(folder: Path) -> tuple[Path, str]:
-    """peft unpickles where a multitask prompt starts from as soon as it makes the adapter, before it reads weights."""
+    """peft unpickles where a multitask prompt starts from as soon as it makes the adapter, before
+    it reads weights."""
     malice(folder / "start.bin")
     adapter = adapter_of(
         folder,
@@ -270,13 +319,18 @@ def test_pickles_and_files_elsewhere_are_refused_unopened(
 
 
 def test_shards_that_an_index_names_are_read(policy_folder: Path, tmp_path: Path) -> None:
-    """And what lies beside whole weights without being read does no harm: a trainer's arguments, older pickles."""
+    """And what lies beside whole weights without being read does no harm: a trainer's arguments,
+    older pickles."""
     folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     names = {key: f"model-{i % 2}.safetensors" for i, key in enumerate(sorted(weights))}
     for shard in set(names.values()):
-        save_file({k: v for k, v in weights.items() if names[k] == shard}, folder / shard, metadata={"format": "pt"})
+        save_file(
+            {k: v for k, v in weights.items() if names[k] == shard},
+            folder / shard,
+            metadata={"format": "pt"},
+        )
     edit(folder / "model.safetensors.index.json", metadata={}, weight_map=names)
     malice(folder / "training_args.bin")
     malice(folder / "pytorch_model.bin")

@@ -1,4 +1,5 @@
-"""The laboratory: its worlds are what they say, its policies what they should learn, its answers what theory says."""
+"""The laboratory: its worlds are what they say, its policies what they should learn, its answers
+what theory says."""
 
 from __future__ import annotations
 
@@ -45,26 +46,36 @@ def test_noise_moves_labels_and_nothing_else() -> None:
 @pytest.mark.parametrize("q", [1.0, 0.8, 0.3, 0.0])
 def test_a_scorers_quality_is_its_correlation_with_the_truth(q: float) -> None:
     sample = draw(World(pairs=40_000), 1)
-    sign = np.where(np.random.default_rng(0).random(40_000) < 0.5, 1, -1)  # as if no label had been given
+    sign = np.where(
+        np.random.default_rng(0).random(40_000) < 0.5, 1, -1
+    )  # as if no label had been given
     found = np.corrcoef(sign * scored(sample, q, 1), sign * sample.truth)[0, 1]
     assert found == pytest.approx(q, abs=0.02)
 
 
 def test_a_policy_is_a_weighted_logistic_regression() -> None:
-    """scipy minimises Σ c·log(1 + e^(−β θ·Δφ)) as a referee; two weightings that are trained side by side."""
+    """scipy minimises Σ c·log(1 + e^(−β θ·Δφ)) as a referee; two weightings that are trained side
+    by side."""
     sample, training = draw(SMALL, 0), Training(steps=4000)
     config = CoefficientConfig(alpha=1.0, negative="abs")
     found = train(sample, [Method(sample.truth), Method(sample.truth, config)], training)
     gap = sample.chosen - sample.rejected
     for theta, weight in zip(found, (np.ones(80), np.abs(sample.truth)), strict=True):
-        best = optimize.minimize(lambda t, w=weight: (w * np.logaddexp(0, -0.1 * gap @ t)).sum(), np.zeros(5))
+        best = optimize.minimize(
+            lambda t, w=weight: (w * np.logaddexp(0, -0.1 * gap @ t)).sum(), np.zeros(5)
+        )
         assert theta == pytest.approx(best.x, rel=1e-2, abs=0.05)
 
 
 def test_a_hundred_steps_are_enough() -> None:
-    """At one distance from the reference the direction counts, and in the default world that hardly moves any more."""
+    """At one distance from the reference the direction counts, and in the default world that hardly
+    moves any more."""
     sample = draw(World(), 0)
-    methods = [Method(sample.truth), Method(sample.truth, weighted()), Method(sample.truth, objective="rdpo")]
+    methods = [
+        Method(sample.truth),
+        Method(sample.truth, weighted()),
+        Method(sample.truth, objective="rdpo"),
+    ]
     found = [gains(sample, methods, Training(steps=steps)) for steps in (100, 3000)]
     assert found[0] == pytest.approx(found[1], abs=5e-3)
 
@@ -93,7 +104,9 @@ def test_the_direction_of_the_truth_gains_most() -> None:
     assert gain.argmax() == 0
     share = np.exp(sample.held_out[0] @ truth)
     share /= share.sum()
-    one = type(sample)(sample.chosen, sample.rejected, sample.truth, sample.held_out[:1], sample.rewards[:1])
+    one = type(sample)(
+        sample.chosen, sample.rejected, sample.truth, sample.held_out[:1], sample.rewards[:1]
+    )
     expected = share @ sample.rewards[0] - sample.rewards[0].mean()
     assert _judged(one, truth[None])[1][0] == pytest.approx(expected)
 
@@ -108,7 +121,9 @@ def test_flipping_by_an_oracle_is_training_on_labels_without_noise() -> None:
     """α = 0 with flip: every label right, every weight 1."""
     sample, clean = draw(SMALL, 5), draw(replace(SMALL, noise=0), 5)
     flipped = Method(sample.truth, CoefficientConfig(alpha=0, negative="flip"))
-    assert gains(sample, [flipped], Training()) == pytest.approx(gains(clean, [Method(clean.truth)], Training()))
+    assert gains(sample, [flipped], Training()) == pytest.approx(
+        gains(clean, [Method(clean.truth)], Training())
+    )
 
 
 def test_cut_keeps_every_comparison() -> None:
@@ -131,14 +146,21 @@ def test_identities() -> None:
     for identity in holding:
         for case, derived, simulated in identity.cases:
             assert simulated == pytest.approx(derived, abs=4e-3), case
-    # p = 0.2, q = 0.6 differ in 0.2·0.4 + 0.8·0.6 = 0.56, times 2·0.2 − 1, times 0.6; what is: 0.6·(0.2 − 0.6)
-    assert [(round(one, 4), round(other, 2)) for _, one, other in loose.cases][1] == (-0.2016, -0.24)
+    # p = 0.2, q = 0.6 differ in 0.2·0.4 + 0.8·0.6 = 0.56, times 2·0.2 − 1, times 0.6; what is:
+    # 0.6·(0.2 − 0.6)
+    assert [(round(one, 4), round(other, 2)) for _, one, other in loose.cases][1] == (
+        -0.2016,
+        -0.24,
+    )
     assert not loose.holds
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     start = time.monotonic()
-    assert main(["lab", "--output", str(tmp_path), "seeds=2", "world.pairs=40", "world.prompts=20"]) == 0
+    assert (
+        main(["lab", "--output", str(tmp_path), "seeds=2", "world.pairs=40", "world.prompts=20"])
+        == 0
+    )
     assert time.monotonic() - start < 60
     said = capsys.readouterr().out
     assert "How good must the scorer be?" in said
@@ -150,6 +172,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert pictures == sorted(f"images/{file.name}" for file in (tmp_path / "images").iterdir())
     for name in pictures:
         assert ElementTree.parse(tmp_path / name).getroot().tag == "{http://www.w3.org/2000/svg}svg"
-    for wrong, cause in (("seeds=1", "seeds"), ("training.kl=3", "should be below log(world.responses), 2.08")):
+    for wrong, cause in (
+        ("seeds=1", "seeds"),
+        ("training.kl=3", "should be below log(world.responses), 2.08"),
+    ):
         assert main(["lab", wrong]) == 2
         assert cause in capsys.readouterr().err

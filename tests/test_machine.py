@@ -26,7 +26,9 @@ def can_reset() -> bool:
     return True
 
 
-@pytest.mark.skipif(not can_reset(), reason="this system does not allow a new peak: peaks are the whole process's")
+@pytest.mark.skipif(
+    not can_reset(), reason="this system does not allow a new peak: peaks are the whole process's"
+)
 def test_the_peak_of_a_block_sees_what_was_freed_again_and_no_earlier_peak() -> None:
     release_memory()
     reset_peak_memory()
@@ -96,7 +98,11 @@ def test_a_meter_that_goes_on_counts_both_parts(monkeypatch: pytest.MonkeyPatch)
         meter.tokens += 20
         clock.now = 101.0
     cost = meter.cost()
-    assert (cost["seconds"], cost["tokens"], cost["tokens_per_second"]) == (5.0, 80, 16.0)  # 4 s + 1 s
+    assert (cost["seconds"], cost["tokens"], cost["tokens_per_second"]) == (
+        5.0,
+        80,
+        16.0,
+    )  # 4 s + 1 s
     assert cost["peak_memory_bytes"] == 10**15  # the higher of the two parts
 
 

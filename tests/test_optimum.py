@@ -1,4 +1,5 @@
-"""Which weights leave the optimum where it is: those that are the same for both outcomes of a pair, and no others."""
+"""Which weights leave the optimum where it is: those that are the same for both outcomes of a pair,
+and no others."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ def test_a_weight_symmetric_in_the_pair_keeps_the_optimum(p: float) -> None:
 
 @pytest.mark.parametrize("p", [0.55, 0.7, 0.95])
 def test_a_weight_by_who_won_moves_it_as_derived(p: float) -> None:
-    # logit of the optimum = log(w1·p / (w2·(1 − p))): with w2 = w1/4 the odds are four times those of p.
+    # logit of the optimum = log(w1·p / (w2·(1 − p))): with w2 = w1/4 the odds are four times those
+    # of p.
     w = optimum.weights("floor")
     assert w == (1.0, 0.25)
     found = optimum.trained(p, w)

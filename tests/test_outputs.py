@@ -1,4 +1,5 @@
-"""Where a command writes: tried before the work, held by one process, named in one line when it fails."""
+"""Where a command writes: tried before the work, held by one process, named in one line when it
+fails."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ from rewarddiff.store import Store
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """No file can grow: the kernel refuses every byte, as it does on a full disk (with another number)."""
+    """No file can grow: the kernel refuses every byte, as it does on a full disk (with another
+    number)."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
     try:
@@ -70,7 +72,10 @@ def test_a_file_is_no_folder_no_device_and_nothing_that_is_read(
     with pytest.raises(UserError, match=r"/dev/null: no ordinary file"), file_for(Path(os.devnull)):
         pass
     for path in (data, tmp_path / "link.jsonl"):
-        with pytest.raises(UserError, match="the output would replace what is read"), file_for(path, [data]):
+        with (
+            pytest.raises(UserError, match="the output would replace what is read"),
+            file_for(path, [data]),
+        ):
             pass
     assert capsys.readouterr().out == ""
     with file_for(data, [tmp_path / "other.jsonl"]):
@@ -99,7 +104,10 @@ def test_a_full_disk_asks_for_space(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught, folder_for(tmp_path):
         raise OSError(errno.ENOSPC, "whatever")
     reason = "No space left on device"
-    assert str(caught.value) == f"{tmp_path}: cannot be written ({reason}); free some space, or choose another output"
+    assert (
+        str(caught.value)
+        == f"{tmp_path}: cannot be written ({reason}); free some space, or choose another output"
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,14 +121,18 @@ def test_a_full_disk_asks_for_space(tmp_path: Path) -> None:
         ValueError("a mistake of ours"),
     ],
 )
-def test_other_errors_pass(tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_pass(
+    tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(type(error)) as caught, folder_for(Path("out")):
         raise error
     assert caught.value is error
 
 
-@pytest.mark.parametrize("name", ["out/x.json", "./out", f"{files.FRESH}out", f"{files.FRESH}out/x", None])
+@pytest.mark.parametrize(
+    "name", ["out/x.json", "./out", f"{files.FRESH}out", f"{files.FRESH}out/x", None]
+)
 def test_a_broken_disk_is_the_outputs_where_it_is_written(
     tmp_path: Path, name: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,10 +145,14 @@ def test_a_broken_disk_is_the_outputs_where_it_is_written(
 def test_a_store_that_cannot_be_written_or_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "store.sqlite").write_text("not a database, whatever its name says" * 10)
-    with pytest.raises(UserError, match=r"store.sqlite: is broken \(file is not a database\); delete it"):
+    with pytest.raises(
+        UserError, match=r"store.sqlite: is broken \(file is not a database\); delete it"
+    ):
         Store(tmp_path / "store.sqlite").put({"a": 1})
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UserError, match=r"folder: cannot be written \(unable to open database file\)"):
+    with pytest.raises(
+        UserError, match=r"folder: cannot be written \(unable to open database file\)"
+    ):
         Store(tmp_path / "folder")
     with Store(tmp_path / "good.sqlite") as store:
         with full_disk(), pytest.raises(UserError, match=r"good.sqlite: cannot be written"):
@@ -155,7 +171,9 @@ def test_a_second_run_is_refused_until_the_first_has_ended(tmp_path: Path) -> No
         with run_folder_for(tmp_path / "other"):
             pass
     message = str(caught.value)
-    assert message.startswith(f"another run is writing in {tmp_path}/run (process {os.getpid()} since 2")
+    assert message.startswith(
+        f"another run is writing in {tmp_path}/run (process {os.getpid()} since 2"
+    )
     assert message.endswith("); wait until it ends, or choose another output")
     with run_folder_for(tmp_path / "run"):
         pass
@@ -167,11 +185,17 @@ def test_a_killed_run_leaves_no_lock(tmp_path: Path) -> None:
         "with run_folder_for(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", program, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=rf"\(process {other.pid} since "), run_folder_for(tmp_path):
+        with (
+            pytest.raises(UserError, match=rf"\(process {other.pid} since "),
+            run_folder_for(tmp_path),
+        ):
             pass
         other.send_signal(signal.SIGKILL)
         other.wait()

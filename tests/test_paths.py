@@ -5,7 +5,9 @@ import pytest
 from rewarddiff.paths import user_path
 
 
-def test_a_leading_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_leading_tilde_is_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert user_path("~/rows.jsonl") == user_path(Path("~/rows.jsonl")) == tmp_path / "rows.jsonl"
     assert user_path("~") == tmp_path

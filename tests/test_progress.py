@@ -45,7 +45,9 @@ def test_plain_lines_with_time_left(clock: Clock, capsys: pytest.CaptureFixture[
     ]
 
 
-def test_time_left_after_an_interruption_is_that_of_this_run(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_time_left_after_an_interruption_is_that_of_this_run(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
     with task("reading", 100, before=60) as progress:
         clock.now += 20
         progress.advance(0)  # nothing done by this run
@@ -60,11 +62,16 @@ def test_time_left_after_an_interruption_is_that_of_this_run(clock: Clock, capsy
     ]
 
 
-def test_time_left_is_unknown_before_anything_is_done(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_time_left_is_unknown_before_anything_is_done(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
     with task("waiting", 4) as progress:
         clock.now += 60
         progress.advance(0)
-    assert capsys.readouterr().err.splitlines() == ["  waiting:   0%, ? left", "  waiting: done in 1:00"]
+    assert capsys.readouterr().err.splitlines() == [
+        "  waiting:   0%, ? left",
+        "  waiting: done in 1:00",
+    ]
 
 
 def test_a_name_does_nothing_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,7 +98,9 @@ def test_what_was_stopped_is_not_done(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: bool) -> None:
+def test_a_bar_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: bool
+) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)

@@ -1,4 +1,5 @@
-"""Rankings from differences: worked by hand, by identities, and against least squares written another way."""
+"""Rankings from differences: worked by hand, by identities, and against least squares written
+another way."""
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ def every(n: int) -> list[tuple[int, int]]:
 def test_by_hand() -> None:
     # d(0,1) = ln 3, d(0,2) = 0, d(1,2) = −ln 3: σ is ¾, ½, ¼.
     d, third = [math.log(3), 0.0, -math.log(3)], math.log(3) / 3
-    assert rank(3, every(3), d, "sum") == pytest.approx([math.log(3), -2 * math.log(3), math.log(3)])
+    assert rank(3, every(3), d, "sum") == pytest.approx(
+        [math.log(3), -2 * math.log(3), math.log(3)]
+    )
     assert rank(3, every(3), d, "copeland").tolist() == [1, -2, 1]
     assert rank(3, every(3), d, "borda") == pytest.approx([5 / 8, 1 / 4, 5 / 8])
     # On all pairs the potentials are the row sums over n.
@@ -43,7 +46,8 @@ def test_scores_that_explain_all_differences_are_found(scores: list[float]) -> N
 
 @given(st.integers(3, 6), st.integers(0, 10_000))
 def test_potentials_are_the_least_squares(n: int, seed: int) -> None:
-    """The gradient of Σ(s_a − s_b − d)² vanishes, and the residual is orthogonal to every s_a − s_b."""
+    """The gradient of Σ(s_a − s_b − d)² vanishes, and the residual is orthogonal to every s_a −
+    s_b."""
     draw = np.random.default_rng(seed)
     chain = [(i, i + 1) for i in range(n - 1)]  # joined, and some of the other pairs
     pairs = chain + [p for p in every(n) if p not in chain and draw.random() < 0.5]
@@ -103,7 +107,8 @@ def test_what_is_refused(pairs: list[tuple[int, int]], d: list[float], message: 
 
 
 def test_equal_scores_stay_equal() -> None:
-    """Rounding errors of least squares break no tie: of noise-free differences of scores, and of a pure cycle."""
+    """Rounding errors of least squares break no tie: of noise-free differences of scores, and of a
+    pure cycle."""
     rng = np.random.default_rng(0)
     for _ in range(50):
         scores = rng.choice(rng.normal(size=3), size=7)

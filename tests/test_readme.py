@@ -14,14 +14,18 @@ def test_the_python_example_runs(
 ) -> None:
     code = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert code is not None
-    rows = [{"prompt": f"Say it {i}", "chosen": f"yes {i}!", "rejected": f"no {i}"} for i in range(40)]
+    rows = [
+        {"prompt": f"Say it {i}", "chosen": f"yes {i}!", "rejected": f"no {i}"} for i in range(40)
+    ]
     for row in rows[::3]:  # no scorer agrees with all of them
         row["chosen"], row["rejected"] = row["rejected"], row["chosen"]
     (tmp_path / "preferences.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "my").mkdir()
     (tmp_path / "my" / "model").symlink_to(policy_folder)
     monkeypatch.chdir(tmp_path)
-    source = code.group(1).replace('kind="difference"', f'kind="difference", backbone="{encoder_folder}"')
+    source = code.group(1).replace(
+        'kind="difference"', f'kind="difference", backbone="{encoder_folder}"'
+    )
     names: dict[str, object] = {}
     exec(source, names)
     assert (tmp_path / "my" / "policy" / "model" / "model.safetensors").exists()

@@ -1,4 +1,5 @@
-"""Chat templates in a process of their own. The referee is transformers, which renders them in this one."""
+"""Chat templates in a process of their own. The referee is transformers, which renders them in this
+one."""
 
 from __future__ import annotations
 
@@ -14,14 +15,23 @@ from transformers import PreTrainedTokenizerFast
 from rewarddiff import rendering
 from rewarddiff.rendering import Refusal, Renderer, RenderingError, render
 
-TALK = [{"role": "user", "content": "Is 2 < 3? \ud800 — ja"}, {"role": "assistant", "content": " It is. "}]
+TALK = [
+    {"role": "user", "content": "Is 2 < 3? \ud800 — ja"},
+    {"role": "assistant", "content": " It is. "},
+]
 
 
 @pytest.mark.parametrize("chat", CHATS)
-def test_texts_are_those_of_transformers(tiny_tokenizer: PreTrainedTokenizerFast, chat: str) -> None:
+def test_texts_are_those_of_transformers(
+    tiny_tokenizer: PreTrainedTokenizerFast, chat: str
+) -> None:
     tokenizer = with_chat(tiny_tokenizer, chat)
     ways = [{}, {"add_generation_prompt": True}, {"continue_final_message": True}]
-    texts = render(CHATS[chat].template, [{"messages": TALK, **way} for way in ways], tokenizer.special_tokens_map)
+    texts = render(
+        CHATS[chat].template,
+        [{"messages": TALK, **way} for way in ways],
+        tokenizer.special_tokens_map,
+    )
     assert texts == [tokenizer.apply_chat_template(TALK, tokenize=False, **way) for way in ways]
 
 
@@ -62,7 +72,9 @@ USER = [{"messages": [{"role": "user", "content": "Hi"}]}]
 def test_an_answer_that_nobody_read_is_not_that_of_the_next_question() -> None:
     """Ctrl-C while a template is rendered: who goes on asking gets the text of what is asked."""
     slow = "{% for i in range(99) %}{% for j in range(99999) %}{% endfor %}{% endfor %}slow"
-    render("{{ messages[0].content }}", USER, {})  # the process is there: it is rendering that is interrupted
+    render(
+        "{{ messages[0].content }}", USER, {}
+    )  # the process is there: it is rendering that is interrupted
     before = signal.signal(signal.SIGALRM, _interrupted)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:

@@ -15,19 +15,39 @@ from rewarddiff.store import Store, fingerprint, remember
 def test_a_fingerprint_is_of_content() -> None:
     assert fingerprint({"a": 1, "b": [2, None]}, "x") == fingerprint({"b": [2, None], "a": 1}, "x")
     assert fingerprint((1, 2)) == fingerprint([1, 2])  # JSON has one kind of list
-    different = [(), (1,), ("1",), (1, 2), ([1, 2],), (12,), ("a", "b"), ("ab",), (None,), (0.1,), ("é",), ({"a": 1},)]
+    different = [
+        (),
+        (1,),
+        ("1",),
+        (1, 2),
+        ([1, 2],),
+        (12,),
+        ("a", "b"),
+        ("ab",),
+        (None,),
+        (0.1,),
+        ("é",),
+        ({"a": 1},),
+    ]
     assert len({fingerprint(*parts) for parts in different}) == len(different)
 
 
 def test_a_fingerprint_is_the_same_in_another_process() -> None:
     parts = {"name": "é", "values": [1.5, None, True], "nested": {"b": 2, "a": 1}}
     program = f"from rewarddiff.store import fingerprint; print(fingerprint({parts!r}))"
-    other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    other = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert other.stdout.strip() == fingerprint(parts)
 
 
 def test_values_come_back_as_they_were(tmp_path: Path) -> None:
-    values = {"a": [1.5, -1e-300, 0.1 + 0.2], "b": "text\nwith 'quotes' — and 日本", "c": None, "d": {"n": [1, True]}}
+    values = {
+        "a": [1.5, -1e-300, 0.1 + 0.2],
+        "b": "text\nwith 'quotes' — and 日本",
+        "c": None,
+        "d": {"n": [1, True]},
+    }
     with Store(tmp_path / "new folder" / "store.sqlite") as store:
         store.put(values)
         store.put({"d": "another"})
@@ -51,7 +71,8 @@ def test_two_processes_may_keep_to_one_file(tmp_path: Path) -> None:
 
 
 class Squares:
-    """Computes squares, last first, and notes what it was asked for; stops with an error before `until` are done."""
+    """Computes squares, last first, and notes what it was asked for; stops with an error before
+    `until` are done."""
 
     def __init__(self, until: int = 99) -> None:
         self.asked: list[list[int]] = []

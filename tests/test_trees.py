@@ -1,4 +1,5 @@
-"""Blocks of attention: together they read what a plain forward pass over every path would, and no block is wasteful."""
+"""Blocks of attention: together they read what a plain forward pass over every path would, and no
+block is wasteful."""
 
 import random
 
@@ -73,8 +74,8 @@ SMALL = group_tree([0] * 100, [[0] * 10, [0] * 10])
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
-        # Products of queries and keys, and `call` for each block:
-        # whole 120² = 14,400; root apart 100² + 20·120 = 12,400 in two; all apart 100² + 2·10·110 = 12,200 in three.
+        # Products of queries and keys, and `call` for each block: whole 120² = 14,400; root apart
+        # 100² + 20·120 = 12,400 in two; all apart 100² + 2·10·110 = 12,200 in three.
         (0, [(0, 100), (100, 110), (110, 120)]),  # 12,200 is least
         (150, [(0, 100), (100, 110), (110, 120)]),  # 12,650; 12,700; 14,550
         (1_000, [(0, 100), (100, 120)]),  # 15,200; 14,400; 15,400
@@ -100,13 +101,16 @@ def test_a_tree_that_is_not_depth_first_stays_whole() -> None:
 
 
 def test_six_compared_responses_cost_a_ninth_of_one_dense_mask() -> None:
-    """Prompt 164, responses of 145, all 30 comparisons: 164² + 6·145·309 + 30·145·454 = 2.27 of 5,384² = 29 million."""
+    """Prompt 164, responses of 145, all 30 comparisons: 164² + 6·145·309 + 30·145·454 = 2.27 of
+    5,384² = 29 million."""
     nodes = [Node((0,) * 164)]
     for _ in range(6):
         nodes.append(Node((0,) * 145, 0))
         first = len(nodes) - 1
         nodes += [Node((0,) * 145, first) for _ in range(5)]
     packed = pack([Tree(tuple(nodes))], call=CALL)
-    read = sum((b.stop - b.start) * sum(stop - start for start, stop in b.keys) for b in packed.blocks)
+    read = sum(
+        (b.stop - b.start) * sum(stop - start for start, stop in b.keys) for b in packed.blocks
+    )
     assert read == 164**2 + 6 * 145 * 309 + 30 * 145 * 454
     assert read < packed.size**2 / 9

@@ -43,7 +43,9 @@ def kills_of(kill: Any, backwards: bool, work: Callable[[], None]) -> Iterator[i
 
 
 @ORDERS
-def test_a_killed_replacement_leaves_the_old_folder_or_the_new_one(tmp_path: Path, kill: Any, backwards: bool) -> None:
+def test_a_killed_replacement_leaves_the_old_folder_or_the_new_one(
+    tmp_path: Path, kill: Any, backwards: bool
+) -> None:
     folder = tmp_path / "model"
     fill(folder, "old")
     seen = []
@@ -72,7 +74,9 @@ def test_replacements_killed_one_after_the_other_never_leave_nothing(
 
 
 @ORDERS
-def test_a_killed_removal_leaves_the_whole_folder_or_none(tmp_path: Path, kill: Any, backwards: bool) -> None:
+def test_a_killed_removal_leaves_the_whole_folder_or_none(
+    tmp_path: Path, kill: Any, backwards: bool
+) -> None:
     folder, kept = tmp_path / "stage", 0
     for begins in ("", files.FRESH, files.EARLIER):
         fill(folder.with_name(f"{begins}stage"), "old")
@@ -103,7 +107,9 @@ def test_what_a_link_leads_to_is_not_removed(tmp_path: Path) -> None:
     assert contents(tmp_path / "theirs") == ["old"] * 3
 
 
-def test_a_failed_write_leaves_the_old_text_and_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_text_and_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files.write_text(tmp_path / "deep" / "x", "grün")
     assert (tmp_path / "deep" / "x").read_bytes() == b"gr\xc3\xbcn"
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("stopped")))

@@ -19,7 +19,17 @@ def test_what_is_printable_can_be_written_and_does_nothing(text: str) -> None:
     shown.encode("utf-8")  # halves of surrogate pairs could not be
     for char in shown:
         assert char in "\n\t" or unicodedata.category(char) not in ("Cc", "Zl", "Zp")
-        assert unicodedata.bidirectional(char) not in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+        assert unicodedata.bidirectional(char) not in (
+            "LRE",
+            "RLE",
+            "LRO",
+            "RLO",
+            "PDF",
+            "LRI",
+            "RLI",
+            "FSI",
+            "PDI",
+        )
         assert char not in "\u200e\u200f\u061c"
     assert printable(shown) == shown
 
@@ -40,7 +50,9 @@ def test_lines_go_to_the_stream_that_was_meant(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr() == ("one\ntwo\\x07\n", "three\n")
 
 
-@pytest.mark.parametrize("text", ["[red]x", "[/]", "[/red]", ":smile:", "[bold", "\x1b]0;title\x07"])
+@pytest.mark.parametrize(
+    "text", ["[red]x", "[/]", "[/red]", ":smile:", "[bold", "\x1b]0;title\x07"]
+)
 def test_a_console_shows_texts_as_they_are(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     table = Table(box=None, show_edge=False)
     table.add_column(Text(text))

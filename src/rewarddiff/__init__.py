@@ -9,8 +9,9 @@ The public face, loaded on first use (importing this package loads neither torch
     train_policy                 DPO, or another objective, with those coefficients
     run_recipe                   the whole pipeline, as `rewarddiff run`
 
-Configs stand beside what they configure: `ScorerConfig(loss=Margin())`, `PolicyConfig(objective=SimPO(beta=2.0))`,
-or by name, `PolicyConfig(objective="simpo")`. The equations themselves are functions in `rewarddiff.losses`.
+Configs stand beside what they configure: `ScorerConfig(loss=Margin())`,
+`PolicyConfig(objective=SimPO(beta=2.0))`, or by name, `PolicyConfig(objective="simpo")`. The
+equations themselves are functions in `rewarddiff.losses`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,15 @@ if TYPE_CHECKING:
     from rewarddiff.records import Comparison, Group, Message
     from rewarddiff.scorers.build import load_scorer, save_scorer
     from rewarddiff.scorers.config import OdinConfig, ScorerConfig
-    from rewarddiff.scorers.losses import BatchMargin, BradleyTerry, Margin, Ordinal, Scaled, Soft, Ties
+    from rewarddiff.scorers.losses import (
+        BatchMargin,
+        BradleyTerry,
+        Margin,
+        Ordinal,
+        Scaled,
+        Soft,
+        Ties,
+    )
     from rewarddiff.training.objective import TrainConfig
     from rewarddiff.training.objectives import (
         DPO,

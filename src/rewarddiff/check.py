@@ -27,7 +27,8 @@ def check(
     max_prompt: int | None = None,
     max_response: int | None = None,
 ) -> None:
-    """Read all of `data`, and print its ledger, its size by split, and how strong its comparisons are.
+    """Read all of `data`, and print its ledger, its size by split, and how strong its comparisons
+    are.
 
     Args:
         model: also count tokens, by this model's tokenizer and against its context.
@@ -55,11 +56,21 @@ def check(
 
 
 def parts(groups: Groups) -> Iterator[tuple[str, list[str]]]:
-    """Rows of the summary: all groups, then each part of a split by prompt (none where a part would be empty).
+    """Rows of the summary: all groups, then each part of a split by prompt (none where a part would
+    be empty).
 
     Labels are counted where there are any.
     """
-    heading = ["groups", "responses", "comparisons", "ties", "strength: known", "median", "mean", "longer wins"]
+    heading = [
+        "groups",
+        "responses",
+        "comparisons",
+        "ties",
+        "strength: known",
+        "median",
+        "mean",
+        "longer wins",
+    ]
     labelled = any(any(group.known_labels()) for group in groups)
     yield "", heading + (["desirable", "undesirable"] if labelled else [])
     yield "all", row(groups, labelled)
@@ -72,7 +83,8 @@ def parts(groups: Groups) -> Iterator[tuple[str, list[str]]]:
 
 
 def row(groups: Iterable[Group], labelled: bool = False) -> list[str]:
-    """Counts and strengths of groups, one pass; where they are labelled, also how many responses are (un)desirable."""
+    """Counts and strengths of groups, one pass; where they are labelled, also how many responses
+    are (un)desirable."""
     n_groups = n_responses = ties = longer = ordered = 0
     comparisons: list[Comparison] = []
     labels = {True: 0, False: 0}
@@ -103,13 +115,20 @@ def table(rows: Iterable[tuple[str, list[str]]]) -> Iterator[str]:
     rows = list(rows)
     widths = [max(len(cells[i]) for _, cells in rows) for i in range(len(rows[0][1]))]
     for name, cells in rows:
-        yield f"{name:<8}" + "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        yield f"{name:<8}" + "  ".join(
+            f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)
+        )
 
 
 def tokens(
-    groups: Iterable[Group], model: str, max_prompt: int | None, max_response: int | None, max_drop: float
+    groups: Iterable[Group],
+    model: str,
+    max_prompt: int | None,
+    max_response: int | None,
+    max_drop: float,
 ) -> Iterator[str]:
-    """The lengths of prompts and responses in a model's tokens, and the ledger of what does not fit."""
+    """The lengths of prompts and responses in a model's tokens, and the ledger of what does not
+    fit."""
     from rewarddiff.encoding import Encoder, LengthConfig
     from rewarddiff.models import context_length, load_tokenizer
 
@@ -124,10 +143,17 @@ def tokens(
         heading = [("", ["mean", "median", "95 %", "longest"])]
         prompts = ("prompts", [len(e.prompt) for e in encoded])
         responses = ("replies", [len(r) for e in encoded for r in e.responses if r])
-        yield from table(heading + [(name, _lengths(values)) for name, values in (prompts, responses)])
+        yield from table(
+            heading + [(name, _lengths(values)) for name, values in (prompts, responses)]
+        )
     ledger.enforce(max_drop)
 
 
 def _lengths(values: Sequence[int]) -> list[str]:
     ranked = sorted(values)
-    return [f"{mean(values):.1f}", f"{median(values):g}", str(ranked[int(0.95 * (len(ranked) - 1))]), str(ranked[-1])]
+    return [
+        f"{mean(values):.1f}",
+        f"{median(values):g}",
+        str(ranked[int(0.95 * (len(ranked) - 1))]),
+        str(ranked[-1]),
+    ]

@@ -1,7 +1,8 @@
 """The command line: `rewarddiff COMMAND …`.
 
-Exit status: 0 done, 2 the user's input is at fault (one line names the place and the mend), 130 interrupted,
-1 anything else. What a command needs is imported when it runs, so that help is immediate.
+Exit status: 0 done, 2 the user's input is at fault (one line names the place and the mend), 130
+interrupted, 1 anything else. What a command needs is imported when it runs, so that help is
+immediate.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ POLICIES = (
 CONTINUES = ("demo", "run", "sweep", "train")
 """Commands that go on where they stopped when they are run again."""
 TRACEBACKS = (None, "/var/tmp", ".")
-"""Folders for tracebacks, the first one that takes a file; None: the system's own for such files."""
+"""Folders for tracebacks, the first one that takes a file; None: the system's own for such
+files."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,10 +76,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         _mute_stdout()
         return 1
     except Exception as error:
-        printing = isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None
+        printing = (
+            isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None
+        )
         if printing:  # what fails in a command's own output is a UserError
             _mute_stdout()
-            return _failed(args, error, "standard output: cannot be written (its disk is full); free some space", 2)
+            return _failed(
+                args,
+                error,
+                "standard output: cannot be written (its disk is full); free some space",
+                2,
+            )
         cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return _failed(args, error, cause if args.debug else f"{cause} ({_kept(error)})", 1)
     return 0
@@ -94,7 +103,9 @@ def _look_first(args: argparse.Namespace) -> None:
     from rewarddiff import models
     from rewarddiff.data.sources import require
 
-    data, named_models = _named_in_recipe(args) if args.command in ("run", "sweep") else _named(args)
+    data, named_models = (
+        _named_in_recipe(args) if args.command in ("run", "sweep") else _named(args)
+    )
     for source in data:
         require(source)
     for name in named_models:
@@ -116,7 +127,8 @@ def _named(args: argparse.Namespace) -> tuple[list[str], list[str]]:
 
 
 def _named_in_recipe(args: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """The data that a recipe names, and the models. What an override changes is left to the recipe's reader.
+    """The data that a recipe names, and the models. What an override changes is left to the
+    recipe's reader.
 
     Raises:
         UserError: the recipe is not there, or no YAML.
@@ -133,7 +145,9 @@ def _named_in_recipe(args: argparse.Namespace) -> tuple[list[str], list[str]]:
             named |= {f"scorers.{name}.{key}": scorer.get(key) for key in ("backbone", "trained")}
     for text in args.overrides:
         changed, _, value = text.partition("=")
-        named = {key: name for key, name in named.items() if not f"{key}.".startswith(f"{changed}.")}
+        named = {
+            key: name for key, name in named.items() if not f"{key}.".startswith(f"{changed}.")
+        }
         if changed == "data.path" and not value.startswith(("[", '"', "'")):
             named[changed] = value
     data = named.pop("data.path", None)
@@ -181,7 +195,9 @@ def _check(args: argparse.Namespace) -> None:
     from rewarddiff.check import check
 
     if args.model is None and (args.max_prompt or args.max_response):
-        raise UserError("--max-prompt and --max-response count tokens: name the tokenizer's model with --model")
+        raise UserError(
+            "--max-prompt and --max-response count tokens: name the tokenizer's model with --model"
+        )
     check(
         args.data,
         **_reading(args),
@@ -195,7 +211,13 @@ def _train(args: argparse.Namespace) -> None:
     from rewarddiff.pipeline import train_stage
 
     model = args.model or ("all-minilm-l6-v2" if args.kind in SCORERS else "smollm2-135m-instruct")
-    say(str(train_stage(args.kind, model, args.data, args.output or Path("runs") / args.kind, args.overrides)))
+    say(
+        str(
+            train_stage(
+                args.kind, model, args.data, args.output or Path("runs") / args.kind, args.overrides
+            )
+        )
+    )
 
 
 def _augment(args: argparse.Namespace) -> None:
@@ -257,7 +279,9 @@ def _designs(args: argparse.Namespace) -> None:
         found = designs_stage(scorers, last, args.budget, **options, **_reading(args))
     else:
         if _reading(args):
-            raise UserError("--format, --split and --max-drop say how DATA is read: a run reads as its recipe says")
+            raise UserError(
+                "--format, --split and --max-drop say how DATA is read: a run reads as its recipe says"
+            )
         found = designs_of_run(last, args.budget, **options)
     console().print(terminal_designs(found))
     if args.output:
@@ -294,8 +318,13 @@ def _reading(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _beside(figures: Mapping[str, Any]) -> list[str]:
-    """A scorer's figures, a line each, and beside each what a scorer that knows length, or nothing, would get."""
-    baselines = {name: _figures(found) for name, found in figures["baselines"].items() if name != "longer_wins"}
+    """A scorer's figures, a line each, and beside each what a scorer that knows length, or nothing,
+    would get."""
+    baselines = {
+        name: _figures(found)
+        for name, found in figures["baselines"].items()
+        if name != "longer_wins"
+    }
     rows = [("", "", *baselines)]
     for name, told in _figures(figures).items():
         rows.append((name, told, *(found.get(name, "") for found in baselines.values())))
@@ -305,7 +334,8 @@ def _beside(figures: Mapping[str, Any]) -> list[str]:
 
 
 def _figures(results: Mapping[str, Any], before: str = "") -> dict[str, str]:
-    """The figures and intervals among results that are known, by name; histograms and matrices are in the files."""
+    """The figures and intervals among results that are known, by name; histograms and matrices are
+    in the files."""
     told: dict[str, str] = {}
     for key, value in results.items():
         name = before + key
@@ -317,7 +347,9 @@ def _figures(results: Mapping[str, Any], before: str = "") -> dict[str, str]:
         elif isinstance(value, list):
             for part in (part for part in value if isinstance(part, Mapping)):
                 whole = before if "domain" in part else f"{name} "
-                found = _figures({k: v for k, v in part.items() if k not in RANGE}, f"{whole}{_range(part)} ")
+                found = _figures(
+                    {k: v for k, v in part.items() if k not in RANGE}, f"{whole}{_range(part)} "
+                )
                 told |= {inner.removesuffix(" accuracy"): text for inner, text in found.items()}
         elif isinstance(value, (int, float)):
             told[name] = figure(value, ".6g")
@@ -366,13 +398,18 @@ class _Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Name the nearest choice where argparse would list them all."""
         if action.choices is not None and value not in action.choices:
-            raise argparse.ArgumentError(action, f"there is no '{value}'{suggest(value, action.choices)}")
+            raise argparse.ArgumentError(
+                action, f"there is no '{value}'{suggest(value, action.choices)}"
+            )
 
 
 def _parser() -> _Parser:
     shared = _Parser(add_help=False)
     shared.add_argument(
-        "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of whatever goes wrong"
+        "--debug",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="show the traceback of whatever goes wrong",
     )
     parser = _Parser(
         prog="rewarddiff",
@@ -385,7 +422,9 @@ def _parser() -> _Parser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def command(name: str, handler: Callable[[argparse.Namespace], None], purpose: str, example: str) -> _Parser:
+    def command(
+        name: str, handler: Callable[[argparse.Namespace], None], purpose: str, example: str
+    ) -> _Parser:
         sub = commands.add_parser(
             name,
             help=purpose,
@@ -404,17 +443,27 @@ def _parser() -> _Parser:
     def reading(sub: _Parser) -> None:
         sub.add_argument("--format", help="the data's format, where its columns do not tell")
         sub.add_argument("--split", help="the split to read, of a dataset that has several")
-        sub.add_argument("--max-drop", type=_share, help="share of rows that may drop (default 0.05)")
+        sub.add_argument(
+            "--max-drop", type=_share, help="share of rows that may drop (default 0.05)"
+        )
 
     data = "a data file or folder (JSONL, JSON, CSV, Parquet), a dataset's name, or demo; FOLDER#SPLIT is one split"
     scorer = "the folder of a trained scorer"
 
-    sub = command("demo", _demo, "run the whole pipeline on the embedded data", "demo --output runs/demo seed=1")
+    sub = command(
+        "demo",
+        _demo,
+        "run the whole pipeline on the embedded data",
+        "demo --output runs/demo seed=1",
+    )
     sub.add_argument("--output", type=user_path, help="where to write the run")
     options(sub, OVERRIDES)
 
     sub = command(
-        "run", _run, "run a recipe; again: continue or do nothing", "run recipe.yaml data.path=preferences.jsonl seed=1"
+        "run",
+        _run,
+        "run a recipe; again: continue or do nothing",
+        "run recipe.yaml data.path=preferences.jsonl seed=1",
     )
     sub.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file")
     sub.add_argument("--print", action="store_true", help="print the resolved recipe and stop")
@@ -427,15 +476,33 @@ def _parser() -> _Parser:
         "sweep recipe.yaml coefficient.alpha=0,0.5,1,2 seed=0..4",
     )
     sub.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file")
-    sub.add_argument("--print", action="store_true", help="print the points and the number of trainings, and stop")
+    sub.add_argument(
+        "--print",
+        action="store_true",
+        help="print the points and the number of trainings, and stop",
+    )
     options(sub, SEVERAL, "KEY=VALUES")
 
-    sub = command("check", _check, "account for every row of the data, and describe it", "check preferences.jsonl.gz")
+    sub = command(
+        "check",
+        _check,
+        "account for every row of the data, and describe it",
+        "check preferences.jsonl.gz",
+    )
     sub.add_argument("data", metavar="DATA", help=data)
     reading(sub)
-    sub.add_argument("--model", help="count tokens with this model's tokenizer, against its context")
-    sub.add_argument("--max-prompt", type=_count, metavar="TOKENS", help="with --model: cut prompts beyond this")
-    sub.add_argument("--max-response", type=_count, metavar="TOKENS", help="with --model: cut responses beyond this")
+    sub.add_argument(
+        "--model", help="count tokens with this model's tokenizer, against its context"
+    )
+    sub.add_argument(
+        "--max-prompt", type=_count, metavar="TOKENS", help="with --model: cut prompts beyond this"
+    )
+    sub.add_argument(
+        "--max-response",
+        type=_count,
+        metavar="TOKENS",
+        help="with --model: cut responses beyond this",
+    )
 
     sub = command(
         "train",
@@ -444,14 +511,18 @@ def _parser() -> _Parser:
         "train reward --data preferences.jsonl --output runs/reward lr=1e-5",
     )
     kinds = (*SCORERS, *POLICIES)
-    sub.add_argument("kind", choices=kinds, metavar="KIND", help=f"what to train: {', '.join(kinds)}")
+    sub.add_argument(
+        "kind", choices=kinds, metavar="KIND", help=f"what to train: {', '.join(kinds)}"
+    )
     sub.add_argument(
         "--model",
         help="a folder, a hub name or a short name "
         "(default: all-minilm-l6-v2 for scorers, smollm2-135m-instruct for policies)",
     )
     sub.add_argument("--data", required=True, help=data)
-    sub.add_argument("--output", type=user_path, help="where to write the model (default runs/KIND)")
+    sub.add_argument(
+        "--output", type=user_path, help="where to write the model (default runs/KIND)"
+    )
     options(sub, "any option of this training, as lr=1e-5")
 
     sub = command(
@@ -461,9 +532,19 @@ def _parser() -> _Parser:
         "augment pairs.jsonl --scorer runs/reward --output lists.jsonl draw=beams limit=100",
     )
     sub.add_argument("data", metavar="DATA", help=data)
-    sub.add_argument("--model", default="smollm2-135m-instruct", help="the policy (default smollm2-135m-instruct)")
+    sub.add_argument(
+        "--model",
+        default="smollm2-135m-instruct",
+        help="the policy (default smollm2-135m-instruct)",
+    )
     sub.add_argument("--scorer", required=True, help=scorer)
-    sub.add_argument("--output", type=user_path, required=True, metavar="FILE", help="where to write the lists (JSONL)")
+    sub.add_argument(
+        "--output",
+        type=user_path,
+        required=True,
+        metavar="FILE",
+        help="where to write the lists (JSONL)",
+    )
     options(sub, "draw=beams, temperature or rejection, draw.k=4, limit=100, …")
 
     sub = command(
@@ -473,15 +554,32 @@ def _parser() -> _Parser:
         "bestof preferences.jsonl --scorer runs/reward --gold runs/judge 'n=[1,4,16]' limit=64",
     )
     sub.add_argument("data", metavar="DATA", help=f"where prompts are taken from: {data}")
-    sub.add_argument("--model", default="smollm2-135m-instruct", help="the policy (default smollm2-135m-instruct)")
-    sub.add_argument("--scorer", required=True, action="append", help=f"one that picks: {scorer}; may be given again")
+    sub.add_argument(
+        "--model",
+        default="smollm2-135m-instruct",
+        help="the policy (default smollm2-135m-instruct)",
+    )
+    sub.add_argument(
+        "--scorer",
+        required=True,
+        action="append",
+        help=f"one that picks: {scorer}; may be given again",
+    )
     sub.add_argument("--gold", required=True, help="the one that judges every pick")
     sub.add_argument(
-        "--output", type=user_path, metavar="DIR", help="where to write best_of_n.html (default runs/bestof)"
+        "--output",
+        type=user_path,
+        metavar="DIR",
+        help="where to write best_of_n.html (default runs/bestof)",
     )
     options(sub, "n=[1,2,4,8,16], temperature=1, max_new_tokens=64, limit=32, …")
 
-    sub = command("score", _score, "score responses with a trained scorer", "score runs/reward preferences.jsonl")
+    sub = command(
+        "score",
+        _score,
+        "score responses with a trained scorer",
+        "score runs/reward preferences.jsonl",
+    )
     sub.add_argument("scorer", metavar="SCORER", help=scorer)
     sub.add_argument("data", metavar="DATA", help=data)
     reading(sub)
@@ -493,7 +591,9 @@ def _parser() -> _Parser:
         "measure trained scorers on labelled data, and each against each",
         "eval runs/reward test.jsonl --output runs/e",
     )
-    sub.add_argument("paths", nargs="+", metavar="SCORER… DATA", help=f"{scorer}, one or several; then {data}")
+    sub.add_argument(
+        "paths", nargs="+", metavar="SCORER… DATA", help=f"{scorer}, one or several; then {data}"
+    )
     reading(sub)
     sub.add_argument(
         "--output",
@@ -514,10 +614,17 @@ def _parser() -> _Parser:
     )  # fmt: skip
     reading(sub)
     sub.add_argument(
-        "--budget", type=_count, nargs="+", default=[], metavar="N", help="designs of N comparisons a list"
+        "--budget",
+        type=_count,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="designs of N comparisons a list",
     )
     sub.add_argument("--limit", type=_count, metavar="N", help="at most so many lists")
-    sub.add_argument("--output", type=user_path, metavar="FILE", help="where to write the figures as JSON")
+    sub.add_argument(
+        "--output", type=user_path, metavar="FILE", help="where to write the figures as JSON"
+    )
 
     sub = command(
         "lab",
@@ -526,11 +633,16 @@ def _parser() -> _Parser:
         "lab --output runs/lab world.noise=2 seeds=40",
     )
     sub.add_argument(
-        "--output", type=user_path, metavar="DIR", help="where to write lab.html and lab.md (default runs/lab)"
+        "--output",
+        type=user_path,
+        metavar="DIR",
+        help="where to write lab.html and lab.md (default runs/lab)",
     )
     options(sub, "seeds=24, quality=0.8, world.pairs=300, world.noise=1, …")
 
-    sub = command("report", _report, "write a run's report again from its results", "report runs/demo")
+    sub = command(
+        "report", _report, "write a run's report again from its results", "report runs/demo"
+    )
     sub.add_argument("run", type=user_path, metavar="RUN_DIR", help="a folder with results.json")
 
     command("doctor", _doctor, "describe this machine: versions, memory, models, speed", "doctor")
@@ -554,7 +666,8 @@ def _arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse
 
 
 def _mend(text: str, sub: argparse.ArgumentParser, takes_overrides: bool) -> str:
-    """What may have been meant by an unknown argument: an option of nearly this name, or a key of the recipe."""
+    """What may have been meant by an unknown argument: an option of nearly this name, or a key of
+    the recipe."""
     name = text.partition("=")[0]
     near = difflib.get_close_matches(name, sub._option_string_actions, n=1, cutoff=0.75)
     if near:
@@ -580,7 +693,8 @@ def _count(text: str) -> int:
 
 
 def _quiet_libraries() -> None:
-    """Hold back the libraries' own bars and deprecation notes: a run has its own progress, and errors are raised."""
+    """Hold back the libraries' own bars and deprecation notes: a run has its own progress, and
+    errors are raised."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TQDM_DISABLE", "1")
     for module in ("transformers", "peft", "accelerate"):
@@ -609,7 +723,8 @@ def _ended(message: str, status: int) -> int:
 
 
 def _kept(error: BaseException) -> str:
-    """Write the traceback to a file of the first folder that takes it, and return the words for where it is."""
+    """Write the traceback to a file of the first folder that takes it, and return the words for
+    where it is."""
     text = "".join(traceback.format_exception(error))
     reason = ""
     for folder in TRACEBACKS:

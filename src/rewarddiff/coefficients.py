@@ -1,15 +1,18 @@
 """From differences to coefficients: what a comparison's loss is multiplied by. numpy only.
 
-    Δ  ──lower──►  Δ − z·s  ──negative──►  R  ──squash──►  g(R)  ──α──►  g(R)^α  ──normalise──►  ──control──►  weight
+    Δ  ──lower──►  Δ − z·s  ──negative──►  R  ──squash──►  g(R)  ──α──►  g(R)^α  ──normalise──►
+    ──control──►  weight
 
-Δ is the difference oriented by the label: positive where the scorer agrees that the chosen response is better. Where
-the scorer has several heads, s is their spread.
-Source: Reward Difference Optimization, arXiv 2408.09385. The paper uses R^α with R = Δ and leaves open what happens
-at R < 0 (about 30 % of pairs), at which scale, and against which controls; every choice is a named option here.
+Δ is the difference oriented by the label: positive where the scorer agrees that the chosen response
+is better. Where the scorer has several heads, s is their spread. Source: Reward Difference
+Optimization, arXiv 2408.09385. The paper uses R^α with R = Δ and leaves open what happens at R < 0
+(about 30 % of pairs), at which scale, and against which controls; every choice is a named option
+here.
 
-α = 0 is the unweighted method: every kept weight is exactly 1.0, whatever the squash, normalisation and control, and
-also for pairs that `clip` would silence (0⁰ = 1). `flip` and `drop` act on the pairs and not on the weights, so they
-still act at α = 0: that run tells what relabelling or filtering does alone.
+α = 0 is the unweighted method: every kept weight is exactly 1.0, whatever the squash, normalisation
+and control, and also for pairs that `clip` would silence (0⁰ = 1). `flip` and `drop` act on the
+pairs and not on the weights, so they still act at α = 0: that run tells what relabelling or
+filtering does alone.
 """
 
 from __future__ import annotations
@@ -41,31 +44,39 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 class CoefficientConfig:
     """How differences become coefficients.
 
-    The defaults are those that the laboratory speaks for, or not against (docs/lab.md): `clip` is near the best
-    treatment with a good scorer and loses little with a middling one; α hardly matters. Real data tells no setting from
-    another so far (docs/results.md). What neither asked about is as plain as it can be: both orders, which are
-    antisymmetric, and no calibration, squashing, scaling or lower bound.
+    The defaults are those that the laboratory speaks for, or not against (docs/lab.md): `clip` is
+    near the best treatment with a good scorer and loses little with a middling one; α hardly
+    matters. Real data tells no setting from another so far (docs/results.md). What neither asked
+    about is as plain as it can be: both orders, which are antisymmetric, and no calibration,
+    squashing, scaling or lower bound.
 
     Attributes:
-        source: where differences come from: a difference model, a reward model, or the data's own grades.
+        source: where differences come from: a difference model, a reward model, or the data's own
+            grades.
         scorer: name of the scorer to ask; None: the only one of that kind.
-        orders: ask the difference model in one order (the paper) or average both (exactly antisymmetric).
-        calibrated: divide differences by the scorer's temperature, so that σ(Δ) is the probability to be preferred.
-        lower: z ≥ 0: a difference counts as Δ − z·s, with s its standard deviation over the heads of a scorer that has
-            several (`heads`), so that a pair it is unsure of weighs less. A bound below 0 is treated as a negative
-            difference is; it says doubt, not disagreement, which `abs`, `flip` and `signed` would take for strength:
-            they are refused.
+        orders: ask the difference model in one order (the paper) or average both (exactly
+            antisymmetric).
+        calibrated: divide differences by the scorer's temperature, so that σ(Δ) is the probability
+            to be preferred.
+        lower: z ≥ 0: a difference counts as Δ − z·s, with s its standard deviation over the heads
+            of a scorer that has several (`heads`), so that a pair it is unsure of weighs less. A
+            bound below 0 is treated as a negative difference is; it says doubt, not disagreement,
+            which `abs`, `flip` and `signed` would take for strength: they are refused.
         alpha: the exponent α ≥ 0; 0 is the unweighted method.
-        negative: what to do where the scorer contradicts the label (Δ < 0): `clip` weight 0; `abs` |Δ|; `flip` |Δ|
-            and the label swapped; `drop` the pair is left out; `floor` Δ raised to `floor`; `signed` left negative.
+        negative: what to do where the scorer contradicts the label (Δ < 0): `clip` weight 0; `abs`
+            |Δ|; `flip` |Δ| and the label swapped; `drop` the pair is left out; `floor` Δ raised to
+            `floor`; `signed` left negative.
         floor: the least difference under `floor`, positive.
-        squash: g: `tanh` s·tanh(R/s); `log1p` s·log(1 + R/s); `clip` min(R, s); `sigmoid` σ(R/s); `rank` the
-            rank among the positive R divided by their number, in (0, 1]. All but sigmoid keep 0 at 0.
-        squash_scale: s > 0 in the unit of the differences; tanh, log1p and clip leave R ≪ s as it is.
-        normalise: divide the weights by their `mean` or their `std` (population) over the kept pairs.
-        control: what any claim is to be held against: `constant` every weight the mean; `shuffled` the same weights
-            dealt to pairs at random; `inverse` the same weights in reversed order, the largest to the smallest
-            (equal weights share the mean of their slots).
+        squash: g: `tanh` s·tanh(R/s); `log1p` s·log(1 + R/s); `clip` min(R, s); `sigmoid` σ(R/s);
+            `rank` the rank among the positive R divided by their number, in (0, 1]. All but sigmoid
+            keep 0 at 0.
+        squash_scale: s > 0 in the unit of the differences; tanh, log1p and clip leave R ≪ s as it
+            is.
+        normalise: divide the weights by their `mean` or their `std` (population) over the kept
+            pairs.
+        control: what any claim is to be held against: `constant` every weight the mean; `shuffled`
+            the same weights dealt to pairs at random; `inverse` the same weights in reversed order,
+            the largest to the smallest (equal weights share the mean of their slots).
         seed: of `shuffled`.
     """
 
@@ -95,7 +106,9 @@ class CoefficientConfig:
         if not (math.isfinite(self.floor) and self.floor > 0):
             raise UserError(f"coefficient.floor: must be finite and positive, got {self.floor}")
         if not (math.isfinite(self.squash_scale) and self.squash_scale > 0):
-            raise UserError(f"coefficient.squash_scale: must be finite and positive, got {self.squash_scale}")
+            raise UserError(
+                f"coefficient.squash_scale: must be finite and positive, got {self.squash_scale}"
+            )
         if self.signed and self.alpha not in (0, 1):
             raise UserError(
                 f"coefficient.alpha: negative=signed has no power {self.alpha} of a negative difference; "
@@ -126,7 +139,8 @@ class CoefficientResult:
 
 
 def both_orders(forward: ArrayLike, backward: ArrayLike) -> Array:
-    """d̄(1,2) = ½(d(1,2) − d(2,1)): antisymmetric to the bit, and exactly 0 for a response against itself.
+    """d̄(1,2) = ½(d(1,2) − d(2,1)): antisymmetric to the bit, and exactly 0 for a response against
+    itself.
 
     Args:
         forward: d(x, y1, y2), shape (pairs,).
@@ -174,12 +188,13 @@ def coefficients(
     Args:
         differences: Δ, oriented by the label, shape (pairs,).
         config: see `CoefficientConfig`.
-        spreads: the standard deviation of each over the scorer's heads, same shape and unit; read with `lower`.
+        spreads: the standard deviation of each over the scorer's heads, same shape and unit; read
+            with `lower`.
 
     Raises:
         ValueError: not one-dimensional, or unequal shapes.
-        UserError: no pairs, a difference that is not finite, no spreads for `lower`, or weights with nothing in them to
-            train on.
+        UserError: no pairs, a difference that is not finite, no spreads for `lower`, or weights
+            with nothing in them to train on.
 
     >>> coefficients([4.0, -1.0, 9.0], CoefficientConfig(alpha=0.5)).weights
     array([2., 0., 3.])
@@ -192,7 +207,9 @@ def coefficients(
     keep = ~negative if config.negative == "drop" else np.ones_like(negative)
     if not keep.any():
         mend = " or doubts them; make lower smaller" if config.lower else "; use negative=flip"
-        raise UserError(f"coefficients: every pair is dropped, the scorer contradicts all labels{mend}")
+        raise UserError(
+            f"coefficients: every pair is dropped, the scorer contradicts all labels{mend}"
+        )
 
     weights = np.zeros_like(delta)
     weights[keep] = _weights(delta[keep], config)
@@ -208,7 +225,9 @@ def _bounds(delta: Array, config: CoefficientConfig, spreads: ArrayLike | None) 
     if config.lower == 0:
         return delta
     if spreads is None:
-        raise UserError("coefficient.lower: needs the spread of every difference; ask a scorer with several heads")
+        raise UserError(
+            "coefficient.lower: needs the spread of every difference; ask a scorer with several heads"
+        )
     return lower_bounds(delta, spreads, config.lower)
 
 
@@ -240,7 +259,9 @@ def _weights(delta: Array, config: CoefficientConfig) -> Array:
 def _require_some(weights: Array, config: CoefficientConfig) -> None:
     if not weights.any():
         mend = "make lower smaller" if config.lower else "use negative=abs"
-        raise UserError(f"coefficients: every weight is 0, nothing would be trained; {mend}, check the scorer")
+        raise UserError(
+            f"coefficients: every weight is 0, nothing would be trained; {mend}, check the scorer"
+        )
 
 
 def _treat(delta: Array, config: CoefficientConfig) -> Array:
@@ -280,7 +301,9 @@ def _normalise(weights: Array, kind: Normalise) -> Array:
         return weights
     divisor = float(weights.mean() if kind == "mean" else weights.std())
     if not divisor > np.finfo(np.float64).eps * float(np.abs(weights).max()):
-        raise UserError(f"coefficients: normalise={kind} divides by {divisor:g}; use normalise=none")
+        raise UserError(
+            f"coefficients: normalise={kind} divides by {divisor:g}; use normalise=none"
+        )
     return weights / divisor
 
 
@@ -297,7 +320,8 @@ def _control(weights: Array, config: CoefficientConfig) -> Array:
 
 
 def _reverse_order(weights: Array) -> Array:
-    """The k-th smallest place gets the k-th largest weight; equal weights share the mean of their places."""
+    """The k-th smallest place gets the k-th largest weight; equal weights share the mean of their
+    places."""
     _, level, size = np.unique(weights, return_inverse=True, return_counts=True)
     ends = np.cumsum(size)
     falling = np.sort(weights)[::-1]
@@ -305,7 +329,9 @@ def _reverse_order(weights: Array) -> Array:
     return np.asarray((total / size)[level], dtype=np.float64)
 
 
-def _report(delta: Array, weights: Array, flip: Mask, keep: Mask, config: CoefficientConfig) -> dict[str, Any]:
+def _report(
+    delta: Array, weights: Array, flip: Mask, keep: Mask, config: CoefficientConfig
+) -> dict[str, Any]:
     kept = weights[keep]
     negative_weights = int((kept < 0).sum())
     return {
@@ -318,7 +344,9 @@ def _report(delta: Array, weights: Array, flip: Mask, keep: Mask, config: Coeffi
         "effective_share": _effective_share(np.abs(kept)),
         "before": _describe(delta),
         "after": _describe(kept),
-        "warnings": [f"{negative_weights} negative weights: the loss has no lower bound"] if negative_weights else [],
+        "warnings": [f"{negative_weights} negative weights: the loss has no lower bound"]
+        if negative_weights
+        else [],
     }
 
 
@@ -333,5 +361,7 @@ def _describe(values: Array) -> dict[str, Any]:
     return {
         "mean": float(values.mean()),
         "std": float(values.std()),
-        "quantiles": {f"{q:g}": float(value) for q, value in zip(QUANTILES, quantiles, strict=True)},
+        "quantiles": {
+            f"{q:g}": float(value) for q, value in zip(QUANTILES, quantiles, strict=True)
+        },
     }

@@ -1,8 +1,8 @@
 """Recipes: YAML and dotted overrides in, nested frozen dataclasses out, and back again.
 
-Each component keeps its options in a frozen dataclass of its own; a recipe nests them. The annotations are the
-rules: an unknown key, a value of another type or a choice that does not exist is a `UserError` of one line that
-names the place and the mend. No torch here.
+Each component keeps its options in a frozen dataclass of its own; a recipe nests them. The
+annotations are the rules: an unknown key, a value of another type or a choice that does not exist
+is a `UserError` of one line that names the place and the mend. No torch here.
 
 Numbers and booleans are read as YAML 1.2 has them: `1e-6` is a number, `no` and `on` are words.
 """
@@ -21,7 +21,17 @@ import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import eq
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -35,33 +45,44 @@ Place = tuple[str | int, ...]
 """Where a value stands in a recipe: keys and positions from the outside in."""
 
 
-def load_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str], schema: type[T]) -> T:
+def load_recipe(
+    recipe: str | Path | Mapping[str, Any], overrides: Sequence[str], schema: type[T]
+) -> T:
     """Read a recipe, apply `a.b.c=value` overrides in order, and check it against `schema`.
 
-    A mapping given for a nested dataclass replaces the keys it names; the others keep the default. Where one of
-    several dataclasses is meant, each with a `name` of its own (`name: Literal["dpo"]`), its name alone will do.
+    A mapping given for a nested dataclass replaces the keys it names; the others keep the default.
+    Where one of several dataclasses is meant, each with a `name` of its own (`name:
+    Literal["dpo"]`), its name alone will do.
 
     Args:
         recipe: a YAML (or JSON) file, or its content as a mapping.
-        overrides: `dotted.key=value`, the value written as in YAML; a number as key counts into a list. Null takes an
-            entry with a name of its own out, as in `scorers.margin=null`.
+        overrides: `dotted.key=value`, the value written as in YAML; a number as key counts into a
+            list. Null takes an entry with a name of its own out, as in `scorers.margin=null`.
         schema: a dataclass.
 
     Raises:
-        UserError: naming the file (or the override), the key and the mend; the first problem and how many more.
+        UserError: naming the file (or the override), the key and the mend; the first problem and
+            how many more.
     """
     source = "recipe" if isinstance(recipe, Mapping) else str(recipe)
     given = recipe if isinstance(recipe, Mapping) else read_recipe(recipe)
     try:
-        data = json.loads(json.dumps(given, default=str))  # a copy in which aliased parts are no longer shared
+        data = json.loads(
+            json.dumps(given, default=str)
+        )  # a copy in which aliased parts are no longer shared
     except ValueError as error:
-        raise UserError(f"{source}: contains itself, an alias points to a mapping around it") from error
+        raise UserError(
+            f"{source}: contains itself, an alias points to a mapping around it"
+        ) from error
     places = {_override(data, text, schema): text for text in overrides}
     return _validated(data, schema, source, places)
 
 
-def _validated(data: Any, schema: type[T], source: str, places: Mapping[Place, str] | None = None) -> T:
-    """`data` as the dataclass `schema`; errors name the source, or the override whose place it was."""
+def _validated(
+    data: Any, schema: type[T], source: str, places: Mapping[Place, str] | None = None
+) -> T:
+    """`data` as the dataclass `schema`; errors name the source, or the override whose place it
+    was."""
     text = json.dumps([_completed(schema, data)])
     try:
         config = cast(T, _adapter(cast(Any, schema)).validate_json(text)[0])
@@ -73,7 +94,9 @@ def _validated(data: Any, schema: type[T], source: str, places: Mapping[Place, s
             return config
     place, message = problems[0]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    culprits = [f"override '{text}'" for key, text in (places or {}).items() if all(map(eq, key, place))]
+    culprits = [
+        f"override '{text}'" for key, text in (places or {}).items() if all(map(eq, key, place))
+    ]
     raise UserError(f"{culprits[-1] if culprits else source}: {message}{more}")
 
 
@@ -81,8 +104,9 @@ def _validated(data: Any, schema: type[T], source: str, places: Mapping[Place, s
 def _adapter(schema: Any) -> TypeAdapter[list[Any]]:
     """What validates JSON of a list of one `schema`, strictly; making one takes milliseconds.
 
-    A list may become a tuple and a string a path, but "3" is no number and true is no 1. It is a list because pydantic
-    only takes the setting that refuses unknown keys for types that are not dataclasses.
+    A list may become a tuple and a string a path, but "3" is no number and true is no 1. It is a
+    list because pydantic only takes the setting that refuses unknown keys for types that are not
+    dataclasses.
     """
     return TypeAdapter(list[schema], config=ConfigDict(extra="forbid", strict=True))
 
@@ -96,8 +120,9 @@ def _hints(cls: Any) -> dict[str, Any]:
 def checked(cls: type[T]) -> type[T]:
     """Class decorator: a configuration made in Python obeys the same rules as one in a recipe.
 
-    Stands above `@dataclass(frozen=True)`. A value of another type or a choice that does not exist is a UserError
-    when the configuration is made; the name of a dataclass will do for one with its defaults.
+    Stands above `@dataclass(frozen=True)`. A value of another type or a choice that does not exist
+    is a UserError when the configuration is made; the name of a dataclass will do for one with its
+    defaults.
     """
     make, signature = cls.__init__, inspect.signature(cls)
 
@@ -115,17 +140,22 @@ def checked(cls: type[T]) -> type[T]:
 
 @functools.cache
 def _fields_alone(cls: Any) -> Any:
-    """A dataclass with the same fields and defaults, and none of the rules that hold between them."""
+    """A dataclass with the same fields and defaults, and none of the rules that hold between
+    them."""
     fields = []
     for name, hint in _fields(cls).items():
-        fields.append((name, hint, dataclasses.field(default_factory=functools.partial(_default, cls, name))))
+        fields.append(
+            (name, hint, dataclasses.field(default_factory=functools.partial(_default, cls, name)))
+        )
     return dataclasses.make_dataclass(cls.__name__, fields)
 
 
 def to_dict(config: object) -> Any:
     """A configuration as plain data (dicts, lists, strings, numbers), as `load_recipe` reads it."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config) if f.init}
+        return {
+            f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config) if f.init
+        }
     if isinstance(config, Mapping):
         return {str(key): to_dict(value) for key, value in config.items()}
     if isinstance(config, enum.Enum):
@@ -136,12 +166,14 @@ def to_dict(config: object) -> Any:
 
 
 def dump_yaml(config: object) -> str:
-    """A configuration as YAML, in the order of its fields; `load_recipe` gives the same configuration back."""
+    """A configuration as YAML, in the order of its fields; `load_recipe` gives the same
+    configuration back."""
     return yaml.dump(to_dict(config), Dumper=_Dumper, sort_keys=False, width=120)
 
 
 def at_least(config: object, least: float, *names: str) -> None:
-    """Raise a ValueError unless these fields of a dataclass are None or numbers of at least `least`."""
+    """Raise a ValueError unless these fields of a dataclass are None or numbers of at least
+    `least`."""
     for name in names:
         value = getattr(config, name)
         if value is not None and not value >= least:
@@ -166,7 +198,9 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' stands twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key '{key.value}' stands twice", key.start_mark
+                )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -190,7 +224,9 @@ for _tag, _pattern, _first in (
     ),
     ("merge", r"<<", ["<"]),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first
+    )
 _Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
@@ -199,7 +235,9 @@ def _parse(text: str, source: str) -> Any:
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark and "\n" in text else ""
-        raise UserError(f"{source}{line}: not valid YAML: {error.problem or error.context}") from error
+        raise UserError(
+            f"{source}{line}: not valid YAML: {error.problem or error.context}"
+        ) from error
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
 
@@ -216,12 +254,16 @@ def read_recipe(recipe: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot read the recipe ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a text file (byte {error.start} is not UTF-8); a recipe is YAML") from error
+        raise UserError(
+            f"{path}: not a text file (byte {error.start} is not UTF-8); a recipe is YAML"
+        ) from error
     data = _parse(text, str(path))
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise UserError(f"{path}: a recipe is a mapping of keys to values, found a {type(data).__name__}")
+        raise UserError(
+            f"{path}: a recipe is a mapping of keys to values, found a {type(data).__name__}"
+        )
     return data
 
 
@@ -254,7 +296,8 @@ def _fields(hint: Any) -> dict[str, Any]:
 
 
 def _inside(hint: Any, part: str | int) -> Any:
-    """The type of what stands under key or position `part` of a `hint`; Any where nothing is known."""
+    """The type of what stands under key or position `part` of a `hint`; Any where nothing is
+    known."""
     fields = _fields(hint)
     if part in fields:
         return fields[str(part)]
@@ -264,7 +307,11 @@ def _inside(hint: Any, part: str | int) -> Any:
             if issubclass(origin, Mapping):
                 return args[1]
             if isinstance(part, int):
-                return args[part] if origin is tuple and args[-1] is not Ellipsis and part < len(args) else args[0]
+                return (
+                    args[part]
+                    if origin is tuple and args[-1] is not Ellipsis and part < len(args)
+                    else args[0]
+                )
     return Any
 
 
@@ -280,7 +327,8 @@ def _default(hint: Any, name: str) -> Any:
 
 
 def _completed(hint: Any, value: Any) -> Any:
-    """`value` with the keys it leaves out of a dataclass taken from the default which it replaces."""
+    """`value` with the keys it leaves out of a dataclass taken from the default which it
+    replaces."""
     if isinstance(value, list):
         return [_completed(_inside(hint, i), item) for i, item in enumerate(value)]
     value = _named(hint, value)
@@ -319,14 +367,18 @@ def _meant(hint: Any, value: Mapping[str, Any]) -> Any:
 def _over(default: object, value: Any) -> Any:
     if not (dataclasses.is_dataclass(default) and isinstance(value, Mapping)):
         return value
-    return {**to_dict(default), **{key: _over(getattr(default, str(key), None), item) for key, item in value.items()}}
+    return {
+        **to_dict(default),
+        **{key: _over(getattr(default, str(key), None), item) for key, item in value.items()},
+    }
 
 
 # --- overrides ------------------------------------------------------------------------------------------------------
 
 
 def _override(data: dict[str, Any], text: str, schema: Any) -> Place:
-    """Set `a.b.c=value` in `data`, and return its place; null takes an entry out of a mapping of named ones."""
+    """Set `a.b.c=value` in `data`, and return its place; null takes an entry out of a mapping of
+    named ones."""
     key, equals, written = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
@@ -354,7 +406,9 @@ def _override(data: dict[str, Any], text: str, schema: Any) -> Place:
 
 
 def _unknown(text: str, name: str, place: Place, node: Iterable[str]) -> UserError:
-    return UserError(f"override '{text}': nothing is called '{name}' in '{_dotted(place)}'{suggest(name, node)}")
+    return UserError(
+        f"override '{text}': nothing is called '{name}' in '{_dotted(place)}'{suggest(name, node)}"
+    )
 
 
 def _holds_named(hint: Any) -> bool:
@@ -367,14 +421,19 @@ def _part(node: Any, name: str, place: Place, text: str) -> str | int:
     if isinstance(node, dict):
         return name
     if not isinstance(node, list):
-        raise UserError(f"override '{text}': '{_dotted(place)}' is {_shown(node)}, there is no '{name}' in it")
+        raise UserError(
+            f"override '{text}': '{_dotted(place)}' is {_shown(node)}, there is no '{name}' in it"
+        )
     if not (name.isdigit() and int(name) < len(node)):
-        raise UserError(f"override '{text}': '{_dotted(place)}' is a list of {len(node)}; name one as 0, 1, …")
+        raise UserError(
+            f"override '{text}': '{_dotted(place)}' is a list of {len(node)}; name one as 0, 1, …"
+        )
     return int(name)
 
 
 def _opened(hint: Any, node: dict[str, Any], name: str, place: Place, text: str) -> Any:
-    """What an override of something inside key `name` starts from, where the recipe itself does not give it."""
+    """What an override of something inside key `name` starts from, where the recipe itself does not
+    give it."""
     if not _dataclasses(hint) and hint is not Any:
         raise _unknown(text, name, place, node)
     default = _default(hint, name)
@@ -385,7 +444,8 @@ def _opened(hint: Any, node: dict[str, Any], name: str, place: Place, text: str)
 
 
 def _not_finite(value: object, place: Place = ()) -> Iterator[tuple[Place, str]]:
-    """Place and message of every number in a configuration that is infinite or NaN: no key means anything by one."""
+    """Place and message of every number in a configuration that is infinite or NaN: no key means
+    anything by one."""
     if isinstance(value, float) and not math.isfinite(value):
         yield place, f"'{_dotted(place)}' is {value}, should be a finite number"
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -403,17 +463,23 @@ def _not_finite(value: object, place: Place = ()) -> Iterator[tuple[Place, str]]
 def _problems(error: ValidationError, data: list[Any], schema: Any) -> Iterator[tuple[Place, str]]:
     """Place and message of every problem, one a place, in the order of the recipe's fields.
 
-    Where a value may have several types, pydantic lists what each of them finds amiss: the type with the fewest
-    problems is taken to be the one that was meant.
+    Where a value may have several types, pydantic lists what each of them finds amiss: the type
+    with the fewest problems is taken to be the one that was meant.
     """
     found: dict[Place, dict[Place, list[tuple[Place, Any]]]] = {}
     for detail in error.errors(include_url=False):
         place, union, branch = _locate(detail["loc"], data, last_is_key=detail["type"] == "missing")
-        found.setdefault(union if branch else place, {}).setdefault(branch, []).append((place, detail))
+        found.setdefault(union if branch else place, {}).setdefault(branch, []).append(
+            (place, detail)
+        )
     for start, branches in found.items():
         least = min(_unlikeliness(start, problems) for problems in branches.values())
-        likely = [problems for problems in branches.values() if _unlikeliness(start, problems) == least]
-        chosen = likely[0] if least[1] > 1 else [problem for problems in likely for problem in problems]
+        likely = [
+            problems for problems in branches.values() if _unlikeliness(start, problems) == least
+        ]
+        chosen = (
+            likely[0] if least[1] > 1 else [problem for problems in likely for problem in problems]
+        )
         messages: dict[Place, list[str]] = {}
         for place, detail in chosen:
             messages.setdefault(place, []).append(_message(place[1:], detail, schema))
@@ -422,19 +488,27 @@ def _problems(error: ValidationError, data: list[Any], schema: Any) -> Iterator[
 
 
 def _unlikeliness(start: Place, problems: list[tuple[Place, Any]]) -> tuple[bool, int]:
-    """How unlikely it is that this type was meant: one whose inner `Literal` says otherwise; then by the count."""
-    other_kind = any(detail["type"] == "literal_error" and place != start for place, detail in problems)
+    """How unlikely it is that this type was meant: one whose inner `Literal` says otherwise; then
+    by the count."""
+    other_kind = any(
+        detail["type"] == "literal_error" and place != start for place, detail in problems
+    )
     return other_kind, len(problems)
 
 
 def _locate(loc: Place, data: Any, *, last_is_key: bool) -> tuple[Place, Place, Place]:
-    """Split pydantic's location into the place in the data, the place of the first union on the way, and the branch."""
+    """Split pydantic's location into the place in the data, the place of the first union on the
+    way, and the branch."""
     place: Place = ()
     union: Place = ()
     branch: Place = ()
     for i, part in enumerate(loc):
         missing_key = last_is_key and i == len(loc) - 1
-        here = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
+        here = (
+            part in data
+            if isinstance(data, dict)
+            else isinstance(data, list) and isinstance(part, int)
+        )
         if here or missing_key:
             place = (*place, part)
             data = data[part] if here else None
@@ -453,11 +527,17 @@ def _message(place: Place, detail: Any, schema: Any) -> str:
             hint = schema
             for part in place[:-1]:
                 hint = _inside(hint, part)
-            return f"unknown key '{key}'{suggest(str(place[-1]), _fields(hint).keys() - {place[-1]})}"
+            return (
+                f"unknown key '{key}'{suggest(str(place[-1]), _fields(hint).keys() - {place[-1]})}"
+            )
         case "literal_error" | "enum":
             expected = detail["ctx"]["expected"]
-            near = difflib.get_close_matches(str(detail["input"]), re.findall(r"'([^']*)'", expected), n=1)
-            return f"'{key}' is {given}, should be {expected}" + (f"{HINT}'{near[0]}'?" if near else "")
+            near = difflib.get_close_matches(
+                str(detail["input"]), re.findall(r"'([^']*)'", expected), n=1
+            )
+            return f"'{key}' is {given}, should be {expected}" + (
+                f"{HINT}'{near[0]}'?" if near else ""
+            )
         case "value_error" | "assertion_error":
             return f"'{key}': {detail['ctx']['error']}"
         case "dataclass_type" | "dict_type":
@@ -485,5 +565,11 @@ def _dotted(place: Place) -> str:
 
 
 def _shown(value: object) -> str:
-    text = "empty" if value is None else f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str)
+    text = (
+        "empty"
+        if value is None
+        else f"'{value}'"
+        if isinstance(value, str)
+        else json.dumps(value, default=str)
+    )
     return text if len(text) <= 60 else f"{text[:57]}…"

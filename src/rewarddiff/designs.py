@@ -1,6 +1,7 @@
 """Which comparisons of a group to read, so that its responses get one order. numpy only.
 
-A comparison is a pair (a, b) of indices, a read first. Of k responses, with noise of variance σ² in every reading:
+A comparison is a pair (a, b) of indices, a read first. Of k responses, with noise of variance σ² in
+every reading:
 
 | mode     | readings   | variance of s_a − s_b, mean over pairs | responses that stand first |
 |----------|------------|----------------------------------------|----------------------------|
@@ -9,12 +10,13 @@ A comparison is a pair (a, b) of indices, a read first. Of k responses, with noi
 | `budget` | n          | between those beside it                | at most k                  |
 | `anchor` | k − 1      | 2σ²(k − 1)/k                           | 1                          |
 
-Where comparisons that begin alike share their beginning, the tokens read are the prompt's, those of every response that
-stands first, and those of the second response of every comparison.
+Where comparisons that begin alike share their beginning, the tokens read are the prompt's, those of
+every response that stands first, and those of the second response of every comparison.
 
-A scorer may like whatever stands first. So that this favours no response, each is read first as often as second, or
-once more or less where its comparisons are an odd number; which response gets which place in the design is drawn by
-the seed and the group, since data often lists the best one first. `anchor` reads its one response first in all.
+A scorer may like whatever stands first. So that this favours no response, each is read first as
+often as second, or once more or less where its comparisons are an odd number; which response gets
+which place in the design is drawn by the seed and the group, since data often lists the best one
+first. `anchor` reads its one response first in all.
 """
 
 from __future__ import annotations
@@ -41,11 +43,11 @@ class DesignConfig:
     """Which comparisons of a group are read.
 
     Attributes:
-        mode: `both` every pair in both orders; `all` every pair in one; `anchor` every response against one, which
-            the seed draws for each group; `budget` as many pairs as `budget` says, those that determine the scores
-            best.
-        budget: comparisons of a group, at least one fewer than it has responses; a group that has not so many pairs
-            has all of them read.
+        mode: `both` every pair in both orders; `all` every pair in one; `anchor` every response
+            against one, which the seed draws for each group; `budget` as many pairs as `budget`
+            says, those that determine the scores best.
+        budget: comparisons of a group, at least one fewer than it has responses; a group that has
+            not so many pairs has all of them read.
         seed: draws the anchor, the pairs of a budget, and which response of a pair is read first.
     """
 
@@ -55,7 +57,8 @@ class DesignConfig:
 
     @property
     def complete(self) -> bool:
-        """Whether every pair is read: where some are not, only potentials weigh what is there rightly."""
+        """Whether every pair is read: where some are not, only potentials weigh what is there
+        rightly."""
         return self.mode in ("both", "all")
 
     def __post_init__(self) -> None:
@@ -66,7 +69,8 @@ class DesignConfig:
 
 
 def comparisons(n: int, design: DesignConfig, group: str = "") -> list[Pair]:
-    """The comparisons of a group of n responses, in rising order; none where there is nothing to compare.
+    """The comparisons of a group of n responses, in rising order; none where there is nothing to
+    compare.
 
     Args:
         group: its name: with the seed it draws what is left to chance.
@@ -89,13 +93,15 @@ def comparisons(n: int, design: DesignConfig, group: str = "") -> list[Pair]:
 
 
 def uncertainty(n: int, pairs: Sequence[Pair]) -> float:
-    """Mean over all pairs (a, b) of the variance of s_a − s_b, where every comparison has noise of variance 1.
+    """Mean over all pairs (a, b) of the variance of s_a − s_b, where every comparison has noise of
+    variance 1.
 
-    s are the scores of least squares (`rankings.potentials`). It is 2·tr(L⁺)/(n − 1), with L the Laplacian of the
-    graph of comparisons: the mean of its effective resistances. Infinite where some response is joined to none of the
-    others; NaN where there are no two responses.
+    s are the scores of least squares (`rankings.potentials`). It is 2·tr(L⁺)/(n − 1), with L the
+    Laplacian of the graph of comparisons: the mean of its effective resistances. Infinite where
+    some response is joined to none of the others; NaN where there are no two responses.
 
-    Source: Klein and Randić 1993, Journal of Mathematical Chemistry 12 (n·tr(L⁺) is the sum of all resistances).
+    Source: Klein and Randić 1993, Journal of Mathematical Chemistry 12 (n·tr(L⁺) is the sum of all
+    resistances).
 
     >>> round(uncertainty(3, [(0, 1), (1, 2)]), 3)  # 1, 1 and, from end to end, 2
     1.333
@@ -110,16 +116,19 @@ def _graph(n: int, design: DesignConfig) -> tuple[Pair, ...]:
     every = n * (n - 1) // 2
     size = every if design.budget is None else min(design.budget, every)
     if size < n - 1:
-        raise UserError(f"design.budget: {size} comparisons cannot join {n} responses; give at least {n - 1}")
+        raise UserError(
+            f"design.budget: {size} comparisons cannot join {n} responses; give at least {n - 1}"
+        )
     return _best(n, size)
 
 
 @lru_cache(maxsize=256)
 def _best(n: int, size: int) -> tuple[Pair, ...]:
-    """`size` pairs a < b that leave little uncertainty: for up to 6 responses at most 7 % more than the best do.
+    """`size` pairs a < b that leave little uncertainty: for up to 6 responses at most 7 % more than
+    the best do.
 
-    Of all trees the star is the best. From the star and from the ring on, pairs are added one by one, and the better
-    of the two results is taken.
+    Of all trees the star is the best. From the star and from the ring on, pairs are added one by
+    one, and the better of the two results is taken.
     """
     if size == n * (n - 1) // 2:
         return tuple(combinations(range(n), 2))
@@ -141,7 +150,9 @@ def _grown(n: int, start: Sequence[Pair], size: int) -> list[Pair]:
     left[tuple(zip(*pairs, strict=True))] = False
     while len(pairs) < size:
         gain = np.where(left, _spread(inverse @ inverse) / (1 + _spread(inverse)), -1.0)
-        a, b = map(int, np.unravel_index(gain.round(9).argmax(), gain.shape))  # of several alike the first
+        a, b = map(
+            int, np.unravel_index(gain.round(9).argmax(), gain.shape)
+        )  # of several alike the first
         change = inverse[:, a] - inverse[:, b]
         inverse = inverse - np.outer(change, change) / (1 + change[a] - change[b])
         left[a, b] = False
@@ -164,10 +175,12 @@ def _laplacian(n: int, pairs: Sequence[Pair]) -> Array:
 
 
 def _balanced(n: int, pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs turned so that every response stands first as often as second, or once more or less.
+    """The pairs turned so that every response stands first as often as second, or once more or
+    less.
 
-    Responses with an odd number of pairs are paired with one that is not there; then all numbers are even, the graph
-    falls into closed walks, and a walk enters each response as often as it leaves it.
+    Responses with an odd number of pairs are paired with one that is not there; then all numbers
+    are even, the graph falls into closed walks, and a walk enters each response as often as it
+    leaves it.
     """
     left: list[set[int]] = [set() for _ in range(n + 1)]
     for a, b in pairs:

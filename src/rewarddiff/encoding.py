@@ -1,7 +1,7 @@
 """Text to tokens: the tokenizer's own chat template, one BOS, one EOS, and cuts that are counted.
 
-A policy's prompt and response are tokenised apart, as at generation the prompt comes first. What a scorer reads is
-tokenised whole (`Encoder.wholes`), as TRL and transformers do.
+A policy's prompt and response are tokenised apart, as at generation the prompt comes first. What a
+scorer reads is tokenised whole (`Encoder.wholes`), as TRL and transformers do.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from rewarddiff.records import Comparison, Group, Message, Prompt, turns_and_too
 @checked
 @dataclass(frozen=True)
 class LengthConfig:
-    """Token limits. A prompt beyond `max_prompt` keeps its end, a response beyond `max_response` its beginning.
+    """Token limits. A prompt beyond `max_prompt` keeps its end, a response beyond `max_response`
+    its beginning.
 
-    `max_prompt: null` cuts no prompt: one that does not fit the model's context is dropped, and counted.
+    `max_prompt: null` cuts no prompt: one that does not fit the model's context is dropped, and
+    counted.
     """
 
     max_prompt: int | None = None
@@ -38,17 +40,21 @@ class LengthConfig:
 
 
 class TemplateRefused(UserError):
-    """A conversation that the chat template does not render, such as one with a role that it does not know."""
+    """A conversation that the chat template does not render, such as one with a role that it does
+    not know."""
 
     def __init__(self, cause: str, place: str = "") -> None:
         where = f"{place}: " if place else ""
-        super().__init__(f"{where}the chat template refuses the conversation ({cause}); change or delete the row")
+        super().__init__(
+            f"{where}the chat template refuses the conversation ({cause}); change or delete the row"
+        )
         self.cause = cause
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A group as token ids, its responses in the order of `group.responses`; () is one that does not fit."""
+    """A group as token ids, its responses in the order of `group.responses`; () is one that does
+    not fit."""
 
     group: Group
     prompt: tuple[int, ...]
@@ -72,7 +78,9 @@ class Encoder:
         context: positions the model has, or None where it has no limit.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, lengths: LengthConfig, context: int | None = None) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, lengths: LengthConfig, context: int | None = None
+    ) -> None:
         self.tokenizer: Any = tokenizer
         self.lengths = lengths
         self.context = context
@@ -84,11 +92,12 @@ class Encoder:
             )
 
     def prompt(self, prompt: Prompt, *, continues: bool = True) -> tuple[int, ...]:
-        """Plain text untouched, with the tokenizer's BOS once; a conversation by its template, up to the reply.
+        """Plain text untouched, with the tokenizer's BOS once; a conversation by its template, up
+        to the reply.
 
         Args:
-            continues: a conversation that ends with an assistant's turn ends with the beginning of the reply; otherwise
-                another turn follows.
+            continues: a conversation that ends with an assistant's turn ends with the beginning of
+                the reply; otherwise another turn follows.
         """
         if isinstance(prompt, str):
             ids = self._tokens(prompt, special=True)
@@ -100,11 +109,13 @@ class Encoder:
         return tuple(self._tokens(self._opening_text(prompt, continues)))
 
     def response(self, prompt: Prompt, text: str) -> tuple[int, ...]:
-        """The response and one end token: EOS for plain prompts, the template's end of turn for conversations."""
+        """The response and one end token: EOS for plain prompts, the template's end of turn for
+        conversations."""
         return self.responses(prompt, [text])[0]
 
     def responses(self, prompt: Prompt, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """As `response`, several at a time. A conversation's responses are spaced and trimmed as its template does."""
+        """As `response`, several at a time. A conversation's responses are spaced and trimmed as
+        its template does."""
         if isinstance(prompt, str):
             responses = [self.continued(text) for text in texts]
         else:
@@ -113,15 +124,21 @@ class Encoder:
         return [tuple(_ended(ids, end)) for ids in responses]
 
     def wholes(self, prompt: Prompt, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Prompt and response as one text, for each response: the tokens that TRL's RewardTrainer makes of a row.
+        """Prompt and response as one text, for each response: the tokens that TRL's RewardTrainer
+        makes of a row.
 
-        A conversation is all that the template writes, also behind the end of the last turn. Plain text is closed with
-        EOS, and has the special tokens that the tokenizer adds.
+        A conversation is all that the template writes, also behind the end of the last turn. Plain
+        text is closed with EOS, and has the special tokens that the tokenizer adds.
         """
         if not isinstance(prompt, str):
-            return [tuple(self._tokens(whole)) for whole in self._render([_closed(prompt, text) for text in texts])]
+            return [
+                tuple(self._tokens(whole))
+                for whole in self._render([_closed(prompt, text) for text in texts])
+            ]
         eos = self.tokenizer.convert_ids_to_tokens(self._eos)
-        return [tuple(self._tokens(_with_suffix(prompt + text, eos), special=True)) for text in texts]
+        return [
+            tuple(self._tokens(_with_suffix(prompt + text, eos), special=True)) for text in texts
+        ]
 
     def fitting(self, prompt: Prompt, response: int) -> tuple[int, ...]:
         """A prompt's tokens, cut at its beginning so that `response` more tokens fit."""
@@ -131,7 +148,11 @@ class Encoder:
                 "lower max_new_tokens"
             )
         ids = self.prompt(prompt)
-        limits = [n for n in (self.lengths.max_prompt, self.context and self.context - response) if n is not None]
+        limits = [
+            n
+            for n in (self.lengths.max_prompt, self.context and self.context - response)
+            if n is not None
+        ]
         return ids[-min([*limits, len(ids)]) :]
 
     def end_of(self, prompt: Prompt) -> int:
@@ -143,33 +164,47 @@ class Encoder:
     def ends(self, prompts: Iterable[Prompt]) -> list[int]:
         """The tokens that end responses to these prompts, and EOS where there is one."""
         eos = self.tokenizer.eos_token_id
-        return sorted({self.end_of(prompt) for prompt in prompts} | ({eos} if eos is not None else set()))
+        return sorted(
+            {self.end_of(prompt) for prompt in prompts} | ({eos} if eos is not None else set())
+        )
 
     def refusals(self, groups: Iterable[Group]) -> Iterator[tuple[Group, str | None]]:
-        """Every group with what the chat template says where it refuses the prompt. Nothing is tokenised."""
+        """Every group with what the chat template says where it refuses the prompt. Nothing is
+        tokenised."""
         waiting = iter(groups)
         while batch := list(islice(waiting, 64)):
-            openings = [_opening(group.prompt) for group in batch if not isinstance(group.prompt, str)]
+            openings = [
+                _opening(group.prompt) for group in batch if not isinstance(group.prompt, str)
+            ]
             texts = iter(self._rendered(openings) if openings else [])
             for group in batch:
                 text = group.prompt if isinstance(group.prompt, str) else next(texts)
-                yield group, self._refused(text).cause if isinstance(text, rendering.Refusal) else None
+                yield (
+                    group,
+                    self._refused(text).cause if isinstance(text, rendering.Refusal) else None,
+                )
 
     def require(self, groups: Iterable[Group]) -> None:
-        """Raise `TemplateRefused`, which names the row, where the template refuses the prompt of one of them."""
+        """Raise `TemplateRefused`, which names the row, where the template refuses the prompt of
+        one of them."""
         for group, cause in self.refusals(groups):
             if cause is not None:
                 raise TemplateRefused(cause, group.source or group.id)
 
     def group(self, group: Group, ledger: Ledger) -> Encoded | None:
-        """Token ids of a group within the limits; None (and a line in the ledger) where it cannot be used.
+        """Token ids of a group within the limits; None (and a line in the ledger) where it cannot
+        be used.
 
-        Responses that do not fit, or are alike after the cut, take only their own comparisons with them, as long as
-        two different responses and a known comparison (where any is known) remain: `Encoded.usable` says which. A
-        response labelled by itself needs no other, and only has to fit.
+        Responses that do not fit, or are alike after the cut, take only their own comparisons with
+        them, as long as two different responses and a known comparison (where any is known) remain:
+        `Encoded.usable` says which. A response labelled by itself needs no other, and only has to
+        fit.
         """
         try:
-            prompt, responses = self.prompt(group.prompt), self.responses(group.prompt, group.responses)
+            prompt, responses = (
+                self.prompt(group.prompt),
+                self.responses(group.prompt, group.responses),
+            )
         except TemplateRefused as error:
             ledger.drop(Reason.TEMPLATE_REFUSED, group.source, group.id, error.cause)
             return None
@@ -177,17 +212,29 @@ class Encoder:
             ledger.change("tools_left_out", group.source, group.id, left_out)
         longest, limit = self.lengths.max_prompt, self.lengths.max_response
         if longest is not None and len(prompt) > longest:
-            ledger.change("prompt_cut", group.source, group.id, f"{len(prompt)} tokens cut to the last {longest}")
+            ledger.change(
+                "prompt_cut",
+                group.source,
+                group.id,
+                f"{len(prompt)} tokens cut to the last {longest}",
+            )
             prompt = prompt[-longest:]
         if any(len(r) > limit for r in responses):
-            ledger.change("response_cut", group.source, group.id, f"{max(map(len, responses))} tokens cut to {limit}")
+            ledger.change(
+                "response_cut",
+                group.source,
+                group.id,
+                f"{max(map(len, responses))} tokens cut to {limit}",
+            )
             responses = [r[:limit] for r in responses]
         room = math.inf if self.context is None else self.context - len(prompt)
         encoded = Encoded(group, prompt, tuple(r if len(r) <= room else () for r in responses))
         losses = []
         if not all(encoded.responses):
             most = max(map(len, responses))
-            detail = f"{len(prompt)} + {most} tokens, the model reads {self.context}: set max_prompt"
+            detail = (
+                f"{len(prompt)} + {most} tokens, the model reads {self.context}: set max_prompt"
+            )
             losses.append(("prompt_too_long", detail))
         if len(set(responses)) < len(set(group.responses)):
             losses.append(("identical_after_truncation", f"alike in the first {limit} tokens"))
@@ -218,7 +265,8 @@ class Encoder:
         return ids
 
     def continued(self, text: str) -> list[int]:
-        """Tokens of a text that another stands before: without the space some tokenizers put in front of every text."""
+        """Tokens of a text that another stands before: without the space some tokenizers put in
+        front of every text."""
         if self._spaced:
             before, both = self._tokens("\n"), self._tokens("\n" + text)
             if both[: len(before)] == before:
@@ -228,8 +276,8 @@ class Encoder:
     def _replies(self, prompt: Sequence[Message], texts: Sequence[str]) -> list[list[int]]:
         """Tokens of the responses to a conversation, up to the end of the turn.
 
-        Where the template writes the prompt, or the response, in another way with a response than without, they are
-        the tokens of the response's own text.
+        Where the template writes the prompt, or the response, in another way with a response than
+        without, they are the tokens of the response's own text.
         """
         end, opening = self._end_of_turn, self._opening_text(prompt)
         wholes = self._render([_closed(prompt, text) for text in texts])
@@ -245,7 +293,8 @@ class Encoder:
         return replies
 
     def _behind(self, before: str, text: str) -> list[int]:
-        """Tokens of a text behind another, without a token that reaches into both: generation cannot make one."""
+        """Tokens of a text behind another, without a token that reaches into both: generation
+        cannot make one."""
         if self._spaced:
             ids, both = self._tokens(before), self._tokens(before + text)
             if both[: len(ids)] == ids:
@@ -254,7 +303,8 @@ class Encoder:
 
     @cached_property
     def _spaced(self) -> bool:
-        """Whether the tokenizer puts a space in front of every text, as those of Llama 2 and Mistral do."""
+        """Whether the tokenizer puts a space in front of every text, as those of Llama 2 and
+        Mistral do."""
         return self._tokens("\na")[len(self._tokens("\n")) :] != self._tokens("a")
 
     @cached_property
@@ -262,7 +312,9 @@ class Encoder:
         """How many special tokens the tokenizer puts behind every text; a prompt is not the end."""
         bare, whole = self._tokens("a"), self._tokens("a", special=True)
         extra = range(len(whole) - len(bare) + 1)
-        return next((len(whole) - len(bare) - k for k in extra if whole[k : k + len(bare)] == bare), 0)
+        return next(
+            (len(whole) - len(bare) - k for k in extra if whole[k : k + len(bare)] == bare), 0
+        )
 
     @property
     def _eos(self) -> int:
@@ -279,7 +331,8 @@ class Encoder:
         return self.tokenizer.name_or_path or "the model"
 
     def _opening_text(self, prompt: Sequence[Message], continues: bool = True) -> str:
-        """A conversation up to the reply; the last one is kept, as its responses are asked for next."""
+        """A conversation up to the reply; the last one is kept, as its responses are asked for
+        next."""
         asked = (tuple(prompt), continues)
         if self._opened is None or self._opened[0] != asked:
             (text,) = self._render([_opening(prompt, continues=continues)])
@@ -301,7 +354,8 @@ class Encoder:
         return rendered
 
     def _refused(self, refusal: rendering.Refusal) -> TemplateRefused:
-        """The error for a conversation that is refused; raises another where the template fails with any."""
+        """The error for a conversation that is refused; raises another where the template fails
+        with any."""
         _ = self._example
         return TemplateRefused(" ".join(refusal.cause.split())[:200].rstrip("."))
 
@@ -326,10 +380,13 @@ class Encoder:
 
     def _broken(self, cause: str) -> UserError:
         line = " ".join(cause.split())[:200].rstrip(".")
-        return UserError(f"{self._name}: its chat template does not work ({line}); mend the template, or take another")
+        return UserError(
+            f"{self._name}: its chat template does not work ({line}); mend the template, or take another"
+        )
 
     def left_out(self, prompt: Prompt) -> str:
-        """Say which of tools and calls of tools the chat template does not read: it renders the same without.
+        """Say which of tools and calls of tools the chat template does not read: it renders the
+        same without.
 
         Empty where it reads all there is of them.
         """
@@ -361,8 +418,13 @@ class Encoder:
         if self._example is None:
             return None
         tail = self._tokens(self._example.rpartition(ANSWER)[2])
-        added = self.tokenizer.added_tokens_decoder  # has those, too, that carry no name such as "eos_token"
-        special = {*self.tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
+        added = (
+            self.tokenizer.added_tokens_decoder
+        )  # has those, too, that carry no name such as "eos_token"
+        special = {
+            *self.tokenizer.all_special_ids,
+            *(i for i, token in added.items() if token.special),
+        }
         return next((t for t in tail if t in special), None)
 
 
@@ -370,10 +432,16 @@ ANSWER = "An answer in words"
 
 
 def _opening(prompt: Sequence[Message], *, continues: bool = True) -> dict[str, Any]:
-    """A conversation up to the reply. An assistant's turn at its end is the beginning of the reply, as TRL has it."""
+    """A conversation up to the reply. An assistant's turn at its end is the beginning of the reply,
+    as TRL has it."""
     turns, tools = turns_and_tools(prompt)
     begun = continues and _begun(prompt)
-    return {"messages": turns, "tools": tools, "add_generation_prompt": not begun, "continue_final_message": begun}
+    return {
+        "messages": turns,
+        "tools": tools,
+        "add_generation_prompt": not begun,
+        "continue_final_message": begun,
+    }
 
 
 def _closed(prompt: Sequence[Message], text: str) -> dict[str, Any]:

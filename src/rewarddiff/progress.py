@@ -28,7 +28,9 @@ class Task:
         now = time.monotonic()
         if now - self._shown >= self._every and self.done < self.total:
             self._shown = now
-            self._line(f"{self.done / self.total:4.0%}, {_clock(self.left())} left{', ' + note if note else ''}")
+            self._line(
+                f"{self.done / self.total:4.0%}, {_clock(self.left())} left{', ' + note if note else ''}"
+            )
 
     def left(self) -> float:
         """Seconds left at the mean speed of this run; NaN before it has done anything."""
@@ -48,15 +50,26 @@ class _Bar(Task):
     """The same on a terminal, drawn by rich."""
 
     def __init__(self, name: str, total: float, before: float = 0.0) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         super().__init__(name, total, before)
         # A name may hold what rich would take for markup, and so may a note.
-        described, noted = (TextColumn(form, markup=False) for form in ("  {task.description}", "{task.fields[note]}"))
+        described, noted = (
+            TextColumn(form, markup=False)
+            for form in ("  {task.description}", "{task.fields[note]}")
+        )
         clocks = TimeElapsedColumn(), "left", TimeRemainingColumn()
         columns = described, BarColumn(24), "{task.percentage:3.0f}%", *clocks, noted
         self._bar = Progress(*columns, console=console(error=True))
-        self._task = self._bar.add_task(printable(name), total=total, completed=int(before), note="")
+        self._task = self._bar.add_task(
+            printable(name), total=total, completed=int(before), note=""
+        )
         self._bar.start()
 
     def advance(self, amount: float = 1, note: str = "") -> None:
@@ -70,7 +83,8 @@ class _Bar(Task):
 
 @contextmanager
 def task(name: str, total: float, before: float = 0.0) -> Iterator[Task]:
-    """Show progress of `total` units, `before` of them done by an earlier run, while the block runs."""
+    """Show progress of `total` units, `before` of them done by an earlier run, while the block
+    runs."""
     shown = _Bar(name, total, before) if sys.stderr.isatty() else Task(name, total, before)
     try:
         yield shown

@@ -1,7 +1,9 @@
-"""From differences between responses to one order of them, and how far they are from having one. numpy only.
+"""From differences between responses to one order of them, and how far they are from having one.
+numpy only.
 
-A list's comparisons are pairs (a, b) of indices with d(a, b), positive where a is better; what was not compared is not
-used. Every method gives one score per response, higher is better, so that d itself can be checked against it.
+A list's comparisons are pairs (a, b) of indices with d(a, b), positive where a is better; what was
+not compared is not used. Every method gives one score per response, higher is better, so that d
+itself can be checked against it.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ def rank(n: int, pairs: Sequence[Pair], d: ArrayLike, method: Method = "potentia
     """Scores of n responses.
 
     Args:
-        method: `borda` the mean of σ(d) over a response's comparisons, its chance to win one; `copeland` wins less
-            losses; `sum` the sum of its differences; `potentials` see `potentials`.
+        method: `borda` the mean of σ(d) over a response's comparisons, its chance to win one;
+            `copeland` wins less losses; `sum` the sum of its differences; `potentials` see
+            `potentials`.
 
     Raises:
         ValueError: a pair points outside, or there are not as many differences as pairs.
@@ -47,11 +50,14 @@ def rank(n: int, pairs: Sequence[Pair], d: ArrayLike, method: Method = "potentia
     if method == "copeland":
         return np.asarray(np.sign(filled).sum(1), dtype=np.float64)
     chances = np.where(known, 0.5 * (1.0 + np.tanh(0.5 * filled)), 0.0)
-    return np.asarray(np.where(known.any(1), chances.sum(1) / np.maximum(known.sum(1), 1), 0.5), dtype=np.float64)
+    return np.asarray(
+        np.where(known.any(1), chances.sum(1) / np.maximum(known.sum(1), 1), 0.5), dtype=np.float64
+    )
 
 
 def potentials(n: int, pairs: Sequence[Pair], d: ArrayLike) -> Array:
-    """The scores s of least Σ (s_a − s_b − d(a, b))², with mean 0 (of all such, those of least Σ s²).
+    """The scores s of least Σ (s_a − s_b − d(a, b))², with mean 0 (of all such, those of least Σ
+    s²).
 
     Responses that no chain of comparisons joins have their own zero each.
 
@@ -70,7 +76,8 @@ def potentials(n: int, pairs: Sequence[Pair], d: ArrayLike) -> Array:
 
 
 def inconsistency(n: int, pairs: Sequence[Pair], d: ArrayLike) -> float:
-    """The share of Σ d² that no scores explain, in [0, 1]: 0 where d(a, b) = s_a − s_b, 1 for a pure cycle.
+    """The share of Σ d² that no scores explain, in [0, 1]: 0 where d(a, b) = s_a − s_b, 1 for a
+    pure cycle.
 
     NaN where there is nothing to explain: no comparison, or all d = 0.
 
@@ -87,7 +94,8 @@ def inconsistency(n: int, pairs: Sequence[Pair], d: ArrayLike) -> float:
 
 
 def cyclic_triples(n: int, pairs: Sequence[Pair], d: ArrayLike) -> tuple[int, int]:
-    """How many of the triples with all three comparisons go round (a ≻ b ≻ c ≻ a), and how many triples there are.
+    """How many of the triples with all three comparisons go round (a ≻ b ≻ c ≻ a), and how many
+    triples there are.
 
     Where a difference is 0 the triple does not go round.
 

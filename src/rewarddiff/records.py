@@ -17,8 +17,9 @@ from typing import Any
 class Message:
     """One turn of a conversation: `role` is system, user, assistant or tool.
 
-    `extras` are the turn's further keys that a chat template may read (`tool_calls`, `tool_call_id`, `name`), as a JSON
-    object; empty: none. Those of one turn, as a rule the first, hold the conversation's `tools`, which can be called.
+    `extras` are the turn's further keys that a chat template may read (`tool_calls`,
+    `tool_call_id`, `name`), as a JSON object; empty: none. Those of one turn, as a rule the first,
+    hold the conversation's `tools`, which can be called.
     """
 
     role: str
@@ -37,20 +38,26 @@ class Message:
 
     def without(self, key: str) -> Message:
         """The message without one of its further keys."""
-        extras = {name: value for name, value in self.turn().items() if name not in ("role", "content", key)}
+        extras = {
+            name: value
+            for name, value in self.turn().items()
+            if name not in ("role", "content", key)
+        }
         return Message.of(self.role, self.content, extras)
 
 
 Prompt = str | tuple[Message, ...]
-"""A prompt is plain text (fed to the model untouched) or a conversation (rendered by its template)."""
+"""A prompt is plain text (fed to the model untouched) or a conversation (rendered by its
+template)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Response `chosen` was preferred to response `rejected` (indices into the group).
 
-    `strength` is what the data itself says about *how much* (vote margin, grade difference, confidence),
-    non-negative, in the data's own unit; 0 is a tie; None where the data only gives the order.
+    `strength` is what the data itself says about *how much* (vote margin, grade difference,
+    confidence), non-negative, in the data's own unit; 0 is a tie; None where the data only gives
+    the order.
     """
 
     chosen: int
@@ -69,7 +76,8 @@ class Comparison:
 
 
 STYLES = ("concise", "plain", "markdown")
-"""How RM-Bench has every answer written, from plain to showy: in short; at length; at length and formatted."""
+"""How RM-Bench has every answer written, from plain to showy: in short; at length; at length and
+formatted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +85,12 @@ class Group:
     """A prompt with its responses and what is known of their order or strength.
 
     `scores` (higher is better) and `comparisons` may both be present; explicit comparisons win.
-    `source` is "file:row", for messages. `topic` names what must not straddle a split where that is more
-    than the prompt itself (the debate behind both stances, the opening of a dialogue); empty: the prompt.
-    `labels` are what is known of responses by themselves, not against each other: desirable (True) or not,
-    None where unknown; empty: of none. `subset` is the part of a collection that the data says it is from.
-    `styles` are how responses are written, where the data says so: one of `STYLES` each; empty: unknown.
+    `source` is "file:row", for messages. `topic` names what must not straddle a split where that is
+    more than the prompt itself (the debate behind both stances, the opening of a dialogue); empty:
+    the prompt. `labels` are what is known of responses by themselves, not against each other:
+    desirable (True) or not, None where unknown; empty: of none. `subset` is the part of a
+    collection that the data says it is from. `styles` are how responses are written, where the data
+    says so: one of `STYLES` each; empty: unknown.
     """
 
     id: str
@@ -106,7 +115,9 @@ class Group:
             raise ValueError(f"labels are True, False or None, got {self.labels}")
         for c in self.comparisons:
             if not (0 <= c.chosen < len(self.responses) and 0 <= c.rejected < len(self.responses)):
-                raise ValueError(f"comparison {c.chosen}>{c.rejected} points outside {len(self.responses)} responses")
+                raise ValueError(
+                    f"comparison {c.chosen}>{c.rejected} points outside {len(self.responses)} responses"
+                )
 
     def known_comparisons(self) -> Iterator[Comparison]:
         """The explicit comparisons, or else every pair the scores order (equal scores: a tie)."""
@@ -123,7 +134,8 @@ class Group:
 
 
 def turns_and_tools(messages: Iterable[Message]) -> tuple[list[dict[str, Any]], list[Any] | None]:
-    """A conversation as chat templates take it: its turns, and apart from them its tools, None where there are none."""
+    """A conversation as chat templates take it: its turns, and apart from them its tools, None
+    where there are none."""
     turns = [message.turn() for message in messages]
     tools: list[Any] = []
     for turn in turns:

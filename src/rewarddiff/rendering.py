@@ -1,8 +1,9 @@
 """Chat templates rendered in a process of their own, with a limit on time and memory.
 
-A template is a program that comes with a model: it may loop for ever, or double a string until no memory is left. One
-process renders all of them, by transformers' own function. It is started at the first conversation, which takes about
-two seconds, and ends with this one. A rendering beyond a limit ends it, and is reported as `RenderingError`.
+A template is a program that comes with a model: it may loop for ever, or double a string until no
+memory is left. One process renders all of them, by transformers' own function. It is started at the
+first conversation, which takes about two seconds, and ends with this one. A rendering beyond a
+limit ends it, and is reported as `RenderingError`.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def render(
     """Return the text of every conversation, or why there is none.
 
     Args:
-        conversations: arguments of transformers' `render_jinja_template`: `messages`, and what else is asked for.
+        conversations: arguments of transformers' `render_jinja_template`: `messages`, and what else
+            is asked for.
         variables: what the template knows besides, such as the names of special tokens.
 
     Raises:
@@ -78,14 +80,18 @@ class Renderer:
         self._lock = Lock()
 
     def render(
-        self, template: str, conversations: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]
+        self,
+        template: str,
+        conversations: Sequence[Mapping[str, Any]],
+        variables: Mapping[str, Any],
     ) -> list[str | Refusal]:
         """As the function `render`."""
         with self._lock:
             try:
                 texts = self._texts(template, conversations, variables)
             except BaseException:
-                # Also after Ctrl-C: an answer that is not read would be taken for that of the next question.
+                # Also after Ctrl-C: an answer that is not read would be taken for that of the next
+                # question.
                 self._end()
                 raise
         return [Refusal(**text) if isinstance(text, dict) else text for text in texts]
@@ -96,7 +102,10 @@ class Renderer:
             self._end()
 
     def _texts(
-        self, template: str, conversations: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]
+        self,
+        template: str,
+        conversations: Sequence[Mapping[str, Any]],
+        variables: Mapping[str, Any],
     ) -> list[str | dict[str, Any]]:
         """Ask the process; a `Refusal` is a dictionary."""
         process = self._process or self._start()
@@ -109,7 +118,9 @@ class Renderer:
         }
         line = _ask(process, json.dumps(question, default=str).encode())
         if not line.endswith(b"\n"):
-            raise RenderingError(f"it takes more than {SECONDS} s or {MEGABYTES} MB for a conversation")
+            raise RenderingError(
+                f"it takes more than {SECONDS} s or {MEGABYTES} MB for a conversation"
+            )
         answer = json.loads(line)
         if answer["number"] != self._asked:
             raise RuntimeError("the process that renders chat templates answers another question")
@@ -118,8 +129,12 @@ class Renderer:
         return texts
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # It finds the modules that this process finds, and Ctrl-C, which ends this process, does not reach it.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+        # It finds the modules that this process finds, and Ctrl-C, which ends this process, does
+        # not reach it.
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+        }
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", __name__, str(SECONDS), str(MEGABYTES)],
@@ -132,7 +147,9 @@ class Renderer:
                 process.wait()
                 errors.seek(0)
                 cause = errors.read().decode(errors="replace")[-2000:]
-                raise RuntimeError(f"the process that renders chat templates does not start: {cause}")
+                raise RuntimeError(
+                    f"the process that renders chat templates does not start: {cause}"
+                )
         return process
 
     def _end(self) -> None:
@@ -154,7 +171,8 @@ def _ask(process: subprocess.Popen[bytes], question: bytes) -> bytes:
 
 
 def serve(seconds: float, megabytes: int) -> None:
-    """Answer questions from standard input on standard output, until there are no more, or a limit ends the process."""
+    """Answer questions from standard input on standard output, until there are no more, or a limit
+    ends the process."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     from transformers.utils.chat_template_utils import render_jinja_template  # noqa: F401  # before memory is limited
@@ -176,7 +194,9 @@ def serve(seconds: float, megabytes: int) -> None:
         answers.flush()
 
 
-def _text(template: str, conversation: Mapping[str, Any], variables: Mapping[str, Any]) -> str | dict[str, Any]:
+def _text(
+    template: str, conversation: Mapping[str, Any], variables: Mapping[str, Any]
+) -> str | dict[str, Any]:
     """The text of a conversation, or a `Refusal` as a dictionary."""
     from jinja2.exceptions import TemplateError
     from transformers.utils.chat_template_utils import render_jinja_template
@@ -190,7 +210,10 @@ def _text(template: str, conversation: Mapping[str, Any], variables: Mapping[str
         raise
     except Exception as error:  # a template can raise whatever Python can
         meant = type(error) is TemplateError  # its subclasses are mistakes
-        return {"cause": str(error) if meant else f"{type(error).__name__}: {error}", "meant": meant}
+        return {
+            "cause": str(error) if meant else f"{type(error).__name__}: {error}",
+            "meant": meant,
+        }
     text: str = texts[0]
     if len(text) > CHARACTERS + 4 * len(json.dumps(conversation)):
         raise MemoryError
@@ -198,16 +221,21 @@ def _text(template: str, conversation: Mapping[str, Any], variables: Mapping[str
 
 
 def _limit_time(seconds: float) -> None:
-    """End this process after so many more seconds of the processor, also within one long operation."""
+    """End this process after so many more seconds of the processor, also within one long
+    operation."""
     import signal
 
     if hasattr(signal, "setitimer"):  # not on Windows
-        signal.setitimer(signal.ITIMER_PROF, seconds)  # its signal ends a process that does not catch it
+        signal.setitimer(
+            signal.ITIMER_PROF, seconds
+        )  # its signal ends a process that does not catch it
 
 
 def _limit_memory(megabytes: int) -> None:
     """Let this process have so much more memory than it has."""
-    with suppress(ImportError, ValueError, OSError):  # Linux keeps to it; other systems may have no such limit
+    with suppress(
+        ImportError, ValueError, OSError
+    ):  # Linux keeps to it; other systems may have no such limit
         import resource
 
         with open("/proc/self/statm", encoding="ascii") as file:

@@ -1,7 +1,8 @@
 """Scores, reference log-probabilities and samples, kept by what determines them.
 
-A key is a hash of everything the value depends on (weights, text, settings), so a stored value is never stale and
-a second run, or an α sweep, pays for nothing twice. One SQLite file; values are JSON.
+A key is a hash of everything the value depends on (weights, text, settings), so a stored value is
+never stale and a second run, or an α sweep, pays for nothing twice. One SQLite file; values are
+JSON.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def fingerprint(*parts: object) -> str:
 
 
 def finite(value: Any) -> Any:
-    """`value` as JSON can hold it: numbers and arrays of numpy as Python's, NaN and infinities as None."""
+    """`value` as JSON can hold it: numbers and arrays of numpy as Python's, NaN and infinities as
+    None."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Mapping):
@@ -42,7 +44,8 @@ def finite(value: Any) -> Any:
 
 
 WRITE_SECONDS = 1.0
-"""Values are written together, as often as this: a write to disk each would take longer than a small model's answer."""
+"""Values are written together, as often as this: a write to disk each would take longer than a
+small model's answer."""
 
 
 class Store:
@@ -57,13 +60,18 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._explained():
             self._db = sqlite3.connect(path, timeout=60)
-            self._db.execute("CREATE TABLE IF NOT EXISTS items (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS items (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
+            )
 
     def __enter__(self) -> Store:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -89,12 +97,16 @@ class Store:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.OperationalError as error:  # no place, no permission, a lock that is held for a minute
+        except (
+            sqlite3.OperationalError
+        ) as error:  # no place, no permission, a lock that is held for a minute
             raise UserError(
                 f"{self._path}: cannot be written ({error}); free some space, or choose another output"
             ) from error
         except sqlite3.DatabaseError as error:  # its content is at fault
-            raise UserError(f"{self._path}: is broken ({error}); delete it, what it kept is computed again") from error
+            raise UserError(
+                f"{self._path}: is broken ({error}); delete it, what it kept is computed again"
+            ) from error
 
 
 def remember(
@@ -105,8 +117,9 @@ def remember(
 ) -> list[Any]:
     """The value of every item, computing only those the store does not hold.
 
-    `compute` gets the missing items and yields (index among them, value) in any order; values are stored every
-    `WRITE_SECONDS` and when an error or the user ends the pass, so that it goes on where it stopped.
+    `compute` gets the missing items and yields (index among them, value) in any order; values are
+    stored every `WRITE_SECONDS` and when an error or the user ends the pass, so that it goes on
+    where it stopped.
     """
     keys = [key(item) for item in items]
     values: dict[str, Any] = {} if store is None else store.get(keys)

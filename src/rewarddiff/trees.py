@@ -1,12 +1,13 @@
 """Token trees: a prompt and its responses packed so that every shared token is computed once.
 
-A tree's root is the prompt; each branch attends to its ancestors and to itself, and its positions continue from
-its parent's end, so every root-to-leaf path is exactly the sequence a plain forward pass would see. A preference
-pair is a root with two branches, a list of k responses a root with k, and a difference model's reading a tree of
-depth two (prompt → first response → second response).
+A tree's root is the prompt; each branch attends to its ancestors and to itself, and its positions
+continue from its parent's end, so every root-to-leaf path is exactly the sequence a plain forward
+pass would see. A preference pair is a root with two branches, a list of k responses a root with k,
+and a difference model's reading a tree of depth two (prompt → first response → second response).
 
-`pack` lays trees end to end in one row. `pack(..., plain=True)` lays out the same paths as ordinary right-padded
-rows instead, one per leaf, for models that cannot read trees; what is read, and where it is written, is the same.
+`pack` lays trees end to end in one row. `pack(..., plain=True)` lays out the same paths as ordinary
+right-padded rows instead, one per leaf, for models that cannot read trees; what is read, and where
+it is written, is the same.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A run of tokens; `parent` is the index of an earlier node of the same tree, −1 for the root."""
+    """A run of tokens; `parent` is the index of an earlier node of the same tree, −1 for the
+    root."""
 
     tokens: tuple[int, ...]
     parent: int = -1
@@ -29,7 +31,8 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Nodes in an order where parents come first. Every node has at least one token; node 0 is the only root."""
+    """Nodes in an order where parents come first. Every node has at least one token; node 0 is the
+    only root."""
 
     nodes: tuple[Node, ...]
 
@@ -38,7 +41,9 @@ class Tree:
             if not node.tokens:
                 raise ValueError(f"node {i} of the tree has no tokens")
             if (node.parent < 0) != (i == 0) or node.parent >= i:
-                raise ValueError(f"node {i} has parent {node.parent}: one root, first, and parents before children")
+                raise ValueError(
+                    f"node {i} has parent {node.parent}: one root, first, and parents before children"
+                )
 
     def __len__(self) -> int:
         """Tokens in the tree, each counted once."""
@@ -67,10 +72,12 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Block:
-    """Queries that stand together in a packed row and the keys that they read: a tree, or a part of one.
+    """Queries that stand together in a packed row and the keys that they read: a tree, or a part of
+    one.
 
     Attributes:
-        keys: spans in rising order, the last of which ends where the queries do: before them every query reads all.
+        keys: spans in rising order, the last of which ends where the queries do: before them every
+            query reads all.
         nodes: the span of every node among the queries, and the places of its ancestors in `nodes`.
     """
 
@@ -85,16 +92,21 @@ class Block:
         return len(self.nodes) == 1 and self.keys == ((self.start, self.stop),)
 
     def visible(self, positions: Tensor, window: int | None = None) -> Tensor:
-        """Which key each query may read, bool (queries, keys); `window` limits the distance in positions."""
+        """Which key each query may read, bool (queries, keys); `window` limits the distance in
+        positions."""
         width = sum(b - a for a, b in self.keys)
-        own = width - (self.stop - self.start) - self.start  # added to a place in the row: the column of that key
+        own = (
+            width - (self.stop - self.start) - self.start
+        )  # added to a place in the row: the column of that key
         mask = torch.ones(self.stop - self.start, width, dtype=torch.bool)
         mask[:, self.start + own :] = False
         for (start, stop), ancestors in self.nodes:
             rows = slice(start - self.start, stop - self.start)
             for a, b in (self.nodes[ancestor][0] for ancestor in ancestors):
                 mask[rows, a + own : b + own] = True
-            mask[rows, start + own : stop + own] = torch.ones(stop - start, stop - start, dtype=torch.bool).tril()
+            mask[rows, start + own : stop + own] = torch.ones(
+                stop - start, stop - start, dtype=torch.bool
+            ).tril()
         if window is not None:
             here = positions.to("cpu")
             read = torch.cat([here[a:b] for a, b in self.keys])
@@ -103,14 +115,17 @@ class Block:
 
 
 CALL = 4_000
-"""What one more block costs, in products of a query and a key: 0.08 ms a layer of a small model on a CPU."""
+"""What one more block costs, in products of a query and a key: 0.08 ms a layer of a small model on
+a CPU."""
 
 
 def blocks(tree: Tree, spans: Sequence[Span], call: int = CALL) -> list[Block]:
-    """The blocks in which a tree is attended to: in one, most of what is computed may be hidden by the mask.
+    """The blocks in which a tree is attended to: in one, most of what is computed may be hidden by
+    the mask.
 
-    Of all ways to cut the tree into single nodes and runs of neighbouring branches, the one of the fewest products of a
-    query and a key, at `call` for each block. Nodes must stand depth first to be cut apart; others are left together.
+    Of all ways to cut the tree into single nodes and runs of neighbouring branches, the one of the
+    fewest products of a query and a key, at `call` for each block. Nodes must stand depth first to
+    be cut apart; others are left together.
 
     Args:
         spans: of every node.
@@ -126,7 +141,9 @@ def blocks(tree: Tree, spans: Sequence[Span], call: int = CALL) -> list[Block]:
 
     def run(first: int, end: int, before: tuple[Span, ...]) -> Block:
         places = range(first, end)
-        nodes = tuple((spans[i], tuple(a - first for a in tree.path(i)[:-1] if a >= first)) for i in places)
+        nodes = tuple(
+            (spans[i], tuple(a - first for a in tree.path(i)[:-1] if a >= first)) for i in places
+        )
         start, stop = spans[first][0], spans[end - 1][1]
         return Block(start, stop, _joined([*before, (start, stop)]), nodes)
 
@@ -151,7 +168,10 @@ def blocks(tree: Tree, spans: Sequence[Span], call: int = CALL) -> list[Block]:
                 queries += size[children[i][k]]
                 cost = best[k][0] + call + queries * (read + queries)
                 if cost < cheapest[0]:
-                    cheapest = cost, [*best[k][1], run(children[i][k], child + count[child], before)]
+                    cheapest = (
+                        cost,
+                        [*best[k][1], run(children[i][k], child + count[child], before)],
+                    )
             best.append(cheapest)
         return best[-1]
 
@@ -203,15 +223,18 @@ class Packed:
         return len(self.ends)
 
     def to(self, device: torch.device) -> Packed:
-        moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        moved: dict[str, Any] = {
+            k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)
+        }
         return replace(self, **moved)
 
 
 def pack(trees: Sequence[Tree], *, plain: bool = False, pad: int = 0, call: int = CALL) -> Packed:
     """Lay `trees` out as one packed row, or (`plain`) one right-padded row per leaf.
 
-    Plain rows need no attention mask: padding stands on the right, where no real token of a causal model looks.
-    A node shared by several leaves is written once a row and read at its first place. `call`: see `blocks`.
+    Plain rows need no attention mask: padding stands on the right, where no real token of a causal
+    model looks. A node shared by several leaves is written once a row and read at its first place.
+    `call`: see `blocks`.
     """
     return _pack_rows(trees, pad) if plain else _pack_trees(trees, call)
 
@@ -243,7 +266,9 @@ def _pack_trees(trees: Sequence[Tree], call: int) -> Packed:
 
 def _pack_rows(trees: Sequence[Tree], pad: int) -> Packed:
     rows = [(t, leaf) for t, tree in enumerate(trees) for leaf in tree.leaves()]
-    texts = [[tok for n in trees[t].path(leaf) for tok in trees[t].nodes[n].tokens] for t, leaf in rows]
+    texts = [
+        [tok for n in trees[t].path(leaf) for tok in trees[t].nodes[n].tokens] for t, leaf in rows
+    ]
     width = max(map(len, texts))
     places: list[list[Span]] = [[(-1, -1)] * len(tree.nodes) for tree in trees]
     for row, (t, leaf) in enumerate(rows):
@@ -279,12 +304,20 @@ def _readings(trees: Sequence[Tree], places: Sequence[Sequence[Span]]) -> dict[s
                 targets += node.tokens
                 owner += [len(ends)] * len(node.tokens)
             ends.append(stop - 1)
-    lists = {"ends": ends, "tokens": tokens, "read": read, "targets": targets, "owner": owner, "first": first}
+    lists = {
+        "ends": ends,
+        "tokens": tokens,
+        "read": read,
+        "targets": targets,
+        "owner": owner,
+        "first": first,
+    }
     return {name: torch.tensor(values, dtype=torch.long) for name, values in lists.items()}
 
 
 def microbatches(sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Cut items into lists of at most `budget` tokens (an item beyond the budget goes alone), in order."""
+    """Cut items into lists of at most `budget` tokens (an item beyond the budget goes alone), in
+    order."""
     batch: list[int] = []
     used = 0
     for i, size in enumerate(sizes):

@@ -1,4 +1,5 @@
-"""How numbers and texts are written for people, and the only way in which they leave for the terminal."""
+"""How numbers and texts are written for people, and the only way in which they leave for the
+terminal."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ def figure(value: float, form: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return the text with every character that a terminal acts on written out; line feeds and tabs stay.
+    """Return the text with every character that a terminal acts on written out; line feeds and tabs
+    stay.
 
     >>> print(printable("a\\x1b[31mb\\u202ec"))
     a\\x1b[31mb\\u202ec
@@ -48,7 +50,8 @@ def say(*lines: str, error: bool = False) -> None:
 
 
 def console(*, error: bool = False) -> Console:
-    """Return a rich console that shows texts as they are: no markup in them is heeded, and all is made printable."""
+    """Return a rich console that shows texts as they are: no markup in them is heeded, and all is
+    made printable."""
     from rich.console import Console  # noqa: TID251
     from rich.segment import Segment
 
@@ -56,10 +59,15 @@ def console(*, error: bool = False) -> Console:
         def render_str(self, text: str, **options: Any) -> Text:
             return super().render_str(printable(text), **options)
 
-        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
             for segment in super().render(renderable, options):
-                # What rich itself says to the terminal (of the cursor) comes in segments of its own.
-                yield segment if segment.control else Segment(printable(segment.text), segment.style)
+                # What rich itself says to the terminal (of the cursor) comes in segments of its
+                # own.
+                yield (
+                    segment if segment.control else Segment(printable(segment.text), segment.style)
+                )
 
     return PrintingConsole(stderr=error, markup=False, emoji=False, highlight=False)
 

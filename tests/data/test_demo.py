@@ -24,7 +24,9 @@ def test_size_and_ids(demo: Groups) -> None:
 
 
 def test_length_tells_nothing_about_the_grade(demo: Groups) -> None:
-    graded = [(len(r.split()), s) for g in demo for r, s in zip(g.responses, g.scores or (), strict=True)]
+    graded = [
+        (len(r.split()), s) for g in demo for r, s in zip(g.responses, g.scores or (), strict=True)
+    ]
     lengths, grades = zip(*graded, strict=True)
     assert abs(spearmanr(lengths, grades).statistic) < 0.1
     assert min(grades) >= 0

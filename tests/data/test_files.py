@@ -1,4 +1,5 @@
-"""Files that are broken, or not what their names say: no row is lost uncounted, and nothing is read for ever."""
+"""Files that are broken, or not what their names say: no row is lost uncounted, and nothing is read
+for ever."""
 
 import csv
 import gzip
@@ -50,21 +51,30 @@ def first_unreadable(ledger: Ledger) -> dict[str, str]:
 
 def test_an_open_quotation_mark_costs_the_lines_to_the_end_of_the_file(tmp_path: Path) -> None:
     text = table(1000)
-    text[26] = '"unfinished,good 25,bad 25'  # line 27; 25 rows before it, 975 lines from it to line 1001
+    text[26] = (
+        '"unfinished,good 25,bad 25'  # line 27; 25 rows before it, 975 lines from it to line 1001
+    )
     path = write(tmp_path / "rows.csv", text)
     prompts, ledger = kept_and_dropped(path)
     assert prompts == [f"question {n}" for n in range(25)]
     assert (ledger.kept, ledger.dropped, ledger.total) == (25, 975, 1000)
     assert first_unreadable(ledger)["source"] == "rows.csv:27"
-    assert "quotation mark that opens here is not closed by line 1001" in first_unreadable(ledger)["detail"]
-    with pytest.raises(UserError, match=r"^rows\.csv:27: 975 of 1000 rows dropped, more than the 5.0% allowed"):
+    assert (
+        "quotation mark that opens here is not closed by line 1001"
+        in first_unreadable(ledger)["detail"]
+    )
+    with pytest.raises(
+        UserError, match=r"^rows\.csv:27: 975 of 1000 rows dropped, more than the 5.0% allowed"
+    ):
         load_groups(path)
 
 
 def test_an_open_quotation_mark_costs_the_lines_to_the_next_one(tmp_path: Path) -> None:
     text = table(1000)
     text[26] = '"unfinished,good 25,bad 25'
-    text[100] = 'question 99,"good, good",bad 99'  # line 101: 75 lines from 27 on, and reading goes on with 102
+    text[100] = (
+        'question 99,"good, good",bad 99'  # line 101: 75 lines from 27 on, and reading goes on with 102
+    )
     prompts, ledger = kept_and_dropped(write(tmp_path / "rows.csv", text))
     assert prompts == [f"question {n}" for n in [*range(25), *range(100, 1000)]]
     assert (ledger.kept, ledger.dropped, ledger.total) == (925, 75, 1000)
@@ -73,13 +83,19 @@ def test_an_open_quotation_mark_costs_the_lines_to_the_next_one(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("delimiter", "opening", "closing"),
     [
-        (",", '"unfinished,good,bad', 'question,good,bad"'),  # one cell from the first mark to the second
+        (
+            ",",
+            '"unfinished,good,bad',
+            'question,good,bad"',
+        ),  # one cell from the first mark to the second
         (",", 'question,good,"bad', 'question,good,bad"'),  # three cells: a row to every CSV reader
         (",", '"question,good,bad', 'question",good,bad'),
         ("\t", 'question\tgood\t"bad', 'question\tgood\tbad"'),
     ],
 )
-def test_two_stray_quotation_marks_hide_no_rows(tmp_path: Path, delimiter: str, opening: str, closing: str) -> None:
+def test_two_stray_quotation_marks_hide_no_rows(
+    tmp_path: Path, delimiter: str, opening: str, closing: str
+) -> None:
     text = table(1000, delimiter)
     text[26], text[100] = opening, closing
     name = "rows.tsv" if delimiter == "\t" else "rows.csv"
@@ -90,9 +106,12 @@ def test_two_stray_quotation_marks_hide_no_rows(tmp_path: Path, delimiter: str, 
 
 
 def test_a_text_of_many_lines_stays_a_row(tmp_path: Path) -> None:
-    """Lines with commas, even as many as a row has, are a text as long as one of them is not like a row."""
+    """Lines with commas, even as many as a row has, are a text as long as one of them is not like a
+    row."""
     answer = "\n".join([*["Well, yes, I do"] * 40, "The end"])
-    path = write(tmp_path / "rows.csv", ["prompt,chosen,rejected", f'one,"{answer}",bad', "two,good,bad"])
+    path = write(
+        tmp_path / "rows.csv", ["prompt,chosen,rejected", f'one,"{answer}",bad', "two,good,bad"]
+    )
     groups = list(read(path, ledger=(ledger := Ledger())))
     assert [group.responses[0] for group in groups] == [answer, "good"]
     assert [group.source for group in groups] == ["rows.csv:2", "rows.csv:43"]
@@ -100,7 +119,9 @@ def test_a_text_of_many_lines_stays_a_row(tmp_path: Path) -> None:
 
 
 def test_a_header_that_cannot_be_read_makes_no_other_line_the_header(tmp_path: Path) -> None:
-    path = write(tmp_path / "rows.csv", ['prompt,"chosen"x,rejected', "prompt,chosen,rejected", "a,b,c"])
+    path = write(
+        tmp_path / "rows.csv", ['prompt,"chosen"x,rejected', "prompt,chosen,rejected", "a,b,c"]
+    )
     with pytest.raises(UserError, match=r"rows\.csv:1: the header is not valid CSV"):
         kept_and_dropped(path)
 
@@ -110,31 +131,49 @@ def test_a_header_that_cannot_be_read_makes_no_other_line_the_header(tmp_path: P
 
 def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "prompt,chosen,rejected,chosen\np,a,b,c\n")
-    with pytest.raises(UserError, match=r"rows\.csv:1: column chosen stands twice; rename or delete"):
+    with pytest.raises(
+        UserError, match=r"rows\.csv:1: column chosen stands twice; rename or delete"
+    ):
         kept_and_dropped(path)
     columns = [["p"], ["a"], ["b"], ["c"]]
-    pq.write_table(pa.table(columns, names=["prompt", "chosen", "rejected", "chosen"]), tmp_path / "rows.parquet")
+    pq.write_table(
+        pa.table(columns, names=["prompt", "chosen", "rejected", "chosen"]),
+        tmp_path / "rows.parquet",
+    )
     with pytest.raises(UserError, match=r"rows\.parquet: column chosen stands twice"):
         kept_and_dropped(tmp_path / "rows.parquet")
 
 
 def test_columns_without_a_name_may_be_many(tmp_path: Path) -> None:
-    prompts, _ = kept_and_dropped(write(tmp_path / "rows.csv", "prompt,chosen,rejected,,\np,a,b,,\n"))
+    prompts, _ = kept_and_dropped(
+        write(tmp_path / "rows.csv", "prompt,chosen,rejected,,\np,a,b,,\n")
+    )
     assert prompts == ["p"]
 
 
 TWICE = '{"prompt": "p", "chosen": "a", "rejected": "b", "chosen": "c"}'
-TWICE_INSIDE = '{"prompt": [{"role": "user", "content": "p", "content": "q"}], "chosen": "a", "rejected": "b"}'
+TWICE_INSIDE = (
+    '{"prompt": [{"role": "user", "content": "p", "content": "q"}], "chosen": "a", "rejected": "b"}'
+)
 
 
 @pytest.mark.parametrize(("broken", "key"), [(TWICE, "chosen"), (TWICE_INSIDE, "content")])
-def test_a_row_with_a_key_that_stands_twice_is_counted(tmp_path: Path, broken: str, key: str) -> None:
+def test_a_row_with_a_key_that_stands_twice_is_counted(
+    tmp_path: Path, broken: str, key: str
+) -> None:
     good = json.dumps(row(0))
-    for name, text in (("rows.jsonl", f"{good}\n{broken}\n"), ("rows.json", f"[{good},\n{broken}]")):
+    for name, text in (
+        ("rows.jsonl", f"{good}\n{broken}\n"),
+        ("rows.json", f"[{good},\n{broken}]"),
+    ):
         prompts, ledger = kept_and_dropped(write(tmp_path / name, text))
         assert prompts == ["question 0"]
         assert ledger.dropped == 1
-        assert first_unreadable(ledger) == {"source": f"{name}:2", "id": "", "detail": f"key {key} stands twice"}
+        assert first_unreadable(ledger) == {
+            "source": f"{name}:2",
+            "id": "",
+            "detail": f"key {key} stands twice",
+        }
 
 
 # --- files as a whole -----------------------------------------------------------------------------------------------
@@ -149,9 +188,14 @@ def test_rows_after_many_broken_ones_are_read(tmp_path: Path) -> None:
 
 def test_a_file_of_which_nothing_can_be_read_is_not_left_out(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", lines(2500))
-    bad = write(tmp_path / "b.jsonl", "no JSON\n" * 120)  # 120 of 2620 are less than the 5 % that may be dropped
+    bad = write(
+        tmp_path / "b.jsonl", "no JSON\n" * 120
+    )  # 120 of 2620 are less than the 5 % that may be dropped
     ledger = Ledger()
-    with pytest.raises(UserError, match=f"^{bad}:1: none of 120 rows can be read .*; mend the file, or take it away"):
+    with pytest.raises(
+        UserError,
+        match=f"^{bad}:1: none of 120 rows can be read .*; mend the file, or take it away",
+    ):
         load_groups(tmp_path, ledger=ledger)
     assert (ledger.kept, ledger.dropped) == (2500, 120)
 
@@ -170,24 +214,35 @@ def test_an_array_named_jsonl_is_read_with_a_note(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
 @pytest.mark.parametrize("indent", [None, 2])
 def test_an_object_around_the_rows_is_named(tmp_path: Path, name: str, indent: int | None) -> None:
-    path = write(tmp_path / name, json.dumps({"version": "1", "data": [row(0), row(1)]}, indent=indent))
-    with pytest.raises(UserError, match=f"^{path}:1: one object that holds 2 rows under data; write that list alone"):
+    path = write(
+        tmp_path / name, json.dumps({"version": "1", "data": [row(0), row(1)]}, indent=indent)
+    )
+    with pytest.raises(
+        UserError,
+        match=f"^{path}:1: one object that holds 2 rows under data; write that list alone",
+    ):
         kept_and_dropped(path)
 
 
 def test_a_single_row_over_several_lines_is_a_row(tmp_path: Path) -> None:
-    assert kept_and_dropped(write(tmp_path / "rows.json", json.dumps(row(3), indent=2)))[0] == ["question 3"]
+    assert kept_and_dropped(write(tmp_path / "rows.json", json.dumps(row(3), indent=2)))[0] == [
+        "question 3"
+    ]
 
 
 def test_rows_over_several_lines_each_are_refused(tmp_path: Path) -> None:
     text = "\n".join(json.dumps(row(n), indent=2) for n in range(3))
-    with pytest.raises(UserError, match=r"rows\.jsonl:1: a JSON object over several lines .*write one object a line"):
+    with pytest.raises(
+        UserError,
+        match=r"rows\.jsonl:1: a JSON object over several lines .*write one object a line",
+    ):
         kept_and_dropped(write(tmp_path / "rows.jsonl", text))
 
 
 def test_an_array_that_breaks_off_stops_the_reading_at_its_line(tmp_path: Path) -> None:
     whole = json.dumps([row(n) for n in range(3)], indent=0).splitlines()
-    # line 1 is [, a row has 5 lines: { , three keys, }; row 2 begins on line 7, its prompt on line 8
+    # line 1 is [, a row has 5 lines: { , three keys, }; row 2 begins on line 7, its prompt on line
+    # 8
     assert whole[7] == '"prompt": "question 1",'
     whole[7] = '"prompt": question 1,'
     with pytest.raises(UserError, match=r"rows\.json:8: element 2 of the array is not valid JSON"):
@@ -199,14 +254,17 @@ def test_an_array_that_breaks_off_stops_the_reading_at_its_line(tmp_path: Path) 
 
 def test_elements_that_are_no_rows_are_counted_one_by_one(tmp_path: Path) -> None:
     elements = ["7", json.dumps(row(0)), '{"prompt": "\\ud800"}', "[]"]
-    (tmp_path / "rows.json").write_bytes(f"[{', '.join(elements)}, ".encode() + b'{"prompt": "\xff"}]')
+    (tmp_path / "rows.json").write_bytes(
+        f"[{', '.join(elements)}, ".encode() + b'{"prompt": "\xff"}]'
+    )
     prompts, ledger = kept_and_dropped(tmp_path / "rows.json")
     assert (prompts, ledger.count("unreadable")) == (["question 0"], 4)
     assert kept_and_dropped(write(tmp_path / "none.json", " [ ] "))[1].total == 0
 
 
 def test_leading_blanks_are_read_in_linear_time(tmp_path: Path) -> None:
-    """1 MiB of blanks: milliseconds where each is handled once, ten seconds and more where all are for every block."""
+    """1 MiB of blanks: milliseconds where each is handled once, ten seconds and more where all are
+    for every block."""
     path = write(tmp_path / "rows.json", " " * (1 << 20) + lines(1))
     start = time.process_time()
     assert kept_and_dropped(path)[0] == ["question 0"]
@@ -227,7 +285,11 @@ def test_a_line_longer_than_any_row_is_not_held(
         ("rows.csv", f"prompt,chosen,rejected\na,b,c\nd,{'x' * 1000},f\ng,h,i\n", 3),
     ):
         found = list(files.rows(write(tmp_path / name, text), name))
-        assert [values is None for values in (each.values for each in found)] == [False, True, False]
+        assert [values is None for values in (each.values for each in found)] == [
+            False,
+            True,
+            False,
+        ]
         assert found[1].source == f"{name}:{place}"
         assert "longer than any row; write one row a line" in found[1].problem
     # the cell that a quotation mark opens is no longer than a line may be
@@ -240,7 +302,10 @@ SIGNATURES = {
         b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
         "pointer of Git LFS.*git lfs pull",
     ),
-    "lfs.parquet": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "pointer of Git LFS"),
+    "lfs.parquet": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+        "pointer of Git LFS",
+    ),
     "gzip.jsonl": (gzip.compress(lines(9).encode()), "packed with gzip; let its name end in .gz"),
     "utf16.csv": ("prompt,chosen,rejected\na,b,c\n".encode("utf-16"), "UTF-16; save it as UTF-8"),
     "sheet.csv": (b"PK\x03\x04....", "a zip archive or a spreadsheet"),
@@ -264,29 +329,44 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "dead.jsonl").symlink_to(tmp_path / "nowhere")
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(os.path.relpath(tmp_path / "socket.jsonl"))
-    causes = {"pipe": "a pipe and no file", "zero": "a device", "dead": "a link to nothing", "socket": "a socket"}
+    causes = {
+        "pipe": "a pipe and no file",
+        "zero": "a device",
+        "dead": "a link to nothing",
+        "socket": "a socket",
+    }
     for name, cause in causes.items():
         with pytest.raises(UserError, match=f"{name}.jsonl: {cause}"):
             read(tmp_path / f"{name}.jsonl", ledger=Ledger())
     write(tmp_path / "a.jsonl", lines(1))
-    with pytest.raises(UserError, match="a link to nothing; put the file there, or remove the link"):
+    with pytest.raises(
+        UserError, match="a link to nothing; put the file there, or remove the link"
+    ):
         read(tmp_path, ledger=Ledger())
 
 
 def test_values_that_python_cannot_hold_cost_their_row(tmp_path: Path) -> None:
-    """2^40 seconds are the year 36812, 2^30 days the year 2.9 million; Python's years end with 9999."""
+    """2^40 seconds are the year 36812, 2^30 days the year 2.9 million; Python's years end with
+    9999."""
     when = pa.array([0, 2**40, None, 0], pa.timestamp("s"))
     day = pa.array([0, 0, 1, 2**30], pa.date32())
-    columns = {name: pa.array([f"{name} {n}" for n in range(4)]) for name in ("prompt", "chosen", "rejected")}
+    columns = {
+        name: pa.array([f"{name} {n}" for n in range(4)])
+        for name in ("prompt", "chosen", "rejected")
+    }
     pq.write_table(pa.table({**columns, "when": when, "day": day}), tmp_path / "rows.parquet")
     prompts, ledger = kept_and_dropped(tmp_path / "rows.parquet")
     assert prompts == ["prompt 0", "prompt 2"]
     assert ledger.count("unreadable") == 2
     assert first_unreadable(ledger)["source"] == "rows.parquet:2"
-    assert first_unreadable(ledger)["detail"].startswith("column when holds a value that cannot be read")
+    assert first_unreadable(ledger)["detail"].startswith(
+        "column when holds a value that cannot be read"
+    )
 
 
 def test_where_nothing_is_left_no_larger_max_drop_is_advised(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", json.dumps(row(0) | {"rejected": "good 0"}) + "\n")
-    with pytest.raises(UserError, match=r"1 of 1 rows dropped, none is left, .*whose responses are the same text$"):
+    with pytest.raises(
+        UserError, match=r"1 of 1 rows dropped, none is left, .*whose responses are the same text$"
+    ):
         load_groups(path, max_drop=1)

@@ -32,7 +32,9 @@ def one(row: dict[str, Any]) -> Group:
     return form.prepare(None)(row)
 
 
-def load(tmp_path: Path, rows: list[Any], ledger: Ledger | None = None, name: str = "rows.jsonl") -> list[Group]:
+def load(
+    tmp_path: Path, rows: list[Any], ledger: Ledger | None = None, name: str = "rows.jsonl"
+) -> list[Group]:
     path = tmp_path / name
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return list(read(path, ledger=ledger or Ledger()))
@@ -60,7 +62,9 @@ def test_trl_plain() -> None:
         ({"score_chosen": 8.0}, None, None),
     ],
 )
-def test_trl_strength(more: dict[str, Any], strength: float | None, scores: tuple[float, float] | None) -> None:
+def test_trl_strength(
+    more: dict[str, Any], strength: float | None, scores: tuple[float, float] | None
+) -> None:
     group = one({"prompt": "x", "chosen": "a", "rejected": "b", **more})
     assert group.comparisons == (Comparison(0, 1, strength),)
     assert group.scores == scores
@@ -74,9 +78,17 @@ TURNS = [user("Hi"), assistant("Hello"), user("Why?")]
     "row",
     [
         {"prompt": TURNS, "chosen": [assistant("Good")], "rejected": [assistant("Bad")]},
-        {"prompt": TURNS, "chosen": [*TURNS, assistant("Good")], "rejected": [*TURNS, assistant("Bad")]},
+        {
+            "prompt": TURNS,
+            "chosen": [*TURNS, assistant("Good")],
+            "rejected": [*TURNS, assistant("Bad")],
+        },
         {"chosen": [*TURNS, assistant("Good")], "rejected": [*TURNS, assistant("Bad")]},
-        {"prompt": "Why?", "chosen": [*TURNS, assistant("Good")], "rejected": [*TURNS, assistant("Bad")]},
+        {
+            "prompt": "Why?",
+            "chosen": [*TURNS, assistant("Good")],
+            "rejected": [*TURNS, assistant("Bad")],
+        },
     ],
     ids=["explicit", "repeated", "implicit", "prompt is a label"],
 )
@@ -108,7 +120,10 @@ def test_hh_with_different_histories_is_counted(tmp_path: Path) -> None:
     ledger = Ledger()
     rows = [
         {"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"},
-        {"chosen": "\n\nHuman: a\n\nAssistant: b\n\nAssistant: c", "rejected": "\n\nHuman: a\n\nAssistant: d"},
+        {
+            "chosen": "\n\nHuman: a\n\nAssistant: b\n\nAssistant: c",
+            "rejected": "\n\nHuman: a\n\nAssistant: d",
+        },
         {"chosen": "\n\nHuman: a", "rejected": "\n\nHuman: a\n\nAssistant: d"},
     ]
     assert len(load(tmp_path, rows, ledger)) == 1
@@ -137,7 +152,9 @@ def tldr(choice: int, confidence: int | None, **info: str) -> dict[str, Any]:
         (1, None, (1, 0, None)),
     ],
 )
-def test_tldr_confidence(choice: int, confidence: int | None, expected: tuple[int, int, float | None]) -> None:
+def test_tldr_confidence(
+    choice: int, confidence: int | None, expected: tuple[int, int, float | None]
+) -> None:
     assert one(tldr(choice, confidence)).comparisons == (Comparison(*expected),)
 
 
@@ -157,7 +174,9 @@ def test_tldr_choice_against_confidence_is_counted(tmp_path: Path) -> None:
 def test_scored_and_rrhf() -> None:
     group = one({"id": 7, "prompt": "x", "responses": ["a", "b"], "scores": [1, 2.5]})
     assert group == Group("7", "x", ("a", "b"), (1.0, 2.5))
-    assert one({"query": "x", "responses": ["a", "b"], "scores": [1, 2]}) == Group("", "x", ("a", "b"), (1.0, 2.0))
+    assert one({"query": "x", "responses": ["a", "b"], "scores": [1, 2]}) == Group(
+        "", "x", ("a", "b"), (1.0, 2.0)
+    )
 
 
 def test_scored_lists_in_text_cells() -> None:
@@ -200,7 +219,10 @@ STYLED = {"chosen": ["a", "a long", "**a** long"], "rejected": ["b", "b long", "
 
 def test_rewardbench_lists_of_conversations_and_of_unequal_length() -> None:
     group = one({"prompt": "Q?", "chosen": [[assistant("a")], "b"], "rejected": [[assistant("c")]]})
-    assert (group.responses, group.comparisons) == (("a", "b", "c"), (Comparison(0, 2), Comparison(1, 2)))
+    assert (group.responses, group.comparisons) == (
+        ("a", "b", "c"),
+        (Comparison(0, 2), Comparison(1, 2)),
+    )
 
 
 def test_rewardbench_of_single_texts_asks_as_a_user() -> None:
@@ -216,7 +238,12 @@ def test_rm_bench_knows_its_styles(tmp_path: Path) -> None:
         {"prompt": "Q0", **STYLED, "domain": "math"},
         {"prompt": "Q1", "chosen": ["a"], "rejected": ["b", "c"], "domain": "math"},
         # the plain wrong answer is the short one: one text, and its styles the first's
-        {"prompt": "Q2", "chosen": ["a", "b", "c"], "rejected": ["d", "d", "e"], "domain": "safety-refuse"},
+        {
+            "prompt": "Q2",
+            "chosen": ["a", "b", "c"],
+            "rejected": ["d", "d", "e"],
+            "domain": "safety-refuse",
+        },
         {"prompt": "Q3", "chosen": ["a", "", "c"], "rejected": ["d", "e", "f"], "domain": "math"},
     ]
     ledger = Ledger()
@@ -263,31 +290,53 @@ def test_a_list_in_another_writing_is_refused_and_not_read_as_a_text(tmp_path: P
     ledger = Ledger()
     path = tmp_path / "a.csv"
     with path.open("w", newline="") as file:
-        csv.writer(file).writerows([["prompt", "chosen", "rejected"], ["Q", cells["chosen"], cells["rejected"]]])
+        csv.writer(file).writerows(
+            [["prompt", "chosen", "rejected"], ["Q", cells["chosen"], cells["rejected"]]]
+        )
     assert list(read(path, ledger=ledger)) == []
     (example,) = ledger.to_dict()["dropped"]["missing_field"]["examples"]
     assert example["detail"] == "chosen is not a list (written in a cell of text, a list is JSON)"
 
 
 def test_texts_that_begin_as_lists_do_stay_texts() -> None:
-    group = one({"prompt": '["sort", "me"]', "chosen": "[1] As Smith says", "rejected": '["a", "b"]'})
-    assert (group.prompt, group.responses) == ('["sort", "me"]', ("[1] As Smith says", '["a", "b"]'))
-    answers = {"chosen": '["1", "2"]', "rejected": '["2", "1"]'}  # where lists can be lists, a text is one answer
+    group = one(
+        {"prompt": '["sort", "me"]', "chosen": "[1] As Smith says", "rejected": '["a", "b"]'}
+    )
+    assert (group.prompt, group.responses) == (
+        '["sort", "me"]',
+        ("[1] As Smith says", '["a", "b"]'),
+    )
+    answers = {
+        "chosen": '["1", "2"]',
+        "rejected": '["2", "1"]',
+    }  # where lists can be lists, a text is one answer
     for asked in ({"prompt": "Sort 2 and 1"}, {"prompt": "Sort 2 and 1", "domain": "math"}):
         assert one({**asked, **answers}).responses == ('["1", "2"]', '["2", "1"]')
 
 
 def test_a_side_without_responses_is_counted(tmp_path: Path) -> None:
     ledger = Ledger()
-    rows = [{"prompt": "P", "chosen": [], "rejected": ["b"]}, {"prompt": "Q", "chosen": ["a"], "rejected": ["b"]}]
+    rows = [
+        {"prompt": "P", "chosen": [], "rejected": ["b"]},
+        {"prompt": "Q", "chosen": ["a"], "rejected": ["b"]},
+    ]
     (group,) = load(tmp_path, rows, ledger)
     assert group.prompt == (Message("user", "Q"),)
-    assert ledger.to_dict()["dropped"]["empty_response"]["examples"][0]["detail"] == "chosen holds no response"
+    assert (
+        ledger.to_dict()["dropped"]["empty_response"]["examples"][0]["detail"]
+        == "chosen holds no response"
+    )
 
 
 def simplified(original: str, text: str, *ratings: str) -> dict[str, Any]:
     rated = {f"rating_{k}": rating for k, rating in enumerate(ratings, start=1)}
-    return {"original": original, "original_id": original, "generation": text, **rated, "rating_1_z_score": "9"}
+    return {
+        "original": original,
+        "original_id": original,
+        "generation": text,
+        **rated,
+        "rating_1_z_score": "9",
+    }
 
 
 def test_simpeval_gathers_the_rows_of_a_sentence(tmp_path: Path) -> None:
@@ -305,7 +354,8 @@ def test_simpeval_gathers_the_rows_of_a_sentence(tmp_path: Path) -> None:
     (group,) = load(tmp_path, rows, ledger)
     assert group.prompt == (Message("user", "Simplify this sentence: S0"),)
     assert (group.id, group.responses, group.scores) == ("S0", ("a", "b"), (30.0, 40.0))
-    # kept: three rows of S0; dropped: an empty one, one without a number, c, left alone, and both of S2
+    # kept: three rows of S0; dropped: an empty one, one without a number, c, left alone, and both
+    # of S2
     assert (ledger.kept, ledger.dropped) == (3, 5)
     assert ledger.count("empty_response") == ledger.count("missing_field") == 1
     assert ledger.to_dict()["dropped"]["single_response"]["count"] == 3
@@ -319,11 +369,15 @@ def shuffled_apart(rows: list[Any]) -> list[Any]:
 
 def simplifications() -> list[dict[str, Any]]:
     """Ten sentences with six simplifications each, rated 0 to 59."""
-    return [simplified(f"S{s}", f"text {s} {k}", str(6 * s + k)) for s in range(10) for k in range(6)]
+    return [
+        simplified(f"S{s}", f"text {s} {k}", str(6 * s + k)) for s in range(10) for k in range(6)
+    ]
 
 
 def scored_texts(groups: list[Group]) -> dict[str, dict[str, float]]:
-    return {group.id: dict(zip(group.responses, group.scores or (), strict=True)) for group in groups}
+    return {
+        group.id: dict(zip(group.responses, group.scores or (), strict=True)) for group in groups
+    }
 
 
 def test_rows_of_a_prompt_are_gathered_wherever_they_stand(tmp_path: Path) -> None:
@@ -341,7 +395,9 @@ def test_rows_of_a_prompt_are_gathered_from_all_files_of_a_folder(tmp_path: Path
     folder = tmp_path / "parts"
     folder.mkdir()
     for part in range(3):
-        (folder / f"{part}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[part::3]))
+        (folder / f"{part}.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows[part::3])
+        )
     whole = load(tmp_path, rows)
     assert scored_texts(list(read(folder, ledger=Ledger()))) == scored_texts(whole)
 
@@ -350,7 +406,11 @@ def test_rows_of_a_prompt_are_gathered_from_all_files_of_a_folder(tmp_path: Path
 def test_the_order_of_votes_says_nothing(order: list[int]) -> None:
     """Votes on all pairs of three arguments, in two debates."""
     pairs = [("a", "b"), ("b", "c"), ("a", "c")]
-    rows = [vote(*pair, 3, 0, n) | {"topic": topic} for topic in ("t_yes", "t_no") for n, pair in enumerate(pairs)]
+    rows = [
+        vote(*pair, 3, 0, n) | {"topic": topic}
+        for topic in ("t_yes", "t_no")
+        for n, pair in enumerate(pairs)
+    ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         arguments = [
@@ -358,7 +418,9 @@ def test_the_order_of_votes_says_nothing(order: list[int]) -> None:
             for topic in ("t_yes", "t_no")
             for i in "abc"
         ]
-        (folder / "arguments.jsonl").write_text("".join(json.dumps(line) + "\n" for line in arguments))
+        (folder / "arguments.jsonl").write_text(
+            "".join(json.dumps(line) + "\n" for line in arguments)
+        )
         for row in rows:
             row.update({side: f"{row['topic']} {row[side]}" for side in ("a1", "a2")})
         groups = load(folder, [rows[k] for k in order], name="pairs.jsonl")
@@ -368,7 +430,10 @@ def test_the_order_of_votes_says_nothing(order: list[int]) -> None:
 
 
 def compared_texts(group: Group) -> set[tuple[str, str, float | None]]:
-    return {(group.responses[c.chosen], group.responses[c.rejected], c.strength) for c in group.comparisons}
+    return {
+        (group.responses[c.chosen], group.responses[c.rejected], c.strength)
+        for c in group.comparisons
+    }
 
 
 def vote(a1: str, a2: str, *votes: int) -> dict[str, Any]:
@@ -382,7 +447,10 @@ def vote(a1: str, a2: str, *votes: int) -> dict[str, Any]:
 
 def test_ukp_joins_votes_and_arguments(tmp_path: Path) -> None:
     (tmp_path / "arguments.jsonl").write_text(
-        "".join(json.dumps({"id": i, "title": "T", "stance": "Yes", "text": i.upper()}) + "\n" for i in "abc")
+        "".join(
+            json.dumps({"id": i, "title": "T", "stance": "Yes", "text": i.upper()}) + "\n"
+            for i in "abc"
+        )
     )
     rows = [
         vote("a", "b", 4, 0, 1),
@@ -397,9 +465,18 @@ def test_ukp_joins_votes_and_arguments(tmp_path: Path) -> None:
     assert group.topic == "T"
     assert group.id == "t_yes"
     assert group.responses == ("A", "B", "C")
-    assert group.comparisons == (Comparison(0, 1, 3.0), Comparison(1, 2, 5.0), Comparison(0, 2, 0.0))
+    assert group.comparisons == (
+        Comparison(0, 1, 3.0),
+        Comparison(1, 2, 5.0),
+        Comparison(0, 2, 0.0),
+    )
     assert (ledger.kept, ledger.dropped) == (3, 3)
-    assert ledger.count("duplicate") == ledger.count("contradictory") == ledger.count("missing_field") == 1
+    assert (
+        ledger.count("duplicate")
+        == ledger.count("contradictory")
+        == ledger.count("missing_field")
+        == 1
+    )
 
 
 def test_ukp_without_its_arguments(tmp_path: Path) -> None:
@@ -417,11 +494,23 @@ def test_ukp_without_its_arguments(tmp_path: Path) -> None:
         ({"prompt": " ", "chosen": "a", "rejected": "b"}, "missing_field"),
         ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": "much"}, "missing_field"),
         ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": True}, "non_finite_score"),
-        ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": float("nan")}, "non_finite_score"),
-        ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": float("inf")}, "non_finite_score"),
+        (
+            {"prompt": "x", "chosen": "a", "rejected": "b", "margin": float("nan")},
+            "non_finite_score",
+        ),
+        (
+            {"prompt": "x", "chosen": "a", "rejected": "b", "margin": float("inf")},
+            "non_finite_score",
+        ),
         ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": 1e308}, "non_finite_score"),
         (
-            {"prompt": "x", "chosen": "a", "rejected": "b", "score_chosen": 1e308, "score_rejected": -1e308},
+            {
+                "prompt": "x",
+                "chosen": "a",
+                "rejected": "b",
+                "score_chosen": 1e308,
+                "score_rejected": -1e308,
+            },
             "non_finite_score",
         ),
         ({"prompt": "x", "chosen": "a", "rejected": "b", "margin": -1}, "contradictory"),
@@ -469,8 +558,12 @@ def test_bad_lists_are_counted_by_reason(tmp_path: Path, row: dict[str, Any], re
     assert (ledger.dropped, ledger.count(reason)) == (1, 1)
 
 
-@pytest.mark.parametrize("columns", [("prompt", "responses", "scores"), ("query", "responses", "scores")])
-def test_a_response_without_a_score_stays_unordered(tmp_path: Path, columns: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "columns", [("prompt", "responses", "scores"), ("query", "responses", "scores")]
+)
+def test_a_response_without_a_score_stays_unordered(
+    tmp_path: Path, columns: tuple[str, ...]
+) -> None:
     ledger = Ledger()
     row = dict(zip(columns, ["x", ["a", "b", "c", "d"], [1, None, 4, 2.5]], strict=True))
     (group,) = load(tmp_path, [row], ledger)
@@ -488,13 +581,19 @@ def test_a_response_without_a_score_stays_unordered(tmp_path: Path, columns: tup
 
 def test_lists_lose_what_is_empty_or_repeated_and_go_on(tmp_path: Path) -> None:
     ledger = Ledger()
-    (group,) = load(tmp_path, [{"prompt": "x", "responses": ["a", "", "b", "a "], "scores": [1, 2, 3, 2]}], ledger)
+    (group,) = load(
+        tmp_path,
+        [{"prompt": "x", "responses": ["a", "", "b", "a "], "scores": [1, 2, 3, 2]}],
+        ledger,
+    )
     assert (group.responses, group.scores) == (("a", "b"), (1.5, 3.0))
     assert (ledger.kept, ledger.dropped) == (1, 0)
     assert ledger.count("empty_response") == ledger.count("identical_responses") == 1
 
 
-@pytest.mark.parametrize("row", [{}, {"scores": [2, 2]}, {"ranks": [1, 1]}], ids=["nothing", "scores", "ranks"])
+@pytest.mark.parametrize(
+    "row", [{}, {"scores": [2, 2]}, {"ranks": [1, 1]}], ids=["nothing", "scores", "ranks"]
+)
 def test_unordered_groups_are_kept_and_noted(tmp_path: Path, row: dict[str, Any]) -> None:
     ledger = Ledger()
     assert len(load(tmp_path, [{"prompt": "x", "responses": ["a", "b"], **row}], ledger)) == 1
@@ -506,12 +605,17 @@ def test_numbers_of_no_use_are_refused_by_their_row(tmp_path: Path, huge: float)
     """One such row in every format that holds numbers."""
     votes = vote("a", "b", 1, 0, 0)
     (tmp_path / "arguments.jsonl").write_text(
-        "".join(json.dumps({"id": i, "title": "T", "stance": "Yes", "text": i}) + "\n" for i in "abc")
+        "".join(
+            json.dumps({"id": i, "title": "T", "stance": "Yes", "text": i}) + "\n" for i in "abc"
+        )
     )
     formats: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
         "rrhf.jsonl": ([], {"query": "x", "responses": ["a", "b"], "scores": [huge, 1]}),
         "tldr.jsonl": ([], tldr(1, 8) | {"extra": {"confidence": huge}}),
-        "simpeval.jsonl": ([simplified("S", "a", "1"), simplified("S", "b", "2")], simplified("S", "c", str(huge))),
+        "simpeval.jsonl": (
+            [simplified("S", "a", "1"), simplified("S", "b", "2")],
+            simplified("S", "c", str(huge)),
+        ),
         "pairs.jsonl": ([votes], vote("b", "c", 0, 0, 0) | {"votes_a1": huge}),
     }
     for name, (good, bad) in formats.items():
@@ -534,7 +638,9 @@ def test_only_what_the_assistant_says_is_a_response(roles: list[str]) -> None:
         assert group.responses == ("chosen", "rejected")
         assert group.prompt == tuple(Message(**turn) for turn in before)
     else:
-        with pytest.raises(RowError, match=f"chosen ends with a turn of {last['role']}, expected assistant"):
+        with pytest.raises(
+            RowError, match=f"chosen ends with a turn of {last['role']}, expected assistant"
+        ):
             one(row)
 
 
@@ -554,7 +660,10 @@ def test_a_side_that_the_assistant_does_not_end_is_counted(tmp_path: Path) -> No
     ]
     assert [group.source for group in load(tmp_path, dialogues, ledger)] == ["rows.jsonl:3"]
     (first, _) = ledger.to_dict()["dropped"]["no_answer"]["examples"]
-    assert (first["source"], first["detail"]) == ("rows.jsonl:1", 'rejected ends with a "Human:" turn')
+    assert (first["source"], first["detail"]) == (
+        "rows.jsonl:1",
+        'rejected ends with a "Human:" turn',
+    )
 
 
 # -- conversations in another writing ----------------------------------------------------------------------------------
@@ -565,7 +674,14 @@ ARRAY = "[{'role': 'user', 'content': \"It's Q\"}\n {'role': 'assistant', 'conte
 
 
 @pytest.mark.parametrize(
-    "written", [str([user("It's Q"), assistant("A")]), ARRAY, str(SHAREGPT), json.dumps(SHAREGPT), str(assistant("A"))]
+    "written",
+    [
+        str([user("It's Q"), assistant("A")]),
+        ARRAY,
+        str(SHAREGPT),
+        json.dumps(SHAREGPT),
+        str(assistant("A")),
+    ],
 )
 @pytest.mark.parametrize("column", ["prompt", "chosen", "rejected"])
 def test_conversations_in_another_writing_are_refused_and_not_read_as_texts(
@@ -578,13 +694,18 @@ def test_conversations_in_another_writing_are_refused_and_not_read_as_texts(
     ledger = Ledger()
     assert list(read(path, ledger=ledger)) == []
     (example,) = ledger.to_dict()["dropped"]["unreadable"]["examples"]
-    assert example["detail"] == f"{column}: messages are to be written as JSON with role and content"
+    assert (
+        example["detail"] == f"{column}: messages are to be written as JSON with role and content"
+    )
 
 
 def test_the_same_in_texts_of_json_and_without_a_prompt(tmp_path: Path) -> None:
     said = {side: str([user("Q"), assistant(side)]) for side in ("chosen", "rejected")}
     for row in ({"prompt": "Q", **said}, said, {"prompt": "Q", "responses": list(said.values())}):
-        with pytest.raises(UserError, match=r"rows\.jsonl:1: .* messages are to be written as JSON with role and cont"):
+        with pytest.raises(
+            UserError,
+            match=r"rows\.jsonl:1: .* messages are to be written as JSON with role and cont",
+        ):
             load_groups(write_lines(tmp_path / "rows.jsonl", [row]))
 
 
@@ -615,7 +736,11 @@ def test_texts_that_are_no_conversations_stay_texts(answer: str) -> None:
     [
         {"prompt": "Why?", "chosen": "Good", "rejected": "Bad"},
         {"prompt": [user("Why?")], "chosen": [assistant("Good")], "rejected": [assistant("Bad")]},
-        {"prompt": [user("Why?")], "chosen": [user("Why?"), assistant("Good")], "rejected": [assistant("Bad")]},
+        {
+            "prompt": [user("Why?")],
+            "chosen": [user("Why?"), assistant("Good")],
+            "rejected": [assistant("Bad")],
+        },
         {"chosen": [user("Why?"), assistant("Good")], "rejected": [user("Why?"), assistant("Bad")]},
         {
             "prompt": [{"role": "system", "content": "Be kind."}, user("Why?")],
@@ -638,7 +763,12 @@ def test_system_prompts_that_disagree_and_those_that_are_empty(tmp_path: Path) -
     rows = [
         {"prompt": given, "chosen": "a", "rejected": "b", "system": "Be kind."},
         {"prompt": given, "chosen": "a", "rejected": "b", "system": None},
-        {"prompt": "Why?", "chosen": "a", "rejected": "b", "system": ""},  # not fed in another way than its neighbours
+        {
+            "prompt": "Why?",
+            "chosen": "a",
+            "rejected": "b",
+            "system": "",
+        },  # not fed in another way than its neighbours
     ]
     ledger = Ledger()
     both, alone = load(tmp_path, rows, ledger)
@@ -665,7 +795,12 @@ WITH_TOOLS = [
 
 @pytest.mark.parametrize("tools", [[TOOL], json.dumps([TOOL])], ids=["list", "JSON"])
 def test_tools_and_their_calls_are_kept(tools: Any) -> None:
-    row = {"prompt": WITH_TOOLS, "chosen": [assistant("Sun")], "rejected": [assistant("Rain")], "tools": tools}
+    row = {
+        "prompt": WITH_TOOLS,
+        "chosen": [assistant("Sun")],
+        "rejected": [assistant("Rain")],
+        "tools": tools,
+    }
     group = one(row)
     assert not isinstance(group.prompt, str)
     asked, call, told = (message.turn() for message in group.prompt)
@@ -678,7 +813,10 @@ def test_tools_and_their_calls_are_kept(tools: Any) -> None:
 
 
 def test_tools_that_parquet_fills_with_nulls_are_as_they_were() -> None:
-    nulls = [{**turn, "tool_calls": turn.get("tool_calls"), "name": turn.get("name")} for turn in WITH_TOOLS]
+    nulls = [
+        {**turn, "tool_calls": turn.get("tool_calls"), "name": turn.get("name")}
+        for turn in WITH_TOOLS
+    ]
     nulls[1]["tool_calls"] = [CALL | {"id": None}]
     row = {"chosen": "Sun", "rejected": "Rain"}
     assert one({"prompt": nulls, **row}).prompt == one({"prompt": WITH_TOOLS, **row}).prompt
@@ -686,7 +824,10 @@ def test_tools_that_parquet_fills_with_nulls_are_as_they_were() -> None:
 
 def test_tools_tell_prompts_apart(tmp_path: Path) -> None:
     row = {"prompt": "Weather?", "chosen": "Sun", "rejected": "Rain"}
-    groups = load(tmp_path, [{**row, "tools": tools} for tools in ([], [TOOL], "[]", json.dumps([TOOL]), None)])
+    groups = load(
+        tmp_path,
+        [{**row, "tools": tools} for tools in ([], [TOOL], "[]", json.dumps([TOOL]), None)],
+    )
     assert [group.source for group in groups] == ["rows.jsonl:1", "rows.jsonl:2"]
 
 
@@ -694,7 +835,10 @@ def test_tools_tell_prompts_apart(tmp_path: Path) -> None:
     ("row", "reason", "detail"),
     [
         (
-            {"chosen": [user("Weather?"), assistant("Sun")], "rejected": [user("Weather?"), WITH_TOOLS[1]]},
+            {
+                "chosen": [user("Weather?"), assistant("Sun")],
+                "rejected": [user("Weather?"), WITH_TOOLS[1]],
+            },
             "tools_left_out",
             "rejected ends with a call of a tool, and a response is a text",
         ),
@@ -705,7 +849,9 @@ def test_tools_tell_prompts_apart(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_tools_that_cannot_be_kept_are_counted(tmp_path: Path, row: dict[str, Any], reason: str, detail: str) -> None:
+def test_tools_that_cannot_be_kept_are_counted(
+    tmp_path: Path, row: dict[str, Any], reason: str, detail: str
+) -> None:
     ledger = Ledger()
     assert load(tmp_path, [row], ledger) == []
     assert ledger.to_dict()["dropped"][reason]["examples"][0]["detail"] == detail
@@ -714,15 +860,22 @@ def test_tools_that_cannot_be_kept_are_counted(tmp_path: Path, row: dict[str, An
 # -- responses that begin with their prompt ----------------------------------------------------------------------------
 
 
-def test_prompts_at_the_beginning_of_nearly_all_responses_are_cut_and_counted(tmp_path: Path) -> None:
-    rows = [{"prompt": f"Sum {n}:", "chosen": f"Sum {n}: right", "rejected": f"Sum {n}: wrong"} for n in range(20)]
+def test_prompts_at_the_beginning_of_nearly_all_responses_are_cut_and_counted(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        {"prompt": f"Sum {n}:", "chosen": f"Sum {n}: right", "rejected": f"Sum {n}: wrong"}
+        for n in range(20)
+    ]
     rows[4]["rejected"] = "something else"
     ledger = Ledger()
     groups = load(tmp_path, rows, ledger)
     assert [group.responses for group in groups[:4]] == [(" right", " wrong")] * 4
     assert groups[4].responses == ("Sum 4: right", "something else")
     assert (ledger.kept, ledger.count("prompt_in_response")) == (20, 19)
-    assert ledger.to_dict()["changed"]["prompt_in_response"]["examples"][0]["source"] == "rows.jsonl:1"
+    assert (
+        ledger.to_dict()["changed"]["prompt_in_response"]["examples"][0]["source"] == "rows.jsonl:1"
+    )
 
 
 def test_a_few_responses_that_begin_with_their_prompt_are_told_and_left(tmp_path: Path) -> None:
@@ -755,13 +908,19 @@ def test_a_response_that_is_the_prompt_alone_is_empty(tmp_path: Path) -> None:
             "add a column prompt, or write prompt and answer as a list of turns",
         ),
         (
-            {"conversations": [], "chosen": {"from": "gpt", "value": "a"}, "rejected": {"from": "gpt", "value": "b"}},
+            {
+                "conversations": [],
+                "chosen": {"from": "gpt", "value": "a"},
+                "rejected": {"from": "gpt", "value": "b"},
+            },
             "chosen holds an object with from, value, rejected holds an object with from, value, and no column prompt "
             "says to what; rename conversations to prompt, and give chosen and rejected as texts or as lists of turns",
         ),
     ],
 )
-def test_columns_that_fit_no_format_are_described(tmp_path: Path, row: dict[str, Any], message: str) -> None:
+def test_columns_that_fit_no_format_are_described(
+    tmp_path: Path, row: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError) as error:
         load(tmp_path, [row])
     assert message in str(error.value)
@@ -776,6 +935,12 @@ def test_objects_and_turns_of_other_names_say_what_they_hold(tmp_path: Path) -> 
         {"prompt": "x", "chosen": [{"from": "gpt", "value": "a"}], "rejected": "b"},
     ]
     assert load(tmp_path, rows, ledger) == []
-    first, second = (example["detail"] for example in ledger.to_dict()["dropped"]["missing_field"]["examples"])
-    assert first.startswith("chosen is an object with from, value; expected text or a list of turns")
-    assert second.endswith("without the texts role and content; rename from to role, value to content")
+    first, second = (
+        example["detail"] for example in ledger.to_dict()["dropped"]["missing_field"]["examples"]
+    )
+    assert first.startswith(
+        "chosen is an object with from, value; expected text or a list of turns"
+    )
+    assert second.endswith(
+        "without the texts role and content; rename from to role, value to content"
+    )

@@ -20,7 +20,9 @@ def some_groups(draw: st.DrawFn) -> Group:
     places = st.integers(0, len(responses) - 1)
     orders = st.tuples(places, places).filter(lambda order: order[0] != order[1])
     compared = st.builds(
-        lambda order, strength: Comparison(*order, strength), orders, st.none() | numbers.filter(lambda x: x >= 0)
+        lambda order, strength: Comparison(*order, strength),
+        orders,
+        st.none() | numbers.filter(lambda x: x >= 0),
     )
     turn = st.builds(Message, texts, texts, st.sampled_from(["", '{"name": "x"}']))
     conversation = st.lists(turn, max_size=3).map(tuple)
@@ -37,7 +39,9 @@ def some_groups(draw: st.DrawFn) -> Group:
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(some_groups(), max_size=8))
 def test_what_is_written_is_read(tmp_path: Path, groups: list[Group]) -> None:
     opened = Groups.write(groups, tmp_path / "groups.arrow")
@@ -119,7 +123,15 @@ def test_cache_follows_the_content(tmp_path: Path) -> None:
 
 def test_pairs_cut_a_group_into_comparisons() -> None:
     # scores 1, 3, 3: b over a by 2, c over a by 2, b and c tie
-    group = Group("g", "x", ("a", "b", "c"), (1.0, 3.0, 3.0), source="f:1", topic="t", labels=(False, True, None))
+    group = Group(
+        "g",
+        "x",
+        ("a", "b", "c"),
+        (1.0, 3.0, 3.0),
+        source="f:1",
+        topic="t",
+        labels=(False, True, None),
+    )
     cut = list(pairs(group))
     assert [p.responses for p in cut] == [("b", "a"), ("c", "a"), ("b", "c")]
     assert [p.scores for p in cut] == [(3.0, 1.0), (3.0, 1.0), (3.0, 3.0)]

@@ -50,7 +50,9 @@ def test_merge_adds_up() -> None:
 def test_enforce_names_reason_place_and_mend() -> None:
     ledger = example()
     ledger.enforce(0.1)  # 10 of 100 is not more than 10 %
-    with pytest.raises(UserError, match=r"^a\.jsonl:10: 10 of 100 rows .* unreadable \(not valid JSON\); repair") as e:
+    with pytest.raises(
+        UserError, match=r"^a\.jsonl:10: 10 of 100 rows .* unreadable \(not valid JSON\); repair"
+    ) as e:
         ledger.enforce(0.099)
     assert "\n" not in str(e.value)
 

@@ -18,7 +18,12 @@ from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison
 
 ROWS: list[dict[str, Any]] = [
-    {"prompt": f"Prompt, {n}", "chosen": f'good "{n}"\nline', "rejected": f"bäd {n}", "margin": float(n)}
+    {
+        "prompt": f"Prompt, {n}",
+        "chosen": f'good "{n}"\nline',
+        "rejected": f"bäd {n}",
+        "margin": float(n),
+    }
     for n in range(5)
 ]
 
@@ -38,7 +43,9 @@ def write(path: Path) -> Path:
         pq.write_table(pa.Table.from_pylist(ROWS), plain)
     else:
         with plain.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, ROWS[0], delimiter="\t" if plain.suffix == ".tsv" else ",")
+            writer = csv.DictWriter(
+                stream, ROWS[0], delimiter="\t" if plain.suffix == ".tsv" else ","
+            )
             writer.writeheader()
             writer.writerows(ROWS)
     if plain != path:
@@ -84,7 +91,9 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize("broken", BROKEN, ids=["cut", "list", "null", "bytes", "surrogate", "deep"])
+@pytest.mark.parametrize(
+    "broken", BROKEN, ids=["cut", "list", "null", "bytes", "surrogate", "deep"]
+)
 @pytest.mark.parametrize("at", [0, 2])
 def test_malformed_lines_are_counted(tmp_path: Path, broken: bytes, at: int) -> None:
     good = lines(ROWS).splitlines(keepends=True)
@@ -92,7 +101,9 @@ def test_malformed_lines_are_counted(tmp_path: Path, broken: bytes, at: int) -> 
     ledger = Ledger()
     assert len(list(read(tmp_path / "rows.jsonl", ledger=ledger))) == 5
     assert ledger.dropped == ledger.count("unreadable") == 1
-    assert ledger.to_dict()["dropped"]["unreadable"]["examples"][0]["source"] == f"rows.jsonl:{at + 1}"
+    assert (
+        ledger.to_dict()["dropped"]["unreadable"]["examples"][0]["source"] == f"rows.jsonl:{at + 1}"
+    )
 
 
 def test_malformed_csv_rows_are_counted(tmp_path: Path) -> None:
@@ -104,7 +115,12 @@ def test_malformed_csv_rows_are_counted(tmp_path: Path) -> None:
 
 
 def many() -> bytes:
-    return lines([{"prompt": f"{n * 7919} {n}", "chosen": f"{n * n}", "rejected": "b"} for n in range(20_000)])
+    return lines(
+        [
+            {"prompt": f"{n * 7919} {n}", "chosen": f"{n * n}", "rejected": "b"}
+            for n in range(20_000)
+        ]
+    )
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9])
@@ -141,7 +157,8 @@ def test_a_file_that_is_not_what_its_name_says(tmp_path: Path, name: str) -> Non
 
 
 def test_parts_of_a_collection_may_rate_the_same_responses(tmp_path: Path) -> None:
-    """One pair as helpful and, the other way round, as harmless: two groups; said twice of one part: one too many."""
+    """One pair as helpful and, the other way round, as harmless: two groups; said twice of one
+    part: one too many."""
     rows = [
         {"prompt": "p", "chosen": "a", "rejected": "b", "subset": "helpful"},
         {"prompt": "p", "chosen": "b", "rejected": "a", "subset": "harmless"},
@@ -162,11 +179,20 @@ def test_parts_of_a_collection_may_rate_the_same_responses(tmp_path: Path) -> No
 def test_repeats_and_contradictions(tmp_path: Path) -> None:
     rows = [
         {"prompt": "x", "chosen": "a", "rejected": "b"},
-        {"prompt": "x", "chosen": "a", "rejected": "b ", "margin": 2},  # the same, but for a space and a strength
+        {
+            "prompt": "x",
+            "chosen": "a",
+            "rejected": "b ",
+            "margin": 2,
+        },  # the same, but for a space and a strength
         {"prompt": "x", "chosen": "b", "rejected": "a"},
         {"prompt": "y", "chosen": "b", "rejected": "a"},  # another prompt
         {"prompt": "x", "chosen": "a", "rejected": "c"},  # another response
-        {"prompt": [{"role": "user", "content": "x"}], "chosen": "a", "rejected": "b"},  # a conversation is no text
+        {
+            "prompt": [{"role": "user", "content": "x"}],
+            "chosen": "a",
+            "rejected": "b",
+        },  # a conversation is no text
     ]
     (tmp_path / "rows.jsonl").write_bytes(lines(rows))
     ledger = Ledger()
@@ -237,7 +263,9 @@ def test_nothing_in_a_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no groups"):
         load_groups(tmp_path / "rows.jsonl")
     (tmp_path / "rows.jsonl").write_text("nothing\nhere\n")
-    with pytest.raises(UserError, match=r"rows\.jsonl:1: none of 2 rows can be read \(not valid JSON.*mend"):
+    with pytest.raises(
+        UserError, match=r"rows\.jsonl:1: none of 2 rows can be read \(not valid JSON.*mend"
+    ):
         load_groups(tmp_path / "rows.jsonl")
 
 
@@ -248,13 +276,19 @@ def test_folder_and_its_splits(tmp_path: Path) -> None:
     (tmp_path / "deep" / "test" / "x.jsonl").write_bytes(lines([ROWS[3]]))
     (tmp_path / "README.md").write_text("words")
     (tmp_path / ".hidden.jsonl").write_text("words")
-    with pytest.raises(UserError, match=f"{tmp_path}: several splits; name one of test, train, as in {tmp_path}#test$"):
+    with pytest.raises(
+        UserError,
+        match=f"{tmp_path}: several splits; name one of test, train, as in {tmp_path}#test$",
+    ):
         read(tmp_path, ledger=Ledger())
     assert [g.source for g in read(tmp_path, split="train", ledger=Ledger())] == [
         "train-00000-of-00002.jsonl:1",
         "train-00001-of-00002.jsonl:1",
     ]
-    assert [g.source for g in read(tmp_path, split="test", ledger=Ledger())] == ["deep/test/x.jsonl:1", "test.jsonl:1"]
+    assert [g.source for g in read(tmp_path, split="test", ledger=Ledger())] == [
+        "deep/test/x.jsonl:1",
+        "test.jsonl:1",
+    ]
     with pytest.raises(UserError, match="no split 'dev'; name one of test, train"):
         read(tmp_path, split="dev", ledger=Ledger())
 
@@ -274,16 +308,22 @@ def test_saved_datasets(tmp_path: Path) -> None:
 
 
 def test_import_is_light() -> None:
-    code = (
-        "import sys, rewarddiff.data; print(sorted({'torch', 'datasets', 'transformers', 'pandas'} & set(sys.modules)))"
+    heavy = "{'torch', 'datasets', 'transformers', 'pandas'}"
+    code = f"import sys, rewarddiff.data; print(sorted({heavy} & set(sys.modules)))"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_columns_of_nothing_known_are_answered_with_all_formats(tmp_path: Path) -> None:
     path = tmp_path / "odd.jsonl"
     path.write_text('{"winner": "a", "loser": "b"}\n')
-    with pytest.raises(UserError, match=r"columns winner, loser are in no known format; .*trl \(.*chosen, rejected"):
+    with pytest.raises(
+        UserError, match=r"columns winner, loser are in no known format; .*trl \(.*chosen, rejected"
+    ):
         list(read(path, ledger=Ledger()))
 
 
@@ -294,11 +334,15 @@ def test_a_file_of_which_nothing_is_left_says_why(tmp_path: Path) -> None:
         load_groups(path, max_drop=1)
 
 
-def test_check_tells_which_columns_are_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_tells_which_columns_are_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     turn = {"role": "user", "content": "x", "weight": 1}
     answers = {"chosen": "a", "rejected": "b", "margin": 1, "id": "1", "source": "web"}
     path = tmp_path / "rows.jsonl"
-    path.write_bytes(lines([{"prompt": [turn], **answers, "grade": 5, "system": ""}, {"prompt": "y", **answers}]))
+    path.write_bytes(
+        lines([{"prompt": [turn], **answers, "grade": 5, "system": ""}, {"prompt": "y", **answers}])
+    )
     check(str(path))
     assert "  not read: grade, weight of the turns in prompt\n" in capsys.readouterr().out
     path.write_bytes(lines([{"prompt": "y", **answers}]))

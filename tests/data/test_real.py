@@ -1,4 +1,5 @@
-"""The public files as they are: every row is accounted for, with counts that were checked by hand."""
+"""The public files as they are: every row is accounted for, with counts that were checked by
+hand."""
 
 import gzip
 import json
@@ -37,7 +38,9 @@ def test_every_row_is_accounted_for(shared_data: Path, name: str) -> None:
     ledger = Ledger()
     groups = load_groups(shared_data / name, ledger=ledger)
     assert ledger.total == rows
-    assert {reason: tally["count"] for reason, tally in ledger.to_dict()["dropped"].items()} == dropped
+    assert {
+        reason: tally["count"] for reason, tally in ledger.to_dict()["dropped"].items()
+    } == dropped
     assert len(groups) == len({group.id for group in groups}) == count
     assert sum(1 for group in groups for _ in group.known_comparisons()) == comparisons
     for group in groups:
@@ -52,7 +55,10 @@ def test_hh_texts_are_the_file_s(shared_data: Path) -> None:
         lines = stream.readlines()
     for group in load_groups(path):
         row = json.loads(lines[int(group.source.rpartition(":")[2]) - 1])
-        assert [str(group.prompt) + response for response in group.responses] == [row["chosen"], row["rejected"]]
+        assert [str(group.prompt) + response for response in group.responses] == [
+            row["chosen"],
+            row["rejected"],
+        ]
 
 
 def test_debates_are_split_whole(shared_data: Path) -> None:
@@ -67,7 +73,10 @@ def test_sentences_are_whole_in_any_order_of_their_rows(shared_data: Path, tmp_p
     lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
     (tmp_path / "shuffled.jsonl").write_bytes(b"".join(random.Random(0).sample(lines, len(lines))))
     in_order, shuffled = (
-        {group.id: dict(zip(map(str.strip, group.responses), group.scores or (), strict=True)) for group in groups}
+        {
+            group.id: dict(zip(map(str.strip, group.responses), group.scores or (), strict=True))
+            for group in groups
+        }
         for groups in (load_groups(path), load_groups(tmp_path / "shuffled.jsonl"))
     )
     assert shuffled.keys() == in_order.keys()
@@ -76,9 +85,13 @@ def test_sentences_are_whole_in_any_order_of_their_rows(shared_data: Path, tmp_p
 
 
 def test_known_strengths(shared_data: Path) -> None:
-    # the file's second vote is 2 : 1 : 2, a tie; its first 1 : 1 : 3, second argument over first by 2
+    # the file's second vote is 2 : 1 : 2, a tie; its first 1 : 1 : 3, second argument over first by
+    # 2
     group = load_groups(shared_data / "ukpconvarg1" / "pairs.jsonl.gz", limit=1)[0]
-    assert [(c.chosen, c.rejected, c.strength) for c in group.comparisons[:2]] == [(1, 0, 2.0), (0, 2, 0.0)]
+    assert [(c.chosen, c.rejected, c.strength) for c in group.comparisons[:2]] == [
+        (1, 0, 2.0),
+        (0, 2, 0.0),
+    ]
     # first sentence, first system: (73 + 88 + 95 + 85 + 87) / 5
     group = load_groups(shared_data / "simpeval" / "past.jsonl.gz", limit=1)[0]
     assert group.scores is not None

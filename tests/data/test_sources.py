@@ -38,8 +38,14 @@ def test_a_split_is_a_whole_name(tmp_path: Path) -> None:
     assert prompts(tmp_path, "train_prefs") == ["data/train_prefs-00000-of-00001.jsonl"]
     choices = "name one of test_prefs, test_sft, train_gen, train_prefs, train_sft"
     example = f", as in {tmp_path}#test_prefs"
-    for split, cause in (("train", "no split 'train'"), ("prefs", "no split 'prefs'"), (None, "several splits")):
-        with pytest.raises(UserError, match=f"^{tmp_path}: {cause}; {choices}{'' if split else example}$"):
+    for split, cause in (
+        ("train", "no split 'train'"),
+        ("prefs", "no split 'prefs'"),
+        (None, "several splits"),
+    ):
+        with pytest.raises(
+            UserError, match=f"^{tmp_path}: {cause}; {choices}{'' if split else example}$"
+        ):
             prompts(tmp_path, split)
 
 
@@ -101,12 +107,15 @@ def test_files_of_one_split_or_none_are_read_together(tmp_path: Path, names: lis
 
 
 def test_split_words_are_those_of_datasets() -> None:
-    """Every word by which `datasets` tells splits of files apart makes a split of a file of that name."""
+    """Every word by which `datasets` tells splits of files apart makes a split of a file of that
+    name."""
     data_files = pytest.importorskip("datasets.data_files")
     words = [word for several in data_files.SPLIT_KEYWORDS.values() for word in several]
     assert len(words) >= 10
     assert [split_of_file(f"{word}.jsonl") for word in words] == words
-    assert [split_of_file(f"data/my_{word}_file.csv") for word in words] == [f"my_{word}_file" for word in words]
+    assert [split_of_file(f"data/my_{word}_file.csv") for word in words] == [
+        f"my_{word}_file" for word in words
+    ]
 
 
 def test_a_split_is_named_once(tmp_path: Path) -> None:
@@ -135,7 +144,9 @@ def test_a_cached_split_is_that_split(tmp_path: Path) -> None:
 def test_what_stands_beside_a_dataset_s_data_is_no_data(tmp_path: Path) -> None:
     fill(tmp_path, "data/train.jsonl", "__MACOSX/x.jsonl", ".cache/x.jsonl")
     for name in ("dataset_infos.json", "dataset_info.json", "croissant.json", "config.json"):
-        (tmp_path / name).write_text(json.dumps({"default": {"features": {"prompt": {}}}}, indent=1))
+        (tmp_path / name).write_text(
+            json.dumps({"default": {"features": {"prompt": {}}}}, indent=1)
+        )
     (tmp_path / "README.md").write_text("---\nconfigs: []\n---\n")
     (tmp_path / ".gitattributes").write_text("*.parquet filter=lfs\n")
     assert prompts(tmp_path) == ["data/train.jsonl"]
@@ -145,7 +156,9 @@ def test_packed_files_are_not_passed_over(tmp_path: Path) -> None:
     fill(tmp_path, "part-1.jsonl")
     (tmp_path / "part-2.jsonl.zst").write_bytes(b"")
     for source in (tmp_path, tmp_path / "part-2.jsonl.zst"):
-        with pytest.raises(UserError, match=r"part-2\.jsonl\.zst: packed as \.zst, which is not read; unpack it"):
+        with pytest.raises(
+            UserError, match=r"part-2\.jsonl\.zst: packed as \.zst, which is not read; unpack it"
+        ):
             prompts(source)
 
 
@@ -157,7 +170,9 @@ def test_linked_folders_are_read_once(tmp_path: Path) -> None:
     assert prompts(tmp_path / "data") == ["a.jsonl", "b.jsonl"]
 
 
-def test_a_leading_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_leading_tilde_is_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(tmp_path, "data/a.jsonl", "splits/train.jsonl", "splits/test.jsonl")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert prompts("~/data/a.jsonl") == prompts(Path("~/data")) == ["data/a.jsonl"]
@@ -197,6 +212,8 @@ def test_a_saved_dataset_that_is_broken_is_said_in_a_line(tmp_path: Path) -> Non
     datasets.Dataset.from_list([row("p")]).save_to_disk(str(tmp_path / "one"))
     for arrow in (tmp_path / "one").glob("*.arrow"):
         arrow.write_bytes(b"nothing")
-    with pytest.raises(UserError, match=r"one: a saved dataset that cannot be loaded \(.*; save it again") as error:
+    with pytest.raises(
+        UserError, match=r"one: a saved dataset that cannot be loaded \(.*; save it again"
+    ) as error:
         prompts(tmp_path / "one")
     assert "\n" not in str(error.value)

@@ -17,7 +17,8 @@ def groups_of(tmp_path: Path, prompts: list[str], topic: str = "") -> Groups:
 
 
 def test_known_places() -> None:
-    # by coreutils: printf '0\0a' | b2sum -l 64 -> 15d8d767d2a6ebd3, 0.085 of 2^64; for b 5d3e53b45c97db17, 0.364
+    # by coreutils: printf '0\0a' | b2sum -l 64 -> 15d8d767d2a6ebd3, 0.085 of 2^64; for b
+    # 5d3e53b45c97db17, 0.364
     shares = {"first": 0.3, "second": 0.1, "third": 0.6}
     assert split_of("a", shares) == "first"
     assert split_of("b", shares) == "second"
@@ -75,7 +76,8 @@ def test_an_empty_split_is_an_error(tmp_path: Path) -> None:
 
 
 def test_prompts_in_two_sources_have_one_hash() -> None:
-    """Text, the same with outer spaces, and the same as a single user turn are one prompt; other text is another."""
+    """Text, the same with outer spaces, and the same as a single user turn are one prompt; other
+    text is another."""
     spellings = [
         Group("1", "Hi", ("a", "b")),
         Group("2", " Hi\n", ("c", "d")),

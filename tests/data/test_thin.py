@@ -23,5 +23,7 @@ def test_some_of_many_are_kept_with_the_responses_they_read() -> None:
 
 def test_the_draw_depends_on_seed_and_id_alone() -> None:
     assert thin(GROUP, 3) == thin(GROUP, 3)
-    explicit = Group("h", "p", tuple("abcdef"), comparisons=tuple(Comparison(i, i + 1) for i in range(5)))
+    explicit = Group(
+        "h", "p", tuple("abcdef"), comparisons=tuple(Comparison(i, i + 1) for i in range(5))
+    )
     assert len({thin(explicit, 2, seed).responses for seed in range(20)}) > 1

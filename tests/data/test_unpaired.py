@@ -1,4 +1,5 @@
-"""Responses labelled by themselves: read from every kind of file, counted, merged, kept and told apart."""
+"""Responses labelled by themselves: read from every kind of file, counted, merged, kept and told
+apart."""
 
 import csv
 import json
@@ -39,7 +40,9 @@ def row(label: Any, completion: Any = " blue.", prompt: Any = "The sky is") -> d
 
 
 def turns(*contents: str) -> list[dict[str, str]]:
-    return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(contents)]
+    return [
+        {"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(contents)
+    ]
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -47,9 +50,12 @@ def turns(*contents: str) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
 @pytest.mark.parametrize(
-    ("yes", "no"), [(True, False), (1, 0), (1.0, 0.0), ("true", "false"), ("True", "False"), ("1", "0")]
+    ("yes", "no"),
+    [(True, False), (1, 0), (1.0, 0.0), ("true", "false"), ("True", "False"), ("1", "0")],
 )
-def test_labels_are_read_however_a_file_writes_them(tmp_path: Path, suffix: str, yes: Any, no: Any) -> None:
+def test_labels_are_read_however_a_file_writes_them(
+    tmp_path: Path, suffix: str, yes: Any, no: Any
+) -> None:
     path = written(tmp_path / f"rows{suffix}", [row(yes), row(no, " green.")])
     ledger = Ledger()
     groups = list(read(path, ledger=ledger))
@@ -58,7 +64,9 @@ def test_labels_are_read_however_a_file_writes_them(tmp_path: Path, suffix: str,
         ("The sky is", (" green.",), (False,)),
     ]
     assert (ledger.kept, ledger.dropped) == (2, 0)
-    assert ledger.to_dict()["changed"] == {}  # nothing is known of their order, and nothing needs to be
+    assert (
+        ledger.to_dict()["changed"] == {}
+    )  # nothing is known of their order, and nothing needs to be
 
 
 @pytest.mark.parametrize(
@@ -83,7 +91,9 @@ def test_a_text_prompt_with_a_turn_as_answer() -> None:
     values = row(False, turns("", "Good")[1:], "Why?")
     form = detect(values)
     assert form is not None
-    assert form.prepare(None)(values) == Group("", (Message("user", "Why?"),), ("Good",), labels=(False,))
+    assert form.prepare(None)(values) == Group(
+        "", (Message("user", "Why?"),), ("Good",), labels=(False,)
+    )
 
 
 def test_pairs_stay_pairs_beside_further_columns() -> None:
@@ -109,8 +119,16 @@ def test_pairs_stay_pairs_beside_further_columns() -> None:
         (row(True, " \n"), "empty_response", "1 empty"),
         (row(True, "a", " "), "missing_field", "the prompt is empty"),
         (row(True, [], turns("Hi")), "empty_response", "completion holds no turn after the prompt"),
-        (row(True, turns("a", "b", "c"), turns("Hi")), "prompts_differ", "completion goes on for 3 turns"),
-        (row(True, turns("Bye"), turns("Hi")), "no_answer", "completion ends with a turn of user, expected assistant"),
+        (
+            row(True, turns("a", "b", "c"), turns("Hi")),
+            "prompts_differ",
+            "completion goes on for 3 turns",
+        ),
+        (
+            row(True, turns("Bye"), turns("Hi")),
+            "no_answer",
+            "completion ends with a turn of user, expected assistant",
+        ),
     ],
 )
 def test_bad_rows_are_counted_with_file_and_row(
@@ -126,7 +144,13 @@ def test_bad_rows_are_counted_with_file_and_row(
 
 
 def test_repeats_and_contradictions(tmp_path: Path) -> None:
-    rows = [row(True), row(True, " blue. "), row(False), row(False, " green."), row(True, " blue.", "The sea is")]
+    rows = [
+        row(True),
+        row(True, " blue. "),
+        row(False),
+        row(False, " green."),
+        row(True, " blue.", "The sea is"),
+    ]
     ledger = Ledger()
     groups = list(read(written(tmp_path / "rows.jsonl", rows), ledger=ledger))
     assert [g.source for g in groups] == ["rows.jsonl:1", "rows.jsonl:4", "rows.jsonl:5"]
@@ -139,17 +163,25 @@ def test_repeats_and_contradictions(tmp_path: Path) -> None:
 
 def test_labels_of_no_use_stop_with_file_and_row(tmp_path: Path) -> None:
     path = written(tmp_path / "rows.jsonl", [row("good", f"{i}") for i in range(3)])
-    with pytest.raises(UserError, match=r"rows\.jsonl:1: 3 of 3 rows dropped, .* \(label is good, expected true or f"):
+    with pytest.raises(
+        UserError,
+        match=r"rows\.jsonl:1: 3 of 3 rows dropped, .* \(label is good, expected true or f",
+    ):
         load_groups(path)
     path = written(tmp_path / "rows.jsonl", [{"prompt": "x", "completion": "a"}])
-    with pytest.raises(UserError, match=r"nearest is trl-unpaired \(prompt, completion, label\): missing label"):
+    with pytest.raises(
+        UserError, match=r"nearest is trl-unpaired \(prompt, completion, label\): missing label"
+    ):
         load_groups(path)
 
 
 def test_the_cache_keeps_labels(tmp_path: Path) -> None:
     path = written(tmp_path / "rows.csv", [row("true"), row("false", " green.")])
     for _ in range(2):
-        assert [g.labels for g in load_groups(path, cache=tmp_path / "cache")] == [(True,), (False,)]
+        assert [g.labels for g in load_groups(path, cache=tmp_path / "cache")] == [
+            (True,),
+            (False,),
+        ]
 
 
 # -- groups ------------------------------------------------------------------------------------------------------------
@@ -160,7 +192,10 @@ def test_labels_that_do_not_fit_their_responses_are_refused() -> None:
         Group("g", "p", ("a", "b"), labels=(True,))
     with pytest.raises(ValueError, match="labels are True, False or None"):
         Group("g", "p", ("a",), labels=(1,))  # type: ignore[arg-type]
-    assert list(Group("g", "p", ("a", "b", "c"), labels=(None, False, True)).known_labels()) == [(1, False), (2, True)]
+    assert list(Group("g", "p", ("a", "b", "c"), labels=(None, False, True)).known_labels()) == [
+        (1, False),
+        (2, True),
+    ]
     assert list(Group("g", "p", ("a", "b")).known_labels()) == []
 
 
@@ -222,12 +257,16 @@ def test_taking_responses_takes_their_labels() -> None:
 
 def test_thinning_comparisons_leaves_labelled_responses() -> None:
     compared = tuple(Comparison(i, i + 1) for i in range(5))
-    group = Group("g", "p", tuple("abcdef"), comparisons=compared, labels=(None, None, None, None, None, True))
+    group = Group(
+        "g", "p", tuple("abcdef"), comparisons=compared, labels=(None, None, None, None, None, True)
+    )
     for seed in range(10):
         kept = thin(group, 1, seed)
         assert len(kept.comparisons) == 1
         (c,) = kept.comparisons
-        assert kept.responses[c.rejected] == chr(ord(kept.responses[c.chosen]) + 1)  # it still says what it said
+        assert kept.responses[c.rejected] == chr(
+            ord(kept.responses[c.chosen]) + 1
+        )  # it still says what it said
         assert [kept.responses[i] for i, _ in kept.known_labels()] == ["f"]
     single = Group("g", "p", ("a",), labels=(True,))
     assert thin(single, 1) is single
@@ -236,7 +275,8 @@ def test_thinning_comparisons_leaves_labelled_responses() -> None:
 def test_the_fingerprint_tells_labels_apart_and_is_the_old_one_without() -> None:
     yes, no = (Group("g", "p", ("a",), labels=(label,)) for label in (True, False))
     assert content([yes]) != content([no])
-    # of unlabelled groups as it was before groups had labels: a hash of the hash of each group's JSON
+    # of unlabelled groups as it was before groups had labels: a hash of the hash of each group's
+    # JSON
     plain = {"comparisons": [], "id": "g", "prompt": "p", "responses": ["a", "b"], "scores": None}
     text = json.dumps([plain | {"source": "", "topic": "t"}], sort_keys=True, separators=(",", ":"))
     inner = blake2b(text.encode(), digest_size=16).hexdigest()
@@ -251,7 +291,14 @@ def test_the_fingerprint_tells_tools_apart_and_is_the_old_one_without() -> None:
     assert plain != tooled
     # of turns as it was before they had further keys
     turn = {"content": "p", "role": "user"}
-    said = {"comparisons": [], "id": "g", "prompt": [turn], "responses": ["a", "b"], "scores": None, "source": ""}
+    said = {
+        "comparisons": [],
+        "id": "g",
+        "prompt": [turn],
+        "responses": ["a", "b"],
+        "scores": None,
+        "source": "",
+    }
     text = json.dumps([said | {"topic": ""}], sort_keys=True, separators=(",", ":"))
     inner = blake2b(text.encode(), digest_size=16).hexdigest()
     assert plain == blake2b(inner.encode(), digest_size=16).hexdigest()
@@ -269,10 +316,16 @@ def test_a_column_of_system_prompts_leads_the_conversation() -> None:
 # -- check -------------------------------------------------------------------------------------------------------------
 
 
-def test_check_counts_desirable_and_undesirable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_counts_desirable_and_undesirable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [row(i >= 3, f"answer {i}", f"question {i}") for i in range(40)]
     check(str(written(tmp_path / "rows.jsonl", rows)))
-    lines = {line[:8].strip(): line[8:].split() for line in capsys.readouterr().out.splitlines() if line[:1] != " "}
+    lines = {
+        line[:8].strip(): line[8:].split()
+        for line in capsys.readouterr().out.splitlines()
+        if line[:1] != " "
+    }
     assert lines["all"] == ["40", "40", "0", "0", "0", "-", "-", "-", "37", "3"]
     parts = [lines[name] for name in ("train", "dev", "test")]
     assert [sum(int(part[column]) for part in parts) for column in (-2, -1)] == [37, 3]

@@ -30,7 +30,9 @@ def test_the_ends() -> None:
     scores = np.random.default_rng(0).standard_normal((3, 256))
     values = np.random.default_rng(1).standard_normal((3, 256))
     np.testing.assert_allclose(expected(scores, values, 1), values.mean(1))
-    np.testing.assert_allclose(expected(scores, values, 256), values[np.arange(3), scores.argmax(1)])
+    np.testing.assert_allclose(
+        expected(scores, values, 256), values[np.arange(3), scores.argmax(1)]
+    )
     assert pick(scores, 64).sum(1) == pytest.approx([1, 1, 1])
 
 
@@ -43,8 +45,8 @@ def test_the_best_of_n_normal_draws() -> None:
 
 @pytest.mark.parametrize("n", [1, 3, 8, 15])
 def test_the_best_of_n_wins_n_times_of_n_and_1(n: int) -> None:
-    """By the very scorer, the best of n beats one more draw with probability n/(n + 1), exactly: one of the n + 1 is
-    the best of all, and any may be the one more. A blind scorer wins half."""
+    """By the very scorer, the best of n beats one more draw with probability n/(n + 1), exactly:
+    one of the n + 1 is the best of all, and any may be the one more. A blind scorer wins half."""
     draws = np.random.default_rng(0).standard_normal((3, 16))
     assert wins(draws, draws, n) == pytest.approx([n / (n + 1)] * 3)
     blind, judged = np.random.default_rng(1).standard_normal((2, 2000, 16))
@@ -86,7 +88,8 @@ def test_over_optimisation_is_recovered() -> None:
 
 
 def test_a_gain_within_rounding_is_none() -> None:
-    """A pick of one, and a pick by a scorer that holds all alike, is a blind draw: sums differ by rounding alone."""
+    """A pick of one, and a pick by a scorer that holds all alike, is a blind draw: sums differ by
+    rounding alone."""
     values = np.random.default_rng(0).standard_normal((40, 17)) + 0.3
     assert (gain(values, values, 1) == 0).all()
     assert (gain(np.zeros((40, 17)), values, 8) == 0).all()

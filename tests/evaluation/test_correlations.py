@@ -12,7 +12,8 @@ from rewarddiff.evaluation.correlations import GAP, over_seeds, resampled, spear
 
 
 def test_a_resample_is_what_scipy_says_of_the_comparisons_it_holds() -> None:
-    """Values with ties, prompts of one to four comparisons; a prompt is in a resample as often as it was drawn."""
+    """Values with ties, prompts of one to four comparisons; a prompt is in a resample as often as
+    it was drawn."""
     draws = np.random.default_rng(0)
     a, b = draws.integers(0, 5, size=30) / 4, draws.integers(0, 3, size=30)
     groups = np.repeat(np.arange(12), [1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4]).tolist()
@@ -26,12 +27,15 @@ def test_a_resample_is_what_scipy_says_of_the_comparisons_it_holds() -> None:
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = np.random.default_rng(1).normal(size=(2, 20))
     whole = resampled(a, b, range(20), n=30)
-    monkeypatch.setattr("rewarddiff.evaluation.correlations.BLOCK", 140)  # seven resamples at a time
+    monkeypatch.setattr(
+        "rewarddiff.evaluation.correlations.BLOCK", 140
+    )  # seven resamples at a time
     np.testing.assert_array_equal(resampled(a, b, range(20), n=30), whole)
 
 
 def test_the_interval_is_fishers_where_his_holds() -> None:
-    """Normal values of correlation 0.5, 400 of them: atanh ρ has a standard deviation of about 1/√(n − 3)."""
+    """Normal values of correlation 0.5, 400 of them: atanh ρ has a standard deviation of about
+    1/√(n − 3)."""
     draws = np.random.default_rng(2)
     a = draws.normal(size=400)
     b = 0.5 * a + math.sqrt(0.75) * draws.normal(size=400)
@@ -46,7 +50,9 @@ def test_comparisons_of_one_prompt_are_no_evidence_of_their_own() -> None:
     """Every comparison eight times, of one prompt: the interval is that of the single ones."""
     a, b = np.random.default_rng(3).normal(size=(2, 40))
     single = spearman_interval(a, b, range(40))
-    again = spearman_interval(np.repeat(a, 8), np.repeat(b, 8), np.repeat(np.arange(40), 8).tolist())
+    again = spearman_interval(
+        np.repeat(a, 8), np.repeat(b, 8), np.repeat(np.arange(40), 8).tolist()
+    )
     assert (again.low, again.high) == pytest.approx((single.low, single.high))
     assert again.n == 320
 
@@ -55,12 +61,15 @@ def test_two_scorers_that_say_the_same_are_no_gap_apart() -> None:
     a, b = np.random.default_rng(4).normal(size=(2, 30))
     ours, theirs = resampled(a, b, range(30)), resampled(3 * a + 1, b, range(30))
     found = over_seeds([0.0], [ours - theirs], 30, bounds=GAP)
-    most = 2 * stats.binomtest(0, 30).proportion_ci(method="wilson").high  # prompts on which they would differ, by 2
+    most = (
+        2 * stats.binomtest(0, 30).proportion_ci(method="wilson").high
+    )  # prompts on which they would differ, by 2
     assert (found.value, found.low, found.high) == pytest.approx((0, -most, most))
 
 
 def test_a_perfect_order_of_few_is_not_known_to_be_perfect() -> None:
-    """28 comparisons of 14 prompts in one order: as for an accuracy, n is 14, and an exception may cost 2."""
+    """28 comparisons of 14 prompts in one order: as for an accuracy, n is 14, and an exception may
+    cost 2."""
     a = np.arange(28.0)
     found = spearman_interval(a, a, [i // 2 for i in range(28)])
     most = stats.binomtest(0, 14).proportion_ci(method="wilson").high

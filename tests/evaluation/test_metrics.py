@@ -31,11 +31,14 @@ def test_wilson_against_scipy(n: int, data: st.DataObject, level: float) -> None
     referee = stats.binomtest(hits, n).proportion_ci(level, method="wilson")
     interval = metrics.wilson(hits, n, level=level)
     assert interval.value == hits / n
-    assert (interval.low, interval.high) == pytest.approx((referee.low, referee.high), rel=1e-9, abs=1e-12)
+    assert (interval.low, interval.high) == pytest.approx(
+        (referee.low, referee.high), rel=1e-9, abs=1e-12
+    )
 
 
 def test_auroc_by_hand_and_against_scipy() -> None:
-    # of the positives 3, 1, 1 and the negatives 2, 1: 3 beats both, each 1 ties one and loses one: (2 + ½ + ½)/6
+    # of the positives 3, 1, 1 and the negatives 2, 1: 3 beats both, each 1 ties one and loses one:
+    # (2 + ½ + ½)/6
     assert metrics.auroc([3, 1, 1, 2, 1], [True, True, True, False, False]) == pytest.approx(3 / 6)
     assert math.isnan(metrics.auroc([1.0], [True]))
     draw = np.random.default_rng(0)
@@ -52,8 +55,9 @@ def test_accuracy_by_bin_by_hand() -> None:
 
 
 def test_bins_of_small_differences_are_quarters() -> None:
-    # 100 of |d| from 0.001 to 0.1: quartiles at 0.02575, 0.0505, 0.07525, to two digits 0.026, 0.05 (binary 0.0505 is
-    # just below), 0.075. Below 0.026 are 25, below 0.05 24 more, below 0.075 25, and 26 are left.
+    # 100 of |d| from 0.001 to 0.1: quartiles at 0.02575, 0.0505, 0.07525, to two digits 0.026, 0.05
+    # (binary 0.0505 is just below), 0.075. Below 0.026 are 25, below 0.05 24 more, below 0.075 25,
+    # and 26 are left.
     d = [0.001 * k * (-1) ** k for k in range(1, 101)]
     edges = metrics.bin_edges(d)
     assert edges[0] == 0
@@ -95,12 +99,14 @@ def test_bootstrap_of_a_mean_against_the_normal_interval() -> None:
     half = 1.96 * values.std() / 20
     assert interval.value == pytest.approx(values.mean())
     assert interval.n == 400
-    assert (interval.low, interval.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
+    assert (interval.low, interval.high) == pytest.approx(
+        (values.mean() - half, values.mean() + half), abs=0.1 * half
+    )
 
 
 def test_bootstrap_resamples_whole_prompts() -> None:
-    # Ten copies of each of 40 values are still 40 observations: the interval must be that of the 40 alone,
-    # and √10 wider than if the 400 were taken for independent.
+    # Ten copies of each of 40 values are still 40 observations: the interval must be that of the 40
+    # alone, and √10 wider than if the 400 were taken for independent.
     values = np.random.default_rng(1).normal(size=40)
     copies, groups = np.repeat(values, 10), np.repeat(np.arange(40), 10).tolist()
 
@@ -133,7 +139,8 @@ def wilsons(hits: int, n: int) -> tuple[float, float]:
 
 @pytest.mark.parametrize("right", [0.0, 1.0])
 def test_an_accuracy_of_all_or_nothing_has_wilsons_interval(right: float) -> None:
-    """28 comparisons of 14 prompts, all alike: comparisons of a prompt stand or fall together, so n is 14."""
+    """28 comparisons of 14 prompts, all alike: comparisons of a prompt stand or fall together, so n
+    is 14."""
     groups = [i // 2 for i in range(28)]
     found = metrics.bootstrap([right] * 28, groups, bounds=metrics.SHARE)
     assert (found.value, found.n) == (right, 28)
@@ -145,7 +152,8 @@ def test_an_accuracy_of_all_or_nothing_has_wilsons_interval(right: float) -> Non
 
 
 def test_a_gap_that_is_0_everywhere_is_not_known_to_be_0() -> None:
-    """Two scorers that agree on 20 prompts: of Wilson's 0 of 20 they may still differ, all to the one side."""
+    """Two scorers that agree on 20 prompts: of Wilson's 0 of 20 they may still differ, all to the
+    one side."""
     found = metrics.two_way_bootstrap([[0.0] * 20], bounds=(-1, 1))
     most = stats.binomtest(0, 20).proportion_ci(method="wilson").high
     assert (found.value, found.low, found.high) == pytest.approx((0, -most, most))
@@ -154,7 +162,8 @@ def test_a_gap_that_is_0_everywhere_is_not_known_to_be_0() -> None:
 
 
 def test_rewards_that_are_all_alike_have_no_interval() -> None:
-    """Nothing bounds a reward, so nothing is known of those not seen; sums of thirds differ by rounding alone."""
+    """Nothing bounds a reward, so nothing is known of those not seen; sums of thirds differ by
+    rounding alone."""
     for values in ([1.7] * 9, [1 / 3] * 7):
         for found in (metrics.bootstrap(values), metrics.two_way_bootstrap([values])):
             assert found.value == pytest.approx(values[0])
@@ -194,11 +203,14 @@ def test_seeds_interval_against_scipy() -> None:
 
 
 def test_two_ways_carry_the_variance_of_seeds_and_of_prompts() -> None:
-    # value = seed effect + prompt effect + noise of variances a, b, c: over 40 seeds and 60 prompts the mean has
-    # variance a/40 + b/60 + c/2400. Each effect alone must give its own share, and both together the sum.
+    # value = seed effect + prompt effect + noise of variances a, b, c: over 40 seeds and 60 prompts
+    # the mean has variance a/40 + b/60 + c/2400. Each effect alone must give its own share, and
+    # both together the sum.
     draws = np.random.default_rng(3)
     noise = 0.1 * draws.normal(size=(40, 60))
-    by_seed, by_prompt = (x - x.mean() for x in (draws.normal(size=(40, 1)), draws.normal(size=(1, 60))))
+    by_seed, by_prompt = (
+        x - x.mean() for x in (draws.normal(size=(40, 1)), draws.normal(size=(1, 60)))
+    )
 
     def half(values: np.ndarray) -> float:
         interval = metrics.two_way_bootstrap(values, n=4000)
@@ -213,8 +225,8 @@ def test_two_ways_carry_the_variance_of_seeds_and_of_prompts() -> None:
 
 
 def test_two_ways_are_never_narrower_than_t_over_seeds() -> None:
-    # Prompts that agree: all the variance is that of three seeds, where percentiles cannot leave [0, 3].
-    # Means 0, 1, 3: 4/3 ± 4.303·1.5275/√3 by Student's t of two degrees of freedom.
+    # Prompts that agree: all the variance is that of three seeds, where percentiles cannot leave
+    # [0, 3]. Means 0, 1, 3: 4/3 ± 4.303·1.5275/√3 by Student's t of two degrees of freedom.
     interval = metrics.two_way_bootstrap(np.repeat([[0.0], [1.0], [3.0]], 50, axis=1))
     assert interval.value == pytest.approx(4 / 3)
     assert (interval.low, interval.high) == pytest.approx((4 / 3 - 3.795, 4 / 3 + 3.795), abs=1e-3)
@@ -222,13 +234,16 @@ def test_two_ways_are_never_narrower_than_t_over_seeds() -> None:
 
 def test_two_ways_with_one_seed_are_the_prompts_alone() -> None:
     values = np.random.default_rng(4).normal(size=30)
-    assert metrics.two_way_bootstrap([values], n=500, seed=2) == metrics.bootstrap(values, n=500, seed=2)
+    assert metrics.two_way_bootstrap([values], n=500, seed=2) == metrics.bootstrap(
+        values, n=500, seed=2
+    )
     with pytest.raises(ValueError, match="seeds, prompts"):
         metrics.two_way_bootstrap(values)
 
 
 def test_two_ways_weigh_prompts_by_their_comparisons() -> None:
-    # Right answers 3 of 4, 0 of 1 (and one seed more: 4 of 4, 1 of 1): 8 of 10, not the mean 0.6875 of the shares.
+    # Right answers 3 of 4, 0 of 1 (and one seed more: 4 of 4, 1 of 1): 8 of 10, not the mean 0.6875
+    # of the shares.
     interval = metrics.two_way_bootstrap([[3, 0], [4, 1]], [4, 1])
     assert interval.value == pytest.approx(0.8)
     assert interval.n == 10
@@ -246,7 +261,9 @@ def test_two_ways_weigh_prompts_by_their_comparisons() -> None:
 
 def test_negative_log_likelihood_by_hand() -> None:
     # σ(ln 3) = ¾ and σ(−ln 3) = ¼.
-    assert metrics.negative_log_likelihood([LN3, -LN3]) == pytest.approx((math.log(4 / 3) + math.log(4)) / 2)
+    assert metrics.negative_log_likelihood([LN3, -LN3]) == pytest.approx(
+        (math.log(4 / 3) + math.log(4)) / 2
+    )
     assert metrics.negative_log_likelihood([-1000.0]) == 1000.0
 
 
@@ -262,8 +279,9 @@ def test_ece_by_hand() -> None:
 
 @given(DIFFERENCES, st.integers(1, 12))
 def test_ece_is_that_of_the_pairs_read_both_ways(d: np.ndarray, n_bins: int) -> None:
-    # Independent form: every pair twice, (σ(d), it came true) and (σ(−d), it did not), 2·n_bins bins on [0, 1]; a
-    # point and its mirror lie in mirrored bins. Points on an edge between bins belong to both, so keep away from them.
+    # Independent form: every pair twice, (σ(d), it came true) and (σ(−d), it did not), 2·n_bins
+    # bins on [0, 1]; a point and its mirror lie in mirrored bins. Points on an edge between bins
+    # belong to both, so keep away from them.
     p = 1 / (1 + np.exp(-d))
     assume((np.abs(p * 2 * n_bins - np.round(p * 2 * n_bins)) > 1e-9).all())
     points = np.concatenate([p, 1 - p])
@@ -284,7 +302,9 @@ def test_temperature_by_hand() -> None:
 @given(st.floats(0.1, 10))
 def test_temperature_scales_with_the_differences(scale: float) -> None:
     d = np.array([4.0, 1.0, -0.5, 2.0, -1.0, 0.3])
-    assert metrics.fit_temperature(scale * d) == pytest.approx(scale * metrics.fit_temperature(d), rel=1e-4)
+    assert metrics.fit_temperature(scale * d) == pytest.approx(
+        scale * metrics.fit_temperature(d), rel=1e-4
+    )
 
 
 def test_temperature_recovers_the_one_that_made_the_labels() -> None:
@@ -308,13 +328,14 @@ def test_no_temperature_nearby_is_better(d: np.ndarray) -> None:
 
 @pytest.mark.parametrize("d", [[1.0, 2.0], [0.3] * 9, [-1.0, -2.0], [1.0, -1.0], [2.0, 1.0, -3.0]])
 def test_what_has_no_best_temperature_has_none(d: list[float]) -> None:
-    """All right: the smaller the better. A mean of d that is not positive: the slope of the loss in 1/T at 0 is −½ of
-    the mean, and the loss is convex, so the larger the better."""
+    """All right: the smaller the better. A mean of d that is not positive: the slope of the loss in
+    1/T at 0 is −½ of the mean, and the loss is convex, so the larger the better."""
     assert math.isnan(metrics.fit_temperature(d))
 
 
 def test_temperature_of_small_differences() -> None:
-    # As by hand above, a thousandth of it and less: T is in the unit of d, and so is where it is looked for.
+    # As by hand above, a thousandth of it and less: T is in the unit of d, and so is where it is
+    # looked for.
     for scale in (1e-3, 1e-9, 1e6):
         d = [5.0 * scale, 5.0 * scale, 5.0 * scale, -5.0 * scale]
         assert metrics.fit_temperature(d) == pytest.approx(5 * scale / LN3, rel=1e-6)
@@ -376,7 +397,8 @@ def test_shapes_and_groups_must_match() -> None:
 
 @pytest.mark.parametrize(("better", "worse"), [(3, 0), (5, 1), (9, 3), (30, 14)])
 def test_sign_flips_of_single_comparisons_are_mcnemars_exact_test(better: int, worse: int) -> None:
-    """Prompts on which both scorers agree with the label, or neither does, say nothing. 44 signs are drawn."""
+    """Prompts on which both scorers agree with the label, or neither does, say nothing. 44 signs
+    are drawn."""
     sums = [1.0] * better + [-1.0] * worse + [0.0] * 7
     exact = stats.binomtest(better, better + worse).pvalue
     assert metrics.sign_flip_test(sums) == pytest.approx(exact, rel=1e-9 if better < 20 else 0.2)
@@ -384,7 +406,9 @@ def test_sign_flips_of_single_comparisons_are_mcnemars_exact_test(better: int, w
 
 def test_sign_flips_against_scipy() -> None:
     sums = np.array([2.0, 1.0, -0.5, 3.0, 0.5, -1.0, 2.0])
-    referee = stats.permutation_test((sums,), np.sum, permutation_type="samples", n_resamples=np.inf)
+    referee = stats.permutation_test(
+        (sums,), np.sum, permutation_type="samples", n_resamples=np.inf
+    )
     assert metrics.sign_flip_test(sums) == pytest.approx(referee.pvalue)
     assert metrics.sign_flip_test(-sums) == metrics.sign_flip_test(sums)
 

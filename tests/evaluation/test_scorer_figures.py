@@ -23,13 +23,26 @@ from rewarddiff.records import STYLES
 
 def test_figures_by_hand() -> None:
     comparisons = [
-        ScoredComparison("p1", d=3.0, d_swapped=-1.0, strength=5, chosen_length=10, rejected_length=5),  # d̄ = 2
-        ScoredComparison("p1", d=1.0, d_swapped=2.0, strength=1, chosen_length=4, rejected_length=5),  # d̄ = −½
-        ScoredComparison("p2", d=0.5, d_swapped=-0.5, strength=3, chosen_length=7, rejected_length=7),  # d̄ = ½
-        ScoredComparison("p3", d=0.25, d_swapped=0.25, strength=0, chosen_length=1, rejected_length=9),  # a tie
+        ScoredComparison(
+            "p1", d=3.0, d_swapped=-1.0, strength=5, chosen_length=10, rejected_length=5
+        ),  # d̄ = 2
+        ScoredComparison(
+            "p1", d=1.0, d_swapped=2.0, strength=1, chosen_length=4, rejected_length=5
+        ),  # d̄ = −½
+        ScoredComparison(
+            "p2", d=0.5, d_swapped=-0.5, strength=3, chosen_length=7, rejected_length=7
+        ),  # d̄ = ½
+        ScoredComparison(
+            "p3", d=0.25, d_swapped=0.25, strength=0, chosen_length=1, rejected_length=9
+        ),  # a tie
     ]
     figures = evaluate_differences(comparisons)
-    assert (figures["n"], figures["n_groups"], figures["ties"], figures["undecided"]) == (3, 2, 1, 0)
+    assert (figures["n"], figures["n_groups"], figures["ties"], figures["undecided"]) == (
+        3,
+        2,
+        1,
+        0,
+    )
     assert figures["accuracy"]["value"] == pytest.approx(2 / 3)
     assert figures["accuracy"]["n"] == 3
     assert figures["accuracy_by_order"] == {"forward": 1.0, "backward": pytest.approx(2 / 3)}
@@ -46,8 +59,8 @@ def test_figures_by_hand() -> None:
         (5, 5, 1.0),
     ]
     assert figures["antisymmetry"]["mean"] == pytest.approx((2 + 3 + 0) / 3)
-    # |d̄| = 2, ½, ½, 0 against 5, 1, 3, 0: ranks 4, 2½, 2½, 1 and 4, 2, 3, 1; Pearson of the ranks is
-    # (1.5·1.5 + 0 + 0 + 1.5·1.5)/√(4.5·5) = 4.5/√22.5.
+    # |d̄| = 2, ½, ½, 0 against 5, 1, 3, 0: ranks 4, 2½, 2½, 1 and 4, 2, 3, 1; Pearson of the ranks
+    # is (1.5·1.5 + 0 + 0 + 1.5·1.5)/√(4.5·5) = 4.5/√22.5.
     assert figures["spearman_strength"]["value"] == pytest.approx(4.5 / math.sqrt(22.5))
     assert figures["spearman_strength_oriented"]["value"] == pytest.approx(1)
     assert figures["baselines"]["longer_wins"]["value"] == 0.5
@@ -62,7 +75,9 @@ def test_no_data_is_null_in_strict_json() -> None:
 
 
 def test_a_reward_model_has_no_second_reading() -> None:
-    comparisons = [ScoredComparison(f"p{i}", d=1.0, chosen_length=2, rejected_length=1) for i in range(3)]
+    comparisons = [
+        ScoredComparison(f"p{i}", d=1.0, chosen_length=2, rejected_length=1) for i in range(3)
+    ]
     figures = evaluate_differences(comparisons)
     assert figures["accuracy"]["value"] == 1
     assert figures["antisymmetry"] == {"mean": None, "max": None, "relative": None}
@@ -77,7 +92,9 @@ def test_an_overconfident_scorer_is_mended_by_a_temperature_from_other_prompts()
     label = np.where(draw.random(true.size) < 1 / (1 + np.exp(-true)), 1, -1)
     figures = evaluate_differences(
         [
-            ScoredComparison(f"p{i}", d=float(d), strength=float(i), chosen_length=1, rejected_length=1)
+            ScoredComparison(
+                f"p{i}", d=float(d), strength=float(i), chosen_length=1, rejected_length=1
+            )
             for i, d in enumerate(4 * true * label, start=1)
         ],
         resamples=100,
@@ -85,18 +102,26 @@ def test_an_overconfident_scorer_is_mended_by_a_temperature_from_other_prompts()
     assert figures["temperature"] == pytest.approx(4, rel=0.1)
     assert figures["ece_tempered"] < 0.03 < 0.15 < figures["ece"]
     assert figures["accuracy"]["low"] < figures["accuracy"]["value"] < figures["accuracy"]["high"]
-    assert [b["accuracy"]["n"] for b in figures["by_strength"]] == [800] * 5  # many strengths: quintiles
+    assert [b["accuracy"]["n"] for b in figures["by_strength"]] == [
+        800
+    ] * 5  # many strengths: quintiles
 
 
 def test_no_comparison_is_judged_by_a_temperature_it_helped_to_fit() -> None:
-    # |d| = 5 throughout; one prompt is right 6 times of 8, the other 7. Each alone would be calibrated, at ¾ and ⅞;
-    # judged by the other's temperature both are off by ⅛. Two prompts in the same half leave nothing to fit on.
+    # |d| = 5 throughout; one prompt is right 6 times of 8, the other 7. Each alone would be
+    # calibrated, at ¾ and ⅞; judged by the other's temperature both are off by ⅛. Two prompts in
+    # the same half leave nothing to fit on.
     def prompt(name: str, right: int) -> list[ScoredComparison]:
         return [ScoredComparison(name, 5.0 if i < right else -5.0, 1, 1) for i in range(8)]
 
-    errors = {evaluate_differences(prompt("a", 6) + prompt(f"b{i}", 7), resamples=2)["ece_tempered"] for i in range(12)}
+    errors = {
+        evaluate_differences(prompt("a", 6) + prompt(f"b{i}", 7), resamples=2)["ece_tempered"]
+        for i in range(12)
+    }
     assert None in errors
-    assert [error for error in errors if error is not None] == pytest.approx([1 / 8] * (len(errors) - 1))
+    assert [error for error in errors if error is not None] == pytest.approx(
+        [1 / 8] * (len(errors) - 1)
+    )
     assert len(errors) > 1
 
 
@@ -104,10 +129,17 @@ def test_accuracy_by_length() -> None:
     lengths = [(1.0, 2, 9), (-1.0, 3, 4), (1.0, 9, 2), (2.0, 9, 8), (0.0, 9, 1), (-1.0, 5, 5)]
     found = evaluate_differences([ScoredComparison(f"p{i}", *own) for i, own in enumerate(lengths)])
     assert (found["by_length"]["shorter"]["value"], found["by_length"]["shorter"]["n"]) == (0.5, 2)
-    assert (found["by_length"]["longer"]["value"], found["by_length"]["longer"]["n"]) == (pytest.approx(2.5 / 3), 3)
+    assert (found["by_length"]["longer"]["value"], found["by_length"]["longer"]["n"]) == (
+        pytest.approx(2.5 / 3),
+        3,
+    )
     assert found["by_length"]["equal"] == 1
     constant = found["baselines"]["constant"]
-    assert (constant["accuracy"]["value"], constant["nll"], constant["ece"]) == (0.5, pytest.approx(math.log(2)), 0)
+    assert (constant["accuracy"]["value"], constant["nll"], constant["ece"]) == (
+        0.5,
+        pytest.approx(math.log(2)),
+        0,
+    )
     length = found["baselines"]["length"]["by_length"]
     assert (length["shorter"]["value"], length["longer"]["value"]) == (0, 1)
 
@@ -123,55 +155,99 @@ def test_a_scorer_that_reads_length_is_the_length_baseline() -> None:
     found = evaluate_differences(comparisons)
     length = found["baselines"]["length"]
     assert length["ece"] == pytest.approx(found["ece_tempered"])
-    assert length["spearman_strength"]["value"] == pytest.approx(found["spearman_strength"]["value"])
+    assert length["spearman_strength"]["value"] == pytest.approx(
+        found["spearman_strength"]["value"]
+    )
     assert found["baselines"]["longer_wins"]["value"] == pytest.approx(found["accuracy"]["value"])
 
 
 def test_doubt_by_hand() -> None:
-    """|d| over spread: right 2, 6 and wrong 1, 3, so 3 of 4 pairs; |d| alone: right 1, 3 and wrong 2, 3, 1½ of 4."""
+    """|d| over spread: right 2, 6 and wrong 1, 3, so 3 of 4 pairs; |d| alone: right 1, 3 and wrong
+    2, 3, 1½ of 4."""
     said = [(1.0, 0.5, 1.0), (3.0, 0.5, 1.0), (-2.0, 2.0, 1.0), (-3.0, 1.0, 1.0), (9.0, 9.0, 0.0)]
     comparisons = [
-        ScoredComparison(f"p{i}", d=d, strength=strength, chosen_length=1, rejected_length=1, spread=spread)
+        ScoredComparison(
+            f"p{i}", d=d, strength=strength, chosen_length=1, rejected_length=1, spread=spread
+        )
         for i, (d, spread, strength) in enumerate(said)
     ]
     spread = evaluate_differences(comparisons)["spread"]
-    assert spread == {"mean": pytest.approx(1.0), "auroc": pytest.approx(0.75), "auroc_alone": pytest.approx(1.5 / 4)}
+    assert spread == {
+        "mean": pytest.approx(1.0),
+        "auroc": pytest.approx(0.75),
+        "auroc_alone": pytest.approx(1.5 / 4),
+    }
     without = [ScoredComparison("p", d=1.0, chosen_length=1, rejected_length=1)]
-    assert evaluate_differences(without)["spread"] == {"mean": None, "auroc": None, "auroc_alone": None}
+    assert evaluate_differences(without)["spread"] == {
+        "mean": None,
+        "auroc": None,
+        "auroc_alone": None,
+    }
 
 
 def test_probabilities_at_the_scorers_own_temperature() -> None:
     """All of d = ±2 ln 3 at T = 2: the scorer says 3/4 of each, and is right in three of four."""
-    said = [ScoredComparison(f"p{i}", 2 * math.log(3) * sign, 1, 2) for i, sign in enumerate((1, 1, 1, -1))]
+    said = [
+        ScoredComparison(f"p{i}", 2 * math.log(3) * sign, 1, 2)
+        for i, sign in enumerate((1, 1, 1, -1))
+    ]
     found = evaluate_differences(said, temperature=2.0)["calibrated"]
     nll = -(3 * math.log(3 / 4) + math.log(1 / 4)) / 4
-    assert found == {"temperature": 2.0, "nll": pytest.approx(nll), "ece": pytest.approx(0, abs=1e-12)}
-    assert evaluate_differences(said)["calibrated"] == {"temperature": None, "nll": None, "ece": None}
+    assert found == {
+        "temperature": 2.0,
+        "nll": pytest.approx(nll),
+        "ece": pytest.approx(0, abs=1e-12),
+    }
+    assert evaluate_differences(said)["calibrated"] == {
+        "temperature": None,
+        "nll": None,
+        "ece": None,
+    }
 
 
 def test_the_head_of_a_part_is_measured_on_its_part() -> None:
-    """(d, d of the part's head): of the harmless two, all heads together get one right, their own both."""
-    said = [("harmless", 1.0, 2.0), ("harmless", -1.0, 0.5), ("helpful", 1.0, -1.0), ("other", 1.0, None)]
+    """(d, d of the part's head): of the harmless two, all heads together get one right, their own
+    both."""
+    said = [
+        ("harmless", 1.0, 2.0),
+        ("harmless", -1.0, 0.5),
+        ("helpful", 1.0, -1.0),
+        ("other", 1.0, None),
+    ]
     found = evaluate_differences(
-        [ScoredComparison(f"p{i}", d, 1, 2, subset=part, aspect=own) for i, (part, d, own) in enumerate(said)]
+        [
+            ScoredComparison(f"p{i}", d, 1, 2, subset=part, aspect=own)
+            for i, (part, d, own) in enumerate(said)
+        ]
     )["by_aspect"]
-    shares = {part["aspect"]: (part["own"]["value"], part["weighted"]["value"], part["own"]["n"]) for part in found}
+    shares = {
+        part["aspect"]: (part["own"]["value"], part["weighted"]["value"], part["own"]["n"])
+        for part in found
+    }
     assert shares == {"harmless": (1.0, 0.5, 2), "helpful": (0.0, 1.0, 1)}
 
 
 def test_parts_of_a_collection() -> None:
     said = [("chat", 1.0), ("chat", 1.0), ("chat", -1.0), ("", 1.0), ("maths", -1.0)]
-    found = evaluate_differences([ScoredComparison(f"p{i}", d, 1, 2, subset=part) for i, (part, d) in enumerate(said)])
+    found = evaluate_differences(
+        [ScoredComparison(f"p{i}", d, 1, 2, subset=part) for i, (part, d) in enumerate(said)]
+    )
     parts = {part["subset"]: part["accuracy"]["value"] for part in found["by_subset"]}
     assert parts == {"(none)": 1, "chat": pytest.approx(2 / 3), "maths": 0}
     assert found["macro_accuracy"] == pytest.approx((1 + 2 / 3 + 0) / 3)
-    assert evaluate_differences([ScoredComparison("p", 1.0, 1, 2, subset="chat")])["by_subset"] == []
-    names = evaluate_differences([ScoredComparison(f"p{i}", 1.0, 1, 2, subset=f"{i}.txt") for i in range(51)])
+    assert (
+        evaluate_differences([ScoredComparison("p", 1.0, 1, 2, subset="chat")])["by_subset"] == []
+    )
+    names = evaluate_differences(
+        [ScoredComparison(f"p{i}", 1.0, 1, 2, subset=f"{i}.txt") for i in range(51)]
+    )
     assert (names["subsets"], names["by_subset"]) == (51, [])
 
 
 def test_best_of_n_by_hand() -> None:
-    def pair(group: str, chosen: int, rejected: int, d: float, strength: float | None = None) -> ScoredComparison:
+    def pair(
+        group: str, chosen: int, rejected: int, d: float, strength: float | None = None
+    ) -> ScoredComparison:
         return ScoredComparison(group, d, 1, 2, strength, pair=(chosen, rejected))
 
     found = evaluate_differences(
@@ -188,7 +264,8 @@ def test_best_of_n_by_hand() -> None:
             pair("d", 0, 1, 5.0),
             pair("d", 0, 2, -0.1),
             pair("d", 1, 2, 5.0),
-            # the best is tied with one that another beats: as the scorer holds them, and a tie counts as compared
+            # the best is tied with one that another beats: as the scorer holds them, and a tie
+            # counts as compared
             pair("e", 1, 0, -2.0, strength=0),
             pair("e", 0, 2, 1.0, strength=1),
             pair("e", 2, 1, 1.0, strength=1),
@@ -199,14 +276,18 @@ def test_best_of_n_by_hand() -> None:
             pair("g", 0, 1, 1.0),
         ]
     )["best_of_n"]
-    assert (found["first"]["value"], found["first"]["n"]) == (pytest.approx((1 + 1 + 0.5 + 0 + 1) / 5), 5)
+    assert (found["first"]["value"], found["first"]["n"]) == (
+        pytest.approx((1 + 1 + 0.5 + 0 + 1) / 5),
+        5,
+    )
     assert found["chance"] == pytest.approx((1 / 4 + 2 / 3 + 1 / 3 + 1 / 3 + 1 / 3) / 5)
     assert found["n"] == pytest.approx(16 / 5)
     assert found["partial"] == 1
 
 
 def test_baselines_have_the_figures_of_scorers() -> None:
-    """The constant one is a blind draw from any list; length has what a scorer would that says length."""
+    """The constant one is a blind draw from any list; length has what a scorer would that says
+    length."""
     draw = np.random.default_rng(2)
     comparisons = [
         ScoredComparison(
@@ -223,15 +304,28 @@ def test_baselines_have_the_figures_of_scorers() -> None:
     assert constant["first"]["value"] == pytest.approx(found["best_of_n"]["chance"])
     by_length = [replace(c, d=float(c.chosen_length - c.rejected_length)) for c in comparisons]
     said, length = evaluate_differences(by_length, resamples=20), found["baselines"]["length"]
-    for figure in ("accuracy", "by_strength", "by_subset", "macro_accuracy", "best_of_n", "by_length"):
+    for figure in (
+        "accuracy",
+        "by_strength",
+        "by_subset",
+        "macro_accuracy",
+        "best_of_n",
+        "by_length",
+    ):
         assert length[figure] == said[figure], figure
 
 
 def test_groups_of_one_prompt_are_resampled_together() -> None:
-    """Two prompts, one always right and one never: a mean over prompts is anything from 0 to 1. Four rows each."""
-    rows = [ScoredComparison(f"g{i}", d=1.0 if i < 4 else -1.0, chosen_length=1, rejected_length=1) for i in range(8)]
+    """Two prompts, one always right and one never: a mean over prompts is anything from 0 to 1.
+    Four rows each."""
+    rows = [
+        ScoredComparison(f"g{i}", d=1.0 if i < 4 else -1.0, chosen_length=1, rejected_length=1)
+        for i in range(8)
+    ]
     alone = evaluate_differences(rows)
-    together = evaluate_differences([replace(c, prompt="right" if c.d > 0 else "wrong") for c in rows])
+    together = evaluate_differences(
+        [replace(c, prompt="right" if c.d > 0 else "wrong") for c in rows]
+    )
     assert (alone["n_groups"], together["n_groups"]) == (8, 2)
     assert alone["accuracy"]["value"] == together["accuracy"]["value"] == 0.5
     assert (together["accuracy"]["low"], together["accuracy"]["high"]) == (0, 1)
@@ -240,11 +334,19 @@ def test_groups_of_one_prompt_are_resampled_together() -> None:
     assert [part.tolist() for part in told] == [[4, 0], [4, 4]]
 
 
-def styled(prompt: str, chosen: Sequence[float], rejected: Sequence[float], subset: str = "") -> list[ScoredComparison]:
+def styled(
+    prompt: str, chosen: Sequence[float], rejected: Sequence[float], subset: str = ""
+) -> list[ScoredComparison]:
     """A prompt of RM-Bench with its rewards in the order of styles."""
     return [
         ScoredComparison(
-            prompt, chosen[i] - rejected[j], 1, 1, pair=(i, 3 + j), styles=(STYLES[i], STYLES[j]), subset=subset
+            prompt,
+            chosen[i] - rejected[j],
+            1,
+            1,
+            pair=(i, 3 + j),
+            styles=(STYLES[i], STYLES[j]),
+            subset=subset,
         )
         for i in range(3)
         for j in range(3)
@@ -252,9 +354,11 @@ def styled(prompt: str, chosen: Sequence[float], rejected: Sequence[float], subs
 
 
 def test_rm_bench_by_hand() -> None:
-    """A scorer that likes show by 1 a style, and the right answer by ½ (or, in the second prompt, not at all).
+    """A scorer that likes show by 1 a style, and the right answer by ½ (or, in the second prompt,
+    not at all).
 
-    The first prompt: every easy and normal pair won, no hard one. The second: easy won, normal drawn, so lost.
+    The first prompt: every easy and normal pair won, no hard one. The second: easy won, normal
+    drawn, so lost.
     """
     found = evaluate_differences(
         styled("p", (0.5, 1.5, 2.5), (0, 1, 2), "math") + styled("q", (0, 1, 2), (0, 1, 2), "chat")
@@ -262,13 +366,18 @@ def test_rm_bench_by_hand() -> None:
     assert [found[key]["value"] for key in ("easy", "normal", "hard")] == [1, 0.5, 0]
     assert found["average"] == 0.5
     assert found["matrix"] == [[0.5, 0, 0], [1, 0.5, 0], [1, 1, 0.5]]
-    assert [(part["domain"], part["normal"]["value"]) for part in found["by_domain"]] == [("chat", 0), ("math", 1)]
+    assert [(part["domain"], part["normal"]["value"]) for part in found["by_domain"]] == [
+        ("chat", 0),
+        ("math", 1),
+    ]
     assert (found["easy"]["n"], found["partial"]) == (6, 0)
 
 
 def test_rm_bench_is_the_triangles_of_the_matrix() -> None:
     rewards = np.random.default_rng(0).normal(size=(25, 2, 3))
-    found = evaluate_differences([c for i, row in enumerate(rewards) for c in styled(f"p{i}", *row)])["rm_bench"]
+    found = evaluate_differences(
+        [c for i, row in enumerate(rewards) for c in styled(f"p{i}", *row)]
+    )["rm_bench"]
     matrix = (rewards[:, 0, :, None] > rewards[:, 1, None, :]).mean(0)
     assert np.allclose(found["matrix"], matrix)
     assert found["hard"]["value"] == pytest.approx(np.triu(matrix, 1).sum() / 3)
@@ -278,7 +387,8 @@ def test_rm_bench_is_the_triangles_of_the_matrix() -> None:
 
 
 def test_rm_bench_counts_domains_alike_and_both_halves_of_safety_as_one() -> None:
-    """Three prompts of math all won, one of each half of safety, one of them lost: ½·(1 + ½), not (3 + 1)/5."""
+    """Three prompts of math all won, one of each half of safety, one of them lost: ½·(1 + ½), not
+    (3 + 1)/5."""
     won, lost = ((1, 1, 1), (0, 0, 0)), ((0, 0, 0), (1, 1, 1))
     math_ = [c for name in "abc" for c in styled(name, *won, "math")]
     safety = styled("d", *won, "safety-refuse") + styled("e", *lost, "safety-response")
@@ -305,7 +415,10 @@ def test_every_reward_is_in_the_histograms_once() -> None:
             for pair, (better, worse) in said
         ]
     )["rewards"]
-    assert (found["mean"], found["std"]) == (pytest.approx(38 / 3), pytest.approx(np.std([40, 1, -3])))
+    assert (found["mean"], found["std"]) == (
+        pytest.approx(38 / 3),
+        pytest.approx(np.std([40, 1, -3])),
+    )
     assert (found["edges"][0], found["edges"][-1]) == (-3, 40)
     assert (sum(found["chosen"]), sum(found["rejected"])) == (2, 2)  # 40 and 1; 1 and −3
     assert (found["chosen"][-1], found["rejected"][0]) == (1, 1)
@@ -317,10 +430,15 @@ def said_by(d: Sequence[float], **more: object) -> list[ScoredComparison]:
 
 
 def test_a_temperature_that_the_comparisons_do_not_tell() -> None:
-    """Nine right of nine; none better than chance; nine right of ten, whose T hangs on the tenth alone."""
+    """Nine right of nine; none better than chance; nine right of ten, whose T hangs on the tenth
+    alone."""
     assert calibrate(said_by([0.5] * 9)) == Calibration(None, ANY_REMARK("all are right"))
-    assert calibrate(said_by([1.0, -1.0] * 20)) == Calibration(None, ANY_REMARK("no better than chance"))
-    assert calibrate(said_by([0.5] * 9 + [-0.01])) == Calibration(None, ANY_REMARK("hangs on a few"))
+    assert calibrate(said_by([1.0, -1.0] * 20)) == Calibration(
+        None, ANY_REMARK("no better than chance")
+    )
+    assert calibrate(said_by([0.5] * 9 + [-0.01])) == Calibration(
+        None, ANY_REMARK("hangs on a few")
+    )
     assert calibrate([]) == Calibration(None, ANY_REMARK("no comparison"))
 
 
@@ -334,7 +452,8 @@ class ANY_REMARK(str):
 
 
 def test_a_temperature_is_kept_where_it_lowers_the_loss_of_other_prompts() -> None:
-    """|d| = 5 and three of four right: T = 5/ln 3, as σ(5/T) = ¾. Of |d| = ln 3 it is 1, which no fold does better."""
+    """|d| = 5 and three of four right: T = 5/ln 3, as σ(5/T) = ¾. Of |d| = ln 3 it is 1, which no
+    fold does better."""
     sure = calibrate(said_by([5.0, 5.0, 5.0, -5.0] * 20))
     assert (sure.temperature, sure.remark) == (pytest.approx(5 / math.log(3), rel=1e-6), "")
     right = calibrate(said_by([math.log(3) * sign for sign in (1, 1, 1, -1) * 20]))
@@ -342,26 +461,37 @@ def test_a_temperature_is_kept_where_it_lowers_the_loss_of_other_prompts() -> No
 
 
 def test_a_temperature_is_not_fitted_on_what_was_trained_on() -> None:
-    seen, new = said_by([9.0] * 40, trained_on=True), said_by([5.0, 5.0, 5.0, -5.0] * 20, trained_on=False)
+    seen, new = (
+        said_by([9.0] * 40, trained_on=True),
+        said_by([5.0, 5.0, 5.0, -5.0] * 20, trained_on=False),
+    )
     assert calibrate(seen + new) == calibrate(new)
     assert calibrate(seen).temperature is None
 
 
 def test_what_the_scorer_was_trained_on_is_left_out() -> None:
     """Right on all it was trained on, and on one of four others."""
-    seen, new = said_by([1.0] * 6, trained_on=True), said_by([1.0, -1.0, -1.0, -1.0], trained_on=False)
+    seen, new = (
+        said_by([1.0] * 6, trained_on=True),
+        said_by([1.0, -1.0, -1.0, -1.0], trained_on=False),
+    )
     new = [replace(c, group=f"new {c.group}") for c in new]
     mixed = evaluate_differences(seen + new)
     assert (mixed["accuracy"]["value"], mixed["n"], mixed["n_groups"]) == (0.25, 4, 4)
     assert mixed["trained_on"] == {"known": True, "prompts": 6, "comparisons": 6, "left_out": True}
     assert {**mixed, "trained_on": None} == {**evaluate_differences(new), "trained_on": None}
-    assert overlap_remark(mixed["trained_on"]) == "Left out are 6 comparisons of 6 prompts that it was trained on."
+    assert (
+        overlap_remark(mixed["trained_on"])
+        == "Left out are 6 comparisons of 6 prompts that it was trained on."
+    )
 
 
 def test_figures_of_training_are_called_so() -> None:
     only = evaluate_differences(said_by([1.0] * 6, trained_on=True))
     assert (only["n"], only["trained_on"]["left_out"]) == (6, False)
-    assert overlap_remark(only["trained_on"]).startswith("These are figures of training, not of held-out data")
+    assert overlap_remark(only["trained_on"]).startswith(
+        "These are figures of training, not of held-out data"
+    )
     unknown = evaluate_differences(said_by([1.0] * 6))["trained_on"]
     assert overlap_remark(unknown).startswith("Its folder does not say what it was trained on")
     new = evaluate_differences(said_by([1.0] * 6, trained_on=False))["trained_on"]
@@ -377,7 +507,9 @@ def test_scorers_side_by_side_leave_out_what_either_was_trained_on() -> None:
 def test_no_interval_of_figures_is_a_point() -> None:
     """14 prompts of which all is right, as is the longer response; the data has two parts."""
     rows = [
-        ScoredComparison(f"p{i}", 1.0 + i, 9, 4, strength=1.0 + i, subset="ab"[i % 2], aspect=1.0, pair=pair)
+        ScoredComparison(
+            f"p{i}", 1.0 + i, 9, 4, strength=1.0 + i, subset="ab"[i % 2], aspect=1.0, pair=pair
+        )
         for i in range(14)
         for pair in ((0, 1), (0, 2))
     ]
@@ -388,7 +520,13 @@ def test_no_interval_of_figures_is_a_point() -> None:
     def intervals(value: object, path: str = "") -> list[tuple[str, dict[str, float]]]:
         if isinstance(value, dict) and {"value", "low", "high"} <= value.keys():
             return [(path, value)]
-        parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        parts = (
+            value.items()
+            if isinstance(value, dict)
+            else enumerate(value)
+            if isinstance(value, list)
+            else ()
+        )
         return [found for key, part in parts for found in intervals(part, f"{path}/{key}")]
 
     found = intervals(figures)
@@ -400,7 +538,11 @@ def test_no_interval_of_figures_is_a_point() -> None:
 
 def test_rm_bench_all_won_is_no_more_than_1() -> None:
     """Domains of unlike size: in no resample is more than everything won."""
-    rows = [c for i in range(12) for c in styled(f"p{i}", (9, 9, 9), (1, 1, 1), "chat" if i < 3 else "math")]
+    rows = [
+        c
+        for i in range(12)
+        for c in styled(f"p{i}", (9, 9, 9), (1, 1, 1), "chat" if i < 3 else "math")
+    ]
     hard = evaluate_differences(rows, resamples=50)["rm_bench"]["hard"]
     referee = stats.binomtest(12, 12).proportion_ci(method="wilson")
     assert (hard["value"], hard["high"]) == (1, 1)

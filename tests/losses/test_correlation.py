@@ -23,7 +23,10 @@ def test_the_gradient_in_parts_is_that_of_finite_differences() -> None:
     x, y = draw.normal(3, 2, 7), draw.integers(1, 90, 7).astype(float)
     found = Correlation.of(x, y)
     assert found.value == pytest.approx(np.corrcoef(x, y)[0, 1])
-    parts = [found.gradient(torch.tensor(x[part]), torch.tensor(y[part])) for part in (slice(0, 3), slice(3, 7))]
+    parts = [
+        found.gradient(torch.tensor(x[part]), torch.tensor(y[part]))
+        for part in (slice(0, 3), slice(3, 7))
+    ]
     numeric, step = [], 1e-5
     for i in range(7):
         up, down = x.copy(), x.copy()

@@ -1,4 +1,5 @@
-"""Losses that know by how much: values worked by hand, probabilities that add up, identities, finite differences."""
+"""Losses that know by how much: values worked by hand, probabilities that add up, identities,
+finite differences."""
 
 import math
 from fractions import Fraction
@@ -28,19 +29,22 @@ def test_scaled_by_hand() -> None:
     # σ(ln 3) = ¾, twice and half as much of its logarithm
     gap = math.log(3)
     torch.testing.assert_close(
-        scaled(vector(gap, gap, 0), vector(2, 0.5, 0)), vector(2 * math.log(4 / 3), math.log(4 / 3) / 2, 0)
+        scaled(vector(gap, gap, 0), vector(2, 0.5, 0)),
+        vector(2 * math.log(4 / 3), math.log(4 / 3) / 2, 0),
     )
 
 
 def test_batch_margin_by_hand() -> None:
-    # μ = (3 ln 3 + ln 3 − ln 3)/3 = ln 3. Pair 1 is beyond it and stays at σ(3 ln 3) = 27/28; pair 2 is not below it:
-    # σ(ln 3) = ¾; pair 3 is shifted: σ(−2 ln 3) = 1/10.
+    # μ = (3 ln 3 + ln 3 − ln 3)/3 = ln 3. Pair 1 is beyond it and stays at σ(3 ln 3) = 27/28; pair
+    # 2 is not below it: σ(ln 3) = ¾; pair 3 is shifted: σ(−2 ln 3) = 1/10.
     gap = math.log(3)
     gaps = vector(3 * gap, gap, -gap)
     expected = [-math.log(Fraction(27, 28)), -math.log(Fraction(3, 4)), math.log(10)]
     torch.testing.assert_close(batch_margin(gaps, gap, gap), vector(*expected))
     # without a threshold all are: σ(2 ln 3) = 9/10, σ(0), σ(−2 ln 3)
-    torch.testing.assert_close(batch_margin(gaps, gap), vector(-math.log(Fraction(9, 10)), math.log(2), math.log(10)))
+    torch.testing.assert_close(
+        batch_margin(gaps, gap), vector(-math.log(Fraction(9, 10)), math.log(2), math.log(10))
+    )
 
 
 @given(LOGITS)
@@ -68,17 +72,22 @@ def test_soft_is_least_where_the_model_says_so() -> None:
 def test_rao_kupper_adds_up_and_is_as_published(d: float, tau: float) -> None:
     # scipy's logistic is the referee for the published form, where it does not cancel
     t = torch.tensor(tau, dtype=torch.float64)
-    lost, won = (probability(rao_kupper(vector(side), torch.tensor([False]), t)) for side in (-d, d))
+    lost, won = (
+        probability(rao_kupper(vector(side), torch.tensor([False]), t)) for side in (-d, d)
+    )
     tied = probability(rao_kupper(vector(d), torch.tensor([True]), t))
     assert lost + won + tied == pytest.approx(1)
     assert won == pytest.approx(expit(d - tau), rel=1e-9)
     assert tied == pytest.approx(expit(tau - d) - expit(-d - tau), rel=1e-6, abs=1e-12)
-    assert tied == pytest.approx(probability(rao_kupper(vector(-d), torch.tensor([True]), t)), rel=1e-9)
+    assert tied == pytest.approx(
+        probability(rao_kupper(vector(-d), torch.tensor([True]), t)), rel=1e-9
+    )
 
 
 @given(LOGITS, st.lists(POSITIVE, min_size=1, max_size=5), st.booleans())
 def test_grades_add_up(d: float, steps: list[float], ties: bool) -> None:
-    """All grades of either side, and a tie where there is one, have probabilities that add up to 1."""
+    """All grades of either side, and a tie where there is one, have probabilities that add up to
+    1."""
     cuts = vector(*steps).cumsum(0)
     cuts = cuts if ties else torch.cat([vector(0), cuts])
     levels = torch.arange(1, len(cuts) + 1)
@@ -93,12 +102,15 @@ def test_grades_add_up(d: float, steps: list[float], ties: bool) -> None:
 def test_one_grade_and_ties_is_rao_kupper(d: float, tau: float) -> None:
     for level in (0, 1):
         graded = ordinal(vector(d), torch.tensor([level]), vector(tau))
-        known = rao_kupper(vector(d), torch.tensor([level == 0]), torch.tensor(tau, dtype=torch.float64))
+        known = rao_kupper(
+            vector(d), torch.tensor([level == 0]), torch.tensor(tau, dtype=torch.float64)
+        )
         torch.testing.assert_close(graded, known, rtol=1e-6, atol=1e-9)
 
 
 def test_ordinal_by_hand() -> None:
-    # Cut-points 0, ln 3, ln 9: with Δ = 0 P(z ≤ 0) = ½, σ(ln 3) = ¾, σ(ln 9) = 9/10: grades ¼, 3/20, 1/10.
+    # Cut-points 0, ln 3, ln 9: with Δ = 0 P(z ≤ 0) = ½, σ(ln 3) = ¾, σ(ln 9) = 9/10: grades ¼,
+    # 3/20, 1/10.
     cuts = vector(0, math.log(3), math.log(9))
     found = ordinal(vector(0, 0, 0), torch.tensor([1, 2, 3]), cuts).neg().exp()
     torch.testing.assert_close(found, vector(0.25, 0.15, 0.1))

@@ -26,12 +26,16 @@ def test_three_responses_by_hand() -> None:
 
 
 @given(MEANS, MEANS, st.floats(0.01, 10), st.booleans())
-def test_two_responses_are_a_logistic_of_their_gap(better: float, worse: float, gap: float, swapped: bool) -> None:
+def test_two_responses_are_a_logistic_of_their_gap(
+    better: float, worse: float, gap: float, swapped: bool
+) -> None:
     # T_11 = T_12 = T: e^(T·s_1) / (e^(T·s_1) + e^(T·s_2)) = σ(T·(s_1 − s_2)).
     logps, rewards = vector(better, worse), vector(gap, 0)
     losses = pro(logps.flip(0), rewards.flip(0)) if swapped else pro(logps, rewards)
     assert losses.shape == (1,)
-    assert math.exp(-losses.item()) == pytest.approx(1 / (1 + math.exp(-gap * (better - worse))), rel=1e-9)
+    assert math.exp(-losses.item()) == pytest.approx(
+        1 / (1 + math.exp(-gap * (better - worse))), rel=1e-9
+    )
 
 
 LISTS = st.integers(2, 6).flatmap(
@@ -61,8 +65,9 @@ def test_only_gaps_of_rewards_matter_and_their_unit_is_a_temperature(
 
 
 def test_equal_rewards_leave_each_other_alone() -> None:
-    # Rewards 1, 0, 1, 0: two steps, each against the two below, T = 1 throughout. With the means' exponentials
-    # ½, ¼, ¼, ½: ½ of ½ + ¼ + ½ and ¼ of ¼ + ¼ + ½, the better ones in the order given.
+    # Rewards 1, 0, 1, 0: two steps, each against the two below, T = 1 throughout. With the means'
+    # exponentials ½, ¼, ¼, ½: ½ of ½ + ¼ + ½ and ¼ of ¼ + ¼ + ½, the better ones in the order
+    # given.
     logps = vector(0.5, 0.25, 0.25, 0.5).log().requires_grad_()
     losses = pro(logps, vector(1, 0, 1, 0))
     torch.testing.assert_close(losses, vector(math.log(2.5), math.log(4)))
@@ -111,7 +116,10 @@ def test_rewards_are_data() -> None:
 
 def test_rewards_that_only_float32_tells_apart_are_no_tie() -> None:
     # bfloat16 has eight digits of 2: 256 and 257 would be one.
-    assert len(pro(torch.tensor([-1.0, -2.0], dtype=torch.bfloat16), torch.tensor([257.0, 256.0]))) == 1
+    assert (
+        len(pro(torch.tensor([-1.0, -2.0], dtype=torch.bfloat16), torch.tensor([257.0, 256.0])))
+        == 1
+    )
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

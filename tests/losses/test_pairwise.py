@@ -1,4 +1,5 @@
-"""Losses on a chosen and a rejected response: values worked by hand, identities, finite differences, and TRL."""
+"""Losses on a chosen and a rejected response: values worked by hand, identities, finite
+differences, and TRL."""
 
 import math
 from collections import defaultdict
@@ -31,7 +32,8 @@ def one(*values: float) -> list[torch.Tensor]:
 
 
 def test_value_by_hand() -> None:
-    # h = (−10 − (−12)) − (−20 − (−19)) = 2 + 1 = 3; β = ln(3)/3 makes βh = ln 3 and σ(ln 3) = 3/4: −log ¾ = log 4/3.
+    # h = (−10 − (−12)) − (−20 − (−19)) = 2 + 1 = 3; β = ln(3)/3 makes βh = ln 3 and σ(ln 3) = 3/4:
+    # −log ¾ = log 4/3.
     loss = dpo(*one(-10, -20, -12, -19), beta=math.log(3) / 3)
     assert loss.item() == pytest.approx(math.log(4 / 3), rel=1e-12)
 
@@ -46,7 +48,9 @@ def test_gradient_by_hand() -> None:
     # ∂/∂log π_w = −β·σ(−βh) = −β/4 at βh = ln 3; the rejected response gets the opposite sign.
     beta = math.log(3) / 3
     chosen, rejected, ref_chosen, ref_rejected = one(-10, -20, -12, -19)
-    dpo(chosen.requires_grad_(), rejected.requires_grad_(), ref_chosen, ref_rejected, beta=beta).sum().backward()
+    dpo(
+        chosen.requires_grad_(), rejected.requires_grad_(), ref_chosen, ref_rejected, beta=beta
+    ).sum().backward()
     assert chosen.grad is not None
     assert rejected.grad is not None
     assert chosen.grad.item() == pytest.approx(-beta / 4, rel=1e-12)
@@ -56,11 +60,15 @@ def test_gradient_by_hand() -> None:
 @given(LOGPS, st.sampled_from([0.0, 0.1, 0.4]))
 def test_policy_equal_to_reference_costs_ln_2(logps: list[float], smoothing: float) -> None:
     w, r, *_ = one(*logps)
-    assert dpo(w, r, w, r, beta=0.1, label_smoothing=smoothing).item() == pytest.approx(math.log(2), rel=1e-12)
+    assert dpo(w, r, w, r, beta=0.1, label_smoothing=smoothing).item() == pytest.approx(
+        math.log(2), rel=1e-12
+    )
 
 
 @given(LOGPS, st.floats(0.01, 1.0))
-def test_loss_of_a_pair_less_that_of_its_swap_is_minus_beta_h(logps: list[float], beta: float) -> None:
+def test_loss_of_a_pair_less_that_of_its_swap_is_minus_beta_h(
+    logps: list[float], beta: float
+) -> None:
     # −log σ(z) + log σ(−z) = −z, so the reward margin can be read off the two losses.
     w, r, ref_w, ref_r = one(*logps)
     h = (logps[0] - logps[2]) - (logps[1] - logps[3])
@@ -72,7 +80,9 @@ def test_loss_of_a_pair_less_that_of_its_swap_is_minus_beta_h(logps: list[float]
 def test_smoothing_mixes_the_two_labels(logps: list[float]) -> None:
     w, r, ref_w, ref_r = one(*logps)
     mixed = 0.7 * dpo(w, r, ref_w, ref_r, beta=0.1) + 0.3 * dpo(r, w, ref_r, ref_w, beta=0.1)
-    assert dpo(w, r, ref_w, ref_r, beta=0.1, label_smoothing=0.3).item() == pytest.approx(mixed.item(), rel=1e-12)
+    assert dpo(w, r, ref_w, ref_r, beta=0.1, label_smoothing=0.3).item() == pytest.approx(
+        mixed.item(), rel=1e-12
+    )
 
 
 def test_no_smoothing_is_dpo_to_the_bit() -> None:
@@ -100,7 +110,9 @@ def test_a_column_is_not_broadcast_against_a_row() -> None:
         dpo(row, row.unsqueeze(1), row, row, beta=0.1)
 
 
-@pytest.mark.parametrize("settings", [{"beta": 0.0}, {"beta": math.nan}, {"beta": 0.1, "label_smoothing": 0.5}])
+@pytest.mark.parametrize(
+    "settings", [{"beta": 0.0}, {"beta": math.nan}, {"beta": 0.1, "label_smoothing": 0.5}]
+)
 def test_hyperparameters_outside_their_range(settings: dict[str, float]) -> None:
     zero = torch.zeros(1)
     with pytest.raises(ValueError, match="must"):
@@ -124,8 +136,8 @@ def test_robust_by_hand() -> None:
 
 @given(WIDE, st.floats(0, 0.45))
 def test_robust_is_unbiased_under_flipped_labels(h: float, flipped: float) -> None:
-    # A label flipped with probability ε shows −h: the mean over labels is DPO's loss of the true one,
-    # log(1 + e^−βh) = max(0, −βh) + log1p(e^−|βh|).
+    # A label flipped with probability ε shows −h: the mean over labels is DPO's loss of the true
+    # one, log(1 + e^−βh) = max(0, −βh) + log1p(e^−|βh|).
     settings = {"beta": 0.3, "label_smoothing": flipped}
     mean = (1 - flipped) * robust(vector(h), **settings) + flipped * robust(vector(-h), **settings)
     clean = max(0.0, -0.3 * h) + math.log1p(math.exp(-0.3 * abs(h)))
@@ -146,7 +158,8 @@ def test_ipo_by_hand() -> None:
 
 
 def test_simpo_by_hand() -> None:
-    # β(p_w − p_l) − γ = 2·(−1 + 3) − (4 − ln 3) = ln 3: −log ¾. A shift of both means changes nothing.
+    # β(p_w − p_l) − γ = 2·(−1 + 3) − (4 − ln 3) = ln 3: −log ¾. A shift of both means changes
+    # nothing.
     settings = {"beta": 2.0, "gamma": 4 - LN3}
     losses = simpo(vector(-1, -11), vector(-3, -13), **settings)
     torch.testing.assert_close(losses, vector(math.log(4 / 3), math.log(4 / 3)))
@@ -167,8 +180,8 @@ def test_orpo_is_a_share_of_odds(p_w: float, p_l: float) -> None:
 
 
 def test_orpo_keeps_its_digits_next_to_certainty() -> None:
-    # p_w = −x has odds 1/(e^x − 1), p_l = log ½ has 1: the odds term is log(1 + e^x − 1) = x, the loss 2x. Through
-    # 1 − e^p the odds of x = 1e-10 would be wrong from the seventh digit on.
+    # p_w = −x has odds 1/(e^x − 1), p_l = log ½ has 1: the odds term is log(1 + e^x − 1) = x, the
+    # loss 2x. Through 1 − e^p the odds of x = 1e-10 would be wrong from the seventh digit on.
     loss = orpo(vector(-1e-10), vector(0.5).log(), weight=1.0)
     assert loss.item() == pytest.approx(2e-10, rel=1e-9, abs=0)
 
@@ -186,7 +199,8 @@ def test_orpo_at_certainty_is_finite(dtype: torch.dtype) -> None:
 
 
 def test_hinge_by_hand() -> None:
-    # Leads of 1 and −1: without a margin only the second loses, by 1; a margin of 1.5 leaves 0.5 and 2.5.
+    # Leads of 1 and −1: without a margin only the second loses, by 1; a margin of 1.5 leaves 0.5
+    # and 2.5.
     chosen, rejected = vector(-1, -2).requires_grad_(), vector(-2, -1).requires_grad_()
     losses = hinge(chosen, rejected)
     assert losses.tolist() == [0, 1]
@@ -230,7 +244,9 @@ def test_gradients_of_h(name: str) -> None:
 def test_gradients_of_two(name: str) -> None:
     torch.manual_seed(0)
     chosen, rejected = (-3 * torch.rand(2, 7, dtype=torch.float64) - 0.01).unbind()
-    assert torch.autograd.gradcheck(OF_TWO[name], (chosen.requires_grad_(), rejected.requires_grad_()))
+    assert torch.autograd.gradcheck(
+        OF_TWO[name], (chosen.requires_grad_(), rejected.requires_grad_())
+    )
 
 
 def test_gradients_of_slic_in_its_target() -> None:
@@ -246,7 +262,9 @@ def test_extreme_inputs_stay_finite(name: str, dtype: torch.dtype) -> None:
     if name in OF_H:
         losses = OF_H[name](far)
     else:
-        losses = OF_TWO[name](far, torch.tensor([1e3, -1e3, -1e3], dtype=dtype) if name != "orpo" else far.flip(0))
+        losses = OF_TWO[name](
+            far, torch.tensor([1e3, -1e3, -1e3], dtype=dtype) if name != "orpo" else far.flip(0)
+        )
     losses.sum().backward()
     assert far.grad is not None
     assert bool((losses.isfinite() & far.grad.isfinite()).all())
@@ -257,8 +275,15 @@ def test_a_larger_h_costs_less(h: float, more: float, name: str) -> None:
     assert OF_H[name](vector(h + more)) <= OF_H[name](vector(h))
 
 
-@given(st.floats(-50, -1e-3), st.floats(-50, -1e-3), st.floats(0.01, 0.99), st.sampled_from(list(OF_TWO)))
-def test_a_likelier_chosen_response_costs_less(chosen: float, rejected: float, share: float, name: str) -> None:
+@given(
+    st.floats(-50, -1e-3),
+    st.floats(-50, -1e-3),
+    st.floats(0.01, 0.99),
+    st.sampled_from(list(OF_TWO)),
+)
+def test_a_likelier_chosen_response_costs_less(
+    chosen: float, rejected: float, share: float, name: str
+) -> None:
     nearer = OF_TWO[name](vector(chosen * share), vector(rejected))
     assert nearer <= OF_TWO[name](vector(chosen), vector(rejected))
 
@@ -291,7 +316,8 @@ def test_values_outside_their_range(call: Callable[[Tensor], Tensor]) -> None:
         call(-torch.ones(2))
 
 
-# TRL as referee. Its loss functions are called unbound, on a stand-in that holds the settings they read.
+# TRL as referee. Its loss functions are called unbound, on a stand-in that holds the settings they
+# read.
 
 
 def stand_in(**settings: object) -> SimpleNamespace:
@@ -302,15 +328,22 @@ def stand_in(**settings: object) -> SimpleNamespace:
     )  # fmt: skip
 
 
-def trl_dpo(policy: Tensor, reference: Tensor, log_sum_sq: Tensor | None = None, **settings: object) -> Tensor:
-    """TRL's mean over pairs of its loss; policy and reference are [chosen…, rejected…], one token a response."""
+def trl_dpo(
+    policy: Tensor, reference: Tensor, log_sum_sq: Tensor | None = None, **settings: object
+) -> Tensor:
+    """TRL's mean over pairs of its loss; policy and reference are [chosen…, rejected…], one token a
+    response."""
 
     def model(**_: object) -> SimpleNamespace:
         column = policy.unsqueeze(1)
         sums = None if log_sum_sq is None else log_sum_sq.unsqueeze(1)
         zero = torch.zeros_like(column)
         return SimpleNamespace(
-            log_probs=column, log_sum_sq_probs=sums, entropy=zero, mean_logits=zero, is_top1=zero > 0
+            log_probs=column,
+            log_sum_sq_probs=sums,
+            entropy=zero,
+            mean_logits=zero,
+            is_top1=zero > 0,
         )
 
     trainer = stand_in(
@@ -331,7 +364,9 @@ def spread(pairs: int) -> tuple[Tensor, Tensor]:
     return policy, policy + 40 * torch.randn(2 * pairs, dtype=torch.float64)
 
 
-def assert_equal_with_gradients(ours: Tensor, theirs: Tensor, inputs: Tensor, **tolerance: float) -> None:
+def assert_equal_with_gradients(
+    ours: Tensor, theirs: Tensor, inputs: Tensor, **tolerance: float
+) -> None:
     torch.testing.assert_close(ours, theirs, **tolerance)
     gradients = [torch.autograd.grad(loss, inputs)[0] for loss in (ours, theirs)]
     torch.testing.assert_close(*gradients, **tolerance)
@@ -366,9 +401,13 @@ def test_hinge_equals_trl() -> None:
 
 def test_simpo_equals_trl() -> None:
     means = spread(64)[0].div(100).requires_grad_()
-    trainer = stand_in(loss_type="simpo", beta=2.5, simpo_gamma=1.375, alpha=0.0, label_smoothing=0.0)
+    trainer = stand_in(
+        loss_type="simpo", beta=2.5, simpo_gamma=1.375, alpha=0.0, label_smoothing=0.0
+    )
     theirs = CPOTrainer.cpo_loss(trainer, *means.chunk(2))[0].sum()
-    assert_equal_with_gradients(simpo(*means.chunk(2), beta=2.5, gamma=1.375).sum(), theirs, means, **TIGHT)
+    assert_equal_with_gradients(
+        simpo(*means.chunk(2), beta=2.5, gamma=1.375).sum(), theirs, means, **TIGHT
+    )
 
 
 def test_orpo_equals_trl() -> None:
@@ -376,4 +415,6 @@ def test_orpo_equals_trl() -> None:
     means = spread(64)[0].div(100).requires_grad_()
     chosen, rejected = means.chunk(2)
     theirs = (-chosen - ORPOTrainer.odds_ratio_loss(stand_in(beta=0.3), chosen, rejected)[0]).sum()
-    assert_equal_with_gradients(orpo(chosen, rejected, weight=0.3).sum(), theirs, means, rtol=1e-6, atol=1e-6)
+    assert_equal_with_gradients(
+        orpo(chosen, rejected, weight=0.3).sum(), theirs, means, rtol=1e-6, atol=1e-6
+    )

@@ -1,4 +1,5 @@
-"""Losses of single responses: values worked by hand, identities, finite differences, and TRL's KTO."""
+"""Losses of single responses: values worked by hand, identities, finite differences, and TRL's
+KTO."""
 
 import math
 from collections import defaultdict
@@ -26,8 +27,8 @@ def labels(*values: bool) -> Tensor:
 
 
 def test_kto_by_hand() -> None:
-    # β(q − z₀) = 0.1·(10·ln 3 + 2 − 2) = ln 3, and −ln 3 for the third: desirable 1 − ¾ and 1 − ¼, undesirable
-    # 1 − σ(−ln 3) = ¾.
+    # β(q − z₀) = 0.1·(10·ln 3 + 2 − 2) = ln 3, and −ln 3 for the third: desirable 1 − ¾ and 1 − ¼,
+    # undesirable 1 − σ(−ln 3) = ¾.
     ratios = vector(10 * LN3 + 2, 10 * LN3 + 2, 2 - 10 * LN3)
     losses = kto(ratios, labels(True, False, True), kl=torch.tensor(2.0), beta=0.1)
     torch.testing.assert_close(losses, vector(0.25, 0.75, 0.75))
@@ -57,7 +58,9 @@ def test_the_other_label_is_the_mirror_image_around_z0(ratio: float, z0: float) 
 
 
 @given(RATIOS, st.floats(0, 100), st.floats(0.01, 5), st.booleans())
-def test_kto_falls_or_rises_with_the_ratio_by_label(ratio: float, z0: float, more: float, desirable: bool) -> None:
+def test_kto_falls_or_rises_with_the_ratio_by_label(
+    ratio: float, z0: float, more: float, desirable: bool
+) -> None:
     settings = {"kl": torch.tensor(z0, dtype=torch.float64), "beta": 0.2}
     now, then = kto(vector(ratio, ratio + more), labels(desirable, desirable), **settings)
     assert (then <= now) if desirable else (then >= now)
@@ -83,7 +86,8 @@ def test_kl_estimate_needs_finite_values(bad: list[float]) -> None:
 
 
 def test_anchored_nll_by_hand() -> None:
-    # Fallen from −7 to −8, risen from −9, unmoved: only the first is defended, by its mean, and only it has a gradient.
+    # Fallen from −7 to −8, risen from −9, unmoved: only the first is defended, by its mean, and
+    # only it has a gradient.
     means, sums = vector(-2, -2, -2).requires_grad_(), vector(-8, -8, -8).requires_grad_()
     losses = anchored_nll(means, sums, vector(-7, -9, -8))
     assert losses.tolist() == [2, 0, 0]
@@ -98,7 +102,12 @@ def test_gradients_against_finite_differences() -> None:
     ratios, sums = (4 * torch.randn(2, 6, dtype=torch.float64)).unbind()
     which = labels(True, False, True, True, False, False)
     ratios.requires_grad_()
-    settings = {"kl": torch.tensor(0.7), "beta": 0.4, "desirable_weight": 1.5, "undesirable_weight": 0.6}
+    settings = {
+        "kl": torch.tensor(0.7),
+        "beta": 0.4,
+        "desirable_weight": 1.5,
+        "undesirable_weight": 0.6,
+    }
     assert torch.autograd.gradcheck(lambda x: kto(x, which, **settings), (ratios,))
     assert torch.autograd.gradcheck(lambda x: anchored_nll(x, sums, sums.flip(0)), (ratios,))
 
@@ -136,12 +145,17 @@ def test_shapes_and_types() -> None:
 )
 def test_values_outside_their_range(settings: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must"):
-        kto(torch.zeros(3), torch.ones(3, dtype=torch.bool), **{"kl": torch.tensor(0.0), "beta": 0.1, **settings})
+        kto(
+            torch.zeros(3),
+            torch.ones(3, dtype=torch.bool),
+            **{"kl": torch.tensor(0.0), "beta": 0.1, **settings},
+        )
 
 
 @pytest.mark.parametrize("shift", [-5.0, 5.0])  # a mean ratio below 0, and one above
 def test_kto_equals_trl(shift: float) -> None:
-    # TRL's loss is called unbound, on a stand-in that holds the settings it reads; one token a response.
+    # TRL's loss is called unbound, on a stand-in that holds the settings it reads; one token a
+    # response.
     torch.manual_seed(2)
     policy = (-300 * torch.rand(32, dtype=torch.float64) - 5).requires_grad_()
     reference = policy.detach() + 20 * torch.randn(32, dtype=torch.float64)
@@ -168,7 +182,9 @@ def test_kto_equals_trl(shift: float) -> None:
 
     z0 = kl_estimate(mismatched)
     assert (z0 > 0) == (shift > 0)
-    ours = kto(policy - reference, which, kl=z0, beta=0.05, desirable_weight=1.5, undesirable_weight=0.7).mean()
+    ours = kto(
+        policy - reference, which, kl=z0, beta=0.05, desirable_weight=1.5, undesirable_weight=0.7
+    ).mean()
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
     gradients = [torch.autograd.grad(loss, policy)[0] for loss in (ours, theirs)]
     torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-9)

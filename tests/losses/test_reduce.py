@@ -1,4 +1,5 @@
-"""Where losses meet coefficients: identity 1 of the method, on a DPO loss of small linear models."""
+"""Where losses meet coefficients: identity 1 of the method, on a DPO loss of small linear
+models."""
 
 import numpy as np
 import pytest
@@ -12,13 +13,17 @@ from rewarddiff.losses import dpo, weighted_sum
 PAIRS = 64
 
 
-def gradient(weights: torch.Tensor | None, signed: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+def gradient(
+    weights: torch.Tensor | None, signed: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Loss and gradient of a linear policy trained by DPO on fixed random features."""
     draw = torch.Generator().manual_seed(0)
     chosen, rejected = torch.randn(2, PAIRS, 8, generator=draw)
     reference = torch.randn(2, PAIRS, generator=draw)
     policy = torch.randn(8, generator=draw).requires_grad_()
-    loss = weighted_sum(dpo(chosen @ policy, rejected @ policy, *reference, beta=0.5), weights, signed=signed)
+    loss = weighted_sum(
+        dpo(chosen @ policy, rejected @ policy, *reference, beta=0.5), weights, signed=signed
+    )
     loss.backward()
     assert policy.grad is not None
     return loss.detach(), policy.grad
@@ -35,8 +40,12 @@ def test_sum_by_hand() -> None:
 
 @pytest.mark.parametrize("negative", ["clip", "abs", "floor", "signed"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_alpha_zero_is_the_unweighted_method_to_the_bit(negative: Negative, dtype: torch.dtype) -> None:
-    weights = coefficients(differences(), CoefficientConfig(alpha=0.0, negative=negative, normalise="mean")).weights
+def test_alpha_zero_is_the_unweighted_method_to_the_bit(
+    negative: Negative, dtype: torch.dtype
+) -> None:
+    weights = coefficients(
+        differences(), CoefficientConfig(alpha=0.0, negative=negative, normalise="mean")
+    ).weights
     loss, grad = gradient(torch.tensor(weights, dtype=dtype))
     plain_loss, plain_grad = gradient(None)
     assert torch.equal(loss, plain_loss)
@@ -53,7 +62,9 @@ def test_a_power_of_two_multiplies_loss_and_gradient_to_the_bit(c: float) -> Non
 
 @given(st.floats(1e-3, 1e3))
 def test_a_constant_multiplies_the_gradient(c: float) -> None:
-    torch.testing.assert_close(gradient(torch.full((PAIRS,), c))[1], c * gradient(None)[1], rtol=1e-4, atol=1e-4 * c)
+    torch.testing.assert_close(
+        gradient(torch.full((PAIRS,), c))[1], c * gradient(None)[1], rtol=1e-4, atol=1e-4 * c
+    )
 
 
 def test_coefficient_zero_gives_zero_gradient() -> None:

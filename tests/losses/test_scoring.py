@@ -32,14 +32,19 @@ def test_margin_by_hand() -> None:
 @given(LOGITS, LOGITS, st.floats(-100, 100))
 def test_only_the_gap_of_scores_matters(chosen: float, rejected: float, shift: float) -> None:
     moved = bradley_terry(vector(chosen + shift), vector(rejected + shift))
-    torch.testing.assert_close(moved, bradley_terry(vector(chosen), vector(rejected)), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        moved, bradley_terry(vector(chosen), vector(rejected)), rtol=1e-9, atol=1e-9
+    )
 
 
 @given(LOGITS)
 def test_difference_is_the_papers_cross_entropy(d: float) -> None:
-    # The paper: −[I log σ(d) + (1−I) log(1−σ(d))], checked as probabilities: e^−loss is P(the labelled one wins),
-    # and the two labels' probabilities add up to 1.
-    first, second = difference(vector(d)).neg().exp().item(), difference(vector(-d)).neg().exp().item()
+    # The paper: −[I log σ(d) + (1−I) log(1−σ(d))], checked as probabilities: e^−loss is P(the
+    # labelled one wins), and the two labels' probabilities add up to 1.
+    first, second = (
+        difference(vector(d)).neg().exp().item(),
+        difference(vector(-d)).neg().exp().item(),
+    )
     assert first + second == pytest.approx(1, rel=1e-12)
     assert first == pytest.approx(1 / (1 + math.exp(-d)), rel=1e-9)
 

@@ -54,8 +54,8 @@ def test_odpo_has_no_place_for_ties(bad: float) -> None:
 
 
 def test_rpo_by_hand() -> None:
-    # βh = ln 3 is a probability of ¾; Δ = 0 one of ½. From target to policy: ½·log(½/¾) + ½·log(½/¼) = ½·log 4/3.
-    # From policy to target: ¾·log(¾/½) + ¼·log(¼/½) = ¾·log 3 − log 2.
+    # βh = ln 3 is a probability of ¾; Δ = 0 one of ½. From target to policy: ½·log(½/¾) +
+    # ½·log(½/¼) = ½·log 4/3. From policy to target: ¾·log(¾/½) + ¼·log(¼/½) = ¾·log 3 − log 2.
     by_hand = {"sq": LN3**2, "bwd": 0.5 * math.log(4 / 3), "fwd": 0.75 * LN3 - math.log(2)}
     for kind in KINDS:
         loss = rpo(vector(LN3 / 0.2), vector(0), beta=0.2, eta=1.0, kind=kind)
@@ -117,18 +117,22 @@ def test_rdpo_by_hand() -> None:
 
 
 @given(st.lists(st.floats(-100, 0), min_size=4, max_size=4), LOGITS, LOGITS)
-def test_rdpo_is_dpo_against_a_reference_tilted_by_the_ratings(logps: list[float], r_w: float, r_l: float) -> None:
+def test_rdpo_is_dpo_against_a_reference_tilted_by_the_ratings(
+    logps: list[float], r_w: float, r_l: float
+) -> None:
     # log of ρ·e^(r/β₁) is log ρ + r/β₁; the normaliser of the prompt cancels.
     policy_w, policy_l, reference_w, reference_l = (vector(value) for value in logps)
     tilted = dpo(policy_w, policy_l, reference_w + r_w / 0.5, reference_l + r_l / 0.5, beta=0.2)
     h = (policy_w - reference_w) - (policy_l - reference_l)
-    torch.testing.assert_close(rdpo(h, vector(r_w - r_l), beta=0.2, beta1=0.5), tilted, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        rdpo(h, vector(r_w - r_l), beta=0.2, beta1=0.5), tilted, rtol=1e-9, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("gap", [0.5, -1.0])
 def test_rdpo_has_the_optimum_of_a_smaller_beta(gap: float) -> None:
-    # With labels drawn at σ(Δ) DPO's best h is Δ/β; where the ratings are true RDPO's is Δ·(1/β + 1/β₁), that is DPO's
-    # at ββ₁/(β + β₁).
+    # With labels drawn at σ(Δ) DPO's best h is Δ/β; where the ratings are true RDPO's is Δ·(1/β +
+    # 1/β₁), that is DPO's at ββ₁/(β + β₁).
     d = vector(gap)
     h = (d * (1 / 0.2 + 1 / 0.5)).requires_grad_()
     settings = {"beta": 0.2, "beta1": 0.5}
@@ -163,8 +167,12 @@ def test_swapping_the_responses_changes_nothing(name: str) -> None:
     torch.testing.assert_close(LOSSES[name](-h, -d), LOSSES[name](h, d))
 
 
-@given(st.floats(-100, 100), st.floats(0.01, 5), st.floats(0.01, 50), st.sampled_from(["odpo", "rdpo"]))
-def test_a_larger_h_costs_less_and_a_larger_strength_more(h: float, more: float, gap: float, name: str) -> None:
+@given(
+    st.floats(-100, 100), st.floats(0.01, 5), st.floats(0.01, 50), st.sampled_from(["odpo", "rdpo"])
+)
+def test_a_larger_h_costs_less_and_a_larger_strength_more(
+    h: float, more: float, gap: float, name: str
+) -> None:
     loss = LOSSES[name](vector(h), vector(gap))
     assert LOSSES[name](vector(h + more), vector(gap)) <= loss
     assert LOSSES[name](vector(h), vector(gap + more)) >= loss

@@ -1,8 +1,9 @@
-"""TRL's own trainers are the referee: the same inputs go through TRL's code and through ours (float64, 1e-6).
+"""TRL's own trainers are the referee: the same inputs go through TRL's code and through ours
+(float64, 1e-6).
 
-Two ways of asking. A stub in place of the model hands TRL chosen log-probabilities or scores as parameters, so its
-loss is checked over a wide range and its gradient with respect to them. A tiny Llama goes through TRL's trainer
-untouched, and our side is computed from the plain logits.
+Two ways of asking. A stub in place of the model hands TRL chosen log-probabilities or scores as
+parameters, so its loss is checked over a wide range and its gradient with respect to them. A tiny
+Llama goes through TRL's trainer untouched, and our side is computed from the plain logits.
 """
 
 from types import SimpleNamespace
@@ -12,7 +13,12 @@ import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer
 
 from rewarddiff.losses import bradley_terry, dpo
@@ -28,9 +34,13 @@ SINGLE = {"rtol": 1e-5, "atol": 1e-6}  # where TRL itself goes through float32
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    words = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]")
+    )
     words.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", eos_token="[EOS]", unk_token="[UNK]")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="[PAD]", eos_token="[EOS]", unk_token="[UNK]"
+    )
 
 
 def llama_config() -> LlamaConfig:
@@ -62,7 +72,10 @@ def quiet(output: object) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def dpo_trainer(tmp_path_factory: pytest.TempPathFactory) -> DPOTrainer:
     torch.manual_seed(0)
-    policy, reference = LlamaForCausalLM(llama_config()).double(), LlamaForCausalLM(llama_config()).double()
+    policy, reference = (
+        LlamaForCausalLM(llama_config()).double(),
+        LlamaForCausalLM(llama_config()).double(),
+    )
     return DPOTrainer(
         model=policy,
         ref_model=reference,
@@ -77,7 +90,11 @@ def reward_trainer(tmp_path_factory: pytest.TempPathFactory) -> RewardTrainer:
     torch.manual_seed(0)
     margins = [0.5, 0.0, 2.25]  # exact in the float32 that TRL's collator makes of them
     rows = [
-        {"chosen": row["prompt"] + row["chosen"], "rejected": row["prompt"] + row["rejected"], "margin": margin}
+        {
+            "chosen": row["prompt"] + row["chosen"],
+            "rejected": row["prompt"] + row["rejected"],
+            "margin": margin,
+        }
         for row, margin in zip(ROWS, margins, strict=True)
     ]
     return RewardTrainer(
@@ -89,7 +106,8 @@ def reward_trainer(tmp_path_factory: pytest.TempPathFactory) -> RewardTrainer:
 
 
 class GivenLogProbs(nn.Module):
-    """Stands where TRL expects a model and returns the given summed log-probabilities, one token a response."""
+    """Stands where TRL expects a model and returns the given summed log-probabilities, one token a
+    response."""
 
     def __init__(self, logps: Tensor) -> None:
         super().__init__()
@@ -110,9 +128,14 @@ class GivenScores(nn.Module):
 
 
 def trl_dpo(
-    trainer: DPOTrainer, monkeypatch: pytest.MonkeyPatch, policy: Tensor, reference: Tensor, **settings: object
+    trainer: DPOTrainer,
+    monkeypatch: pytest.MonkeyPatch,
+    policy: Tensor,
+    reference: Tensor,
+    **settings: object,
 ) -> tuple[Tensor, Tensor]:
-    """TRL's mean loss over pairs and its gradient; policy and reference are [chosen…, rejected…]."""
+    """TRL's mean loss over pairs and its gradient; policy and reference are [chosen…,
+    rejected…]."""
     for name, value in {"precompute_ref_logps": True, **settings}.items():
         monkeypatch.setattr(trainer, name, value)
     model, (ref_chosen, ref_rejected) = GivenLogProbs(policy), reference.chunk(2)
@@ -148,7 +171,9 @@ def test_dpo_equals_trl_on_given_log_probabilities(
     dpo_trainer: DPOTrainer, monkeypatch: pytest.MonkeyPatch, beta: float
 ) -> None:
     policy, reference = spread_logps(64, seed=1)
-    theirs, their_gradient = trl_dpo(dpo_trainer, monkeypatch, policy, reference, loss_types=["sigmoid"], beta=beta)
+    theirs, their_gradient = trl_dpo(
+        dpo_trainer, monkeypatch, policy, reference, loss_types=["sigmoid"], beta=beta
+    )
     ours, our_gradient = our_dpo(policy, reference, beta=beta)
     torch.testing.assert_close(ours.mean(), theirs, **TIGHT)
     torch.testing.assert_close(our_gradient, their_gradient, **TIGHT)
@@ -158,8 +183,9 @@ def test_dpo_equals_trl_on_given_log_probabilities(
 def test_cdpo_equals_trl_pair_by_pair(
     dpo_trainer: DPOTrainer, monkeypatch: pytest.MonkeyPatch, smoothing: float
 ) -> None:
-    # TRL 1.16 smooths labels in its "aot" loss (its "sigmoid" loss ignores label_smoothing). AOT sorts the batch
-    # before it compares; a batch of one pair is sorted already, and what is left is cDPO.
+    # TRL 1.16 smooths labels in its "aot" loss (its "sigmoid" loss ignores label_smoothing). AOT
+    # sorts the batch before it compares; a batch of one pair is sorted already, and what is left is
+    # cDPO.
     policy, reference = spread_logps(8, seed=2)
     ours, our_gradient = our_dpo(policy, reference, beta=0.1, label_smoothing=smoothing)
     for i in range(8):
@@ -174,17 +200,25 @@ def test_cdpo_equals_trl_pair_by_pair(
             label_smoothing=smoothing,
         )
         torch.testing.assert_close(ours[i], theirs, **TIGHT)
-        torch.testing.assert_close(our_gradient[pair], their_gradient / 8, **TIGHT)  # ours is the mean over 8 pairs
+        torch.testing.assert_close(
+            our_gradient[pair], their_gradient / 8, **TIGHT
+        )  # ours is the mean over 8 pairs
 
 
-def test_cdpo_is_the_mixture_that_trl_robust_undoes(dpo_trainer: DPOTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    # With P the DPO loss of the pair and S that of the pair swapped (Chowdhury et al. 2024, arXiv 2403.00409):
-    # rDPO = [(1−ε)P − εS]/(1−2ε) and cDPO = (1−ε)P + εS. Eliminate S: cDPO = 2(1−ε)P − (1−2ε)·rDPO.
-    # At ε = 0.2: 1.6·P − 0.6·rDPO, with P and rDPO from TRL.
+def test_cdpo_is_the_mixture_that_trl_robust_undoes(
+    dpo_trainer: DPOTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With P the DPO loss of the pair and S that of the pair swapped (Chowdhury et al. 2024, arXiv
+    # 2403.00409): rDPO = [(1−ε)P − εS]/(1−2ε) and cDPO = (1−ε)P + εS. Eliminate S: cDPO = 2(1−ε)P −
+    # (1−2ε)·rDPO. At ε = 0.2: 1.6·P − 0.6·rDPO, with P and rDPO from TRL.
     policy, reference = spread_logps(64, seed=3)
     settings = {"beta": 0.05, "label_smoothing": 0.2}
-    robust, robust_gradient = trl_dpo(dpo_trainer, monkeypatch, policy, reference, loss_types=["robust"], **settings)
-    plain, plain_gradient = trl_dpo(dpo_trainer, monkeypatch, policy, reference, loss_types=["sigmoid"], **settings)
+    robust, robust_gradient = trl_dpo(
+        dpo_trainer, monkeypatch, policy, reference, loss_types=["robust"], **settings
+    )
+    plain, plain_gradient = trl_dpo(
+        dpo_trainer, monkeypatch, policy, reference, loss_types=["sigmoid"], **settings
+    )
     ours, our_gradient = our_dpo(policy, reference, **settings)
     torch.testing.assert_close(ours.mean(), 1.6 * plain - 0.6 * robust, **TIGHT)
     torch.testing.assert_close(our_gradient, 1.6 * plain_gradient - 0.6 * robust_gradient, **TIGHT)
@@ -192,13 +226,16 @@ def test_cdpo_is_the_mixture_that_trl_robust_undoes(dpo_trainer: DPOTrainer, mon
 
 def summed_logps(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     """Σ of the completion's log-probabilities, from the plain logits of the body and head."""
-    logits = model.lm_head(model.model(batch["input_ids"], attention_mask=batch["attention_mask"])[0])
+    logits = model.lm_head(
+        model.model(batch["input_ids"], attention_mask=batch["attention_mask"])[0]
+    )
     logps = logits[:, :-1].log_softmax(-1).gather(-1, batch["input_ids"][:, 1:, None]).squeeze(-1)
     return (logps * batch["completion_mask"][:, 1:]).sum(1)
 
 
 def test_dpo_through_a_llama_equals_trl(dpo_trainer: DPOTrainer) -> None:
-    # TRL's fused output layer takes log-probabilities in float32 whatever the model's type: its floor is the bound.
+    # TRL's fused output layer takes log-probabilities in float32 whatever the model's type: its
+    # floor is the bound.
     batch = next(iter(dpo_trainer.get_train_dataloader()))
     policy, reference = dpo_trainer.model, dpo_trainer.ref_model
     assert policy.dtype == reference.dtype == torch.float64
@@ -220,12 +257,17 @@ def test_dpo_through_a_llama_equals_trl(dpo_trainer: DPOTrainer) -> None:
 
 
 @pytest.mark.parametrize("with_margin", [False, True])
-def test_bradley_terry_equals_trl_on_given_scores(reward_trainer: RewardTrainer, with_margin: bool) -> None:
+def test_bradley_terry_equals_trl_on_given_scores(
+    reward_trainer: RewardTrainer, with_margin: bool
+) -> None:
     torch.manual_seed(4)
     scores = 10 * torch.randn(128, dtype=torch.float64)
     margin = 3 * torch.rand(64, dtype=torch.float64) if with_margin else None
     model = GivenScores(scores.clone())
-    inputs = {"attention_mask": torch.ones(128, 1, dtype=torch.long), **({"margin": margin} if with_margin else {})}
+    inputs = {
+        "attention_mask": torch.ones(128, 1, dtype=torch.long),
+        **({"margin": margin} if with_margin else {}),
+    }
     theirs = reward_trainer.compute_loss(model, inputs)
     theirs.backward()
 
@@ -236,7 +278,9 @@ def test_bradley_terry_equals_trl_on_given_scores(reward_trainer: RewardTrainer,
     torch.testing.assert_close(ours_in.grad, model.scores.grad, **TIGHT)
 
 
-def test_bradley_terry_with_margin_through_a_llama_equals_trl(reward_trainer: RewardTrainer) -> None:
+def test_bradley_terry_with_margin_through_a_llama_equals_trl(
+    reward_trainer: RewardTrainer,
+) -> None:
     batch = next(iter(reward_trainer.get_train_dataloader()))
     model = reward_trainer.model
     assert "margin" in batch

@@ -1,4 +1,5 @@
-"""Lists from a policy and a scorer: what is joined, in which order it is written, and that RRHF trains on it."""
+"""Lists from a policy and a scorer: what is joined, in which order it is written, and that RRHF
+trains on it."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ from rewarddiff.scorers.build import load_scorer
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
-    rows = [{"prompt": f"Say it {i}", "chosen": f"yes{i}!!!", "rejected": f"no{i}"} for i in range(30)]
+    rows = [
+        {"prompt": f"Say it {i}", "chosen": f"yes{i}!!!", "rejected": f"no{i}"} for i in range(30)
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
@@ -53,12 +56,18 @@ def test_from_pairs_to_lists_to_training(
         np.testing.assert_allclose(group.scores, scores, rtol=1e-5, atol=1e-6)
 
     before = output.read_bytes()
-    monkeypatch.setattr("rewarddiff.sampling.several.diverse_beams", lambda *_, **__: pytest.fail("drawn again"))
+    monkeypatch.setattr(
+        "rewarddiff.sampling.several.diverse_beams", lambda *_, **__: pytest.fail("drawn again")
+    )
     augment(data, policy_folder, scorer, output, config)
     assert output.read_bytes() == before
 
     train = {"batch_size": 4, "max_steps": 2, "precision": "fp32", "lr": 1e-3}
-    policy = {"objective": "rrhf", "train": train, "coefficient": {"source": "grades", "alpha": 0.5}}
+    policy = {
+        "objective": "rrhf",
+        "train": train,
+        "coefficient": {"source": "grades", "alpha": 0.5},
+    }
     recipe = {
         "name": "lists", "model": str(policy_folder), "output": str(tmp_path / "run"),
         "data": {"path": str(output), "splits": {"train": 1.0}}, "policies": {"rrhf": policy},
@@ -67,7 +76,9 @@ def test_from_pairs_to_lists_to_training(
     assert results["coefficients"][0]["report"]["n"] == 12 * 15  # every pair of six
 
 
-def test_rejection_takes_what_the_scorer_likes(data: Path, scorer: Path, policy_folder: Path, tmp_path: Path) -> None:
+def test_rejection_takes_what_the_scorer_likes(
+    data: Path, scorer: Path, policy_folder: Path, tmp_path: Path
+) -> None:
     greedy = Rejection(k=2, candidates=8, beta=1e-9, max_new_tokens=4, temperature=2.0)
     config = AugmentConfig(draw=greedy, limit=3, own=False)
     augment(data, policy_folder, scorer, tmp_path / "best.jsonl", config)
@@ -96,18 +107,39 @@ def test_joined_by_hand() -> None:
     assert ledger.count("single_response") == 1
 
 
-def test_nothing_to_rank_is_said(data: Path, scorer: Path, policy_folder: Path, tmp_path: Path) -> None:
+def test_nothing_to_rank_is_said(
+    data: Path, scorer: Path, policy_folder: Path, tmp_path: Path
+) -> None:
     one = Beams(num_beams=1, num_beam_groups=1, num_return_sequences=1, max_new_tokens=2)
     with pytest.raises(UserError, match="single_response"):
-        augment(data, policy_folder, scorer, tmp_path / "x.jsonl", AugmentConfig(draw=one, own=False, limit=3))
+        augment(
+            data,
+            policy_folder,
+            scorer,
+            tmp_path / "x.jsonl",
+            AugmentConfig(draw=one, own=False, limit=3),
+        )
     assert not (tmp_path / "x.jsonl").exists()
 
 
 def test_by_the_command_line(
-    data: Path, scorer: Path, policy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path,
+    scorer: Path,
+    policy_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     output = tmp_path / "lists.jsonl"
-    command = ["augment", str(data), "--model", str(policy_folder), "--scorer", str(scorer), "--output", str(output)]
+    command = [
+        "augment",
+        str(data),
+        "--model",
+        str(policy_folder),
+        "--scorer",
+        str(scorer),
+        "--output",
+        str(output),
+    ]
     assert main([*command, "draw=temperature", "draw.k=2", "draw.max_new_tokens=4", "limit=3"]) == 0
     assert len(output.read_text().splitlines()) == 3
     assert main([*command, "draw=beem"]) == 2

@@ -21,7 +21,9 @@ from rewarddiff.scorers.config import ScorerConfig
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("prompts") / "pairs.jsonl"
-    rows = [{"prompt": f"Say it {i}", "chosen": f"yes{i}!!!", "rejected": f"no{i}"} for i in range(6)]
+    rows = [
+        {"prompt": f"Say it {i}", "chosen": f"yes{i}!!!", "rejected": f"no{i}"} for i in range(6)
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
@@ -30,7 +32,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scorers(encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("scorers")
     for seed, kind in enumerate(("reward", "difference", "gold")):
-        config = ScorerConfig(kind="difference" if kind == "difference" else "reward", backbone=str(encoder_folder))
+        config = ScorerConfig(
+            kind="difference" if kind == "difference" else "reward", backbone=str(encoder_folder)
+        )
         scorer = new_scorer(config, seed=seed)
         scorer.trained = True  # as good as any: nothing is said of what it has learned
         save_scorer(scorer, root / kind)
@@ -38,7 +42,11 @@ def scorers(encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 
 
 def test_the_command(
-    data: Path, scorers: dict[str, Path], policy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path,
+    scorers: dict[str, Path],
+    policy_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     given = ["bestof", str(data), "--model", str(policy_folder), "--gold", str(scorers["gold"])]
     for name in scorers:
@@ -68,9 +76,12 @@ def test_the_command(
 def test_no_figure_is_made_of_rounding_or_lies_outside_its_data(
     data: Path, scorers: dict[str, Path], policy_folder: Path, tmp_path: Path
 ) -> None:
-    """A pick of one gains nothing; the law turns where picks were measured, to log 4 − 3/4 nats, or is not told to."""
+    """A pick of one gains nothing; the law turns where picks were measured, to log 4 − 3/4 nats, or
+    is not told to."""
     names = [scorers["reward"], scorers["difference"], scorers["gold"]]
-    found = best_of_n_stage(data, policy_folder, names, scorers["gold"], tmp_path, ["n=[1,2,4]", "max_new_tokens=6"])
+    found = best_of_n_stage(
+        data, policy_folder, names, scorers["gold"], tmp_path, ["n=[1,2,4]", "max_new_tokens=6"]
+    )
     for row in found["rows"]:
         if row["n"] == 1:
             for key in ("score", "gold"):
@@ -84,7 +95,8 @@ def test_no_figure_is_made_of_rounding_or_lies_outside_its_data(
 
 
 def test_a_turning_point_outside_the_data_is_no_number() -> None:
-    """Gains d(1 − βd) at n = 2 and 4: the turn is at (1/2β)² nats; beyond log 4 − 3/4 = 0.64 it was not measured."""
+    """Gains d(1 − βd) at n = 2 and 4: the turn is at (1/2β)² nats; beyond log 4 − 3/4 = 0.64 it was
+    not measured."""
     n = [1, 2, 4]
     for beta, turn in ((1.0, 0.25), (0.1, None)):
         d = np.sqrt(kl(n))
@@ -101,26 +113,47 @@ def test_prompts_that_a_picking_scorer_was_trained_on_are_left_out(
     for count, left in ((2, 4), (6, 6)):
         knowing.prompts = prompt_hashes(load_groups(data, limit=count))
         save_scorer(knowing, tmp_path / "knowing")
-        given = [data, policy_folder, [tmp_path / "knowing"], scorers["gold"], tmp_path / str(count)]
+        given = [
+            data,
+            policy_folder,
+            [tmp_path / "knowing"],
+            scorers["gold"],
+            tmp_path / str(count),
+        ]
         found = best_of_n_stage(*given, ["n=[1]", "max_new_tokens=1"])
         assert found["prompts"] == left
         assert found["trained_on"] == {"known": True, "prompts": count, "left_out": count < 6}
         page = (tmp_path / str(count) / "best_of_n.html").read_text()
-        sentence = "2 further prompts are left out" if count < 6 else "trained on the prompts of all 6 prompts"
+        sentence = (
+            "2 further prompts are left out"
+            if count < 6
+            else "trained on the prompts of all 6 prompts"
+        )
         assert sentence in page
 
 
 def test_what_is_kept_is_not_drawn_or_read_again(
-    data: Path, scorers: dict[str, Path], policy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path,
+    scorers: dict[str, Path],
+    policy_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def run(n: str) -> dict[int, float]:
         found = best_of_n_stage(
-            data, policy_folder, [scorers["reward"]], scorers["gold"], tmp_path, [f"n=[{n}]", "max_new_tokens=6"]
+            data,
+            policy_folder,
+            [scorers["reward"]],
+            scorers["gold"],
+            tmp_path,
+            [f"n=[{n}]", "max_new_tokens=6"],
         )
         return {row["n"]: row["gold"]["value"] for row in found["rows"]}
 
     first = run("1,2,4")
-    monkeypatch.setattr("rewarddiff.sampling.generate._continue", lambda *_, **__: pytest.fail("drawn again"))
+    monkeypatch.setattr(
+        "rewarddiff.sampling.generate._continue", lambda *_, **__: pytest.fail("drawn again")
+    )
     monkeypatch.setattr(Scorer, "_compute", lambda *_, **__: pytest.fail("scored again"))
     assert run("1,2,4") == pytest.approx(first)
     fewer = run("1,2")  # the first two draws of four

@@ -13,7 +13,10 @@ from rewarddiff.report.bookkeeping import ledger_table
 
 
 def pairs(prompts: list[Any], good: str = "good") -> str:
-    rows = [{"prompt": prompt, "chosen": f"{good} {n}", "rejected": f"bad {n}"} for n, prompt in enumerate(prompts)]
+    rows = [
+        {"prompt": prompt, "chosen": f"{good} {n}", "rejected": f"bad {n}"}
+        for n, prompt in enumerate(prompts)
+    ]
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
@@ -38,13 +41,17 @@ def prepared(tmp_path: Path, **tests: str) -> Run:
 def test_prompts_of_a_test_file_that_are_trained_on_are_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All 40 prompts and 3 new ones, with other answers: as many are trained on as the training split holds."""
+    """All 40 prompts and 3 new ones, with other answers: as many are trained on as the training
+    split holds."""
     prompts = [f"Prompt {n}" for n in range(40)] + ["New 1", "New 2", "New 3"]
     (tmp_path / "same.jsonl").write_text(pairs(prompts, good="better"))
     (tmp_path / "spaced.jsonl").write_text(pairs([f" {prompt}\n" for prompt in prompts]))
     (tmp_path / "chats.jsonl").write_text(conversations(prompts))
     (tmp_path / "new.jsonl").write_text(pairs(["New 1", "New 2"]))
-    run = prepared(tmp_path, **{name: str(tmp_path / f"{name}.jsonl") for name in ("same", "spaced", "chats", "new")})
+    run = prepared(
+        tmp_path,
+        **{name: str(tmp_path / f"{name}.jsonl") for name in ("same", "spaced", "chats", "new")},
+    )
     ledgers = {name: Ledger.from_dict(ledger) for name, ledger in run.prepared["tests"].items()}
     trained_on = len(run.splits["train"])
     assert 0 < trained_on < 40
@@ -54,8 +61,12 @@ def test_prompts_of_a_test_file_that_are_trained_on_are_counted(
     printed = capsys.readouterr().out
     assert f"same: 43 rows: 43 kept, 0 dropped\n  changed  {trained_on:>7}  in_training" in printed
     assert "new: " not in printed
-    table = ledger_table({"data": {"ledger": run.prepared["ledger"], "tests": run.prepared["tests"]}})
-    assert ["same: in training", "changed", str(trained_on)] in [[cell.text for cell in row[:3]] for row in table.rows]
+    table = ledger_table(
+        {"data": {"ledger": run.prepared["ledger"], "tests": run.prepared["tests"]}}
+    )
+    assert ["same: in training", "changed", str(trained_on)] in [
+        [cell.text for cell in row[:3]] for row in table.rows
+    ]
 
 
 def test_a_test_may_be_a_split_of_a_saved_dataset_or_a_folder(tmp_path: Path) -> None:
@@ -66,6 +77,8 @@ def test_a_test_may_be_a_split_of_a_saved_dataset_or_a_folder(tmp_path: Path) ->
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "train.jsonl").write_text(pairs(["Other 1"]))
     (tmp_path / "folder" / "test.jsonl").write_text(pairs(["Other 2", "Other 3", "Other 4"]))
-    run = prepared(tmp_path, saved=f"{tmp_path / 'saved'}#test", folder=f"{tmp_path / 'folder'}#test")
+    run = prepared(
+        tmp_path, saved=f"{tmp_path / 'saved'}#test", folder=f"{tmp_path / 'folder'}#test"
+    )
     prompts = {name: [group.prompt for group in groups] for name, groups in run.tests.items()}
     assert prompts == {"saved": ["New 0", "New 1"], "folder": ["Other 2", "Other 3", "Other 4"]}

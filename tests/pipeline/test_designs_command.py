@@ -34,7 +34,10 @@ def lists(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scorers(encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("scorers")
     for seed in (0, 1):
-        scorer = new_scorer(ScorerConfig(kind="difference", head="segments", backbone=str(encoder_folder)), seed=seed)
+        scorer = new_scorer(
+            ScorerConfig(kind="difference", head="segments", backbone=str(encoder_folder)),
+            seed=seed,
+        )
         scorer.trained = True  # as good as any: nothing is said of what it has learned
         save_scorer(scorer, folder / str(seed))
     return [folder / "0", folder / "1"]
@@ -45,21 +48,30 @@ def test_figures_are_means_over_seeds(lists: Path, scorers: list[Path]) -> None:
     found = designs_stage(scorers, lists, [6])
     rows = {(r["design"]["mode"], r["method"]): r for r in found["rows"]}
     assert {mode for mode, _ in rows} == {"both", "all", "budget", "anchor"}
-    assert len(rows) == len(found["rows"]) == 4 + 4 + 1 + 1  # by the methods that need every pair, and by potentials
-    assert [rows[mode, "potentials"]["readings"] for mode in ("both", "all", "budget", "anchor")] == [20, 10, 6, 4]
-    assert all(rows["all", m]["spearman"] == pytest.approx(1) for m in ("potentials", "borda", "sum"))
+    assert (
+        len(rows) == len(found["rows"]) == 4 + 4 + 1 + 1
+    )  # by the methods that need every pair, and by potentials
+    assert [
+        rows[mode, "potentials"]["readings"] for mode in ("both", "all", "budget", "anchor")
+    ] == [20, 10, 6, 4]
+    assert all(
+        rows["all", m]["spearman"] == pytest.approx(1) for m in ("potentials", "borda", "sum")
+    )
     groups = list(load_groups(lists))
     pairs = list(combinations(range(5), 2))
     hits = []
     for folder in scorers:
-        for group, d in zip(groups, load_scorer(folder).differences(groups, [pairs] * len(groups)), strict=True):
+        for group, d in zip(
+            groups, load_scorer(folder).differences(groups, [pairs] * len(groups)), strict=True
+        ):
             wins = np.zeros(5)
             for (a, b), value in zip(pairs, d, strict=True):
                 wins[a] += np.sign(value)
                 wins[b] -= np.sign(value)
             assert group.scores is not None
             hits += [
-                0.5 * (1 + np.sign(wins[a] - wins[b]) * np.sign(group.scores[a] - group.scores[b])) for a, b in pairs
+                0.5 * (1 + np.sign(wins[a] - wins[b]) * np.sign(group.scores[a] - group.scores[b]))
+                for a, b in pairs
             ]
     accuracy = rows["both", "copeland"]["accuracy"]
     assert accuracy["value"] == pytest.approx(np.mean(hits))
@@ -78,33 +90,57 @@ def test_lists_whose_prompts_a_scorer_was_trained_on_are_left_out(
         assert found["groups"] == left
         assert found["trained_on"] == {"known": True, "prompts": count, "left_out": count < 8}
         assert all(row["accuracy"]["n"] == 10 * left for row in found["rows"])
-        sentence = "3 further lists are left out" if count < 8 else "trained on the prompts of all 8 lists"
+        sentence = (
+            "3 further lists are left out" if count < 8 else "trained on the prompts of all 8 lists"
+        )
         assert sentence in " ".join(designs_table(found).notes)
     assert designs_stage(scorers, lists)["trained_on"]["known"] is False
 
 
-def test_potentials_and_sums_order_alike_where_all_are_read(lists: Path, scorers: list[Path]) -> None:
-    rows = {(r["design"]["mode"], r["method"]): r for r in designs_stage(scorers[:1], lists)["rows"]}
+def test_potentials_and_sums_order_alike_where_all_are_read(
+    lists: Path, scorers: list[Path]
+) -> None:
+    rows = {
+        (r["design"]["mode"], r["method"]): r for r in designs_stage(scorers[:1], lists)["rows"]
+    }
     assert rows["both", "potentials"]["accuracy"] == rows["both", "sum"]["accuracy"]
-    assert stats.rankdata([rows[m, "potentials"]["tokens"] for m in ("anchor", "all", "both")]).tolist() == [1, 2, 3]
+    assert stats.rankdata(
+        [rows[m, "potentials"]["tokens"] for m in ("anchor", "all", "both")]
+    ).tolist() == [1, 2, 3]
 
 
-def test_the_command(lists: Path, scorers: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    lists: Path, scorers: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     output = tmp_path / "designs.json"
-    assert main(["designs", *map(str, scorers), str(lists), "--budget", "6", "--output", str(output)]) == 0
+    assert (
+        main(["designs", *map(str, scorers), str(lists), "--budget", "6", "--output", str(output)])
+        == 0
+    )
     said = capsys.readouterr().out
     assert "Designs on 8 lists of 5 responses" in said
-    assert {"budget", "anchor"} <= set(said.split())  # names as long as a path fold what stands beside them
+    assert {"budget", "anchor"} <= set(
+        said.split()
+    )  # names as long as a path fold what stands beside them
     assert len(json.loads(output.read_text())["rows"]) == 10
 
 
 def test_a_run_with_all_its_scorers_on_its_test_split(
     lists: Path, encoder_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = {"backbone": str(encoder_folder), "train": {"batch_size": 2, "max_steps": 1, "precision": "fp32"}}
+    small = {
+        "backbone": str(encoder_folder),
+        "train": {"batch_size": 2, "max_steps": 1, "precision": "fp32"},
+    }
     scorers = {"reward": {"kind": "reward", **small}, "difference": {"kind": "difference", **small}}
     data = {"path": str(lists), "splits": {"train": 0.5, "test": 0.5}}
-    recipe = {"name": "r", "data": data, "scorers": scorers, "seed": [0, 1], "output": str(tmp_path / "run")}
+    recipe = {
+        "name": "r",
+        "data": data,
+        "scorers": scorers,
+        "seed": [0, 1],
+        "output": str(tmp_path / "run"),
+    }
     folder = run_recipe(recipe)
     found = designs_of_run(folder, [6])
     results = json.loads((folder / "results.json").read_text())
@@ -129,8 +165,12 @@ def test_a_run_with_all_its_scorers_on_its_test_split(
         designs_of_run(tmp_path)
 
 
-def test_a_budget_that_cannot_join_and_lists_without_order(lists: Path, scorers: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"budget: 3 comparisons cannot join 5 responses; give at least 4"):
+def test_a_budget_that_cannot_join_and_lists_without_order(
+    lists: Path, scorers: list[Path], tmp_path: Path
+) -> None:
+    with pytest.raises(
+        UserError, match=r"budget: 3 comparisons cannot join 5 responses; give at least 4"
+    ):
         designs_stage(scorers, lists, [3])
     unknown = tmp_path / "unknown.jsonl"
     unknown.write_text(json.dumps({"prompt": "p", "responses": ["a", "b"]}) + "\n")

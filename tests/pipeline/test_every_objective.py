@@ -1,4 +1,5 @@
-"""Every objective through the whole pipeline: the same recipe with one key changed, on the embedded data."""
+"""Every objective through the whole pipeline: the same recipe with one key changed, on the embedded
+data."""
 
 import json
 from pathlib import Path
@@ -61,13 +62,24 @@ def test_the_command_line_knows_them_all() -> None:
 
 
 def test_one_policy_by_name_with_its_options(policy_folder: Path, tmp_path: Path) -> None:
-    options = ["gamma_ratio=0.3", "max_steps=1", "precision=fp32", "lengths.max_response=32", "data.limit=12"]
+    options = [
+        "gamma_ratio=0.3",
+        "max_steps=1",
+        "precision=fp32",
+        "lengths.max_response=32",
+        "data.limit=12",
+    ]
     train_stage("simpo", str(policy_folder), "demo", tmp_path, options)
-    objective = json.loads((tmp_path / "run/results.json").read_text())["recipe"]["policies"]["simpo"]["objective"]
+    objective = json.loads((tmp_path / "run/results.json").read_text())["recipe"]["policies"][
+        "simpo"
+    ]["objective"]
     assert (objective["name"], objective["gamma_ratio"], objective["beta"]) == ("simpo", 0.3, 2.5)
     assert (tmp_path / "model.safetensors").exists()
 
 
 def test_an_objective_without_its_column_names_the_mend(recipe: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"objective odpo reads strengths; .* policies.policy.strength.source=grades"):
+    with pytest.raises(
+        UserError,
+        match=r"objective odpo reads strengths; .* policies.policy.strength.source=grades",
+    ):
         run_recipe(recipe, ["policies.policy.objective=odpo", "policies.policy.strength=null"])

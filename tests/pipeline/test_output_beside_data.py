@@ -60,13 +60,25 @@ def test_a_file_read_from_elsewhere_is_not_replaced(tmp_path: Path) -> None:
     real = write(tmp_path / "real.jsonl")
     (tmp_path / "fold").mkdir()
     (tmp_path / "fold" / "link.jsonl").symlink_to(real)
-    with pytest.raises(UserError, match="would replace what is read"), file_made_of(tmp_path / "fold", real):
+    with (
+        pytest.raises(UserError, match="would replace what is read"),
+        file_made_of(tmp_path / "fold", real),
+    ):
         pytest.fail("the work was begun")
 
 
 @pytest.mark.parametrize(
     "name",
-    ["a.jsonl", "deep/a.csv", "a.jsonl.gz", "notes.md", ".a.jsonl", ".deep/a.jsonl", "__old/a.jsonl", "state.json"],
+    [
+        "a.jsonl",
+        "deep/a.csv",
+        "a.jsonl.gz",
+        "notes.md",
+        ".a.jsonl",
+        ".deep/a.jsonl",
+        "__old/a.jsonl",
+        "state.json",
+    ],
 )
 def test_what_a_folder_takes_in_is_what_reading_it_finds(tmp_path: Path, name: str) -> None:
     """A broken file of rows makes reading fail; any other file is passed over."""
@@ -83,7 +95,10 @@ def test_what_a_folder_takes_in_is_what_reading_it_finds(tmp_path: Path, name: s
 
 
 def test_beside_a_file_or_a_folder_there_is_room(folder: Path, tmp_path: Path) -> None:
-    for data, output in ((folder / "test.jsonl", folder / "new.jsonl"), (f"{folder}#test", tmp_path / "fold.jsonl")):
+    for data, output in (
+        (folder / "test.jsonl", folder / "new.jsonl"),
+        (f"{folder}#test", tmp_path / "fold.jsonl"),
+    ):
         with file_made_of(data, output):
             output.write_text("made")
         assert output.read_text() == "made"

@@ -20,7 +20,8 @@ NAMES = ("README.md", "config.json", "model.safetensors")
 
 
 def train(output: Path, content: str, names: tuple[str, ...] = NAMES) -> None:
-    """What `train` does, without the training: the stage's folder is made anew, and its model placed."""
+    """What `train` does, without the training: the stage's folder is made anew, and its model
+    placed."""
     check_place("a model of the hub", output)
     model = output / "run" / "policies" / "dpo-0" / "model"
     shutil.rmtree(model, ignore_errors=True)
@@ -46,7 +47,10 @@ def test_the_model_of_an_earlier_training_is_replaced_and_nothing_else(
         monkeypatch.setattr(os, "link", refuse)
     (tmp_path / "notes.txt").write_text("mine")
     train(tmp_path, "first", (*NAMES, "adapter_config.json"))
-    assert lying_in(tmp_path) == {**dict.fromkeys([*NAMES, "adapter_config.json"], "first"), "notes.txt": "mine"}
+    assert lying_in(tmp_path) == {
+        **dict.fromkeys([*NAMES, "adapter_config.json"], "first"),
+        "notes.txt": "mine",
+    }
     train(tmp_path, "second")
     train(tmp_path, "second")
     assert lying_in(tmp_path) == {**dict.fromkeys(NAMES, "second"), "notes.txt": "mine"}
@@ -54,7 +58,9 @@ def test_the_model_of_an_earlier_training_is_replaced_and_nothing_else(
 
 @pytest.mark.parametrize("named", ["../victim.txt", "/absolute", "notes.txt"])
 @pytest.mark.parametrize("as_list", [True, False])
-def test_a_record_that_names_other_files_removes_none_of_them(tmp_path: Path, named: str, as_list: bool) -> None:
+def test_a_record_that_names_other_files_removes_none_of_them(
+    tmp_path: Path, named: str, as_list: bool
+) -> None:
     output, victim = tmp_path / "out", tmp_path / "victim.txt"
     (output / "run").mkdir(parents=True)
     for file in (victim, output / "notes.txt"):
@@ -70,7 +76,9 @@ def test_a_record_that_names_other_files_removes_none_of_them(tmp_path: Path, na
 
 def test_a_model_that_no_training_put_there_is_refused_before_the_training(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("theirs")
-    with pytest.raises(UserError, match=r"holds a model that no training put there \(config.json\); choose another"):
+    with pytest.raises(
+        UserError, match=r"holds a model that no training put there \(config.json\); choose another"
+    ):
         train(tmp_path, "first")
     assert lying_in(tmp_path) == {"config.json": "theirs"}
     assert not (tmp_path / "run").exists()
@@ -84,19 +92,29 @@ def test_a_model_that_no_training_put_there_is_refused_before_the_training(tmp_p
         "rewarddiff_prompts.npy", "head.safetensors", "chat_template.jinja",
     ],
 )  # fmt: skip
-def test_any_file_by_which_models_are_saved_is_found_before_the_training(tmp_path: Path, name: str) -> None:
+def test_any_file_by_which_models_are_saved_is_found_before_the_training(
+    tmp_path: Path, name: str
+) -> None:
     (tmp_path / name).write_text("mine")
     with pytest.raises(UserError, match=rf"no training put there \({name}\); choose another"):
         check_place("a model of the hub", tmp_path)
 
 
-def test_what_trainings_save_is_found_by_its_names(policy_folder: Path, encoder_folder: Path, tmp_path: Path) -> None:
-    """Every file that a scorer's and a policy's training place, but a model card, is refused by itself."""
+def test_what_trainings_save_is_found_by_its_names(
+    policy_folder: Path, encoder_folder: Path, tmp_path: Path
+) -> None:
+    """Every file that a scorer's and a policy's training place, but a model card, is refused by
+    itself."""
     settings = ["max_steps=1", "precision=fp32", "data.limit=12", "lengths.max_response=32"]
     names = set()
-    for kind, base, more in (("difference", encoder_folder, []), ("dpo", policy_folder, ["lora.r=2"])):
+    for kind, base, more in (
+        ("difference", encoder_folder, []),
+        ("dpo", policy_folder, ["lora.r=2"]),
+    ):
         train_stage(kind, str(base), "demo", tmp_path / kind, settings + more)
-        names |= {file.name for file in (tmp_path / kind).iterdir() if file.is_file()} - {"README.md"}
+        names |= {file.name for file in (tmp_path / kind).iterdir() if file.is_file()} - {
+            "README.md"
+        }
     assert {"head.safetensors", "adapter_config.json"} <= names
     for name in names:
         folder = tmp_path / "by itself" / name
@@ -107,7 +125,15 @@ def test_what_trainings_save_is_found_by_its_names(policy_folder: Path, encoder_
 
 
 def test_notes_and_data_of_the_user_are_no_model(tmp_path: Path) -> None:
-    for name in ("README.md", "notes.txt", "data.jsonl", "data.json", "requirements.txt", ".gitignore", "recipe.yaml"):
+    for name in (
+        "README.md",
+        "notes.txt",
+        "data.jsonl",
+        "data.json",
+        "requirements.txt",
+        ".gitignore",
+        "recipe.yaml",
+    ):
         (tmp_path / name).write_text("mine")
     check_place("a model of the hub", tmp_path)
 
@@ -133,7 +159,9 @@ def test_other_files_in_the_way_stay_and_the_model_is_not_lost(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("before", ["nothing", "first"])
-def test_a_killed_placing_goes_on_and_never_mixes_two_models(tmp_path: Path, kill: Any, before: str) -> None:
+def test_a_killed_placing_goes_on_and_never_mixes_two_models(
+    tmp_path: Path, kill: Any, before: str
+) -> None:
     for n in count(1):
         output = tmp_path / str(n)
         output.mkdir()
@@ -150,7 +178,9 @@ def test_a_killed_placing_goes_on_and_never_mixes_two_models(tmp_path: Path, kil
 
 
 @pytest.mark.parametrize("linked", [False, True])
-def test_a_models_own_folder_is_no_output(tmp_path: Path, linked: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_models_own_folder_is_no_output(
+    tmp_path: Path, linked: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     base = tmp_path / "base"
     base.mkdir()
     for name in NAMES:
@@ -159,7 +189,9 @@ def test_a_models_own_folder_is_no_output(tmp_path: Path, linked: bool, capsys: 
     if linked:
         output = tmp_path / "link"
         output.symlink_to(base)
-    assert main(["train", "dpo", "--model", str(base), "--data", "demo", "--output", str(output)]) == 2
+    assert (
+        main(["train", "dpo", "--model", str(base), "--data", "demo", "--output", str(output)]) == 2
+    )
     message = f"rewarddiff: error: {output}: the output is the model's own folder; choose another\n"
     assert capsys.readouterr().err == message
     assert lying_in(base) == dict.fromkeys(NAMES, "theirs")
@@ -170,7 +202,9 @@ def test_a_model_in_the_stage_that_is_made_anew_is_refused(tmp_path: Path) -> No
     model = tmp_path / "run" / "policies" / "dpo-0" / "model"
     model.mkdir(parents=True)
     (model / "config.json").write_text("theirs")
-    with pytest.raises(UserError, match=r"model: .* lies in a folder that this run makes anew \(policies/dpo-0\)"):
+    with pytest.raises(
+        UserError, match=r"model: .* lies in a folder that this run makes anew \(policies/dpo-0\)"
+    ):
         train_stage("dpo", str(model), "demo", tmp_path)
     assert (model / "config.json").read_text() == "theirs"
 
@@ -179,7 +213,13 @@ def test_two_trainings_into_one_folder(encoder_folder: Path, tmp_path: Path) -> 
     (tmp_path / "notes.txt").write_text("mine")
     weights = []
     for seed in (0, 1):
-        settings = [f"seed={seed}", "max_steps=1", "precision=fp32", "data.limit=12", "lengths.max_response=32"]
+        settings = [
+            f"seed={seed}",
+            "max_steps=1",
+            "precision=fp32",
+            "data.limit=12",
+            "lengths.max_response=32",
+        ]
         train_stage("reward", str(encoder_folder), "demo", tmp_path, settings)
         weights.append((tmp_path / "model.safetensors").read_bytes())
         made = tmp_path / "run" / "scorers" / f"reward-{seed}" / "model"

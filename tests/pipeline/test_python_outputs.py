@@ -22,17 +22,27 @@ TRAIN = rd.TrainConfig(max_steps=1, precision="fp32", batch_size=4)
 
 
 def train_policy(model: Path, output: Path, lora: LoraConfig | None = None) -> Path:
-    return rd.train_policy(model, GROUPS, output=output, config=rd.PolicyConfig(train=TRAIN, lora=lora))
+    return rd.train_policy(
+        model, GROUPS, output=output, config=rd.PolicyConfig(train=TRAIN, lora=lora)
+    )
 
 
 def train_scorer(backbone: Path, output: Path, warm_start: Path | None = None) -> Path:
     start = None if warm_start is None else str(warm_start)
-    rd.train_scorer(rd.ScorerConfig(backbone=str(backbone), warm_start=start, train=TRAIN), GROUPS, output=output)
+    rd.train_scorer(
+        rd.ScorerConfig(backbone=str(backbone), warm_start=start, train=TRAIN),
+        GROUPS,
+        output=output,
+    )
     return output / "model"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
 
 
 @pytest.fixture
@@ -51,15 +61,25 @@ def test_the_model_that_training_starts_from_is_not_replaced(
     model = tmp_path / "my" / name
     shutil.copytree(policy_folder, model)
     before = contents(tmp_path)
-    train = {"policy": train_policy, "adapter": partial(train_policy, lora=LoraConfig()), "scorer": train_scorer}[what]
-    with pytest.raises(rd.UserError, match=r"training starts from it, and would replace .*; choose another output$"):
+    train = {
+        "policy": train_policy,
+        "adapter": partial(train_policy, lora=LoraConfig()),
+        "scorer": train_scorer,
+    }[what]
+    with pytest.raises(
+        rd.UserError, match=r"training starts from it, and would replace .*; choose another output$"
+    ):
         train(model, tmp_path / "my")
     assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize("by", ["link", "adapter", "warm start"])
 def test_nor_what_that_model_is_made_of(
-    policy_folder: Path, encoder_folder: Path, tmp_path: Path, by: str, request: pytest.FixtureRequest
+    policy_folder: Path,
+    encoder_folder: Path,
+    tmp_path: Path,
+    by: str,
+    request: pytest.FixtureRequest,
 ) -> None:
     model, start = tmp_path / "my" / "model", tmp_path / "start"
     train: Callable[[Path, Path], Path] = train_policy
@@ -87,9 +107,13 @@ def test_a_model_of_another_kind_is_not_replaced_and_one_of_the_same_is(
         train_scorer(encoder_folder, scorer)
         train_policy(policy_folder, policy)
     before = contents(scorer / "model"), contents(policy / "model")
-    with pytest.raises(rd.UserError, match=r"model: holds a scorer, which the policy would replace; choose another"):
+    with pytest.raises(
+        rd.UserError, match=r"model: holds a scorer, which the policy would replace; choose another"
+    ):
         train_policy(policy_folder, scorer)
-    with pytest.raises(rd.UserError, match=r"model: holds a model that is no scorer, .*; choose another"):
+    with pytest.raises(
+        rd.UserError, match=r"model: holds a model that is no scorer, .*; choose another"
+    ):
         train_scorer(encoder_folder, policy)
     assert (contents(scorer / "model"), contents(policy / "model")) == before
 
@@ -110,13 +134,23 @@ def test_a_second_training_in_the_same_folder_is_refused(
 
 @pytest.mark.parametrize("kind", ["policy", "scorer"])
 def test_the_folder_is_held_until_the_model_is_saved_by_the_main_process_alone(
-    policy_folder: Path, encoder_folder: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+    policy_folder: Path,
+    encoder_folder: Path,
+    tmp_path: Path,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    train, start = {"policy": (train_policy, policy_folder), "scorer": (train_scorer, encoder_folder)}[kind]
+    train, start = {
+        "policy": (train_policy, policy_folder),
+        "scorer": (train_scorer, encoder_folder),
+    }[kind]
     save, held = getattr(commands, f"save_{kind}"), []
 
     def saved(*given: Any) -> None:
-        with pytest.raises(rd.UserError, match="another run is writing in"), run_folder_for(tmp_path):
+        with (
+            pytest.raises(rd.UserError, match="another run is writing in"),
+            run_folder_for(tmp_path),
+        ):
             pass
         held.append(True)
         save(*given)
@@ -134,7 +168,11 @@ def test_why_a_scorer_has_no_temperature_is_said(
     encoder_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = rd.ScorerConfig(backbone=str(encoder_folder), train=TRAIN)
-    scorer = rd.train_scorer(config, GROUPS, GROUPS[:2], output=tmp_path)  # of prompts that it is trained on
+    scorer = rd.train_scorer(
+        config, GROUPS, GROUPS[:2], output=tmp_path
+    )  # of prompts that it is trained on
     assert scorer.temperature is None
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warnings == [f"{tmp_path}/model: no comparison that it was not trained on tells a temperature"]
+    assert warnings == [
+        f"{tmp_path}/model: no comparison that it was not trained on tells a temperature"
+    ]

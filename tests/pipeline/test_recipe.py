@@ -1,4 +1,5 @@
-"""What a recipe may not say, in which words it is refused, and that the recipes at hand say nothing of the kind."""
+"""What a recipe may not say, in which words it is refused, and that the recipes at hand say nothing
+of the kind."""
 
 from __future__ import annotations
 
@@ -28,7 +29,10 @@ def plan() -> dict[str, Any]:
     return {
         "name": "r",
         "model": "m",
-        "scorers": {"reward": {"kind": "reward"}, "difference": {"kind": "difference", "warm_start": "reward"}},
+        "scorers": {
+            "reward": {"kind": "reward"},
+            "difference": {"kind": "difference", "warm_start": "reward"},
+        },
         "policies": {
             "dpo": {"lora": {}},
             "weighted": {"coefficient": {"source": "difference"}},
@@ -123,14 +127,19 @@ def test_every_number_is_finite(place: str, cls: type[Any], number: str) -> None
 
 @pytest.mark.parametrize(
     "override",
-    ["scorers.reward.aspects={a: 1, b: .nan}", "scorers.reward.loss={name: margin, margins: {1: .inf}}"],
+    [
+        "scorers.reward.aspects={a: 1, b: .nan}",
+        "scorers.reward.loss={name: margin, margins: {1: .inf}}",
+    ],
 )
 def test_numbers_in_a_mapping_are_finite(override: str) -> None:
     with pytest.raises(UserError, match="finite"):
         load_recipe(plan(), [override], Recipe)
 
 
-@pytest.mark.parametrize("options", [{"duplication": math.nan}, {"train": {"weight_decay": math.inf}}])
+@pytest.mark.parametrize(
+    "options", [{"duplication": math.nan}, {"train": {"weight_decay": math.inf}}]
+)
 def test_numbers_are_finite_in_python(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"ScorerConfig: .* should be a finite number"):
         ScorerConfig(kind="difference", head="last", **options)
@@ -156,17 +165,35 @@ def test_values_at_the_edge() -> None:
     ("override", "message"),
     [
         ("policies.sft.coefficient={source: grades}", "policies.sft.coefficient: objective sft"),
-        ("policies.weighted.coefficient.scorer=reward", "scorer 'reward' is a reward model; set it to reward"),
+        (
+            "policies.weighted.coefficient.scorer=reward",
+            "scorer 'reward' is a reward model; set it to reward",
+        ),
         ("policies.graded.coefficient.scorer=reward", "source grades asks no scorer"),
         ("policies.weighted.coefficient.scorer=rewrad", "no scorer 'rewrad'"),
-        ("policies.weighted.coefficient.lower=1", "scorer 'difference' has no spread over heads; set scorers.dif"),
-        ("policies.graded.coefficient.lower=1", "policies.graded.coefficient.lower: grades have no spread"),
-        ("policies.weighted.coefficient={lower: 1, negative: abs}", "negative=abs would take doubt for strength"),
+        (
+            "policies.weighted.coefficient.lower=1",
+            "scorer 'difference' has no spread over heads; set scorers.dif",
+        ),
+        (
+            "policies.graded.coefficient.lower=1",
+            "policies.graded.coefficient.lower: grades have no spread",
+        ),
+        (
+            "policies.weighted.coefficient={lower: 1, negative: abs}",
+            "negative=abs would take doubt for strength",
+        ),
         ("policies.base={}", "policies.base: the model before training has this name"),
         ("scorers.a/b={}", "scorers: 'a/b' names a folder"),
         ("policies.my policy={}", "policies: 'my policy' names a folder"),
-        ("scorers.reward.warm_start=difference", "scorers.reward.warm_start: 'difference' does not stand before it"),
-        ("scorers.reward.warm_start=reward", "scorers.reward.warm_start: 'reward' does not stand before it"),
+        (
+            "scorers.reward.warm_start=difference",
+            "scorers.reward.warm_start: 'difference' does not stand before it",
+        ),
+        (
+            "scorers.reward.warm_start=reward",
+            "scorers.reward.warm_start: 'reward' does not stand before it",
+        ),
     ],
 )
 def test_refused_before_anything_is_done(override: str, message: str) -> None:
@@ -194,4 +221,9 @@ def test_a_split_of_several(tmp_path: Path) -> None:
 def test_a_run_lies_in_its_output_or_under_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     folders = {output: Recipe("r", output=output).folder for output in (None, "a/b", "~/x", "a~")}
-    assert folders == {None: Path("runs/r"), "a/b": Path("a/b"), "~/x": Path("/home/me/x"), "a~": Path("a~")}
+    assert folders == {
+        None: Path("runs/r"),
+        "a/b": Path("a/b"),
+        "~/x": Path("/home/me/x"),
+        "a~": Path("a~"),
+    }

@@ -22,7 +22,12 @@ from rewarddiff.scorers.config import ScorerConfig
 
 
 def test_lengths_of_samples() -> None:
-    drawn = [Sample("one two three", True), Sample("", True), Sample(" ", False), Sample("four", False)]
+    drawn = [
+        Sample("one two three", True),
+        Sample("", True),
+        Sample(" ", False),
+        Sample("four", False),
+    ]
     assert list(_lengths({7: {"dpo": drawn}})) == [
         {"policy": "dpo", "seed": 7, "n": 4, "empty": 2, "unfinished": 2, "mean_words": 1.0}
     ]
@@ -35,8 +40,8 @@ def test_the_same_text_is_a_tie() -> None:
 
 
 def test_a_contrast_over_seeds_is_of_all_their_gaps() -> None:
-    # Two prompts that disagree by far and three seeds that agree: the doubt is that of the prompts, which means over
-    # prompts (0.5 for every seed) would not show.
+    # Two prompts that disagree by far and three seeds that agree: the doubt is that of the prompts,
+    # which means over prompts (0.5 for every seed) would not show.
     pooled = _contrast(np.array([[2.0, -1.0]] * 3))
     assert (pooled["win"], pooled["tie"], pooled["lose"]) == (0.5, 0.0, 0.5)
     assert pooled["mean_gap"]["value"] == 0.5
@@ -44,7 +49,8 @@ def test_a_contrast_over_seeds_is_of_all_their_gaps() -> None:
 
 
 def test_gaps_that_are_all_alike_are_no_finding() -> None:
-    """Policies that say the same on every prompt: nothing bounds a reward, so there is no interval to show."""
+    """Policies that say the same on every prompt: nothing bounds a reward, so there is no interval
+    to show."""
     alike = _contrast(np.zeros((1, 5)))["mean_gap"]
     assert alike["value"] == 0
     assert math.isnan(alike["low"])
@@ -54,19 +60,28 @@ def test_gaps_that_are_all_alike_are_no_finding() -> None:
 
 
 def test_scorers_are_compared_on_the_same_comparisons(tmp_path: Path) -> None:
-    # Two prompts of one and two comparisons, two seeds. The first scorer is right in 1 + 1 (of 3, d = 0 half) and
-    # 0 + 2: 2 and 2 of 3. The second, read in both orders, in 1 + 2 and 1 + 2. A tie of the data never counts.
+    # Two prompts of one and two comparisons, two seeds. The first scorer is right in 1 + 1 (of 3, d
+    # = 0 half) and 0 + 2: 2 and 2 of 3. The second, read in both orders, in 1 + 2 and 1 + 2. A tie
+    # of the data never counts.
     said = {
         "one": [[1.0, -2.0, 1.5, 9.0], [-1.0, 3.0, 0.5, 9.0]],
         "two": [[1.0, 0.3, 0.3, -9.0], [1.0, 0.1, 2.0, -9.0]],
     }
     run = SimpleNamespace(
-        recipe=SimpleNamespace(scorers=dict.fromkeys(said), seeds=(0, 1)), held_out={"test": (), "other": ()}
+        recipe=SimpleNamespace(scorers=dict.fromkeys(said), seeds=(0, 1)),
+        held_out={"test": (), "other": ()},
     )
 
     def stage(_: object, name: str, seed: int) -> SimpleNamespace:
         lines = [
-            {"group": g, "d": d, "chosen_length": 1, "rejected_length": 1, "strength": s, "d_swapped": None}
+            {
+                "group": g,
+                "d": d,
+                "chosen_length": 1,
+                "rejected_length": 1,
+                "strength": s,
+                "d_swapped": None,
+            }
             for g, d, s in zip("abbb", said[name][seed], (None, None, None, 0.0), strict=True)
         ]
         folder = tmp_path / f"{name}-{seed}"
@@ -86,14 +101,20 @@ def test_scorers_are_compared_on_the_same_comparisons(tmp_path: Path) -> None:
     assert found["other"]["gap"]["value"] == 0.5
 
 
-def trained_scorer(backbone: Path, folder: Path, warm_start: str | None = None, seed: int = 0) -> str:
-    scorer = new_scorer(ScorerConfig(kind="reward", backbone=str(backbone), warm_start=warm_start), seed=seed)
+def trained_scorer(
+    backbone: Path, folder: Path, warm_start: str | None = None, seed: int = 0
+) -> str:
+    scorer = new_scorer(
+        ScorerConfig(kind="reward", backbone=str(backbone), warm_start=warm_start), seed=seed
+    )
     scorer.trained = True
     save_scorer(scorer, folder)
     return str(folder)
 
 
-def test_scorers_that_share_a_start_do_not_judge_independently(encoder_folder: Path, tmp_path: Path) -> None:
+def test_scorers_that_share_a_start_do_not_judge_independently(
+    encoder_folder: Path, tmp_path: Path
+) -> None:
     mine = trained_scorer(encoder_folder, tmp_path / "mine")
     shutil.copytree(mine, tmp_path / "copy")
     began = trained_scorer(encoder_folder, tmp_path / "began", warm_start=mine)
@@ -134,7 +155,11 @@ def test_whatever_else_two_policies_differ_in_is_named() -> None:
             "lora": {"r": 2},
             "coefficient": {"source": "grades"},
         },
-        "alike": {"objective": {"name": "dpo", "beta": 0.1}, "train": train, "coefficient": {"source": "grades"}},
+        "alike": {
+            "objective": {"name": "dpo", "beta": 0.1},
+            "train": train,
+            "coefficient": {"source": "grades"},
+        },
         "ipo": {"objective": {"name": "ipo"}, "train": train, "order": {"scorer": "x"}},
     }
     recipe = load_recipe({"name": "r", "policies": policies}, [], Recipe).policies
@@ -143,7 +168,9 @@ def test_whatever_else_two_policies_differ_in_is_named() -> None:
         {"name": name, "curve": [{"split": "train", "step": steps}], "cost": {"tokens": tokens}}
         for name, (steps, tokens) in amounts.items()
     ]
-    named = {line["key"]: (line["a"], line["b"]) for line in unequal(recipe, trained, "weighted", "dpo")}
+    named = {
+        line["key"]: (line["a"], line["b"]) for line in unequal(recipe, trained, "weighted", "dpo")
+    }
     lora = named.pop("lora")
     assert (lora[0]["r"], lora[1]) == (2, None)
     assert named == {
@@ -162,7 +189,12 @@ def test_what_holds_no_results_is_said_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "folder" / "results.json").mkdir(parents=True)
     (tmp_path / "list").mkdir()
     (tmp_path / "list" / "results.json").write_text("[]")
-    causes = {"file": "cannot be read", "folder": "cannot be read", "list": "holds no results", "none": "no such file"}
+    causes = {
+        "file": "cannot be read",
+        "folder": "cannot be read",
+        "list": "holds no results",
+        "none": "no such file",
+    }
     for name, cause in causes.items():
         with pytest.raises(UserError, match=rf"{name}/results.json: .*{cause}"):
             read_results(tmp_path / name)

@@ -1,4 +1,5 @@
-"""The whole pipeline on tiny random models: what is written, what is done again, and what is refused."""
+"""The whole pipeline on tiny random models: what is written, what is done again, and what is
+refused."""
 
 import copy
 import json
@@ -39,7 +40,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty prompts with three graded responses; the better ones have more exclamation marks."""
     path = tmp_path_factory.mktemp("data") / "graded.jsonl"
     rows = [
-        {"prompt": f"Say it {i}", "responses": [f"no{i}", f"yes{i}!", f"yes{i}!!!"], "scores": [0, 2.5, 9]}
+        {
+            "prompt": f"Say it {i}",
+            "responses": [f"no{i}", f"yes{i}!", f"yes{i}!!!"],
+            "scores": [0, 2.5, 9],
+        }
         for i in range(40)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -74,7 +79,11 @@ def recipe(policy: Path, encoder: Path, data: Path, output: Path) -> dict:
 
 
 def test_a_run_and_the_same_run_again(
-    policy_folder: Path, encoder_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    policy_folder: Path,
+    encoder_folder: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plan = recipe(policy_folder, encoder_folder, data, tmp_path / "run")
     output = run_recipe(plan)
@@ -91,21 +100,33 @@ def test_a_run_and_the_same_run_again(
     assert len(results["rewards"]) == 2 * 2 * len(names)  # seeds × scorers × policies
     used = {(r["policy"], r["scorer"]) for r in results["rewards"] if r["used_in_training"]}
     # the difference model starts from the reward model, so neither judges independently
-    assert used == {(p, s) for p in ("dpo+difference", "dpo+shuffled") for s in ("difference", "reward")}
+    assert used == {
+        (p, s) for p in ("dpo+difference", "dpo+shuffled") for s in ("difference", "reward")
+    }
     first = next(p for p in results["policies"] if p["name"] == "dpo")["curve"]
     start = next(line for line in first if line["split"] == "dev")
     assert start["step"] == 0
     assert start["loss"] == pytest.approx(0.6931, abs=1e-4)
-    assert {c["policy"] for c in results["coefficients"]} == {"dpo+difference", "dpo+shuffled", "lora"}
+    assert {c["policy"] for c in results["coefficients"]} == {
+        "dpo+difference",
+        "dpo+shuffled",
+        "lora",
+    }
     assert all("share_negative" in c["report"] for c in results["coefficients"])
     assert results["notes"]
     drawn = json.loads((output / "samples/base/samples.json").read_text())
     assert all(sample.keys() == {"text", "ended"} for sample in drawn)
-    assert {(line["policy"], line["seed"]) for line in results["lengths"]} == {(n, i) for n in names for i in (0, 1)}
+    assert {(line["policy"], line["seed"]) for line in results["lengths"]} == {
+        (n, i) for n in names for i in (0, 1)
+    }
     assert all(line["unfinished"] <= line["n"] == len(drawn) for line in results["lengths"])
     assert all(len(s["responses"]) == len(names) for s in results["samples"])
-    shuffled = [c["report"]["after"] for c in results["coefficients"] if c["policy"] == "dpo+shuffled"]
-    weighted = [c["report"]["after"] for c in results["coefficients"] if c["policy"] == "dpo+difference"]
+    shuffled = [
+        c["report"]["after"] for c in results["coefficients"] if c["policy"] == "dpo+shuffled"
+    ]
+    weighted = [
+        c["report"]["after"] for c in results["coefficients"] if c["policy"] == "dpo+difference"
+    ]
     assert shuffled[0]["quantiles"] == weighted[0]["quantiles"]
 
     for room, name in (
@@ -134,16 +155,26 @@ def test_coefficients_stay_with_their_comparisons_where_some_are_left_out(
     tiny_tokenizer: PreTrainedTokenizerFast,
 ) -> None:
     groups = [
-        Group("g", "p", ("same 1", "same 2", "no"), comparisons=(Comparison(0, 1), Comparison(1, 2), Comparison(2, 0))),
+        Group(
+            "g",
+            "p",
+            ("same 1", "same 2", "no"),
+            comparisons=(Comparison(0, 1), Comparison(1, 2), Comparison(2, 0)),
+        ),
         Group("h", "p", ("yes", "no"), comparisons=(Comparison(1, 0),)),
     ]
     weighed = coefficients([1.0, 2.0, 3.0, 4.0], CoefficientConfig(alpha=1.0, normalise="none"))
     ledger = Ledger()
     own, encoder = policies.Columns(weighed), Encoder(tiny_tokenizer, LengthConfig(max_response=4))
     items = policies._items(groups, own, encoder, ledger, PolicyConfig())
-    assert [item.coefficients for item in items] == [(2.0, 3.0), (4.0,)]  # 1 was for two responses that begin alike
+    assert [item.coefficients for item in items] == [
+        (2.0, 3.0),
+        (4.0,),
+    ]  # 1 was for two responses that begin alike
     texts = [[tiny_tokenizer.decode(node.tokens) for node in item.tree.nodes[1:]] for item in items]
-    compared = [[(t[a], t[b]) for a, b in item.comparisons] for t, item in zip(texts, items, strict=True)]
+    compared = [
+        [(t[a], t[b]) for a, b in item.comparisons] for t, item in zip(texts, items, strict=True)
+    ]
     assert compared == [[("same", "no<eos>"), ("no<eos>", "same")], [("no<eos>", "yes<eos>")]]
     assert (ledger.kept, ledger.dropped, ledger.count("identical_after_truncation")) == (2, 0, 1)
 
@@ -159,7 +190,9 @@ def test_another_alpha_trains_the_policy_only(
     plan = recipe(policy_folder, encoder_folder, data, tmp_path / "run") | {"seed": 0}
     plan["policies"] = {"dpo+difference": plan["policies"]["dpo+difference"]}
     run_recipe(plan)
-    monkeypatch.setattr(scorers, "train_scorer", lambda *_, **__: pytest.fail("a scorer was trained again"))
+    monkeypatch.setattr(
+        scorers, "train_scorer", lambda *_, **__: pytest.fail("a scorer was trained again")
+    )
     before = (tmp_path / "run/policies/dpo+difference-0/manifest.json").read_text()
     capsys.readouterr()
     run_recipe(plan, ["policies.dpo+difference.coefficient.alpha=0.5", "data.max_drop=0.5"])
@@ -170,7 +203,10 @@ def test_another_alpha_trains_the_policy_only(
 def test_a_further_test_file_measures_again_and_trains_nothing(
     encoder_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = recipe(Path("unused"), encoder_folder, data, tmp_path / "run") | {"policies": {}, "seed": 0}
+    plan = recipe(Path("unused"), encoder_folder, data, tmp_path / "run") | {
+        "policies": {},
+        "seed": 0,
+    }
     further = tmp_path / "further.jsonl"
     rows = data.read_text().splitlines(keepends=True)
     plan["data"]["tests"] = {"further": str(further)}
@@ -179,14 +215,23 @@ def test_a_further_test_file_measures_again_and_trains_nothing(
         further.write_text("".join(rows[first : first + 20]))
         results = json.loads((run_recipe(plan) / "results.json").read_text())
         monkeypatch.setattr(scorers, "train_scorer", lambda *_, **__: pytest.fail("trained again"))
-        assert [s["name"] for s in results["scorers"] if s["kind"] == "reward"] == ["reward", "reward on further"]
+        assert [s["name"] for s in results["scorers"] if s["kind"] == "reward"] == [
+            "reward",
+            "reward on further",
+        ]
         accuracies.append([s["evaluation"]["mean"] for s in results["scorers"]])
     assert [a != b for a, b in zip(*accuracies, strict=True)] == [False, True, False, True]
     assert {c["test"] for c in results["scorer_contrasts"]} == {"test", "further"}
 
     # what a stage cost that this run does not use, though it lies there, is no cost of it
-    results = json.loads((run_recipe(plan, ["scorers.difference=null"]) / "results.json").read_text())
-    assert {line["stage"] for line in results["costs"]} == {"data", "scorers/reward-0", "evaluations/reward-0"}
+    results = json.loads(
+        (run_recipe(plan, ["scorers.difference=null"]) / "results.json").read_text()
+    )
+    assert {line["stage"] for line in results["costs"]} == {
+        "data",
+        "scorers/reward-0",
+        "evaluations/reward-0",
+    }
 
 
 def test_two_fresh_runs_give_the_same_numbers(
@@ -208,17 +253,24 @@ def test_train_score_and_eval_by_themselves(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    scorer = train_stage("reward", str(encoder_folder), data, tmp_path / "rm", ["lr=1e-3", "max_steps=2", "seed=3"])
+    scorer = train_stage(
+        "reward", str(encoder_folder), data, tmp_path / "rm", ["lr=1e-3", "max_steps=2", "seed=3"]
+    )
     found = eval_stage([scorer], data, tmp_path / "eval")
     (figures,) = found["scorers"].values()
     assert found["scorer_contrasts"] == []
     splits = json.loads((tmp_path / "rm" / "run" / "results.json").read_text())["data"]["splits"]
     held_out = 40 - splits["train"]["groups"]  # all prompts are different
     assert figures["n"] == 3 * held_out  # ordered pairs of three responses
-    evaluation = json.loads((tmp_path / "eval" / "results.json").read_text())["scorers"][0]["evaluation"]
+    evaluation = json.loads((tmp_path / "eval" / "results.json").read_text())["scorers"][0][
+        "evaluation"
+    ]
     assert evaluation["n"] == 3 * held_out
     assert "is right on" in (tmp_path / "eval" / "report.html").read_text()
-    lines = [json.loads(x) for x in score_stage(scorer, data, tmp_path / "s.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(x)
+        for x in score_stage(scorer, data, tmp_path / "s.jsonl").read_text().splitlines()
+    ]
     assert len(lines) == 40
     assert all(len(line["scores"]) == 3 for line in lines)
 
@@ -227,12 +279,22 @@ def test_train_score_and_eval_by_themselves(
     rows = data.read_text().splitlines(keepends=True)
     Path("prefs.train.jsonl").write_text("".join(rows[:5] * 2))
     Path("prefs.test.jsonl").write_text("".join(rows[5:8]))
-    for name, scored in (("train", "rm"), ("test", "rm"), ("test", "rm/run/scorers/reward-3/model")):
+    for name, scored in (
+        ("train", "rm"),
+        ("test", "rm"),
+        ("test", "rm/run/scorers/reward-3/model"),
+    ):
         assert main(["score", scored, f"prefs.{name}.jsonl"]) == 0
         said = capsys.readouterr().out
         assert ("10 rows: 5 kept, 5 dropped" in said) == (name == "train")
-    counts = {file.name: len(file.read_text().splitlines()) for file in tmp_path.glob("prefs*scores*")}
-    files = ["prefs.train.rm.scores.jsonl", "prefs.test.rm.scores.jsonl", "prefs.test.reward-3.scores.jsonl"]
+    counts = {
+        file.name: len(file.read_text().splitlines()) for file in tmp_path.glob("prefs*scores*")
+    }
+    files = [
+        "prefs.train.rm.scores.jsonl",
+        "prefs.test.rm.scores.jsonl",
+        "prefs.test.reward-3.scores.jsonl",
+    ]
     assert counts == dict(zip(files, (5, 3, 3), strict=True))
     assert main(["score", "rm", "prefs.test.jsonl", "--output", "prefs.test.jsonl"]) == 2
     assert Path("prefs.test.jsonl").read_text() == "".join(rows[5:8])
@@ -240,15 +302,26 @@ def test_train_score_and_eval_by_themselves(
     # an evaluation never takes the place of a run's results, and says whose place it takes
     results = (tmp_path / "rm" / "run" / "results.json").read_bytes()
     assert main(["eval", "rm", "prefs.test.jsonl", "--output", "rm/run"]) == 2
-    assert "rm/run: holds results that are not of an evaluation; choose another output" in capsys.readouterr().err
+    assert (
+        "rm/run: holds results that are not of an evaluation; choose another output"
+        in capsys.readouterr().err
+    )
     assert (tmp_path / "rm" / "run" / "results.json").read_bytes() == results
     assert main(["eval", "rm", "prefs.test.jsonl", "--output", "eval"]) == 0
     assert f"eval: what is there will be replaced ({scorer} on {data})" in capsys.readouterr().out
 
 
-def test_scorers_are_evaluated_against_each_other(encoder_folder: Path, data: Path, tmp_path: Path) -> None:
+def test_scorers_are_evaluated_against_each_other(
+    encoder_folder: Path, data: Path, tmp_path: Path
+) -> None:
     scorers = [
-        train_stage(kind, str(encoder_folder), data, tmp_path / kind, ["lr=1e-3", "max_steps=2", f"seed={seed}"])
+        train_stage(
+            kind,
+            str(encoder_folder),
+            data,
+            tmp_path / kind,
+            ["lr=1e-3", "max_steps=2", f"seed={seed}"],
+        )
         for seed, kind in enumerate(("reward", "difference"))
     ]
     found = eval_stage(scorers, data, tmp_path / "eval")
@@ -261,13 +334,21 @@ def test_scorers_are_evaluated_against_each_other(encoder_folder: Path, data: Pa
     assert main(["eval", *map(str, scorers), str(data)]) == 0
 
 
-def test_a_trained_policy_loads_with_transformers(policy_folder: Path, data: Path, tmp_path: Path) -> None:
+def test_a_trained_policy_loads_with_transformers(
+    policy_folder: Path, data: Path, tmp_path: Path
+) -> None:
     folder = train_stage(
-        "dpo", str(policy_folder), data, tmp_path / "dpo", ["lr=1e-3", "max_steps=2", "precision=fp32"]
+        "dpo",
+        str(policy_folder),
+        data,
+        tmp_path / "dpo",
+        ["lr=1e-3", "max_steps=2", "precision=fp32"],
     )
     trained = AutoModelForCausalLM.from_pretrained(folder)
     start = AutoModelForCausalLM.from_pretrained(policy_folder)
-    assert any(not torch.equal(a, b) for a, b in zip(trained.parameters(), start.parameters(), strict=True))
+    assert any(
+        not torch.equal(a, b) for a, b in zip(trained.parameters(), start.parameters(), strict=True)
+    )
 
 
 def test_grades_need_grades(policy_folder: Path, encoder_folder: Path, tmp_path: Path) -> None:
@@ -276,21 +357,32 @@ def test_grades_need_grades(policy_folder: Path, encoder_folder: Path, tmp_path:
     pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
     plan = recipe(policy_folder, encoder_folder, pairs, tmp_path / "run")
     plan |= {"scorers": {}, "policies": {"lora": plan["policies"]["lora"]}, "seed": 0}
-    with pytest.raises(UserError, match=r"lora\.coefficient\.source: grades, but the data gives only the order"):
+    with pytest.raises(
+        UserError, match=r"lora\.coefficient\.source: grades, but the data gives only the order"
+    ):
         run_recipe(plan)
 
 
 def test_grades_that_are_missing_are_named() -> None:
     pair = ("a", "b")
-    rows = [Group(str(n), f"p{n}", pair, None, (Comparison(0, 1, 1.0),), source=f"f.jsonl:{n}") for n in range(1, 8)]
+    rows = [
+        Group(str(n), f"p{n}", pair, None, (Comparison(0, 1, 1.0),), source=f"f.jsonl:{n}")
+        for n in range(1, 8)
+    ]
     rows[4:6] = [replace(group, comparisons=(Comparison(0, 1),)) for group in rows[4:6]]
-    with pytest.raises(UserError, match=r"gives only the order of 2 of 7 comparisons, first in f\.jsonl:5; fill in"):
+    with pytest.raises(
+        UserError, match=r"gives only the order of 2 of 7 comparisons, first in f\.jsonl:5; fill in"
+    ):
         grades("policies.dpo.coefficient", rows)
     assert grades("policies.dpo.coefficient", rows[:4]).tolist() == [1.0] * 4
 
 
 def test_faults_are_found_before_anything_is_trained(
-    policy_folder: Path, encoder_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    policy_folder: Path,
+    encoder_folder: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for room, name in ((scorers, "train_scorer"), (policies, "train_policy")):
         monkeypatch.setattr(room, name, lambda *_, **__: pytest.fail("trained"))
@@ -298,7 +390,9 @@ def test_faults_are_found_before_anything_is_trained(
     rows = [{"prompt": f"p{i}", "chosen": f"yes {i}", "rejected": f"no {i}"} for i in range(40)]
     pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
     broken = tmp_path / "broken.jsonl"
-    broken.write_text(f"{json.dumps(rows[0])}\n" + '{"prompt": "p", "chosen": "", "rejected": "a"}\n')
+    broken.write_text(
+        f"{json.dumps(rows[0])}\n" + '{"prompt": "p", "chosen": "", "rejected": "a"}\n'
+    )
     folder = tmp_path / "no-model"
     faults = {
         f"data.path={pairs}": "source: grades, but the data gives only the order",
@@ -320,7 +414,9 @@ def talk(number: int, *, system: bool) -> dict:
     """A row that Gemma's chat template refuses if it has a system's turn."""
     question = {"role": "user", "content": f"Why {number}?"}
     prompt = [{"role": "system", "content": "Be brief."}, question] if system else [question]
-    chosen, rejected = ([{"role": "assistant", "content": f"{word} {number}"}] for word in ("Yes", "No"))
+    chosen, rejected = (
+        [{"role": "assistant", "content": f"{word} {number}"}] for word in ("Yes", "No")
+    )
     return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
 
 
@@ -335,13 +431,21 @@ def talking(folder: Path, model: Path, tokenizer: PreTrainedTokenizerFast, templ
 
 @pytest.fixture(scope="module")
 def gemma(
-    tmp_path_factory: pytest.TempPathFactory, policy_folder: Path, tiny_tokenizer: PreTrainedTokenizerFast
+    tmp_path_factory: pytest.TempPathFactory,
+    policy_folder: Path,
+    tiny_tokenizer: PreTrainedTokenizerFast,
 ) -> Path:
-    return talking(tmp_path_factory.mktemp("chat") / "gemma", policy_folder, tiny_tokenizer, CHATS["gemma"].template)
+    return talking(
+        tmp_path_factory.mktemp("chat") / "gemma",
+        policy_folder,
+        tiny_tokenizer,
+        CHATS["gemma"].template,
+    )
 
 
 def talks(path: Path, *systems: int) -> Path:
-    """Forty rows of which these have a system's turn; see `talk`. Of the first six, 4 is in dev, 5 in test."""
+    """Forty rows of which these have a system's turn; see `talk`. Of the first six, 4 is in dev, 5
+    in test."""
     path.write_text("".join(json.dumps(talk(i, system=i in systems)) + "\n" for i in range(40)))
     return path
 
@@ -358,11 +462,16 @@ def test_templates_are_tried_before_anything_is_trained(
     endless = copy.deepcopy(tiny_tokenizer)
     endless.eos_token = None
     turns = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
-    broken = talking(tmp_path / "broken", policy_folder, tiny_tokenizer, "{{ messages[0].text.strip() }}")
+    broken = talking(
+        tmp_path / "broken", policy_folder, tiny_tokenizer, "{{ messages[0].text.strip() }}"
+    )
     data = talks(tmp_path / "talk.jsonl", 3)
     faults = {
         ("model", gemma): "talk.jsonl:4: 1 of .*System role not supported",
-        ("model", talking(tmp_path / "endless", policy_folder, endless, turns)): "tokenizer has no end token",
+        (
+            "model",
+            talking(tmp_path / "endless", policy_folder, endless, turns),
+        ): "tokenizer has no end token",
         ("model", broken): "chat template does not work .UndefinedError",
         ("scorers.reward.backbone", gemma): "talk.jsonl:4: 1 of .*System role not supported",
     }
@@ -371,7 +480,10 @@ def test_templates_are_tried_before_anything_is_trained(
     for (key, folder), message in faults.items():
         with pytest.raises(UserError, match=message):
             run_recipe(plan, [f"{key}={folder}", "data.max_drop=0.01"])
-    for given in (["check", str(data), "--model", str(gemma), "--max-drop", "0.01"], bestof(data, gemma, tmp_path)):
+    for given in (
+        ["check", str(data), "--model", str(gemma), "--max-drop", "0.01"],
+        bestof(data, gemma, tmp_path),
+    ):
         assert re.search(r"talk.jsonl:4: .*System role not supported", bad(given, capsys))
     with pytest.raises(UserError, match=re.escape(f"talk.jsonl:4: {REFUSED}")):
         new_scorer(ScorerConfig(backbone=str(gemma))).scores(load_groups(str(data)))
@@ -411,7 +523,9 @@ def test_a_run_drops_its_first_row_and_renders_nothing_when_it_is_finished(
     plan["policies"] = {"dpo": plan["policies"]["dpo"]}
     results = json.loads((run_recipe(plan) / "results.json").read_text())
     for folder in ("scorers/reward-0", "policies/dpo-0"):
-        dropped = json.loads((tmp_path / "run" / folder / "manifest.json").read_text())["ledger"]["dropped"]
+        dropped = json.loads((tmp_path / "run" / folder / "manifest.json").read_text())["ledger"][
+            "dropped"
+        ]
         assert dropped["template_refused"]["count"] == 1
         assert dropped["template_refused"]["examples"][0]["source"].endswith("talk.jsonl:1")
     assert {line["policy"] for line in results["rewards"]} == {"base", "dpo"}
@@ -420,7 +534,18 @@ def test_a_run_drops_its_first_row_and_renders_nothing_when_it_is_finished(
 
 
 def bestof(data: Path, model: Path, output: Path) -> list[str]:
-    return ["bestof", str(data), "--model", str(model), "--scorer", "x", "--gold", "x", "--output", str(output / "b")]
+    return [
+        "bestof",
+        str(data),
+        "--model",
+        str(model),
+        "--scorer",
+        "x",
+        "--gold",
+        "x",
+        "--output",
+        str(output / "b"),
+    ]
 
 
 def test_a_dev_set_is_never_weighted(
@@ -435,7 +560,9 @@ def test_a_dev_set_is_never_weighted(
     seen = {}
 
     def note(model, items, config, *, dev, **_):
-        seen["train"], seen["dev"] = ([c for item in part for c in item.coefficients] for part in (items, dev))
+        seen["train"], seen["dev"] = (
+            [c for item in part for c in item.coefficients] for part in (items, dev)
+        )
         raise KeyboardInterrupt
 
     monkeypatch.setattr(policies, "train_policy", note)
@@ -445,7 +572,9 @@ def test_a_dev_set_is_never_weighted(
     assert set(seen["dev"]) == {1.0}
 
 
-def test_policies_may_have_any_name(policy_folder: Path, encoder_folder: Path, data: Path, tmp_path: Path) -> None:
+def test_policies_may_have_any_name(
+    policy_folder: Path, encoder_folder: Path, data: Path, tmp_path: Path
+) -> None:
     """Names of a stage's own arguments among them."""
     plan = recipe(policy_folder, encoder_folder, data, tmp_path / "run") | {"seed": 0}
     plan["scorers"] = {"data": plan["scorers"]["reward"]}
@@ -459,7 +588,10 @@ def test_too_many_groups_lost_to_a_scorer(
 ) -> None:
     """The responses are alike in all that the scorer reads of them."""
     path = tmp_path / "d.jsonl"
-    rows = [{"prompt": f"p{i}", "chosen": "a" * 80 + "yes", "rejected": "a" * 80 + "no"} for i in range(40)]
+    rows = [
+        {"prompt": f"p{i}", "chosen": "a" * 80 + "yes", "rejected": "a" * 80 + "no"}
+        for i in range(40)
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     plan = recipe(policy_folder, encoder_folder, path, tmp_path / "run") | {"policies": {}}
     monkeypatch.setattr(scorers, "train", lambda *_, **__: pytest.fail("trained"))
@@ -479,7 +611,8 @@ def bad(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 class TestBadInput:
-    """A bad input gives one line that names the place and the mend, status 2, and nothing half-written."""
+    """A bad input gives one line that names the place and the mend, status 2, and nothing
+    half-written."""
 
     def test_a_typo_in_a_key(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         file = tmp_path / "r.yaml"
@@ -489,12 +622,16 @@ class TestBadInput:
     def test_a_missing_column(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         file = tmp_path / "d.jsonl"
         file.write_text('{"prompt": "p", "chosen": "a"}\n')
-        line = bad(["train", "reward", "--data", str(file), "--output", str(tmp_path / "o")], capsys)
+        line = bad(
+            ["train", "reward", "--data", str(file), "--output", str(tmp_path / "o")], capsys
+        )
         assert str(file) in line
         assert "rejected" in line
         assert not (tmp_path / "o" / "model.safetensors").exists()
 
-    def test_a_file_cut_in_the_middle(self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_file_cut_in_the_middle(
+        self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         import gzip
 
         whole = gzip.compress(data.read_bytes())
@@ -505,14 +642,18 @@ class TestBadInput:
     def test_nan_scores(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         file = tmp_path / "d.jsonl"
         file.write_text('{"prompt": "p", "responses": ["a", "b"], "scores": [NaN, 1]}\n')
-        line = bad(["train", "reward", "--data", str(file), "--output", str(tmp_path / "o")], capsys)
+        line = bad(
+            ["train", "reward", "--data", str(file), "--output", str(tmp_path / "o")], capsys
+        )
         assert "d.jsonl:1" in line
 
     def test_a_prompt_longer_than_the_context(
         self, policy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         file = tmp_path / "d.jsonl"
-        rows = [{"prompt": "long " * 500 + str(i), "chosen": "a", "rejected": "b"} for i in range(20)]
+        rows = [
+            {"prompt": "long " * 500 + str(i), "chosen": "a", "rejected": "b"} for i in range(20)
+        ]
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         arguments = [
             "train",
@@ -529,12 +670,25 @@ class TestBadInput:
         assert "max_prompt" in line
         assert not list((tmp_path / "o").rglob("*.safetensors"))
 
-    def test_an_untrained_head(self, encoder_folder: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_an_untrained_head(
+        self, encoder_folder: Path, data: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         assert "no trained head" in bad(["eval", str(encoder_folder), str(data)], capsys)
 
-    def test_a_folder_that_is_no_model(self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_folder_that_is_no_model(
+        self, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         assert str(tmp_path) in bad(["eval", str(tmp_path), str(data)], capsys)
-        arguments = ["train", "dpo", "--model", str(tmp_path), "--data", str(data), "--output", str(tmp_path / "o")]
+        arguments = [
+            "train",
+            "dpo",
+            "--model",
+            str(tmp_path),
+            "--data",
+            str(data),
+            "--output",
+            str(tmp_path / "o"),
+        ]
         assert "config.json" in bad(arguments, capsys)
 
     @pytest.mark.parametrize(
@@ -552,7 +706,11 @@ class TestBadInput:
         ],
     )
     def test_an_output_that_cannot_be_written_is_found_before_anything_else(
-        self, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self,
+        command: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         monkeypatch.chdir(tmp_path)
         Path("file").write_text("mine")
@@ -564,9 +722,15 @@ class TestBadInput:
         assert line.endswith(": cannot be written (a file is in the way); choose another output")
         assert {path.name for path in tmp_path.iterdir()} == {"file", "recipe.yaml"}
 
-    @pytest.mark.parametrize("command", ["run recipe.yaml", "sweep recipe.yaml seed=0,1", "train dpo --data nowhere"])
+    @pytest.mark.parametrize(
+        "command", ["run recipe.yaml", "sweep recipe.yaml seed=0,1", "train dpo --data nowhere"]
+    )
     def test_a_folder_that_another_run_writes_to(
-        self, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self,
+        command: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         monkeypatch.chdir(tmp_path)
         Path("recipe.yaml").write_text("name: r\ndata: {path: nowhere}\noutput: o\n")
@@ -576,13 +740,19 @@ class TestBadInput:
 
     @pytest.mark.parametrize("name", ["../x", "/tmp/x", "..", ".", ".hidden", "a/b", ""])
     def test_a_name_that_would_lie_outside(
-        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self,
+        name: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         monkeypatch.chdir(tmp_path)
         Path("r.yaml").write_text("name: r\n")
         for key in ("name", "data.tests"):
             value = f"name={name!r}" if key == "name" else f"data.tests={{{name!r}: demo}}"
-            assert f"{key}: '{name}' names a folder; use letters, digits" in bad(["run", "r.yaml", value], capsys)
+            assert f"{key}: '{name}' names a folder; use letters, digits" in bad(
+                ["run", "r.yaml", value], capsys
+            )
         assert [path.name for path in tmp_path.iterdir()] == ["r.yaml"]
 
     def test_a_model_in_a_folder_that_the_run_makes_anew(
@@ -590,8 +760,15 @@ class TestBadInput:
     ) -> None:
         trained = tmp_path / "run" / "scorers" / "mine-0" / "model"
         shutil.copytree(encoder_folder, trained)
-        plan = {"name": "r", "output": str(tmp_path / "run"), "scorers": {"mine": {"trained": str(trained)}}}
+        plan = {
+            "name": "r",
+            "output": str(tmp_path / "run"),
+            "scorers": {"mine": {"trained": str(trained)}},
+        }
         (tmp_path / "r.yaml").write_text(json.dumps(plan))
         line = bad(["run", str(tmp_path / "r.yaml")], capsys)
-        assert f"scorers.mine.trained: {trained} lies in a folder that this run makes anew (scorers/mine-0)" in line
+        assert (
+            f"scorers.mine.trained: {trained} lies in a folder that this run makes anew (scorers/mine-0)"
+            in line
+        )
         assert (trained / "config.json").exists()

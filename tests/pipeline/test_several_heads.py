@@ -1,4 +1,5 @@
-"""Scorers with several heads in a run: what they say, how far their heads are apart, and weights from lower bounds."""
+"""Scorers with several heads in a run: what they say, how far their heads are apart, and weights
+from lower bounds."""
 
 from __future__ import annotations
 
@@ -26,8 +27,16 @@ def recipe(policy: Path, encoder: Path, tmp_path: Path) -> dict[str, Any]:
         "output": str(tmp_path / "run"),
         "data": {"path": "demo", "limit": 12, "splits": {"train": 0.5, "dev": 0.25, "test": 0.25}},
         "lengths": {"max_response": 32},
-        "scorers": {"five": {"kind": "difference", "heads": 5, "backbone": str(encoder), "train": SMALL}},
-        "policies": {"dpo": {"objective": "dpo", "train": SMALL, "coefficient": {"lower": 0.5, "negative": "floor"}}},
+        "scorers": {
+            "five": {"kind": "difference", "heads": 5, "backbone": str(encoder), "train": SMALL}
+        },
+        "policies": {
+            "dpo": {
+                "objective": "dpo",
+                "train": SMALL,
+                "coefficient": {"lower": 0.5, "negative": "floor"},
+            }
+        },
         "evaluation": {"sampling": {"max_new_tokens": 4, "stop": []}, "prompts": 2},
     }
 
@@ -60,20 +69,25 @@ def test_a_run_weighs_by_lower_bounds(
     assert all(np.isclose(spreads, own, rtol=1e-4).any() for own in s)
 
     calibrated = run_recipe(
-        recipe(policy_folder, encoder_folder, tmp_path), ["policies.dpo.coefficient.calibrated=true"]
+        recipe(policy_folder, encoder_folder, tmp_path),
+        ["policies.dpo.coefficient.calibrated=true"],
     )
     (other,) = json.loads((calibrated / "results.json").read_text())["coefficients"]
     spread = other["report"]["spread"]["mean"]
     assert spread == pytest.approx(s.mean() / 3.0)
 
 
-def test_a_trained_scorer_of_one_head_is_refused(policy_folder: Path, encoder_folder: Path, tmp_path: Path) -> None:
+def test_a_trained_scorer_of_one_head_is_refused(
+    policy_folder: Path, encoder_folder: Path, tmp_path: Path
+) -> None:
     single = new_scorer(ScorerConfig(kind="difference", backbone=str(encoder_folder)))
     single.trained = True
     save_scorer(single, tmp_path / "single")
     asked = recipe(policy_folder, encoder_folder, tmp_path)
     asked["scorers"] = {"one": {"kind": "difference", "trained": str(tmp_path / "single")}}
-    with pytest.raises(UserError, match=r"policies\.dpo\.coefficient\.lower: scorer 'one' has no spread"):
+    with pytest.raises(
+        UserError, match=r"policies\.dpo\.coefficient\.lower: scorer 'one' has no spread"
+    ):
         run_recipe(asked)
 
 
@@ -81,7 +95,9 @@ def test_aspects_of_a_trained_scorer_are_weighed_by_the_recipe(
     policy_folder: Path, encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calibrated_at(3.0, monkeypatch)
-    config = ScorerConfig(kind="difference", aspects={"a": 1.0, "b": 1.0}, backbone=str(encoder_folder))
+    config = ScorerConfig(
+        kind="difference", aspects={"a": 1.0, "b": 1.0}, backbone=str(encoder_folder)
+    )
     scorer = new_scorer(config)
     scorer.trained, scorer.temperature = True, 2.0
     save_scorer(scorer, tmp_path / "two")
@@ -90,8 +106,12 @@ def test_aspects_of_a_trained_scorer_are_weighed_by_the_recipe(
     asked["policies"] = {}
     plain = load_scorer(run_recipe(asked) / "scorers/two-0/model")
     assert (dict(plain.config.aspects), plain.temperature) == ({"a": 1.0, "b": 1.0}, 2.0)
-    other = load_scorer(run_recipe(asked, ["scorers.two.aspects={b: 3, a: 0}"]) / "scorers/two-0/model")
+    other = load_scorer(
+        run_recipe(asked, ["scorers.two.aspects={b: 3, a: 0}"]) / "scorers/two-0/model"
+    )
     assert dict(other.config.aspects) == {"a": 0, "b": 3}
-    assert other.temperature == 3.0  # what was fitted with other weights is forgotten, and fitted anew
+    assert (
+        other.temperature == 3.0
+    )  # what was fitted with other weights is forgotten, and fitted anew
     with pytest.raises(UserError, match="the scorer's aspects are: a, b"):
         run_recipe(asked, ["scorers.two.aspects={c: 3, a: 1}"])

@@ -46,11 +46,17 @@ def test_a_stage_is_done_when_its_manifest_says_so(tmp_path: Path) -> None:
 
 def test_the_same_inputs_do_nothing(tmp_path: Path) -> None:
     first = finished(tmp_path / "s", a=1, b=[2])
-    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "s").iterdir()}
+    before = {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in (tmp_path / "s").iterdir()
+    }
     again = started(tmp_path / "s", b=[2], a=1)
     assert again.done
     assert again.manifest == first.manifest
-    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "s").iterdir()} == before
+    assert {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in (tmp_path / "s").iterdir()
+    } == before
 
 
 @pytest.mark.parametrize("other", [{"a": 2}, {"a": "1"}, {"a": 1, "b": None}, {}])
@@ -63,7 +69,9 @@ def test_other_inputs_start_anew(tmp_path: Path, other: dict[str, Any]) -> None:
     assert not started(tmp_path / "s", a=1).done  # what the first inputs gave is gone
 
 
-def test_another_stage_or_version_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_stage_or_version_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     finished(tmp_path / "s", a=1)
     monkeypatch.setattr(module, "__version__", "another")
     assert not started(tmp_path / "s", a=1).done
@@ -98,7 +106,10 @@ def test_numbers_json_does_not_have_become_null(tmp_path: Path) -> None:
         3: "a key that is a number",
     }
     write_json(tmp_path / "x.json", content)
-    plain = json.loads((tmp_path / "x.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+    plain = json.loads(
+        (tmp_path / "x.json").read_text(),
+        parse_constant=lambda name: pytest.fail(f"{name} in JSON"),
+    )
     nothing = None
     assert plain == {
         "nan": nothing,
@@ -117,7 +128,13 @@ def test_numpy_numbers_are_numbers(tmp_path: Path) -> None:
         "a": np.array([1, 2]),
     }
     write_json(tmp_path / "x.json", content)
-    assert json.loads((tmp_path / "x.json").read_text()) == {"f": 0.5, "n": None, "i": 3, "b": True, "a": [1, 2]}
+    assert json.loads((tmp_path / "x.json").read_text()) == {
+        "f": 0.5,
+        "n": None,
+        "i": 3,
+        "b": True,
+        "a": [1, 2],
+    }
 
 
 class Unwritable:
@@ -126,7 +143,9 @@ class Unwritable:
 
 
 @pytest.mark.parametrize("failing", ["content", "writing", "renaming"])
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
     path = tmp_path / "x.json"
     write_json(path, {"old": True})
     write = Path.write_text
@@ -163,7 +182,8 @@ def test_a_folder_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
 
 
 def work(folder: Path, **inputs: Any) -> Stage:
-    """A stage as they all are: a model's folder saved beside its place, files of its own, the manifest last."""
+    """A stage as they all are: a model's folder saved beside its place, files of its own, the
+    manifest last."""
     stage = started(folder, **inputs)
     if not stage.done:
         with (folder / "metrics.jsonl").open("a") as metrics:
@@ -184,11 +204,20 @@ def contents(folder: Path) -> dict[str, str]:
     return {name: (folder / name).read_text() for name in names}
 
 
-EVERYTHING = ("manifest.json", "started.json", "model/config.json", "model/model.safetensors", "scores.json", "model")
+EVERYTHING = (
+    "manifest.json",
+    "started.json",
+    "model/config.json",
+    "model/model.safetensors",
+    "scores.json",
+    "model",
+)
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
-def test_whatever_is_deleted_is_there_again_after_the_same_command(tmp_path: Path, name: str) -> None:
+def test_whatever_is_deleted_is_there_again_after_the_same_command(
+    tmp_path: Path, name: str
+) -> None:
     expected = (work(tmp_path / "s", a=1), contents(tmp_path / "s"))[1]
     path = tmp_path / "s" / name
     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -225,13 +254,17 @@ def test_a_manifest_from_before_files_were_listed_still_counts(tmp_path: Path) -
 
 @pytest.mark.parametrize("lost", ["nothing", "manifest.json", "scores.json"])
 @pytest.mark.parametrize("theirs", ["notes.txt", "model/notes.txt", "figures/1.svg"])
-def test_what_the_user_put_beside_a_stages_files_is_not_removed(tmp_path: Path, theirs: str, lost: str) -> None:
+def test_what_the_user_put_beside_a_stages_files_is_not_removed(
+    tmp_path: Path, theirs: str, lost: str
+) -> None:
     work(tmp_path / "s", a=1)
     (tmp_path / "s" / theirs).parent.mkdir(exist_ok=True)
     (tmp_path / "s" / theirs).write_text("mine")
     inputs = {"a": 2} if lost == "nothing" else {"a": 1}
     (tmp_path / "s" / lost).unlink(missing_ok=True)
-    with pytest.raises(UserError, match=rf"s: holds files that no run wrote \({theirs}\); choose another output"):
+    with pytest.raises(
+        UserError, match=rf"s: holds files that no run wrote \({theirs}\); choose another output"
+    ):
         work(tmp_path / "s", **inputs)
     assert (tmp_path / "s" / theirs).read_text() == "mine"
     assert (tmp_path / "s" / "model" / "model.safetensors").exists()
@@ -277,7 +310,9 @@ def test_a_stage_killed_anywhere_goes_on_to_the_same_result(
 
 
 @pytest.mark.parametrize("backwards", [False, True])
-def test_a_stage_killed_again_and_again_ends_with_the_same_result(tmp_path: Path, kill: Any, backwards: bool) -> None:
+def test_a_stage_killed_again_and_again_ends_with_the_same_result(
+    tmp_path: Path, kill: Any, backwards: bool
+) -> None:
     """The k-th attempt gets one change further than the one before, among what that has left."""
     work(tmp_path / "whole", a=1)
     before_other(tmp_path / "s")

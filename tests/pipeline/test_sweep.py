@@ -1,4 +1,5 @@
-"""Sweeps: what is asked for, what is trained once, and whether the figures are those of single runs."""
+"""Sweeps: what is asked for, what is trained once, and whether the figures are those of single
+runs."""
 
 from __future__ import annotations
 
@@ -22,12 +23,16 @@ from rewarddiff.pipeline.sweep import sweep_recipe
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty prompts with two responses; the better ones have exclamation marks."""
     path = tmp_path_factory.mktemp("data") / "pairs.jsonl"
-    rows = [{"prompt": f"Say it {i}", "chosen": f"yes{i}!!!", "rejected": f"no{i}"} for i in range(40)]
+    rows = [
+        {"prompt": f"Say it {i}", "chosen": f"yes{i}!!!", "rejected": f"no{i}"} for i in range(40)
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
-def recipe(policy: object = "m", encoder: object = "e", data: object = "demo", output: object = None) -> dict[str, Any]:
+def recipe(
+    policy: object = "m", encoder: object = "e", data: object = "demo", output: object = None
+) -> dict[str, Any]:
     small = {"batch_size": 4, "max_steps": 2, "precision": "fp32"}
     scorer = {"backbone": str(encoder), "lengths": {"max_response": 64}, "train": small}
     dpo = {"objective": "dpo", "train": {**small, "lr": 1e-3}}
@@ -71,10 +76,15 @@ def test_values_of_a_key(text: str, values: tuple[str, ...]) -> None:
 
 
 def test_the_points_of_a_sweep_by_hand() -> None:
-    """α = 0 is the unweighted policy with the same β; a control stands beside the weighted policy at its settings."""
+    """α = 0 is the unweighted policy with the same β; a control stands beside the weighted policy
+    at its settings."""
     sweep = plan(recipe(), ["coefficient.alpha=0,2", "objective.beta=0.1,0.5", "seed=3..5"])
     [run] = sweep.variants
-    assert (sweep.folder, run.folder, run.recipe.seeds) == (Path("runs/tiny-sweep"), Path("runs/tiny-sweep"), (3, 4, 5))
+    assert (sweep.folder, run.folder, run.recipe.seeds) == (
+        Path("runs/tiny-sweep"),
+        Path("runs/tiny-sweep"),
+        (3, 4, 5),
+    )
     low, high = "beta-0.1", "beta-0.5"
     expected = [
         ("dpo", f"dpo-{low}", "base"),
@@ -95,7 +105,11 @@ def test_the_points_of_a_sweep_by_hand() -> None:
     }
     assert list(run.recipe.policies) == list(dict.fromkeys(name for _, name, _ in expected))
     trained = run.recipe.policies[f"shuffled-alpha-2-{high}"]
-    assert (trained.coefficient.alpha, trained.coefficient.control, trained.objective.beta) == (2, "shuffled", 0.5)
+    assert (trained.coefficient.alpha, trained.coefficient.control, trained.objective.beta) == (
+        2,
+        "shuffled",
+        0.5,
+    )
     assert run.recipe.policies[f"dpo-{low}"].coefficient is None
     assert len(sweep.trainings()) == 6 * 3
     assert run.pairs == [
@@ -119,18 +133,27 @@ def test_runs_of_a_sweep_lie_in_its_folder_whatever_its_keys_are_called() -> Non
 
 
 def test_one_value_is_an_override_and_names_nothing() -> None:
-    [run] = plan(recipe(), ["coefficient.negative=flip", "coefficient.alpha=0,1", "output=x"]).variants
+    [run] = plan(
+        recipe(), ["coefficient.negative=flip", "coefficient.alpha=0,1", "output=x"]
+    ).variants
     assert run.folder == Path("x")
     # flipped pairs are flipped at α = 0 too, so nothing is the same as anything
     assert list(run.recipe.policies) == [
         "dpo", "weighted-alpha-0", "weighted-alpha-1", "shuffled-alpha-0", "shuffled-alpha-1",
     ]  # fmt: skip
-    assert {p.coefficient.negative for p in run.recipe.policies.values() if p.coefficient} == {"flip"}
+    assert {p.coefficient.negative for p in run.recipe.policies.values() if p.coefficient} == {
+        "flip"
+    }
 
 
 def test_a_key_in_full_concerns_one_policy() -> None:
     [run] = plan(recipe(), ["policies.weighted.coefficient.alpha=0.5,1", "seed=1"]).variants
-    assert list(run.recipe.policies) == ["dpo", "weighted-alpha-0.5", "weighted-alpha-1", "shuffled"]
+    assert list(run.recipe.policies) == [
+        "dpo",
+        "weighted-alpha-0.5",
+        "weighted-alpha-1",
+        "shuffled",
+    ]
     assert run.points[1].controls == ()  # the control has α = 1
     assert run.points[2].controls == ("shuffled",)
 
@@ -148,7 +171,10 @@ def test_without_an_unweighted_policy_alpha_0_is_the_baseline() -> None:
 
 
 def test_keys_of_the_recipe_make_runs_of_their_own() -> None:
-    sweep = plan(recipe(), ["scorers.difference.duplication=0,0.5", "data.limit=20,30", "coefficient.alpha=1,2"])
+    sweep = plan(
+        recipe(),
+        ["scorers.difference.duplication=0,0.5", "data.limit=20,30", "coefficient.alpha=1,2"],
+    )
     assert [v.folder.as_posix() for v in sweep.variants] == [
         f"runs/tiny-sweep/runs/duplication-{d}-limit-{n}" for d in ("0", "0.5") for n in (20, 30)
     ]
@@ -169,7 +195,10 @@ def test_names_stay_folder_names_and_different() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["coefficient.alpha=1"], "nothing to sweep: give a key several values, as coefficient.alpha=0,0.5,1"),
+        (
+            ["coefficient.alpha=1"],
+            "nothing to sweep: give a key several values, as coefficient.alpha=0,0.5,1",
+        ),
         ([], "nothing to sweep"),
         (["coefficient.alpha="], "'coefficient.alpha=': an empty list"),
         (["coefficient.alpha=,"], "an empty list"),
@@ -213,7 +242,9 @@ def test_the_points_can_be_printed(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["sweep", str(path), "coefficient.alpha=0,2", "seed=0..4", "--print"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "sweep of coefficient.alpha (2 values), seed (5 values), in runs/tiny-sweep"
-    assert lines[1].startswith("3 policies (2 of 5 points are the same as another), over all seeds 15 to train, 15 of")
+    assert lines[1].startswith(
+        "3 policies (2 of 5 points are the same as another), over all seeds 15 to train, 15 of"
+    )
     assert [line.split() for line in lines[2:4]] == [
         ["dpo", "policies/dpo-SEED"],
         ["weighted", "alpha=0", "policies/dpo-SEED"],
@@ -257,13 +288,21 @@ def test_scorers_are_trained_once_and_figures_are_those_of_single_runs(
     shown = capsys.readouterr().out
     assert "over all seeds 6 to train, 6 of them not trained yet" in shown
     assert "5 more: about" in shown
-    # 2 scorers × 2 seeds; unweighted, weighted and shuffled × 2 seeds; samples of these, and of the base model
+    # 2 scorers × 2 seeds; unweighted, weighted and shuffled × 2 seeds; samples of these, and of the
+    # base model
     assert counted == {"train_scorer": 4, "train_policy": 6, "sample": 7}
     sweep = json.loads((folder / "sweep.json").read_text())
-    assert {path.name for path in folder.iterdir()} >= {"report.html", "results.json", "sweep.html", "sweep.md"}
+    assert {path.name for path in folder.iterdir()} >= {
+        "report.html",
+        "results.json",
+        "sweep.html",
+        "sweep.md",
+    }
 
     counted.clear()
-    monkeypatch.setattr(sweep_stage, "report_stage", lambda run: run)  # its pages are seen, and take a while
+    monkeypatch.setattr(
+        sweep_stage, "report_stage", lambda run: run
+    )  # its pages are seen, and take a while
     sweep_recipe(given, ask)
     assert not counted
     assert "over all seeds 6 to train, 0 of them not trained yet" in capsys.readouterr().out
@@ -274,7 +313,10 @@ def test_scorers_are_trained_once_and_figures_are_those_of_single_runs(
     }
 
     alone = json.loads(
-        (run_recipe(given, ["seed=[0,1]", "policies.weighted.coefficient.alpha=2"]) / "results.json").read_text()
+        (
+            run_recipe(given, ["seed=[0,1]", "policies.weighted.coefficient.alpha=2"])
+            / "results.json"
+        ).read_text()
     )
     of = {(p["policy"], p["settings"].get("coefficient.alpha")): p for p in sweep["points"]}
     assert of["weighted", 0]["name"] == of["shuffled", 0]["name"] == "dpo"
@@ -292,9 +334,12 @@ def test_scorers_are_trained_once_and_figures_are_those_of_single_runs(
     curves = [p["curve"] for p in alone["policies"] if p["name"] == "weighted"]
     last = [[line["loss"] for line in curve if line["split"] == "dev"][-1] for curve in curves]
     found = of["weighted", 2]["dev_loss"]
-    # of two values the 95 % interval is mean ± 12.706 · |a − b| / 2 (Student's t, one degree of freedom)
+    # of two values the 95 % interval is mean ± 12.706 · |a − b| / 2 (Student's t, one degree of
+    # freedom)
     assert found["value"] == pytest.approx(sum(last) / 2, abs=1e-6)
-    assert found["high"] == pytest.approx(sum(last) / 2 + 12.7062 * abs(last[0] - last[1]) / 2, abs=1e-4)
+    assert found["high"] == pytest.approx(
+        sum(last) / 2 + 12.7062 * abs(last[0] - last[1]) / 2, abs=1e-4
+    )
 
     counted.clear()
     sweep_recipe(given, ["coefficient.alpha=0,1,2", "seed=0,1"])
@@ -314,7 +359,8 @@ def test_runs_share_what_is_equal(
     del given["policies"]["shuffled"]
     ask = ["scorers.difference.duplication=0,0.5", f"output={tmp_path / 's'}"]
     folder = sweep_recipe(given, ask)
-    # one reward model and two difference models; the unweighted policy and two weighted ones; their samples
+    # one reward model and two difference models; the unweighted policy and two weighted ones; their
+    # samples
     assert counted == {"train_scorer": 3, "train_policy": 3, "sample": 4}
     one, two = (folder / "runs" / f"duplication-{value}" for value in ("0", "0.5"))
     shared = "scorers/reward-0/model/model.safetensors"
@@ -334,10 +380,17 @@ def test_runs_share_what_is_equal(
         losses[value] = [line for line in manifest["curve"] if line["split"] == "dev"][-1]
     found = [line["dev_loss"]["value"] for line in sweep["scorers"] if line["name"] == "difference"]
     assert found == [losses[0]["main"], losses[0.5]["main"]]
-    assert losses[0.5]["main"] < losses[0.5]["loss"]  # what is compared has no part of the regulariser
+    assert (
+        losses[0.5]["main"] < losses[0.5]["loss"]
+    )  # what is compared has no part of the regulariser
     least = min(losses, key=lambda value: losses[value]["main"])
-    assert f"The dev loss of difference, without its regularisers, is least at duplication {least}" in told
+    assert (
+        f"The dev loss of difference, without its regularisers, is least at duplication {least}"
+        in told
+    )
     counted.clear()
-    monkeypatch.setattr(sweep_stage, "report_stage", lambda run: run)  # its pages are seen, and take a while
+    monkeypatch.setattr(
+        sweep_stage, "report_stage", lambda run: run
+    )  # its pages are seen, and take a while
     sweep_recipe(given, ask)
     assert not counted

@@ -31,12 +31,16 @@ def recipe(policy: Path, trained: Path, tmp_path: Path) -> dict[str, Any]:
         "data": {"path": "demo", "limit": 12, "splits": {"train": 0.6, "test": 0.4}},
         "lengths": {"max_response": 32},
         "scorers": {"mine": {"kind": "difference", "trained": str(trained)}},
-        "policies": {"dpo": {"objective": "dpo", "train": small, "coefficient": {"negative": "abs"}}},
+        "policies": {
+            "dpo": {"objective": "dpo", "train": small, "coefficient": {"negative": "abs"}}
+        },
         "evaluation": {"sampling": {"max_new_tokens": 4, "stop": []}, "prompts": 2},
     }
 
 
-def test_its_differences_weigh_the_comparisons(policy_folder: Path, trained: Path, tmp_path: Path) -> None:
+def test_its_differences_weigh_the_comparisons(
+    policy_folder: Path, trained: Path, tmp_path: Path
+) -> None:
     folder = run_recipe(recipe(policy_folder, trained, tmp_path))
     own, copy = load_scorer(trained), load_scorer(folder / "scorers/mine-0/model")
     groups = list(load_groups("demo", limit=3))
@@ -47,14 +51,18 @@ def test_its_differences_weigh_the_comparisons(policy_folder: Path, trained: Pat
     (scorer,) = results["scorers"]
     assert (scorer["backbone"], scorer["curve"]) == (str(trained), [])
     (weighed,) = results["coefficients"]
-    assert weighed["report"]["n"] == sum(part["comparisons"] for part in [results["data"]["splits"]["train"]])
+    assert weighed["report"]["n"] == sum(
+        part["comparisons"] for part in [results["data"]["splits"]["train"]]
+    )
 
 
 def test_the_other_kind_and_a_folder_that_is_none_are_refused(
     policy_folder: Path, trained: Path, tmp_path: Path
 ) -> None:
     asked = recipe(policy_folder, trained, tmp_path)
-    with pytest.raises(UserError, match=r"scorers.mine.trained: .* is a difference model; set kind to difference"):
+    with pytest.raises(
+        UserError, match=r"scorers.mine.trained: .* is a difference model; set kind to difference"
+    ):
         run_recipe(asked, ["scorers.mine.kind=reward", "policies.dpo.coefficient.source=reward"])
     with pytest.raises(UserError, match="nowhere"):
         run_recipe(asked, [f"scorers.mine.trained={tmp_path}/nowhere"])

@@ -1,4 +1,5 @@
-"""Responses labelled by themselves through the whole pipeline: trained on, shown, or refused with one line."""
+"""Responses labelled by themselves through the whole pipeline: trained on, shown, or refused with
+one line."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ def written(path: Path, labels: list[bool]) -> Path:
     with path.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["prompt", "completion", "label"])
-        writer.writerows([f"Say it {i}", f"yes{i}!" if yes else f"no{i}", yes] for i, yes in enumerate(labels))
+        writer.writerows(
+            [f"Say it {i}", f"yes{i}!" if yes else f"no{i}", yes] for i, yes in enumerate(labels)
+        )
     return path
 
 
@@ -48,16 +51,24 @@ def recipe(model: Path, data: Path, output: Path, objective: str = "kto") -> dic
     }
 
 
-def test_kto_is_trained_on_labels_and_the_report_counts_them(policy_folder: Path, data: Path, tmp_path: Path) -> None:
+def test_kto_is_trained_on_labels_and_the_report_counts_them(
+    policy_folder: Path, data: Path, tmp_path: Path
+) -> None:
     output = run_recipe(recipe(policy_folder, data, tmp_path / "run"))
     results = json.loads((output / "results.json").read_text())
     splits = results["data"]["splits"]
-    assert sum(split["labels"] for split in splits.values()) == sum(split["groups"] for split in splits.values()) == 40
+    assert (
+        sum(split["labels"] for split in splits.values())
+        == sum(split["groups"] for split in splits.values())
+        == 40
+    )
     assert {split["comparisons"] for split in splits.values()} == {0}
     (policy,) = results["policies"]
     steps = [line for line in policy["curve"] if line["split"] == "train"]
     assert [line["step"] for line in steps] == [1, 2]
-    assert all({"rewards/chosen", "rewards/rejected"} <= line.keys() for line in steps)  # mixed, and the data is not
+    assert all(
+        {"rewards/chosen", "rewards/rejected"} <= line.keys() for line in steps
+    )  # mixed, and the data is not
     assert steps[0]["loss"] == pytest.approx(0.5)
     assert all(line["grad_norm"] > 0 for line in steps)
     page = re.sub(r"<[^>]+>", " ", (output / "report.html").read_text())
@@ -65,7 +76,9 @@ def test_kto_is_trained_on_labels_and_the_report_counts_them(policy_folder: Path
     assert (output / "policies/policy-0/model/model.safetensors").exists()
 
 
-def test_other_objectives_name_the_cause_and_the_mend(policy_folder: Path, data: Path, tmp_path: Path) -> None:
+def test_other_objectives_name_the_cause_and_the_mend(
+    policy_folder: Path, data: Path, tmp_path: Path
+) -> None:
     with pytest.raises(UserError) as error:
         run_recipe(recipe(policy_folder, data, tmp_path / "run", "dpo"))
     assert str(error.value) == (
@@ -83,32 +96,52 @@ def test_scorers_have_nothing_to_learn_from(
         "scorers.reward: a scorer learns from comparisons, the data has single labelled responses: "
         "bring some, or leave scorers out"
     )
-    config = rd.ScorerConfig(kind="reward", backbone=str(encoder_folder), train=TrainConfig(**SMALL))  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"reward model: there is nothing to train on; `rewarddiff check` shows what"):
+    config = rd.ScorerConfig(
+        kind="reward", backbone=str(encoder_folder), train=TrainConfig(**SMALL)
+    )  # type: ignore[arg-type]
+    with pytest.raises(
+        UserError,
+        match=r"reward model: there is nothing to train on; `rewarddiff check` shows what",
+    ):
         rd.train_scorer(config, load_groups(data), output=tmp_path / "scorer")
 
 
 def test_labels_that_are_all_the_same_are_refused(policy_folder: Path, tmp_path: Path) -> None:
     data = written(tmp_path / "labels.csv", [True] * 20)
-    with pytest.raises(UserError, match=r"objective kto learns from desirable and undesirable .* all are desirable"):
+    with pytest.raises(
+        UserError, match=r"objective kto learns from desirable and undesirable .* all are desirable"
+    ):
         run_recipe(recipe(policy_folder, data, tmp_path / "run"))
 
 
 def test_from_python(policy_folder: Path, data: Path, tmp_path: Path) -> None:
     groups, train = load_groups(data), TrainConfig(**SMALL)  # type: ignore[arg-type]
-    folder = train_policy(policy_folder, groups, output=tmp_path / "kto", config=PolicyConfig(KTO(), train=train))
+    folder = train_policy(
+        policy_folder, groups, output=tmp_path / "kto", config=PolicyConfig(KTO(), train=train)
+    )
     assert (folder / "model.safetensors").exists()
-    (first, *_) = [json.loads(line) for line in (tmp_path / "kto" / "metrics.jsonl").read_text().splitlines()]
+    (first, *_) = [
+        json.loads(line) for line in (tmp_path / "kto" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert first["loss"] == pytest.approx(0.5)
     with pytest.raises(UserError, match="objective dpo needs comparisons"):
-        train_policy(policy_folder, groups, output=tmp_path / "dpo", config=PolicyConfig(DPO(), train=train))
+        train_policy(
+            policy_folder, groups, output=tmp_path / "dpo", config=PolicyConfig(DPO(), train=train)
+        )
     with pytest.raises(UserError, match="all are desirable"):
-        train_policy(policy_folder, groups[:20], output=tmp_path / "one", config=PolicyConfig(KTO(), train=train))
+        train_policy(
+            policy_folder,
+            groups[:20],
+            output=tmp_path / "one",
+            config=PolicyConfig(KTO(), train=train),
+        )
     # sft learns the desirable half
     sft = PolicyConfig(SFTConfig(), train=train)
     folder = train_policy(policy_folder, groups, output=tmp_path / "sft", config=sft)
     assert (folder / "model.safetensors").exists()
-    with pytest.raises(UserError, match="objective sft learns single responses and has no use for them"):
+    with pytest.raises(
+        UserError, match="objective sft learns single responses and has no use for them"
+    ):
         train_policy(policy_folder, groups, [()] * 40, output=tmp_path / "sft", config=sft)
 
 

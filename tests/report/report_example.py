@@ -15,7 +15,12 @@ def interval(value: float, half: float, n: int = 240) -> dict[str, Any]:
 
 
 def share(value: float, n: int) -> dict[str, Any]:
-    return {"value": value, "low": max(value - 0.9 / n**0.5, 0.0), "high": min(value + 0.9 / n**0.5, 1.0), "n": n}
+    return {
+        "value": value,
+        "low": max(value - 0.9 / n**0.5, 0.0),
+        "high": min(value + 0.9 / n**0.5, 1.0),
+        "n": n,
+    }
 
 
 def curve(start: float, end: float, steps: int, seed: int) -> list[dict[str, Any]]:
@@ -23,13 +28,29 @@ def curve(start: float, end: float, steps: int, seed: int) -> list[dict[str, Any
     for step in range(1, steps + 1):
         fade = math.exp(-3 * step / steps)
         wave = 0.06 * math.sin(2.3 * step + seed) * (1 + fade)
-        line = {"step": step, "epoch": step / steps, "split": "train", "lr": 1e-6, "grad_norm": 1.5, "tokens": 2048}
-        lines.append(line | {"loss": end + (start - end) * fade + wave, "rewards/accuracies": 0.72 - 0.2 * fade - wave})
+        line = {
+            "step": step,
+            "epoch": step / steps,
+            "split": "train",
+            "lr": 1e-6,
+            "grad_norm": 1.5,
+            "tokens": 2048,
+        }
+        lines.append(
+            line
+            | {
+                "loss": end + (start - end) * fade + wave,
+                "rewards/accuracies": 0.72 - 0.2 * fade - wave,
+            }
+        )
         if step % (steps // 5) == 0:
             dev = {"step": step, "epoch": step / steps, "split": "dev"}
             lines.append(
                 dev
-                | {"loss": end + 0.03 + 0.01 * seed + (start - end) * fade, "rewards/accuracies": 0.69 - 0.17 * fade}
+                | {
+                    "loss": end + 0.03 + 0.01 * seed + (start - end) * fade,
+                    "rewards/accuracies": 0.69 - 0.17 * fade,
+                }
             )
     return lines
 
@@ -67,7 +88,15 @@ def evaluation(accuracy: float, seed: int, twice: bool) -> dict[str, Any]:
 
 
 def coefficient_report(scale: float) -> dict[str, Any]:
-    marks = {"0": -4.1, "0.05": -1.62, "0.25": -0.18, "0.5": 0.77, "0.75": 1.81, "0.95": 3.66, "1": 7.2}
+    marks = {
+        "0": -4.1,
+        "0.05": -1.62,
+        "0.25": -0.18,
+        "0.5": 0.77,
+        "0.75": 1.81,
+        "0.95": 3.66,
+        "1": 7.2,
+    }
     return {
         "n": 2400, "n_kept": 2400, "share_negative": 0.2871, "share_dropped": 0.0, "share_flipped": 0.0,
         "share_zero": 0.2871, "effective_share": 0.412,
@@ -81,7 +110,9 @@ def coefficient_report(scale: float) -> dict[str, Any]:
 
 
 def bell(centre: float) -> list[int]:
-    return [round(420 * math.exp(-(((-4 + 0.25 * i + 0.125 - centre) / 1.9) ** 2))) for i in range(48)]
+    return [
+        round(420 * math.exp(-(((-4 + 0.25 * i + 0.125 - centre) / 1.9) ** 2))) for i in range(48)
+    ]
 
 
 def results(seeds: int = 2) -> dict[str, Any]:
@@ -91,7 +122,12 @@ def results(seeds: int = 2) -> dict[str, Any]:
         "base": (-0.412, -0.287), "dpo": (0.153, 0.094), "dpo+difference": (0.241, 0.377),
         "dpo+shuffled": (0.131, 0.102)
     }  # fmt: skip
-    cost = {"seconds": 421.7, "tokens": 1_204_331, "tokens_per_second": 2856.0, "peak_memory_bytes": 3_400_000_000}
+    cost = {
+        "seconds": 421.7,
+        "tokens": 1_204_331,
+        "tokens_per_second": 2856.0,
+        "peak_memory_bytes": 3_400_000_000,
+    }
     edges = [-4 + 0.25 * i for i in range(49)]
     coefficient = {"source": "difference", "scorer": "difference", "alpha": 0.5, "negative": "clip"}
     return {

@@ -21,7 +21,13 @@ from rewarddiff.report import markdown_tables, render, terminal_table
 from rewarddiff.report import page as page_module
 from rewarddiff.report.cells import Cell, Table
 from rewarddiff.report.page import clip, page
-from rewarddiff.report.tables import bins, policies_table, strength_table, summary_tables, win_tie_lose
+from rewarddiff.report.tables import (
+    bins,
+    policies_table,
+    strength_table,
+    summary_tables,
+    win_tie_lose,
+)
 from rewarddiff.report.text import Fitted
 from rewarddiff.report.values import count, duration, interval, mean, memory, number, percent, real
 
@@ -83,9 +89,15 @@ def parsed(html: str) -> Page:
 
 
 def test_no_script_and_nothing_fetched(html: str, parsed: Page) -> None:
-    assert not {"script", "iframe", "object", "embed", "link", "base", "form", "img"} & set(parsed.tags)
+    assert not {"script", "iframe", "object", "embed", "link", "base", "form", "img"} & set(
+        parsed.tags
+    )
     assert not [name for name, _ in parsed.attributes if name.startswith("on")]
-    links = [value for name, value in parsed.attributes if name in ("href", "src", "xlink:href", "action")]
+    links = [
+        value
+        for name, value in parsed.attributes
+        if name in ("href", "src", "xlink:href", "action")
+    ]
     assert links
     assert all(value.startswith("#") for value in links)
     assert "@import" not in html
@@ -119,7 +131,9 @@ def test_hostile_names_stay_text_everywhere() -> None:
 def test_anchors_and_references_resolve_once(parsed: Page) -> None:
     ids = [value for name, value in parsed.attributes if name == "id"]
     targets = {value[1:] for name, value in parsed.attributes if name == "href"}
-    targets |= {target for _, value in parsed.attributes for target in re.findall(r"url\(#([^)]*)\)", value)}
+    targets |= {
+        target for _, value in parsed.attributes for target in re.findall(r"url\(#([^)]*)\)", value)
+    }
     assert targets <= set(ids)
     assert len(ids) == len(set(ids))
 
@@ -130,12 +144,17 @@ MARKS = "\u202a\u202e\u2067\u200f"
 def test_marks_of_direction_do_not_reach_our_own_words() -> None:
     results = example.results(1)
     name = f"{MARKS}x"
-    results["name"] = results["scorers"][0]["name"] = results["summary"]["scorers"][0]["name"] = name
+    results["name"] = results["scorers"][0]["name"] = results["summary"]["scorers"][0]["name"] = (
+        name
+    )
     results["policies"][0]["name"] = results["summary"]["policies"][1]["name"] = name
     results["contrasts"][0] |= {"a": name, "scorer": name}
     results["contrasts"][1] |= {"a": name}
     results["coefficients"][0]["policy"] = results["costs"][0]["stage"] = name
-    results["data"]["ledger"]["dropped"]["empty_response"]["examples"][0] |= {"source": name, "detail": name}
+    results["data"]["ledger"]["dropped"]["empty_response"]["examples"][0] |= {
+        "source": name,
+        "detail": name,
+    }
     results["samples"][0]["responses"]["dpo"] = f"a sample may use them: {MARKS}"
     html = page(results)
     outside = re.sub(r'<div class="text" dir="auto">.*?</div>', "", html, flags=re.DOTALL)
@@ -156,7 +175,9 @@ def test_render_writes_one_small_file_of_the_same_bytes(tmp_path: Path) -> None:
     assert first.stat().st_size < 1_500_000
 
 
-def test_an_existing_report_survives_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_report_survives_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "report.html").write_text("old")
 
     def full(*_: Any) -> None:
@@ -201,9 +222,11 @@ def test_a_lone_surrogate_does_not_stop_the_report(tmp_path: Path) -> None:
         "0.34",  # Spearman 0.337
         "6.3 %",  # ECE: mean of 0.0613 and 0.0643 over the seeds is 0.0628
         "1.274", "2.9 %", "8.0 %",  # temperature, tempered ECE 0.0287, asymmetry 0.0803
-        # policies: reward of dpo 0.153 + 0.025 ± 0.11; dpo+difference under the scorer it was trained with
+        # policies: reward of dpo 0.153 + 0.025 ± 0.11; dpo+difference under the scorer it was
+        # trained with
         "0.178 [0.068, 0.288]", "0.402† [0.292, 0.512]",
-        # samples of the seeds: (24 + 48) of 480 unfinished, (31 + 32) / 2 words; nothing is known of the base model's
+        # samples of the seeds: (24 + 48) of 480 unfinished, (31 + 32) / 2 words; nothing is known
+        # of the base model's
         "15.0 % 31.5", "– – dpo",
         # head to head: 0.241 − 0.153 ± 0.121; 0.377 − 0.094 ± 0.121
         "0.088 [−0.033, 0.209]", "52.7 % 4.3 % 43.0 % no difference", "0.283 [0.162, 0.404]",
@@ -277,7 +300,9 @@ def test_accuracy_by_ranges_of_its_own_is_a_row_each() -> None:
     assert table.columns == ("scorer", "seed", "|d|", "accuracy")
     ranges = [[cell.text for cell in row[:3]] for row in table.rows]
     assert ranges[:4] == [["reward", "0", name] for name in ("0–1", "1–2", "2–3", "≥ 3")]
-    assert ranges[4:] == [["difference", "0", name] for name in ("0–0.018", "0.018–0.026", "≥ 0.026")]
+    assert ranges[4:] == [
+        ["difference", "0", name] for name in ("0–0.018", "0.018–0.026", "≥ 0.026")
+    ]
 
 
 def test_held_out_histograms_are_preferred() -> None:
@@ -296,8 +321,13 @@ def test_runs_without_a_summary_are_listed_one_by_one() -> None:
         "base (seed 1)",
         "dpo (seed 0)",
     ]
-    assert [str(cell) for cell in policies_table(results).rows[3][-2:]] == ["20.0 %", "32.0"]  # seed 1 of dpo alone
-    marked = {str(row[0]): row[2].mark for row in policies_table(results).rows}  # of seeds nothing is known
+    assert [str(cell) for cell in policies_table(results).rows[3][-2:]] == [
+        "20.0 %",
+        "32.0",
+    ]  # seed 1 of dpo alone
+    marked = {
+        str(row[0]): row[2].mark for row in policies_table(results).rows
+    }  # of seeds nothing is known
     assert marked["dpo+difference (seed 1)"] == "†"
     assert marked["dpo (seed 0)"] == ""
 
@@ -326,8 +356,12 @@ def test_nothing_at_all() -> None:
     assert "None" not in found.words
 
 
-@pytest.mark.parametrize("missing", [*SECTIONS, ("data", "ledger"), ("summary", "policies"), ("summary", "scorers")])
-def test_any_section_may_be_missing(missing: str | tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "missing", [*SECTIONS, ("data", "ledger"), ("summary", "policies"), ("summary", "scorers")]
+)
+def test_any_section_may_be_missing(
+    missing: str | tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("rewarddiff.report.plots._draw", lambda *_: "")
     path = (missing,) if isinstance(missing, str) else missing
     Page(page(example.without(example.results(1), *path)))
@@ -338,7 +372,9 @@ def test_one_scorer_and_no_policy() -> None:
     results = {"name": "small", "scorers": example.results(1)["scorers"][:1]}
     words = Page(page(results)).words
     assert "71.4 % [67.1, 75.7]" in words  # straight from its evaluation: 0.714 ± 0.043
-    assert not re.search(r"(?i)polic|reward of|\bno\b|samples|seeds and", words.replace("no independent", ""))
+    assert not re.search(
+        r"(?i)polic|reward of|\bno\b|samples|seeds and", words.replace("no independent", "")
+    )
 
 
 def blank(value: Any, gap: Any) -> Any:
@@ -373,7 +409,10 @@ def test_a_minus_is_a_minus_everywhere() -> None:
     console.print(terminal_table(results))
     console.print(terminal_table(example.results()))
     outside = re.sub(
-        r'<style>.*?</style>|<div class="text".*?</div>|2025-03-02T10:11:12\+00:00', "", html, flags=re.DOTALL
+        r'<style>.*?</style>|<div class="text".*?</div>|2025-03-02T10:11:12\+00:00',
+        "",
+        html,
+        flags=re.DOTALL,
     )
     texts = re.findall(r">([^<]*)<", outside) + re.findall(r'aria-label="([^"]*)"', outside)
     texts.append(console.file.getvalue())  # type: ignore[attr-defined]
@@ -385,7 +424,10 @@ def test_a_policy_has_one_colour_in_all_figures() -> None:
     from rewarddiff.report import figures
 
     results = example.results()
-    curves = {drawing.title: set(re.findall(r"--series-\d", drawing.svg)) for drawing in figures.curves(results)}
+    curves = {
+        drawing.title: set(re.findall(r"--series-\d", drawing.svg))
+        for drawing in figures.curves(results)
+    }
     assert all(len(found) == 1 for found in curves.values())
     assert len(set.union(*curves.values())) == 5  # two scorers and three policies, each its own
     only = copy.deepcopy(results)
@@ -393,14 +435,22 @@ def test_a_policy_has_one_colour_in_all_figures() -> None:
     for drawing in figures.spreads(only):
         assert set(re.findall(r"--series-\d", drawing.svg)) == curves["dpo+shuffled"]
     for drawing in figures.accuracies(results):
-        assert set(re.findall(r"--series-\d", drawing.svg)) == curves[drawing.title.partition(",")[0]]
+        assert (
+            set(re.findall(r"--series-\d", drawing.svg)) == curves[drawing.title.partition(",")[0]]
+        )
     rewards = figures.rewards(results)[0].svg
     for policy in ("dpo", "dpo+difference", "dpo+shuffled"):
         assert curves[policy] < set(re.findall(r"--series-\d", rewards))
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    items = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value[:2])
+        if isinstance(value, list)
+        else ()
+    )
     return [found for key, inner in items for found in [(*path, key), *places(inner, (*path, key))]]
 
 
@@ -408,14 +458,24 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     st.lists(st.sampled_from(places(example.results(1))), min_size=1, max_size=4),
     st.sampled_from([None, math.nan, [], {}, "text", 3, [None], {"value": None}, True]),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_is_broken_the_page_is_whole(monkeypatch: pytest.MonkeyPatch, paths: Any, value: Any) -> None:
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_is_broken_the_page_is_whole(
+    monkeypatch: pytest.MonkeyPatch, paths: Any, value: Any
+) -> None:
     monkeypatch.setattr("rewarddiff.report.plots._draw", lambda *_: "")
     results: Any = copy.deepcopy(example.results(1))
     for *way, last in paths:
         inner = results
         for key in way:
-            known = key in (inner if isinstance(inner, dict) else range(len(inner)) if isinstance(inner, list) else ())
+            known = key in (
+                inner
+                if isinstance(inner, dict)
+                else range(len(inner))
+                if isinstance(inner, list)
+                else ()
+            )
             inner = inner[key] if known else None
         if isinstance(inner, dict) or (isinstance(inner, list) and last in range(len(inner))):
             inner[last] = value
@@ -430,8 +490,13 @@ def test_markdown() -> None:
     results = example.results()
     results["summary"]["scorers"][0]["name"] = "a|b\nc"
     text = markdown_tables(results)
-    assert text.startswith("dpo+difference against dpo, by a scorer without a part in their training: reward +0.088")
-    assert "The scorer with a part in it says otherwise: difference +0.283 [0.162, 0.404], higher." in text
+    assert text.startswith(
+        "dpo+difference against dpo, by a scorer without a part in their training: reward +0.088"
+    )
+    assert (
+        "The scorer with a part in it says otherwise: difference +0.283 [0.162, 0.404], higher."
+        in text
+    )
     assert "| a\\|b c | reward | 2 | 70.9 % [67.8, 74.0] |" in text
     assert "| dpo+difference | 2 | 0.266 [0.156, 0.376] | 0.402† [0.292, 0.512] |" in text
     assert "† the scorer this policy was trained with" in text
@@ -470,7 +535,9 @@ def test_no_figure_is_lost_on_a_narrow_terminal(width: int) -> None:
     wanted: Counter[str] = Counter()
     for table in summary_tables(results):
         for row in table.rows:
-            for cell in row[1:]:  # the first column stands again beside the columns that had no room
+            for cell in row[
+                1:
+            ]:  # the first column stands again beside the columns that had no room
                 wanted += Counter(re.findall(r"[−+\d.,\u202f]*\d(?: %)?[†]?", str(cell)))
     assert not wanted - shown
     for table in summary_tables(results):
@@ -480,7 +547,9 @@ def test_no_figure_is_lost_on_a_narrow_terminal(width: int) -> None:
 
 @given(
     st.lists(
-        st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=60), min_size=2, max_size=7
+        st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=60),
+        min_size=2,
+        max_size=7,
     ),
     st.sampled_from([60, 80, 120]),
 )
@@ -505,7 +574,9 @@ def test_reading_values() -> None:
     for absent in (None, True, "3", math.inf, math.nan, {}, []):
         assert math.isnan(number(absent))
     assert interval({"value": 1, "low": 0.5, "high": 2, "n": 7}).excludes_zero
-    assert not interval({"value": 1, "low": 0.0, "high": 2}).excludes_zero  # touching zero is not excluding it
+    assert not interval(
+        {"value": 1, "low": 0.0, "high": 2}
+    ).excludes_zero  # touching zero is not excluding it
     assert not interval(1.0).excludes_zero
     assert mean([1.0, math.nan, 3.0]) == 2.0
     assert math.isnan(mean([]))
@@ -531,5 +602,10 @@ def test_win_tie_lose_from_shares_or_counts() -> None:
 
 
 def test_names_of_ranges() -> None:
-    entries = [{"low": 0, "high": 1}, {"low": 3, "high": None}, {"low": 2, "high": 2}, {"low": 0.5, "high": 1.25}]
+    entries = [
+        {"low": 0, "high": 1},
+        {"low": 3, "high": None},
+        {"low": 2, "high": 2},
+        {"low": 0.5, "high": 1.25},
+    ]
     assert [label for label, _ in bins({"by_bin": entries})] == ["0–1", "≥ 3", "2", "0.5–1.25"]

@@ -17,10 +17,20 @@ from rewarddiff.report.tables import contrasts_table
 from rewarddiff.report.values import setting
 
 
-def line(scorer: str, low: float, high: float, *, used: bool = False, **more: Any) -> dict[str, Any]:
+def line(
+    scorer: str, low: float, high: float, *, used: bool = False, **more: Any
+) -> dict[str, Any]:
     """One scorer on x against y."""
     gap = {"value": (low + high) / 2, "low": low, "high": high}
-    return {"a": "x", "b": "y", "scorer": scorer, "seed": "all", "mean_gap": gap, "used_in_training": used, **more}
+    return {
+        "a": "x",
+        "b": "y",
+        "scorer": scorer,
+        "seed": "all",
+        "mean_gap": gap,
+        "used_in_training": used,
+        **more,
+    }
 
 
 FAVOURING = line("difference", 0.018, 0.082, used=True)
@@ -118,8 +128,12 @@ def test_caution_names_gaps_seen_only_by_the_scorer_that_trained() -> None:
     own = [{"policy": "x", "scorer": "r", "used_in_training": True}]
     assert caution({"contrasts": [clear, below]}) == ""
     assert caution({"contrasts": [touches, below]}).startswith("Read with care: 1 of the 2 gaps")
-    assert "a scorer that trained one of the two" in caution({"contrasts": [clear, below], "rewards": own})
-    agrees = clear | {"scorer": "s"}  # another judge says the same: not by the scorer that trained alone
+    assert "a scorer that trained one of the two" in caution(
+        {"contrasts": [clear, below], "rewards": own}
+    )
+    agrees = clear | {
+        "scorer": "s"
+    }  # another judge says the same: not by the scorer that trained alone
     assert "trained" not in caution({"contrasts": [clear, agrees], "rewards": own})
     assert caution({"contrasts": [{"a": "x"}]}) == ""
 
@@ -128,25 +142,62 @@ def test_of_one_training_only_that_is_said() -> None:
     curve = [{"split": "dev", "step": 0, "loss": 0.693}, {"split": "train", "step": 7, "loss": 0.5}]
     curve.append({"split": "dev", "step": 7, "loss": 0.612})
     policy = {"name": "dpo", "policies": [{"name": "dpo", "seed": 0, "curve": curve}]}
-    assert trained(policy) == ["dpo was trained for 7 steps: dev loss 0.693 at first, 0.612 at last."]
+    assert trained(policy) == [
+        "dpo was trained for 7 steps: dev loss 0.693 at first, 0.612 at last."
+    ]
     words = re.sub(r"<style.*?</style>|<[^>]*>", " ", page(policy), flags=re.DOTALL)
     assert "dpo was trained for 7 steps" in words
-    for absent in ("scorer", "compared", "coefficient", "sample", "reward of", "No ", "One line a seed"):
+    for absent in (
+        "scorer",
+        "compared",
+        "coefficient",
+        "sample",
+        "reward of",
+        "No ",
+        "One line a seed",
+    ):
         assert absent.lower() not in words.lower()
-    scorer = {"summary": {"scorers": [{"name": "reward", "accuracy": {"value": 0.7, "low": 0.6, "high": 0.8}}]}}
+    scorer = {
+        "summary": {
+            "scorers": [{"name": "reward", "accuracy": {"value": 0.7, "low": 0.6, "high": 0.8}}]
+        }
+    }
     scorer["scorers"] = [{"name": "reward"}]  # type: ignore[assignment]
     assert head(scorer).result == "reward is right on 70.0 % [60.0, 80.0] of held-out comparisons."
 
 
 def test_evaluations_and_runs_of_sweeps_begin_with_their_own_note() -> None:
-    results = {"stages": ["sweep"], "notes": ["A run of a sweep.", "b", "c", "d", "e"], "contrasts": [AGAINST]}
+    results = {
+        "stages": ["sweep"],
+        "notes": ["A run of a sweep.", "b", "c", "d", "e"],
+        "contrasts": [AGAINST],
+    }
     said = head(results)
-    assert (said.result, said.limits, said.further) == ("A run of a sweep.", ("b", "c", "d"), ("e",))
+    assert (said.result, said.limits, said.further) == (
+        "A run of a sweep.",
+        ("b", "c", "d"),
+        ("e",),
+    )
 
 
 def test_settings_are_written_as_in_a_recipe() -> None:
-    written = [setting(x) for x in (1e-6, 4.0e-4, 0.5, 3, -2, True, None, "bf16", {"r": 8}, ["a", 1.5], 1000000.0)]
-    assert written == ["1e−6", "0.0004", "0.5", "3", "−2", "true", "none", "bf16", "{r: 8}", "[a, 1.5]", "1000000"]
+    written = [
+        setting(x)
+        for x in (1e-6, 4.0e-4, 0.5, 3, -2, True, None, "bf16", {"r": 8}, ["a", 1.5], 1000000.0)
+    ]
+    assert written == [
+        "1e−6",
+        "0.0004",
+        "0.5",
+        "3",
+        "−2",
+        "true",
+        "none",
+        "bf16",
+        "{r: 8}",
+        "[a, 1.5]",
+        "1000000",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -161,6 +212,14 @@ def test_settings_are_written_as_in_a_recipe() -> None:
         (0.5, None, ""),
     ],
 )
-def test_a_scorer_must_beat_the_better_rule_by_length(low: float | None, longer: float | None, said: str) -> None:
-    note = scorer_note({"name": "reward", "accuracy": {"value": 0.75, "low": low}, "longer_wins": {"value": longer}})
+def test_a_scorer_must_beat_the_better_rule_by_length(
+    low: float | None, longer: float | None, said: str
+) -> None:
+    note = scorer_note(
+        {
+            "name": "reward",
+            "accuracy": {"value": 0.75, "low": low},
+            "longer_wins": {"value": longer},
+        }
+    )
     assert note.endswith(f"{said}.") if said else note == ""

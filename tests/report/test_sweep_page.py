@@ -22,10 +22,18 @@ from rewarddiff.report.sweep import (
 
 
 def point(
-    policy: str, alpha: float | None, name: str, against: str, *gaps: tuple[str, bool, float], **more: Any
+    policy: str,
+    alpha: float | None,
+    name: str,
+    against: str,
+    *gaps: tuple[str, bool, float],
+    **more: Any,
 ) -> Any:
     """A point with gaps (scorer, whether used in training, low); each interval is two wide."""
-    told = {s: {"value": low + 1, "low": low, "high": low + 2, "used_in_training": used} for s, used, low in gaps}
+    told = {
+        s: {"value": low + 1, "low": low, "high": low + 2, "used_in_training": used}
+        for s, used, low in gaps
+    }
     return {
         "policy": policy,
         "settings": {} if alpha is None else {"coefficient.alpha": alpha},
@@ -45,7 +53,11 @@ def point(
 def sweep() -> dict[str, Any]:
     judged = [("judge", False, 0.5), ("reward", True, 1.0)]
     against = [
-        {"policy": "shuffled", "name": "shuffled-2", "gaps": {"judge": {"value": -7.0, "used_in_training": False}}}
+        {
+            "policy": "shuffled",
+            "name": "shuffled-2",
+            "gaps": {"judge": {"value": -7.0, "used_in_training": False}},
+        }
     ]
     return {
         "name": "x",
@@ -59,21 +71,36 @@ def sweep() -> dict[str, Any]:
             point("dpo", None, "dpo", "base", ("judge", False, -1.0), ("reward", False, -1.0)),
             point("weighted", 0.0, "dpo", "dpo"),
             point("weighted", 2.0, "weighted-2", "dpo", *judged, controls=against),
-            point("weighted", 10.0, "weighted-10", "dpo", ("judge", False, -9.0), ("reward", True, 1.0)),
+            point(
+                "weighted",
+                10.0,
+                "weighted-10",
+                "dpo",
+                ("judge", False, -9.0),
+                ("reward", True, 1.0),
+            ),
             point("shuffled", 2.0, "shuffled-2", "dpo", *judged),
         ],
     }
 
 
-def test_the_verdict_counts_weighted_policies_under_independent_scorers(sweep: dict[str, Any]) -> None:
-    # judge: [0.5, 2.5] above, [−9, −7] below. The scorer they were trained with, the control and dpo do not count.
+def test_the_verdict_counts_weighted_policies_under_independent_scorers(
+    sweep: dict[str, Any],
+) -> None:
+    # judge: [0.5, 2.5] above, [−9, −7] below. The scorer they were trained with, the control and
+    # dpo do not count.
     assert verdict(sweep) == (
         "Of 2 gaps between weighted policies and their baseline under scorers without a part in their training, "
         "1 is above zero, 1 is below, and none not told apart from zero. "
         "The scorers they were trained with say otherwise: of 2 gaps 2 are above zero and none are below."
     )
     agreeing = copy.deepcopy(sweep)
-    agreeing["points"][3]["gaps"]["reward"] = {"value": -2.0, "low": -3.0, "high": -1.0, "used_in_training": True}
+    agreeing["points"][3]["gaps"]["reward"] = {
+        "value": -2.0,
+        "low": -3.0,
+        "high": -1.0,
+        "used_in_training": True,
+    }
     assert "otherwise" not in verdict(agreeing)
     for p in sweep["points"]:
         p["gaps"].pop("judge", None)
@@ -93,7 +120,14 @@ def test_one_seed_is_said_to_be_one(sweep: dict[str, Any]) -> None:
 def test_rows_of_the_tables(sweep: dict[str, Any]) -> None:
     rows = [[str(cell) for cell in row] for row in points_table(sweep).rows]
     assert rows[1] == ["weighted", "0", "the baseline itself", "0.500 [0.250, 0.750]", "–", "–"]
-    assert rows[2] == ["weighted", "2", "dpo", "0.500 [0.250, 0.750]", "1.500 [0.500, 2.500]", "2.000† [1.000, 3.000]"]
+    assert rows[2] == [
+        "weighted",
+        "2",
+        "dpo",
+        "0.500 [0.250, 0.750]",
+        "1.500 [0.500, 2.500]",
+        "2.000† [1.000, 3.000]",
+    ]
     assert [[str(cell) for cell in row] for row in controls_table(sweep).rows] == [
         ["weighted − shuffled", "2", "−7.000", "–"]
     ]
@@ -109,7 +143,8 @@ def test_a_figure_for_each_scorer_with_a_line_for_each_policy(sweep: dict[str, A
 
 
 def test_a_policy_has_one_colour_in_all_figures(sweep: dict[str, Any]) -> None:
-    # In the first figure weighted and shuffled are lines; in that of the dev losses dpo is a level beside them.
+    # In the first figure weighted and shuffled are lines; in that of the dev losses dpo is a level
+    # beside them.
     gaps, losses = gap_figures(sweep)[0].svg, loss_figures(sweep)[0].svg
     used = [set(re.findall(r"--series-\d", svg)) for svg in (gaps, losses)]
     assert used == [{"--series-2", "--series-3"}, {"--series-1", "--series-2", "--series-3"}]

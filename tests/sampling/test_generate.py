@@ -21,7 +21,14 @@ from rewarddiff.store import Store
 
 GREEDY = SamplingConfig(max_new_tokens=12, stop=())
 WARM = SamplingConfig(max_new_tokens=12, stop=(), temperature=1.5, seed=3)
-PROMPTS = ["Hi", "A much longer prompt than the others, with many words", "", "What?", "Two\n\nlines", " x"]
+PROMPTS = [
+    "Hi",
+    "A much longer prompt than the others, with many words",
+    "",
+    "What?",
+    "Two\n\nlines",
+    " x",
+]
 
 
 def llama(hidden: int) -> LlamaForCausalLM:
@@ -45,14 +52,20 @@ def random_llama() -> LlamaForCausalLM:
 
 @pytest.fixture(scope="module")
 def bigrams(tiny_tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama in which a token decides the next: A b c ↵ # d e <eos>, and after T: a, b, c, d with logits 0, 1, 2, 3.
+    """A Llama in which a token decides the next: A b c ↵ # d e <eos>, and after T: a, b, c, d with
+    logits 0, 1, 2, 3.
 
-    Attention and MLP write nothing and embeddings are unit vectors, so the state is that of the last token alone:
-    after the norm √264 at the token's own place. A weight of logit/√264 there gives the logit.
+    Attention and MLP write nothing and embeddings are unit vectors, so the state is that of the
+    last token alone: after the norm √264 at the token's own place. A weight of logit/√264 there
+    gives the logit.
     """
     model = llama(264)
     one = tiny_tokenizer.convert_tokens_to_ids
-    chain = [*(one(x) for x in "Abc"), *tiny_tokenizer("\n#de").input_ids, tiny_tokenizer.eos_token_id]
+    chain = [
+        *(one(x) for x in "Abc"),
+        *tiny_tokenizer("\n#de").input_ids,
+        tiny_tokenizer.eos_token_id,
+    ]
     with torch.no_grad():
         for layer in model.model.layers:
             layer.self_attn.o_proj.weight.zero_()
@@ -73,7 +86,9 @@ def encoder(tiny_tokenizer: PreTrainedTokenizerFast) -> Encoder:
     return Encoder(tiny_tokenizer, LengthConfig(max_response=64), context=128)
 
 
-def draw(model: Any, encoder: Encoder, prompts: list[str], config: SamplingConfig, **more: Any) -> list[str]:
+def draw(
+    model: Any, encoder: Encoder, prompts: list[str], config: SamplingConfig, **more: Any
+) -> list[str]:
     drawn = sample(model, encoder, prompts, config, weights=more.pop("weights", "w"), **more)
     return [one.text for one in drawn]
 
@@ -87,7 +102,9 @@ def argmax_by_argmax(model: LlamaForCausalLM, encoder: Encoder, prompt: str, tok
     ids = list(encoder.prompt(prompt))
     begin = len(ids)
     with torch.no_grad():
-        while len(ids) < begin + tokens and (len(ids) == begin or ids[-1] != encoder.tokenizer.eos_token_id):
+        while len(ids) < begin + tokens and (
+            len(ids) == begin or ids[-1] != encoder.tokenizer.eos_token_id
+        ):
             ids.append(int(model.eval()(torch.tensor([ids])).logits[0, -1].argmax()))
     return encoder.text(ids[begin:]).strip()
 
@@ -102,7 +119,8 @@ def test_a_greedy_batch_is_one_prompt_at_a_time(
 
 
 def test_the_models_own_generation_settings_do_not_act(encoder: Encoder) -> None:
-    # many chat models ship repetition_penalty, top_k and the like; log π of what is sampled is that of the bare model
+    # many chat models ship repetition_penalty, top_k and the like; log π of what is sampled is that
+    # of the bare model
     model = llama(16)
     plain, warm = (draw(model, encoder, PROMPTS, config) for config in (GREEDY, WARM))
     model.generation_config.repetition_penalty = 3.0
@@ -117,7 +135,10 @@ def test_the_models_own_generation_settings_do_not_act(encoder: Encoder) -> None
 def test_the_end_token_ends(bigrams: LlamaForCausalLM, encoder: Encoder) -> None:
     with Meter() as meter:
         # from A: b c ↵ # d e, then the end; from d: e, then the end. The end is no part of either.
-        assert draw(bigrams, encoder, ["xA", "a longer prompt, d"], GREEDY, meter=meter) == ["bc\n#de", "e"]
+        assert draw(bigrams, encoder, ["xA", "a longer prompt, d"], GREEDY, meter=meter) == [
+            "bc\n#de",
+            "e",
+        ]
     assert meter.tokens == 6 + 1
 
 
@@ -127,7 +148,9 @@ def test_no_more_than_asked_for(bigrams: LlamaForCausalLM, encoder: Encoder) -> 
 
 def test_stop_strings_cut(bigrams: LlamaForCausalLM, encoder: Encoder) -> None:
     with Meter() as meter:
-        stopped = draw(bigrams, encoder, ["A", "c"], changed(GREEDY, stop=("e#", "\n#")), meter=meter)
+        stopped = draw(
+            bigrams, encoder, ["A", "c"], changed(GREEDY, stop=("e#", "\n#")), meter=meter
+        )
     assert stopped == ["bc", ""]
     assert meter.tokens == 4 + 2  # up to the stop and no further
 
@@ -136,15 +159,22 @@ def test_stop_strings_cut(bigrams: LlamaForCausalLM, encoder: Encoder) -> None:
 def test_samples_know_whether_they_ended_by_themselves(
     bigrams: LlamaForCausalLM, encoder: Encoder, tmp_path: Path, batch_size: int
 ) -> None:
-    # from A: b c ↵ # d e <eos>. Five tokens are asked for: A is cut after d, b before its end token, c ends with the
-    # fifth, and d long before it, padded in its batch.
+    # from A: b c ↵ # d e <eos>. Five tokens are asked for: A is cut after d, b before its end
+    # token, c ends with the fifth, and d long before it, padded in its batch.
     config = changed(GREEDY, max_new_tokens=5, batch_size=batch_size)
     with Store(tmp_path / "store.sqlite") as store:
         for _ in range(2):  # the second time from the store
             drawn = sample(bigrams, encoder, ["A", "b", "c", "d"], config, weights="w", store=store)
-            assert drawn == [Sample("bc\n#d", False), Sample("c\n#de", False), Sample("\n#de", True), Sample("e", True)]
+            assert drawn == [
+                Sample("bc\n#d", False),
+                Sample("c\n#de", False),
+                Sample("\n#de", True),
+                Sample("e", True),
+            ]
     # a stop text that is complete with the last token asked for
-    (stopped,) = sample(bigrams, encoder, ["A"], changed(GREEDY, max_new_tokens=4, stop=("\n#",)), weights="w")
+    (stopped,) = sample(
+        bigrams, encoder, ["A"], changed(GREEDY, max_new_tokens=4, stop=("\n#",)), weights="w"
+    )
     assert stopped == Sample("bc", True)
 
 
@@ -163,7 +193,9 @@ def test_temperature_draws_from_the_softmax(bigrams: LlamaForCausalLM, encoder: 
     assert chisquare([seen[x] for x in "abcd"], [2000 * o / sum(odds) for o in odds]).pvalue > 0.01
 
 
-def test_temperature_is_reproducible_by_seed(random_llama: LlamaForCausalLM, encoder: Encoder) -> None:
+def test_temperature_is_reproducible_by_seed(
+    random_llama: LlamaForCausalLM, encoder: Encoder
+) -> None:
     first = draw(random_llama, encoder, PROMPTS, WARM)
     torch.manual_seed(99)  # the state of the global generator has no part in it
     assert draw(random_llama, encoder, PROMPTS, WARM) == first
@@ -171,14 +203,19 @@ def test_temperature_is_reproducible_by_seed(random_llama: LlamaForCausalLM, enc
     assert all(a != b for a, b in zip(first, other, strict=True))
 
 
-def test_a_sample_depends_on_its_prompt_and_seed_alone(random_llama: LlamaForCausalLM, encoder: Encoder) -> None:
-    # what is stored under (weights, settings, prompt) must not depend on which prompts were still missing
+def test_a_sample_depends_on_its_prompt_and_seed_alone(
+    random_llama: LlamaForCausalLM, encoder: Encoder
+) -> None:
+    # what is stored under (weights, settings, prompt) must not depend on which prompts were still
+    # missing
     together = draw(random_llama, encoder, PROMPTS, WARM)
     assert [draw(random_llama, encoder, [prompt], WARM)[0] for prompt in PROMPTS] == together
     assert draw(random_llama, encoder, PROMPTS[::-1], changed(WARM, batch_size=4)) == together[::-1]
 
 
-def test_sampling_leaves_the_global_generator_alone(random_llama: LlamaForCausalLM, encoder: Encoder) -> None:
+def test_sampling_leaves_the_global_generator_alone(
+    random_llama: LlamaForCausalLM, encoder: Encoder
+) -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
@@ -201,7 +238,10 @@ def test_the_store_gives_the_same_and_nothing_is_generated_twice(
 
     monkeypatch.setattr(model, "generate", counted)
     with Store(tmp_path / "store.sqlite") as store:
-        assert draw(model, encoder, [*PROMPTS[:3], PROMPTS[0]], config, store=store) == [*fresh[:3], fresh[0]]
+        assert draw(model, encoder, [*PROMPTS[:3], PROMPTS[0]], config, store=store) == [
+            *fresh[:3],
+            fresh[0],
+        ]
         assert sum(generated) == 3  # a repeated prompt once
         assert draw(model, encoder, PROMPTS, config, store=store) == fresh
         assert sum(generated) == len(PROMPTS)  # of six, the three that were missing

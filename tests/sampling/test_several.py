@@ -1,4 +1,5 @@
-"""Several responses to a prompt: rejection sampling by its own probabilities, beams and draws through the encoder."""
+"""Several responses to a prompt: rejection sampling by its own probabilities, beams and draws
+through the encoder."""
 
 from __future__ import annotations
 
@@ -15,8 +16,12 @@ from rewarddiff.store import Store
 
 
 def test_a_candidate_is_accepted_with_its_probability() -> None:
-    # r = (−β·ln 2, 0): the first is accepted in the first round with probability e^{−ln 2} = ½, and then comes first.
-    first = [accept([-0.7 * 0.6931471805599453, 0.0], 1, beta=0.7, seed=seed)[0] == 0 for seed in range(4000)]
+    # r = (−β·ln 2, 0): the first is accepted in the first round with probability e^{−ln 2} = ½, and
+    # then comes first.
+    first = [
+        accept([-0.7 * 0.6931471805599453, 0.0], 1, beta=0.7, seed=seed)[0] == 0
+        for seed in range(4000)
+    ]
     assert sum(first) / 4000 == pytest.approx(0.5, abs=0.03)  # four standard errors: 0.032
 
 
@@ -29,7 +34,11 @@ def test_small_beta_takes_the_best_and_a_large_one_any() -> None:
 
 @pytest.mark.parametrize(
     ("rewards", "k", "beta", "message"),
-    [([1.0], 2, 0.5, "2 of candidates"), ([1.0, float("nan")], 1, 0.5, "finite"), ([1.0, 2.0], 1, 0.0, "beta")],
+    [
+        ([1.0], 2, 0.5, "2 of candidates"),
+        ([1.0, float("nan")], 1, 0.5, "finite"),
+        ([1.0, 2.0], 1, 0.0, "beta"),
+    ],
 )
 def test_what_is_refused(rewards: list[float], k: int, beta: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -62,11 +71,15 @@ def test_each_prompt_has_its_own_and_they_are_kept(
         alone = several(model, encoder, prompts[1:2], draw, config, weights="w")
         assert alone == found[1:2]
         monkeypatch.setattr(room, "diverse_beams", lambda *_, **__: pytest.fail("drawn again"))
-        monkeypatch.setattr("rewarddiff.sampling.generate._continue", lambda *_: pytest.fail("drawn again"))
+        monkeypatch.setattr(
+            "rewarddiff.sampling.generate._continue", lambda *_: pytest.fail("drawn again")
+        )
         assert several(model, encoder, prompts, draw, config, weights="w", store=store) == found
 
 
-def test_beams_stop_at_the_next_turn(policy_folder: Path, tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_beams_stop_at_the_next_turn(
+    policy_folder: Path, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
     model = AutoModelForCausalLM.from_pretrained(policy_folder)
     encoder = Encoder(tiny_tokenizer, LengthConfig(max_response=1), 64)
     draw = Beams(max_new_tokens=8)

@@ -1,4 +1,5 @@
-"""Tiny random backbones on disk: a decoder (Llama) and an encoder (BERT), each with a byte-level tokenizer."""
+"""Tiny random backbones on disk: a decoder (Llama) and an encoder (BERT), each with a byte-level
+tokenizer."""
 
 from __future__ import annotations
 
@@ -37,7 +38,9 @@ KINDS = [
 
 
 @pytest.fixture(scope="session")
-def folders(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: PreTrainedTokenizerFast) -> dict[str, Path]:
+def folders(
+    tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: PreTrainedTokenizerFast
+) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("backbones")
     torch.manual_seed(0)
     llama = LlamaConfig(
@@ -57,14 +60,19 @@ def folders(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: PreTrained
 
 
 def pair_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a byte, pairs framed as BERT frames them: [CLS]=1 A [SEP]=2 B [SEP]=2, types 0 and 1."""
+    """One token a byte, pairs framed as BERT frames them: [CLS]=1 A [SEP]=2 B [SEP]=2, types 0 and
+    1."""
     specials = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate([*specials, *letters])}, merges=[]))
+    tokenizer = Tokenizer(
+        models.BPE(vocab={t: i for i, t in enumerate([*specials, *letters])}, merges=[])
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -84,7 +92,12 @@ def make(folder: Path, **options: object) -> Scorer:
 @pytest.fixture
 def groups() -> list[Group]:
     return [
-        Group("a", "What is tea?", ("A drink of leaves.", "Leaf", "Hot water over leaves, left to stand."), (3, 1, 4)),
+        Group(
+            "a",
+            "What is tea?",
+            ("A drink of leaves.", "Leaf", "Hot water over leaves, left to stand."),
+            (3, 1, 4),
+        ),
         Group("b", (Message("user", "Two and two?"),), ("Four.", "Five, I think."), (2, 0)),
         Group("c", "Name a colour", ("Red", "Blue-green", "A dog", "No"), (5, 4, 1, 0)),
     ]
@@ -104,12 +117,18 @@ train_scorer(load_recipe(given["config"], [], ScorerConfig), groups, groups[:1],
 
 
 def told_by(
-    output: Path, config: dict[str, Any], groups: list[tuple[str, str, tuple[str, str]]], *, tokens: int, processes: int
+    output: Path,
+    config: dict[str, Any],
+    groups: list[tuple[str, str, tuple[str, str]]],
+    *,
+    tokens: int,
+    processes: int,
 ) -> list[dict[str, Any]]:
-    """What training tells of its steps, cut by a token budget and by processes; the scorer is left in `output/model`.
+    """What training tells of its steps, cut by a token budget and by processes; the scorer is left
+    in `output/model`.
 
-    Groups are (id, prompt, (chosen, rejected)), trained on in three steps of all; the dev set has one: of two processes
-    one has none.
+    Groups are (id, prompt, (chosen, rejected)), trained on in three steps of all; the dev set has
+    one: of two processes one has none.
     """
     train = {
         "lr": 1e-3, "head_lr": 1e-2, "epochs": 3, "batch_size": len(groups), "precision": "fp32", "dropout": False,
@@ -117,7 +136,11 @@ def told_by(
     }  # fmt: skip
     config = {**config, "lengths": {"max_response": 16}, "train": train}
     given = json.dumps({"config": config, "groups": groups, "output": str(output)})
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
+    launch = (
+        ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+        if processes > 1
+        else []
+    )
     script = output.with_suffix(".py")
     script.write_text(TRAINED)
     command = [sys.executable, *launch, str(script), given]

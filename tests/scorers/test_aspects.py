@@ -28,7 +28,13 @@ TWO = {"helpful": 0.75, "harmless": -2.0}
 
 
 def pair(subset: str, n: int = 0, strength: float | None = None) -> Group:
-    return Group(f"{subset}{n}", "p", (f"one{n}", "other"), comparisons=(Comparison(0, 1, strength),), subset=subset)
+    return Group(
+        f"{subset}{n}",
+        "p",
+        (f"one{n}", "other"),
+        comparisons=(Comparison(0, 1, strength),),
+        subset=subset,
+    )
 
 
 @pytest.mark.parametrize(("kind", "head"), KINDS)
@@ -38,7 +44,9 @@ def test_a_comparison_trains_the_head_of_its_part_alone(folders, kind, head) -> 
     trained = objective(scorer.reader, scorer.config)
     for place, subset in enumerate(TWO):
         scorer.reader.zero_grad()
-        trained.loss(scorer.reader, trained.items([pair(subset)], Ledger(), resample=True)).loss.backward()
+        trained.loss(
+            scorer.reader, trained.items([pair(subset)], Ledger(), resample=True)
+        ).loss.backward()
         gradient = scorer.reader.own_head.weight.grad.view(2, width, -1)
         assert gradient[place, 0].abs().sum() > 0
         assert gradient[1 - place].abs().sum() == 0
@@ -46,32 +54,50 @@ def test_a_comparison_trains_the_head_of_its_part_alone(folders, kind, head) -> 
 
 @pytest.mark.parametrize(("kind", "head"), KINDS[:-1])
 def test_losses_and_what_the_log_tells_are_of_a_comparisons_own_head(folders, kind, head) -> None:
-    """A gap d of the part's head: its loss is log(1 + e^−d); a right one is right whatever the weights are."""
+    """A gap d of the part's head: its loss is log(1 + e^−d); a right one is right whatever the
+    weights are."""
     scorer = make(
-        folders["encoder"], kind=kind, head=head, aspects=TWO, **({} if head == "general" else {"orders": "one"})
+        folders["encoder"],
+        kind=kind,
+        head=head,
+        aspects=TWO,
+        **({} if head == "general" else {"orders": "one"}),
     )
     trained = objective(scorer.reader, scorer.config)
     groups = [pair("harmless", 0), pair("helpful", 1), pair("harmless", 2)]
     output = trained.loss(scorer.reader, trained.items(groups, Ledger()))
     heads = [list(TWO).index(g.subset) for g in groups]
-    read = [scorer.by_head([g], [[(0, 1), (1, 0)]], orders="one")[0][:, k] for g, k in zip(groups, heads, strict=True)]
-    choices = [{forward, -backward} for forward, backward in read]  # of a joint text one order is drawn
+    read = [
+        scorer.by_head([g], [[(0, 1), (1, 0)]], orders="one")[0][:, k]
+        for g, k in zip(groups, heads, strict=True)
+    ]
+    choices = [
+        {forward, -backward} for forward, backward in read
+    ]  # of a joint text one order is drawn
     totals = [sum(np.log1p(np.exp(-d)) for d in ds) for ds in product(*choices)]
     assert any(output.loss.item() == pytest.approx(total, rel=1e-4) for total in totals)
     told = {name: s / n for name, (s, n) in output.metrics.items() if name.startswith("accuracy")}
-    assert told["accuracy"] == pytest.approx((told["accuracy/helpful"] + 2 * told["accuracy/harmless"]) / 3)
+    assert told["accuracy"] == pytest.approx(
+        (told["accuracy/helpful"] + 2 * told["accuracy/harmless"]) / 3
+    )
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize(("kind", "head"), KINDS)
-def test_a_scorer_says_the_weighted_sum(folders, groups, tmp_path: Path, backbone, kind, head) -> None:
+def test_a_scorer_says_the_weighted_sum(
+    folders, groups, tmp_path: Path, backbone, kind, head
+) -> None:
     scorer = make(folders[backbone], kind=kind, head=head, aspects=TWO)
     pairs = [list(combinations(range(len(g.responses)), 2)) for g in groups]
-    for d, own in zip(scorer.differences(groups, pairs), scorer.by_head(groups, pairs), strict=True):
+    for d, own in zip(
+        scorer.differences(groups, pairs), scorer.by_head(groups, pairs), strict=True
+    ):
         np.testing.assert_allclose(d, 0.75 * own[:, 0] - 2 * own[:, 1], rtol=1e-12)
     if kind == "reward":
         for r, d in zip(scorer.scores(groups), scorer.differences(groups, pairs), strict=True):
-            np.testing.assert_allclose([r[a] - r[b] for a, b in combinations(range(len(r)), 2)], d, atol=1e-6)
+            np.testing.assert_allclose(
+                [r[a] - r[b] for a, b in combinations(range(len(r)), 2)], d, atol=1e-6
+            )
     parts = [replace(g, subset=name) for g, name in zip(groups, [*reversed(TWO), ""], strict=True)]
     said = scorer.measured(parts)
     for g, k in zip(parts, (1, 0, None), strict=True):
@@ -83,7 +109,9 @@ def test_a_scorer_says_the_weighted_sum(folders, groups, tmp_path: Path, backbon
     save_scorer(scorer, tmp_path / "model")
     loaded = load_scorer(tmp_path / "model")
     assert dict(loaded.config.aspects) == TWO
-    for one, other in zip(scorer.differences(groups, pairs), loaded.differences(groups, pairs), strict=True):
+    for one, other in zip(
+        scorer.differences(groups, pairs), loaded.differences(groups, pairs), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
 
 
@@ -97,7 +125,10 @@ def test_other_weights_without_new_training(folders, groups) -> None:
         assert d == own[0, 1]
     assert scorer.temperature is None
     assert scorer.fingerprint == before  # what was read stays good
-    with pytest.raises(UserError, match="weights for helpful, honest, but the scorer's aspects are: helpful, harmless"):
+    with pytest.raises(
+        UserError,
+        match="weights for helpful, honest, but the scorer's aspects are: helpful, harmless",
+    ):
         scorer.weigh({"helpful": 1.0, "honest": 1.0})
     with pytest.raises(UserError, match="the scorer's aspects are: none"):
         make(folders["encoder"]).weigh(TWO)
@@ -122,8 +153,11 @@ def test_an_aspect_without_comparisons_is_refused(folders, tmp_path: Path) -> No
         train_scorer(config, [pair("")], loop=train, output=tmp_path)
 
 
-def test_a_part_that_is_no_aspect_needs_no_strengths_and_gives_none(folders, tmp_path: Path) -> None:
-    """Strengths 1 and 3 of the aspects have mean 2; the 50 of another part would change what a weight is."""
+def test_a_part_that_is_no_aspect_needs_no_strengths_and_gives_none(
+    folders, tmp_path: Path
+) -> None:
+    """Strengths 1 and 3 of the aspects have mean 2; the 50 of another part would change what a
+    weight is."""
     config = replace(make(folders["encoder"], aspects=TWO).config, loss=Scaled())
     seen = []
 
@@ -143,7 +177,13 @@ def test_two_parts_that_want_opposite_things_are_both_learnt(folders, tmp_path: 
 
     def groups(n: int, start: int) -> list[Group]:
         return [
-            Group(f"{s}{i}", "p", (f"{i % 7}+", f"{i % 7}-"), comparisons=(Comparison(*order),), subset=s)
+            Group(
+                f"{s}{i}",
+                "p",
+                (f"{i % 7}+", f"{i % 7}-"),
+                comparisons=(Comparison(*order),),
+                subset=s,
+            )
             for i in range(start, start + n)
             for s, order in (("helpful", (0, 1)), ("harmless", (1, 0)))
         ]
@@ -156,8 +196,12 @@ def test_two_parts_that_want_opposite_things_are_both_learnt(folders, tmp_path: 
     scorer, result = train_scorer(config, groups(40, 0), groups(7, 40), loop=train, output=tmp_path)
     assert (result.dev["accuracy/helpful"], result.dev["accuracy/harmless"]) == (1, 1)
     held = groups(7, 40)
-    helpful = np.concatenate(scorer.weigh({"helpful": 1, "harmless": 0}).differences(held, [[(0, 1)]] * 14))
-    harmless = np.concatenate(scorer.weigh({"helpful": 0, "harmless": 1}).differences(held, [[(0, 1)]] * 14))
+    helpful = np.concatenate(
+        scorer.weigh({"helpful": 1, "harmless": 0}).differences(held, [[(0, 1)]] * 14)
+    )
+    harmless = np.concatenate(
+        scorer.weigh({"helpful": 0, "harmless": 1}).differences(held, [[(0, 1)]] * 14)
+    )
     assert (helpful > 0).all()
     assert (harmless < 0).all()
 
@@ -169,7 +213,9 @@ def test_warm_starts_keep_the_aspects(folders, tmp_path: Path) -> None:
     known = teacher.reader.own_head.weight
 
     def start(**options) -> torch.Tensor:
-        return make(folders["encoder"], warm_start=str(tmp_path / "teacher"), **options).reader.own_head.weight
+        return make(
+            folders["encoder"], warm_start=str(tmp_path / "teacher"), **options
+        ).reader.own_head.weight
 
     assert torch.equal(start(aspects=TWO), known)
     torch.testing.assert_close(start()[0], 0.75 * known[0] - 2 * known[1])

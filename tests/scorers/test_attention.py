@@ -1,4 +1,5 @@
-"""Which attention an encoder runs with: on a CPU, plain products where bf16 is trained, else the model's own."""
+"""Which attention an encoder runs with: on a CPU, plain products where bf16 is trained, else the
+model's own."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from rewarddiff.scorers.objectives import objective
 from .conftest import make
 
 
-def test_training_in_bf16_changes_the_kernel_and_reading_changes_it_back(folders, groups, tmp_path) -> None:
+def test_training_in_bf16_changes_the_kernel_and_reading_changes_it_back(
+    folders, groups, tmp_path
+) -> None:
     scorer = make(folders["encoder"])
     config, before = scorer.reader.model.config, scorer.scores(groups)
     own = config._attn_implementation

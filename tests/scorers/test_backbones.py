@@ -39,20 +39,29 @@ SMALL = {
         ("Bert", {**SMALL, "is_decoder": True}, False),
         ("Llama", SMALL, False),
         ("GPT2", {"vocab_size": 300, "n_embd": 16, "n_layer": 1, "n_head": 2}, False),
-        ("Mamba", {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}, False),
+        (
+            "Mamba",
+            {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4},
+            False,
+        ),
     ],
 )
-def test_encoders_are_found_by_what_they_do(name: str, config: dict[str, object], encoder: bool) -> None:
+def test_encoders_are_found_by_what_they_do(
+    name: str, config: dict[str, object], encoder: bool
+) -> None:
     torch.manual_seed(0)
     settings = getattr(transformers, f"{name}Config")(**config)
     assert reads_both_ways(transformers.AutoModel.from_config(settings).eval()) is encoder
 
 
 def test_context_of_encoders() -> None:
-    """BERT's table of 40 is 40 positions; RoBERTa's counts from padding index + 1, so 40 rows are 38 positions."""
+    """BERT's table of 40 is 40 positions; RoBERTa's counts from padding index + 1, so 40 rows are
+    38 positions."""
     tokenizer = pair_tokenizer()
     bert = transformers.BertModel(transformers.BertConfig(**SMALL, max_position_embeddings=40))
-    roberta = transformers.RobertaModel(transformers.RobertaConfig(**SMALL, max_position_embeddings=40, pad_token_id=1))
+    roberta = transformers.RobertaModel(
+        transformers.RobertaConfig(**SMALL, max_position_embeddings=40, pad_token_id=1)
+    )
     assert context(bert, tokenizer, encoder=True) == 40
     assert context(roberta, tokenizer, encoder=True) == 38
     tokenizer.model_max_length = 32
@@ -63,10 +72,14 @@ def test_context_of_encoders() -> None:
         roberta(torch.arange(39)[None] + 2)
 
 
-def test_a_decoder_without_trees_and_without_a_classification_head(tmp_path, tiny_tokenizer, groups) -> None:
+def test_a_decoder_without_trees_and_without_a_classification_head(
+    tmp_path, tiny_tokenizer, groups
+) -> None:
     """Mamba: plain rows, a head of our own, and a folder with head.safetensors."""
     torch.manual_seed(0)
-    config = transformers.MambaConfig(vocab_size=len(tiny_tokenizer), hidden_size=16, num_hidden_layers=1, state_size=4)
+    config = transformers.MambaConfig(
+        vocab_size=len(tiny_tokenizer), hidden_size=16, num_hidden_layers=1, state_size=4
+    )
     transformers.MambaForCausalLM(config).save_pretrained(tmp_path / "mamba")
     tiny_tokenizer.save_pretrained(tmp_path / "mamba")
     scorer = make(tmp_path / "mamba", kind="difference")
@@ -74,13 +87,17 @@ def test_a_decoder_without_trees_and_without_a_classification_head(tmp_path, tin
     save_scorer(scorer, tmp_path / "scorer")
     pairs = [[(0, 1)]] * len(groups)
     for a, b in zip(
-        scorer.readings(groups, pairs), load_scorer(tmp_path / "scorer").readings(groups, pairs), strict=True
+        scorer.readings(groups, pairs),
+        load_scorer(tmp_path / "scorer").readings(groups, pairs),
+        strict=True,
     ):
         np.testing.assert_array_equal(a, b)
 
 
 def test_encoder_decoders_are_refused(tmp_path) -> None:
-    config = transformers.T5Config(vocab_size=30, d_model=8, d_ff=8, num_layers=1, num_heads=1, d_kv=8)
+    config = transformers.T5Config(
+        vocab_size=30, d_model=8, d_ff=8, num_layers=1, num_heads=1, d_kv=8
+    )
     transformers.T5ForConditionalGeneration(config).save_pretrained(tmp_path / "t5")
     with pytest.raises(UserError, match="t5 encodes and decodes"):
         load_backbone(str(tmp_path / "t5"))
@@ -89,14 +106,21 @@ def test_encoder_decoders_are_refused(tmp_path) -> None:
 # --- whole or refused -----------------------------------------------------------------------------------------------
 
 
-def rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> Path:
+def rewrite(
+    folder: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
+) -> Path:
     file = folder / "model.safetensors"
     save_file(change(load_file(file)), file, metadata={"format": "pt"})
     return folder
 
 
 def lose_a_layer(folder: Path) -> None:
-    rewrite(folder, lambda weights: {k: w for k, w in weights.items() if ".1.mlp" not in k and ".1.output" not in k})
+    rewrite(
+        folder,
+        lambda weights: {
+            k: w for k, w in weights.items() if ".1.mlp" not in k and ".1.output" not in k
+        },
+    )
 
 
 def prefix(folder: Path) -> None:
@@ -106,11 +130,15 @@ def prefix(folder: Path) -> None:
 
 def grow_the_vocabulary(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": config["vocab_size"] + 8}))
+    (folder / "config.json").write_text(
+        json.dumps({**config, "vocab_size": config["vocab_size"] + 8})
+    )
 
 
 def leave_a_pointer(folder: Path) -> None:
-    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    (folder / "model.safetensors").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+    )
 
 
 def cut(folder: Path) -> None:
@@ -127,10 +155,15 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "cause"), BROKEN, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(
+    ("spoil", "cause"), BROKEN, ids=lambda value: getattr(value, "__name__", "")
+)
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_a_body_that_is_not_whole_is_refused(folders, tmp_path, backbone: str, spoil, cause: str) -> None:
-    """As a new scorer's backbone, and as a trained scorer; a body drawn at random would differ with every seed."""
+def test_a_body_that_is_not_whole_is_refused(
+    folders, tmp_path, backbone: str, spoil, cause: str
+) -> None:
+    """As a new scorer's backbone, and as a trained scorer; a body drawn at random would differ with
+    every seed."""
     scorer = make(folders[backbone])
     scorer.trained = True
     save_scorer(scorer, tmp_path / "scorer")
@@ -152,7 +185,9 @@ def test_a_head_of_its_own_that_is_broken_or_of_another_size_is_refused(folders,
     whole = head.read_bytes()
     size = re.escape("copying a param with shape torch.Size([1, 16]) from checkpoint")
     save_file({"weight": torch.ones(1, 16)}, head)
-    with pytest.raises(UserError, match=f"head.safetensors: cannot be loaded .size mismatch for weight: {size}"):
+    with pytest.raises(
+        UserError, match=f"head.safetensors: cannot be loaded .size mismatch for weight: {size}"
+    ):
         load_scorer(tmp_path / "scorer")
     save_file({"weight": torch.ones(1, 1)}, head)  # what could be spread over 32 numbers
     with pytest.raises(UserError, match=r"head\.safetensors: cannot be loaded"):
@@ -164,7 +199,8 @@ def test_a_head_of_its_own_that_is_broken_or_of_another_size_is_refused(folders,
 
 
 def test_a_masked_language_model_without_a_pooler_is_a_whole_body(tmp_path) -> None:
-    """Of BERT only its classification head reads the pooler, and trains it with the rest: RoBERTa has none at all."""
+    """Of BERT only its classification head reads the pooler, and trains it with the rest: RoBERTa
+    has none at all."""
     config = transformers.BertConfig(**SMALL)
     transformers.BertForMaskedLM(config).save_pretrained(tmp_path / "mlm")
     pair_tokenizer().save_pretrained(tmp_path / "mlm")

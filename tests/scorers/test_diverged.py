@@ -48,10 +48,16 @@ def silence(module: nn.Module, part: str) -> None:
 def test_a_scorer_that_gives_all_responses_one_number_is_refused(
     folders: dict[str, Path], groups: list[Group], tmp_path: Path, backbone: str, kind: str
 ) -> None:
-    config = ScorerConfig(kind=kind, backbone=str(folders[backbone]), lengths=LengthConfig(max_response=64))  # type: ignore[arg-type]
+    config = ScorerConfig(
+        kind=kind, backbone=str(folders[backbone]), lengths=LengthConfig(max_response=64)
+    )  # type: ignore[arg-type]
     part = "score" if backbone == "decoder" and kind == "reward" else "head"
-    with pytest.raises(TrainingError, match=f"^{kind} model: after training all responses have the same score: "):
-        train_scorer(config, groups, loop=loop_that(lambda module: silence(module, part)), output=tmp_path)
+    with pytest.raises(
+        TrainingError, match=f"^{kind} model: after training all responses have the same score: "
+    ):
+        train_scorer(
+            config, groups, loop=loop_that(lambda module: silence(module, part)), output=tmp_path
+        )
 
 
 def test_an_encoder_whose_tokens_see_no_others_is_refused(
@@ -59,8 +65,15 @@ def test_an_encoder_whose_tokens_see_no_others_is_refused(
 ) -> None:
     # Its responses still differ, by their own tokens; loaded again it would be taken for a decoder.
     config = ScorerConfig(backbone=str(folders["encoder"]), lengths=LengthConfig(max_response=64))
-    with pytest.raises(TrainingError, match="after training no token of the encoder sees another one"):
-        train_scorer(config, groups, loop=loop_that(lambda m: silence(m, "attention.output.dense")), output=tmp_path)
+    with pytest.raises(
+        TrainingError, match="after training no token of the encoder sees another one"
+    ):
+        train_scorer(
+            config,
+            groups,
+            loop=loop_that(lambda m: silence(m, "attention.output.dense")),
+            output=tmp_path,
+        )
 
 
 def test_a_scorer_that_tells_responses_apart_is_given_back(

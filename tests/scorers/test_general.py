@@ -56,7 +56,9 @@ def test_antisymmetric_to_the_bit_at_the_price_of_rewards(folders, groups, backb
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_a_difference_is_what_the_head_says_of_two_texts_read_alone(folders, groups, backbone) -> None:
+def test_a_difference_is_what_the_head_says_of_two_texts_read_alone(
+    folders, groups, backbone
+) -> None:
     scorer = make(folders[backbone], kind="difference", head="general")
     texts, group = scorer.reader.texts, groups[0]
     page = texts.page(group)
@@ -84,13 +86,18 @@ def test_it_starts_from_a_reward_model(folders, groups, tmp_path: Path, backbone
     teacher.trained = True
     save_scorer(teacher, tmp_path / "model")
     config = ScorerConfig(
-        kind="difference", head="general", backbone=str(folders[backbone]), warm_start=str(tmp_path / "model")
+        kind="difference",
+        head="general",
+        backbone=str(folders[backbone]),
+        warm_start=str(tmp_path / "model"),
     )
     scorer = new_scorer(config)
     assert scorer.reader.own_head is not None
     scorer.reader.own_head.weight.data[1:] = 0
     pairs = [[(0, 1)] for _ in groups]
-    for own, known in zip(scorer.differences(groups, pairs), teacher.differences(groups, pairs), strict=True):
+    for own, known in zip(
+        scorer.differences(groups, pairs), teacher.differences(groups, pairs), strict=True
+    ):
         assert own == pytest.approx(known, rel=1e-4, abs=1e-6)
 
 
@@ -104,9 +111,15 @@ def rounds() -> list[Group]:
 def test_what_goes_round_is_learnt_where_no_reward_can(folders, tmp_path: Path) -> None:
     settings = TrainConfig(lr=3e-3, head_lr=3e-2, epochs=40, batch_size=12, precision="fp32")
     found = {}
-    for name, more in (("reward", {"kind": "reward"}), ("general", {"kind": "difference", "head": "general"})):
+    for name, more in (
+        ("reward", {"kind": "reward"}),
+        ("general", {"kind": "difference", "head": "general"}),
+    ):
         config = ScorerConfig(
-            backbone=str(folders["encoder"]), train=settings, lengths=LengthConfig(max_response=16), **more
+            backbone=str(folders["encoder"]),
+            train=settings,
+            lengths=LengthConfig(max_response=16),
+            **more,
         )
         scorer, _ = train_scorer(config, rounds(), loop=train, output=tmp_path / name)
         pairs = [[(c.chosen, c.rejected) for c in g.known_comparisons()] for g in rounds()]

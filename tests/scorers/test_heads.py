@@ -1,4 +1,5 @@
-"""Several heads on one body: what trains each of them, what they say together, and how far apart they are."""
+"""Several heads on one body: what trains each of them, what they say together, and how far apart
+they are."""
 
 from __future__ import annotations
 
@@ -38,7 +39,11 @@ def alone(scorer, head: int):
     width = config.head_width
     single = new_scorer(replace(config, heads=1))
     single.reader.model.load_state_dict(scorer.reader.model.state_dict(), strict=False)
-    weight = single.reader.own_head.weight if single.reader.own_head is not None else single.reader.model.score.weight
+    weight = (
+        single.reader.own_head.weight
+        if single.reader.own_head is not None
+        else single.reader.model.score.weight
+    )
     weight.data.copy_(own.weight.data[head * width : (head + 1) * width])
     return single
 
@@ -48,14 +53,19 @@ def alone(scorer, head: int):
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize(("kind", "head"), KINDS)
-def test_together_they_say_the_mean_of_what_each_says_alone(folders, groups, backbone, kind, head) -> None:
-    """Three scorers of one head each are the referee; the standard deviation is statistics' own, after both orders."""
+def test_together_they_say_the_mean_of_what_each_says_alone(
+    folders, groups, backbone, kind, head
+) -> None:
+    """Three scorers of one head each are the referee; the standard deviation is statistics' own,
+    after both orders."""
     scorer = make(folders[backbone], kind=kind, head=head, heads=3)
     pairs = all_pairs(groups)
     singles = [alone(scorer, k) for k in range(3)]
     for orders in ("both", "one"):
         said = [single.differences(groups, pairs, orders=orders) for single in singles]
-        means, spreads = (ask(groups, pairs, orders=orders) for ask in (scorer.differences, scorer.spreads))
+        means, spreads = (
+            ask(groups, pairs, orders=orders) for ask in (scorer.differences, scorer.spreads)
+        )
         for i in range(len(groups)):
             three = np.stack([own[i] for own in said])
             np.testing.assert_allclose(means[i], three.mean(0), rtol=1e-4, atol=1e-6)
@@ -64,7 +74,9 @@ def test_together_they_say_the_mean_of_what_each_says_alone(folders, groups, bac
             assert (spreads[i] > 0).all()
     if kind == "reward":
         rewards = np.mean([np.concatenate(single.scores(groups)) for single in singles], axis=0)
-        np.testing.assert_allclose(np.concatenate(scorer.scores(groups)), rewards, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            np.concatenate(scorer.scores(groups)), rewards, rtol=1e-4, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize(("kind", "head"), KINDS)
@@ -73,7 +85,9 @@ def test_both_orders_stay_antisymmetric_to_the_bit(folders, groups, kind, head) 
     pairs = all_pairs(groups)
     back = [[(b, a) for a, b in own] for own in pairs]
     same = [[(0, 0)] for _ in groups]
-    for d, other in zip(scorer.differences(groups, pairs), scorer.differences(groups, back), strict=True):
+    for d, other in zip(
+        scorer.differences(groups, pairs), scorer.differences(groups, back), strict=True
+    ):
         np.testing.assert_array_equal(d, -other)
     for s, other in zip(scorer.spreads(groups, pairs), scorer.spreads(groups, back), strict=True):
         np.testing.assert_array_equal(s, other)
@@ -85,7 +99,9 @@ def test_measured_comparisons_tell_the_spread(folders, groups) -> None:
         scorer = make(folders["encoder"], kind=kind, heads=3)
         known = [[(c.chosen, c.rejected) for c in g.known_comparisons()] for g in groups]
         told = scorer.measured(groups)
-        assert [c["spread"] for c in told] == pytest.approx(np.concatenate(scorer.spreads(groups, known)).tolist())
+        assert [c["spread"] for c in told] == pytest.approx(
+            np.concatenate(scorer.spreads(groups, known)).tolist()
+        )
         if kind == "reward":
             gaps = [c["rewards"][0] - c["rewards"][1] for c in told]
             assert [c["d"] for c in told] == pytest.approx(gaps, rel=1e-5, abs=1e-7)
@@ -104,13 +120,17 @@ def test_one_reading_serves_them_all(folders, groups, tmp_path: Path, monkeypatc
 
 
 def test_one_head_has_no_spread(folders, groups) -> None:
-    with pytest.raises(UserError, match="one head, and so no spread: train one with heads, as in heads: 5"):
+    with pytest.raises(
+        UserError, match="one head, and so no spread: train one with heads, as in heads: 5"
+    ):
         make(folders["encoder"]).spreads(groups, all_pairs(groups))
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize(("kind", "head"), KINDS)
-def test_saved_and_loaded_with_equal_scores_and_spreads(folders, groups, tmp_path: Path, backbone, kind, head) -> None:
+def test_saved_and_loaded_with_equal_scores_and_spreads(
+    folders, groups, tmp_path: Path, backbone, kind, head
+) -> None:
     scorer, pairs = make(folders[backbone], kind=kind, head=head, heads=3), all_pairs(groups)
     scorer.trained = True
     save_scorer(scorer, tmp_path / "model")
@@ -118,7 +138,9 @@ def test_saved_and_loaded_with_equal_scores_and_spreads(folders, groups, tmp_pat
     assert loaded.config == scorer.config
     assert loaded.fingerprint == scorer.fingerprint
     for ask in ("by_head", "differences", "spreads"):
-        for one, other in zip(getattr(scorer, ask)(groups, pairs), getattr(loaded, ask)(groups, pairs), strict=True):
+        for one, other in zip(
+            getattr(scorer, ask)(groups, pairs), getattr(loaded, ask)(groups, pairs), strict=True
+        ):
             np.testing.assert_array_equal(one, other)
 
 
@@ -138,7 +160,9 @@ def test_each_head_begins_by_itself(folders) -> None:
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_warm_starts_between_one_head_and_several(folders, groups, tmp_path: Path, backbone) -> None:
+def test_warm_starts_between_one_head_and_several(
+    folders, groups, tmp_path: Path, backbone
+) -> None:
     def start(teacher, **options) -> object:
         teacher.trained = True
         save_scorer(teacher, tmp_path / "teacher")
@@ -147,7 +171,8 @@ def test_warm_starts_between_one_head_and_several(folders, groups, tmp_path: Pat
     one, three = make(folders[backbone]), make(folders[backbone], heads=3)
     several = rows(start(one, heads=5))
     assert all(not torch.equal(a, b) for a, b in combinations(several, 2))
-    # each is the teacher's row and a fresh draw, of the fresh heads' standard deviation 0.2 over 5 · 32 numbers
+    # each is the teacher's row and a fresh draw, of the fresh heads' standard deviation 0.2 over 5
+    # · 32 numbers
     assert 0.15 < (several - rows(one)).std() < 0.25
     assert torch.equal(rows(start(three, heads=3)), rows(three))
     pupil = start(three)
@@ -159,9 +184,14 @@ def test_warm_starts_between_one_head_and_several(folders, groups, tmp_path: Pat
 
 
 def test_resamples_are_poisson_of_mean_one_and_apart() -> None:
-    """P(0) = P(1) = 1/e, P(2) = 1/2e, P(3) = 1/6e; over 20,000 draws the standard error of a share is below 0.0035."""
+    """P(0) = P(1) = 1/e, P(2) = 1/2e, P(3) = 1/6e; over 20,000 draws the standard error of a share
+    is below 0.0035."""
     draws = np.array(
-        [[heads.resampled(7, f"g{i}", Comparison(0, 1), h) for h in range(2)] for i in range(20_000)], dtype=float
+        [
+            [heads.resampled(7, f"g{i}", Comparison(0, 1), h) for h in range(2)]
+            for i in range(20_000)
+        ],
+        dtype=float,
     )
     for k, expected in ((0, 1 / np.e), (1, 1 / np.e), (2, 1 / (2 * np.e)), (3, 1 / (6 * np.e))):
         assert (draws == k).mean(0) == pytest.approx([expected] * 2, abs=0.014)
@@ -182,7 +212,9 @@ def test_a_resample_is_of_seed_group_comparison_and_head_alone() -> None:
 def test_only_training_is_resampled(folders, groups) -> None:
     scorer = make(folders["encoder"], heads=4)
     trained = objective(scorer.reader, scorer.config, seed=5)
-    plain, drawn = (trained.items(groups, Ledger(), resample=resample) for resample in (False, True))
+    plain, drawn = (
+        trained.items(groups, Ledger(), resample=resample) for resample in (False, True)
+    )
     assert {share for item in plain for share in item.shares} == {(0.25,) * 4}
     for item in drawn:
         for c, own in zip(item.comparisons, item.shares, strict=True):
@@ -196,17 +228,23 @@ def test_training_resamples_its_own_data_and_no_other(folders, groups, tmp_path:
     seen = {}
 
     def loop(trained, items, *, dev, **_):
-        seen.update(train={s for item in items for s in item.shares}, dev={s for item in dev for s in item.shares})
+        seen.update(
+            train={s for item in items for s in item.shares},
+            dev={s for item in dev for s in item.shares},
+        )
         return TrainResult(0, {}, {})
 
-    train_scorer(make(folders["encoder"], heads=4).config, groups, groups, loop=loop, output=tmp_path)
+    train_scorer(
+        make(folders["encoder"], heads=4).config, groups, groups, loop=loop, output=tmp_path
+    )
     assert len(seen["train"]) > 5
     assert seen["dev"] == {(0.25,) * 4}
 
 
 @pytest.mark.parametrize(("kind", "head"), KINDS[:-1])
 def test_the_loss_is_the_mean_of_the_heads_own_weighted_losses(folders, groups, kind, head) -> None:
-    """Each head alone on one comparison at a time; its loss there times how often it is in the resample, over three."""
+    """Each head alone on one comparison at a time; its loss there times how often it is in the
+    resample, over three."""
     more = {"duplication": 0.3, "reverse": 0.2} if (kind, head) in KINDS[1:3] else {}
     scorer = make(folders["encoder"], kind=kind, head=head, heads=3, **more)
     trained = objective(scorer.reader, scorer.config, seed=2)
@@ -236,7 +274,12 @@ def test_loss_and_gradient_do_not_depend_on_the_cut(folders, groups, backbone) -
         scorer.reader.zero_grad()
         losses = [trained.loss(scorer.reader, part).loss for part in parts]
         sum(losses).backward()
-        found.append((sum(losses).item(), [p.grad.clone() for p in scorer.reader.parameters() if p.grad is not None]))
+        found.append(
+            (
+                sum(losses).item(),
+                [p.grad.clone() for p in scorer.reader.parameters() if p.grad is not None],
+            )
+        )
     for loss, gradients in found[1:]:
         assert loss == pytest.approx(found[0][0], rel=1e-6)
         for one, other in zip(found[0][1], gradients, strict=True):
@@ -258,20 +301,34 @@ def test_a_head_learns_nothing_from_what_its_resample_lacks(folders) -> None:
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_an_easy_task_is_learnt_and_doubt_is_where_no_example_was(folders, tmp_path: Path, backbone) -> None:
-    """Of responses that differ in what the task is about the heads are surer, in units of d, than of others."""
-    settings = TrainConfig(lr=3e-3, head_lr=1e-2, epochs=8, batch_size=16, precision="fp32", microbatch_tokens=4096)
+def test_an_easy_task_is_learnt_and_doubt_is_where_no_example_was(
+    folders, tmp_path: Path, backbone
+) -> None:
+    """Of responses that differ in what the task is about the heads are surer, in units of d, than
+    of others."""
+    settings = TrainConfig(
+        lr=3e-3, head_lr=1e-2, epochs=8, batch_size=16, precision="fp32", microbatch_tokens=4096
+    )
     config = ScorerConfig(
-        backbone=str(folders[backbone]), heads=4, train=settings, lengths=LengthConfig(max_response=16)
+        backbone=str(folders[backbone]),
+        heads=4,
+        train=settings,
+        lengths=LengthConfig(max_response=16),
     )
     held_out = easy(40, 1)
-    scorer, result = train_scorer(config, easy(120, 0), held_out[:20], loop=train, output=tmp_path / "run")
+    scorer, result = train_scorer(
+        config, easy(120, 0), held_out[:20], loop=train, output=tmp_path / "run"
+    )
     assert result.dev["accuracy"] > 0.95
     known = [[(c.chosen, c.rejected) for c in g.known_comparisons()] for g in held_out]
     d, s = (np.concatenate(ask(held_out, known)) for ask in (scorer.differences, scorer.spreads))
     assert (d > 0).mean() > 0.95
-    signs = [replace(g, responses=tuple(r[:-1] + "+" for r in g.responses)) for g in held_out]  # both end alike
-    alike, doubt = (np.concatenate(ask(signs, known)) for ask in (scorer.differences, scorer.spreads))
+    signs = [
+        replace(g, responses=tuple(r[:-1] + "+" for r in g.responses)) for g in held_out
+    ]  # both end alike
+    alike, doubt = (
+        np.concatenate(ask(signs, known)) for ask in (scorer.differences, scorer.spreads)
+    )
     assert np.median(s / np.abs(d)) < 0.5 * np.median(doubt / np.abs(alike))
 
 

@@ -74,7 +74,8 @@ def test_loss_by_hand(folders, backbone, together) -> None:
 
 
 def test_read_alone_it_is_a_reward_model(folders) -> None:
-    """On an encoder, `together: [1]` is trained as a reward model of the same weights: same loss, same gradients."""
+    """On an encoder, `together: [1]` is trained as a reward model of the same weights: same loss,
+    same gradients."""
     found = []
     for more in ({}, {"kind": "difference", "head": "mixed", "together": (1,)}):
         scorer = make(folders["encoder"], **more)
@@ -82,7 +83,9 @@ def test_read_alone_it_is_a_reward_model(folders) -> None:
         items = trained.items([FOUR], Ledger())
         loss = trained.loss(scorer.reader, items).loss
         loss.backward()
-        gradients = {name: p.grad for name, p in scorer.reader.named_parameters() if p.grad is not None}
+        gradients = {
+            name: p.grad for name, p in scorer.reader.named_parameters() if p.grad is not None
+        }
         found.append((loss.item(), gradients, [item.tokens for item in items]))
     (reward, of_reward, size), (alone, of_alone, same_size) = found
     assert alone == pytest.approx(reward, rel=1e-6)
@@ -93,7 +96,8 @@ def test_read_alone_it_is_a_reward_model(folders) -> None:
 
 
 def test_reading_together_costs_an_encoder_less(folders) -> None:
-    """The prompt of p tokens is read once less for every response that joins: 4(p + 2) + r against (p + 2) + r."""
+    """The prompt of p tokens is read once less for every response that joins: 4(p + 2) + r against
+    (p + 2) + r."""
     sizes = []
     for together in (1, 2, 4):
         scorer = mixed(folders["encoder"], together=(together,))
@@ -105,7 +109,9 @@ def test_reading_together_costs_an_encoder_less(folders) -> None:
 
 def test_what_would_be_cut_is_read_alone(folders) -> None:
     """128 positions hold one response of 62 bytes with its prompt, not two."""
-    scorer = mixed(folders["encoder"], together=(2,), lengths=LengthConfig(max_prompt=8, max_response=62))
+    scorer = mixed(
+        folders["encoder"], together=(2,), lengths=LengthConfig(max_prompt=8, max_response=62)
+    )
     group = Group("g", "why?", ("x" * 62, "y" * 62), comparisons=(Comparison(0, 1),))
     trained = objective(scorer.reader, scorer.config)
     (item,) = trained.items([group], Ledger())
@@ -113,7 +119,8 @@ def test_what_would_be_cut_is_read_alone(folders) -> None:
 
 
 def test_in_use_too_what_would_be_cut_is_read_alone(folders) -> None:
-    """d is then f(a) − f(b); and two that differ at their end alone are no equals, as they are read whole."""
+    """d is then f(a) − f(b); and two that differ at their end alone are no equals, as they are read
+    whole."""
     scorer = mixed(folders["encoder"], lengths=LengthConfig(max_prompt=8, max_response=62))
     group = Group("g", "why?", ("x" * 62, "x" * 61 + "y"), comparisons=(Comparison(0, 1),))
     texts = scorer.reader.texts
@@ -134,7 +141,9 @@ def test_the_draw_is_of_the_item_alone(folders, groups, backbone) -> None:
     """Losses of items add up however they meet, and sizes of 1 and 2 both come up over many."""
     scorer = mixed(folders[backbone], together=(1, 2))
     trained = objective(scorer.reader, scorer.config)
-    pairs = [Group(f"g{n}", "p", ("one", "other"), comparisons=(Comparison(0, 1),)) for n in range(20)]
+    pairs = [
+        Group(f"g{n}", "p", ("one", "other"), comparisons=(Comparison(0, 1),)) for n in range(20)
+    ]
     items = trained.items([*groups, *pairs], Ledger())
     assert {len(trained._parts(item)) for item in items[-20:]} == {1, 2}
     with torch.no_grad():
@@ -149,7 +158,9 @@ def test_kept_and_started_from(folders, tmp_path: Path, backbone) -> None:
     save_scorer(scorer, tmp_path / "m")
     pairs = [[(0, 1), (2, 3)]]
     kept = scorer.differences([FOUR], pairs)[0]
-    np.testing.assert_allclose(load_scorer(tmp_path / "m").differences([FOUR], pairs)[0], kept, rtol=1e-5)
+    np.testing.assert_allclose(
+        load_scorer(tmp_path / "m").differences([FOUR], pairs)[0], kept, rtol=1e-5
+    )
     warm = ScorerConfig(kind="difference", head="mixed", warm_start=str(tmp_path / "m"))
     np.testing.assert_allclose(new_scorer(warm).differences([FOUR], pairs)[0], kept, rtol=1e-5)
 

@@ -1,4 +1,5 @@
-"""What scorers are trained on: items, losses by hand from single readings, learning rates, and an easy task learnt."""
+"""What scorers are trained on: items, losses by hand from single readings, learning rates, and an
+easy task learnt."""
 
 from __future__ import annotations
 
@@ -62,7 +63,9 @@ def test_margin_shifts_by_the_strength(folders) -> None:
 
 def test_a_scorer_is_trained_only_by_steps(folders, groups, tmp_path: Path) -> None:
     config = ScorerConfig(backbone=str(folders["encoder"]), lengths=LengthConfig(max_response=64))
-    scorer, _ = train_scorer(config, groups, loop=lambda *_, **__: TrainResult(0, {}, {}), output=tmp_path)
+    scorer, _ = train_scorer(
+        config, groups, loop=lambda *_, **__: TrainResult(0, {}, {}), output=tmp_path
+    )
     with pytest.raises(UserError, match="never trained"):
         save_scorer(scorer, tmp_path / "model")
 
@@ -71,8 +74,16 @@ def test_a_scorer_is_trained_only_by_steps(folders, groups, tmp_path: Path) -> N
 @pytest.mark.parametrize("head", ["segments", "last"])
 @pytest.mark.parametrize("kind", ["square", "abs"])
 def test_difference_losses(folders, backbone, head, kind) -> None:
-    """One pair: L = ½(−log σ(d(w,l)) − log σ(−d(l,w))) + λ1·|d(y,y)|ᵖ + λ2·|d(w,l) + d(l,w)|ᵖ, y one of the two."""
-    scorer = make(folders[backbone], kind="difference", head=head, duplication=0.3, reverse=0.7, regulariser=kind)
+    """One pair: L = ½(−log σ(d(w,l)) − log σ(−d(l,w))) + λ1·|d(y,y)|ᵖ + λ2·|d(w,l) + d(l,w)|ᵖ, y
+    one of the two."""
+    scorer = make(
+        folders[backbone],
+        kind="difference",
+        head=head,
+        duplication=0.3,
+        reverse=0.7,
+        regulariser=kind,
+    )
     group = Group("a", "p", ("one", "other"), comparisons=(Comparison(0, 1),))
     (read,) = scorer.readings([group], [[(0, 1), (0, 0), (1, 1)]])
     forward, backward = read[0]
@@ -83,7 +94,9 @@ def test_difference_losses(folders, backbone, head, kind) -> None:
     assert metrics["reverse"] == pytest.approx(abs(forward + backward) ** power, rel=1e-4, abs=1e-9)
     same = [abs(read[1][0]) ** power, abs(read[2][0]) ** power]
     assert any(metrics["duplication"] == pytest.approx(value, rel=1e-4, abs=1e-9) for value in same)
-    assert loss == pytest.approx(main + 0.3 * metrics["duplication"] + 0.7 * metrics["reverse"], rel=1e-5)
+    assert loss == pytest.approx(
+        main + 0.3 * metrics["duplication"] + 0.7 * metrics["reverse"], rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -96,14 +109,19 @@ def test_average_trains_the_mean_of_both_orders(folders, backbone) -> None:
     assert loss == pytest.approx(-log_sigmoid((forward - backward) / 2), rel=1e-5)
     assert metrics["margin"] == pytest.approx((forward - backward) / 2, rel=1e-4)
     turned = Group("a", "p", ("one", "other"), comparisons=(Comparison(0, 1),))
-    gap = math.log(math.expm1(loss_and_metrics(scorer, [turned])[2]))  # −d̄ of the other label: −log σ(d) = log(1 + e⁻ᵈ)
+    gap = math.log(
+        math.expm1(loss_and_metrics(scorer, [turned])[2])
+    )  # −d̄ of the other label: −log σ(d) = log(1 + e⁻ᵈ)
     assert -gap == pytest.approx(-(forward - backward) / 2, rel=1e-3)
 
 
 def test_one_order_is_drawn_for_each_pair(folders) -> None:
-    """With `orders: one` and no regulariser a pair costs one reading; over many pairs both orders come up."""
+    """With `orders: one` and no regulariser a pair costs one reading; over many pairs both orders
+    come up."""
     scorer = make(folders["encoder"], kind="difference", head="segments", orders="one")
-    pairs = [Group(f"g{n}", "p", ("one", "other"), comparisons=(Comparison(0, 1),)) for n in range(40)]
+    pairs = [
+        Group(f"g{n}", "p", ("one", "other"), comparisons=(Comparison(0, 1),)) for n in range(40)
+    ]
     forward, backward = scorer.readings(pairs[:1], [[(0, 1)]])[0][0]
     expected = {round(-log_sigmoid(forward), 4), round(-log_sigmoid(-backward), 4)}
     losses = [round(loss_and_metrics(scorer, [pair])[2], 4) for pair in pairs]
@@ -123,7 +141,10 @@ def test_loss_does_not_depend_on_how_items_meet(folders, groups, backbone) -> No
 
 def test_fewer_comparisons_are_among_more(folders, tmp_path: Path) -> None:
     """The same seed draws the first ones first; another draws others."""
-    pairs = [Group(f"g{n}", f"p{n}", ("one", "other"), comparisons=(Comparison(0, 1),)) for n in range(30)]
+    pairs = [
+        Group(f"g{n}", f"p{n}", ("one", "other"), comparisons=(Comparison(0, 1),))
+        for n in range(30)
+    ]
     seen: dict[tuple[int, int], set[str]] = {}
 
     def loop(objective, items, *, seed, **_):
@@ -133,7 +154,12 @@ def test_fewer_comparisons_are_among_more(folders, tmp_path: Path) -> None:
     for seed, most in ((0, 5), (0, 12), (1, 5), (0, 100)):
         config = ScorerConfig(backbone=str(folders["encoder"]), comparisons=most)
         train_scorer(config, pairs, loop=loop, output=tmp_path, seed=seed)
-    assert {key: len(ids) for key, ids in seen.items()} == {(0, 5): 5, (0, 12): 12, (1, 5): 5, (0, 100): 30}
+    assert {key: len(ids) for key, ids in seen.items()} == {
+        (0, 5): 5,
+        (0, 12): 12,
+        (1, 5): 5,
+        (0, 100): 30,
+    }
     assert seen[0, 5] < seen[0, 12]
     assert seen[0, 5] != seen[1, 5]
 
@@ -156,7 +182,9 @@ def test_ties_and_responses_alike_after_the_cut_are_counted(folders) -> None:
     ]
     assert (ledger.total, ledger.kept, ledger.dropped) == (4, 3, 1)
     assert ledger.count(Reason.NO_ORDER) == 1
-    assert ledger.count(Reason.IDENTICAL_AFTER_TRUNCATION) == 2  # one group dropped, one comparison left out
+    assert (
+        ledger.count(Reason.IDENTICAL_AFTER_TRUNCATION) == 2
+    )  # one group dropped, one comparison left out
     assert ledger.count(Reason.RESPONSE_CUT) == 2
 
 
@@ -164,7 +192,9 @@ def test_cuts_to_the_context_are_counted(folders) -> None:
     """128 positions: a prompt of 200 letters is cut, for a short response only the prompt."""
     scorer = make(folders["encoder"])
     ledger = Ledger()
-    objective(scorer.reader, scorer.config).items([Group("a", "p" * 200, ("yes", "no"), (1, 0))], ledger)
+    objective(scorer.reader, scorer.config).items(
+        [Group("a", "p" * 200, ("yes", "no"), (1, 0))], ledger
+    )
     assert (ledger.count(Reason.PROMPT_CUT), ledger.count(Reason.RESPONSE_CUT)) == (1, 0)
 
 
@@ -178,7 +208,8 @@ def test_large_groups_are_cut_into_items(folders) -> None:
 
 
 def test_decoder_items_count_shared_tokens_once(folders) -> None:
-    """Prompt "pp" (with BOS of this tokenizer's: none), responses of 1 + EOS, 2 + EOS: 2 + 2 + 3 tokens."""
+    """Prompt "pp" (with BOS of this tokenizer's: none), responses of 1 + EOS, 2 + EOS: 2 + 2 + 3
+    tokens."""
     scorer = make(folders["decoder"])
     trained = objective(scorer.reader, scorer.config)
     (item,) = trained.items([Group("a", "pp", ("x", "yz"), (1, 0))], Ledger())
@@ -189,10 +220,14 @@ def test_decoder_items_count_shared_tokens_once(folders) -> None:
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_head_has_its_own_learning_rate(folders, backbone, pooling) -> None:
     scorer = make(folders[backbone], pooling=pooling)
-    body, head = objective(scorer.reader, scorer.config).parameter_groups(TrainConfig(lr=1e-5, head_lr=1e-4))
+    body, head = objective(scorer.reader, scorer.config).parameter_groups(
+        TrainConfig(lr=1e-5, head_lr=1e-4)
+    )
     assert (body["lr"], head["lr"]) == (1e-5, 1e-4)
     # a linear head without bias; BERT's own has a bias
-    assert sum(p.numel() for p in head["params"]) == (33 if (backbone, pooling) == ("encoder", "cls") else 32)
+    assert sum(p.numel() for p in head["params"]) == (
+        33 if (backbone, pooling) == ("encoder", "cls") else 32
+    )
     assert {id(p) for p in [*body["params"], *head["params"]]} == {
         id(p) for p in scorer.reader.parameters() if p.requires_grad
     }
@@ -206,22 +241,42 @@ def easy(count: int, seed: int) -> list[Group]:
         texts = ["".join(draw.choices("abcd", k=draw.randint(2, 6))) + sign for sign in "+-"]
         better = draw.randint(0, 1)
         responses = (texts[0], texts[1]) if better == 0 else (texts[1], texts[0])
-        groups.append(Group(f"g{n}", draw.choice("xyz"), responses, comparisons=(Comparison(better, 1 - better),)))
+        groups.append(
+            Group(
+                f"g{n}",
+                draw.choice("xyz"),
+                responses,
+                comparisons=(Comparison(better, 1 - better),),
+            )
+        )
     return groups
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize(
     ("kind", "head"),
-    [("reward", "segments"), ("difference", "segments"), ("difference", "last"), ("difference", "general")],
+    [
+        ("reward", "segments"),
+        ("difference", "segments"),
+        ("difference", "last"),
+        ("difference", "general"),
+    ],
 )
 def test_an_easy_task_is_learnt(folders, tmp_path: Path, backbone, kind, head) -> None:
-    settings = TrainConfig(lr=3e-3, head_lr=1e-2, epochs=12, batch_size=16, precision="fp32", microbatch_tokens=4096)
+    settings = TrainConfig(
+        lr=3e-3, head_lr=1e-2, epochs=12, batch_size=16, precision="fp32", microbatch_tokens=4096
+    )
     config = ScorerConfig(
-        kind=kind, head=head, backbone=str(folders[backbone]), train=settings, lengths=LengthConfig(max_response=16)
+        kind=kind,
+        head=head,
+        backbone=str(folders[backbone]),
+        train=settings,
+        lengths=LengthConfig(max_response=16),
     )
     held_out = easy(60, 1)
-    scorer, result = train_scorer(config, easy(120, 0), held_out[:20], loop=train, output=tmp_path / "run")
+    scorer, result = train_scorer(
+        config, easy(120, 0), held_out[:20], loop=train, output=tmp_path / "run"
+    )
     assert result.dev["accuracy"] > 0.95
     save_scorer(scorer, tmp_path / "model")
     pairs = [[(c.chosen, c.rejected) for c in group.known_comparisons()] for group in held_out]
@@ -231,11 +286,14 @@ def test_an_easy_task_is_learnt(folders, tmp_path: Path, backbone, kind, head) -
 
 @pytest.mark.parametrize(("backbone", "left_out"), [("decoder", 1), ("encoder", 0)])
 def test_calls_of_tools_are_read_or_counted(folders, backbone: str, left_out: int) -> None:
-    """The decoder's template does not write them. The encoder's text is no template's: they stand there as JSON."""
+    """The decoder's template does not write them. The encoder's text is no template's: they stand
+    there as JSON."""
     call = Message.of("assistant", "", {"tool_calls": [{"function": {"name": "weather"}}]})
     prompt = (Message("user", "Weather?"), call, Message("tool", "sunny"))
     scorer, ledger = make(folders[backbone]), Ledger()
-    (item,) = objective(scorer.reader, scorer.config).items([Group("a", prompt, ("Sun", "Rain"), (1, 0))], ledger)
+    (item,) = objective(scorer.reader, scorer.config).items(
+        [Group("a", prompt, ("Sun", "Rain"), (1, 0))], ledger
+    )
     assert ledger.count(Reason.TOOLS_LEFT_OUT) == left_out
     read = scorer.reader.texts.tokenizer.decode(item.page.prompt)
     assert ("weather" in read) is not bool(left_out)

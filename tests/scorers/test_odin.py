@@ -1,4 +1,5 @@
-"""ODIN: a length head beside the reward in training, and an ordinary reward model afterwards (arXiv 2402.07319)."""
+"""ODIN: a length head beside the reward in training, and an ordinary reward model afterwards (arXiv
+2402.07319)."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ def gradient(reader) -> torch.Tensor:
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_the_loss_and_its_gradient_are_the_papers_for_any_cut(folders, groups, backbone) -> None:
-    """The referee writes the batch out whole, with torch's own corrcoef; lengths are counted from the texts."""
+    """The referee writes the batch out whole, with torch's own corrcoef; lengths are counted from
+    the texts."""
     scorer, trained, items = ready(folders, backbone, groups, correlation=0.7, orthogonal=0.3)
     reader, texts = scorer.reader, scorer.reader.texts
     found = []
@@ -67,7 +69,9 @@ def test_the_loss_and_its_gradient_are_the_papers_for_any_cut(folders, groups, b
     ]
     chosen, rejected = (reader(side) for side in sides)
     every = torch.cat([chosen, rejected])
-    lengths = torch.tensor([len(reading[-1]) for side in sides for reading in side], dtype=every.dtype)
+    lengths = torch.tensor(
+        [len(reading[-1]) for side in sides for reading in side], dtype=every.dtype
+    )
     q, length = (torch.corrcoef(torch.stack([every[:, k], lengths]))[0, 1] for k in (0, 1))
     head, beside = reader.head.weight[0], reader.beside.weight[0]
     angle = (head @ beside / (head.norm() * beside.norm())).abs()
@@ -81,9 +85,13 @@ def test_the_loss_and_its_gradient_are_the_papers_for_any_cut(folders, groups, b
 
 def test_the_log_tells_both_correlations_and_quality_alone(folders, groups) -> None:
     scorer, trained, items = ready(folders, "encoder", groups)
-    metrics = {name: s / n for name, (s, n) in trained.loss(scorer.reader, items[:1]).metrics.items()}
+    metrics = {
+        name: s / n for name, (s, n) in trained.loss(scorer.reader, items[:1]).metrics.items()
+    }
     rows = np.array([row for item in trained.probe(scorer.reader, items) for row in item])
-    assert metrics["correlation/quality"] == pytest.approx(np.corrcoef(rows[:, 1], rows[:, 0])[0, 1])
+    assert metrics["correlation/quality"] == pytest.approx(
+        np.corrcoef(rows[:, 1], rows[:, 0])[0, 1]
+    )
     assert metrics["correlation/length"] == pytest.approx(np.corrcoef(rows[:, 2], rows[:, 0])[0, 1])
     quality = [chosen[1] - rejected[1] for item in trained.probe(scorer.reader, items[:1]) for chosen, rejected in
                zip(item[::2], item[1::2], strict=True)]  # fmt: skip
@@ -103,7 +111,8 @@ def test_equal_lengths_pull_at_nothing(folders) -> None:
 
 
 def wordy(count: int, seed: int) -> list[Group]:
-    """The better response says "+", and is the longer one in four of five; length is a good half of the signal."""
+    """The better response says "+", and is the longer one in four of five; length is a good half of
+    the signal."""
     draw = random.Random(seed)
     groups = []
     for n in range(count):
@@ -113,22 +122,38 @@ def wordy(count: int, seed: int) -> list[Group]:
         )
         better, worse = (long, short) if draw.random() < 0.8 else (short, long)
         marks = "+-" if draw.random() < 0.9 else "-+"
-        groups.append(Group(f"g{n}", "x", (marks[0] + better, marks[1] + worse), comparisons=(Comparison(0, 1),)))
+        groups.append(
+            Group(
+                f"g{n}", "x", (marks[0] + better, marks[1] + worse), comparisons=(Comparison(0, 1),)
+            )
+        )
     return groups
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_rewards_no_longer_go_by_length_and_the_scorer_is_an_ordinary_one(folders, tmp_path: Path, backbone) -> None:
+def test_rewards_no_longer_go_by_length_and_the_scorer_is_an_ordinary_one(
+    folders, tmp_path: Path, backbone
+) -> None:
     found = {}
     held_out = wordy(80, 1)
     for name, odin in (("plain", None), ("odin", OdinConfig())):
         settings = TrainConfig(
-            lr=1e-3, head_lr=1e-2, epochs=12, batch_size=32, precision="fp32", microbatch_tokens=4096
+            lr=1e-3,
+            head_lr=1e-2,
+            epochs=12,
+            batch_size=32,
+            precision="fp32",
+            microbatch_tokens=4096,
         )
         config = ScorerConfig(
-            backbone=str(folders[backbone]), odin=odin, train=settings, lengths=LengthConfig(max_response=16)
+            backbone=str(folders[backbone]),
+            odin=odin,
+            train=settings,
+            lengths=LengthConfig(max_response=16),
         )
-        scorer, result = train_scorer(config, wordy(160, 0), held_out, loop=train, output=tmp_path / name)
+        scorer, result = train_scorer(
+            config, wordy(160, 0), held_out, loop=train, output=tmp_path / name
+        )
         scores = np.concatenate(scorer.scores(held_out))
         lengths = [len(r) for g in held_out for r in g.responses]
         found[name] = np.corrcoef(scores, lengths)[0, 1]
@@ -142,14 +167,17 @@ def test_rewards_no_longer_go_by_length_and_the_scorer_is_an_ordinary_one(folder
     assert loaded.fingerprint == scorer.fingerprint
     np.testing.assert_array_equal(np.concatenate(loaded.scores(held_out)), scores)
     if backbone == "decoder":
-        model, report = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model", output_loading_info=True)
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            tmp_path / "model", output_loading_info=True
+        )
         assert not report["missing_keys"]
         assert not report["unexpected_keys"]
         assert model.num_labels == 1
 
 
 def test_two_processes_see_one_batch(folders, tmp_path: Path) -> None:
-    """Eight items read at once, and cut by a token budget and by two processes; the heads of both begin alike."""
+    """Eight items read at once, and cut by a token budget and by two processes; the heads of both
+    begin alike."""
     texts = [(f"y{i}" * (1 + i % 4), "no" * (1 + i % 3)) for i in range(8)]
     groups = [(f"g{i}", "p", text) for i, text in enumerate(texts)]
     config = {"backbone": str(folders["encoder"]), "odin": {}}
@@ -158,8 +186,17 @@ def test_two_processes_see_one_batch(folders, tmp_path: Path) -> None:
         told_by(tmp_path / name, config, groups, tokens=tokens, processes=processes)
         for name, tokens, processes in (("whole", 4096, 1), ("two", 40, 2))
     )
-    for key in ("correlation/quality", "correlation/length", "cosine", "loss", "margin", "grad_norm"):
-        assert [line[key] for line in two] == pytest.approx([line[key] for line in whole], rel=1e-3, abs=1e-5), key
+    for key in (
+        "correlation/quality",
+        "correlation/length",
+        "cosine",
+        "loss",
+        "margin",
+        "grad_norm",
+    ):
+        assert [line[key] for line in two] == pytest.approx(
+            [line[key] for line in whole], rel=1e-3, abs=1e-5
+        ), key
 
 
 @pytest.mark.parametrize(

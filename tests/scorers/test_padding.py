@@ -1,4 +1,5 @@
-"""Tokenizers without a padding token that could serve: what was trained is what is loaded, here and in transformers."""
+"""Tokenizers without a padding token that could serve: what was trained is what is loaded, here and
+in transformers."""
 
 from __future__ import annotations
 
@@ -28,7 +29,12 @@ from rewarddiff.scorers.build import load_scorer, save_scorer
 from .conftest import make
 
 END = "<|endoftext|>"
-SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+}
 GROUPS = [
     Group("a", "Is it late? ", ("Wow!!", "Wow! !", "No!!!! It is early.")),
     Group("b", "Really?", ("!", "Not at all, he said; but it was.")),
@@ -36,14 +42,19 @@ GROUPS = [
 
 
 def byte_tokenizer(*specials: str) -> PreTrainedTokenizerFast:
-    """Bytes, then "!!" as one token; "!" is id 0, as in GPT-2's vocabulary. Only END, behind them, has a name."""
+    """Bytes, then "!!" as one token; "!" is id 0, as in GPT-2's vocabulary. Only END, behind them,
+    has a name."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     assert letters[0] == "!"
-    tokenizer = Tokenizer(BPE(vocab={text: i for i, text in enumerate([*letters, "!!"])}, merges=[("!", "!")]))
+    tokenizer = Tokenizer(
+        BPE(vocab={text: i for i, text in enumerate([*letters, "!!"])}, merges=[("!", "!")])
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([END, *specials])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=END, eos_token=END, unk_token=END)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=END, eos_token=END, unk_token=END
+    )
 
 
 def gpt2(folder: Path) -> None:
@@ -70,7 +81,9 @@ def padding_without_embedding(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-@pytest.mark.parametrize("backbone", [gpt2, pythia, padding_without_embedding], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "backbone", [gpt2, pythia, padding_without_embedding], ids=lambda make: make.__name__
+)
 def test_a_reward_model_is_the_same_after_saving(tmp_path: Path, backbone) -> None:
     torch.manual_seed(0)
     backbone(tmp_path / "backbone")
@@ -105,5 +118,7 @@ def test_tokens_without_embeddings_are_refused(tmp_path: Path, kind: str) -> Non
     tokenizer.add_tokens(["<tool>"])
     tokenizer.save_pretrained(tmp_path / "backbone")
     # 256 bytes, "!!" and END have embeddings, ids 0 to 257; [PAD] is 258, and <tool> 259.
-    with pytest.raises(UserError, match=r"has '<tool>' as token 259, the model embeddings for 258 tokens.*\(260\)"):
+    with pytest.raises(
+        UserError, match=r"has '<tool>' as token 259, the model embeddings for 258 tokens.*\(260\)"
+    ):
         make(tmp_path / "backbone", kind=kind)

@@ -1,6 +1,8 @@
-"""What users of reward models take for granted, in the float32 they run in: padding, batches, end tokens, TRL's models.
+"""What users of reward models take for granted, in the float32 they run in: padding, batches, end
+tokens, TRL's models.
 
-A referee stands beside every case: the model's own code on one text without padding, or transformers' classifier.
+A referee stands beside every case: the model's own code on one text without padding, or
+transformers' classifier.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ EVERY = [
     {"kind": "difference", "head": "mixed"},
 ]
 SINGLE = {"rtol": 1e-5, "atol": 5e-6}
-"""Of scores up to 3 that float32 sums of other lengths make up; a token too far is off by a tenth or more."""
+"""Of scores up to 3 that float32 sums of other lengths make up; a token too far is off by a tenth
+or more."""
 PAIRS = [[(0, 1), (1, 0)], [(0, 1)], [(3, 2), (0, 3), (1, 2)]]
 
 
@@ -54,10 +57,13 @@ def flat(found: list[np.ndarray]) -> np.ndarray:
 
 
 def terms(scorer: Scorer, groups: list[Group]) -> float:
-    """The largest sum of sizes, Σ|w||h|, of what the head adds up: float32 keeps 6e-8 of that, not of what is left."""
+    """The largest sum of sizes, Σ|w||h|, of what the head adds up: float32 keeps 6e-8 of that, not
+    of what is left."""
     head = scorer.reader.own_head or scorer.reader.model.score
     seen: list[float] = []
-    hook = head.register_forward_hook(lambda m, x, _: seen.append((x[0].abs() @ m.weight.abs().T).max().item()))
+    hook = head.register_forward_hook(
+        lambda m, x, _: seen.append((x[0].abs() @ m.weight.abs().T).max().item())
+    )
     scorer.readings(groups, PAIRS)
     hook.remove()
     return max(seen)
@@ -65,8 +71,11 @@ def terms(scorer: Scorer, groups: list[Group]) -> float:
 
 @pytest.mark.parametrize("options", EVERY, ids=lambda options: "-".join(options.values()))
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_float32_readings_do_not_depend_on_their_company(folders, groups, monkeypatch, backbone, options) -> None:
-    """Of all at once, of three budgets of tokens, of each group alone, and of groups and pairs turned about: to 1e-6.
+def test_float32_readings_do_not_depend_on_their_company(
+    folders, groups, monkeypatch, backbone, options
+) -> None:
+    """Of all at once, of three budgets of tokens, of each group alone, and of groups and pairs
+    turned about: to 1e-6.
 
     `test_scorers.test_batching_and_order_change_nothing` says so of each value, in float64.
     """
@@ -98,23 +107,37 @@ def with_tokenizer(scorer: Scorer, folder: Path, **changes: Any) -> Scorer:
 
 @pytest.mark.parametrize("options", EVERY, ids=lambda options: "-".join(options.values()))
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_the_tokenizers_side_of_padding_does_not_matter(folders, groups, tmp_path, backbone, options) -> None:
+def test_the_tokenizers_side_of_padding_does_not_matter(
+    folders, groups, tmp_path, backbone, options
+) -> None:
     read = {}
     for side in ("left", "right"):
-        scorer = with_tokenizer(make(folders[backbone], **options), tmp_path / side, padding_side=side)
+        scorer = with_tokenizer(
+            make(folders[backbone], **options), tmp_path / side, padding_side=side
+        )
         assert scorer.tokenizer.padding_side == side
         read[side] = flat(scorer.readings(groups, PAIRS))
     np.testing.assert_array_equal(read["left"], read["right"])
 
 
-ENDS = ["It ends", "It ends<eos>", "<eos>", "one<eos>two<eos>", "a longer answer, to be padded beside"]
-"""Responses as texts; where they say the end token themselves it is the end token, and at the end it is not doubled."""
+ENDS = [
+    "It ends",
+    "It ends<eos>",
+    "<eos>",
+    "one<eos>two<eos>",
+    "a longer answer, to be padded beside",
+]
+"""Responses as texts; where they say the end token themselves it is the end token, and at the end
+it is not doubled."""
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("pad", ["<pad>", "<eos>"])
-def test_a_decoder_is_read_at_the_last_real_token(folders, tmp_path, pad: str, side: Literal["left", "right"]) -> None:
-    """Also where padding is the end token and texts hold it: at the state after the last token of each text alone."""
+def test_a_decoder_is_read_at_the_last_real_token(
+    folders, tmp_path, pad: str, side: Literal["left", "right"]
+) -> None:
+    """Also where padding is the end token and texts hold it: at the state after the last token of
+    each text alone."""
     tokenizer = AutoTokenizer.from_pretrained(folders["decoder"], pad_token=pad, padding_side=side)
     plain = make(folders["decoder"])
     plain.trained = True
@@ -125,7 +148,9 @@ def test_a_decoder_is_read_at_the_last_real_token(folders, tmp_path, pad: str, s
 
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "scorer").eval()
     texts = ["How does it end? " + text.removesuffix("<eos>") + "<eos>" for text in ENDS]
-    ids = [tokenizer(text, return_tensors="pt", add_special_tokens=False).input_ids for text in texts]
+    ids = [
+        tokenizer(text, return_tensors="pt", add_special_tokens=False).input_ids for text in texts
+    ]
     assert all(row[0, -1] == tokenizer.eos_token_id for row in ids)
     with torch.no_grad():
         expected = [model.score(model.model(row).last_hidden_state[0, -1]).item() for row in ids]
@@ -135,8 +160,11 @@ def test_a_decoder_is_read_at_the_last_real_token(folders, tmp_path, pad: str, s
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("pad", ["<pad>", "<eos>"])
-def test_a_saved_decoder_scores_the_same_in_transformers(folders, groups, tmp_path, pad: str, side: str) -> None:
-    """All texts in one padded batch, conversations by the template, whatever the backbone's padding was."""
+def test_a_saved_decoder_scores_the_same_in_transformers(
+    folders, groups, tmp_path, pad: str, side: str
+) -> None:
+    """All texts in one padded batch, conversations by the template, whatever the backbone's padding
+    was."""
     backbone = AutoTokenizer.from_pretrained(folders["decoder"], pad_token=pad)
     model = AutoModelForSequenceClassification.from_pretrained(folders["decoder"], num_labels=1)
     model.config.pad_token_id = backbone.pad_token_id
@@ -160,7 +188,9 @@ def as_text(tokenizer: Any, group: Group, response: str) -> str:
     if isinstance(group.prompt, str):
         return group.prompt + response + str(tokenizer.eos_token)
     turns = [*((m.role, m.content) for m in group.prompt), ("assistant", response)]
-    text: str = tokenizer.apply_chat_template([{"role": r, "content": c} for r, c in turns], tokenize=False)
+    text: str = tokenizer.apply_chat_template(
+        [{"role": r, "content": c} for r, c in turns], tokenize=False
+    )
     return text
 
 
@@ -181,7 +211,9 @@ def test_a_saved_encoder_scores_the_same_in_transformers(folders, tmp_path) -> N
 
 @pytest.mark.parametrize("pad", ["<pad>", "<eos>"])
 @pytest.mark.parametrize("chat", [None, "smollm2"])
-def test_a_reward_model_of_trls_scores_the_same_here(tiny_tokenizer, tmp_path, chat: str | None, pad: str) -> None:
+def test_a_reward_model_of_trls_scores_the_same_here(
+    tiny_tokenizer, tmp_path, chat: str | None, pad: str
+) -> None:
     """Two steps of RewardTrainer, its folder, and its own batch of the rows it was trained on."""
     torch.manual_seed(1)
     tokenizer, model = backbone(tiny_tokenizer, chat, pad_is_end=pad == "<eos>")
@@ -191,7 +223,9 @@ def test_a_reward_model_of_trls_scores_the_same_here(tiny_tokenizer, tmp_path, c
     }  # fmt: skip
     data = Dataset.from_list([trl_row(*row, chat is not None) for row in ROWS])
     start = model.score.weight.detach().clone()
-    trainer = RewardTrainer(model=model, args=RewardConfig(**options), train_dataset=data, processing_class=tokenizer)
+    trainer = RewardTrainer(
+        model=model, args=RewardConfig(**options), train_dataset=data, processing_class=tokenizer
+    )
     trainer.train()
     trainer.save_model()
     assert not torch.equal(model.score.weight, start)
@@ -204,7 +238,9 @@ def test_a_reward_model_of_trls_scores_the_same_here(tiny_tokenizer, tmp_path, c
 
 @pytest.mark.parametrize("pad_is_end", [False, True])
 @pytest.mark.parametrize("chat", [None, *CHATS])
-def test_a_foreign_reward_model_is_read_where_trl_reads_it(tiny_tokenizer, tmp_path, chat, pad_is_end: bool) -> None:
+def test_a_foreign_reward_model_is_read_where_trl_reads_it(
+    tiny_tokenizer, tmp_path, chat, pad_is_end: bool
+) -> None:
     """With the rows as TRL's RewardTrainer prepares and pads them, and its padding left alone."""
     tokenizer, model = backbone(tiny_tokenizer, chat, pad_is_end=pad_is_end)
     rows = trl_rows(tokenizer, [trl_row(*row, chat is not None) for row in ROWS])
@@ -214,21 +250,32 @@ def test_a_foreign_reward_model_is_read_where_trl_reads_it(tiny_tokenizer, tmp_p
     found = np.stack(scorer.scores(asked(chat is not None)))
     np.testing.assert_allclose(found, trl_scores(model, rows, tokenizer.pad_token_id), **SINGLE)
     with torch.no_grad():
-        alone = [[model(torch.tensor([row[f"{side}_ids"]])).logits.item() for side in SIDES] for row in rows]
+        alone = [
+            [model(torch.tensor([row[f"{side}_ids"]])).logits.item() for side in SIDES]
+            for row in rows
+        ]
     np.testing.assert_allclose(found, alone, **SINGLE)
 
-    save_scorer(scorer, tmp_path / "again")  # saving it is no training: it is read as before, here and elsewhere
+    save_scorer(
+        scorer, tmp_path / "again"
+    )  # saving it is no training: it is read as before, here and elsewhere
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "again").eval()
     assert again.config.pad_token_id == tokenizer.pad_token_id
-    np.testing.assert_array_equal(np.stack(load_scorer(tmp_path / "again").scores(asked(chat is not None))), found)
+    np.testing.assert_array_equal(
+        np.stack(load_scorer(tmp_path / "again").scores(asked(chat is not None))), found
+    )
 
 
 @pytest.mark.parametrize("adds", ["<bos> $A", "<bos> $A <eos>"])
-def test_a_foreign_reward_model_reads_what_its_tokenizer_adds(tiny_tokenizer, tmp_path, adds: str) -> None:
+def test_a_foreign_reward_model_reads_what_its_tokenizer_adds(
+    tiny_tokenizer, tmp_path, adds: str
+) -> None:
     """TRL writes the end token behind plain text, and the tokenizer may add another, and BOS."""
     tokenizer, model = backbone(tiny_tokenizer, None)
     special = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("<bos>", "<eos>")]
-    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=adds, special_tokens=special)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=adds, special_tokens=special
+    )
     rows = trl_rows(tokenizer, [trl_row(*row, False) for row in [*ROWS, ("", "Hi", "Ho")]])
     for part in (model, tokenizer):
         part.save_pretrained(tmp_path / "foreign")
@@ -238,23 +285,33 @@ def test_a_foreign_reward_model_reads_what_its_tokenizer_adds(tiny_tokenizer, tm
 
 
 def test_a_merge_across_prompt_and_response_is_read_as_one_token(tmp_path) -> None:
-    """b and c merge: "ab" and "c" are read as a, bc, as TRL reads them; and without a prompt there is no first part."""
+    """b and c merge: "ab" and "c" are read as a, bc, as TRL reads them; and without a prompt there
+    is no first part."""
     vocab = {token: i for i, token in enumerate(["a", "b", "c", "d", "bc", "<eos>"])}
     words = Tokenizer(models.BPE(vocab=vocab, merges=[("b", "c")]))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<eos>", pad_token="<eos>")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, eos_token="<eos>", pad_token="<eos>"
+    )
     model = classifier(tokenizer)
     for part in (model, tokenizer):
         part.save_pretrained(tmp_path / "foreign")
     rows = trl_rows(tokenizer, [trl_row("ab", "c", "d", False), trl_row("", "a", "b", False)])
     assert rows[0]["chosen_ids"] == [0, 4, 5]
-    found = load_scorer(tmp_path / "foreign").scores([Group("0", "ab", ("c", "d")), Group("1", "", ("a", "b"))])
-    np.testing.assert_allclose(np.stack(found), trl_scores(model, rows, tokenizer.pad_token_id), **SINGLE)
+    found = load_scorer(tmp_path / "foreign").scores(
+        [Group("0", "ab", ("c", "d")), Group("1", "", ("a", "b"))]
+    )
+    np.testing.assert_allclose(
+        np.stack(found), trl_scores(model, rows, tokenizer.pad_token_id), **SINGLE
+    )
 
 
 @pytest.mark.parametrize("pad_is_end", [False, True])
 @pytest.mark.parametrize("chat", [None, *CHATS])
-def test_a_saved_scorer_scores_what_a_template_writes(tiny_tokenizer, tmp_path, chat, pad_is_end: bool) -> None:
-    """The text of `apply_chat_template`, or plain text and EOS, alone and in a padded batch: our number."""
+def test_a_saved_scorer_scores_what_a_template_writes(
+    tiny_tokenizer, tmp_path, chat, pad_is_end: bool
+) -> None:
+    """The text of `apply_chat_template`, or plain text and EOS, alone and in a padded batch: our
+    number."""
     tokenizer, model = backbone(tiny_tokenizer, chat, pad_is_end=pad_is_end)
     for part in (model, tokenizer):
         part.save_pretrained(tmp_path / "backbone")
@@ -264,12 +321,19 @@ def test_a_saved_scorer_scores_what_a_template_writes(tiny_tokenizer, tmp_path, 
 
     theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "reward").eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "reward")
-    texts = [as_text(tokenizer, group, text) for group in asked(chat is not None) for text in group.responses]
+    texts = [
+        as_text(tokenizer, group, text)
+        for group in asked(chat is not None)
+        for text in group.responses
+    ]
     found = flat(scorer.scores(asked(chat is not None)))
     batch = tokenizer(texts, padding=True, return_tensors="pt", add_special_tokens=False)
     with torch.no_grad():
         np.testing.assert_allclose(found, theirs(**batch).logits[:, 0], **SINGLE)
-        alone = [theirs(tokenizer(text, return_tensors="pt", add_special_tokens=False).input_ids) for text in texts]
+        alone = [
+            theirs(tokenizer(text, return_tensors="pt", add_special_tokens=False).input_ids)
+            for text in texts
+        ]
     np.testing.assert_allclose(found, [output.logits.item() for output in alone], **SINGLE)
 
 
@@ -290,9 +354,14 @@ def test_a_scorer_of_before_is_read_up_to_the_end_token(tiny_tokenizer, tmp_path
     for group, scores in zip(asked(True), found, strict=True):
         texts = [as_text(tokenizer, group, text).removesuffix("\n") for text in group.responses]
         assert all(text.endswith("<|im_end|>") for text in texts)
-        ids = [tokenizer(text, return_tensors="pt", add_special_tokens=False).input_ids for text in texts]
+        ids = [
+            tokenizer(text, return_tensors="pt", add_special_tokens=False).input_ids
+            for text in texts
+        ]
         with torch.no_grad():
-            expected = [theirs.score(theirs.model(row).last_hidden_state[0, -1]).item() for row in ids]
+            expected = [
+                theirs.score(theirs.model(row).last_hidden_state[0, -1]).item() for row in ids
+            ]
         np.testing.assert_allclose(scores, expected, **SINGLE)
     assert np.abs(found - np.stack(scorer.scores(asked(True)))).max() > 0.01
 
@@ -307,17 +376,25 @@ def test_a_scorers_way_has_to_be_known(folders, tmp_path) -> None:
         load_scorer(tmp_path / "reward")
 
 
-ROWS = [("Say yes. ", "Yes!", "No."), ("Two and two? ", "Four", "Five, as I would say"), ("Why?\n", "\nSo", "Because")]
+ROWS = [
+    ("Say yes. ", "Yes!", "No."),
+    ("Two and two? ", "Four", "Five, as I would say"),
+    ("Why?\n", "\nSo", "Because"),
+]
 SIDES = ("chosen", "rejected")
 
 
 def asked(conversational: bool) -> list[Group]:
     prompts = [(Message("user", prompt),) if conversational else prompt for prompt, *_ in ROWS]
-    return [Group(str(i), prompt, row[1:]) for i, (prompt, row) in enumerate(zip(prompts, ROWS, strict=True))]
+    return [
+        Group(str(i), prompt, row[1:])
+        for i, (prompt, row) in enumerate(zip(prompts, ROWS, strict=True))
+    ]
 
 
 def backbone(tokenizer: Any, chat: str | None, *, pad_is_end: bool = False) -> tuple[Any, Any]:
-    """A tokenizer with a model's chat template, or for plain text, and a random classifier for it."""
+    """A tokenizer with a model's chat template, or for plain text, and a random classifier for
+    it."""
     if chat is not None:
         tokenizer = with_chat(tokenizer, chat, pad_is_end=pad_is_end)
     else:
@@ -341,14 +418,19 @@ def trl_rows(tokenizer: Any, rows: list[dict[str, Any]]) -> list[dict[str, Any]]
     """Rows as RewardTrainer prepares them."""
     args: Any = SimpleNamespace(dataset_num_proc=None, max_length=None)
     trainer: Any = None
-    return list(RewardTrainer._prepare_dataset(trainer, Dataset.from_list(rows), tokenizer, args, "train"))
+    return list(
+        RewardTrainer._prepare_dataset(trainer, Dataset.from_list(rows), tokenizer, args, "train")
+    )
 
 
 def trl_scores(model: Any, rows: list[dict[str, Any]], pad: int) -> np.ndarray:
-    """What the model says of prepared rows in the batch that TRL makes of them: (rows, 2), chosen and rejected."""
+    """What the model says of prepared rows in the batch that TRL makes of them: (rows, 2), chosen
+    and rejected."""
     batch = DataCollatorForPreference(pad_token_id=pad)(rows)
     with torch.no_grad():
-        scores = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, 0]
+        scores = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[
+            :, 0
+        ]
     return scores.reshape(2, -1).T.numpy()
 
 

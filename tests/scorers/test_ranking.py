@@ -1,4 +1,5 @@
-"""Ranking by comparisons: worked by hand from single readings, by identities, and shared against unshared reading."""
+"""Ranking by comparisons: worked by hand from single readings, by identities, and shared against
+unshared reading."""
 
 from __future__ import annotations
 
@@ -16,18 +17,31 @@ from rewarddiff.scorers.readers import Forest
 
 from .conftest import BACKBONES, make
 
-DESIGNS = [DesignConfig(), DesignConfig("all", seed=3), DesignConfig("anchor"), DesignConfig("budget", 8)]
-SIX = Group("six", "Name a tree", ("Oak", "An elm, perhaps", "Fir", "A rose", "Seven", "Birch!"), (5, 4, 3, 2, 1, 0))
+DESIGNS = [
+    DesignConfig(),
+    DesignConfig("all", seed=3),
+    DesignConfig("anchor"),
+    DesignConfig("budget", 8),
+]
+SIX = Group(
+    "six",
+    "Name a tree",
+    ("Oak", "An elm, perhaps", "Fir", "A rose", "Seven", "Birch!"),
+    (5, 4, 3, 2, 1, 0),
+)
 
 
 def readings_of(scorer, group, design):
     texts = scorer.reader.texts
     page = texts.page(group)
-    return [texts.reading(page, *pair) for pair in comparisons(len(group.responses), design, group.id)]
+    return [
+        texts.reading(page, *pair) for pair in comparisons(len(group.responses), design, group.id)
+    ]
 
 
 def test_comparisons_of_a_group_are_one_tree_of_depth_two(folders) -> None:
-    """The prompt once, each response once as the first, and 30 times as the second: 1 + 6 + 30 nodes."""
+    """The prompt once, each response once as the first, and 30 times as the second: 1 + 6 + 30
+    nodes."""
     scorer = make(folders["decoder"], kind="difference", head="segments")
     readings = readings_of(scorer, SIX, DesignConfig())
     (tree,) = Forest(sorted(readings)).trees()
@@ -35,13 +49,15 @@ def test_comparisons_of_a_group_are_one_tree_of_depth_two(folders) -> None:
     assert [len(tree.path(i)) for i in range(len(tree.nodes))].count(2) == 6
     assert [len(tree.path(i)) for i in range(len(tree.nodes))].count(3) == 30
     first = {reading[1] for reading in readings}
-    lengths = len(readings[0][0]) + sum(map(len, first)) + sum(len(reading[2]) for reading in readings)
+    lengths = (
+        len(readings[0][0]) + sum(map(len, first)) + sum(len(reading[2]) for reading in readings)
+    )
     assert len(tree) == lengths == tokens(scorer, SIX, comparisons(6, DesignConfig()))
 
 
 def test_a_tree_is_cut_only_where_it_must_be(folders) -> None:
-    """Three groups of one size, and room for two and a half: two, then one. Less room than one: cut at first responses,
-    so that each of these is read once, and only the prompt again."""
+    """Three groups of one size, and room for two and a half: two, then one. Less room than one: cut
+    at first responses, so that each of these is read once, and only the prompt again."""
     reader = make(folders["decoder"], kind="difference", head="segments").reader
     groups = [Group(name, f"Name {name}", SIX.responses) for name in "abc"]
     scorer = make(folders["decoder"], kind="difference", head="segments")
@@ -85,7 +101,9 @@ def test_a_ranking_by_hand(folders, groups, backbone) -> None:
     assert found.cyclic == (int(ab * bc > 0 and ab * ac < 0), 1)
     assert found.readings == 6
     # and the default scores, the mean of d̄ over the other two, are 3/2 of them
-    assert scorer.scores(groups[:1])[0] == pytest.approx(1.5 * scorer.scores(groups[:1], design=DesignConfig())[0])
+    assert scorer.scores(groups[:1])[0] == pytest.approx(
+        1.5 * scorer.scores(groups[:1], design=DesignConfig())[0]
+    )
 
 
 def test_single_orders_are_given_as_read(folders, groups) -> None:
@@ -95,10 +113,14 @@ def test_single_orders_are_given_as_read(folders, groups) -> None:
         pairs = comparisons(len(group.responses), design, group.id)
         assert found.pairs == tuple(pairs)
         assert found.readings == len(group.responses) - 1
-        assert found.differences == pytest.approx(scorer.differences([group], [pairs], orders="one")[0], rel=1e-4)
+        assert found.differences == pytest.approx(
+            scorer.differences([group], [pairs], orders="one")[0], rel=1e-4
+        )
         anchor = pairs[0][0]
         d = dict(zip([b for _, b in pairs], found.differences, strict=True)) | {anchor: 0.0}
-        assert found.scores - found.scores[anchor] == pytest.approx([-d[i] for i in range(len(group.responses))])
+        assert found.scores - found.scores[anchor] == pytest.approx(
+            [-d[i] for i in range(len(group.responses))]
+        )
         assert found.cyclic == (0, 0)
 
 
@@ -114,10 +136,12 @@ def test_a_reward_model_gives_the_same_scores_by_every_design(folders, design) -
 
 
 def test_designs_measured_by_hand(folders, monkeypatch) -> None:
-    """d = 2, 1, −1 for (0,1), (0,2), (1,2) and their opposites: s = 1, −1, 0 while the data has 0 ≻ 1 ≻ 2.
+    """d = 2, 1, −1 for (0,1), (0,2), (1,2) and their opposites: s = 1, −1, 0 while the data has 0 ≻
+    1 ≻ 2.
 
-    Two of three comparisons are right. Against one anchor only its own two differences are known; the anchor 0 gives
-    the same order 0, 2, 1, anchor 1 gives s_0 = s_1 + 2 and s_2 = s_1 + 1, and anchor 2 s_0 = s_2 + 1, s_1 = s_2 − 1.
+    Two of three comparisons are right. Against one anchor only its own two differences are known;
+    the anchor 0 gives the same order 0, 2, 1, anchor 1 gives s_0 = s_1 + 2 and s_2 = s_1 + 1, and
+    anchor 2 s_0 = s_2 + 1, s_1 = s_2 − 1.
     """
     scorer = make(folders["encoder"], kind="difference", head="segments")
     d = {(0, 1): 2.0, (0, 2): 1.0, (1, 2): -1.0}
@@ -148,13 +172,18 @@ def test_designs_measured_by_hand(folders, monkeypatch) -> None:
 
 
 def test_correlation_with_another_order(folders, monkeypatch) -> None:
-    """Read as single orders the ranking turns: d(0,1) = 1 but d(1,0) = 3, so that d̄ = −1. Two responses: ρ = τ = ±1."""
+    """Read as single orders the ranking turns: d(0,1) = 1 but d(1,0) = 3, so that d̄ = −1. Two
+    responses: ρ = τ = ±1."""
     scorer = make(folders["encoder"], kind="difference", head="segments")
     values = {(0, 1): 1.0, (1, 0): 3.0}
     monkeypatch.setattr(
-        scorer, "differences", lambda groups, pairs, **_: [np.array([values[p] for p in own]) for own in pairs]
+        scorer,
+        "differences",
+        lambda groups, pairs, **_: [np.array([values[p] for p in own]) for own in pairs],
     )
-    groups = [Group(str(i), "p", ("one", "two"), comparisons=(Comparison(1, 0, 1.0),)) for i in range(20)]
+    groups = [
+        Group(str(i), "p", ("one", "two"), comparisons=(Comparison(1, 0, 1.0),)) for i in range(20)
+    ]
     first = [comparisons(2, DesignConfig("all"), group.id)[0][0] for group in groups]
     (figures,) = compare_designs(scorer, groups, [DesignConfig("all")])
     # d̄ says 1 is better; read with 0 first 0 is better, with 1 first 1 is.

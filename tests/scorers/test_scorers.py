@@ -7,7 +7,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForSequenceClassification,
+)
 
 from rewarddiff import models
 from rewarddiff.encoding import Encoder, LengthConfig
@@ -22,11 +27,19 @@ from rewarddiff.store import Store
 
 from .conftest import BACKBONES, make
 
-KINDS = [("reward", "segments"), ("difference", "segments"), ("difference", "last"), ("difference", "mixed")]
+KINDS = [
+    ("reward", "segments"),
+    ("difference", "segments"),
+    ("difference", "last"),
+    ("difference", "mixed"),
+]
 
 
 def all_pairs(groups: list[Group]) -> list[list[tuple[int, int]]]:
-    return [[(a, b) for a in range(len(g.responses)) for b in range(len(g.responses)) if a != b] for g in groups]
+    return [
+        [(a, b) for a in range(len(g.responses)) for b in range(len(g.responses)) if a != b]
+        for g in groups
+    ]
 
 
 def close(one: list[np.ndarray], two: list[np.ndarray]) -> None:
@@ -37,7 +50,9 @@ def close(one: list[np.ndarray], two: list[np.ndarray]) -> None:
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize(("kind", "head"), KINDS)
-def test_batching_and_order_change_nothing(folders, groups, monkeypatch, backbone, kind, head) -> None:
+def test_batching_and_order_change_nothing(
+    folders, groups, monkeypatch, backbone, kind, head
+) -> None:
     scorer = make(folders[backbone], kind=kind, head=head)
     scorer.reader.double()  # so that what is left is a fault and not rounding
     pairs = all_pairs(groups)
@@ -80,7 +95,8 @@ def test_reward_differences_are_gaps_of_scores(folders, groups, backbone) -> Non
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_scores_of_a_difference_model(folders, groups, backbone) -> None:
-    """Of three responses the first scores ½(d̄(0,1) + d̄(0,2)); all scores sum to 0 since d̄ is antisymmetric."""
+    """Of three responses the first scores ½(d̄(0,1) + d̄(0,2)); all scores sum to 0 since d̄ is
+    antisymmetric."""
     scorer = make(folders[backbone], kind="difference", head="segments")
     (scores,) = scorer.scores(groups[:1])
     d = scorer.differences(groups[:1], [[(0, 1), (0, 2)]])[0]
@@ -91,7 +107,9 @@ def test_scores_of_a_difference_model(folders, groups, backbone) -> None:
 
 def test_decoder_reads_trees_as_single_sequences(folders, groups) -> None:
     """The reader's number is that of the model's own code on one plain sequence after another."""
-    model = AutoModelForSequenceClassification.from_pretrained(folders["decoder"], num_labels=1).eval()
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folders["decoder"], num_labels=1
+    ).eval()
     for kind, head in KINDS[:-1]:  # mixed reads alone as well
         scorer = make(folders["decoder"], kind=kind, head=head)
         model.load_state_dict(scorer.reader.model.state_dict())
@@ -105,7 +123,11 @@ def test_decoder_reads_trees_as_single_sequences(folders, groups) -> None:
                 ends = np.cumsum([len(part) for part in reading]) - 1
                 at = model.score(states[torch.tensor(ends)]).squeeze(-1)
             expected = at[1] - at[2] if (kind, head) == ("difference", "segments") else at[-1]
-            pair = scorer.readings([group], [[(0, 1)]])[0][0, 0] if arity == 2 else scorer.scores([group])[0][0]
+            pair = (
+                scorer.readings([group], [[(0, 1)]])[0][0, 0]
+                if arity == 2
+                else scorer.scores([group])[0][0]
+            )
             assert pair == pytest.approx(expected.item(), rel=1e-5, abs=1e-6)
 
 
@@ -129,7 +151,8 @@ def test_encoder_reads_the_tokenizers_own_pair(folders) -> None:
 
 
 def test_encoder_pools_the_response(folders) -> None:
-    """r = w · mean of the states over the response and its separator, by the model's own code on one row."""
+    """r = w · mean of the states over the response and its separator, by the model's own code on
+    one row."""
     scorer = make(folders["encoder"])
     model, head = scorer.reader.model, scorer.reader.own_head
     inputs = scorer.tokenizer("why?", "so", return_tensors="pt")  # [CLS] w h y ? [SEP] s o [SEP]
@@ -162,23 +185,30 @@ def test_saved_and_loaded_scores_are_equal(folders, groups, tmp_path, backbone, 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("kind", ["reward", "difference"])
 def test_a_copy_of_a_scorer_has_its_fingerprint(folders, tmp_path, backbone, kind) -> None:
-    """Loaded and saved again, as a run does with a scorer that is trained already; an edited description differs."""
+    """Loaded and saved again, as a run does with a scorer that is trained already; an edited
+    description differs."""
     scorer = make(folders[backbone], kind=kind)
     scorer.trained, scorer.temperature = True, 1.5
     save_scorer(scorer, tmp_path / "scorer")
     save_scorer(load_scorer(tmp_path / "scorer"), tmp_path / "copy")
     assert models.fingerprint(tmp_path / "copy") == models.fingerprint(tmp_path / "scorer")
     about = json.loads((tmp_path / "copy" / "rewarddiff_scorer.json").read_text())
-    (tmp_path / "copy" / "rewarddiff_scorer.json").write_text(json.dumps({**about, "temperature": 2.5}))
+    (tmp_path / "copy" / "rewarddiff_scorer.json").write_text(
+        json.dumps({**about, "temperature": 2.5})
+    )
     assert models.fingerprint(tmp_path / "copy") != models.fingerprint(tmp_path / "scorer")
 
 
 @pytest.mark.parametrize(("backbone", "pooling"), [("decoder", "mean"), ("encoder", "cls")])
-def test_transformers_loads_a_reward_model_with_equal_scores(folders, groups, tmp_path, backbone, pooling) -> None:
+def test_transformers_loads_a_reward_model_with_equal_scores(
+    folders, groups, tmp_path, backbone, pooling
+) -> None:
     scorer = make(folders[backbone], pooling=pooling)
     scorer.trained = True
     save_scorer(scorer, tmp_path / "reward")
-    model, report = AutoModelForSequenceClassification.from_pretrained(tmp_path / "reward", output_loading_info=True)
+    model, report = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "reward", output_loading_info=True
+    )
     assert not report["missing_keys"]
     assert model.num_labels == 1
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "reward")
@@ -186,10 +216,17 @@ def test_transformers_loads_a_reward_model_with_equal_scores(folders, groups, tm
     for group, scores in zip(plain, scorer.scores(plain), strict=True):
         if backbone == "encoder":
             inputs = tokenizer(
-                [group.prompt] * len(group.responses), list(group.responses), padding=True, return_tensors="pt"
+                [group.prompt] * len(group.responses),
+                list(group.responses),
+                padding=True,
+                return_tensors="pt",
             )
         else:
-            inputs = tokenizer([group.prompt + r + "<eos>" for r in group.responses], padding=True, return_tensors="pt")
+            inputs = tokenizer(
+                [group.prompt + r + "<eos>" for r in group.responses],
+                padding=True,
+                return_tensors="pt",
+            )
         with torch.no_grad():
             theirs = model.eval()(**inputs).logits[:, 0]
         np.testing.assert_allclose(scores, theirs.numpy(), rtol=1e-5, atol=1e-6)
@@ -200,7 +237,8 @@ def test_transformers_loads_a_reward_model_with_equal_scores(folders, groups, tm
 
 
 def test_padding_never_is_the_end_token(folders, tmp_path, tiny_tokenizer) -> None:
-    """A chat model whose padding is its end token: transformers would then read one token before the end."""
+    """A chat model whose padding is its end token: transformers would then read one token before
+    the end."""
     source = tmp_path / "chat"
     load_backbone(str(folders["decoder"])).model.save_pretrained(source)
     tiny_tokenizer.save_pretrained(source)
@@ -238,7 +276,12 @@ def test_what_is_no_reward_model_is_refused(folders, tmp_path) -> None:
     with pytest.raises(UserError, match="nowhere"):
         load_scorer(tmp_path / "nowhere")
     config = LlamaConfig(
-        vocab_size=32, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, num_labels=3
+        vocab_size=32,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_labels=3,
     )
     LlamaForSequenceClassification(config).save_pretrained(tmp_path / "three")
     AutoTokenizer.from_pretrained(folders["decoder"]).save_pretrained(tmp_path / "three")
@@ -253,21 +296,25 @@ def test_warm_start_keeps_the_reward_models_body_and_head(folders, tmp_path, bac
     save_scorer(teacher, tmp_path / "reward")
 
     def start(head: str) -> base.Scorer:
-        return new_scorer(ScorerConfig(kind="difference", head=head, warm_start=str(tmp_path / "reward")), seed=3)
+        return new_scorer(
+            ScorerConfig(kind="difference", head=head, warm_start=str(tmp_path / "reward")), seed=3
+        )
 
     def heads(scorer: base.Scorer) -> torch.Tensor:
         return torch.cat([p.flatten() for p in scorer.reader.head_parameters()])
 
     for name, weight in teacher.reader.model.base_model.state_dict().items():
-        torch.testing.assert_close(start("segments").reader.model.base_model.state_dict()[name], weight, rtol=0, atol=0)
+        torch.testing.assert_close(
+            start("segments").reader.model.base_model.state_dict()[name], weight, rtol=0, atol=0
+        )
     assert torch.equal(heads(start("segments")), heads(teacher))
     assert not torch.equal(heads(start("last")), heads(teacher))
 
 
 @pytest.mark.parametrize("kind", ["reward", "difference"])
 def test_texts_are_cut_where_they_are_longest(folders, kind) -> None:
-    """128 positions, 4 of them [CLS] and three [SEP] in the joint text, 3 in the other: prompts keep their end, and
-    responses, cut to one length, their beginning."""
+    """128 positions, 4 of them [CLS] and three [SEP] in the joint text, 3 in the other: prompts
+    keep their end, and responses, cut to one length, their beginning."""
     texts = make(folders["encoder"], kind=kind).reader.texts
     group = Group("a", "p" * 300 + "end", ("short", "start" + "l" * 300, "start" + "m" * 300))
     page = texts.page(group)
@@ -281,7 +328,10 @@ def test_texts_are_cut_where_they_are_longest(folders, kind) -> None:
     assert all(word.startswith("start") for word in words[1:])
     assert len({len(word) for word in words[1:]}) == 1
     # a short response is left whole
-    assert texts.tokenizer.decode(texts.reading(page, 0, *shown[1:])[1], skip_special_tokens=True) == "short"
+    assert (
+        texts.tokenizer.decode(texts.reading(page, 0, *shown[1:])[1], skip_special_tokens=True)
+        == "short"
+    )
 
 
 def test_store_spares_the_second_reading(folders, groups, tmp_path, monkeypatch) -> None:
@@ -301,7 +351,10 @@ def test_measured_comparisons(folders, groups) -> None:
     measured = make(folders["encoder"], kind="difference").measured(groups)
     assert [m["group"] for m in measured] == ["a"] * 3 + ["b"] + ["c"] * 6
     assert measured[3]["strength"] == 2
-    assert (measured[3]["chosen_length"], measured[3]["rejected_length"]) == (len("Four."), len("Five, I think."))
+    assert (measured[3]["chosen_length"], measured[3]["rejected_length"]) == (
+        len("Four."),
+        len("Five, I think."),
+    )
     assert all(m["d_swapped"] is None for m in make(folders["encoder"]).measured(groups))
 
 
@@ -320,8 +373,14 @@ def test_reward_reads_what_a_policy_would_write(folders, groups) -> None:
         ({"kind": "difference", "pooling": "cls"}, "pooling cls"),
         ({"reverse": -1.0}, "at least 0"),
         ({"item_comparisons": 0}, "at least 1"),
-        ({"kind": "difference", "head": "segments", "loss": BatchMargin()}, "loss batch-margin is for reward models"),
-        ({"kind": "difference", "head": "segments", "loss": BradleyTerry(center=0.1)}, "center is for reward models"),
+        (
+            {"kind": "difference", "head": "segments", "loss": BatchMargin()},
+            "loss batch-margin is for reward models",
+        ),
+        (
+            {"kind": "difference", "head": "segments", "loss": BradleyTerry(center=0.1)},
+            "center is for reward models",
+        ),
     ],
 )
 def test_configurations_that_make_no_sense(options: dict[str, object], message: str) -> None:

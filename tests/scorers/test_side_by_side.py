@@ -1,4 +1,5 @@
-"""The benchmarks on groups of responses: all ways compute the same values. Nothing is timed here."""
+"""The benchmarks on groups of responses: all ways compute the same values. Nothing is timed
+here."""
 
 from __future__ import annotations
 
@@ -15,9 +16,24 @@ from rewarddiff.models import load_causal_lm
 from rewarddiff.records import Group
 
 FEW = [
-    Group("0", "Why?", ("So.", "Because it is.", "No", "Who asks?", "Yes", "Perhaps not"), (3, 5, 0, 4, 1, 2)),
-    Group("1", "Name a tree", ("Oak", "An elm", "Fir", "A rose", "Seven", "Birch!"), (5, 4, 3, 1, 0, 2)),
-    Group("2", "Two and two", ("4", "Four, I think", "5", "Twenty-two", "None", "2 + 2"), (5, 4, 3, 2, 0, 1)),
+    Group(
+        "0",
+        "Why?",
+        ("So.", "Because it is.", "No", "Who asks?", "Yes", "Perhaps not"),
+        (3, 5, 0, 4, 1, 2),
+    ),
+    Group(
+        "1",
+        "Name a tree",
+        ("Oak", "An elm", "Fir", "A rose", "Seven", "Birch!"),
+        (5, 4, 3, 1, 0, 2),
+    ),
+    Group(
+        "2",
+        "Two and two",
+        ("4", "Four, I think", "5", "Twenty-two", "None", "2 + 2"),
+        (5, 4, 3, 2, 0, 1),
+    ),
 ]
 
 
@@ -26,7 +42,9 @@ FEW = [
 )
 def test_trees_and_rows_read_the_same(folders, trees, rows) -> None:
     counted: list[int] = []
-    ours = scoring.in_trees(scoring.make_scorer(Task(str(folders["decoder"]), Path(), "fp32", way=trees)), trees)(FEW)
+    ours = scoring.in_trees(
+        scoring.make_scorer(Task(str(folders["decoder"]), Path(), "fp32", way=trees)), trees
+    )(FEW)
     scorer = scoring.make_scorer(Task(str(folders["decoder"]), Path(), "fp32", way=rows))
     assert scoring.in_rows(scorer, counted)(FEW) == pytest.approx(ours, rel=1e-4, abs=1e-5)
     assert len(ours) == (45 if trees.startswith("differences") else 18)
@@ -40,7 +58,11 @@ def test_rrhf_in_trees_and_in_rows_trains_the_same(folders) -> None:
         model, tokenizer = load_causal_lm(folders["decoder"])
         encoder = Encoder(tokenizer, LengthConfig())
         own = [
-            Encoded(g, encoder.prompt(g.prompt), tuple(encoder.response(g.prompt, text) for text in g.responses))
+            Encoded(
+                g,
+                encoder.prompt(g.prompt),
+                tuple(encoder.response(g.prompt, text) for text in g.responses),
+            )
             for g in FEW * 3
         ]
         ends, found, tokens = train(model, own, Task(str(folders["decoder"]), Path(), "fp32"))
@@ -54,22 +76,31 @@ def test_rrhf_in_trees_and_in_rows_trains_the_same(folders) -> None:
 
 
 def test_rrhf_of_rows_by_hand() -> None:
-    """A vocabulary of two; the second token has logit 0 and the first that of the row, so log p = −log(1 + e^∓logit).
+    """A vocabulary of two; the second token has logit 0 and the first that of the row, so log p =
+    −log(1 + e^∓logit).
 
-    Two responses of one and two tokens after a prompt of one. The better one, row 0, has p = log ½; in row 1 both
-    tokens have chance ¾ each: p = log ¾. Hinge: log ¾ − log ½ = log 1.5. Likelihood of the best: −log ½ = log 2.
+    Two responses of one and two tokens after a prompt of one. The better one, row 0, has p = log ½;
+    in row 1 both tokens have chance ¾ each: p = log ¾. Hinge: log ¾ − log ½ = log 1.5. Likelihood
+    of the best: −log ½ = log 2.
     """
     high = math.log(3)
-    logits = torch.tensor([[[0.0, 0.0], [9.0, 0.0], [9.0, 0.0]], [[high, 0.0], [-high, 0.0], [9.0, 0.0]]])
+    logits = torch.tensor(
+        [[[0.0, 0.0], [9.0, 0.0], [9.0, 0.0]], [[high, 0.0], [-high, 0.0], [9.0, 0.0]]]
+    )
     labels = torch.tensor([[-100, 1, -100], [-100, 0, 1]])
-    assert rrhf.rrhf(logits, labels, torch.tensor([2.0, 1.0])).item() == pytest.approx(math.log(1.5) + math.log(2))
+    assert rrhf.rrhf(logits, labels, torch.tensor([2.0, 1.0])).item() == pytest.approx(
+        math.log(1.5) + math.log(2)
+    )
     # turned round, the better one leads: no hinge, and the likelihood of row 1 is 2·log ¾
-    assert rrhf.rrhf(logits, labels, torch.tensor([1.0, 2.0])).item() == pytest.approx(-2 * math.log(0.75))
+    assert rrhf.rrhf(logits, labels, torch.tensor([1.0, 2.0])).item() == pytest.approx(
+        -2 * math.log(0.75)
+    )
 
 
 @pytest.mark.parametrize("n", [7, 11, 16])
 def test_groups_have_the_papers_lengths(n: int) -> None:
-    """Each word, with the space before it, is one token, and so is the full stop; a prompt has 9 of markup besides."""
+    """Each word, with the space before it, is one token, and so is the full stop; a prompt has 9 of
+    markup besides."""
     for lengths in ("equal", "hh"):
         made = groups.make_groups(n, lengths)
         assert made == groups.make_groups(n, lengths)
@@ -99,9 +130,18 @@ def test_contestants_must_compute_the_same() -> None:
 
 
 def test_what_is_compared() -> None:
-    """Speed against unshared reading (more is better), time against the reward model (less is better)."""
-    seconds = {"differences-trees": 4, "differences-rows": 8, "anchor-trees": 1, "reward-trees": 2, "reward-rows": 16}
-    found = lists.CONTESTS["differences"].compare("x", {way: [outcome(t)] for way, t in seconds.items()})
+    """Speed against unshared reading (more is better), time against the reward model (less is
+    better)."""
+    seconds = {
+        "differences-trees": 4,
+        "differences-rows": 8,
+        "anchor-trees": 1,
+        "reward-trees": 2,
+        "reward-rows": 16,
+    }
+    found = lists.CONTESTS["differences"].compare(
+        "x", {way: [outcome(t)] for way, t in seconds.items()}
+    )
     assert [line.line() for line in found] == [
         "bench x-unshared ours=1 peer=0.5 ratio=2 unit=groups/s",
         "bench x-reward ours=1 peer=4 ratio=0.25 unit=seconds/group",

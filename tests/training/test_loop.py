@@ -1,4 +1,5 @@
-"""The loop on a straight line: what stops it, what it goes on from, and what is counted of both parts."""
+"""The loop on a straight line: what stops it, what it goes on from, and what is counted of both
+parts."""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ def points(count: int) -> list[Point]:
 
 
 class Line:
-    """Least squares; the smallest thing that the loop can train. `read` is called with every micro-batch."""
+    """Least squares; the smallest thing that the loop can train. `read` is called with every
+    micro-batch."""
 
     def __init__(self, read: Callable[[Sequence[Point]], None] = lambda _: None) -> None:
         torch.manual_seed(0)
@@ -68,7 +70,9 @@ class Line:
     def loss(self, module: nn.Module, items: Sequence[Point]) -> LossOutput:
         self.read(items)
         x, y = torch.tensor([[p.x, p.y] for p in items]).T
-        return LossOutput((module(x[:, None])[:, 0] - y).square().sum(), {"odd": (0.0, 0.0)})  # a mean of nothing: NaN
+        return LossOutput(
+            (module(x[:, None])[:, 0] - y).square().sum(), {"odd": (0.0, 0.0)}
+        )  # a mean of nothing: NaN
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
         return [{"params": list(self.module.parameters()), "lr": config.lr}]
@@ -76,7 +80,8 @@ class Line:
 
 @dataclass
 class Ended:
-    """A training that came to its end: its weights, and its lines of metrics without their times."""
+    """A training that came to its end: its weights, and its lines of metrics without their
+    times."""
 
     weights: list[float]
     lines: list[dict[str, Any]]
@@ -92,13 +97,17 @@ def strict(text: str) -> list[dict[str, Any]]:
     return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
 
 
-def trained(output: Path, line: Line | None = None, config: TrainConfig = CONFIG, dev: int = 3) -> Ended:
+def trained(
+    output: Path, line: Line | None = None, config: TrainConfig = CONFIG, dev: int = 3
+) -> Ended:
     """Six steps of two points each, evaluated at 0, 2, 4 and 6."""
     line = line or Line()
     result = train(line, points(12), dev=points(dev), output=output, config=config)
     lines = strict((output / "metrics.jsonl").read_text())
     weights = [p.item() for p in line.module.parameters()]
-    return Ended(weights, [{k: v for k, v in own.items() if k != "seconds"} for own in lines], result)
+    return Ended(
+        weights, [{k: v for k, v in own.items() if k != "seconds"} for own in lines], result
+    )
 
 
 class Killed(BaseException):
@@ -121,24 +130,32 @@ def at_call(number: int, action: Callable[[], None]) -> Callable[[Any], None]:
 
 def test_weights_that_the_last_update_spoiled_are_not_given_back(tmp_path: Path) -> None:
     # AdamW's first step is lr itself: 1e39 is beyond float32, and no loss reads the weights again.
-    with pytest.raises(TrainingError, match=r"weights are not finite after step 1: training diverged"):
+    with pytest.raises(
+        TrainingError, match=r"weights are not finite after step 1: training diverged"
+    ):
         train(Line(), points(2), output=tmp_path, config=replace(CONFIG, lr=1e39, warmup=0.0))
 
 
 def test_a_dev_row_without_a_finite_loss_is_named(tmp_path: Path) -> None:
     dev = [*points(3), Point("broken", 1.0, math.nan), *points(2)]
-    with pytest.raises(TrainingError, match=r"loss nan on dev items broken after step 0; look at these rows"):
+    with pytest.raises(
+        TrainingError, match=r"loss nan on dev items broken after step 0; look at these rows"
+    ):
         train(Line(), points(12), dev=dev, output=tmp_path, config=CONFIG)
 
 
 def test_a_training_row_without_a_finite_loss_is_named(tmp_path: Path) -> None:
     items = [*points(3), Point("broken", 1.0, math.inf)]
     config = replace(CONFIG, batch_size=4, microbatch_tokens=10)  # one item at a time
-    with pytest.raises(TrainingError, match=r"loss inf on items broken at step 1; stopped before the update"):
+    with pytest.raises(
+        TrainingError, match=r"loss inf on items broken at step 1; stopped before the update"
+    ):
         train(Line(), items, output=tmp_path, config=config)
 
 
-def test_a_mean_of_nothing_is_null_in_the_file_and_nan_in_the_curve_also_after_an_interruption(tmp_path: Path) -> None:
+def test_a_mean_of_nothing_is_null_in_the_file_and_nan_in_the_curve_also_after_an_interruption(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path, Line(at_call(4, lambda: signal.raise_signal(signal.SIGINT))))
     ended = trained(tmp_path)
@@ -151,12 +168,19 @@ def test_a_mean_of_nothing_is_null_in_the_file_and_nan_in_the_curve_also_after_a
 
 @pytest.mark.parametrize(
     ("number", "call"),
-    [(signal.SIGINT, 1), (signal.SIGTERM, 5), (signal.SIGINT, 7), (signal.SIGTERM, 9), (signal.SIGINT, 10)],
+    [
+        (signal.SIGINT, 1),
+        (signal.SIGTERM, 5),
+        (signal.SIGINT, 7),
+        (signal.SIGTERM, 9),
+        (signal.SIGINT, 10),
+    ],
 )
 def test_a_signal_stops_wherever_it_comes_and_the_same_call_goes_on(
     tmp_path: Path, number: signal.Signals, call: int
 ) -> None:
-    # What is read: dev, steps 1 and 2, dev (the 4th), steps 3 and 4, dev (7th), steps 5 and 6 (9th), dev (10th, last).
+    # What is read: dev, steps 1 and 2, dev (the 4th), steps 3 and 4, dev (7th), steps 5 and 6
+    # (9th), dev (10th, last).
     straight = trained(tmp_path / "straight")
     line = Line(at_call(call, lambda: signal.raise_signal(number)))
     with pytest.raises(KeyboardInterrupt, match="goes on from there"):
@@ -184,7 +208,8 @@ class Listing:
 
 @contextmanager
 def dying_at(number: int, names: Sequence[str], *, backwards: bool) -> Iterator[None]:
-    """Let the `number`-th of these calls of `os`, and all that come after it, kill; folders are listed in one order."""
+    """Let the `number`-th of these calls of `os`, and all that come after it, kill; folders are
+    listed in one order."""
     calls, scandir = itertools.count(1), os.scandir
 
     def dying(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -203,7 +228,9 @@ def dying_at(number: int, names: Sequence[str], *, backwards: bool) -> Iterator[
 
 
 @pytest.mark.parametrize("backwards", [False, True])
-def test_a_kill_between_any_two_calls_of_the_system_loses_no_checkpoint(tmp_path: Path, backwards: bool) -> None:
+def test_a_kill_between_any_two_calls_of_the_system_loses_no_checkpoint(
+    tmp_path: Path, backwards: bool
+) -> None:
     def process(folder: Path) -> float:
         """Three updates with a checkpoint after each, which goes when all are done."""
         torch.manual_seed(0)
@@ -214,7 +241,9 @@ def test_a_kill_between_any_two_calls_of_the_system_loses_no_checkpoint(tmp_path
             (module(torch.ones(1, 1)) - step).square().sum().backward()
             optimizer.step()
             optimizer.zero_grad()
-            checkpoint.save(folder, module, optimizer, {"step": step + 1, "fingerprint": "this training"})
+            checkpoint.save(
+                folder, module, optimizer, {"step": step + 1, "fingerprint": "this training"}
+            )
         files.remove(folder)
         return module.weight.item()
 
@@ -233,7 +262,9 @@ def test_a_kill_between_any_two_calls_of_the_system_loses_no_checkpoint(tmp_path
 
 
 @pytest.mark.parametrize("backwards", [False, True])
-def test_a_kill_while_the_last_checkpoint_is_removed_blocks_nothing(tmp_path: Path, backwards: bool) -> None:
+def test_a_kill_while_the_last_checkpoint_is_removed_blocks_nothing(
+    tmp_path: Path, backwards: bool
+) -> None:
     config = replace(CONFIG, save_every=5)
     straight = trained(tmp_path / "straight", config=config)
     with dying_at(2, ["unlink"], backwards=backwards), pytest.raises(Killed):
@@ -303,7 +334,10 @@ def test_a_checkpoint_that_cannot_be_read_is_told_in_one_line(tmp_path: Path) ->
         trained(tmp_path, Line(at_call(4, lambda: signal.raise_signal(signal.SIGINT))))
     weights = tmp_path / "checkpoint" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4])
-    with pytest.raises(UserError, match=r"checkpoint: the checkpoint cannot be read \(.*\); remove it to start anew"):
+    with pytest.raises(
+        UserError,
+        match=r"checkpoint: the checkpoint cannot be read \(.*\); remove it to start anew",
+    ):
         trained(tmp_path)
 
 
@@ -335,17 +369,27 @@ ADAPTED = PolicyConfig(SimPO(), LoraConfig(r=2, alpha=4, targets=["q_proj"]), SM
         (ADAPTED, replace(ADAPTED, lora=LoraConfig(r=2, alpha=8, targets=["q_proj"])), 0),
         (ADAPTED, replace(ADAPTED, lora=LoraConfig(r=4, alpha=8, targets=["q_proj"])), 0),
         (ADAPTED, replace(ADAPTED, lora=LoraConfig(r=2, alpha=4, targets=["q_proj", "v_proj"])), 0),
-        (ADAPTED, replace(ADAPTED, lora=LoraConfig(r=2, alpha=4, targets=["q_proj"], dora=True)), 0),
+        (
+            ADAPTED,
+            replace(ADAPTED, lora=LoraConfig(r=2, alpha=4, targets=["q_proj"], dora=True)),
+            0,
+        ),
         (ADAPTED, WHOLE, 0),
         (WHOLE, ADAPTED, 0),
     ],
     ids=["base", "base of an adapter", "alpha", "rank", "targets", "dora", "no adapter", "adapter"],
 )
 def test_a_checkpoint_of_another_model_or_adapter_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: PolicyConfig, other: PolicyConfig, seed: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    begun: PolicyConfig,
+    other: PolicyConfig,
+    seed: int,
 ) -> None:
     def run(config: PolicyConfig, seed: int) -> None:
-        train_policy(with_adapter(tiny(seed), config), made(6), config, output=tmp_path, weights="hand-made")
+        train_policy(
+            with_adapter(tiny(seed), config), made(6), config, output=tmp_path, weights="hand-made"
+        )
 
     stop_after(1, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
@@ -380,15 +424,22 @@ def test_the_origin_sees_every_weight_and_no_place() -> None:
     assert origin(lambda m: m[0].weight.view(-1)[-1].mul_(1 + 2**-23)) != same
     assert origin(lambda m: m[1].bias[2:].add_(1)) != same  # in a tensor of 6 bytes
     assert origin(lambda m: m[0].requires_grad_(False)) != same
-    moved = torch.zeros(4001)[1:].view(40, 100)  # the same numbers, not at the beginning of their storage
+    moved = torch.zeros(4001)[1:].view(
+        40, 100
+    )  # the same numbers, not at the beginning of their storage
     assert origin(lambda m: setattr(m[0], "weight", nn.Parameter(moved.copy_(m[0].weight)))) == same
 
 
-def test_an_adapters_checkpoint_holds_the_adapter_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapters_checkpoint_holds_the_adapter_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stop_after(1, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        train_policy(with_adapter(tiny(), ADAPTED), made(6), ADAPTED, output=tmp_path, weights="hand-made")
-    # q_proj of two layers, 32 → 32, in rank 2: 2 · (2 · 32 + 32 · 2) numbers of 8 bytes, and two moments of each
+        train_policy(
+            with_adapter(tiny(), ADAPTED), made(6), ADAPTED, output=tmp_path, weights="hand-made"
+        )
+    # q_proj of two layers, 32 → 32, in rank 2: 2 · (2 · 32 + 32 · 2) numbers of 8 bytes, and two
+    # moments of each
     numbers = 2 * (2 * 32 + 32 * 2)
     sizes = {f.name: f.stat().st_size for f in (tmp_path / "checkpoint").iterdir()}
     assert 8 * numbers <= sizes["model.safetensors"] < 8 * numbers + 1000
@@ -398,7 +449,9 @@ def test_an_adapters_checkpoint_holds_the_adapter_alone(tmp_path: Path, monkeypa
 # --- what both parts cost -------------------------------------------------------------------------------------------
 
 
-def test_an_interrupted_training_costs_what_it_costs_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_training_costs_what_it_costs_in_one_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [0.0]
     monkeypatch.setattr(machine.time, "perf_counter", lambda: now[0])
 
@@ -415,7 +468,8 @@ def test_an_interrupted_training_costs_what_it_costs_in_one_go(tmp_path: Path, m
         trained(tmp_path / "stopped", Line(lambda items: interrupted(items, stop)))
     now[0] += 1000
     ended = trained(tmp_path / "stopped", Line(slow)).result
-    # Six steps of two points and four evaluations of three: 12 · 1 s + 4 · 3 s; 120 tokens in training.
+    # Six steps of two points and four evaluations of three: 12 · 1 s + 4 · 3 s; 120 tokens in
+    # training.
     assert (straight.cost["seconds"], straight.cost["tokens"]) == (24.0, 120)
     for name in ("seconds", "tokens", "tokens_per_second"):
         assert ended.cost[name] == straight.cost[name]
@@ -431,7 +485,13 @@ def test_the_reference_costs_the_same_after_an_interruption(
     def run(name: str) -> dict[str, Any]:
         with Store(tmp_path / f"{name}.sqlite") as store:
             result = train_policy(
-                tiny(), made(6), config, output=tmp_path / name, weights="hand-made", dev=made(3), store=store
+                tiny(),
+                made(6),
+                config,
+                output=tmp_path / name,
+                weights="hand-made",
+                dev=made(3),
+                store=store,
             )
         return result.cost
 
@@ -484,7 +544,11 @@ def test_an_epoch_is_shuffled_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_accuracies_of_policies_that_are_the_reference_are_one_half(tmp_path: Path) -> None:
     config = PolicyConfig(DPO(), None, replace(SMALL, max_steps=1))
-    result = train_policy(tiny(), made(6), config, output=tmp_path, weights="hand-made", dev=made(5))
+    result = train_policy(
+        tiny(), made(6), config, output=tmp_path, weights="hand-made", dev=made(5)
+    )
     assert result.curve[0]["split"] == "dev"
     assert result.curve[0]["rewards/margins"] == 0
-    assert result.curve[0]["rewards/accuracies"] == 0.5  # as of scorers: a difference of 0 says nothing
+    assert (
+        result.curve[0]["rewards/accuracies"] == 0.5
+    )  # as of scorers: a difference of 0 says nothing

@@ -1,4 +1,5 @@
-"""Every objective as the loop runs it: its equation on plain sequences, and the identities of coefficients."""
+"""Every objective as the loop runs it: its equation on plain sequences, and the identities of
+coefficients."""
 
 from __future__ import annotations
 
@@ -80,7 +81,8 @@ def gradients(config: Terms, own: list[PreferenceItem]) -> dict[str, torch.Tenso
 
 
 def plain(policy: LogProbs, item: PreferenceItem) -> list[torch.Tensor]:
-    """Log-probabilities of every response's tokens, one plain forward pass each, by transformers alone."""
+    """Log-probabilities of every response's tokens, one plain forward pass each, by transformers
+    alone."""
     prompt, *responses = (node.tokens for node in item.tree.nodes)
     found = []
     for response in responses:
@@ -92,7 +94,10 @@ def plain(policy: LogProbs, item: PreferenceItem) -> list[torch.Tensor]:
 
 def taken(policy: LogProbs, item: PreferenceItem) -> list[torch.Tensor]:
     responses = [torch.tensor(node.tokens) for node in item.tree.nodes[1:]]
-    return [all_.gather(1, r[:, None])[:, 0] for all_, r in zip(plain(policy, item), responses, strict=True)]
+    return [
+        all_.gather(1, r[:, None])[:, 0]
+        for all_, r in zip(plain(policy, item), responses, strict=True)
+    ]
 
 
 def test_names_are_one_each_and_none_is_forgotten() -> None:
@@ -105,7 +110,9 @@ def test_a_constant_coefficient_multiplies_the_gradient(cls: type[Any]) -> None:
     one, three, none = (gradients(config, items(coefficient=c)) for c in (1.0, 3.0, 0.0))
     assert max(g.abs().max().item() for g in one.values()) > 0
     for name, g in one.items():
-        torch.testing.assert_close(three[name], 3 * g, rtol=1e-4, atol=1e-6)  # norms are float32 inside Llama
+        torch.testing.assert_close(
+            three[name], 3 * g, rtol=1e-4, atol=1e-6
+        )  # norms are float32 inside Llama
         assert not none[name].any()
 
 
@@ -117,13 +124,19 @@ def test_micro_batches_add_up(cls: type[Any], tmp_path: Path) -> None:
         policy = moved()
         config = replace(EXACT, max_steps=2, microbatch_tokens=tokens, lr=1e-3)
         goal = Alignment(policy, cls(), tokens=tokens)
-        train(goal, known(items(8)), output=tmp_path / str(tokens), config=replace(config, batch_size=4))
+        train(
+            goal,
+            known(items(8)),
+            output=tmp_path / str(tokens),
+            config=replace(config, batch_size=4),
+        )
         after.append({name: p.detach().clone() for name, p in policy.named_parameters()})
     assert_same(*after, 1e-6)
 
 
 def by_hand(config: Terms, own: list[PreferenceItem], policy: LogProbs) -> float:
-    """The loss by its equation, from plain forward passes; sums over comparisons, coefficients multiplied in."""
+    """The loss by its equation, from plain forward passes; sums over comparisons, coefficients
+    multiplied in."""
     total = 0.0
     for item in own:
         token = taken(policy, item)
@@ -188,7 +201,10 @@ def test_wpo_weighs_by_the_policys_own_likelihood() -> None:
     total, weights = 0.0, []
     for item in own:
         every, token = plain(policy, item), taken(policy, item)
-        own_weight = [(t - (2 * e).logsumexp(-1)).mean().exp().item() for t, e in zip(token, every, strict=True)]
+        own_weight = [
+            (t - (2 * e).logsumexp(-1)).mean().exp().item()
+            for t, e in zip(token, every, strict=True)
+        ]
         s = [t.sum().item() for t in token]
         for w, l in item.comparisons:  # noqa: E741
             weights.append(min(1.0, own_weight[w] * own_weight[l]))
@@ -216,20 +232,31 @@ def test_rrhf_adds_the_likelihood_of_the_best_and_can_average() -> None:
     policy = moved()
     own = known(items())
     rank = measured(RRHF(nll=0.0), own, policy).item()
-    best = sum(taken(policy, item)[0].sum().item() for item in own)  # scores fall with the place: the first is best
+    best = sum(
+        taken(policy, item)[0].sum().item() for item in own
+    )  # scores fall with the place: the first is best
     assert measured(RRHF(), own, policy).item() == pytest.approx(rank - best, rel=1e-6)
     means = sum(by_hand(RRHF(nll=0.0), [item], policy) / len(item.comparisons) for item in own)
-    assert measured(RRHF(nll=0.0, reduction="mean"), own, policy).item() == pytest.approx(means, rel=1e-6)
+    assert measured(RRHF(nll=0.0, reduction="mean"), own, policy).item() == pytest.approx(
+        means, rel=1e-6
+    )
 
 
 def test_pro_on_plain_sequences() -> None:
-    # A list of three with scores 3, 2, 1: T_1 = (1, 2), T_2 = (1). Step 1: −log e^{2p1}/(e^{2p1} + e^{p2} + e^{2p3});
-    # step 2: −log e^{p2}/(e^{p2} + e^{p3}). Their coefficients: the mean over the pairs a response wins.
+    # A list of three with scores 3, 2, 1: T_1 = (1, 2), T_2 = (1). Step 1: −log e^{2p1}/(e^{2p1} +
+    # e^{p2} + e^{2p3}); step 2: −log e^{p2}/(e^{p2} + e^{p3}). Their coefficients: the mean over
+    # the pairs a response wins.
     policy = moved()
     item = known(items(3))[1]
-    assert (item.responses, item.scores, item.comparisons) == (3, (3.0, 2.0, 1.0), ((0, 1), (0, 2), (1, 2)))
+    assert (item.responses, item.scores, item.comparisons) == (
+        3,
+        (3.0, 2.0, 1.0),
+        ((0, 1), (0, 2), (1, 2)),
+    )
     p = [t.mean().item() for t in taken(policy, item)]
-    first = -math.log(math.exp(2 * p[0]) / (math.exp(2 * p[0]) + math.exp(p[1]) + math.exp(2 * p[2])))
+    first = -math.log(
+        math.exp(2 * p[0]) / (math.exp(2 * p[0]) + math.exp(p[1]) + math.exp(2 * p[2]))
+    )
     second = -math.log(math.exp(p[1]) / (math.exp(p[1]) + math.exp(p[2])))
     a, b, c = item.coefficients
     hand = (a + b) / 2 * first + c * second
@@ -239,7 +266,9 @@ def test_pro_on_plain_sequences() -> None:
 def test_kto_reads_z0_on_responses_to_other_prompts() -> None:
     policy, own = moved(7), known(items(), 0)
     other = [float(taken(policy, replace(item, tree=item.mismatch))[0].sum()) for item in own]
-    z0 = max(0.0, sum(v - item.mismatch_reference for v, item in zip(other, own, strict=True)) / len(own))
+    z0 = max(
+        0.0, sum(v - item.mismatch_reference for v, item in zip(other, own, strict=True)) / len(own)
+    )
     total = 0.0
     for item in own:
         s = [t.sum().item() for t in taken(policy, item)]
@@ -254,12 +283,20 @@ def test_kto_takes_single_responses_and_z0_has_no_gradient() -> None:
     policy = moved()
     pair = known(items(2, 2.0))
     single = [
-        replace(i, comparisons=(), coefficients=(), strengths=(), labels=((0, True, 2.0), (1, False, 2.0)))
+        replace(
+            i,
+            comparisons=(),
+            coefficients=(),
+            strengths=(),
+            labels=((0, True, 2.0), (1, False, 2.0)),
+        )
         for i in pair
     ]
     single = [replace(i, labels=tuple((w, yes, 2.0) for a, b in p.comparisons for w, yes in ((a, True), (b, False))))
               for i, p in zip(single, pair, strict=True)]  # fmt: skip
-    assert measured(KTO(), single, policy).item() == pytest.approx(measured(KTO(), pair, policy).item(), rel=1e-9)
+    assert measured(KTO(), single, policy).item() == pytest.approx(
+        measured(KTO(), pair, policy).item(), rel=1e-9
+    )
     goal = Alignment(policy, KTO())
     assert [goal.count(i) for i in single] == [goal.count(i) for i in pair]
     metrics = goal.loss(policy, single).metrics
@@ -279,8 +316,9 @@ def test_mismatched_responses_are_of_other_prompts() -> None:
 
 
 def test_beta_dpo_follows_the_batch() -> None:
-    # With all pairs kept and M the running mean (of the first batch: its own), β = β0·(1 + 0) in the first batch;
-    # in a second whose mean is 10 higher M has moved by a tenth: β = 0.1·(1 + 0.6·(mean − M)), M = m + 0.1·10.
+    # With all pairs kept and M the running mean (of the first batch: its own), β = β0·(1 + 0) in
+    # the first batch; in a second whose mean is 10 higher M has moved by a tenth: β = 0.1·(1 +
+    # 0.6·(mean − M)), M = m + 0.1·10.
     config, state = BetaDPO(keep=1.0), {}
     first = config.begin([[1.0, 2.0], [3.0]], state, True)
     assert first.beta == pytest.approx(0.1)
@@ -289,10 +327,17 @@ def test_beta_dpo_follows_the_batch() -> None:
     assert second.keep == ((1.0, 1.0), (1.0,))
     assert config.begin([[5.0]], state, False).beta == 0.1
     kept = BetaDPO(keep=0.5).begin([[0.0, 0.1], [0.2, 50.0]], {}, True).keep
-    assert sorted(k for own in kept for k in own) == [0.0, 0.0, 2.0, 2.0]  # the mean over those kept
+    assert sorted(k for own in kept for k in own) == [
+        0.0,
+        0.0,
+        2.0,
+        2.0,
+    ]  # the mean over those kept
 
 
-def test_beta_dpo_stops_and_goes_on_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beta_dpo_stops_and_goes_on_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = replace(EXACT, batch_size=2, save_every=2)
 
     def run(output: Path, own: Alignment) -> dict[str, torch.Tensor]:
@@ -339,9 +384,18 @@ if __name__ == "__main__":
     alone: dict[str, Any] = {}
     exec(compile(code.replace("__main__", "elsewhere"), "alone", "exec"), alone)
     curve = alone["run"](tmp_path / "alone").curve
-    lines = [json.loads(line) for line in (tmp_path / "together/metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "together/metrics.jsonl").read_text().splitlines()
+    ]
     for one, both in zip(curve, lines, strict=True):
-        for key in one.keys() & {"loss", "kl", "beta", "grad_norm", "rewards/accuracies", "logps/chosen"}:
+        for key in one.keys() & {
+            "loss",
+            "kl",
+            "beta",
+            "grad_norm",
+            "rewards/accuracies",
+            "logps/chosen",
+        }:
             assert both[key] == pytest.approx(one[key], rel=1e-6), key
 
 
@@ -349,11 +403,15 @@ def test_a_list_beyond_the_budget_is_read_in_parts(monkeypatch: pytest.MonkeyPat
     draw = torch.Generator().manual_seed(3)
     responses = [torch.randint(3, 61, (6,), generator=draw).tolist() for _ in range(9)]
     pairs = tuple((a, b) for a in range(9) for b in range(a + 1, 9))
-    item = PreferenceItem("list", group_tree([5, 6, 7], responses), pairs, (1.0,) * 36, scores=tuple(range(9, 0, -1)))
+    item = PreferenceItem(
+        "list", group_tree([5, 6, 7], responses), pairs, (1.0,) * 36, scores=tuple(range(9, 0, -1))
+    )
     sizes: list[int] = []
     original = LogProbs.pack
     monkeypatch.setattr(
-        LogProbs, "pack", lambda self, trees: sizes.append(sum(map(len, trees))) or original(self, trees)
+        LogProbs,
+        "pack",
+        lambda self, trees: sizes.append(sum(map(len, trees))) or original(self, trees),
     )
     found = []
     for tokens in (None, 20):
@@ -361,7 +419,12 @@ def test_a_list_beyond_the_budget_is_read_in_parts(monkeypatch: pytest.MonkeyPat
         sizes.clear()
         loss = Alignment(policy, RRHF(), tokens=tokens).loss(policy, [item]).loss
         loss.backward()
-        found.append((loss.item(), {name: p.grad for name, p in policy.named_parameters() if p.grad is not None}))
+        found.append(
+            (
+                loss.item(),
+                {name: p.grad for name, p in policy.named_parameters() if p.grad is not None},
+            )
+        )
     assert max(sizes) <= 20
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-12)
     assert_same(found[0][1], found[1][1], 1e-6)
@@ -379,7 +442,9 @@ def test_terms_any_objective_can_take(name: str) -> None:
         expected = base - 0.5 * sum(mean for mean, _, _ in chosen)
         assert measured(DPO(nll=0.5), own, policy).item() == pytest.approx(expected, rel=1e-6)
         expected = base - 0.5 * sum(total for _, total, _ in chosen)
-        assert measured(DPO(nll=0.5, nll_reduction="sum"), own, policy).item() == pytest.approx(expected, rel=1e-6)
+        assert measured(DPO(nll=0.5, nll_reduction="sum"), own, policy).item() == pytest.approx(
+            expected, rel=1e-6
+        )
     elif name == "anchored":
         below = [mean for mean, total, reference in chosen if total < reference]
         assert 0 < len(below) < len(chosen)
@@ -395,7 +460,8 @@ def test_terms_any_objective_can_take(name: str) -> None:
 
 @pytest.mark.parametrize("cls", EVERY, ids=NAMES)
 def test_trained_by_name_with_what_it_reads(cls: type[Any], tmp_path: Path) -> None:
-    """The reference is read only where it is needed; training lowers the loss on what it is trained on."""
+    """The reference is read only where it is needed; training lowers the loss on what it is trained
+    on."""
     policy = tiny(0)
     config = PolicyConfig(objective=cls(), train=replace(EXACT, epochs=8, lr=3e-3))
     own = [replace(item, mismatch=None) for item in items(8)]
@@ -412,7 +478,18 @@ def test_only_items_that_come_to_be_trained_on_are_read_by_the_reference(tmp_pat
     assert result.cost["reference_tokens"] > 0
 
 
-RANGED = ("nll", "beta", "eta", "weight", "delta", "alpha", "variance", "beta1", "desirable_weight", "keep")
+RANGED = (
+    "nll",
+    "beta",
+    "eta",
+    "weight",
+    "delta",
+    "alpha",
+    "variance",
+    "beta1",
+    "desirable_weight",
+    "keep",
+)
 
 
 @pytest.mark.parametrize("cls", EVERY, ids=NAMES)

@@ -28,7 +28,9 @@ from rewarddiff.training.preference import PreferenceItem, with_reference
 from rewarddiff.training.schedule import batch_at, rate, share, steps_within, total_steps
 from rewarddiff.trees import group_tree
 
-EXACT = TrainConfig(precision="fp32", lr=1e-3, batch_size=8, warmup=0.0, schedule="constant", max_grad_norm=0.0)
+EXACT = TrainConfig(
+    precision="fp32", lr=1e-3, batch_size=8, warmup=0.0, schedule="constant", max_grad_norm=0.0
+)
 
 
 def tiny(seed: int = 0, **more: object) -> torch.nn.Module:
@@ -52,7 +54,8 @@ def made(n: int = 8, coefficient: float | None = None) -> list[PreferenceItem]:
         k = 2 + i % 3
         comparisons = tuple((a, b) for a in range(k) for b in range(a + 1, k))
         weights = tuple(
-            0.25 + 0.5 * ((i + j) % 5) if coefficient is None else coefficient for j in range(len(comparisons))
+            0.25 + 0.5 * ((i + j) % 5) if coefficient is None else coefficient
+            for j in range(len(comparisons))
         )
         tree = group_tree(text(3, 12), [text(1, 9) for _ in range(k)])
         items.append(PreferenceItem(f"g{i}", tree, comparisons, weights))
@@ -94,7 +97,9 @@ def test_constant_coefficient_scales_the_gradient_and_zero_removes_it() -> None:
     assert any(g.abs().max() > 1e-6 for g in one.values())
 
 
-def trained(output: Path, config: TrainConfig, items: list[PreferenceItem] | None = None) -> dict[str, torch.Tensor]:
+def trained(
+    output: Path, config: TrainConfig, items: list[PreferenceItem] | None = None
+) -> dict[str, torch.Tensor]:
     policy = LogProbs(tiny())
     items = with_reference(made(24) if items is None else items, policy, config, weights="tiny")
     train(Alignment(policy, DPO()), items, output=output, config=config)
@@ -108,9 +113,15 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor], toleranc
 
 
 def test_alpha_zero_is_the_unweighted_training_to_the_bit(tmp_path: Path) -> None:
-    unweighted = [PreferenceItem(i.id, i.tree, i.comparisons, (1.0,) * len(i.comparisons)) for i in made(24)]
-    alpha_zero = [replace(i, coefficients=tuple(abs(c) ** 0 for c in i.coefficients)) for i in made(24)]
-    assert_same(trained(tmp_path / "a", EXACT, unweighted), trained(tmp_path / "b", EXACT, alpha_zero), 0)
+    unweighted = [
+        PreferenceItem(i.id, i.tree, i.comparisons, (1.0,) * len(i.comparisons)) for i in made(24)
+    ]
+    alpha_zero = [
+        replace(i, coefficients=tuple(abs(c) ** 0 for c in i.coefficients)) for i in made(24)
+    ]
+    assert_same(
+        trained(tmp_path / "a", EXACT, unweighted), trained(tmp_path / "b", EXACT, alpha_zero), 0
+    )
 
 
 def sgd_gradients(output: Path, config: TrainConfig) -> dict[str, torch.Tensor]:
@@ -135,12 +146,17 @@ def test_one_batch_of_eight_or_many_micro_batches_give_the_same_gradient(tmp_pat
     whole = sgd_gradients(tmp_path / "a", replace(EXACT, microbatch_tokens=10_000))
     cut = sgd_gradients(tmp_path / "b", replace(EXACT, microbatch_tokens=40))
     assert_same(whole, cut, 1e-7)  # norms and rotary angles are float32 inside Llama
-    lines = [json.loads(x) for f in "ab" for x in (tmp_path / f / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(x)
+        for f in "ab"
+        for x in (tmp_path / f / "metrics.jsonl").read_text().splitlines()
+    ]
     assert lines[0]["loss"] == pytest.approx(lines[1]["loss"], abs=1e-9)
 
 
 def on_two_processes(tmp_path: Path, code: str) -> list[tuple[int, str]]:
-    """Run code as both ranks of a group of two, in `tmp_path`; exit status and what each wrote to stderr."""
+    """Run code as both ranks of a group of two, in `tmp_path`; exit status and what each wrote to
+    stderr."""
     script = tmp_path / "two.py"
     script.write_text(f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n{code}")
     with socket.socket() as free:
@@ -216,7 +232,9 @@ train(Alignment(policy, DPO()), items, output=Path("together"), config=EXACT)
 """
     for status, error in on_two_processes(tmp_path, code):
         assert status != 0
-        assert re.search(r"TrainingError: training: loss inf on items .* stopped before the update", error)
+        assert re.search(
+            r"TrainingError: training: loss inf on items .* stopped before the update", error
+        )
 
 
 def test_stop_and_resume_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +242,9 @@ def test_stop_and_resume_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     straight = trained(tmp_path / "straight", config)
     original, calls = Alignment.loss, []
 
-    def interrupting(self: Alignment, module: torch.nn.Module, items: list[PreferenceItem]) -> LossOutput:
+    def interrupting(
+        self: Alignment, module: torch.nn.Module, items: list[PreferenceItem]
+    ) -> LossOutput:
         calls.append(1)
         if len(calls) == 3:
             signal.raise_signal(signal.SIGINT)
@@ -237,13 +257,20 @@ def test_stop_and_resume_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (tmp_path / "stopped" / "checkpoint" / "state.json").exists()
     assert_same(trained(tmp_path / "stopped", config), straight, 0)
     assert not (tmp_path / "stopped" / "checkpoint").exists()
-    steps = [json.loads(x)["step"] for x in (tmp_path / "stopped" / "metrics.jsonl").read_text().splitlines()]
+    steps = [
+        json.loads(x)["step"]
+        for x in (tmp_path / "stopped" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert steps == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_of_something_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = replace(EXACT, batch_size=2, save_every=1)
-    monkeypatch.setattr(files, "remove", lambda folder: None)  # keep the checkpoint a finished run removes
+    monkeypatch.setattr(
+        files, "remove", lambda folder: None
+    )  # keep the checkpoint a finished run removes
     trained(tmp_path, config, made(4))
     assert (tmp_path / "checkpoint" / "state.json").exists()
     with pytest.raises(UserError, match="another model, configuration or data; remove it"):
@@ -260,7 +287,9 @@ def test_a_non_finite_loss_stops_before_the_update(tmp_path: Path) -> None:
     assert_same(before, dict(policy.named_parameters()), 0)
 
 
-def test_the_reference_is_stored_and_not_computed_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reference_is_stored_and_not_computed_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     policy = LogProbs(tiny())
     with Store(tmp_path / "store.sqlite") as store:
         first = with_reference(made(), policy, EXACT, weights="a", store=store)
@@ -284,12 +313,17 @@ def test_lora_reference_is_the_model_without_its_adapter() -> None:
                 p.normal_()
     for a, b in zip(bare, with_reference(made(), policy, EXACT, weights="x"), strict=True):
         assert a.reference == pytest.approx(b.reference, abs=1e-9)
-    moved = Alignment(policy, DPO()).loss(policy, bare).loss.item() / sum(len(i.comparisons) for i in bare)
+    moved = Alignment(policy, DPO()).loss(policy, bare).loss.item() / sum(
+        len(i.comparisons) for i in bare
+    )
     assert abs(moved - math.log(2)) > 1e-4
 
 
 def test_gradient_checkpointing_trains_the_same(tmp_path: Path) -> None:
-    plain, saved = trained(tmp_path / "a", EXACT), trained(tmp_path / "b", replace(EXACT, gradient_checkpointing=True))
+    plain, saved = (
+        trained(tmp_path / "a", EXACT),
+        trained(tmp_path / "b", replace(EXACT, gradient_checkpointing=True)),
+    )
     assert_same(plain, saved, 1e-5)
 
 

@@ -1,4 +1,5 @@
-"""Supervised fine-tuning against transformers' own loss with labels, and the choice of the response to learn."""
+"""Supervised fine-tuning against transformers' own loss with labels, and the choice of the response
+to learn."""
 
 from __future__ import annotations
 
@@ -27,16 +28,24 @@ LEARNED = [" Paris", " Hello, how are you?", "ok"]
 
 def llama() -> LlamaForCausalLM:
     torch.manual_seed(0)
-    size = {"vocab_size": 262, "hidden_size": 16, "intermediate_size": 32, "max_position_embeddings": 64}
+    size = {
+        "vocab_size": 262,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "max_position_embeddings": 64,
+    }
     return LlamaForCausalLM(
         LlamaConfig(**size, num_hidden_layers=2, num_attention_heads=2, initializer_range=0.3)
     ).double()
 
 
 def transformers_loss(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
-    """Mean cross-entropy over response tokens: right-padded rows, prompts and padding labelled −100."""
+    """Mean cross-entropy over response tokens: right-padded rows, prompts and padding labelled
+    −100."""
     prompts = [tokenizer(group.prompt).input_ids for group in GROUPS]
-    rows = [p + tokenizer(text + "<eos>").input_ids for p, text in zip(prompts, LEARNED, strict=True)]
+    rows = [
+        p + tokenizer(text + "<eos>").input_ids for p, text in zip(prompts, LEARNED, strict=True)
+    ]
     width = max(map(len, rows))
     ids = torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in rows])
     labels = torch.full_like(ids, -100)
@@ -48,7 +57,9 @@ def transformers_loss(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFas
     return loss
 
 
-def test_loss_and_gradient_equal_transformers(tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+def test_loss_and_gradient_equal_transformers(
+    tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
     theirs = llama()
     expected = transformers_loss(theirs, tiny_tokenizer)
     expected.backward()
@@ -60,12 +71,16 @@ def test_loss_and_gradient_equal_transformers(tiny_tokenizer: PreTrainedTokenize
     objective = SFT(policy)
     output = objective.loss(policy, items)
     count = sum(map(objective.count, items))
-    assert count == sum(len(text) + 1 for text in LEARNED)  # a byte is a token, and each response has one end
+    assert count == sum(
+        len(text) + 1 for text in LEARNED
+    )  # a byte is a token, and each response has one end
     (output.loss / count).backward()
     # transformers takes its logits to float32 before the softmax, whatever the model's type
     assert output.loss.item() / count == pytest.approx(expected.item(), rel=1e-6)
     for name, p in policy.named_parameters():
-        torch.testing.assert_close(p.grad, gradients[name.removeprefix("trunk.model.")], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            p.grad, gradients[name.removeprefix("trunk.model.")], rtol=1e-5, atol=1e-6
+        )
 
     # the same number out of the loop, though its micro-batches hold unequal numbers of tokens
     config = TrainConfig(batch_size=3, microbatch_tokens=30, precision="fp32", max_steps=1)
@@ -80,19 +95,34 @@ def test_loss_and_gradient_equal_transformers(tiny_tokenizer: PreTrainedTokenize
     [
         ((0.5, 2.0, -1.0), (), 1),
         ((0.5, 2.0, 2.0), (), 1),  # the first of two equal ones
-        ((3.0, 1.0, 2.0), (Comparison(1, 0), Comparison(1, 2)), 0),  # scores say more than single comparisons
+        (
+            (3.0, 1.0, 2.0),
+            (Comparison(1, 0), Comparison(1, 2)),
+            0,
+        ),  # scores say more than single comparisons
         (None, (Comparison(2, 0), Comparison(2, 1)), 2),
         (None, (Comparison(1, 0), Comparison(2, 1)), 2),  # 0 < 1 < 2: only 2 is never rejected
-        (None, (Comparison(0, 1), Comparison(1, 2), Comparison(2, 0)), None),  # a circle: each is rejected once
+        (
+            None,
+            (Comparison(0, 1), Comparison(1, 2), Comparison(2, 0)),
+            None,
+        ),  # a circle: each is rejected once
         (None, (Comparison(0, 1, strength=0.0),), None),  # a tie is no order
         (None, (), None),
     ],
 )
-def test_best_response(scores: tuple[float, ...] | None, comparisons: tuple[Comparison, ...], best: int | None) -> None:
-    assert best_response(Group("g", "p", ("x", "y", "z"), scores=scores, comparisons=comparisons)) == best
+def test_best_response(
+    scores: tuple[float, ...] | None, comparisons: tuple[Comparison, ...], best: int | None
+) -> None:
+    assert (
+        best_response(Group("g", "p", ("x", "y", "z"), scores=scores, comparisons=comparisons))
+        == best
+    )
 
 
-def test_a_best_response_that_does_not_fit_is_no_item(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_best_response_that_does_not_fit_is_no_item(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
     encoder = Encoder(tiny_tokenizer, LengthConfig(max_response=8), context=10)
     for scores, found in ((3, 2, 1), False), ((2, 3, 1), True):
         encoded = encoder.group(Group("g", "prompt", ("long one", "x", "y"), scores), Ledger())
@@ -100,7 +130,9 @@ def test_a_best_response_that_does_not_fit_is_no_item(tiny_tokenizer: PreTrained
         assert (sft_item(encoded) is not None) == found
 
 
-def test_a_group_without_a_best_response_is_no_item(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_group_without_a_best_response_is_no_item(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
     encoder = Encoder(tiny_tokenizer, LengthConfig())
     encoded = encoder.group(Group("g", "p", ("x", "y")), Ledger())
     assert encoded is not None

@@ -52,7 +52,9 @@ def made_of(
 
 def said(item: PreferenceItem, tokenizer: PreTrainedTokenizerFast) -> list[tuple[str, bool, float]]:
     """The labels of an item by the text they stand at."""
-    texts = [tokenizer.decode(node.tokens, skip_special_tokens=True) for node in item.tree.nodes[1:]]
+    texts = [
+        tokenizer.decode(node.tokens, skip_special_tokens=True) for node in item.tree.nodes[1:]
+    ]
     return [(texts[place], yes, weight) for place, yes, weight in item.labels]
 
 
@@ -73,8 +75,12 @@ def test_only_what_something_is_said_of_is_read(tiny_tokenizer: PreTrainedTokeni
     assert item.responses == 1
 
 
-def test_comparisons_and_labels_of_a_group_are_both_trained_on(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
-    group = Group("g", "Why?", ("a", "b", "c"), comparisons=(Comparison(2, 0),), labels=(None, False, True))
+def test_comparisons_and_labels_of_a_group_are_both_trained_on(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    group = Group(
+        "g", "Why?", ("a", "b", "c"), comparisons=(Comparison(2, 0),), labels=(None, False, True)
+    )
     (item,) = made_of([group], tiny_tokenizer)
     assert item.comparisons == ((2, 0),)
     assert said(item, tiny_tokenizer) == [("b", False, 1.0), ("c", True, 1.0)]
@@ -82,7 +88,9 @@ def test_comparisons_and_labels_of_a_group_are_both_trained_on(tiny_tokenizer: P
     assert Alignment(LogProbs(tiny()), KTO()).count(item) == 4
 
 
-def test_many_labels_are_cut_into_items_like_comparisons(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_many_labels_are_cut_into_items_like_comparisons(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
     names = "abcdefghijkl"
     group = Group(
         "g",
@@ -107,7 +115,9 @@ def test_a_labelled_response_has_only_to_fit(tiny_tokenizer: PreTrainedTokenizer
         Group("cut alike", "?", ("abcdefgh", "abcdefgx"), labels=(True, False), source="f:2"),
         Group("too long", "?" * 30, ("a",), labels=(True,), source="f:3"),
     ]
-    items = made_of(groups, tiny_tokenizer, ledger=ledger, lengths=LengthConfig(max_response=4), context=16)
+    items = made_of(
+        groups, tiny_tokenizer, ledger=ledger, lengths=LengthConfig(max_response=4), context=16
+    )
     assert [item.id for item in items] == ["fits", "cut alike"]
     assert [len(item.labels) for item in items] == [1, 2]
     assert (ledger.kept, ledger.dropped) == (2, 1)
@@ -118,12 +128,21 @@ def test_a_labelled_response_has_only_to_fit(tiny_tokenizer: PreTrainedTokenizer
 MIXED = [
     Group("pair", "1?", ("a", "b"), comparisons=(Comparison(0, 1),), source="f:1"),
     Group("label", "2?", ("a",), labels=(True,), source="f:2"),
-    Group("both", "3?", ("a", "b"), comparisons=(Comparison(0, 1),), labels=(True, False), source="f:3"),
+    Group(
+        "both",
+        "3?",
+        ("a", "b"),
+        comparisons=(Comparison(0, 1),),
+        labels=(True, False),
+        source="f:3",
+    ),
     Group("tie", "4?", ("a", "b"), comparisons=(Comparison(0, 1, 0.0),), source="f:4"),
 ]
 
 
-def test_other_objectives_take_the_comparisons_and_count_the_rest(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_other_objectives_take_the_comparisons_and_count_the_rest(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
     ledger = Ledger()
     items = made_of(MIXED, tiny_tokenizer, DPO(), ledger)
     assert [item.id for item in items] == ["pair", "both"]
@@ -142,11 +161,17 @@ def test_other_objectives_take_the_comparisons_and_count_the_rest(tiny_tokenizer
     check_groups(MIXED, KTO())
 
 
-def test_a_group_without_strengths_is_named_where_they_are_read(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_group_without_strengths_is_named_where_they_are_read(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
     encoder, known = Encoder(tiny_tokenizer, LengthConfig()), (Comparison(0, 1),)
-    groups = [Group(f"g{i}", "a", ("yes", "no"), comparisons=known, source=f"d.jsonl:{i}") for i in (7, 8)]
+    groups = [
+        Group(f"g{i}", "a", ("yes", "no"), comparisons=known, source=f"d.jsonl:{i}") for i in (7, 8)
+    ]
     pairs = [Pairs(known, (1.0,), (2.0,)), Pairs(known, (1.0,))]
-    with pytest.raises(UserError, match=r"^d\.jsonl:8: objective odpo reads by how much .* no strength is given"):
+    with pytest.raises(
+        UserError, match=r"^d\.jsonl:8: objective odpo reads by how much .* no strength is given"
+    ):
         policy_items(zip(groups, pairs, strict=True), encoder, Ledger(), ODPO())
 
 
@@ -156,7 +181,9 @@ def test_a_comparison_without_strength_is_counted_where_one_is_needed(
     ledger, encoder = Ledger(), Encoder(tiny_tokenizer, LengthConfig())
     group = Group("g", "?", ("a", "b", "c"), scores=(3.0, 2.0, 1.0))
     known = tuple(group.known_comparisons())
-    (item,) = policy_items([(group, Pairs(known, (1.0,) * 3, (1.0, -0.5, 1.0)))], encoder, ledger, ODPO())
+    (item,) = policy_items(
+        [(group, Pairs(known, (1.0,) * 3, (1.0, -0.5, 1.0)))], encoder, ledger, ODPO()
+    )
     assert item.strengths == (1.0, 1.0)
     assert ledger.count(Reason.NO_ORDER) == 1
 
@@ -177,7 +204,9 @@ def test_labels_alone_are_refused_by_other_objectives(
 @pytest.mark.parametrize("label", [True, False])
 def test_kto_needs_both_kinds(label: bool) -> None:
     groups = [Group(str(i), f"{i}?", ("a",), labels=(label,)) for i in range(3)]
-    message = "all are desirable: bring undesirable" if label else "all are undesirable: bring desirable"
+    message = (
+        "all are desirable: bring undesirable" if label else "all are undesirable: bring desirable"
+    )
     with pytest.raises(UserError, match=message):
         check_groups(groups, KTO())
     pair = Group("pair", "p?", ("a", "b"), comparisons=(Comparison(0, 1),))  # has one of each
@@ -186,7 +215,9 @@ def test_kto_needs_both_kinds(label: bool) -> None:
     check_groups([*groups, other], KTO())
 
 
-def test_demonstrations_are_not_what_is_labelled_undesirable(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_demonstrations_are_not_what_is_labelled_undesirable(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
     ledger = Ledger()
     groups = [
         Group("yes", "1?", ("a",), labels=(True,)),
@@ -208,7 +239,8 @@ def test_demonstrations_are_not_what_is_labelled_undesirable(tiny_tokenizer: Pre
 
 
 def singles(n: int, sorted_by_label: bool = True) -> list[PreferenceItem]:
-    """One response a prompt, the first half desirable and short, the other half undesirable and long."""
+    """One response a prompt, the first half desirable and short, the other half undesirable and
+    long."""
     draw = torch.Generator().manual_seed(3)
 
     def text(length: int) -> list[int]:
@@ -224,8 +256,9 @@ def singles(n: int, sorted_by_label: bool = True) -> list[PreferenceItem]:
 
 @pytest.mark.parametrize("label", [True, False])
 def test_a_batch_with_one_label_only_is_an_ordinary_step(label: bool) -> None:
-    # Policy = reference: every ratio and z0 are 0, every loss is 1 − σ(0) = ½, and since σ'(0) = ¼ the gradient is
-    # that of ∓β/4 · log π: up for desirable, down for undesirable. Nothing is divided by the number of either label.
+    # Policy = reference: every ratio and z0 are 0, every loss is 1 − σ(0) = ½, and since σ'(0) = ¼
+    # the gradient is that of ∓β/4 · log π: up for desirable, down for undesirable. Nothing is
+    # divided by the number of either label.
     beta = 0.4
     own = [item for item in singles(8) if item.labels[0][1] == label]
     policy = moved()
@@ -235,9 +268,13 @@ def test_a_batch_with_one_label_only_is_an_ordinary_step(label: bool) -> None:
     loss.backward()
     ours = {name: p.grad.clone() for name, p in policy.named_parameters()}
     policy.zero_grad()
-    (sum(taken(policy, item)[0].sum() for item in own) * (-beta / 4 if label else beta / 4)).backward()  # type: ignore[union-attr]
+    (
+        sum(taken(policy, item)[0].sum() for item in own) * (-beta / 4 if label else beta / 4)
+    ).backward()  # type: ignore[union-attr]
     for name, p in policy.named_parameters():
-        torch.testing.assert_close(ours[name], p.grad, rtol=1e-6, atol=1e-8)  # norms are float32 inside Llama
+        torch.testing.assert_close(
+            ours[name], p.grad, rtol=1e-6, atol=1e-8
+        )  # norms are float32 inside Llama
     metrics = Alignment(policy, KTO()).loss(policy, items).metrics
     assert ("rewards/chosen" in metrics, "rewards/rejected" in metrics) == (label, not label)
     assert all(math.isfinite(total) and count > 0 for total, count in metrics.values())
@@ -262,7 +299,9 @@ def test_micro_batches_of_one_label_each_add_up(tmp_path: Path) -> None:
         goal = Alignment(policy, KTO(), tokens=tokens)
         original = goal.loss
 
-        def watched(module: torch.nn.Module, items: Sequence[PreferenceItem], original: Any = original) -> Any:
+        def watched(
+            module: torch.nn.Module, items: Sequence[PreferenceItem], original: Any = original
+        ) -> Any:
             seen.append({yes for item in items for _, yes, _ in item.labels})
             return original(module, items)
 
@@ -277,26 +316,32 @@ def test_micro_batches_of_one_label_each_add_up(tmp_path: Path) -> None:
     assert_same(*after, 1e-6)
 
 
-def test_batches_mix_labels_that_the_data_has_sorted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_mix_labels_that_the_data_has_sorted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batches: list[list[bool]] = []
     original = Alignment.begin
 
-    def watched(self: Alignment, items: Sequence[PreferenceItem], *args: Any, **kwargs: Any) -> None:
+    def watched(
+        self: Alignment, items: Sequence[PreferenceItem], *args: Any, **kwargs: Any
+    ) -> None:
         batches.append([yes for item in items for _, yes, _ in item.labels])
         original(self, items, *args, **kwargs)
 
     monkeypatch.setattr(Alignment, "begin", watched)
     config = PolicyConfig(objective=KTO(), train=replace(EXACT, batch_size=8, max_steps=2))
     for seed in range(3):
-        train_policy(tiny(), singles(64), config, output=tmp_path / str(seed), weights="tiny", seed=seed)
+        train_policy(
+            tiny(), singles(64), config, output=tmp_path / str(seed), weights="tiny", seed=seed
+        )
     assert len(batches) == 6
     assert all(0 < sum(batch) < 8 for batch in batches)
 
 
 def test_the_first_batches_hold_as_many_of_a_label_as_chance_has_it() -> None:
-    # Eight drawn out of 32 + 32: 4 of a label on average, with variance 8 · ½ · ½ · (64 − 8)/(64 − 1) = 16/9. Over 400
-    # seeds the mean lies within 4 · √(16/9 / 400) = 0.27 of that, and batches of one label only, 0.5 % of all
-    # (2 · C(32, 8)/C(64, 8)), stay below 2 %.
+    # Eight drawn out of 32 + 32: 4 of a label on average, with variance 8 · ½ · ½ · (64 − 8)/(64 −
+    # 1) = 16/9. Over 400 seeds the mean lies within 4 · √(16/9 / 400) = 0.27 of that, and batches
+    # of one label only, 0.5 % of all (2 · C(32, 8)/C(64, 8)), stay below 2 %.
     config = replace(EXACT, batch_size=8, max_steps=1)
     drawn = [sum(i < 32 for i in batch_at(64, 0, config, seed)) for seed in range(400)]
     assert abs(sum(drawn) / 400 - 4) < 0.27
@@ -304,14 +349,22 @@ def test_the_first_batches_hold_as_many_of_a_label_as_chance_has_it() -> None:
 
 
 def test_batches_of_one_item_train(tmp_path: Path) -> None:
-    """The worst luck of all: every batch holds one label. Losses and metrics stay finite, and the loss falls."""
-    config = PolicyConfig(objective=KTO(beta=0.5), train=replace(EXACT, batch_size=1, epochs=3, lr=2e-3))
+    """The worst luck of all: every batch holds one label. Losses and metrics stay finite, and the
+    loss falls."""
+    config = PolicyConfig(
+        objective=KTO(beta=0.5), train=replace(EXACT, batch_size=1, epochs=3, lr=2e-3)
+    )
     items = singles(12)
     train_policy(tiny(), items, config, output=tmp_path, weights="tiny", dev=items)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if line["split"] == "train"]
     assert len(steps) == 36
-    assert all(math.isfinite(value) for line in lines for value in line.values() if isinstance(value, float))
+    assert all(
+        math.isfinite(value)
+        for line in lines
+        for value in line.values()
+        if isinstance(value, float)
+    )
     assert all(("rewards/chosen" in line) != ("rewards/rejected" in line) for line in steps)
     dev = [line for line in lines if line["split"] == "dev"]
     assert dev[0]["loss"] == pytest.approx(0.5)

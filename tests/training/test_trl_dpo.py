@@ -1,9 +1,10 @@
-"""The whole path from text rows to gradients, against TRL's DPOTrainer: template, tokens, packing, reference, loss.
+"""The whole path from text rows to gradients, against TRL's DPOTrainer: template, tokens, packing,
+reference, loss.
 
-Weights are float64, but TRL takes log-probabilities in float32 whatever the weights are (its fused output layer), and
-norms and rotary angles are float32 inside Llama on both sides. A response here has up to 25 tokens and sums to some
-−100 nats: one rounding of such a sum is 100 · 2⁻²⁴ ≈ 6e-6. Hence a relative 1e-5, and 1e-5 where values near 0 are
-differences of such sums.
+Weights are float64, but TRL takes log-probabilities in float32 whatever the weights are (its fused
+output layer), and norms and rotary angles are float32 inside Llama on both sides. A response here
+has up to 25 tokens and sums to some −100 nats: one rounding of such a sum is 100 · 2⁻²⁴ ≈ 6e-6.
+Hence a relative 1e-5, and 1e-5 where values near 0 are differences of such sums.
 """
 
 from __future__ import annotations
@@ -73,13 +74,22 @@ def rows(conversational: bool) -> tuple[list[dict[str, Any]], list[Group]]:
         }
         for p, c, r in TEXTS
     ]
-    return columns, [Group(str(i), (Message("user", p),), (c, r)) for i, (p, c, r) in enumerate(TEXTS)]
+    return columns, [
+        Group(str(i), (Message("user", p),), (c, r)) for i, (p, c, r) in enumerate(TEXTS)
+    ]
 
 
 def theirs(
-    columns: list[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, reference_seed: int, output: Path
+    columns: list[dict[str, Any]],
+    tokenizer: PreTrainedTokenizerFast,
+    reference_seed: int,
+    output: Path,
 ) -> tuple[float, dict[str, float], dict[str, torch.Tensor]]:
-    settings = {"per_device_train_batch_size": len(columns), "report_to": "none", "activation_checkpointing": False}
+    settings = {
+        "per_device_train_batch_size": len(columns),
+        "report_to": "none",
+        "activation_checkpointing": False,
+    }
     trainer = DPOTrainer(
         model=llama(0),
         ref_model=llama(reference_seed),
@@ -92,7 +102,11 @@ def theirs(
     loss = trainer.compute_loss(policy, next(iter(trainer.get_train_dataloader())))
     loss.backward()
     (metrics,) = [m for m in trainer._metrics.values() if m]
-    return loss.item(), {k: metrics[k][0] for k in METRICS}, {n: p.grad for n, p in policy.named_parameters()}
+    return (
+        loss.item(),
+        {k: metrics[k][0] for k in METRICS},
+        {n: p.grad for n, p in policy.named_parameters()},
+    )
 
 
 def ours(
@@ -102,14 +116,20 @@ def ours(
     assert not policy.trunk.plain  # read as token trees, not as the padded rows TRL reads
     encoder = Encoder(tokenizer, LengthConfig(), context=1024)
     items = [
-        i for e in encoder.groups(groups, Ledger()) for i in preference_items(e, Pairs.unweighted([Comparison(0, 1)]))
+        i
+        for e in encoder.groups(groups, Ledger())
+        for i in preference_items(e, Pairs.unweighted([Comparison(0, 1)]))
     ]
     items = with_reference(items, reference, TrainConfig(precision="fp32"), weights="the reference")
     output = Alignment(policy, DPO(beta=BETA)).loss(policy, items)
     loss = output.loss / len(items)
     loss.backward()
     gradients = {n.removeprefix("trunk.model."): p.grad for n, p in policy.named_parameters()}
-    return loss.item(), {name: output.metrics[name][0] / output.metrics[name][1] for name in METRICS}, gradients
+    return (
+        loss.item(),
+        {name: output.metrics[name][0] / output.metrics[name][1] for name in METRICS},
+        gradients,
+    )
 
 
 @pytest.mark.parametrize("conversational", [False, True])
@@ -120,12 +140,16 @@ def test_text_rows_to_gradients_equal_trl(
     their_loss, their_metrics, their_gradients = theirs(columns, tiny_tokenizer, 1, tmp_path)
     our_loss, our_metrics, our_gradients = ours(groups, tiny_tokenizer, 1)
 
-    assert abs(their_loss - math.log(2)) > 0.1  # policy and reference differ: the agreement says something
+    assert (
+        abs(their_loss - math.log(2)) > 0.1
+    )  # policy and reference differ: the agreement says something
     assert our_loss == pytest.approx(their_loss, rel=1e-5, abs=1e-5)
     assert our_metrics == pytest.approx(their_metrics, rel=1e-5, abs=1e-5)
     assert our_gradients.keys() == their_gradients.keys()
     for name, gradient in their_gradients.items():
-        torch.testing.assert_close(our_gradients[name], gradient, **CLOSE, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(
+            our_gradients[name], gradient, **CLOSE, msg=lambda m, name=name: f"{name}: {m}"
+        )
     assert max(g.abs().max() for g in their_gradients.values()) > 0.1  # far above the tolerance
 
 

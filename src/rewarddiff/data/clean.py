@@ -1,4 +1,5 @@
-"""Checks on groups: empty and identical responses, repeats and contradictions. Nothing goes uncounted."""
+"""Checks on groups: empty and identical responses, repeats and contradictions. Nothing goes
+uncounted."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ def clean(group: Group, ledger: Ledger) -> Group:
     """The group without its empty and repeated responses.
 
     Raises:
-        RowError: fewer than two different responses and none of them labelled by itself, or no prompt.
+        RowError: fewer than two different responses and none of them labelled by itself, or no
+            prompt.
     """
     if not prompt_text(group.prompt).strip():
         raise RowError(Reason.MISSING_FIELD, "the prompt is empty")
@@ -50,7 +52,11 @@ def clean(group: Group, ledger: Ledger) -> Group:
         change(Reason.MISSING_FIELD, group, detail)
         group = _without_gaps(group)
     if alone and all(comparison.tie for comparison in group.known_comparisons()):
-        change(Reason.NO_ORDER, group, "only ties" if group.comparisons or group.scores else "nothing known")
+        change(
+            Reason.NO_ORDER,
+            group,
+            "only ties" if group.comparisons or group.scores else "nothing known",
+        )
     return group
 
 
@@ -82,29 +88,35 @@ def take(group: Group, indices: Sequence[int]) -> Group:
 
 def renewed(group: Group, responses: Sequence[str]) -> Group:
     """The group's prompt with other responses, of which nothing is known yet."""
-    return replace(group, responses=tuple(responses), scores=None, comparisons=(), labels=(), styles=())
+    return replace(
+        group, responses=tuple(responses), scores=None, comparisons=(), labels=(), styles=()
+    )
 
 
 def thin(group: Group, most: int, seed: int = 0) -> Group:
-    """The group with at most `most` of its known comparisons, drawn by (seed, id), and the responses they read.
+    """The group with at most `most` of its known comparisons, drawn by (seed, id), and the
+    responses they read.
 
-    Ties are drawn like the others. Responses labelled by themselves all stay. A group with no more than `most`
-    comparisons stays as it is.
+    Ties are drawn like the others. Responses labelled by themselves all stay. A group with no more
+    than `most` comparisons stays as it is.
     """
     known = list(group.known_comparisons())
     if len(known) <= most:
         return group
     drawn = random.Random(f"{seed}\0{group.id}").sample(known, most)
-    used = sorted({i for c in drawn for i in (c.chosen, c.rejected)} | {i for i, _ in group.known_labels()})
+    used = sorted(
+        {i for c in drawn for i in (c.chosen, c.rejected)} | {i for i, _ in group.known_labels()}
+    )
     return take(replace(group, comparisons=tuple(drawn)), used)
 
 
 def merge(groups: Sequence[Group], on_response: Note, on_repeat: Note) -> Group:
-    """One group out of several with the same prompt; equal responses (but for outer spaces) become one.
+    """One group out of several with the same prompt; equal responses (but for outer spaces) become
+    one.
 
-    The score of a merged response is the mean of its known scores, NaN where none is. Of several comparisons of the
-    same two responses, and of several labels of the same response, the first stays; a repeat is noted as a duplicate,
-    one that disagrees as a contradiction.
+    The score of a merged response is the mean of its known scores, NaN where none is. Of several
+    comparisons of the same two responses, and of several labels of the same response, the first
+    stays; a repeat is noted as a duplicate, one that disagrees as a contradiction.
     """
     index: dict[str, int] = {}
     responses: list[str] = []
@@ -164,10 +176,11 @@ NEARLY_ALL = 0.9
 
 
 def without_repeated_prompts(groups: Iterator[Group], ledger: Ledger) -> Iterator[Group]:
-    """The groups of a file, without the prompt at the beginning of their responses where nearly all have it there.
+    """The groups of a file, without the prompt at the beginning of their responses where nearly all
+    have it there.
 
-    Concerns prompts that are texts. A few responses may well begin with the words of a short prompt: these are left as
-    they are, and counted.
+    Concerns prompts that are texts. A few responses may well begin with the words of a short
+    prompt: these are left as they are, and counted.
     """
     first = list(islice(groups, EVIDENCE))
     plain = [group for group in first if isinstance(group.prompt, str)]
@@ -177,7 +190,11 @@ def without_repeated_prompts(groups: Iterator[Group], ledger: Ledger) -> Iterato
         if not _repeats_prompt(group):
             yield group
             continue
-        detail = "cut from the responses" if cut else "left in: few responses of the file begin with their prompt"
+        detail = (
+            "cut from the responses"
+            if cut
+            else "left in: few responses of the file begin with their prompt"
+        )
         ledger.change(Reason.PROMPT_IN_RESPONSE, group.source, group.id, detail)
         yield _without_prompt(group) if cut else group
 
@@ -196,7 +213,8 @@ def _without_prompt(group: Group) -> Group:
 
 
 class Seen:
-    """Remembers the groups that went by, as 16-byte hashes, to find repeats and to keep ids unique."""
+    """Remembers the groups that went by, as 16-byte hashes, to find repeats and to keep ids
+    unique."""
 
     def __init__(self) -> None:
         self._orders: dict[bytes, bytes] = {}
@@ -214,10 +232,13 @@ class Seen:
             raise RowError(Reason.DUPLICATE, "prompt and responses as in an earlier row")
         else:
             said = "another label" if group.labels and not group.comparisons else "another order"
-            raise RowError(Reason.CONTRADICTORY, f"prompt and responses as in an earlier row, {said}")
+            raise RowError(
+                Reason.CONTRADICTORY, f"prompt and responses as in an earlier row, {said}"
+            )
 
     def identify(self, group: Group) -> Group:
-        """The group with an id no other has: its own, numbered if taken, or else a hash of its content."""
+        """The group with an id no other has: its own, numbered if taken, or else a hash of its
+        content."""
         base = group.id or content(group).hex()[:16]
         id, n = base, 1
         while id in self._ids:
@@ -228,12 +249,19 @@ class Seen:
 
 
 def content(group: Group) -> bytes:
-    """16 bytes that depend on the prompt and the set of responses, not on their order, and on what part they are of.
+    """16 bytes that depend on the prompt and the set of responses, not on their order, and on what
+    part they are of.
 
     Parts of a collection may rate different things of the same responses.
     """
     part = [f"part {group.subset}"] if group.subset else []
-    return _digest([_prompt_key(group.prompt), *part, *sorted(response.strip() for response in group.responses)])
+    return _digest(
+        [
+            _prompt_key(group.prompt),
+            *part,
+            *sorted(response.strip() for response in group.responses),
+        ]
+    )
 
 
 def _order(group: Group) -> bytes:
@@ -242,12 +270,19 @@ def _order(group: Group) -> bytes:
     for c in group.known_comparisons():
         pair = [group.responses[c.chosen].strip(), group.responses[c.rejected].strip()]
         facts.append("\0".join(["=", *sorted(pair)] if c.tie else [">", *pair]))
-    facts += ["\0".join(["+" if yes else "-", group.responses[i].strip()]) for i, yes in group.known_labels()]
+    facts += [
+        "\0".join(["+" if yes else "-", group.responses[i].strip()])
+        for i, yes in group.known_labels()
+    ]
     return _digest(sorted(facts))
 
 
 def _prompt_key(prompt: Prompt) -> str:
-    return prompt if isinstance(prompt, str) else "\0".join(f"{m.role}\0{m.content}{m.extras}" for m in prompt)
+    return (
+        prompt
+        if isinstance(prompt, str)
+        else "\0".join(f"{m.role}\0{m.content}{m.extras}" for m in prompt)
+    )
 
 
 def _digest(parts: Sequence[str]) -> bytes:

@@ -33,8 +33,9 @@ MAX_LINE = 1 << 26
 """Length of the longest line or cell that is read, in bytes or characters: no row is that long."""
 
 ROWS_IN_A_CELL: Mapping[str, int] = {",": 10, "\t": 2}
-"""From so many lines on, one record whose every line has the delimiters of a whole row is taken for several rows that
-a stray quotation mark holds together. Lines of a text often have a comma, hardly ever a tab."""
+"""From so many lines on, one record whose every line has the delimiters of a whole row is taken for
+several rows that a stray quotation mark holds together. Lines of a text often have a comma, hardly
+ever a tab."""
 
 UNREADABLE_BEGINNINGS: Mapping[bytes, tuple[str, str]] = {
     b"version https://git-lfs.github.com/spec/": (
@@ -50,18 +51,19 @@ UNREADABLE_BEGINNINGS: Mapping[bytes, tuple[str, str]] = {
     b"\xff\xfe": ("text in UTF-16", "save it as UTF-8"),
     b"\xfe\xff": ("text in UTF-16", "save it as UTF-8"),
 }
-"""First bytes of files that are no text, whatever their name says: what they are, and the mend. Lines of such a file
-are not its rows, and counting them would hide how many rows are lost."""
+"""First bytes of files that are no text, whatever their name says: what they are, and the mend.
+Lines of such a file are not its rows, and counting them would hide how many rows are lost."""
 
 BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a file: its place "file:row", and its values, or None and the `problem` in a phrase.
+    """One row of a file: its place "file:row", and its values, or None and the `problem` in a
+    phrase.
 
-    It stands for several rows where a file is broken so that they cannot be told apart. `note` says how the file was
-    read where that is not as its name says.
+    It stands for several rows where a file is broken so that they cannot be told apart. `note` says
+    how the file was read where that is not as its name says.
     """
 
     source: str
@@ -72,7 +74,8 @@ class Row:
 
 
 class Cell(str):
-    """A text from a cell that can hold nothing else: a list or a conversation in it is written as JSON."""
+    """A text from a cell that can hold nothing else: a list or a conversation in it is written as
+    JSON."""
 
     __slots__ = ()
 
@@ -82,7 +85,8 @@ class DamagedError(Exception):
 
 
 class RefusedError(Exception):
-    """The file cannot be read as a whole: the cause, the mend, and the line where that shows (0: none)."""
+    """The file cannot be read as a whole: the cause, the mend, and the line where that shows (0:
+    none)."""
 
     def __init__(self, cause: str, mend: str, line: int = 0) -> None:
         super().__init__(f"{cause}; {mend}")
@@ -112,20 +116,28 @@ def stem(path: Path) -> str:
 
 
 def packed(path: Path) -> bool:
-    """Whether the file is one of rows that is packed in a way that cannot be read, as rows.jsonl.zst."""
+    """Whether the file is one of rows that is packed in a way that cannot be read, as
+    rows.jsonl.zst."""
     return path.suffix.lower() in PACKED and bool(kind(path.with_suffix("")))
 
 
 def check_file(path: Path) -> None:
-    """Raise UserError if this is nothing that rows can be read from once and again: a pipe, a device, a dead link."""
+    """Raise UserError if this is nothing that rows can be read from once and again: a pipe, a
+    device, a dead link."""
     if packed(path):
-        raise UserError(f"{path}: packed as {path.suffix}, which is not read; unpack it, or pack it with gzip")
+        raise UserError(
+            f"{path}: packed as {path.suffix}, which is not read; unpack it, or pack it with gzip"
+        )
     try:
         mode = path.stat().st_mode
     except OSError as error:
         if path.is_symlink():
-            raise UserError(f"{path}: a link to nothing; put the file there, or remove the link") from None
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
+            raise UserError(
+                f"{path}: a link to nothing; put the file there, or remove the link"
+            ) from None
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
+        ) from None
     if stat.S_ISREG(mode):
         return
     others = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISDIR: "a folder"}
@@ -134,18 +146,22 @@ def check_file(path: Path) -> None:
 
 
 def name_of(source: str | Path) -> str:
-    """Return what to call data, or a scorer, in the name of an output: what tells it from those that lie beside it."""
+    """Return what to call data, or a scorer, in the name of an output: what tells it from those
+    that lie beside it."""
     path = Path(source)
-    if path.name == "model" and path.parent.name:  # the folder of a run's scorer, whose name is one level up
+    if (
+        path.name == "model" and path.parent.name
+    ):  # the folder of a run's scorer, whose name is one level up
         path = path.parent
     return as_name(stem(path)) or "data"
 
 
 def rows(path: Path, name: str) -> Iterator[Row]:
-    """The file's rows in order; `name` is what their places call it. Rows count from 1, as lines do.
+    """The file's rows in order; `name` is what their places call it. Rows count from 1, as lines
+    do.
 
-    A row's number is that of the line it begins on, in a JSON array and in Parquet its own. Only JSON arrays, objects
-    over several lines, and .parquet.gz are held in memory whole.
+    A row's number is that of the line it begins on, in a JSON array and in Parquet its own. Only
+    JSON arrays, objects over several lines, and .parquet.gz are held in memory whole.
 
     Raises:
         UserError: the file is cut in the middle, or is not what its name says.
@@ -172,11 +188,15 @@ def rows(path: Path, name: str) -> Iterator[Row]:
         ) from None
     if damage:
         yield Row(f"{name}:{last + 1}", None, damage)
-        raise UserError(f"{path}:{last + 1}: {damage}, the last good row is {last}; download it again")
+        raise UserError(
+            f"{path}:{last + 1}: {damage}, the last good row is {last}; download it again"
+        )
 
 
 def _open(path: Path) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path)) if path.name.lower().endswith(".gz") else path.open("rb")
+    return (
+        cast("IO[bytes]", gzip.open(path)) if path.name.lower().endswith(".gz") else path.open("rb")
+    )
 
 
 def _check_beginning(stream: IO[bytes], suffix: str) -> None:
@@ -189,7 +209,8 @@ def _check_beginning(stream: IO[bytes], suffix: str) -> None:
 
 
 def _beginning(stream: IO[bytes]) -> bytes:
-    """Return some bytes from the first that is no blank, fewer where data is damaged there; the stream is rewound."""
+    """Return some bytes from the first that is no blank, fewer where data is damaged there; the
+    stream is rewound."""
     buffered = cast("io.BufferedReader", stream)
     head = b""
     try:
@@ -220,7 +241,8 @@ class _Parser:
         return values
 
     def value(self, text: str, start: int) -> tuple[Any, str, int]:
-        """Return the value that stands in a text, what is wrong with it as a row, and where it ends.
+        """Return the value that stands in a text, what is wrong with it as a row, and where it
+        ends.
 
         Raises:
             ValueError: no JSON stands there. RecursionError: it is nested too deeply.
@@ -249,7 +271,8 @@ class _Parser:
 
 
 def _encodable(text: str, value: Any = None) -> bool:
-    """False where bytes were no UTF-8 and came along as lone surrogates, or JSON put such into `value` by escapes."""
+    """False where bytes were no UTF-8 and came along as lone surrogates, or JSON put such into
+    `value` by escapes."""
     try:
         if not text.isascii():
             text.encode("utf-8")
@@ -281,7 +304,8 @@ def _shaped(stream: IO[bytes], named_lines: bool) -> Iterator[Found]:
 def _shape(beginning: bytes, named_lines: bool) -> Literal["lines", "array", "object"]:
     """Tell how the rows of a file are written down from its first line, which may be cut.
 
-    In a file that is named one of lines, a list on a line of its own is a row that is wrong, and no array of rows.
+    In a file that is named one of lines, a list on a line of its own is a row that is wrong, and no
+    array of rows.
     """
     first, _, rest = beginning.partition(b"\n")
     first = first.strip()
@@ -350,7 +374,9 @@ def _array(stream: IO[bytes], note: str) -> Iterator[Found]:
             value, problem, place = parser.value(text, place)
         except (ValueError, RecursionError) as error:
             line = error.lineno if isinstance(error, json.JSONDecodeError) else 0
-            raise RefusedError(f"element {number} of the array is not valid JSON ({error})", MEND_ARRAY, line) from None
+            raise RefusedError(
+                f"element {number} of the array is not valid JSON ({error})", MEND_ARRAY, line
+            ) from None
         if problem:
             yield Found(number, None, problem)
         else:
@@ -425,10 +451,11 @@ def _tsv(stream: IO[bytes]) -> Iterator[Found]:
 
 
 def _csv(stream: IO[bytes], delimiter: str = ",") -> Iterator[Found]:
-    """Rows are numbered by the line they begin on, the header being line 1. Every value is a `Cell`.
+    """Rows are numbered by the line they begin on, the header being line 1. Every value is a
+    `Cell`.
 
-    A quotation mark that is not closed takes the lines after it into its cell. These are counted one by one, since
-    nobody can tell whether they are rows.
+    A quotation mark that is not closed takes the lines after it into its cell. These are counted
+    one by one, since nobody can tell whether they are rows.
     """
     csv.field_size_limit(MAX_LINE)
     record = _Record(io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline=""))
@@ -442,7 +469,9 @@ def _csv(stream: IO[bytes], delimiter: str = ",") -> Iterator[Found]:
             return
         except csv.Error as error:
             if not header:
-                raise RefusedError(f"the header is not valid CSV ({error})", "mend the line", record.first) from None
+                raise RefusedError(
+                    f"the header is not valid CSV ({error})", "mend the line", record.first
+                ) from None
             yield Found(record.first, None, _broken(record, error), len(record.lines))
             continue
         if not cells:
@@ -457,7 +486,9 @@ def _csv(stream: IO[bytes], delimiter: str = ",") -> Iterator[Found]:
 
 def _header(cells: list[str], line: int) -> list[str]:
     if not _encodable("".join(cells)):
-        raise RefusedError("the names of the columns are not valid UTF-8", "save the file as UTF-8", line)
+        raise RefusedError(
+            "the names of the columns are not valid UTF-8", "save the file as UTF-8", line
+        )
     _check_columns(cells, line)
     return cells
 
@@ -466,7 +497,9 @@ def _check_columns(names: Sequence[str], line: int = 0) -> None:
     """Refuse two columns of one name; names that are empty are no names."""
     repeated = next((name for name in names if name and names.count(name) > 1), None)
     if repeated is not None:
-        raise RefusedError(f"column {repeated} stands twice", "rename or delete one of the two", line)
+        raise RefusedError(
+            f"column {repeated} stands twice", "rename or delete one of the two", line
+        )
 
 
 def _broken(record: _Record, error: csv.Error) -> str:
@@ -477,13 +510,19 @@ def _broken(record: _Record, error: csv.Error) -> str:
     return f"not valid CSV: a quotation mark that opens here is not closed by line {record.last} ({error})"
 
 
-def _wrong_with(cells: list[str], header: list[str], record: _Record, delimiter: str) -> tuple[str, int]:
-    """Return what is wrong with a record, empty if nothing, and how many rows of the file it stands for."""
+def _wrong_with(
+    cells: list[str], header: list[str], record: _Record, delimiter: str
+) -> tuple[str, int]:
+    """Return what is wrong with a record, empty if nothing, and how many rows of the file it stands
+    for."""
     if record.too_long:
         return TOO_LONG, 1
     several = len(record.lines) > 1 and record.are_rows(delimiter, len(header))
     if several and (len(cells) != len(header) or len(record.lines) >= ROWS_IN_A_CELL[delimiter]):
-        return f"a quotation mark that opens here holds the rows to line {record.last} in one cell", len(record.lines)
+        return (
+            f"a quotation mark that opens here holds the rows to line {record.last} in one cell",
+            len(record.lines),
+        )
     if len(cells) != len(header):
         return f"{len(cells)} cells under {len(header)} columns", 1
     if not _encodable("".join(cells)):
@@ -514,7 +553,8 @@ def _parquet(stream: IO[bytes]) -> Iterator[Found]:
 
 
 def _plain(batch: Any) -> Iterator[tuple[dict[str, Any] | None, str]]:
-    """The batch's rows as Python's values; a row with one that Python cannot hold, as the year 10000, by itself."""
+    """The batch's rows as Python's values; a row with one that Python cannot hold, as the year
+    10000, by itself."""
     try:
         rows = batch.to_pylist()
     except (ValueError, OverflowError):

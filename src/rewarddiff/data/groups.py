@@ -23,12 +23,19 @@ SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("text", pa.string()),
-        ("messages", pa.list_(pa.struct([(name, pa.string()) for name in ("role", "content", "extras")]))),
+        (
+            "messages",
+            pa.list_(pa.struct([(name, pa.string()) for name in ("role", "content", "extras")])),
+        ),
         ("responses", pa.list_(pa.string())),
         ("scores", pa.list_(pa.float64())),
         (
             "comparisons",
-            pa.list_(pa.struct([("chosen", pa.int32()), ("rejected", pa.int32()), ("strength", pa.float64())])),
+            pa.list_(
+                pa.struct(
+                    [("chosen", pa.int32()), ("rejected", pa.int32()), ("strength", pa.float64())]
+                )
+            ),
         ),
         ("source", pa.string()),
         ("topic", pa.string()),
@@ -43,8 +50,11 @@ SCHEMA = pa.schema(
 class Groups(Sequence[Group]):
     """Groups in an Arrow file, or a selection of them. Indexing reads one group from the map."""
 
-    def __init__(self, batches: Sequence[Any], indices: Sequence[int] | None = None, keep: object = None) -> None:
-        """`keep` is held as long as these groups or a view of them: the temporary folder of the file, say."""
+    def __init__(
+        self, batches: Sequence[Any], indices: Sequence[int] | None = None, keep: object = None
+    ) -> None:
+        """`keep` is held as long as these groups or a view of them: the temporary folder of the
+        file, say."""
         self._batches = batches
         self._ends = list(accumulate(batch.num_rows for batch in batches))
         self._indices = indices
@@ -81,7 +91,9 @@ class Groups(Sequence[Group]):
                 f"{path}: not a file of groups ({str(error).splitlines()[0]}); prepare the data again"
             ) from None
         if not reader.schema.equals(SCHEMA):
-            raise UserError(f"{path}: written by another version of rewarddiff; prepare the data again")
+            raise UserError(
+                f"{path}: written by another version of rewarddiff; prepare the data again"
+            )
         return cls([reader.get_batch(k) for k in range(reader.num_record_batches)], keep=keep)
 
     def __repr__(self) -> str:
@@ -117,16 +129,20 @@ class Groups(Sequence[Group]):
                 yield from map(_group, batch.slice(start, BATCH).to_pylist())
 
     def select(self, indices: Iterable[int]) -> Groups:
-        """A view of these groups in this order; nothing is copied. Negative indices count from the end."""
+        """A view of these groups in this order; nothing is copied. Negative indices count from the
+        end."""
         places = [range(len(self))[k] for k in indices]
         chosen = places if self._indices is None else [self._indices[k] for k in places]
         return Groups(self._batches, chosen, self._keep)
 
 
 def pairs(group: Group) -> Iterator[Group]:
-    """The group cut into one group of two responses for each known comparison, the chosen one first."""
+    """The group cut into one group of two responses for each known comparison, the chosen one
+    first."""
     for n, c in enumerate(group.known_comparisons(), start=1):
-        scores = None if group.scores is None else (group.scores[c.chosen], group.scores[c.rejected])
+        scores = (
+            None if group.scores is None else (group.scores[c.chosen], group.scores[c.rejected])
+        )
         responses = (group.responses[c.chosen], group.responses[c.rejected])
         labels = (group.labels[c.chosen], group.labels[c.rejected]) if group.labels else ()
         styles = (group.styles[c.chosen], group.styles[c.rejected]) if group.styles else ()
@@ -142,7 +158,9 @@ def _plain(group: Group) -> dict[str, Any]:
     return {
         "id": group.id,
         "text": group.prompt if plain else None,
-        "messages": None if isinstance(group.prompt, str) else [asdict(message) for message in group.prompt],
+        "messages": None
+        if isinstance(group.prompt, str)
+        else [asdict(message) for message in group.prompt],
         "responses": group.responses,
         "scores": group.scores,
         "comparisons": [asdict(comparison) for comparison in group.comparisons],
@@ -157,7 +175,9 @@ def _plain(group: Group) -> dict[str, Any]:
 def _group(row: Mapping[str, Any]) -> Group:
     return Group(
         id=row["id"],
-        prompt=row["text"] if row["messages"] is None else tuple(Message(**m) for m in row["messages"]),
+        prompt=row["text"]
+        if row["messages"] is None
+        else tuple(Message(**m) for m in row["messages"]),
         responses=tuple(row["responses"]),
         scores=None if row["scores"] is None else tuple(row["scores"]),
         comparisons=tuple(Comparison(**c) for c in row["comparisons"]),

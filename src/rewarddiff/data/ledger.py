@@ -1,4 +1,5 @@
-"""What happened to every row: kept, dropped or changed, and why. Counts are exact, examples are few."""
+"""What happened to every row: kept, dropped or changed, and why. Counts are exact, examples are
+few."""
 
 from __future__ import annotations
 
@@ -93,9 +94,10 @@ class Tally:
 class Ledger:
     """Counts rows by what became of them.
 
-    A row is what the file calls one: a line, a record. A group built of n rows (one response or one vote a
-    row) counts n. Every row is kept or dropped, once; changes are counted beside that, as often as they
-    happen. Use one ledger a stage: a later stage's total is what the earlier one kept.
+    A row is what the file calls one: a line, a record. A group built of n rows (one response or one
+    vote a row) counts n. Every row is kept or dropped, once; changes are counted beside that, as
+    often as they happen. Use one ledger a stage: a later stage's total is what the earlier one
+    kept.
     """
 
     def __init__(self) -> None:
@@ -107,7 +109,9 @@ class Ledger:
         """Count rows that go on."""
         self._kept += rows
 
-    def drop(self, reason: Reason | str, source: str, id: str = "", detail: str = "", rows: int = 1) -> None:
+    def drop(
+        self, reason: Reason | str, source: str, id: str = "", detail: str = "", rows: int = 1
+    ) -> None:
         """Count rows that end here."""
         self._dropped.setdefault(Reason(reason), Tally()).add(Example(source, id, detail), rows)
 
@@ -141,7 +145,9 @@ class Ledger:
     def count(self, reason: Reason | str) -> int:
         """Rows dropped plus changes made for this reason."""
         reason = Reason(reason)
-        return sum(tallies[reason].count for tallies in (self._dropped, self._changed) if reason in tallies)
+        return sum(
+            tallies[reason].count for tallies in (self._dropped, self._changed) if reason in tallies
+        )
 
     def merge(self, other: Ledger) -> None:
         """Add another ledger's counts (of other rows) to this one's."""
@@ -151,12 +157,17 @@ class Ledger:
                 mine.setdefault(reason, Tally()).merge(tally)
 
     def enforce(self, max_drop: float) -> None:
-        """Stop if more than the share `max_drop` of all rows was lost: dropped, other than as mere repeats.
+        """Stop if more than the share `max_drop` of all rows was lost: dropped, other than as mere
+        repeats.
 
         Raises:
             UserError: names the commonest reason, its first place and the mend.
         """
-        lost = {reason: tally for reason, tally in self._dropped.items() if reason is not Reason.DUPLICATE}
+        lost = {
+            reason: tally
+            for reason, tally in self._dropped.items()
+            if reason is not Reason.DUPLICATE
+        }
         count = sum(tally.count for tally in lost.values())
         if count <= max_drop * self.total:
             return
@@ -175,7 +186,10 @@ class Ledger:
         """Plain values for JSON; `from_dict` reads them back."""
 
         def plain(tallies: dict[Reason, Tally]) -> dict[str, Any]:
-            return {str(r): {"count": t.count, "examples": [asdict(e) for e in t.examples]} for r, t in tallies.items()}
+            return {
+                str(r): {"count": t.count, "examples": [asdict(e) for e in t.examples]}
+                for r, t in tallies.items()
+            }
 
         return {
             "total": self.total,
@@ -189,7 +203,10 @@ class Ledger:
         """The ledger that `to_dict` wrote down."""
 
         def tallies(plain: Mapping[str, Any]) -> dict[Reason, Tally]:
-            return {Reason(r): Tally(t["count"], [Example(**e) for e in t["examples"]]) for r, t in plain.items()}
+            return {
+                Reason(r): Tally(t["count"], [Example(**e) for e in t["examples"]])
+                for r, t in plain.items()
+            }
 
         ledger = cls()
         ledger._kept = values["kept"]
@@ -204,5 +221,7 @@ class Ledger:
             for reason, tally in sorted(tallies.items(), key=lambda item: -item[1].count):
                 first = tally.examples[0]
                 detail = f" ({first.detail})" if first.detail else ""
-                lines.append(f"  {verb:<8} {tally.count:>7}  {reason:<26}  first: {first.source}{detail}")
+                lines.append(
+                    f"  {verb:<8} {tally.count:>7}  {reason:<26}  first: {first.source}{detail}"
+                )
         return "\n".join(lines)

@@ -18,7 +18,8 @@ from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 
 LAYOUT = "5"
-"""Raised when the schema or the meaning of a format changes, so that caches are not read as something else."""
+"""Raised when the schema or the meaning of a format changes, so that caches are not read as
+something else."""
 
 
 def load_groups(
@@ -37,15 +38,18 @@ def load_groups(
         limit: stop after so many groups.
         ledger: receives the counts.
         max_drop: largest share of rows that may be dropped.
-        cache: a folder that keeps the Arrow file, found again while the content of the source's files is the
-            same (a dataset's name is not cached here). None: a temporary file that goes with the object.
+        cache: a folder that keeps the Arrow file, found again while the content of the source's
+            files is the same (a dataset's name is not cached here). None: a temporary file that
+            goes with the object.
 
     Raises:
         UserError: see `read`; also if no group is left, or too much was dropped.
     """
     counts = Ledger()
     try:
-        groups = _groups(source, format, split, limit, None if cache is None else user_path(cache), counts)
+        groups = _groups(
+            source, format, split, limit, None if cache is None else user_path(cache), counts
+        )
     finally:
         if ledger is not None:
             ledger.merge(counts)
@@ -57,9 +61,15 @@ def load_groups(
 
 
 def _groups(
-    source: str | Path, format: str | None, split: str | None, limit: int | None, cache: Path | None, counts: Ledger
+    source: str | Path,
+    format: str | None,
+    split: str | None,
+    limit: int | None,
+    cache: Path | None,
+    counts: Ledger,
 ) -> Groups:
-    """The groups of a source, read into `cache` or found there, and into `counts` what became of its rows."""
+    """The groups of a source, read into `cache` or found there, and into `counts` what became of
+    its rows."""
     found = paths(source, split) if cache is not None else []
     if cache is not None and found:
         key = _key(found, {"source": str(source), "format": format, "split": split, "limit": limit})
@@ -67,7 +77,9 @@ def _groups(
         if arrow.exists() and account.exists():
             counts.merge(Ledger.from_dict(json.loads(account.read_text("utf-8"))))
             return Groups.open(arrow)
-        groups = Groups.write(islice(read(source, format=format, split=split, ledger=counts), limit), arrow)
+        groups = Groups.write(
+            islice(read(source, format=format, split=split, ledger=counts), limit), arrow
+        )
         part = account.with_suffix(".part")
         part.write_text(json.dumps(counts.to_dict()), "utf-8")
         os.replace(part, account)

@@ -22,24 +22,30 @@ PEEK = 100
 """Rows looked at to tell the format."""
 
 
-def read(source: str | Path, *, format: str | None = None, split: str | None = None, ledger: Ledger) -> Iterator[Group]:
+def read(
+    source: str | Path, *, format: str | None = None, split: str | None = None, ledger: Ledger
+) -> Iterator[Group]:
     """The groups of a file, a folder, a Hugging Face dataset (folder or hub name) or "demo".
 
-    Files are JSONL, JSON, CSV, TSV or Parquet, each also gzipped, read row by row. The format is told from
-    the columns unless it is named. Rows that cannot be used are counted in `ledger` and left out; of groups
-    with the same prompt and responses the first stays.
+    Files are JSONL, JSON, CSV, TSV or Parquet, each also gzipped, read row by row. The format is
+    told from the columns unless it is named. Rows that cannot be used are counted in `ledger` and
+    left out; of groups with the same prompt and responses the first stays.
 
     Raises:
-        UserError: no such source, unknown columns, a file of which no row can be read, or one that ends in the middle
-            (after what could be read of it, but for prompts that are spread over rows).
+        UserError: no such source, unknown columns, a file of which no row can be read, or one that
+            ends in the middle (after what could be read of it, but for prompts that are spread over
+            rows).
     """
     chosen = named(format) if format else None
     found = streams(source, split)
     return _checked(_of_all(found, chosen, ledger), ledger)
 
 
-def unread_columns(source: str | Path, *, format: str | None = None, split: str | None = None) -> list[str]:
-    """The columns, and keys of turns, that nothing is read from, by the first rows of every file that can be used."""
+def unread_columns(
+    source: str | Path, *, format: str | None = None, split: str | None = None
+) -> list[str]:
+    """The columns, and keys of turns, that nothing is read from, by the first rows of every file
+    that can be used."""
     chosen = named(format) if format else None
     unread: set[str] = set()
     for stream in streams(source, split):
@@ -87,8 +93,11 @@ def _checked(groups: Iterator[tuple[Group, int]], ledger: Ledger) -> Iterator[Gr
         yield seen.identify(group)
 
 
-def _of_all(found: Iterable[Stream], chosen: Format | None, ledger: Ledger) -> Iterator[tuple[Group, int]]:
-    """Groups with the number of rows that each came from; those gathered from several rows come last."""
+def _of_all(
+    found: Iterable[Stream], chosen: Format | None, ledger: Ledger
+) -> Iterator[tuple[Group, int]]:
+    """Groups with the number of rows that each came from; those gathered from several rows come
+    last."""
     spread: dict[Prompt, list[Group]] = {}
     for stream in found:
         yield from ((group, 1) for group in _groups(stream, chosen, ledger, spread))
@@ -99,7 +108,8 @@ def _of_all(found: Iterable[Stream], chosen: Format | None, ledger: Ledger) -> I
 def _groups(
     stream: Stream, chosen: Format | None, ledger: Ledger, spread: dict[Prompt, list[Group]]
 ) -> Iterator[Group]:
-    """Groups that are one row each; where a prompt is spread over rows, these are added to `spread` instead."""
+    """Groups that are one row each; where a prompt is spread over rows, these are added to `spread`
+    instead."""
     head = _head(stream, ledger)
     if not head:
         return
@@ -113,11 +123,12 @@ def _groups(
 
 
 def _head(stream: Stream, ledger: Ledger) -> list[Row]:
-    """The rows by which the format is told: from the first that can be read, those before it counted; empty: no rows.
+    """The rows by which the format is told: from the first that can be read, those before it
+    counted; empty: no rows.
 
     Raises:
-        UserError: there are rows, and none can be read: a file must not be left out whole because it is a small share
-            of a folder.
+        UserError: there are rows, and none can be read: a file must not be left out whole because
+            it is a small share of a folder.
     """
     first_unreadable: Row | None = None
     dropped_before = ledger.dropped
@@ -155,9 +166,15 @@ def _detect(stream: Stream, head: list[Row]) -> Format:
 
 
 def _rows_inside(values: Mapping[str, Any]) -> str:
-    """What to do with an object that holds all rows in a list under one of its keys; empty: it holds none."""
+    """What to do with an object that holds all rows in a list under one of its keys; empty: it
+    holds none."""
     for key, value in values.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict) and detect(value[0]) is not None:
+        if (
+            isinstance(value, list)
+            and value
+            and isinstance(value[0], dict)
+            and detect(value[0]) is not None
+        ):
             return (
                 f"one object that holds {len(value)} rows under {key}; write that list alone into a file named .json, "
                 "or one row a line into one named .jsonl"
@@ -165,7 +182,9 @@ def _rows_inside(values: Mapping[str, Any]) -> str:
     return ""
 
 
-def _converted(stream: Stream, form: Format, rows: Iterator[Row], ledger: Ledger) -> Iterator[Group]:
+def _converted(
+    stream: Stream, form: Format, rows: Iterator[Row], ledger: Ledger
+) -> Iterator[Group]:
     convert = form.prepare(stream.path)
     for row in rows:
         if row.note:
@@ -181,7 +200,9 @@ def _converted(stream: Stream, form: Format, rows: Iterator[Row], ledger: Ledger
         except RowError as error:
             ledger.drop(error.reason, row.source, detail=error.detail)
         except NOT_AS_EXPECTED as error:
-            ledger.drop(Reason.MISSING_FIELD, row.source, detail=f"not as {form.name} has it: {error}")
+            ledger.drop(
+                Reason.MISSING_FIELD, row.source, detail=f"not as {form.name} has it: {error}"
+            )
         else:
             yield replace(group, source=row.source, subset=subset(row.values))
 

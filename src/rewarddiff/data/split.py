@@ -1,4 +1,5 @@
-"""Splits by prompt, decided by a hash of its text: the same prompt always lands in the same split."""
+"""Splits by prompt, decided by a hash of its text: the same prompt always lands in the same
+split."""
 
 from __future__ import annotations
 
@@ -17,16 +18,21 @@ def split_key(group: Group) -> str:
 
 
 def prompt_hashes(groups: Iterable[Group]) -> frozenset[str]:
-    """Return a hash of 16 hex digits for every different prompt: what is in two such sets is in both sources.
+    """Return a hash of 16 hex digits for every different prompt: what is in two such sets is in
+    both sources.
 
-    A prompt counts by its text, as in `split_key`, but for outer spaces: text and a single user turn are the same.
+    A prompt counts by its text, as in `split_key`, but for outer spaces: text and a single user
+    turn are the same.
     """
     texts = (prompt_text(group.prompt).strip() for group in groups)
-    return frozenset(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() for text in texts)
+    return frozenset(
+        blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() for text in texts
+    )
 
 
 def split_of(key: str, fractions: Mapping[str, float], seed: int = 0) -> str:
-    """The split of one key: u = blake2b(seed, key) / 2⁶⁴ in [0, 1), looked up in the cumulated fractions.
+    """The split of one key: u = blake2b(seed, key) / 2⁶⁴ in [0, 1), looked up in the cumulated
+    fractions.
 
     It depends on nothing but its arguments: not on the other rows, their order, or the machine.
 
@@ -38,8 +44,14 @@ def split_of(key: str, fractions: Mapping[str, float], seed: int = 0) -> str:
         UserError: fractions that are negative or do not add up to 1.
     """
     shares = list(fractions.values())
-    if not shares or any(not 0 <= share <= 1 for share in shares) or not math.isclose(sum(shares), 1, abs_tol=1e-9):
-        raise UserError(f"split fractions {dict(fractions)}: they add up to {sum(shares):g}; make them add up to 1")
+    if (
+        not shares
+        or any(not 0 <= share <= 1 for share in shares)
+        or not math.isclose(sum(shares), 1, abs_tol=1e-9)
+    ):
+        raise UserError(
+            f"split fractions {dict(fractions)}: they add up to {sum(shares):g}; make them add up to 1"
+        )
     digest = blake2b(f"{seed}\0{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     place = int.from_bytes(digest, "big") / 2**64
     end = 0.0

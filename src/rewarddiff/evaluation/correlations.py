@@ -1,7 +1,8 @@
 """Rank correlations with intervals: whole prompts are resampled, and seeds, which share them.
 
-A resample is told by how often each prompt is in it. Two scorers measured on the same comparisons are resampled alike
-by the same seed, so that the gap between their correlations has an interval too.
+A resample is told by how often each prompt is in it. Two scorers measured on the same comparisons
+are resampled alike by the same seed, so that the gap between their correlations has an interval
+too.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ BLOCK = 2_000_000
 """Weights held at once: observations times resamples."""
 
 
-def resampled(a: ArrayLike, b: ArrayLike, groups: Sequence[Hashable], *, n: int = 1000, seed: int = 0) -> Array:
+def resampled(
+    a: ArrayLike, b: ArrayLike, groups: Sequence[Hashable], *, n: int = 1000, seed: int = 0
+) -> Array:
     """Spearman's ρ in n resamples of whole groups, (n,).
 
-    NaN where one of the two is constant; all NaN with fewer than two groups, of whose spread nothing is known.
+    NaN where one of the two is constant; all NaN with fewer than two groups, of whose spread
+    nothing is known.
     """
     first, second = (np.asarray(values, dtype=np.float64) for values in (a, b))
     places: dict[Hashable, int] = {}
@@ -57,7 +61,9 @@ def _weighted(a: Array, b: Array, weights: Array) -> Array:
     share = weights / weights.sum(1, keepdims=True)
     a, b = (values - (share * values).sum(1, keepdims=True) for values in (a, b))
     with np.errstate(invalid="ignore", divide="ignore"):
-        found: Array = (share * a * b).sum(1) / np.sqrt((share * a * a).sum(1) * (share * b * b).sum(1))
+        found: Array = (share * a * b).sum(1) / np.sqrt(
+            (share * a * a).sum(1) * (share * b * b).sum(1)
+        )
     return found
 
 
@@ -78,9 +84,13 @@ def over_seeds(
         values: of each seed, (seeds,). resamples: of the same prompts for each, (seeds, n).
         size: observations behind each value.
         groups: prompts that were resampled; None: each observation was one.
-        bounds: the least and the largest that a value can be: `CORRELATION`, or `GAP` of the gap between two.
+        bounds: the least and the largest that a value can be: `CORRELATION`, or `GAP` of the gap
+            between two.
     """
-    known, replicates = np.asarray(values, dtype=np.float64), np.asarray(resamples, dtype=np.float64)
+    known, replicates = (
+        np.asarray(values, dtype=np.float64),
+        np.asarray(resamples, dtype=np.float64),
+    )
     seeds, n = replicates.shape
     value = float(known.mean()) if seeds else math.nan
     drawn = np.random.default_rng(0).integers(seeds, size=(seeds, n))
@@ -92,7 +102,9 @@ def over_seeds(
     return floored(value, means, known, seeds * size, groups=count, bounds=bounds, level=level)
 
 
-def spearman_interval(a: ArrayLike, b: ArrayLike, groups: Sequence[Hashable], *, n: int = 1000) -> Interval:
+def spearman_interval(
+    a: ArrayLike, b: ArrayLike, groups: Sequence[Hashable], *, n: int = 1000
+) -> Interval:
     """Spearman's ρ, with an interval over groups."""
     value = spearman(a, b)
     if math.isnan(value):

@@ -1,7 +1,9 @@
-"""Figures on differences and rewards, with intervals. numpy and scipy only; NaN where there is no data.
+"""Figures on differences and rewards, with intervals. numpy and scipy only; NaN where there is no
+data.
 
-`d` is always a difference oriented by the label: positive where the scorer agrees, in logits (nats of log-odds).
-Values that are not finite raise ValueError: a NaN compares as wrong and would pass for a measurement.
+`d` is always a difference oriented by the label: positive where the scorer agrees, in logits (nats
+of log-odds). Values that are not finite raise ValueError: a NaN compares as wrong and would pass
+for a measurement.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Accuracy of the comparisons with low ≤ x < high (the last bin of all includes its upper end)."""
+    """Accuracy of the comparisons with low ≤ x < high (the last bin of all includes its upper
+    end)."""
 
     low: float
     high: float
@@ -51,7 +54,8 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Antisymmetry:
-    """|d(1,2) + d(2,1)|: mean and largest, and the mean relative to the mean |d|; 0 is antisymmetric."""
+    """|d(1,2) + d(2,1)|: mean and largest, and the mean relative to the mean |d|; 0 is
+    antisymmetric."""
 
     mean: float
     max: float
@@ -89,10 +93,11 @@ def wilson(successes: float, n: int, *, level: float = 0.95) -> Interval:
 
 
 def bin_edges(d: ArrayLike) -> tuple[float, ...]:
-    """Edges of |d|: the paper's where each of its bins has `ENOUGH` comparisons, else at the quartiles of |d|.
+    """Edges of |d|: the paper's where each of its bins has `ENOUGH` comparisons, else at the
+    quartiles of |d|.
 
-    Quartiles are rounded to two digits, so that a printed edge is the edge. Each bin holds something: where many |d|
-    are equal there are fewer bins.
+    Quartiles are rounded to two digits, so that a printed edge is the edge. Each bin holds
+    something: where many |d| are equal there are fewer bins.
 
     >>> bin_edges([0.01, -0.02, 0.031, 0.04])
     (0.0, 0.018, 0.026, 0.033, inf)
@@ -120,7 +125,8 @@ def accuracy_by_bin(d: ArrayLike, edges: Sequence[float] = PAPER_BINS) -> list[B
 
 
 def auroc(x: ArrayLike, positive: ArrayLike) -> float:
-    """How often x of a positive one is larger than that of a negative one, equal ones by half; NaN without either.
+    """How often x of a positive one is larger than that of a negative one, equal ones by half; NaN
+    without either.
 
     Source: Mann and Whitney 1947; Hanley and McNeil 1982.
 
@@ -149,7 +155,9 @@ def share_by_bin(x: ArrayLike, correct: ArrayLike, edges: Sequence[float]) -> li
     bins = []
     for low, high in pairwise(edges):
         inside = (where >= low) & ((where < high) | ((where == high) & (high == edges[-1])))
-        bins.append(Bin(float(low), float(high), wilson(float(hits[inside].sum()), int(inside.sum()))))
+        bins.append(
+            Bin(float(low), float(high), wilson(float(hits[inside].sum()), int(inside.sum())))
+        )
     return bins
 
 
@@ -164,22 +172,25 @@ def bootstrap(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Percentile interval of a statistic, resampling whole groups (prompts): their comparisons stand or fall together.
+    """Percentile interval of a statistic, resampling whole groups (prompts): their comparisons
+    stand or fall together.
 
     Args:
         values: shape (observations,).
         groups: the group of each observation; None: each is its own.
         weights: of each observation in the mean; None: all alike. A statistic has none.
         statistic: of the pooled values of the drawn groups; None: their mean.
-        bounds: the least and the largest value that an observation can have, `SHARE` of one that is right or wrong.
+        bounds: the least and the largest value that an observation can have, `SHARE` of one that is
+            right or wrong.
         n: resamples.
         seed: of the resampling.
         level: of confidence.
 
     Returns:
-        The statistic of the values as they are, the interval, and the number of observations. With fewer than two
-        groups nothing is known of the spread: the interval's ends are NaN. Where all resamples are alike (an accuracy
-        of 1) the interval is that of `all_alike`.
+        The statistic of the values as they are, the interval, and the number of observations. With
+        fewer than two
+        groups nothing is known of the spread: the interval's ends are NaN. Where all resamples are
+        alike (an accuracy of 1) the interval is that of `all_alike`.
 
     Source: Efron and Tibshirani 1993, ch. 13; cluster bootstrap: Field and Welsh 2007.
     """
@@ -203,21 +214,26 @@ def bootstrap(
             replicates[i] = sums[drawn].sum() / sizes[drawn].sum()
         else:
             replicates[i] = statistic(data[np.concatenate([members[g] for g in drawn])])
-    return floored(value, replicates, [value], data.size, groups=len(members), bounds=bounds, level=level)
+    return floored(
+        value, replicates, [value], data.size, groups=len(members), bounds=bounds, level=level
+    )
 
 
 def all_alike(
     value: float, n: int, groups: int, bounds: tuple[float, float] | None, *, level: float = 0.95
 ) -> Interval:
-    """The interval of a mean where no group differs from another: resampling them shows no spread at all.
+    """The interval of a mean where no group differs from another: resampling them shows no spread
+    at all.
 
-    What was not seen is then what bounds it. Of groups without one exception the share of exceptions may be up to
-    u = z²/(groups + z²), the upper end of Wilson's interval of none; an exception may lie anywhere within the bounds of
-    an observation. The interval is [value − u·(value − least), value + u·(largest − value)], for a share of 0 or 1
-    Wilson's own. Without bounds nothing is known: NaN.
+    What was not seen is then what bounds it. Of groups without one exception the share of
+    exceptions may be up to u = z²/(groups + z²), the upper end of Wilson's interval of none; an
+    exception may lie anywhere within the bounds of an observation. The interval is [value −
+    u·(value − least), value + u·(largest − value)], for a share of 0 or 1 Wilson's own. Without
+    bounds nothing is known: NaN.
 
     Args:
-        n: observations, for the record. groups: that were resampled; comparisons of one stand or fall together.
+        n: observations, for the record. groups: that were resampled; comparisons of one stand or
+            fall together.
 
     >>> found = all_alike(1.0, 28, 14, SHARE)  # wilson(14, 14)
     >>> round(found.low, 4), found.high
@@ -236,7 +252,11 @@ def seeds_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
     data = _finite(values)
     if data.size < 2:
         return Interval(_mean(data), math.nan, math.nan, data.size)
-    half = float(stats.t.ppf(0.5 + level / 2, data.size - 1)) * float(data.std(ddof=1)) / math.sqrt(data.size)
+    half = (
+        float(stats.t.ppf(0.5 + level / 2, data.size - 1))
+        * float(data.std(ddof=1))
+        / math.sqrt(data.size)
+    )
     return Interval(_mean(data), _mean(data) - half, _mean(data) + half, data.size)
 
 
@@ -251,17 +271,18 @@ def two_way_bootstrap(
 ) -> Interval:
     """Mean over seeds that share their prompts, with an interval that carries the variance of both.
 
-    Seeds and prompts are resampled independently of each other. The percentiles of so few seeds as one can afford are
-    too narrow (of three, a quarter of the draws holds one seed alone or leaves nothing to the tails), so Student's t
-    interval over the means of the seeds is the floor: of the two the wider one is returned. One seed has no such
-    floor: its interval is that of its prompts, and says nothing of other seeds. Where all resamples are alike the
-    interval is that of `all_alike`.
+    Seeds and prompts are resampled independently of each other. The percentiles of so few seeds as
+    one can afford are too narrow (of three, a quarter of the draws holds one seed alone or leaves
+    nothing to the tails), so Student's t interval over the means of the seeds is the floor: of the
+    two the wider one is returned. One seed has no such floor: its interval is that of its prompts,
+    and says nothing of other seeds. Where all resamples are alike the interval is that of
+    `all_alike`.
 
     Args:
         sums: of the observations of every prompt, shape (seeds, prompts).
         sizes: observations behind each prompt's sum, shape (prompts,); None: one each.
-        bounds: the least and the largest value that an observation can have: `SHARE` of one that is right or wrong,
-            (−1, 1) of a gap of two such.
+        bounds: the least and the largest value that an observation can have: `SHARE` of one that is
+            right or wrong, (−1, 1) of a gap of two such.
         n: resamples.
         seed: of the resampling.
         level: of confidence.
@@ -289,7 +310,9 @@ def two_way_bootstrap(
         chosen = draws.integers(prompts, size=prompts)
         replicates[i] = drawn[chosen].sum() / counts[chosen].sum()
     by_seed = data.sum(axis=1) / size
-    return floored(value, replicates, by_seed, seeds * size, groups=prompts, bounds=bounds, level=level)
+    return floored(
+        value, replicates, by_seed, seeds * size, groups=prompts, bounds=bounds, level=level
+    )
 
 
 def floored(
@@ -304,10 +327,12 @@ def floored(
 ) -> Interval:
     """The percentiles of replicates, with the floors of all intervals here.
 
-    Student's t interval over the seeds' values where that is the wider one; where no replicate differs from another,
-    `all_alike`.
+    Student's t interval over the seeds' values where that is the wider one; where no replicate
+    differs from another, `all_alike`.
     """
-    low, high = (float(bound) for bound in np.quantile(replicates, [0.5 - level / 2, 0.5 + level / 2]))
+    low, high = (
+        float(bound) for bound in np.quantile(replicates, [0.5 - level / 2, 0.5 + level / 2])
+    )
     floor = seeds_interval(by_seed, level=level)
     if high - low < floor.high - floor.low:
         low, high = floor.low, floor.high
@@ -318,15 +343,18 @@ def floored(
 
 
 def sign_flip_test(sums: ArrayLike, *, n: int = 9999, seed: int = 0) -> float:
-    """p, two-sided, of paired differences that are as likely to have either sign where two scorers are equally good.
+    """p, two-sided, of paired differences that are as likely to have either sign where two scorers
+    are equally good.
 
-    Exact where so many signs can all be tried, else by `n` draws of them, so that p is at least 1/(n + 1). NaN on no
-    data, 1 where all differences are 0.
+    Exact where so many signs can all be tried, else by `n` draws of them, so that p is at least
+    1/(n + 1). NaN on no data, 1 where all differences are 0.
 
     Args:
-        sums: one difference a prompt (of the comparisons that either agrees with), shape (prompts,).
+        sums: one difference a prompt (of the comparisons that either agrees with), shape
+            (prompts,).
 
-    Source: Fisher 1935, The Design of Experiments, section 21; of differences ±1 the exact test of McNemar.
+    Source: Fisher 1935, The Design of Experiments, section 21; of differences ±1 the exact test of
+        McNemar.
     """
     told = _finite(sums)
     if told.size == 0:
@@ -351,9 +379,10 @@ def negative_log_likelihood(d: ArrayLike) -> float:
 def ece(d: ArrayLike, n_bins: int = 10) -> float:
     """Expected calibration error: Σ_bins (n_bin/n)·|accuracy − mean confidence|.
 
-    The label is no event to be calibrated against once d is oriented by it (it always came true), so each pair is
-    read as an unlabelled one: the scorer bets on one response with confidence σ(|d|) in [½, 1], and is right or not.
-    Bins have equal width on [½, 1]. The same as the two-sided error over (σ(d), 1) and (σ(−d), 0) with 2·n_bins bins.
+    The label is no event to be calibrated against once d is oriented by it (it always came true),
+    so each pair is read as an unlabelled one: the scorer bets on one response with confidence
+    σ(|d|) in [½, 1], and is right or not. Bins have equal width on [½, 1]. The same as the
+    two-sided error over (σ(d), 1) and (σ(−d), 0) with 2·n_bins bins.
 
     Source: Guo et al. 2017, arXiv 1706.04599, Eq. 3.
     """
@@ -367,11 +396,13 @@ def ece(d: ArrayLike, n_bins: int = 10) -> float:
 
 
 def fit_temperature(d: ArrayLike) -> float:
-    """T > 0 that minimises the mean of −log σ(d/T): d/T is calibrated as well as one number can make it.
+    """T > 0 that minimises the mean of −log σ(d/T): d/T is calibrated as well as one number can
+    make it.
 
-    Fit it on pairs held out from those it is judged on. The loss is convex in 1/T; it is minimised over log T within
-    `TEMPERATURE_BOUNDS`. NaN where it has no minimum between them, so that the pairs do not tell T: there are none, all
-    are right (the more certain the better), or the scorer is no better than chance (the less certain the better).
+    Fit it on pairs held out from those it is judged on. The loss is convex in 1/T; it is minimised
+    over log T within `TEMPERATURE_BOUNDS`. NaN where it has no minimum between them, so that the
+    pairs do not tell T: there are none, all are right (the more certain the better), or the scorer
+    is no better than chance (the less certain the better).
 
     Source: Guo et al. 2017, arXiv 1706.04599, section 4.2.
     """
@@ -385,7 +416,9 @@ def fit_temperature(d: ArrayLike) -> float:
         return negative_log_likelihood(values / unit * math.exp(-log_t))
 
     low, high = (math.log(bound) for bound in TEMPERATURE_BOUNDS)
-    found = optimize.minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-8})
+    found = optimize.minimize_scalar(
+        loss, bounds=(low, high), method="bounded", options={"xatol": 1e-8}
+    )
     if float(found.fun) >= min(loss(low), loss(high)):
         return math.nan
     return unit * math.exp(float(found.x))
@@ -407,7 +440,8 @@ def antisymmetry(d_forward: ArrayLike, d_backward: ArrayLike) -> Antisymmetry:
 
 
 def spearman(a: ArrayLike, b: ArrayLike) -> float:
-    """Rank correlation, ties at their average rank; NaN when either is constant or there are fewer than two."""
+    """Rank correlation, ties at their average rank; NaN when either is constant or there are fewer
+    than two."""
     first, second = _together(a, b)
     if first.size < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return math.nan
@@ -425,7 +459,9 @@ def _finite(values: ArrayLike) -> Array:
     if array.ndim != 1:
         raise ValueError(f"values must be one-dimensional, got shape {array.shape}")
     if not np.isfinite(array).all():
-        raise ValueError(f"{int((~np.isfinite(array)).sum())} of {array.size} values are not finite")
+        raise ValueError(
+            f"{int((~np.isfinite(array)).sum())} of {array.size} values are not finite"
+        )
     return array
 
 

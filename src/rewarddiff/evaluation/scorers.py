@@ -19,7 +19,8 @@ from rewarddiff.records import STYLES
 Array = NDArray[np.float64]
 
 MAX_LEVELS = 10
-"""Up to so many distinct strengths each is its own level; beyond, the strengths are cut at their quintiles."""
+"""Up to so many distinct strengths each is its own level; beyond, the strengths are cut at their
+quintiles."""
 
 MAX_SUBSETS = 50
 """Beyond so many a column does not name parts of a collection."""
@@ -38,12 +39,14 @@ class ScoredComparison:
         strength: what the data says of how much, 0 a tie, None unknown.
         chosen_length: of the chosen response, in one unit throughout (characters or tokens).
         rejected_length: of the rejected one.
-        d_swapped: d(x, rejected, chosen) as read, not oriented; None where one reading is antisymmetric by itself.
+        d_swapped: d(x, rejected, chosen) as read, not oriented; None where one reading is
+            antisymmetric by itself.
         pair: places of the chosen and the rejected response in their group.
         rewards: r(x, chosen) and r(x, rejected); None of a difference model.
         subset: the part of its collection that the prompt is from.
         prompt: the same for groups of the same prompt; empty: the group's id.
-        styles: of the chosen and of the rejected response, each one of `STYLES`; None where unknown.
+        styles: of the chosen and of the rejected response, each one of `STYLES`; None where
+            unknown.
         spread: standard deviation of d over the scorer's heads; None where it has one.
         aspect: d of the head for the comparison's own part; None of a scorer that has none for it.
         trained_on: whether the scorer was trained on this prompt; None where that is not known.
@@ -66,7 +69,8 @@ class ScoredComparison:
 
     @property
     def cluster(self) -> str:
-        """Of one prompt: comparisons that are resampled together, and whose halves share a temperature."""
+        """Of one prompt: comparisons that are resampled together, and whose halves share a
+        temperature."""
         return self.prompt or self.group
 
     @property
@@ -76,16 +80,21 @@ class ScoredComparison:
 
 
 def evaluate_differences(
-    comparisons: Sequence[ScoredComparison], *, temperature: float | None = None, resamples: int = 1000
+    comparisons: Sequence[ScoredComparison],
+    *,
+    temperature: float | None = None,
+    resamples: int = 1000,
 ) -> dict[str, Any]:
     """Every figure on the differences, as plain JSON values; None stands for NaN (no data).
 
-    A comparison read in both orders enters with d̄ = ½(d − d_swapped). Comparisons that the data calls ties have no
-    right answer: they are counted, enter only `spearman_strength`, and `mean_abs_ties` says how decided the scorer
-    was on them. Intervals are 95 %: bootstrap over prompts, with the floor of `metrics.all_alike` where all resamples
-    are alike, or Wilson in the tables by bin, which treats comparisons as independent. The temperature is fitted on all
-    comparisons; `ece_tempered` divides each by a temperature fitted on the other half of the prompts, so that no
-    comparison is judged by a temperature it helped to fit. Both are None where comparisons do not tell a temperature.
+    A comparison read in both orders enters with d̄ = ½(d − d_swapped). Comparisons that the data
+    calls ties have no right answer: they are counted, enter only `spearman_strength`, and
+    `mean_abs_ties` says how decided the scorer was on them. Intervals are 95 %: bootstrap over
+    prompts, with the floor of `metrics.all_alike` where all resamples are alike, or Wilson in the
+    tables by bin, which treats comparisons as independent. The temperature is fitted on all
+    comparisons; `ece_tempered` divides each by a temperature fitted on the other half of the
+    prompts, so that no comparison is judged by a temperature it helped to fit. Both are None where
+    comparisons do not tell a temperature.
 
     Comparisons of prompts that the scorer was trained on are left out, unless there are no others.
 
@@ -94,31 +103,38 @@ def evaluate_differences(
 
     Keys:
         trained_on: see `overlap`.
-        n, n_groups, ties, undecided: decided comparisons, their prompts, ties of the data, differences of exactly 0.
-        accuracy: {value, low, high, n}; accuracy_by_order: {forward, backward} of the comparisons read twice.
+        n, n_groups, ties, undecided: decided comparisons, their prompts, ties of the data,
+            differences of exactly 0.
+        accuracy: {value, low, high, n}; accuracy_by_order: {forward, backward} of the comparisons
+            read twice.
         mean, std, mean_abs, mean_abs_ties, nll: of d oriented by the label; nll in nats.
-        by_bin: accuracy by |d|, see `metrics.bin_edges`; by_strength: by what the data says; [{low, high, accuracy}],
-            high None where the bin has no upper end.
+        by_bin: accuracy by |d|, see `metrics.bin_edges`; by_strength: by what the data says; [{low,
+            high, accuracy}], high None where the bin has no upper end.
         ece, temperature, ece_tempered.
-        calibrated: temperature, the scorer's own, and nll and ece of σ(d / T), the probability that it gives.
+        calibrated: temperature, the scorer's own, and nll and ece of σ(d / T), the probability that
+            it gives.
         antisymmetry: {mean, max, relative}, None values where nothing was read twice.
-        spearman_strength: of |d| with strength, {value, low, high, n}; spearman_strength_oriented: of d, ties left out.
-        by_length: accuracy where the better response is the shorter, or the longer one, and how many are as long.
-        subsets: parts of the collection; by_subset: accuracy in every one where there are 2 to `MAX_SUBSETS`, with
-            `first` as in best_of_n, and `macro_accuracy`, their mean.
-        by_aspect: of a scorer with aspects, for each that the data has a part of: `own`, the accuracy there of its own
-            head, and `weighted`, that of d.
-        best_of_n: of lists of three and more: how often the scorer puts one of the data's best first, `chance` how
-            often a blind draw would, the mean length `n` of the lists, and how many `partial` ones were left out.
+        spearman_strength: of |d| with strength, {value, low, high, n}; spearman_strength_oriented:
+            of d, ties left out.
+        by_length: accuracy where the better response is the shorter, or the longer one, and how
+            many are as long.
+        subsets: parts of the collection; by_subset: accuracy in every one where there are 2 to
+            `MAX_SUBSETS`, with `first` as in best_of_n, and `macro_accuracy`, their mean.
+        by_aspect: of a scorer with aspects, for each that the data has a part of: `own`, the
+            accuracy there of its own head, and `weighted`, that of d.
+        best_of_n: of lists of three and more: how often the scorer puts one of the data's best
+            first, `chance` how often a blind draw would, the mean length `n` of the lists, and how
+            many `partial` ones were left out.
         rm_bench: of RM-Bench: see `_rm_bench`; empty for other data.
-        spread: of a scorer with several heads: mean, the mean standard deviation of d over them; auroc, how often a
-            comparison that it gets right has a larger |d| in units of its spread than one it gets wrong (½: the ratio
-            says nothing), with auroc_alone, the same of |d| by itself: only above that do the heads tell something.
-        rewards: of a reward model: mean and std over all responses compared, and histograms of the chosen and of the
-            rejected ones with common edges; every response once, none left out.
-        baselines: longer_wins, the accuracy of "the longer response is better"; and the same figures, as far as they
-            have them, of scorers that read nothing: length, whose d is the difference of log lengths, for nll and ece
-            tempered as above; constant, whose d is 0.
+        spread: of a scorer with several heads: mean, the mean standard deviation of d over them;
+            auroc, how often a comparison that it gets right has a larger |d| in units of its spread
+            than one it gets wrong (½: the ratio says nothing), with auroc_alone, the same of |d| by
+            itself: only above that do the heads tell something.
+        rewards: of a reward model: mean and std over all responses compared, and histograms of the
+            chosen and of the rejected ones with common edges; every response once, none left out.
+        baselines: longer_wins, the accuracy of "the longer response is better"; and the same
+            figures, as far as they have them, of scorers that read nothing: length, whose d is the
+            difference of log lengths, for nll and ece tempered as above; constant, whose d is 0.
     """
     trained_on = overlap(comparisons)
     (comparisons,) = held_out_comparisons(comparisons)
@@ -160,7 +176,8 @@ def evaluate_differences(
 
 
 def held_out_comparisons(*compared: Sequence[ScoredComparison]) -> list[list[ScoredComparison]]:
-    """Return the comparisons of prompts that no scorer was trained on; all of them where no decided one is left.
+    """Return the comparisons of prompts that no scorer was trained on; all of them where no decided
+    one is left.
 
     Args:
         compared: what each scorer said of the same comparisons, in the same order.
@@ -176,7 +193,8 @@ def overlap(comparisons: Sequence[ScoredComparison]) -> dict[str, Any]:
     """Return how much of the data a scorer was trained on.
 
     Keys:
-        known: whether the scorer says what it was trained on; nothing else is known where it does not.
+        known: whether the scorer says what it was trained on; nothing else is known where it does
+            not.
         prompts, comparisons: those that it was trained on, ties among them.
         left_out: whether figures leave them out, which needs others.
     """
@@ -203,7 +221,8 @@ def overlap_remark(trained_on: Mapping[str, Any]) -> str:
 
 
 def _agreement(comparisons: Sequence[ScoredComparison], resamples: int) -> dict[str, Any]:
-    """The figures that depend on the order of differences only, so that a baseline has them whatever its scale is."""
+    """The figures that depend on the order of differences only, so that a baseline has them
+    whatever its scale is."""
     decided = [c for c in comparisons if c.strength != 0]
     graded = [c for c in comparisons if c.strength is not None]
     ordered = [c for c in graded if c.strength != 0]
@@ -251,10 +270,18 @@ def _subsets(comparisons: Sequence[ScoredComparison], resamples: int) -> dict[st
     parts = [[c for c in comparisons if c.subset == name] for name in names]
     found = [_share([c for c in own if c.strength != 0], resamples) for own in parts]
     told = [
-        {"subset": name or "(none)", "accuracy": share, "first": _best_of_n(own, resamples)["first"]}
+        {
+            "subset": name or "(none)",
+            "accuracy": share,
+            "first": _best_of_n(own, resamples)["first"],
+        }
         for name, share, own in zip(names, found, parts, strict=True)
     ]
-    return {"subsets": len(names), "by_subset": told, "macro_accuracy": _mean(_array([own.value for own in found]))}
+    return {
+        "subsets": len(names),
+        "by_subset": told,
+        "macro_accuracy": _mean(_array([own.value for own in found])),
+    }
 
 
 def _by_aspect(decided: Sequence[ScoredComparison], resamples: int) -> list[dict[str, Any]]:
@@ -273,15 +300,18 @@ def _by_aspect(decided: Sequence[ScoredComparison], resamples: int) -> list[dict
 
 
 def _rm_bench(decided: Sequence[ScoredComparison], resamples: int) -> dict[str, Any]:
-    """RM-Bench's figures: each right answer against each wrong one, in the styles of `STYLES` (arXiv 2410.16184).
+    """RM-Bench's figures: each right answer against each wrong one, in the styles of `STYLES`
+    (arXiv 2410.16184).
 
-    As in its published code a comparison is won where d > 0, so that a draw is lost. As in its published table domains
-    count alike, and safety-refuse and safety-response are one. Prompts that lost a style (an empty answer, or one text
-    in two styles) are left out.
+    As in its published code a comparison is won where d > 0, so that a draw is lost. As in its
+    published table domains count alike, and safety-refuse and safety-response are one. Prompts that
+    lost a style (an empty answer, or one text in two styles) are left out.
 
     Keys:
-        matrix: share won by the right answer in the style of the row over the wrong one in the style of the column.
-        easy, normal, hard: below, on, and above the diagonal: {value, low, high, n}; average: their mean.
+        matrix: share won by the right answer in the style of the row over the wrong one in the
+            style of the column.
+        easy, normal, hard: below, on, and above the diagonal: {value, low, high, n}; average: their
+            mean.
         by_domain: the same of every domain. partial: prompts left out.
     """
     lists: dict[str, list[ScoredComparison]] = {}
@@ -325,7 +355,9 @@ def _by_difficulty(
     return {**won, "average": _mean(_array([share.value for share in won.values()]))}
 
 
-def _won(comparisons: Sequence[ScoredComparison], weights: Mapping[str, float], resamples: int) -> metrics.Interval:
+def _won(
+    comparisons: Sequence[ScoredComparison], weights: Mapping[str, float], resamples: int
+) -> metrics.Interval:
     """The share with d > 0, each comparison by the weight of its part."""
     won, clusters = _differences(comparisons) > 0, [c.cluster for c in comparisons]
     weight = [weights[c.subset] for c in comparisons]
@@ -333,11 +365,13 @@ def _won(comparisons: Sequence[ScoredComparison], weights: Mapping[str, float], 
 
 
 def _best_of_n(comparisons: Sequence[ScoredComparison], resamples: int) -> dict[str, Any]:
-    """Lists are groups with comparisons of three responses or more; the best are those that never lose.
+    """Lists are groups with comparisons of three responses or more; the best are those that never
+    lose.
 
-    The scorer puts one of them first where it is held above all others; where best ones are held equal to some others,
-    all of these share the first place. Lists in which a best one was not compared with every other that is not are left
-    out: an order that is known in part is easier to hit than by a blind draw.
+    The scorer puts one of them first where it is held above all others; where best ones are held
+    equal to some others, all of these share the first place. Lists in which a best one was not
+    compared with every other that is not are left out: an order that is known in part is easier to
+    hit than by a blind draw.
     """
     lists: dict[str, list[ScoredComparison]] = {}
     for c in comparisons:
@@ -371,7 +405,8 @@ def _above(comparisons: Sequence[ScoredComparison], place: int) -> dict[int, flo
 
 
 def _first(above: Sequence[Sequence[float]]) -> float:
-    """The share of the first place that the best ones have; `above`: each of them over each of the others."""
+    """The share of the first place that the best ones have; `above`: each of them over each of the
+    others."""
     if any(min(d) > 0 for d in above):
         return 1.0
     level = [d for d in above if min(d) == 0]
@@ -384,7 +419,11 @@ def _spread(decided: Sequence[ScoredComparison]) -> dict[str, Any]:
     d, spread = np.abs(_differences(known)), _array([c.spread or 0.0 for c in known])
     right = _differences(known) > 0
     sure = np.divide(d, spread, out=np.where(d > 0, np.inf, 0.0), where=spread > 0)
-    return {"mean": _mean(spread), "auroc": metrics.auroc(sure, right), "auroc_alone": metrics.auroc(d, right)}
+    return {
+        "mean": _mean(spread),
+        "auroc": metrics.auroc(sure, right),
+        "auroc_alone": metrics.auroc(d, right),
+    }
 
 
 def _rewards(comparisons: Sequence[ScoredComparison]) -> dict[str, Any]:
@@ -417,7 +456,10 @@ def _baselines(comparisons: Sequence[ScoredComparison], resamples: int) -> dict[
             "ece": metrics.ece(d),
             **_agreement(read, resamples),
         }
-        for name, d, read in (("length", tempered, length), ("constant", np.zeros(len(decided)), nothing))
+        for name, d, read in (
+            ("length", tempered, length),
+            ("constant", np.zeros(len(decided)), nothing),
+        )
     }
     return {"longer_wins": found["length"]["accuracy"], **found}
 
@@ -427,15 +469,21 @@ def _log_ratio(c: ScoredComparison) -> float:
 
 
 def hits(comparisons: Sequence[ScoredComparison]) -> tuple[Array, Array]:
-    """Of every prompt with decided comparisons: how many the scorer agrees with, and how many there are."""
+    """Of every prompt with decided comparisons: how many the scorer agrees with, and how many there
+    are."""
     decided = [c for c in comparisons if c.strength != 0]
     groups, place = np.unique([c.cluster for c in decided], return_inverse=True)
     right = np.bincount(place, metrics.correct(_differences(decided)), len(groups))
-    return np.asarray(right, dtype=np.float64), np.bincount(place, minlength=len(groups)).astype(np.float64)
+    return np.asarray(right, dtype=np.float64), np.bincount(place, minlength=len(groups)).astype(
+        np.float64
+    )
 
 
-def strength_correlation(comparisons: Sequence[ScoredComparison], resamples: int = 1000) -> tuple[float, Array, int]:
-    """ρ of |d| with the strength that the data says, the same in resamples of prompts, and of how many comparisons.
+def strength_correlation(
+    comparisons: Sequence[ScoredComparison], resamples: int = 1000
+) -> tuple[float, Array, int]:
+    """ρ of |d| with the strength that the data says, the same in resamples of prompts, and of how
+    many comparisons.
 
     Scorers of the same comparisons are resampled alike.
     """
@@ -466,8 +514,11 @@ def _by_strength(graded: Sequence[ScoredComparison]) -> list[metrics.Bin]:
 
 
 def _tempered(d: Array, groups: Sequence[str], *, folds: int) -> Array:
-    """Each d over the temperature of the other folds of the prompts; empty where they do not tell it."""
-    fold = np.array([blake2b(g.encode(), digest_size=1).digest()[0] % folds for g in groups], dtype=int)
+    """Each d over the temperature of the other folds of the prompts; empty where they do not tell
+    it."""
+    fold = np.array(
+        [blake2b(g.encode(), digest_size=1).digest()[0] % folds for g in groups], dtype=int
+    )
     tempered = np.empty_like(d)
     for place in np.unique(fold):
         tempered[fold == place] = d[fold == place] / metrics.fit_temperature(d[fold != place])
@@ -488,10 +539,12 @@ class Calibration:
 
 
 def calibrate(comparisons: Sequence[ScoredComparison]) -> Calibration:
-    """Fit a scorer's temperature, and keep it where it serves comparisons that it was not fitted on.
+    """Fit a scorer's temperature, and keep it where it serves comparisons that it was not fitted
+    on.
 
-    It is tried on each of `FOLDS` parts of the prompts as fitted on the others. Where they do not all tell one it hangs
-    on too few comparisons: None. Where their NLL is no lower than that of d as it is, d stays as it is: 1.
+    It is tried on each of `FOLDS` parts of the prompts as fitted on the others. Where they do not
+    all tell one it hangs on too few comparisons: None. Where their NLL is no lower than that of d
+    as it is, d stays as it is: 1.
     """
     decided = [c for c in comparisons if c.strength != 0 and not c.trained_on]
     d = _differences(decided)
@@ -499,12 +552,19 @@ def calibrate(comparisons: Sequence[ScoredComparison]) -> Calibration:
         return Calibration(None, "no comparison that it was not trained on tells a temperature")
     if math.isnan(metrics.fit_temperature(d)):
         cause = "all are right" if (d > 0).all() else "it is no better than chance on them"
-        return Calibration(None, f"{d.size} held-out comparisons do not tell a temperature: {cause}")
+        return Calibration(
+            None, f"{d.size} held-out comparisons do not tell a temperature: {cause}"
+        )
     tempered = _tempered(d, [c.cluster for c in decided], folds=FOLDS)
     if not tempered.size:
-        return Calibration(None, f"{d.size} held-out comparisons do not tell a temperature: it hangs on a few of them")
+        return Calibration(
+            None,
+            f"{d.size} held-out comparisons do not tell a temperature: it hangs on a few of them",
+        )
     if metrics.negative_log_likelihood(tempered) >= metrics.negative_log_likelihood(d):
-        return Calibration(1.0, f"no temperature fitted on {d.size} held-out comparisons lowers the NLL of others")
+        return Calibration(
+            1.0, f"no temperature fitted on {d.size} held-out comparisons lowers the NLL of others"
+        )
     return Calibration(metrics.fit_temperature(d))
 
 

@@ -1,4 +1,5 @@
-"""A laboratory with known truth: when does weighting by the difference help, and by how much? Seconds per run."""
+"""A laboratory with known truth: when does weighting by the difference help, and by how much?
+Seconds per run."""
 
 from __future__ import annotations
 

@@ -20,9 +20,14 @@ from rewarddiff.writing import figure
 
 
 def render_lab(
-    config: LabConfig, findings: Sequence[Finding], identities: Sequence[Identity], version: str, folder: Path
+    config: LabConfig,
+    findings: Sequence[Finding],
+    identities: Sequence[Identity],
+    version: str,
+    folder: Path,
 ) -> Path:
-    """Write `folder/lab.html` and `folder/lab.md`, with its `images`, and return the page's path."""
+    """Write `folder/lab.html` and `folder/lab.md`, with its `images`, and return the page's
+    path."""
     path = Path(folder) / "lab.html"
     colours = plots.palette(line for finding in findings for line in finding.rows)
     drawings = [drawing(finding, colours) for finding in findings]
@@ -62,7 +67,8 @@ def about(config: LabConfig) -> str:
     if world.noise:
         wrong = share_of_wrong_labels(world)
         labels = (
-            f"a label prefers a response with probability σ(true gap / {world.noise:g}), so that {wrong:.0%} are wrong"
+            f"a label prefers a response with probability σ(true gap / {world.noise:g}), "
+            f"so that {wrong:.0%} are wrong"
         )
     return (
         f"{world.pairs} comparisons of responses with {world.features} features, true rewards of standard deviation 1 "
@@ -74,17 +80,29 @@ def about(config: LabConfig) -> str:
 
 def drawing(finding: Finding, colours: Mapping[str, str]) -> Drawing:
     rows = [
-        (line, [(float(finding.places.index(place)), interval(asdict(gap))) for place, gap in row.items()], False)
+        (
+            line,
+            [
+                (float(finding.places.index(place)), interval(asdict(gap)))
+                for place, gap in row.items()
+            ],
+            False,
+        )
         for line, row in finding.rows.items()
     ]
     ticks = [(float(i), place) for i, place in enumerate(finding.places)]
-    svg = plots.lines(rows, ticks, [("", 0.0)], colours, finding.question, (finding.axis, "gap to plain DPO"))
+    svg = plots.lines(
+        rows, ticks, [("", 0.0)], colours, finding.question, (finding.axis, "gap to plain DPO")
+    )
     return Drawing("Gap to plain DPO", f"by {finding.axis}", svg)
 
 
 def table(finding: Finding) -> Table:
     """One row a place, one column a line."""
-    rows = tuple((Cell(place), *(_cell(row[place]) for row in finding.rows.values())) for place in finding.places)
+    rows = tuple(
+        (Cell(place), *(_cell(row[place]) for row in finding.rows.values()))
+        for place in finding.places
+    )
     return Table("Gap to plain DPO", (finding.axis, *finding.rows), rows, stacked=True)
 
 
@@ -94,9 +112,14 @@ def _cell(gap: Interval) -> Cell:
 
 def identity_table(identity: Identity) -> Table:
     rows = tuple(
-        (Cell(case), *(Cell(figure(value, ".4f")) for value in (one, other))) for case, one, other in identity.cases
+        (Cell(case), *(Cell(figure(value, ".4f")) for value in (one, other)))
+        for case, one, other in identity.cases
     )
-    return Table(identity.title, ("case", "derived" if identity.holds else "one might think", "simulated"), rows)
+    return Table(
+        identity.title,
+        ("case", "derived" if identity.holds else "one might think", "simulated"),
+        rows,
+    )
 
 
 def markdown(config: LabConfig, findings: Sequence[Finding], identities: Sequence[Identity]) -> str:

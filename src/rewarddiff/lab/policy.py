@@ -1,6 +1,8 @@
-"""A policy small enough to be solved: log π(y|x) = θ·φ(x, y) − log Z(x), against a uniform reference.
+"""A policy small enough to be solved: log π(y|x) = θ·φ(x, y) − log Z(x), against a uniform
+reference.
 
-It is trained with the project's own loss and coefficients; many weightings of the same comparisons at a time.
+It is trained with the project's own loss and coefficients; many weightings of the same comparisons
+at a time.
 """
 
 from __future__ import annotations
@@ -27,10 +29,12 @@ class Training:
 
     Attributes:
         beta: of DPO.
-        steps: of gradient descent on all comparisons, each weighting at the largest rate that is stable for it. Where
-            few comparisons are left without a contradiction there is no optimum, and this is where it stops.
-        kl: nats per prompt from the reference at which policies are compared: by what they learned, not by how far
-            they went. The weights' scale, which is a learning rate in disguise, has no part in it.
+        steps: of gradient descent on all comparisons, each weighting at the largest rate that is
+            stable for it. Where few comparisons are left without a contradiction there is no
+            optimum, and this is where it stops.
+        kl: nats per prompt from the reference at which policies are compared: by what they learned,
+            not by how far they went. The weights' scale, which is a learning rate in disguise, has
+            no part in it.
     """
 
     beta: float = 0.1
@@ -49,7 +53,8 @@ class Method:
     Attributes:
         differences: oriented by the label, (pairs,).
         weight: coefficients from them; None: every comparison at 1.
-        objective: dpo leaves strengths alone; mmpo takes them as soft labels, rdpo as offsets, rpo as targets of βh.
+        objective: dpo leaves strengths alone; mmpo takes them as soft labels, rdpo as offsets, rpo
+            as targets of βh.
     """
 
     differences: Array
@@ -58,7 +63,8 @@ class Method:
 
 
 def gains(sample: Sample, methods: Sequence[Method], training: Training) -> Array:
-    """What the policy of every method gains in expected true reward over the reference, (methods,)."""
+    """What the policy of every method gains in expected true reward over the reference,
+    (methods,)."""
     return _judged(sample, _scaled(sample, train(sample, methods, training), training.kl))[1]
 
 
@@ -69,10 +75,14 @@ def train(sample: Sample, methods: Sequence[Method], training: Training) -> Arra
     weights, signs = (torch.tensor(np.stack(column)) for column in zip(*columns, strict=True))
     strengths = torch.tensor(np.stack([method.differences for method in methods])) * signs
     named = [method.objective for method in methods]
-    rows = {name: [i for i, own in enumerate(named) if own == name] for name in dict.fromkeys(named)}
+    rows = {
+        name: [i for i, own in enumerate(named) if own == name] for name in dict.fromkeys(named)
+    }
     # −log σ(βh) has a second derivative of at most β²/4 in h, (βh − Δ)² one of 2β²
     bend = torch.tensor([2.0 if name == "rpo" else 0.25 for name in named]) * training.beta**2
-    curvature = torch.einsum("mn,nf,ng->mfg", weights.abs(), gap, gap) / len(gap) * bend[:, None, None]
+    curvature = (
+        torch.einsum("mn,nf,ng->mfg", weights.abs(), gap, gap) / len(gap) * bend[:, None, None]
+    )
     rate = 1 / torch.linalg.eigvalsh(curvature)[:, -1:]
     theta = torch.zeros(len(columns), gap.shape[1], dtype=torch.float64, requires_grad=True)
     for _ in range(training.steps):
@@ -120,7 +130,8 @@ def _judged(sample: Sample, theta: Array) -> tuple[Array, Array]:
 
 
 def _scaled(sample: Sample, theta: Array, kl: float) -> Array:
-    """The same directions, as far from the reference as `kl` says; one that learned nothing stays there."""
+    """The same directions, as far from the reference as `kl` says; one that learned nothing stays
+    there."""
     norms = np.linalg.norm(theta, axis=1, keepdims=True)
     direction = theta / np.where(norms > 0, norms, 1)
     low, high = np.zeros(len(theta)), np.full(len(theta), 1e3)

@@ -1,7 +1,7 @@
 """The questions put to the laboratory, and their answers with intervals over seeds.
 
-Every answer is a gap: the gain in true reward under a weighting, less that of plain DPO on the same comparisons, in
-standard deviations of the true reward, at the same distance from the reference.
+Every answer is a gap: the gain in true reward under a weighting, less that of plain DPO on the same
+comparisons, in standard deviations of the true reward, at the same distance from the reference.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ from rewarddiff.writing import figure
 
 QUALITIES = (1.0, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2, 0.0)
 ALPHAS = (0.25, 0.5, 1.0, 2.0)
-NEGATIVES: tuple[Negative, ...] = ("clip", "abs", "flip", "signed")  # drop, or a small floor: as clip
+NEGATIVES: tuple[Negative, ...] = (
+    "clip",
+    "abs",
+    "flip",
+    "signed",
+)  # drop, or a small floor: as clip
 NOISES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 SIZES = (50, 100, 200, 400, 800)
 OTHERS = (1, 4, 16)
@@ -34,7 +39,8 @@ class LabConfig:
     Attributes:
         seeds: worlds drawn for every answer.
         world: what they are like where a question does not ask. training: of the policies.
-        quality: of the scorer where a question does not ask: its correlation with the true difference.
+        quality: of the scorer where a question does not ask: its correlation with the true
+            difference.
     """
 
     seeds: int = 24
@@ -47,7 +53,9 @@ class LabConfig:
         if not 0 <= self.quality <= 1:
             raise ValueError(f"quality is {self.quality}, should be from 0 to 1")
         if (most := math.log(self.world.responses)) <= self.training.kl:
-            raise ValueError(f"training.kl is {self.training.kl}, should be below log(world.responses), {most:.2f}")
+            raise ValueError(
+                f"training.kl is {self.training.kl}, should be below log(world.responses), {most:.2f}"
+            )
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,8 @@ class Finding:
     """The answers to one question.
 
     Attributes:
-        rows: line → place on its axis → the gap. places: of the axis, in order, with what is written there.
+        rows: line → place on its axis → the gap. places: of the axis, in order, with what is
+            written there.
         statements: what they come to, in plain words.
     """
 
@@ -100,7 +109,11 @@ def by_quality(config: LabConfig, lines: Mapping[str, Line]) -> Rows:
 
     def in_world(seed: int) -> dict[Cell, float]:
         sample = draw(config.world, seed)
-        methods = {(line, f"{q:g}"): make(sample, q, seed) for line, make in lines.items() for q in QUALITIES}
+        methods = {
+            (line, f"{q:g}"): make(sample, q, seed)
+            for line, make in lines.items()
+            for q in QUALITIES
+        }
         return gaps(sample, methods, config.training)
 
     return asked(config, in_world)
@@ -108,7 +121,14 @@ def by_quality(config: LabConfig, lines: Mapping[str, Line]) -> Rows:
 
 def along_quality(key: str, question: str, rows: Rows, statements: Sequence[str]) -> Finding:
     places = tuple(f"{q:g}" for q in QUALITIES)
-    return Finding(key, question, "correlation of the scorer with the true difference", places, rows, tuple(statements))
+    return Finding(
+        key,
+        question,
+        "correlation of the scorer with the true difference",
+        places,
+        rows,
+        tuple(statements),
+    )
 
 
 def of_scorer(sample: Sample, quality: float, seed: int, config: CoefficientConfig) -> Method:
@@ -124,9 +144,15 @@ def quality(config: LabConfig) -> Finding:
         config,
         {
             "weighted (clip)": lambda sample, q, seed: of_scorer(sample, q, seed, weighted()),
-            "weighted (abs)": lambda sample, q, seed: of_scorer(sample, q, seed, weighted(negative="abs")),
-            "shuffled": lambda sample, q, seed: of_scorer(sample, q, seed, weighted(control="shuffled", seed=seed)),
-            "constant": lambda sample, q, seed: of_scorer(sample, q, seed, weighted(control="constant")),
+            "weighted (abs)": lambda sample, q, seed: of_scorer(
+                sample, q, seed, weighted(negative="abs")
+            ),
+            "shuffled": lambda sample, q, seed: of_scorer(
+                sample, q, seed, weighted(control="shuffled", seed=seed)
+            ),
+            "constant": lambda sample, q, seed: of_scorer(
+                sample, q, seed, weighted(control="constant")
+            ),
         },
     )
     statements = [_threshold(line, rows[line]) for line in ("weighted (clip)", "weighted (abs)")]
@@ -149,15 +175,21 @@ def negatives(config: LabConfig) -> Finding:
     statements = []
     for place in ("1", "0.8", "0.4"):
         best = max(rows, key=lambda line: rows[line][place].value)
-        statements.append(f"With a scorer of {place}, {best} does best ({_said(rows[best][place])}).")
-    return along_quality("negatives", "What to do where the scorer contradicts the label?", rows, statements)
+        statements.append(
+            f"With a scorer of {place}, {best} does best ({_said(rows[best][place])})."
+        )
+    return along_quality(
+        "negatives", "What to do where the scorer contradicts the label?", rows, statements
+    )
 
 
 def order(config: LabConfig) -> Finding:
     """Easy comparisons first (large differences weigh most), or hard ones (the inverse control)."""
 
     def controlled(control: Control) -> Line:
-        return lambda sample, q, seed: of_scorer(sample, q, seed, weighted(negative="abs", control=control, seed=seed))
+        return lambda sample, q, seed: of_scorer(
+            sample, q, seed, weighted(negative="abs", control=control, seed=seed)
+        )
 
     rows = by_quality(
         config,
@@ -181,7 +213,9 @@ def form(config: LabConfig) -> Finding:
 
     def given(objective: Objective, calibrated: bool = False) -> Line:
         # E[Δ | Δ̂] = q·Δ̂: a scorer that knows how good it is says less
-        return lambda sample, q, seed: Method(scored(sample, q, seed) * (q if calibrated else 1), objective=objective)
+        return lambda sample, q, seed: Method(
+            scored(sample, q, seed) * (q if calibrated else 1), objective=objective
+        )
 
     rows = by_quality(
         config,
@@ -194,7 +228,9 @@ def form(config: LabConfig) -> Finding:
         },
     )
     statements = [_threshold(line, row) for line, row in rows.items()]
-    return along_quality("form", "As a weight, an offset, a soft label or a target?", rows, statements)
+    return along_quality(
+        "form", "As a weight, an offset, a soft label or a target?", rows, statements
+    )
 
 
 def learned(config: LabConfig) -> Finding:
@@ -209,9 +245,13 @@ def learned(config: LabConfig) -> Finding:
 
     def in_world(seed: int) -> dict[Cell, float]:
         sample, others = cut(draw(replace(config.world, pairs=own * (1 + max(OTHERS))), seed), own)
-        taught = {"the same labels": sample} | {name: cut(others, n * own)[0] for name, n in sizes.items()}
+        taught = {"the same labels": sample} | {
+            name: cut(others, n * own)[0] for name, n in sizes.items()
+        }
         said = {name: _learned(labels, sample, config.training) for name, labels in taught.items()}
-        methods = {(line, name): make(d) for line, make in makes.items() for name, d in said.items()}
+        methods = {
+            (line, name): make(d) for line, make in makes.items() for name, d in said.items()
+        }
         return gaps(sample, methods, config.training)
 
     rows = asked(config, in_world)
@@ -219,8 +259,18 @@ def learned(config: LabConfig) -> Finding:
     for line, row in rows.items():
         first, *more = row.items()
         helps = [name for name, gap in more if gap.low > 0]
-        enough = f"it helps with labels of its own, from {helps[0]}" if helps else "nor does it show with others"
-        same = "helps" if first[1].low > 0 else "hurts" if first[1].high < 0 else "brings nothing that shows"
+        enough = (
+            f"it helps with labels of its own, from {helps[0]}"
+            if helps
+            else "nor does it show with others"
+        )
+        same = (
+            "helps"
+            if first[1].low > 0
+            else "hurts"
+            if first[1].high < 0
+            else "brings nothing that shows"
+        )
         statements.append(
             f"{_capital(line)}: a scorer that learned from the policy's own labels {same} "
             f"({_said(first[1])}); {enough} ({_said(row[helps[0] if helps else more[-1][0]])})."
@@ -236,7 +286,8 @@ def learned(config: LabConfig) -> Finding:
 
 
 def _learned(labels: Sample, sample: Sample, training: Training) -> Array:
-    """Differences of the sample's comparisons by a Bradley–Terry model of the policy's own features."""
+    """Differences of the sample's comparisons by a Bradley–Terry model of the policy's own
+    features."""
     (theta,) = train(labels, [Method(labels.truth)], training)
     return np.asarray(training.beta * (sample.chosen - sample.rejected) @ theta)
 
@@ -255,7 +306,14 @@ def alpha(config: LabConfig) -> Finding:
         return gaps(sample, methods, config.training)
 
     rows = asked(config, in_world)
-    return Finding("alpha", "Which exponent α?", "α", tuple(f"{a:g}" for a in ALPHAS), rows, tuple(_shown(rows, "α")))
+    return Finding(
+        "alpha",
+        "Which exponent α?",
+        "α",
+        tuple(f"{a:g}" for a in ALPHAS),
+        rows,
+        tuple(_shown(rows, "α")),
+    )
 
 
 def noise(config: LabConfig) -> Finding:
@@ -279,7 +337,9 @@ def _along(config: LabConfig, worlds: Mapping[str, World], about: tuple[str, str
         for place, world in worlds.items():
             sample = draw(world, seed)
             methods = {
-                (f"{name}, {negative}", place): of_scorer(sample, q, seed, weighted(negative=negative))
+                (f"{name}, {negative}", place): of_scorer(
+                    sample, q, seed, weighted(negative=negative)
+                )
                 for name, q in _scorers(config).items()
                 for negative in ("clip", "flip")
             }
@@ -310,23 +370,37 @@ def _said(gap: Interval) -> str:
 
 
 def _threshold(line: str, row: Mapping[str, Interval]) -> str:
-    """From an oracle down to a coin: where a line is shown to be above plain DPO, and where below."""
+    """From an oracle down to a coin: where a line is shown to be above plain DPO, and where
+    below."""
     better = [place for place, gap in row.items() if gap.low > 0]
     worse = [place for place, gap in row.items() if gap.high < 0]
-    helps = f"helps from a correlation of {better[-1]} up" if better else "helps at no quality of the scorer"
-    below = "every quality" if len(worse) == len(row) else f"{worse[0]} and below" if len(worse) > 1 else "".join(worse)
+    helps = (
+        f"helps from a correlation of {better[-1]} up"
+        if better
+        else "helps at no quality of the scorer"
+    )
+    below = (
+        "every quality"
+        if len(worse) == len(row)
+        else f"{worse[0]} and below"
+        if len(worse) > 1
+        else "".join(worse)
+    )
     hurts = f"; it hurts at {below}" if worse else "; it hurts nowhere that shows"
     top = next(iter(row.values()))
     return f"{_capital(line)} {helps} (an oracle: {_said(top)}){hurts}."
 
 
 def _shown(rows: Mapping[str, Mapping[str, Interval]], axis: str) -> list[str]:
-    """Of every line the places where it is shown to be above plain DPO, and those where it is below."""
+    """Of every line the places where it is shown to be above plain DPO, and those where it is
+    below."""
     found = []
     for line, row in rows.items():
         better = [f"{place} ({signed(gap.value)})" for place, gap in row.items() if gap.low > 0]
         worse = [f"{place} ({signed(gap.value)})" for place, gap in row.items() if gap.high < 0]
-        said = [f"helps at {', '.join(better)}"] * bool(better) + [f"hurts at {', '.join(worse)}"] * bool(worse)
+        said = [f"helps at {', '.join(better)}"] * bool(better) + [
+            f"hurts at {', '.join(worse)}"
+        ] * bool(worse)
         found.append(f"{_capital(line)}, by {axis}: {'; '.join(said) or 'nothing shows'}.")
     return found
 

@@ -1,4 +1,5 @@
-"""A world in which the true rewards are known: prompts, responses, noisy labels, scorers of any quality."""
+"""A world in which the true rewards are known: prompts, responses, noisy labels, scorers of any
+quality."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ class World:
         prompts: held-out prompts. responses: to each of those.
         features: of a response; the policy is linear in them.
         unseen: share of the true reward's variance that no feature tells.
-        noise: τ: a label says a ≻ b with probability σ((r*(a) − r*(b))/τ), so that close pairs are labelled worse;
-            rewards have standard deviation 1. 0: no wrong label.
+        noise: τ: a label says a ≻ b with probability σ((r*(a) − r*(b))/τ), so that close pairs are
+            labelled worse; rewards have standard deviation 1. 0: no wrong label.
     """
 
     pairs: int = 300
@@ -95,7 +96,8 @@ def cut(sample: Sample, first: int) -> tuple[Sample, Sample]:
 
 
 def scored(sample: Sample, quality: float, seed: int) -> Array:
-    """Δ̂ of a scorer whose correlation with the true difference is `quality`: 1 an oracle, 0 a coin.
+    """Δ̂ of a scorer whose correlation with the true difference is `quality`: 1 an oracle, 0 a
+    coin.
 
     Its error is its own and does not know the label. Oriented by the label, as every Δ is.
     """

@@ -1,4 +1,5 @@
-"""Pearson's correlation over a batch that is never whole in memory: its gradient, a part at a time."""
+"""Pearson's correlation over a batch that is never whole in memory: its gradient, a part at a
+time."""
 
 from __future__ import annotations
 
@@ -38,10 +39,13 @@ class Correlation:
         (mx, my), (sx, sy) = columns.mean(1).tolist(), columns.std(1).tolist()
         covariance = float(((columns[0] - mx) * (columns[1] - my)).mean())
         varies = sx > 1e-9 * abs(mx) and sy > 1e-9 * abs(my)
-        return cls(covariance / (sx * sy) if varies else math.nan, columns.shape[1], (mx, my), (sx, sy))
+        return cls(
+            covariance / (sx * sy) if varies else math.nan, columns.shape[1], (mx, my), (sx, sy)
+        )
 
     def gradient(self, x: Tensor, y: Tensor) -> Tensor:
-        r"""∂ρ/∂x_i = [(y_i − ȳ)/σ_y − ρ·(x_i − x̄)/σ_x] / (n·σ_x), for some of the batch; 0 where ρ is NaN.
+        r"""∂ρ/∂x_i = [(y_i − ȳ)/σ_y − ρ·(x_i − x̄)/σ_x] / (n·σ_x), for some of the batch; 0 where ρ
+        is NaN.
 
         Args:
             x, y: entries of the columns, (entries,) each.
@@ -52,5 +56,7 @@ class Correlation:
         require_same_shape(x=x, y=y)
         if math.isnan(self.value):
             return torch.zeros_like(x)
-        zx, zy = ((own - m) / s for own, m, s in zip((x, y), self.means, self.deviations, strict=True))
+        zx, zy = (
+            (own - m) / s for own, m, s in zip((x, y), self.means, self.deviations, strict=True)
+        )
         return (zy - self.value * zx) / (self.n * self.deviations[0])

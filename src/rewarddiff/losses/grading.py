@@ -1,6 +1,8 @@
-"""Losses of scorers that know by how much, or that neither was better: shifts, weights, soft labels, grades, ties.
+"""Losses of scorers that know by how much, or that neither was better: shifts, weights, soft
+labels, grades, ties.
 
-A gap is Δ = r(x, y_w) − r(x, y_l) in logits; what the data says of how much is a strength, in the data's own unit.
+A gap is Δ = r(x, y_w) − r(x, y_l) in logits; what the data says of how much is a strength, in the
+data's own unit.
 """
 
 import torch
@@ -11,7 +13,8 @@ from rewarddiff.losses.shapes import require_same_shape
 
 
 def scaled(gap: Tensor, strength: Tensor) -> Tensor:
-    r"""−m·log σ(Δ), one value per pair: the coefficient of arXiv 2408.09385 applied to the reward model.
+    r"""−m·log σ(Δ), one value per pair: the coefficient of arXiv 2408.09385 applied to the reward
+    model.
 
     Args:
         gap: Δ, logits, shape (pairs,).
@@ -30,11 +33,14 @@ def scaled(gap: Tensor, strength: Tensor) -> Tensor:
     return -strength * logsigmoid(gap)
 
 
-def batch_margin(gap: Tensor, mean: float | Tensor, threshold: float | Tensor | None = None) -> Tensor:
-    r"""−log σ(Δ − F·μ), one value per pair, F = 1 where Δ is below the threshold, else 0 (without one: always 1).
+def batch_margin(
+    gap: Tensor, mean: float | Tensor, threshold: float | Tensor | None = None
+) -> Tensor:
+    r"""−log σ(Δ − F·μ), one value per pair, F = 1 where Δ is below the threshold, else 0 (without
+    one: always 1).
 
-    The paper's method is the threshold μ itself: pairs that are already further apart than the batch's mean are left
-    at −log σ(Δ), those below it are pushed by it.
+    The paper's method is the threshold μ itself: pairs that are already further apart than the
+    batch's mean are left at −log σ(Δ), those below it are pushed by it.
 
     Args:
         gap: Δ, logits, shape (pairs,).
@@ -52,7 +58,8 @@ def batch_margin(gap: Tensor, mean: float | Tensor, threshold: float | Tensor | 
 
 
 def soft(gap: Tensor, target: Tensor) -> Tensor:
-    r"""−z·log σ(Δ) − (1−z)·log(1−σ(Δ)), one value per pair: cross-entropy against the probability z that it was meant.
+    r"""−z·log σ(Δ) − (1−z)·log(1−σ(Δ)), one value per pair: cross-entropy against the probability z
+    that it was meant.
 
     Args:
         gap: Δ, logits, shape (pairs,).
@@ -76,7 +83,8 @@ def soft(gap: Tensor, target: Tensor) -> Tensor:
 def rao_kupper(gap: Tensor, tie: Tensor, tau: Tensor) -> Tensor:
     r"""−log P, one value per pair, where P(1≻2) = σ(Δ − τ) and P(tie) = 1 − σ(Δ − τ) − σ(−Δ − τ).
 
-    P(tie) = (e^{2τ} − 1)·σ(Δ − τ)·σ(−Δ − τ), which is computed as it stands: no difference of near numbers.
+    P(tie) = (e^{2τ} − 1)·σ(Δ − τ)·σ(−Δ − τ), which is computed as it stands: no difference of near
+    numbers.
 
     Args:
         gap: Δ, logits, of a tie either way round, shape (pairs,).
@@ -100,10 +108,12 @@ def rao_kupper(gap: Tensor, tie: Tensor, tau: Tensor) -> Tensor:
 
 
 def ordinal(gap: Tensor, level: Tensor, cuts: Tensor) -> Tensor:
-    r"""−log P(z = k), one value per pair, of a cumulative link: P(z ≤ k) = σ(ζ_k − Δ), cut-points symmetric about 0.
+    r"""−log P(z = k), one value per pair, of a cumulative link: P(z ≤ k) = σ(ζ_k − Δ), cut-points
+    symmetric about 0.
 
-    A pair's grade is k ∈ {−K, …, K}: k > 0 the chosen one is better by the k-th grade, 0 a tie. Above 0 the cut-points
-    are ζ = `cuts` (c_1 ≤ c_2 ≤ …, grade k between c_k and c_{k+1}); those below are their mirror image.
+    A pair's grade is k ∈ {−K, …, K}: k > 0 the chosen one is better by the k-th grade, 0 a tie.
+    Above 0 the cut-points are ζ = `cuts` (c_1 ≤ c_2 ≤ …, grade k between c_k and c_{k+1}); those
+    below are their mirror image.
 
     Args:
         gap: Δ, logits, shape (pairs,).
@@ -121,7 +131,9 @@ def ordinal(gap: Tensor, level: Tensor, cuts: Tensor) -> Tensor:
     """
     require_same_shape(gap=gap, level=level)
     if len(level) and not 0 <= int(level.min()) <= int(level.max()) <= len(cuts):
-        raise ValueError(f"grades {int(level.min())} to {int(level.max())}, cut-points for 0 to {len(cuts)}")
+        raise ValueError(
+            f"grades {int(level.min())} to {int(level.max())}, cut-points for 0 to {len(cuts)}"
+        )
     ends = cuts.new_full((1,), float("inf"))
     bounds = torch.cat((-cuts[:1], cuts, ends))  # grade k lies between bounds[k] and bounds[k + 1]
     low, high = bounds[level], bounds[level + 1]

@@ -10,8 +10,8 @@ def sft(logps: Tensor, *, lengths: Tensor | None = None) -> Tensor:
 
     Args:
         logps: summed log-probability of the response, nats, shape (responses,).
-        lengths: tokens in each response, positive, same shape. Given: nats per token. Absent: the sum, as in
-            RRHF's L_ft.
+        lengths: tokens in each response, positive, same shape. Given: nats per token. Absent: the
+            sum, as in RRHF's L_ft.
 
     Raises:
         ValueError: unequal shapes, a length below 1.

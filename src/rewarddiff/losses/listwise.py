@@ -7,22 +7,27 @@ from rewarddiff.losses.shapes import require_same_shape
 
 
 def pro(logps: Tensor, rewards: Tensor) -> Tensor:
-    r"""−log[ e^(s_k·T_kk) / (e^(s_k·T_kk) + Σ_i e^(s_i·T_ki)) ], one value per response k that has one below it.
+    r"""−log[ e^(s_k·T_kk) / (e^(s_k·T_kk) + Σ_i e^(s_i·T_ki)) ], one value per response k that has
+    one below it.
 
-    i runs over the responses with r_i < r_k, T_ki = r_k − r_i, T_kk = max_i T_ki: each response ought to win against
-    all below it, the more clearly the further below they are. Responses of equal reward leave each other alone
-    (in the authors' sum such a one stands as a constant e⁰). With two responses it is −log σ(T·(s_1 − s_2)), T their
-    difference in reward. The authors add the likelihood of the best response: see `sft`.
+    i runs over the responses with r_i < r_k, T_ki = r_k − r_i, T_kk = max_i T_ki: each response
+    ought to win against all below it, the more clearly the further below they are. Responses of
+    equal reward leave each other alone (in the authors' sum such a one stands as a constant e⁰).
+    With two responses it is −log σ(T·(s_1 − s_2)), T their difference in reward. The authors add
+    the likelihood of the best response: see `sft`.
 
     Args:
-        logps: s, mean log-probability of each response's tokens, nats per token, shape (responses,), any order.
+        logps: s, mean log-probability of each response's tokens, nats per token, shape
+            (responses,), any order.
         rewards: r, higher is better, same shape; data, taken without gradient.
 
     Returns:
-        From the best response down, those of equal reward in the order given, shape (steps,); empty if all are equal.
+        From the best response down, those of equal reward in the order given, shape (steps,); empty
+        if all are equal.
 
     Raises:
-        ValueError: unequal shapes, not one list, fewer than two responses, a reward that is not finite.
+        ValueError: unequal shapes, not one list, fewer than two responses, a reward that is not
+            finite.
 
     Source: Song et al. 2023, arXiv 2306.17492, and its authors' code.
 
@@ -32,7 +37,9 @@ def pro(logps: Tensor, rewards: Tensor) -> Tensor:
     """
     require_same_shape(logps=logps, rewards=rewards)
     if logps.dim() != 1 or len(logps) < 2:
-        raise ValueError(f"one list of two or more responses is ranked, got shape {tuple(logps.shape)}")
+        raise ValueError(
+            f"one list of two or more responses is ranked, got shape {tuple(logps.shape)}"
+        )
     if not bool(rewards.isfinite().all()):
         raise ValueError("rewards must be finite")
     ranked, order = rewards.detach().sort(descending=True, stable=True)

@@ -1,4 +1,5 @@
-"""Policy losses on a chosen and a rejected response: they read the order of the two, and nothing else."""
+"""Policy losses on a chosen and a rejected response: they read the order of the two, and nothing
+else."""
 
 import torch
 from torch import Tensor
@@ -8,12 +9,17 @@ from rewarddiff.losses.shapes import require_same_shape
 
 
 def log_ratios(
-    policy_chosen: Tensor, policy_rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor
+    policy_chosen: Tensor,
+    policy_rejected: Tensor,
+    reference_chosen: Tensor,
+    reference_rejected: Tensor,
 ) -> Tensor:
-    r"""h = (log π_w − log ρ_w) − (log π_l − log ρ_l), one value per pair: the policy's own difference, in nats.
+    r"""h = (log π_w − log ρ_w) − (log π_l − log ρ_l), one value per pair: the policy's own
+    difference, in nats.
 
     Args:
-        policy_chosen: log π_w, summed log-probability of the chosen response under the policy, nats, shape (pairs,).
+        policy_chosen: log π_w, summed log-probability of the chosen response under the policy,
+            nats, shape (pairs,).
         policy_rejected: log π_l, the same of the rejected response.
         reference_chosen: log ρ_w, under the reference; give it without gradient.
         reference_rejected: log ρ_l.
@@ -45,15 +51,17 @@ def sigmoid(h: Tensor, *, beta: float, label_smoothing: float = 0.0) -> Tensor:
     Raises:
         ValueError: a hyperparameter outside its range.
 
-    Source: Rafailov et al. 2023, arXiv 2305.18290, Eq. 7; label smoothing: Mitchell 2023, "A note on DPO with noisy
-    preferences".
+    Source: Rafailov et al. 2023, arXiv 2305.18290, Eq. 7; label smoothing: Mitchell 2023, "A note
+    on DPO with noisy preferences".
 
     >>> import torch
     >>> sigmoid(torch.tensor([0.0, 20.0]), beta=0.1)
     tensor([0.6931, 0.1269])
     """
     _require(beta > 0, f"beta must be positive, got {beta}")
-    _require(0 <= label_smoothing < 0.5, f"label_smoothing must lie in [0, 0.5), got {label_smoothing}")
+    _require(
+        0 <= label_smoothing < 0.5, f"label_smoothing must lie in [0, 0.5), got {label_smoothing}"
+    )
     logits = beta * h
     if label_smoothing == 0:
         return -logsigmoid(logits)
@@ -72,7 +80,8 @@ def dpo(
     r"""`sigmoid` of `log_ratios`: DPO from the four log-probabilities, one value per pair.
 
     Args:
-        policy_chosen: log π_w, summed log-probability of the chosen response under the policy, nats, shape (pairs,).
+        policy_chosen: log π_w, summed log-probability of the chosen response under the policy,
+            nats, shape (pairs,).
         policy_rejected: log π_l, the same of the rejected response.
         reference_chosen: log ρ_w, under the reference; give it without gradient.
         reference_rejected: log ρ_l.
@@ -96,7 +105,8 @@ def dpo(
 def robust(h: Tensor, *, beta: float, label_smoothing: float) -> Tensor:
     r"""[−(1−ε)·log σ(βh) + ε·log σ(−βh)] / (1−2ε), one value per pair: rDPO.
 
-    Over labels flipped with probability ε its mean is the DPO loss of the true label. It is unbounded below in h.
+    Over labels flipped with probability ε its mean is the DPO loss of the true label. It is
+    unbounded below in h.
 
     Args:
         h: from `log_ratios`, nats, shape (pairs,).
@@ -113,7 +123,9 @@ def robust(h: Tensor, *, beta: float, label_smoothing: float) -> Tensor:
     tensor([0.6931])
     """
     plain = sigmoid(h, beta=beta)
-    _require(0 <= label_smoothing < 0.5, f"label_smoothing must lie in [0, 0.5), got {label_smoothing}")
+    _require(
+        0 <= label_smoothing < 0.5, f"label_smoothing must lie in [0, 0.5), got {label_smoothing}"
+    )
     # log σ(−z) = log σ(z) − z, which leaves −log σ(z) − z·ε/(1−2ε) of the fraction.
     return plain - label_smoothing / (1 - 2 * label_smoothing) * (beta * h)
 
@@ -122,8 +134,8 @@ def ipo(h: Tensor, *, tau: float) -> Tensor:
     r"""(h − 1/(2τ))², one value per pair.
 
     Args:
-        h: `log_ratios` of mean log-probabilities (each divided by its response's tokens, as its authors advise),
-            nats per token, shape (pairs,).
+        h: `log_ratios` of mean log-probabilities (each divided by its response's tokens, as its
+            authors advise), nats per token, shape (pairs,).
         tau: τ > 0, strength of the pull to the reference.
 
     Raises:
@@ -143,10 +155,12 @@ def simpo(chosen: Tensor, rejected: Tensor, *, beta: float, gamma: float) -> Ten
     r"""−log σ(β·p_w − β·p_l − γ), one value per pair.
 
     Args:
-        chosen: p_w, mean log-probability of the chosen response's tokens, nats per token, shape (pairs,).
+        chosen: p_w, mean log-probability of the chosen response's tokens, nats per token, shape
+            (pairs,).
         rejected: p_l, the same of the rejected response.
         beta: β > 0; the authors take 2 to 2.5, larger than DPO's as p is a mean.
-        gamma: γ ≥ 0, the margin itself, in logits. The authors set the ratio γ/β: 0.55 at β = 2.5 is γ = 1.375.
+        gamma: γ ≥ 0, the margin itself, in logits. The authors set the ratio γ/β: 0.55 at β = 2.5
+            is γ = 1.375.
 
     Raises:
         ValueError: unequal shapes, or a hyperparameter outside its range.
@@ -164,12 +178,15 @@ def simpo(chosen: Tensor, rejected: Tensor, *, beta: float, gamma: float) -> Ten
 
 
 def orpo(chosen: Tensor, rejected: Tensor, *, weight: float) -> Tensor:
-    r"""−p_w − λ·log σ(log odds_w − log odds_l), odds = e^p / (1 − e^p); one value per pair, the likelihood included.
+    r"""−p_w − λ·log σ(log odds_w − log odds_l), odds = e^p / (1 − e^p); one value per pair, the
+    likelihood included.
 
-    Odds are infinite at p = 0: from minus one rounding unit upwards they are held, without gradient.
+    Odds are infinite at p = 0: from minus one rounding unit upwards they are held, without
+    gradient.
 
     Args:
-        chosen: p_w, mean log-probability of the chosen response's tokens, nats per token, shape (pairs,).
+        chosen: p_w, mean log-probability of the chosen response's tokens, nats per token, shape
+            (pairs,).
         rejected: p_l, the same of the rejected response.
         weight: λ ≥ 0 of the odds ratio; the authors take 0.1.
 
@@ -188,7 +205,8 @@ def orpo(chosen: Tensor, rejected: Tensor, *, weight: float) -> Tensor:
 
 
 def _log_odds(logp: Tensor) -> Tensor:
-    """log(p / (1 − p)) of log p ≤ 0; log(1 − p) by the branch that keeps its digits (Mächler 2012)."""
+    """log(p / (1 − p)) of log p ≤ 0; log(1 − p) by the branch that keeps its digits (Mächler
+    2012)."""
     logp = logp.clamp(max=-torch.finfo(logp.dtype).eps)
     return logp - torch.where(logp > -0.6931, (-logp.expm1()).log(), (-logp.exp()).log1p())
 
@@ -196,8 +214,8 @@ def _log_odds(logp: Tensor) -> Tensor:
 def hinge(chosen: Tensor, rejected: Tensor, *, margin: float = 0.0) -> Tensor:
     r"""max(0, δ − chosen + rejected), one value per pair.
 
-    On mean log-probabilities with δ = 0 it is RRHF's rank term, summed there over all pairs of a prompt's responses
-    of which one is better; on summed ones with δ > 0 the first term of `slic`.
+    On mean log-probabilities with δ = 0 it is RRHF's rank term, summed there over all pairs of a
+    prompt's responses of which one is better; on summed ones with δ > 0 the first term of `slic`.
 
     Args:
         chosen: log-probability of the chosen response, sum or mean, nats, shape (pairs,).
@@ -218,13 +236,16 @@ def hinge(chosen: Tensor, rejected: Tensor, *, margin: float = 0.0) -> Tensor:
     return relu(margin - chosen + rejected)
 
 
-def slic(chosen: Tensor, rejected: Tensor, target: Tensor, *, delta: float, weight: float) -> Tensor:
+def slic(
+    chosen: Tensor, rejected: Tensor, target: Tensor, *, delta: float, weight: float
+) -> Tensor:
     r"""max(0, δ − log π_w + log π_l) − λ·log π_t, one value per pair.
 
     Args:
         chosen: log π_w, summed log-probability of the chosen response, nats, shape (pairs,).
         rejected: log π_l, the same of the rejected response.
-        target: log π_t, the same of the response of supervised fine-tuning, which may be the chosen one.
+        target: log π_t, the same of the response of supervised fine-tuning, which may be the chosen
+            one.
         delta: δ ≥ 0, how far the chosen response ought to lead, nats.
         weight: λ ≥ 0 of the likelihood, which keeps the policy near supervised fine-tuning.
 

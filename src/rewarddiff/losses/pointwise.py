@@ -15,12 +15,15 @@ def kto(
     desirable_weight: float = 1.0,
     undesirable_weight: float = 1.0,
 ) -> Tensor:
-    r"""w_d·(1 − σ(β(q − z₀))) of a desirable response, w_u·(1 − σ(β(z₀ − q))) of an undesirable one, q = log π/ρ.
+    r"""w_d·(1 − σ(β(q − z₀))) of a desirable response, w_u·(1 − σ(β(z₀ − q))) of an undesirable
+    one, q = log π/ρ.
 
-    One value per response. The weights balance the two classes; a coefficient multiplies the loss from outside.
+    One value per response. The weights balance the two classes; a coefficient multiplies the loss
+    from outside.
 
     Args:
-        log_ratio: q, summed log-probability under the policy less that under the reference, nats, shape (responses,).
+        log_ratio: q, summed log-probability under the policy less that under the reference, nats,
+            shape (responses,).
         desirable: boolean, same shape.
         kl: z₀ ≥ 0, a scalar from `kl_estimate`; taken without gradient.
         beta: β > 0, 1/nats; the authors take 0.1.
@@ -28,8 +31,8 @@ def kto(
         undesirable_weight: w_u ≥ 0.
 
     Raises:
-        ValueError: unequal shapes, labels that are not boolean, z₀ not a scalar or negative, or a hyperparameter
-            outside its range.
+        ValueError: unequal shapes, labels that are not boolean, z₀ not a scalar or negative, or a
+            hyperparameter outside its range.
 
     Source: Ethayarajh et al. 2024, arXiv 2402.01306, Eq. 7.
 
@@ -46,18 +49,22 @@ def kto(
     if not beta > 0:
         raise ValueError(f"beta must be positive, got {beta}")
     if not (desirable_weight >= 0 and undesirable_weight >= 0):
-        raise ValueError(f"weights must not be negative, got {desirable_weight} and {undesirable_weight}")
+        raise ValueError(
+            f"weights must not be negative, got {desirable_weight} and {undesirable_weight}"
+        )
     gain = beta * (log_ratio - kl.detach().to(log_ratio))
-    return torch.where(desirable, desirable_weight * (-gain).sigmoid(), undesirable_weight * gain.sigmoid())
+    return torch.where(
+        desirable, desirable_weight * (-gain).sigmoid(), undesirable_weight * gain.sigmoid()
+    )
 
 
 def kl_estimate(mismatched_log_ratio: Tensor) -> Tensor:
     r"""z₀ = max(0, mean of log π(y'|x)/ρ(y'|x)), a scalar without gradient, for `kto`.
 
     Args:
-        mismatched_log_ratio: of prompts x with the response y' of another prompt (the batch's responses shifted by
-            one), summed over tokens, nats, shape (responses,). Give it those of the whole batch: the mean is cut at 0
-            once, not once per process.
+        mismatched_log_ratio: of prompts x with the response y' of another prompt (the batch's
+            responses shifted by one), summed over tokens, nats, shape (responses,). Give it those
+            of the whole batch: the mean is cut at 0 once, not once per process.
 
     Raises:
         ValueError: no value, or one that is not finite.
@@ -76,14 +83,15 @@ def kl_estimate(mismatched_log_ratio: Tensor) -> Tensor:
 
 
 def anchored_nll(policy_mean: Tensor, policy: Tensor, reference: Tensor) -> Tensor:
-    r"""−p where log π < log ρ, else 0; one value per response: the likelihood is defended where it has fallen.
+    r"""−p where log π < log ρ, else 0; one value per response: the likelihood is defended where it
+    has fallen.
 
-    It is Uni-DPO's calibrated likelihood of the chosen response. Its authors apply it to responses of a high score
-    only: a coefficient of 0 leaves out the others.
+    It is Uni-DPO's calibrated likelihood of the chosen response. Its authors apply it to responses
+    of a high score only: a coefficient of 0 leaves out the others.
 
     Args:
-        policy_mean: p, mean log-probability of the response's tokens under the policy, nats per token, shape
-            (responses,).
+        policy_mean: p, mean log-probability of the response's tokens under the policy, nats per
+            token, shape (responses,).
         policy: log π, the sum, nats, same shape; only compared.
         reference: log ρ, the sum under the reference.
 

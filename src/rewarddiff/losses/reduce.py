@@ -5,18 +5,21 @@ from torch import Tensor
 from rewarddiff.losses.shapes import require_same_shape
 
 
-def weighted_sum(losses: Tensor, coefficients: Tensor | None = None, *, signed: bool = False) -> Tensor:
+def weighted_sum(
+    losses: Tensor, coefficients: Tensor | None = None, *, signed: bool = False
+) -> Tensor:
     r"""Σ_i c_i·l_i, a scalar; c = 1 where no coefficients are given.
 
-    A sum, so that micro-batches and processes add up: the caller divides by the global count of comparisons, never
-    by Σ c, or a constant coefficient would have no effect and small ones would be blown up.
-    Coefficients are constants: they are detached and taken to the type and device of the losses, so that all-ones
-    gives the unweighted sum to the bit.
+    A sum, so that micro-batches and processes add up: the caller divides by the global count of
+    comparisons, never by Σ c, or a constant coefficient would have no effect and small ones would
+    be blown up. Coefficients are constants: they are detached and taken to the type and device of
+    the losses, so that all-ones gives the unweighted sum to the bit.
 
     Args:
         losses: one value per comparison, any shape.
         coefficients: one per loss, same shape, non-negative and finite.
-        signed: let negative coefficients through (the "signed" treatment: the loss is then unbounded below).
+        signed: let negative coefficients through (the "signed" treatment: the loss is then
+            unbounded below).
 
     Raises:
         ValueError: unequal shapes; a coefficient that is negative (unless `signed`) or not finite.

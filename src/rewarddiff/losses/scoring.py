@@ -1,6 +1,7 @@
 """Losses of the scorers: the reward model r(x, y) and the difference model d(x, y1, y2).
 
-Scores and differences are in logits (nats of log-odds): σ(d) is the probability that the first response is better.
+Scores and differences are in logits (nats of log-odds): σ(d) is the probability that the first
+response is better.
 """
 
 from typing import Literal
@@ -39,8 +40,8 @@ def bradley_terry(chosen: Tensor, rejected: Tensor, margin: Tensor | None = None
 def general_gap(first: Tensor, second: Tensor) -> Tensor:
     r"""r₁ − r₂ + v₁ᵀSv₂ of responses read as (r, v), one value per pair, antisymmetric to the bit.
 
-    S turns every plane of two entries of v by 90°: v₁ᵀSv₂ = Σ_k v₁[2k]·v₂[2k+1] − v₁[2k+1]·v₂[2k], which no scores
-    explain: it can go round.
+    S turns every plane of two entries of v by 90°: v₁ᵀSv₂ = Σ_k v₁[2k]·v₂[2k+1] − v₁[2k+1]·v₂[2k],
+    which no scores explain: it can go round.
 
     Args:
         first, second: (…, 1 + 2K), r and then v; or (pairs,), r alone.
@@ -66,8 +67,8 @@ def general_gap(first: Tensor, second: Tensor) -> Tensor:
 def difference(d: Tensor) -> Tensor:
     r"""−log σ(d), one value per comparison: the main loss of the difference model.
 
-    The paper's I·log σ(d) + (1−I)·log(1−σ(d)) with d oriented by the label first: a comparison read with the better
-    response second (I = 0) enters as −d, since 1 − σ(d) = σ(−d).
+    The paper's I·log σ(d) + (1−I)·log(1−σ(d)) with d oriented by the label first: a comparison read
+    with the better response second (I = 0) enters as −d, since 1 − σ(d) = σ(−d).
 
     Args:
         d: difference oriented by the label, positive where the model agrees with it, any shape.
@@ -82,12 +83,13 @@ def difference(d: Tensor) -> Tensor:
 
 
 def duplication(d_same: Tensor, *, kind: Penalty = "square") -> Tensor:
-    r"""d(x, y, y)², or |d(x, y, y)|: a response is not better than itself. One value per response read twice.
+    r"""d(x, y, y)², or |d(x, y, y)|: a response is not better than itself. One value per response
+    read twice.
 
     Args:
         d_same: d(x, y, y), any shape.
-        kind: "square", "abs", or "huber": the square up to 1, and 2|d| − 1 beyond, which meets it there with the same
-            slope. The paper's text does not say which.
+        kind: "square", "abs", or "huber": the square up to 1, and 2|d| − 1 beyond, which meets it
+            there with the same slope. The paper's text does not say which.
 
     Raises:
         ValueError: unknown kind.
@@ -108,7 +110,8 @@ def duplication(d_same: Tensor, *, kind: Penalty = "square") -> Tensor:
 
 
 def reverse(d_forward: Tensor, d_backward: Tensor, *, kind: Penalty = "square") -> Tensor:
-    r"""(d(x, y1, y2) + d(x, y2, y1))², or its absolute value: swapping the responses swaps the sign. One per pair.
+    r"""(d(x, y1, y2) + d(x, y2, y1))², or its absolute value: swapping the responses swaps the
+    sign. One per pair.
 
     Args:
         d_forward: d(x, y1, y2), shape (pairs,).

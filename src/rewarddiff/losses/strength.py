@@ -1,8 +1,9 @@
-"""Policy losses that read by how much the chosen response is better, as a shift, a target or a soft label.
+"""Policy losses that read by how much the chosen response is better, as a shift, a target or a soft
+label.
 
-The strength Δ is the difference of the pair oriented by the label, in the unit of the scores: r_w − r_l where scores
-are given. It is data and carries no gradient. Where a loss takes Δ of either sign, Δ < 0 says that the scorer
-disagrees with the label.
+The strength Δ is the difference of the pair oriented by the label, in the unit of the scores: r_w −
+r_l where scores are given. It is data and carries no gradient. Where a loss takes Δ of either sign,
+Δ < 0 says that the scorer disagrees with the label.
 """
 
 import math
@@ -17,7 +18,8 @@ Divergence = Literal["sq", "bwd", "fwd"]
 
 
 def odpo(h: Tensor, strength: Tensor, *, beta: float, alpha: float) -> Tensor:
-    r"""−log σ(βh − α·log Δ), one value per pair: the odds of the chosen response ought to exceed Δ^α.
+    r"""−log σ(βh − α·log Δ), one value per pair: the odds of the chosen response ought to exceed
+    Δ^α.
 
     Args:
         h: from `log_ratios`, nats, shape (pairs,).
@@ -26,7 +28,8 @@ def odpo(h: Tensor, strength: Tensor, *, beta: float, alpha: float) -> Tensor:
         alpha: α ≥ 0; 0 is DPO.
 
     Raises:
-        ValueError: unequal shapes, Δ not positive and finite, or a hyperparameter outside its range.
+        ValueError: unequal shapes, Δ not positive and finite, or a hyperparameter outside its
+            range.
 
     Source: Amini et al. 2024, arXiv 2402.10571.
 
@@ -36,7 +39,9 @@ def odpo(h: Tensor, strength: Tensor, *, beta: float, alpha: float) -> Tensor:
     """
     _check(h, strength, beta=beta)
     if not bool((strength > 0).all()):
-        raise ValueError(f"strength must be positive, got {strength.min().item()}: drop ties and flip or drop the rest")
+        raise ValueError(
+            f"strength must be positive, got {strength.min().item()}: drop ties and flip or drop the rest"
+        )
     if not alpha >= 0:
         raise ValueError(f"alpha must not be negative, got {alpha}")
     return -logsigmoid(beta * h - alpha * strength.log())
@@ -45,9 +50,9 @@ def odpo(h: Tensor, strength: Tensor, *, beta: float, alpha: float) -> Tensor:
 def rpo(h: Tensor, strength: Tensor, *, beta: float, eta: float, kind: Divergence) -> Tensor:
     r"""D(βh, ηΔ), one value per pair: 0 where the policy's difference in rewards is the given one.
 
-    "sq" is (βh − ηΔ)², the form of REBEL. "bwd" is KL(σ(ηΔ) ‖ σ(βh)), from the target to the policy: `mmpo` less
-    the entropy of σ(ηΔ). "fwd" is KL(σ(βh) ‖ σ(ηΔ)), from the policy to the target. KL is between Bernoullis; the
-    names are the authors'.
+    "sq" is (βh − ηΔ)², the form of REBEL. "bwd" is KL(σ(ηΔ) ‖ σ(βh)), from the target to the
+    policy: `mmpo` less the entropy of σ(ηΔ). "fwd" is KL(σ(βh) ‖ σ(ηΔ)), from the policy to the
+    target. KL is between Bernoullis; the names are the authors'.
 
     Args:
         h: from `log_ratios`, nats, shape (pairs,).
@@ -77,7 +82,8 @@ def rpo(h: Tensor, strength: Tensor, *, beta: float, eta: float, kind: Divergenc
 
 
 def mmpo(h: Tensor, strength: Tensor, *, beta: float, gamma: float) -> Tensor:
-    r"""−p·log σ(βh) − (1−p)·log σ(−βh), p = σ(γΔ); one value per pair: DPO with the strength as a soft label.
+    r"""−p·log σ(βh) − (1−p)·log σ(−βh), p = σ(γΔ); one value per pair: DPO with the strength as a
+    soft label.
 
     Args:
         h: from `log_ratios`, nats, shape (pairs,).
@@ -100,7 +106,8 @@ def mmpo(h: Tensor, strength: Tensor, *, beta: float, gamma: float) -> Tensor:
 
 
 def rdpo(h: Tensor, strength: Tensor, *, beta: float, beta1: float) -> Tensor:
-    r"""−log σ(βh − (β/β₁)·Δ), one value per pair: DPO whose reference is tilted by the ratings, ρ·e^(r/β₁).
+    r"""−log σ(βh − (β/β₁)·Δ), one value per pair: DPO whose reference is tilted by the ratings,
+    ρ·e^(r/β₁).
 
     Args:
         h: from `log_ratios`, nats, shape (pairs,).
@@ -111,7 +118,8 @@ def rdpo(h: Tensor, strength: Tensor, *, beta: float, beta1: float) -> Tensor:
     Raises:
         ValueError: unequal shapes, Δ not finite, or a hyperparameter outside its range.
 
-    Source: Viano et al. 2026, arXiv 2602.00603, as quoted by others: the text at hand had lost its formulas.
+    Source: Viano et al. 2026, arXiv 2602.00603, as quoted by others: the text at hand had lost its
+        formulas.
 
     >>> import torch
     >>> rdpo(torch.tensor([20.0]), torch.tensor([2.0]), beta=0.1, beta1=0.1)
@@ -121,11 +129,14 @@ def rdpo(h: Tensor, strength: Tensor, *, beta: float, beta1: float) -> Tensor:
     return -logsigmoid(beta * h - beta / beta1 * strength)
 
 
-def ml_rdpo(h: Tensor, strength: Tensor, *, beta: float, variance: float, beta1: float = math.inf) -> Tensor:
-    r"""−log σ(βh − (β/β₁)·Δ) + (βh − Δ)²/(2V), one value per pair: joint likelihood of the label and of its rating.
+def ml_rdpo(
+    h: Tensor, strength: Tensor, *, beta: float, variance: float, beta1: float = math.inf
+) -> Tensor:
+    r"""−log σ(βh − (β/β₁)·Δ) + (βh − Δ)²/(2V), one value per pair: joint likelihood of the label
+    and of its rating.
 
-    With β₁ = ∞ the label is a Bernoulli draw of σ(βh) and Δ an independent normal one of mean βh and variance V: the
-    paper's derivation. A finite β₁ tilts the reference as well, as in `rdpo`.
+    With β₁ = ∞ the label is a Bernoulli draw of σ(βh) and Δ an independent normal one of mean βh
+    and variance V: the paper's derivation. A finite β₁ tilts the reference as well, as in `rdpo`.
 
     Args:
         h: from `log_ratios`, nats, shape (pairs,).

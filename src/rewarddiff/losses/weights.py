@@ -1,6 +1,8 @@
-"""Weights of comparisons that depend on the policy in training, and β-DPO's choice of β and of pairs.
+"""Weights of comparisons that depend on the policy in training, and β-DPO's choice of β and of
+pairs.
 
-All are constants: they carry no gradient. Whoever uses a weight multiplies it into the loss, like a coefficient.
+All are constants: they carry no gradient. Whoever uses a weight multiplies it into the loss, like a
+coefficient.
 """
 
 import torch
@@ -14,9 +16,11 @@ SMALLEST_BETA = 1e-3
 
 
 def wpo(mean_log_weight_chosen: Tensor, mean_log_weight_rejected: Tensor) -> Tensor:
-    r"""min(1, e^(m_w + m_l)), m = mean_t[log π(y_t) − log Σ_v π(v)²]; one value per pair: near 1 on the policy's own.
+    r"""min(1, e^(m_w + m_l)), m = mean_t[log π(y_t) − log Σ_v π(v)²]; one value per pair: near 1 on
+    the policy's own.
 
-    Σ_v π(v)² is the mean probability of the policy's own draws: m compares the response's tokens with them.
+    Σ_v π(v)² is the mean probability of the policy's own draws: m compares the response's tokens
+    with them.
 
     Args:
         mean_log_weight_chosen: m_w of the chosen response, nats per token, shape (pairs,).
@@ -31,7 +35,10 @@ def wpo(mean_log_weight_chosen: Tensor, mean_log_weight_rejected: Tensor) -> Ten
     >>> wpo(torch.tensor([0.5, -0.5]), torch.tensor([0.5, -0.5]))
     tensor([1.0000, 0.3679])
     """
-    require_same_shape(mean_log_weight_chosen=mean_log_weight_chosen, mean_log_weight_rejected=mean_log_weight_rejected)
+    require_same_shape(
+        mean_log_weight_chosen=mean_log_weight_chosen,
+        mean_log_weight_rejected=mean_log_weight_rejected,
+    )
     return (mean_log_weight_chosen + mean_log_weight_rejected).detach().clamp(max=0).exp()
 
 
@@ -57,13 +64,14 @@ def uni_dpo_quality(strength: Tensor, *, eta: float) -> Tensor:
 
 
 def uni_dpo_performance(margin: Tensor, *, gamma: float, tau: float) -> Tensor:
-    r"""(1 − σ(m − τ))^γ, one value per pair: what the policy has learned weighs little, as in a focal loss.
+    r"""(1 − σ(m − τ))^γ, one value per pair: what the policy has learned weighs little, as in a
+    focal loss.
 
     The authors' code lets gradient through this weight; here it is a constant.
 
     Args:
-        margin: m = β·(p_w − p_l) of mean log-probabilities under the policy alone, in logits, shape (pairs,): the
-            authors' code subtracts no reference here.
+        margin: m = β·(p_w − p_l) of mean log-probabilities under the policy alone, in logits, shape
+            (pairs,): the authors' code subtracts no reference here.
         gamma: γ ≥ 0; 0 weighs all pairs 1.
         tau: τ, the margin that weighs 2^−γ.
 
@@ -82,7 +90,8 @@ def uni_dpo_performance(margin: Tensor, *, gamma: float, tau: float) -> Tensor:
 
 
 def dynamic_beta(h: Tensor, *, beta: float, alpha: float, threshold: float) -> Tensor:
-    r"""max(10⁻³, β·(1 + α·(mean h − M))), one β for a batch: clear pairs hold the policy nearer to the reference.
+    r"""max(10⁻³, β·(1 + α·(mean h − M))), one β for a batch: clear pairs hold the policy nearer to
+    the reference.
 
     Args:
         h: `log_ratios` of the batch's kept pairs (see `gaussian_keep`), nats, shape (pairs,).
@@ -108,10 +117,14 @@ def dynamic_beta(h: Tensor, *, beta: float, alpha: float, threshold: float) -> T
     return (beta * (1 + alpha * (h.detach().mean() - threshold))).clamp(min=SMALLEST_BETA)
 
 
-def gaussian_keep(h: Tensor, *, mean: float, std: float, keep: float, generator: torch.Generator) -> Tensor:
-    r"""Mask of round(keep·n) pairs, at least one, drawn without replacement in proportion to exp(−½((h − μ)/s)²).
+def gaussian_keep(
+    h: Tensor, *, mean: float, std: float, keep: float, generator: torch.Generator
+) -> Tensor:
+    r"""Mask of round(keep·n) pairs, at least one, drawn without replacement in proportion to
+    exp(−½((h − μ)/s)²).
 
-    Drawn as the largest of log-weight + Gumbel noise, which no underflow of the weights can disturb.
+    Drawn as the largest of log-weight + Gumbel noise, which no underflow of the weights can
+    disturb.
 
     Args:
         h: `log_ratios` of the whole batch, nats, shape (pairs,).
@@ -123,7 +136,8 @@ def gaussian_keep(h: Tensor, *, mean: float, std: float, keep: float, generator:
     Raises:
         ValueError: h not one row or not finite, or a hyperparameter outside its range.
 
-    Source: Wu et al. 2024, arXiv 2407.08639, and its authors' code; the draw: Efraimidis and Spirakis 2006.
+    Source: Wu et al. 2024, arXiv 2407.08639, and its authors' code; the draw: Efraimidis and
+        Spirakis 2006.
 
     >>> import torch
     >>> draw = torch.Generator().manual_seed(0)
@@ -136,7 +150,9 @@ def gaussian_keep(h: Tensor, *, mean: float, std: float, keep: float, generator:
         raise ValueError(f"std must be positive, got {std}")
     if not 0 < keep <= 1:
         raise ValueError(f"keep must lie in (0, 1], got {keep}")
-    noise = torch.empty(len(h), dtype=torch.float64, device=generator.device).exponential_(generator=generator)
+    noise = torch.empty(len(h), dtype=torch.float64, device=generator.device).exponential_(
+        generator=generator
+    )
     keys = -0.5 * ((h.detach().to(noise) - mean) / std).square() - noise.log()
     kept = torch.zeros_like(noise, dtype=torch.bool)
     kept[keys.topk(min(len(h), max(1, round(keep * len(h))))).indices] = True

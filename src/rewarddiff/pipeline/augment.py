@@ -1,6 +1,8 @@
-"""More responses to rank: those of the data and those a policy writes, scored, best first, as lists for RRHF and PRO.
+"""More responses to rank: those of the data and those a policy writes, scored, best first, as lists
+for RRHF and PRO.
 
-The defaults are how RRHF made its lists of HH (HH+): two responses of the data and four diverse beams of the policy.
+The defaults are how RRHF made its lists of HH (HH+): two responses of the data and four diverse
+beams of the policy.
 """
 
 from __future__ import annotations
@@ -52,25 +54,36 @@ class AugmentConfig:
 
 
 def augment(
-    data: str | Path, model: str | Path, scorer: str | Path, output: Path, config: AugmentConfig | None = None
+    data: str | Path,
+    model: str | Path,
+    scorer: str | Path,
+    output: Path,
+    config: AugmentConfig | None = None,
 ) -> Ledger:
-    """Write one JSON line per prompt: `responses` best first, their `scores`, and the `origins` of each.
+    """Write one JSON line per prompt: `responses` best first, their `scores`, and the `origins` of
+    each.
 
-    What was drawn and read is kept in `output` + ".store.sqlite", so that an interrupted run goes on.
+    What was drawn and read is kept in `output` + ".store.sqlite", so that an interrupted run goes
+    on.
 
     Raises:
-        UserError: nothing to read, a model or scorer that is none, too many groups with nothing to rank.
+        UserError: nothing to read, a model or scorer that is none, too many groups with nothing to
+            rank.
     """
     config, output = config or AugmentConfig(), user_path(output)
     with file_made_of(data, output):
         ledger = Ledger()
-        groups = list(load_groups(data, limit=config.limit, ledger=ledger, max_drop=config.max_drop))
+        groups = list(
+            load_groups(data, limit=config.limit, ledger=ledger, max_drop=config.max_drop)
+        )
         print_losses(ledger)
         judge = load_scorer(user_path(scorer)).to(models.device())
         joined = Ledger()
         with Store(output.with_name(output.name + ".store.sqlite")) as store:
             lines = _lists(data, groups, model, judge, config, joined, store)
-        files.write_text(output, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+        files.write_text(
+            output, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        )
     return joined
 
 
@@ -87,16 +100,29 @@ def _lists(
     drawn = drawn_by(model, groups, config.draw, config.sampling, config.max_prompt, store)
     if isinstance(config.draw, Rejection):
         drawn = list(_accepted(groups, drawn, judge, config.draw, config.sampling.seed, store))
-    lists = [own for g, new in zip(groups, drawn, strict=True) if (own := _joined(g, new, config, ledger))]
+    lists = [
+        own
+        for g, new in zip(groups, drawn, strict=True)
+        if (own := _joined(g, new, config, ledger))
+    ]
     ledger.enforce(config.max_drop)
     if not lists:
-        raise UserError(f"{data}: no prompt is left with two different responses; draw more, or set own=true")
+        raise UserError(
+            f"{data}: no prompt is left with two different responses; draw more, or set own=true"
+        )
     scores = judge.scores([group for group, _ in lists], store=store, progress="scoring")
-    return [_line(group, origins, own.tolist()) for (group, origins), own in zip(lists, scores, strict=True)]
+    return [
+        _line(group, origins, own.tolist())
+        for (group, origins), own in zip(lists, scores, strict=True)
+    ]
 
 
 def augment_stage(
-    data: str | Path, model: str | Path, scorer: str | Path, output: Path, overrides: Sequence[str] = ()
+    data: str | Path,
+    model: str | Path,
+    scorer: str | Path,
+    output: Path,
+    overrides: Sequence[str] = (),
 ) -> Ledger:
     """`augment` with options of `AugmentConfig` as `key=value`."""
     return augment(data, model, scorer, output, load_recipe({}, overrides, AugmentConfig))
@@ -110,9 +136,12 @@ def drawn_by(
     max_prompt: int | None,
     store: Store,
 ) -> list[list[Sample]]:
-    """Responses of a policy, by its name or folder, to the prompts of groups; what is stored is not drawn again."""
+    """Responses of a policy, by its name or folder, to the prompts of groups; what is stored is not
+    drawn again."""
     policy, tokenizer = models.load_causal_lm(model)
-    encoder = Encoder(tokenizer, LengthConfig(max_prompt=max_prompt, max_response=1), models.context_length(model))
+    encoder = Encoder(
+        tokenizer, LengthConfig(max_prompt=max_prompt, max_response=1), models.context_length(model)
+    )
     encoder.require(groups)
     return several(
         policy.to(models.device()),  # type: ignore[arg-type]
@@ -126,11 +155,20 @@ def drawn_by(
 
 
 def _accepted(
-    groups: Sequence[Group], drawn: Sequence[Sequence[Sample]], judge: Scorer, draw: Rejection, seed: int, store: Store
+    groups: Sequence[Group],
+    drawn: Sequence[Sequence[Sample]],
+    judge: Scorer,
+    draw: Rejection,
+    seed: int,
+    store: Store,
 ) -> Iterator[list[Sample]]:
     """Of each group's different candidates, those that rejection sampling takes."""
-    different: list[list[Sample]] = [list({s.text: s for s in own if s.text.strip()}.values()) for own in drawn]
-    asked = [renewed(g, [s.text for s in own] or [""]) for g, own in zip(groups, different, strict=True)]
+    different: list[list[Sample]] = [
+        list({s.text: s for s in own if s.text.strip()}.values()) for own in drawn
+    ]
+    asked = [
+        renewed(g, [s.text for s in own] or [""]) for g, own in zip(groups, different, strict=True)
+    ]
     rewards = judge.scores(asked, store=store, progress="candidates")
     for place, (own, r) in enumerate(zip(different, rewards, strict=True)):
         k = min(draw.k, len(own))
@@ -140,7 +178,8 @@ def _accepted(
 def _joined(
     group: Group, drawn: Sequence[Sample], config: AugmentConfig, ledger: Ledger
 ) -> tuple[Group, list[str]] | None:
-    """The group with the different, non-empty responses of both origins; None, and counted, if there is only one."""
+    """The group with the different, non-empty responses of both origins; None, and counted, if
+    there is only one."""
     own = list(group.responses) if config.own else []
     found: dict[str, str] = {}
     for text, origin in [*((text, "data") for text in own), *((s.text, "policy") for s in drawn)]:
@@ -149,12 +188,24 @@ def _joined(
     everything = len(own) + len(drawn)
     empty = sum(not text.strip() for text in [*own, *(s.text for s in drawn)])
     if len(found) < 2:
-        ledger.drop(Reason.SINGLE_RESPONSE, group.source, group.id, f"{len(found)} of {everything} are different")
+        ledger.drop(
+            Reason.SINGLE_RESPONSE,
+            group.source,
+            group.id,
+            f"{len(found)} of {everything} are different",
+        )
         return None
     if empty:
-        ledger.change(Reason.EMPTY_RESPONSE, group.source, group.id, f"{empty} of {everything} left out")
+        ledger.change(
+            Reason.EMPTY_RESPONSE, group.source, group.id, f"{empty} of {everything} left out"
+        )
     if repeats := everything - empty - len(found):
-        ledger.change(Reason.IDENTICAL_RESPONSES, group.source, group.id, f"{repeats} of {everything} left out")
+        ledger.change(
+            Reason.IDENTICAL_RESPONSES,
+            group.source,
+            group.id,
+            f"{repeats} of {everything} left out",
+        )
     ledger.keep()
     return renewed(group, list(found)), list(found.values())
 

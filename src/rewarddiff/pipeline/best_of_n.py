@@ -44,8 +44,8 @@ class BestOfConfig:
     """What is drawn, and for which n it is answered.
 
     Attributes:
-        n: numbers of draws to pick from; one more than the largest is drawn of every prompt, once: what a pick is held
-            against.
+        n: numbers of draws to pick from; one more than the largest is drawn of every prompt, once:
+            what a pick is held against.
         limit: at most so many prompts.
         max_prompt: a longer prompt keeps its end.
         sampling: stop texts, batch size, seed.
@@ -75,13 +75,16 @@ def best_of_n_stage(
     output: Path,
     overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write `output/best_of_n.json` and `.html`; draws and scores are kept in `output/store.sqlite`, and found again.
+    """Write `output/best_of_n.json` and `.html`; draws and scores are kept in
+    `output/store.sqlite`, and found again.
 
     Prompts that a scorer which picks was trained on are left out, unless there are no others.
 
     Args:
-        scorers: those that pick. A difference model's score of a draw is its difference to the first draw.
-        gold: the scorer that judges every pick; if it picks too, its own line says how far a pick can get.
+        scorers: those that pick. A difference model's score of a draw is its difference to the
+            first draw.
+        gold: the scorer that judges every pick; if it picks too, its own line says how far a pick
+            can get.
         overrides: of `BestOfConfig`.
 
     Raises:
@@ -98,7 +101,8 @@ def best_of_n_stage(
 
 
 def _say_replaced(output: Path, asked: Mapping[str, str]) -> None:
-    """Say beforehand which answers of other data, another policy or another judge will be replaced."""
+    """Say beforehand which answers of other data, another policy or another judge will be
+    replaced."""
     try:
         earlier = json.loads((output / "best_of_n.json").read_text())
         before = {name: earlier[name] for name in asked}
@@ -110,7 +114,12 @@ def _say_replaced(output: Path, asked: Mapping[str, str]) -> None:
 
 
 def _measured(
-    data: str | Path, model: str | Path, scorers: Sequence[str], gold: str, config: BestOfConfig, output: Path
+    data: str | Path,
+    model: str | Path,
+    scorers: Sequence[str],
+    gold: str,
+    config: BestOfConfig,
+    output: Path,
 ) -> dict[str, Any]:
     """The content of `best_of_n.json`."""
     ledger = Ledger()
@@ -119,9 +128,16 @@ def _measured(
     groups, trained_on = held_out_groups(read, scorers)
     output.mkdir(parents=True, exist_ok=True)
     with Store(output / "store.sqlite") as store:
-        draw = Temperature(k=max(config.n) + 1, temperature=config.temperature, max_new_tokens=config.max_new_tokens)
+        draw = Temperature(
+            k=max(config.n) + 1,
+            temperature=config.temperature,
+            max_new_tokens=config.max_new_tokens,
+        )
         drawn = drawn_by(model, groups, draw, config.sampling, config.max_prompt, store)
-        lists = [renewed(g, [s.text.strip() or EMPTY for s in own]) for g, own in zip(groups, drawn, strict=True)]
+        lists = [
+            renewed(g, [s.text.strip() or EMPTY for s in own])
+            for g, own in zip(groups, drawn, strict=True)
+        ]
         values = {name: _scores(name, lists, store) for name in dict.fromkeys([*scorers, gold])}
     return {
         "schema": 1,
@@ -134,7 +150,9 @@ def _measured(
         "trained_on": trained_on,
         "ledger": ledger.to_dict(),
         "empty": sum(not s.text.strip() for own in drawn for s in own),
-        "rows": [row for name in scorers for row in _rows(name, values[name], values[gold], config.n)],
+        "rows": [
+            row for name in scorers for row in _rows(name, values[name], values[gold], config.n)
+        ],
         "fits": [_fit(name, values[name], values[gold], config.n) for name in scorers],
     }
 
@@ -175,7 +193,8 @@ def _fit(name: str, scores: Array, gold: Array, sizes: Sequence[int]) -> dict[st
 
 
 def fitted(sizes: Sequence[int], gains: Sequence[float]) -> dict[str, float | None]:
-    """The law of over-optimisation as plain JSON values: `alpha`, `beta`, `peak`, and the nats that were `measured`.
+    """The law of over-optimisation as plain JSON values: `alpha`, `beta`, `peak`, and the nats that
+    were `measured`.
 
     The peak is None where it lies beyond those.
     """

@@ -50,7 +50,8 @@ logger = logging.getLogger(__name__)
 
 
 def run_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Path:
-    """Carry out a recipe; write `results.json` and `report.html`, print the tables, and return the run's folder."""
+    """Carry out a recipe; write `results.json` and `report.html`, print the tables, and return the
+    run's folder."""
     config = load_recipe(recipe, list(overrides), Recipe)
     config.check()
     _one_process()
@@ -74,22 +75,32 @@ def _run(config: Recipe) -> None:
 
 
 def train_scorer(
-    config: ScorerConfig, train: Sequence[Group], dev: Sequence[Group] = (), *, output: str | Path, seed: int = 0
+    config: ScorerConfig,
+    train: Sequence[Group],
+    dev: Sequence[Group] = (),
+    *,
+    output: str | Path,
+    seed: int = 0,
 ) -> Scorer:
-    """Train a scorer on labelled groups; metrics and checkpoints go to `output`, the scorer to `output/model`.
+    """Train a scorer on labelled groups; metrics and checkpoints go to `output`, the scorer to
+    `output/model`.
 
     Where there are dev groups its temperature is fitted on them.
 
     Raises:
-        UserError: `output/model` is a model that training starts from, or a policy; another training writes to
-            `output`; or as `scorers.train`.
+        UserError: `output/model` is a model that training starts from, or a policy; another
+            training writes to `output`; or as `scorers.train`.
     """
     folder = user_path(output)
-    starts = [config.backbone] if config.warm_start is None else [config.warm_start, config.backbone]
+    starts = (
+        [config.backbone] if config.warm_start is None else [config.warm_start, config.backbone]
+    )
     check_model_place(folder, starts, scorer=True)
     processes = loop.processes()
     with _held(folder, processes):
-        scorer, _ = scorers_train.train_scorer(config, train, dev, loop=loop.train, output=folder, seed=seed)
+        scorer, _ = scorers_train.train_scorer(
+            config, train, dev, loop=loop.train, output=folder, seed=seed
+        )
         if processes.is_main_process:
             if dev:
                 calibration = held_out_calibration(scorer, dev)
@@ -102,12 +113,14 @@ def train_scorer(
 
 
 def _held(folder: Path, processes: PartialState) -> AbstractContextManager[None]:
-    """Keep other trainings out of a folder; of processes that train together, the main one does, as it writes there."""
+    """Keep other trainings out of a folder; of processes that train together, the main one does, as
+    it writes there."""
     return run_folder_for(folder) if processes.is_main_process else nullcontext()
 
 
 def evaluate(scorer: Scorer, groups: Sequence[Group]) -> dict[str, Any]:
-    """Every figure of a scorer on labelled groups (see `evaluation.scorers.evaluate_differences`)."""
+    """Every figure of a scorer on labelled groups (see
+    `evaluation.scorers.evaluate_differences`)."""
     return measure(compare(scorer, groups), scorer.temperature)
 
 
@@ -127,18 +140,21 @@ def train_policy(
 
     Args:
         model: the starting point, which is also the reference.
-        coefficients: for every group, one weight for each of its `known_comparisons()`; None: all 1. Ties are left
-            out of training whatever their weight.
+        coefficients: for every group, one weight for each of its `known_comparisons()`; None: all
+            1. Ties are left out of training whatever their weight.
 
     Raises:
-        UserError: `output/model` is a model that training starts from, or a scorer; another training writes to
-            `output`; groups and coefficients, or model and options, do not go together.
+        UserError: `output/model` is a model that training starts from, or a scorer; another
+            training writes to `output`; groups and coefficients, or model and options, do not go
+            together.
     """
     config, folder = config or PolicyConfig(), user_path(output)
     check_model_place(folder, [model], scorer=False)
     processes = loop.processes()
     with _held(folder, processes):
-        policy, tokenizer = _trained_policy(model, train, coefficients, folder, config, lengths, seed)
+        policy, tokenizer = _trained_policy(
+            model, train, coefficients, folder, config, lengths, seed
+        )
         if processes.is_main_process:
             save_policy(policy, tokenizer, folder / "model", config.lora)
         processes.wait_for_everyone()
@@ -160,13 +176,21 @@ def _trained_policy(
     items: Any
     if isinstance(config.objective, SFTConfig):
         if coefficients is not None:
-            raise UserError("coefficients: objective sft learns single responses and has no use for them; leave it out")
+            raise UserError(
+                "coefficients: objective sft learns single responses and has no use for them; leave it out"
+            )
         items = list(sft_items(train, encoder, Ledger()))
     else:
         check_groups(train, config.objective)
         items = policy_items(_with_pairs(train, coefficients), encoder, Ledger(), config.objective)
     policies.train_policy(
-        policy, items, config, output=folder, weights=models.fingerprint(model), seed=seed, name="policy"
+        policy,
+        items,
+        config,
+        output=folder,
+        weights=models.fingerprint(model),
+        seed=seed,
+        name="policy",
     )
     return policy, tokenizer
 
@@ -181,11 +205,19 @@ def _with_pairs(
         )
     for i, group in enumerate(groups):
         known = list(group.known_comparisons())
-        weights = [1.0] * len(known) if coefficients is None else [float(weight) for weight in coefficients[i]]
+        weights = (
+            [1.0] * len(known)
+            if coefficients is None
+            else [float(weight) for weight in coefficients[i]]
+        )
         if len(weights) != len(known):
-            raise UserError(f"{group.source or group.id}: {len(known)} comparisons, {len(weights)} coefficients")
+            raise UserError(
+                f"{group.source or group.id}: {len(known)} comparisons, {len(weights)} coefficients"
+            )
         if not all(map(math.isfinite, weights)) or min(weights, default=0.0) < 0:
-            raise UserError(f"{group.source or group.id}: coefficients {weights} should be finite and not negative")
+            raise UserError(
+                f"{group.source or group.id}: coefficients {weights} should be finite and not negative"
+            )
         yield group, Pairs(tuple(known), tuple(weights)).where([not c.tie for c in known])
 
 
@@ -197,13 +229,16 @@ def report_stage(run: Path) -> Path:
         return render(results, run)
 
 
-def score_stage(scorer: str | Path, data: str | Path, output: Path | None = None, **reading: Any) -> Path:
+def score_stage(
+    scorer: str | Path, data: str | Path, output: Path | None = None, **reading: Any
+) -> Path:
     """Score every response; write one JSON line per group with `scores`, and return the file.
 
     A difference model's scores are mean differences to the group's other responses.
 
     Args:
-        output: the default is a file here, named by the data and the scorer. reading: see `load_groups`.
+        output: the default is a file here, named by the data and the scorer. reading: see
+            `load_groups`.
     """
     folder, ledger = user_path(scorer), Ledger()
     path = user_path(output or f"{name_of(data)}.{name_of(folder)}.scores.jsonl")
@@ -212,28 +247,39 @@ def score_stage(scorer: str | Path, data: str | Path, output: Path | None = None
         groups = load_groups(data, ledger=ledger, **reading)
         print_losses(ledger)
         scores_by_group = loaded.scores(groups, progress="scoring")
-        lines = [_scored(group, scores) for group, scores in zip(groups, scores_by_group, strict=True)]
+        lines = [
+            _scored(group, scores) for group, scores in zip(groups, scores_by_group, strict=True)
+        ]
         files.write_text(path, "".join(f"{line}\n" for line in lines))
     return path
 
 
 def _scored(group: Group, scores: Any) -> str:
     columns = {"responses": group.responses, "scores": scores.tolist()}
-    return json.dumps({"id": group.id, "prompt": plain_prompt(group.prompt), **columns}, ensure_ascii=False)
+    return json.dumps(
+        {"id": group.id, "prompt": plain_prompt(group.prompt), **columns}, ensure_ascii=False
+    )
 
 
-def train_stage(kind: str, model: str, data: str | Path, output: str | Path, overrides: Sequence[str] = ()) -> Path:
+def train_stage(
+    kind: str, model: str, data: str | Path, output: str | Path, overrides: Sequence[str] = ()
+) -> Path:
     """Train one scorer (reward, difference) or policy (an objective by its name).
 
     The model lies in `output`; the run with its results and report lies beside it, in `output/run`.
 
-    Overrides are of the scorer's or policy's own options (`train.lr=1e-5`, for short `lr=1e-5`; `objective.beta=0.2`,
-    for short `beta=0.2`), or of the recipe (`seed=1`, `data.limit=100`, `lengths.max_prompt=256`).
+    Overrides are of the scorer's or policy's own options (`train.lr=1e-5`, for short `lr=1e-5`;
+    `objective.beta=0.2`, for short `beta=0.2`), or of the recipe (`seed=1`, `data.limit=100`,
+    `lengths.max_prompt=256`).
     """
     output = user_path(output)
     run = output / "run"
     common = {"name": kind, "output": str(run), "data": {"path": str(data)}}
-    splits = {"train": 0.8, "dev": 0.1, "test": 0.1} if kind in ("reward", "difference") else {"train": 0.9, "dev": 0.1}
+    splits = (
+        {"train": 0.8, "dev": 0.1, "test": 0.1}
+        if kind in ("reward", "difference")
+        else {"train": 0.9, "dev": 0.1}
+    )
     common["data"]["splits"] = splits  # type: ignore[index]
     if kind in ("reward", "difference"):
         recipe = {**common, "scorers": {kind: {"kind": kind, "backbone": model}}}
@@ -258,18 +304,23 @@ def _full(override: str, keys: Mapping[str, str]) -> str:
     """An override by its full name in the recipe; `keys` are those of `_short_keys`."""
     first = override.partition("=")[0].partition(".")[0]
     if first not in keys:
-        raise UserError(f"override '{override}': there is no key '{first}' here{suggest(first, keys)}")
+        raise UserError(
+            f"override '{override}': there is no key '{first}' here{suggest(first, keys)}"
+        )
     return keys[first] + override
 
 
 def _short_keys(kind: str) -> dict[str, str]:
-    """What every key that `train` takes stands behind in the recipe; one of several meanings is the last one's here."""
+    """What every key that `train` takes stands behind in the recipe; one of several meanings is the
+    last one's here."""
     if kind in ("reward", "difference"):
         place = f"scorers.{kind}."
         keys = {field.name: place for field in fields(ScorerRecipe)}
     else:
         place = f"policies.{kind}."
-        objective = next(config for config in (*get_args(PolicyObjective), SFTConfig) if config.name == kind)
+        objective = next(
+            config for config in (*get_args(PolicyObjective), SFTConfig) if config.name == kind
+        )
         keys = {field.name: f"{place}objective." for field in fields(objective)}
         keys |= {field.name: place for field in fields(PolicyRecipe)}
     keys |= {field.name: f"{place}train." for field in fields(TrainConfig)}

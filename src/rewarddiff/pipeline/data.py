@@ -26,11 +26,14 @@ def file_made_of(data: str | Path, output: Path, split: str | None = None) -> It
     """`file_for` what is made of data: not a file that is read, nor one more of a folder of rows.
 
     Raises:
-        UserError: the output would be lost or read as data; the data is not there, or cannot be read.
+        UserError: the output would be lost or read as data; the data is not there, or cannot be
+            read.
     """
     read = sources.paths(data, split)
     if sources.takes_in(data, output):
-        raise UserError(f"{output}: lies in the data's folder, and would be read as data there; choose another output")
+        raise UserError(
+            f"{output}: lies in the data's folder, and would be read as data there; choose another output"
+        )
     with file_for(output, read):
         yield
 
@@ -57,7 +60,8 @@ class Run:
 
     @property
     def held_out(self) -> dict[str, Groups]:
-        """What scorers are evaluated on: the run's own test split, and every further file of `data.tests`."""
+        """What scorers are evaluated on: the run's own test split, and every further file of
+        `data.tests`."""
         own = {"test": self.splits["test"]} if "test" in self.splits else {}
         return {**own, **self.tests}
 
@@ -76,7 +80,8 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
     """Read the data once into `output/data`, count what was dropped, and split it by prompt.
 
     Args:
-        again: of a finished run, to go on with what it held out: other data is refused, and nothing is written.
+        again: of a finished run, to go on with what it held out: other data is refused, and nothing
+            is written.
 
     Raises:
         UserError: data that cannot be read, too much of it dropped, or other data than the run's.
@@ -95,7 +100,9 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
             cache=cache,
         )
         if (most := data.max_comparisons) is not None:
-            groups = Groups.write((thin(g, most, data.seed) for g in groups), cache / f"thin-{most}.arrow")
+            groups = Groups.write(
+                (thin(g, most, data.seed) for g in groups), cache / f"thin-{most}.arrow"
+            )
         splits = split(groups, data.splits, data.seed)
         tests = {
             label: load_groups(path, ledger=ledgers[label], max_drop=data.max_drop, cache=cache)
@@ -107,12 +114,17 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
                 count_trained_on(test, trained_on, ledgers[label])
     counts = {name: _counts(part) for name, part in splits.items()}
     if not any(found["labels"] for found in counts.values()):
-        counts = {name: {k: v for k, v in found.items() if k != "labels"} for name, found in counts.items()}
+        counts = {
+            name: {k: v for k, v in found.items() if k != "labels"}
+            for name, found in counts.items()
+        }
     identity = fingerprint(content(groups), dict(data.splits), data.seed)
     further = {label: content(found) for label, found in tests.items()}
     before = Stage.found(output / "data").get("inputs", {})
     if again and (before.get("data"), before.get("tests")) != (identity, further):
-        raise UserError(f"{data.path}: is not as it was when {output} was made; run the recipe again")
+        raise UserError(
+            f"{data.path}: is not as it was when {output} was made; run the recipe again"
+        )
     stage = Stage(output / "data", "prepare", {"data": identity, "tests": further})
     if not stage.done:
         told = {label: found.to_dict() for label, found in ledgers.items()}
@@ -130,14 +142,20 @@ def print_losses(ledger: Ledger, label: str = "") -> None:
 
 
 def count_trained_on(test: Iterable[Group], trained_on: Collection[str], ledger: Ledger) -> None:
-    """Count the test groups whose prompt is among those trained on: figures on them are not of new prompts.
+    """Count the test groups whose prompt is among those trained on: figures on them are not of new
+    prompts.
 
     Args:
         trained_on: see `prompt_hashes`.
     """
     for group in test:
         if not prompt_hashes([group]).isdisjoint(trained_on):
-            ledger.change(Reason.IN_TRAINING, group.source, group.id, "the prompt is also in the training split")
+            ledger.change(
+                Reason.IN_TRAINING,
+                group.source,
+                group.id,
+                "the prompt is also in the training split",
+            )
 
 
 def _counts(groups: Groups) -> dict[str, int]:
@@ -154,10 +172,16 @@ def content(groups: Iterable[Group]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for group in groups:
         values = asdict(group) | {"source": ""}
-        for name in ("labels", "subset", "styles"):  # what was made from data without them is still good
+        for name in (
+            "labels",
+            "subset",
+            "styles",
+        ):  # what was made from data without them is still good
             if not values[name]:
                 del values[name]
-        if not isinstance(group.prompt, str):  # and so is what was made from turns without further keys
+        if not isinstance(
+            group.prompt, str
+        ):  # and so is what was made from turns without further keys
             values["prompt"] = [_known(turn) for turn in values["prompt"]]
         digest.update(fingerprint(values).encode())
     return digest.hexdigest()

@@ -1,4 +1,5 @@
-"""What a ranking by fewer comparisons costs in quality: designs and methods side by side, on lists of known order."""
+"""What a ranking by fewer comparisons costs in quality: designs and methods side by side, on lists
+of known order."""
 
 from __future__ import annotations
 
@@ -40,14 +41,15 @@ def designs_stage(
     output: Path | None = None,
     **reading: Any,
 ) -> dict[str, Any]:
-    """Measure all designs by the methods that suit them, and a reward model by its scores; with `output`, as JSON too.
+    """Measure all designs by the methods that suit them, and a reward model by its scores; with
+    `output`, as JSON too.
 
-    Correlations are with the scores of `all`. Lists whose prompts a scorer was trained on are left out, unless there
-    are no others.
+    Correlations are with the scores of `all`. Lists whose prompts a scorer was trained on are left
+    out, unless there are no others.
 
     Args:
-        scorers: of one kind, trained with several seeds: figures are means over them, intervals over them and groups;
-            each has designs drawn by a seed of its own.
+        scorers: of one kind, trained with several seeds: figures are means over them, intervals
+            over them and groups; each has designs drawn by a seed of its own.
         budgets: comparisons of a list, further designs.
         limit: at most so many groups. reading: see `load_groups`.
 
@@ -64,7 +66,11 @@ def designs_stage(
 
 
 def designs_of_run(
-    run: str | Path, budgets: Sequence[int] = (), *, limit: int | None = None, output: Path | None = None
+    run: str | Path,
+    budgets: Sequence[int] = (),
+    *,
+    limit: int | None = None,
+    output: Path | None = None,
 ) -> dict[str, Any]:
     """The same for all scorers of a finished run, over its seeds and on its own test split.
 
@@ -87,7 +93,8 @@ def _of_run(
 ) -> dict[str, Any]:
     made = prepare(recipe, folder, again=True)
     scorers = {
-        name: [folder / "scorers" / f"{name}-{seed}" / "model" for seed in recipe.seeds] for name in recipe.scorers
+        name: [folder / "scorers" / f"{name}-{seed}" / "model" for seed in recipe.seeds]
+        for name in recipe.scorers
     }
     return _figures(scorers, made.splits["test"], str(folder), budgets, limit, output, made.store)
 
@@ -101,10 +108,16 @@ def _figures(
     output: Path | None,
     store: Store | None = None,
 ) -> dict[str, Any]:
-    ordered = list(islice((g for g in data if any(not c.tie for c in g.known_comparisons())), limit))
-    groups, trained_on = held_out_groups(ordered, [path for seeds in scorers.values() for path in seeds])
+    ordered = list(
+        islice((g for g in data if any(not c.tie for c in g.known_comparisons())), limit)
+    )
+    groups, trained_on = held_out_groups(
+        ordered, [path for seeds in scorers.values() for path in seeds]
+    )
     if not groups:
-        raise UserError(f"{name}: no list has a known order; give its responses scores, ranks or comparisons")
+        raise UserError(
+            f"{name}: no list has a known order; give its responses scores, ranks or comparisons"
+        )
     rows = []
     for scorer, seeds in scorers.items():
         runs = [_measured(path, groups, budgets, seed, store) for seed, path in enumerate(seeds)]
@@ -125,7 +138,11 @@ def _figures(
 
 
 def _measured(
-    scorer: str | Path, groups: Sequence[Group], budgets: Sequence[int], seed: int, store: Store | None
+    scorer: str | Path,
+    groups: Sequence[Group],
+    budgets: Sequence[int],
+    seed: int,
+    store: Store | None,
 ) -> list[DesignFigures]:
     loaded = load_scorer(user_path(scorer)).to(models.device())
     methods: tuple[Method, ...] = get_args(Method)
@@ -139,7 +156,9 @@ def _measured(
     if loaded.kind == "reward":  # every design comes to the same
         designs, methods = [every], ("potentials",)
     progress = f"comparisons by {scorer}"
-    return compare_designs(loaded, groups, designs, methods, reference=every, store=store, progress=progress)
+    return compare_designs(
+        loaded, groups, designs, methods, reference=every, store=store, progress=progress
+    )
 
 
 def _row(runs: Sequence[DesignFigures]) -> dict[str, Any]:
@@ -154,5 +173,7 @@ def _row(runs: Sequence[DesignFigures]) -> dict[str, Any]:
         "method": first.method,
         "readings": first.readings / max(1, first.groups),
         **means,
-        "accuracy": asdict(two_way_bootstrap([run.right for run in runs], first.asked, bounds=SHARE)),
+        "accuracy": asdict(
+            two_way_bootstrap([run.right for run in runs], first.asked, bounds=SHARE)
+        ),
     }

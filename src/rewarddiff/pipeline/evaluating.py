@@ -30,14 +30,16 @@ SUMMARY = ("accuracy", "spearman_strength", "ece", "temperature", "ece_tempered"
 def eval_stage(
     scorers: Sequence[str | Path], data: str | Path, output: Path | None = None, **reading: Any
 ) -> dict[str, Any]:
-    """Every figure of trained scorers on labelled data; with `output`, also results.json and report.html there.
+    """Every figure of trained scorers on labelled data; with `output`, also results.json and
+    report.html there.
 
     Args:
         reading: how data is read, see `load_groups`.
 
     Returns:
-        `scorers`: by name, see `evaluation.scorers.evaluate_differences`; `scorer_contrasts`: gaps in accuracy of each
-        to each that was named before it, on the same comparisons, in the order of naming; `ledger`: of the data.
+        `scorers`: by name, see `evaluation.scorers.evaluate_differences`; `scorer_contrasts`: gaps
+        in accuracy of each to each that was named before it, on the same comparisons, in the order
+        of naming; `ledger`: of the data.
 
     Raises:
         UserError: nothing is compared in the data, or a scorer is named twice.
@@ -59,7 +61,9 @@ def _check_earlier(output: Path, title: str) -> None:
     except (OSError, ValueError):
         return
     if not isinstance(earlier, dict) or "recipe" in earlier:
-        raise UserError(f"{output}: holds results that are not of an evaluation; choose another output")
+        raise UserError(
+            f"{output}: holds results that are not of an evaluation; choose another output"
+        )
     if earlier.get("name") != title:
         say(f"{output}: what is there will be replaced ({earlier.get('name')})")
 
@@ -85,7 +89,15 @@ def _evaluated(
         with Meter() as meter:
             said[name] = compare(loaded, groups, f"scoring by {name}")
             evaluation = {**measure(said[name], loaded.temperature), "cut": loaded.cut(groups)}
-        entries.append({"name": name, "kind": loaded.kind, "seed": 0, "evaluation": evaluation, "cost": meter.cost()})
+        entries.append(
+            {
+                "name": name,
+                "kind": loaded.kind,
+                "seed": 0,
+                "evaluation": evaluation,
+                "cost": meter.cost(),
+            }
+        )
     contrasts = list(_contrasts(said))
     if output is not None:
         counts = {"test": {"groups": len(groups), "comparisons": entries[0]["evaluation"]["n"]}}
@@ -113,7 +125,13 @@ def _results(
     contrasts: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     summary = [
-        {"name": e["name"], "kind": e["kind"], "seeds": 1, **{k: e["evaluation"][k] for k in SUMMARY}} for e in entries
+        {
+            "name": e["name"],
+            "kind": e["kind"],
+            "seeds": 1,
+            **{k: e["evaluation"][k] for k in SUMMARY},
+        }
+        for e in entries
     ]
     return {
         "schema": 1,

@@ -34,7 +34,11 @@ def samples_stage(run: Run, name: str, seed: int) -> Stage:
     """One response of a policy to every held-out prompt. The base model has no seed of its own."""
     recipe = run.recipe
     assert recipe.model is not None
-    folder = models.resolve(recipe.model) if name == BASE else policy_stage(run, name, seed).folder / "model"
+    folder = (
+        models.resolve(recipe.model)
+        if name == BASE
+        else policy_stage(run, name, seed).folder / "model"
+    )
     weights = models.fingerprint(folder)
     config = recipe.evaluation.sampling
     stage = run.stage(
@@ -56,10 +60,19 @@ def samples_stage(run: Run, name: str, seed: int) -> Stage:
     room = config.max_new_tokens
     cut = sum(len(encoder.fitting(p, room)) < len(encoder.prompt(p)) for p in prompts)
     if cut:
-        run.say(f"{cut} of {len(prompts)} held-out prompts are cut to their end to leave room for {room} new tokens")
+        run.say(
+            f"{cut} of {len(prompts)} held-out prompts are cut to their end to leave room for {room} new tokens"
+        )
     with Meter() as meter:
         samples = sample(
-            model, encoder, prompts, config, weights=weights, store=run.store, meter=meter, name=f"samples of {name}"
+            model,
+            encoder,
+            prompts,
+            config,
+            weights=weights,
+            store=run.store,
+            meter=meter,
+            name=f"samples of {name}",
         )
     write_json(stage.folder / "samples.json", [asdict(s) for s in samples])
     stage.finish(cost=meter.cost(), prompts=len(prompts), prompts_cut=cut)
@@ -74,7 +87,8 @@ def read_samples(stage: Stage) -> list[Sample]:
 def rewards_stage(run: Run, seed: int) -> Stage:
     """Every scorer of this seed on every policy's samples.
 
-    A reward model scores a sample alone; a difference model compares it with the base model's sample.
+    A reward model scores a sample alone; a difference model compares it with the base model's
+    sample.
     """
     names = [BASE, *run.recipe.policies]
     samples = {name: samples_stage(run, name, seed) for name in names}
@@ -101,7 +115,9 @@ def rewards_stage(run: Run, seed: int) -> Stage:
                 values = scorer.scores(groups, store=run.store, progress=f"rewards by {label}")
             else:
                 pairs = [[(i, 0) for i in range(len(names))]] * len(groups)
-                values = scorer.differences(groups, pairs, store=run.store, progress=f"rewards by {label}")
+                values = scorer.differences(
+                    groups, pairs, store=run.store, progress=f"rewards by {label}"
+                )
             found[label] = {name: [float(v[i]) for v in values] for i, name in enumerate(names)}
     write_json(stage.folder / "rewards.json", found)
     stage.finish(cost=meter.cost())

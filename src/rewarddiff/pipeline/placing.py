@@ -20,10 +20,12 @@ MADE_ANEW = ("model", "checkpoint")
 
 
 def check_model_place(output: Path, starts: Iterable[str | Path], *, scorer: bool) -> None:
-    """Refuse an output whose `model` a training from Python must not replace, before anything is loaded.
+    """Refuse an output whose `model` a training from Python must not replace, before anything is
+    loaded.
 
     Args:
-        starts: models by name that training starts from; all that the first one is made of must stay.
+        starts: models by name that training starts from; all that the first one is made of must
+            stay.
         scorer: whether a scorer is trained, and not a policy.
 
     Raises:
@@ -33,13 +35,19 @@ def check_model_place(output: Path, starts: Iterable[str | Path], *, scorer: boo
     for start in [*models.lineage(first), *map(user_path, others)]:
         for place in _made_anew(output):
             if _lies_in(start, place):
-                raise UserError(f"{start}: training starts from it, and would replace {place}; choose another output")
+                raise UserError(
+                    f"{start}: training starts from it, and would replace {place}; choose another output"
+                )
     model = output / "model"
     if not scorer and (model / model_files.ABOUT).is_file():
-        raise UserError(f"{model}: holds a scorer, which the policy would replace; choose another output")
+        raise UserError(
+            f"{model}: holds a scorer, which the policy would replace; choose another output"
+        )
     of_a_policy = any((model / name).is_file() for name in ("config.json", model_files.ADAPTER))
     if scorer and of_a_policy and not (model / model_files.ABOUT).is_file():
-        raise UserError(f"{model}: holds a model that is no scorer, and would be replaced; choose another output")
+        raise UserError(
+            f"{model}: holds a model that is no scorer, and would be replaced; choose another output"
+        )
 
 
 def _made_anew(output: Path) -> list[Path]:
@@ -55,14 +63,17 @@ def _lies_in(folder: Path, place: Path) -> bool:
 
 
 def check_place(model: str | Path, output: Path) -> None:
-    """Refuse an output in which a training would replace files that no earlier one placed there. Raises UserError."""
+    """Refuse an output in which a training would replace files that no earlier one placed there.
+    Raises UserError."""
     source = user_path(model)
     if source.is_dir() and output.is_dir() and source.samefile(output):
         raise UserError(f"{output}: the output is the model's own folder; choose another")
     placed = _placed(output)
     for file in sorted(output.iterdir()) if output.is_dir() else ():
         if model_files.is_saved(file.name) and file not in placed:
-            raise UserError(f"{output}: holds a model that no training put there ({file.name}); choose another output")
+            raise UserError(
+                f"{output}: holds a model that no training put there ({file.name}); choose another output"
+            )
     if placed:  # what lies in the run's folder may be made anew now, and would no longer tell
         write_json(output / RECORD, {file.name: _identity(file) for file in placed})
 
@@ -71,7 +82,8 @@ def place(model: Path, output: Path) -> None:
     """Link the model's files into `output`, in place of those that an earlier training put there.
 
     Raises:
-        UserError: a file that no training put there is in the way; the model is whole where it was trained.
+        UserError: a file that no training put there is in the way; the model is whole where it was
+            trained.
     """
     made = [file for file in sorted(model.iterdir()) if file.is_file()]
     kept = [file.name for file in made if _identity(file) == _identity(output / file.name)]
@@ -84,13 +96,16 @@ def place(model: Path, output: Path) -> None:
         if target.exists() and file.name not in kept:
             if file.name == "README.md":  # the user's own says more than a model card of ours
                 continue
-            raise UserError(f"{target}: no training put this file there; move it away, and run the same command again")
+            raise UserError(
+                f"{target}: no training put this file there; move it away, and run the same command again"
+            )
         if file.name not in kept:
             files.link(file, target)
 
 
 def _placed(output: Path) -> list[Path]:
-    """The files directly in `output` that a training placed there: the record, or the run itself, holds the same."""
+    """The files directly in `output` that a training placed there: the record, or the run itself,
+    holds the same."""
     try:
         record = json.loads((output / RECORD).read_text())
     except (OSError, ValueError):
@@ -105,7 +120,8 @@ def _placed(output: Path) -> list[Path]:
 
 
 def _identity(file: Path) -> list[int] | None:
-    """Size and time of the last change, which links and copies of a file share; None where there is no plain file."""
+    """Size and time of the last change, which links and copies of a file share; None where there is
+    no plain file."""
     if file.is_symlink() or not file.is_file():
         return None
     status = file.stat()

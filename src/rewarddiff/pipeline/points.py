@@ -1,4 +1,5 @@
-"""What a sweep asks for: keys with several values in, recipes whose policies are the points of the sweep out."""
+"""What a sweep asks for: keys with several values in, recipes whose policies are the points of the
+sweep out."""
 
 from __future__ import annotations
 
@@ -33,11 +34,13 @@ class Axis:
 
     @property
     def spans(self) -> bool:
-        """Whether it is swept; one value alone is an override. Seeds are not points: intervals are over them."""
+        """Whether it is swept; one value alone is an override. Seeds are not points: intervals are
+        over them."""
         return len(self.values) > 1 and self.key != "seed"
 
     def short(self, value: str) -> str:
-        """A value as part of a folder's name: itself, or its place where that is long, or like that of another."""
+        """A value as part of a folder's name: itself, or its place where that is long, or like that
+        of another."""
         texts = [as_name(value) for value in self.values]
         place = self.values.index(value)
         text = texts[place]
@@ -49,9 +52,11 @@ class Point:
     """A policy of the recipe with its settings.
 
     Attributes:
-        policy: its name in the recipe. name: in the expanded recipe; points that come to the same share one.
+        policy: its name in the recipe. name: in the expanded recipe; points that come to the same
+            share one.
         settings: value by key, of the keys that are swept and concern it.
-        against: the policy it is held against: the unweighted one with the same settings, or the base model.
+        against: the policy it is held against: the unweighted one with the same settings, or the
+            base model.
         controls: the policies that differ from it by their control alone.
         control: its own.
     """
@@ -87,7 +92,11 @@ class Variant:
     def pairs(self) -> list[tuple[str, str]]:
         """The policies to hold against each other."""
         own = [(p.name, p.against) for p in self.points if p.name != p.against]
-        return list(dict.fromkeys([*own, *((p.name, control) for p in self.points for control in p.controls)]))
+        return list(
+            dict.fromkeys(
+                [*own, *((p.name, control) for p in self.points for control in p.controls)]
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -118,19 +127,21 @@ def plan(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> Sw
     """All runs of a sweep.
 
     A key of the recipe itself makes a run for each of its values. A key of policies (in full,
-    `policies.NAME.coefficient.alpha`, or short, `coefficient.alpha`, for every policy that has it) makes a policy for
-    each of its values. The product of all of them is run.
+    `policies.NAME.coefficient.alpha`, or short, `coefficient.alpha`, for every policy that has it)
+    makes a policy for each of its values. The product of all of them is run.
 
     Raises:
-        UserError: a value that cannot be read, a key that nothing has, nothing to sweep; whatever a recipe may be
-            refused for.
+        UserError: a value that cannot be read, a key that nothing has, nothing to sweep; whatever a
+            recipe may be refused for.
     """
     axes = tuple(read_axis(text) for text in overrides)
     keys = [axis.key for axis in axes]
     if twice := [key for key in keys if keys.count(key) > 1]:
         raise UserError(f"{twice[0]}: stands twice; give all its values at once, as {twice[0]}=a,b")
     if not any(len(axis.values) > 1 for axis in axes):
-        raise UserError("nothing to sweep: give a key several values, as coefficient.alpha=0,0.5,1 or seed=0..4")
+        raise UserError(
+            "nothing to sweep: give a key several values, as coefficient.alpha=0,0.5,1 or seed=0..4"
+        )
     for axis in axes:
         if axis.key in ("name", "output") and axis.spans:
             raise UserError(f"{axis.key}: a sweep has one {axis.key}; give one value")
@@ -140,13 +151,17 @@ def plan(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> Sw
     found: list[Variant] = []
     name, folder = "", Path()
     for values in product(*(axis.values if axis.spans else (_together(axis),) for axis in outer)):
-        config = load_recipe(recipe, [f"{a.key}={v}" for a, v in zip(outer, values, strict=True)], Recipe)
+        config = load_recipe(
+            recipe, [f"{a.key}={v}" for a, v in zip(outer, values, strict=True)], Recipe
+        )
         config.check()
         name = config.name
         folder = config.folder
         folder = folder if "output" in keys else folder.with_name(f"{folder.name}-sweep")
         own = {a: v for a, v in zip(outer, values, strict=True) if a.spans}
-        label = "-".join(f"{as_name(labels[axis.key])}-{axis.short(value)}" for axis, value in own.items())
+        label = "-".join(
+            f"{as_name(labels[axis.key])}-{axis.short(value)}" for axis, value in own.items()
+        )
         place = folder / "runs" / label if label else folder
         policies, points = expand(config, inner, labels)
         expanded = replace(config, policies=policies, output=str(place))
@@ -169,7 +184,9 @@ def read_axis(text: str) -> Axis:
     key, equals, written = text.partition("=")
     key = key.strip()
     if not equals or not all(key.split(".")):
-        raise UserError(f"'{text}': expected key=value, or key=value,value as in coefficient.alpha=0,0.5,1")
+        raise UserError(
+            f"'{text}': expected key=value, or key=value,value as in coefficient.alpha=0,0.5,1"
+        )
     values = [value for piece in _pieces(written) for value in _ranged(piece.strip(), text)]
     if not any(values):
         raise UserError(f"'{text}': an empty list; give at least one value (null for none)")
@@ -224,13 +241,16 @@ def _together(axis: Axis) -> str:
 
 
 def _labels(keys: Sequence[str]) -> dict[str, str]:
-    """The end of each key that no other key ends with: alpha, or coefficient.alpha beside lora.alpha."""
+    """The end of each key that no other key ends with: alpha, or coefficient.alpha beside
+    lora.alpha."""
     found = {}
     for key in keys:
         parts = key.split(".")
         tails = [".".join(parts[i:]) for i in reversed(range(len(parts)))]
         others = [other for other in keys if other != key]
-        found[key] = next((t for t in tails if not any(f".{o}".endswith(f".{t}") for o in others)), key)
+        found[key] = next(
+            (t for t in tails if not any(f".{o}".endswith(f".{t}") for o in others)), key
+        )
     return found
 
 
@@ -245,7 +265,9 @@ def expand(
     policies: dict[str, PolicyRecipe] = {}
     names: dict[str, str] = {}
     points: list[Point] = []
-    weighted_last = sorted(recipe.policies, key=lambda name: recipe.policies[name].coefficient is not None)
+    weighted_last = sorted(
+        recipe.policies, key=lambda name: recipe.policies[name].coefficient is not None
+    )
     for policy in weighted_last:
         own = [axis for axis in axes if policy in concerned[axis.key]]
         for values in product(*(axis.values for axis in own)):
@@ -254,13 +276,22 @@ def expand(
             given = recipe.policies[policy]
             config = load_recipe(to_dict(given), texts, PolicyRecipe) if texts else given
             told = {axis: value for axis, value in settings.items() if axis.spans}
-            name = "-".join([policy, *(f"{labels[axis.key]}-{axis.short(value)}" for axis, value in told.items())])
+            name = "-".join(
+                [
+                    policy,
+                    *(f"{labels[axis.key]}-{axis.short(value)}" for axis, value in told.items()),
+                ]
+            )
             while name in policies or (name != policy and name in recipe.policies):
                 name += "+"
             name = names.setdefault(_identity(_plain(config)), name)
             policies.setdefault(name, _plain(config))
             control = config.coefficient.control if config.coefficient is not None else None
-            points.append(Point(policy, name, {axis.key: value for axis, value in told.items()}, control=control))
+            points.append(
+                Point(
+                    policy, name, {axis.key: value for axis, value in told.items()}, control=control
+                )
+            )
     order = list(recipe.policies)
     points.sort(key=lambda point: order.index(point.policy))
     policies = {point.name: policies[point.name] for point in points}
@@ -270,7 +301,11 @@ def expand(
 def _of_policies(key: str) -> bool:
     """Whether it is a policy's key, in short or in full."""
     first, *rest = key.split(".")
-    return len(rest) > 1 if first == "policies" else first not in {f.name for f in dataclasses.fields(Recipe)}
+    return (
+        len(rest) > 1
+        if first == "policies"
+        else first not in {f.name for f in dataclasses.fields(Recipe)}
+    )
 
 
 def _concerned(key: str, recipe: Recipe) -> dict[str, str]:
@@ -280,13 +315,19 @@ def _concerned(key: str, recipe: Recipe) -> dict[str, str]:
         names = [name for name in recipe.policies if inside.startswith(f"{name}.")]
         if not names:
             near = difflib.get_close_matches(inside.partition(".")[0], recipe.policies, n=1)
-            hint = f" – did you mean '{near[0]}'?" if near else f" – there are: {', '.join(recipe.policies) or 'none'}"
+            hint = (
+                f" – did you mean '{near[0]}'?"
+                if near
+                else f" – there are: {', '.join(recipe.policies) or 'none'}"
+            )
             raise UserError(f"{key}: the recipe has no such policy{hint}")
         name = max(names, key=len)
         return {name: inside.removeprefix(f"{name}.")}
     found = {name: key for name, policy in recipe.policies.items() if key in _keys(policy)}
     if not found:
-        raise UserError(f"{key}: neither the recipe nor any of its policies has this key{_hint(key, recipe)}")
+        raise UserError(
+            f"{key}: neither the recipe nor any of its policies has this key{_hint(key, recipe)}"
+        )
     return found
 
 
@@ -309,7 +350,8 @@ def _hint(key: str, recipe: Recipe) -> str:
 
 
 def _plain(policy: PolicyRecipe) -> PolicyRecipe:
-    """The unweighted policy in place of one whose every weight is 1: α = 0, unless pairs are flipped or dropped."""
+    """The unweighted policy in place of one whose every weight is 1: α = 0, unless pairs are
+    flipped or dropped."""
     column = policy.coefficient
     same = column is not None and column.alpha == 0 and column.negative not in ("flip", "drop")
     return replace(policy, coefficient=None) if same else policy
@@ -326,18 +368,26 @@ def _placed(point: Point, policies: Mapping[str, PolicyRecipe], names: Mapping[s
         return replace(point, against=point.name if point.control is not None else BASE)
     plain = [n for n, p in policies.items() if p.coefficient is None and p.order is None]
     alike = [n for n in plain if policies[n].objective.name == own.objective.name]
-    against = names.get(_identity(replace(own, coefficient=None, order=None))) or next(iter(alike), BASE)
+    against = names.get(_identity(replace(own, coefficient=None, order=None))) or next(
+        iter(alike), BASE
+    )
     controls = [
         name
         for name, other in policies.items()
-        if other.coefficient is not None and other.coefficient.control != "none" and _but_control(own, other)
+        if other.coefficient is not None
+        and other.coefficient.control != "none"
+        and _but_control(own, other)
     ]
-    return replace(point, against=against, controls=tuple(controls) if point.control == "none" else ())
+    return replace(
+        point, against=against, controls=tuple(controls) if point.control == "none" else ()
+    )
 
 
 def _but_control(a: PolicyRecipe, b: PolicyRecipe) -> bool:
     def bare(policy: PolicyRecipe) -> str:
         assert policy.coefficient is not None
-        return _identity(replace(policy, coefficient=replace(policy.coefficient, control="none", seed=0)))
+        return _identity(
+            replace(policy, coefficient=replace(policy.coefficient, control="none", seed=0))
+        )
 
     return bare(a) == bare(b)

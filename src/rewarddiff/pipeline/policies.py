@@ -42,7 +42,8 @@ class Columns:
 
 
 def part_of(run: Run, name: str, seed: int, split: str = "train") -> Part:
-    """What policy `name` is trained on. The order of dev is the data's, and so comparable between policies."""
+    """What policy `name` is trained on. The order of dev is the data's, and so comparable between
+    policies."""
     if split == "train" and run.recipe.policies[name].order is not None:
         return ordered(run, name, seed)
     return Part(run.splits[split], split)
@@ -57,7 +58,9 @@ def columns(run: Run, name: str, seed: int, part: Part) -> Columns:
     weighed = strengths = d = None
     key: tuple[str, ...] = () if part.key is None else (part.key,)
     if policy.coefficient is not None and part.name == "train":
-        d, spreads, made_from = _differences(run, name, "coefficient", policy.coefficient, seed, part)
+        d, spreads, made_from = _differences(
+            run, name, "coefficient", policy.coefficient, seed, part
+        )
         config = replace(policy.coefficient, seed=policy.coefficient.seed + seed)
         weighed, key = coefficients(d, config, spreads), (*key, made_from)
     if policy.strength is not None and policy.reads_strength:
@@ -70,7 +73,8 @@ def columns(run: Run, name: str, seed: int, part: Part) -> Columns:
 
 
 def _require_finite(column: str, values: Array) -> None:
-    """Raise a UserError where a value is not finite: an objective would take NaN for a weak pair, or learn it."""
+    """Raise a UserError where a value is not finite: an objective would take NaN for a weak pair,
+    or learn it."""
     lacking = ~np.isfinite(values)
     if lacking.any():
         raise UserError(
@@ -80,9 +84,15 @@ def _require_finite(column: str, values: Array) -> None:
 
 
 def _differences(
-    run: Run, name: str, kind: str, column: CoefficientConfig | StrengthConfig, seed: int, part: Part
+    run: Run,
+    name: str,
+    kind: str,
+    column: CoefficientConfig | StrengthConfig,
+    seed: int,
+    part: Part,
 ) -> tuple[Array, Array | None, str]:
-    """Δ of every comparison from a column's source, its spread where there is one, and the key of what made them."""
+    """Δ of every comparison from a column's source, its spread where there is one, and the key of
+    what made them."""
     if column.source == "grades":
         return grades(f"policies.{name}.{kind}", part.groups), None, "grades"
     scorer = run.recipe.source_of(name, kind)
@@ -193,6 +203,9 @@ def _pairs(known: Sequence[Comparison], own: Columns, part: slice) -> Pairs:
     if own.weighed is None:
         return replace(Pairs.unweighted(known), strengths=strengths)
     flip, keep = own.weighed.flip[part].tolist(), own.weighed.keep[part].tolist()
-    known = [Comparison(c.rejected, c.chosen, c.strength) if f else c for c, f in zip(known, flip, strict=True)]
+    known = [
+        Comparison(c.rejected, c.chosen, c.strength) if f else c
+        for c, f in zip(known, flip, strict=True)
+    ]
     strengths = tuple(-s if f else s for s, f in zip(strengths, flip, strict=False))
     return Pairs(tuple(known), tuple(own.weighed.weights[part].tolist()), strengths).where(keep)

@@ -24,7 +24,8 @@ BASE = "base"
 """The name of the model before training among the policies."""
 
 NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*")
-"""Names of runs, scorers, policies and test files are names of folders, and of none that are hidden or above."""
+"""Names of runs, scorers, policies and test files are names of folders, and of none that are hidden
+or above."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,15 @@ class DataConfig:
     """Which data, and how it is split: by a hash of the prompt, so a prompt is never in two splits.
 
     Attributes:
-        path: a file, a folder, a hub dataset, or "demo". PATH#SPLIT is one split of a folder or dataset.
-        split: which split to read of a folder or dataset that has several, named here or as PATH#SPLIT; a file has
-            none.
+        path: a file, a folder, a hub dataset, or "demo". PATH#SPLIT is one split of a folder or
+            dataset.
+        split: which split to read of a folder or dataset that has several, named here or as
+            PATH#SPLIT; a file has none.
         format: of the rows, where their columns do not tell.
         splits: shares of train, dev and test; prompts are dealt out by a hash.
-        tests: further held-out files for the scorers, by name (another distribution, say), each as `path` is given:
-            {shifted: other.jsonl, own: folder#test}. Prompts that are also in the training split are counted.
+        tests: further held-out files for the scorers, by name (another distribution, say), each as
+            `path` is given: {shifted: other.jsonl, own: folder#test}. Prompts that are also in the
+            training split are counted.
         limit: at most so many groups of `path`.
         max_comparisons: at most so many comparisons of each group, drawn by `seed`; None: all.
         max_drop: largest share of rows that may be dropped before the run is refused.
@@ -49,7 +52,9 @@ class DataConfig:
     split: str | None = None
     format: str | None = None
     tests: Mapping[str, str] = field(default_factory=dict)
-    splits: Mapping[str, float] = field(default_factory=lambda: {"train": 0.7, "dev": 0.1, "test": 0.2})
+    splits: Mapping[str, float] = field(
+        default_factory=lambda: {"train": 0.7, "dev": 0.1, "test": 0.2}
+    )
     limit: int | None = None
     max_comparisons: int | None = None
     max_drop: float = 0.05
@@ -58,7 +63,9 @@ class DataConfig:
     def __post_init__(self) -> None:
         at_least(self, 1, "limit", "max_comparisons")
         if not 0 <= self.max_drop <= 1:
-            raise ValueError(f"max_drop is {self.max_drop}, should be a share of the rows, from 0 to 1")
+            raise ValueError(
+                f"max_drop is {self.max_drop}, should be a share of the rows, from 0 to 1"
+            )
         if not self.splits.get("train", 0) > 0:
             raise ValueError(f"splits is {dict(self.splits)}, should have a share for train")
 
@@ -68,9 +75,9 @@ class ScorerRecipe(ScorerConfig):
     """A scorer to train, or one that is trained already.
 
     Attributes:
-        trained: folder of a trained scorer, or of any reward model of one label, used as it is: only `kind` is heeded
-            beside it, and `aspects`, which may weigh its own otherwise. Whether it has seen this run's test split is
-            for its user to know.
+        trained: folder of a trained scorer, or of any reward model of one label, used as it is:
+            only `kind` is heeded beside it, and `aspects`, which may weigh its own otherwise.
+            Whether it has seen this run's test split is for its user to know.
     """
 
     trained: str | None = None
@@ -83,14 +90,15 @@ class ScorerRecipe(ScorerConfig):
 
 @dataclass(frozen=True)
 class StrengthConfig:
-    """Where an objective that uses strength by itself (an offset, a target, a soft label) takes it from.
+    """Where an objective that uses strength by itself (an offset, a target, a soft label) takes it
+    from.
 
     Attributes:
         source: a difference model, a reward model, or the data's own grades.
         scorer: name of the scorer to ask; None: the only one of that kind.
         orders: ask a difference model in one order, or average both.
-        calibrated: divide differences by the scorer's temperature: they are then log-odds, the unit of soft labels and
-            offsets.
+        calibrated: divide differences by the scorer's temperature: they are then log-odds, the unit
+            of soft labels and offsets.
         scale: what the differences are multiplied by; grades come in the data's own unit.
     """
 
@@ -106,10 +114,11 @@ class StrengthConfig:
 
 @dataclass(frozen=True)
 class OrderConfig:
-    """A scorer that puts every group's responses in order, in place of the data: RRHF(diff) is `source: difference`.
+    """A scorer that puts every group's responses in order, in place of the data: RRHF(diff) is
+    `source: difference`.
 
-    Responses get scores, and the comparisons of the data (all pairs where it has none) are turned as the scores say.
-    For a coefficient, `source: grades` is then the gap of the scores.
+    Responses get scores, and the comparisons of the data (all pairs where it has none) are turned
+    as the scores say. For a coefficient, `source: grades` is then the gap of the scores.
 
     Attributes:
         source: a difference model, or a reward model.
@@ -137,7 +146,8 @@ class PolicyRecipe(PolicyConfig):
 
     Attributes:
         order: who says which response is better in training; None: the data.
-        coefficient: what multiplies each comparison's loss; None is the baseline, every comparison at 1.
+        coefficient: what multiplies each comparison's loss; None is the baseline, every comparison
+            at 1.
         strength: what an objective that reads strengths is given; the others leave it alone.
     """
 
@@ -151,7 +161,8 @@ class PolicyRecipe(PolicyConfig):
 
     @property
     def treated(self) -> bool:
-        """Whether a scorer's or the grades' strengths change what it is trained with: not a baseline, nor a control."""
+        """Whether a scorer's or the grades' strengths change what it is trained with: not a
+        baseline, nor a control."""
         weighted = self.coefficient is not None and self.coefficient.control == "none"
         return weighted or self.order is not None
 
@@ -187,11 +198,13 @@ class Recipe:
     """Everything one run does, for each seed.
 
     Attributes:
-        name: of the run, and of its folder under runs/ where `output` is not given. output: the run's folder.
+        name: of the run, and of its folder under runs/ where `output` is not given. output: the
+            run's folder.
         data: what is learned from. evaluation: how policies are judged.
         model: the policy's starting point and reference; null where only scorers are trained.
         lengths: token limits for the policy.
-        scorers: by name. A scorer's `warm_start` may name another scorer of the recipe that stands before it.
+        scorers: by name. A scorer's `warm_start` may name another scorer of the recipe that stands
+            before it.
         policies: by name, in the order of the report; the base model itself is always evaluated.
         seed: one seed or several; with several the report's intervals are over seeds.
     """
@@ -225,12 +238,16 @@ class Recipe:
         for name in self.data.tests:
             _check_name("data.tests", name)
         if "test" in self.data.tests:
-            raise UserError("data.tests.test: the run's own held-out split has this name; give the file another")
+            raise UserError(
+                "data.tests.test: the run's own held-out split has this name; give the file another"
+            )
         self._check_scorers()
         for name, policy in self.policies.items():
             _check_name("policies", name)
             if name == BASE:
-                raise UserError(f"policies.{BASE}: the model before training has this name; give the policy another")
+                raise UserError(
+                    f"policies.{BASE}: the model before training has this name; give the policy another"
+                )
             self._check_columns(name, policy)
 
     def _check_scorers(self) -> None:
@@ -239,7 +256,9 @@ class Recipe:
             _check_name("scorers", name)
             start = scorer.warm_start
             if start in self.scorers and start not in before:
-                raise UserError(f"scorers.{name}.warm_start: '{start}' does not stand before it; move it up")
+                raise UserError(
+                    f"scorers.{name}.warm_start: '{start}' does not stand before it; move it up"
+                )
             before.append(name)
 
     def _check_columns(self, name: str, policy: PolicyRecipe) -> None:
@@ -251,7 +270,9 @@ class Recipe:
         for kind, column in policy.columns.items():
             place = f"policies.{name}.{kind}"
             if isinstance(policy.objective, SFTConfig):
-                raise UserError(f"{place}: objective sft learns single responses and has no use for it; leave it out")
+                raise UserError(
+                    f"{place}: objective sft learns single responses and has no use for it; leave it out"
+                )
             if column.source == "grades":
                 if kind == "strength" and policy.order is not None:
                     raise UserError(
@@ -259,11 +280,17 @@ class Recipe:
                         "unit; take them from that scorer too"
                     )
                 if column.scorer is not None:
-                    raise UserError(f"{place}.scorer: source grades asks no scorer; leave it out, or change source")
+                    raise UserError(
+                        f"{place}.scorer: source grades asks no scorer; leave it out, or change source"
+                    )
                 if not isinstance(column, OrderConfig) and column.calibrated:
-                    raise UserError(f"{place}.calibrated: grades have no temperature; leave it out, or change source")
+                    raise UserError(
+                        f"{place}.calibrated: grades have no temperature; leave it out, or change source"
+                    )
                 if isinstance(column, CoefficientConfig) and column.lower:
-                    raise UserError(f"{place}.lower: grades have no spread; leave it out, or change source")
+                    raise UserError(
+                        f"{place}.lower: grades have no spread; leave it out, or change source"
+                    )
                 continue
             scorer = self.source_of(name, kind)
             if (found := self.scorers[scorer].kind) != column.source:
@@ -271,9 +298,19 @@ class Recipe:
                     f"{place}.source: {column.source}, but scorer '{scorer}' is a {found} model; set it to {found}"
                 )
             known = self.scorers[scorer]
-            if isinstance(column, CoefficientConfig) and column.lower and not (known.spreads or known.trained):
-                mend = "use one without aspects, with heads: 5" if known.aspects else f"set scorers.{scorer}.heads to 5"
-                raise UserError(f"{place}.lower: scorer '{scorer}' has no spread over heads; {mend}")
+            if (
+                isinstance(column, CoefficientConfig)
+                and column.lower
+                and not (known.spreads or known.trained)
+            ):
+                mend = (
+                    "use one without aspects, with heads: 5"
+                    if known.aspects
+                    else f"set scorers.{scorer}.heads to 5"
+                )
+                raise UserError(
+                    f"{place}.lower: scorer '{scorer}' has no spread over heads; {mend}"
+                )
 
     def source_of(self, policy: str, kind: str = "coefficient") -> str:
         """The scorer that a policy's coefficients, its strengths, or its order come from."""
@@ -285,13 +322,19 @@ class Recipe:
             return column.scorer
         found = [name for name, scorer in self.scorers.items() if scorer.kind == column.source]
         if len(found) != 1:
-            raise UserError(f"{place}: {len(found)} scorers of kind {column.source}; name one with {kind}.scorer")
+            raise UserError(
+                f"{place}: {len(found)} scorers of kind {column.source}; name one with {kind}.scorer"
+            )
         return found[0]
 
     def sources_of(self, policy: str) -> set[str]:
         """The scorers that have a part in training a policy."""
         columns = self.policies[policy].columns
-        return {self.source_of(policy, kind) for kind, column in columns.items() if column.source != "grades"}
+        return {
+            self.source_of(policy, kind)
+            for kind, column in columns.items()
+            if column.source != "grades"
+        }
 
 
 def _check_name(where: str, name: str) -> None:

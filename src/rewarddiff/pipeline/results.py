@@ -1,4 +1,5 @@
-"""From the stages of a run to `results.json`: every figure a table or plot shows, with counts and intervals."""
+"""From the stages of a run to `results.json`: every figure a table or plot shows, with counts and
+intervals."""
 
 from __future__ import annotations
 
@@ -46,9 +47,10 @@ class Agreement:
     """What the seeds of a scorer have in common with people on one test set.
 
     Attributes:
-        right: answers of every prompt, (seeds, prompts). sizes: comparisons of every prompt, (prompts,).
-        correlation: of |d| with the strength in the data, (seeds,). resampled: the same in resamples of prompts,
-            (seeds, resamples). graded: comparisons with a strength.
+        right: answers of every prompt, (seeds, prompts). sizes: comparisons of every prompt,
+            (prompts,).
+        correlation: of |d| with the strength in the data, (seeds,). resampled: the same in
+            resamples of prompts, (seeds, resamples). graded: comparisons with a strength.
     """
 
     right: Array
@@ -72,12 +74,13 @@ Samples = dict[int, dict[str, list[Sample]]]
 
 
 def gather(run: Run, pairs: Iterable[tuple[str, str]] | None = None) -> dict[str, Any]:
-    """The content of results.json; reads the stages' directories, computes nothing anew but means and intervals.
+    """The content of results.json; reads the stages' directories, computes nothing anew but means
+    and intervals.
 
     Args:
-        pairs: policies to hold against each other; None: each weighted one, or one in a scorer's order, against each
-            policy of its objective without strengths (unweighted, constant, shuffled, inverse), and all against the
-            base model.
+        pairs: policies to hold against each other; None: each weighted one, or one in a scorer's
+            order, against each policy of its objective without strengths (unweighted, constant,
+            shuffled, inverse), and all against the base model.
     """
     recipe = run.recipe
     rewards, samples, compared = _rewards(run), _samples(run), _compared(run)
@@ -105,7 +108,10 @@ def gather(run: Run, pairs: Iterable[tuple[str, str]] | None = None) -> dict[str
         "contrasts": _contrasts(run, pairs, rewards, samples, policies),
         "samples": _shown(run, rewards, samples),
         "costs": list(_costs(run)),
-        "summary": {"scorers": list(_scorer_summary(run, compared)), "policies": list(_policy_summary(run, rewards))},
+        "summary": {
+            "scorers": list(_scorer_summary(run, compared)),
+            "policies": list(_policy_summary(run, rewards)),
+        },
     }
     return {**results, "notes": [*notes(results), *_calibration_notes(run), *_overlap_notes(run)]}
 
@@ -116,11 +122,17 @@ def read_results(run: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; give the folder of a finished run") from None
+        raise UserError(
+            f"{path}: there is no such file; give the folder of a finished run"
+        ) from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give the folder of a finished run") from None
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); give the folder of a finished run"
+        ) from None
     except ValueError as error:
-        raise UserError(f"{path}: is not JSON ({error}); run the recipe again to write it anew") from None
+        raise UserError(
+            f"{path}: is not JSON ({error}); run the recipe again to write it anew"
+        ) from None
     if not isinstance(found, dict):
         raise UserError(f"{path}: holds no results; run the recipe again to write it anew")
     return found
@@ -137,7 +149,9 @@ def _scorers(run: Run) -> Iterable[dict[str, Any]]:
     for name, config in run.recipe.scorers.items():
         for seed in run.recipe.seeds:
             found = scorer_stage(run, name, seed).manifest
-            for test, evaluation in evaluation_stage(run, name, seed).manifest["evaluations"].items():
+            for test, evaluation in (
+                evaluation_stage(run, name, seed).manifest["evaluations"].items()
+            ):
                 yield {
                     "name": _label(name, test),
                     "scorer": name,
@@ -153,7 +167,8 @@ def _scorers(run: Run) -> Iterable[dict[str, Any]]:
 
 
 def _scorer_summary(run: Run, compared: Compared) -> Iterable[dict[str, Any]]:
-    """Accuracy, with an interval over prompts and, where there are several, seeds; means of the rest over seeds."""
+    """Accuracy, with an interval over prompts and, where there are several, seeds; means of the
+    rest over seeds."""
     seeds = run.recipe.seeds
     keys = ("ece", "temperature", "ece_tempered", "mean", "std")
     for name, config in run.recipe.scorers.items():
@@ -169,7 +184,9 @@ def _scorer_summary(run: Run, compared: Compared) -> Iterable[dict[str, Any]]:
                 "spearman_strength": asdict(
                     over_seeds(own.correlation, own.resampled, own.graded, groups=len(own.sizes))
                 ),
-                "spearman_strength_oriented": _mean(e["spearman_strength_oriented"]["value"] for e in one),
+                "spearman_strength_oriented": _mean(
+                    e["spearman_strength_oriented"]["value"] for e in one
+                ),
                 **{key: _mean(e[key] for e in one) for key in keys},
                 "antisymmetry": _mean((e["antisymmetry"] or {}).get("relative") for e in one),
                 "longer_wins": one[0]["baselines"]["longer_wins"],
@@ -216,7 +233,8 @@ def contrast(ours: Agreement, theirs: Agreement) -> dict[str, Any]:
 
 
 def _scorer_contrasts(run: Run, compared: Compared) -> Iterable[dict[str, Any]]:
-    """Each scorer against each that stands before it in the recipe, on the comparisons neither was trained on."""
+    """Each scorer against each that stands before it in the recipe, on the comparisons neither was
+    trained on."""
     for test in run.held_out:
         for b, a in combinations(run.recipe.scorers, 2):
             ours, theirs = agreements(compared[test, a], compared[test, b])
@@ -251,14 +269,23 @@ def _orders(run: Run) -> Iterable[dict[str, Any]]:
         if policy.order is not None:
             found = {"scorer": run.recipe.source_of(name, "order"), "method": policy.order.method}
             for seed in run.recipe.seeds:
-                yield {"policy": name, "seed": seed, **found, **order_stage(run, name, seed).manifest["report"]}
+                yield {
+                    "policy": name,
+                    "seed": seed,
+                    **found,
+                    **order_stage(run, name, seed).manifest["report"],
+                }
 
 
 def _coefficients(run: Run) -> Iterable[dict[str, Any]]:
     for name, policy in run.recipe.policies.items():
         for seed in run.recipe.seeds:
             if policy.coefficient is not None:
-                yield {"policy": name, "seed": seed, **policy_stage(run, name, seed).manifest["coefficient"]}
+                yield {
+                    "policy": name,
+                    "seed": seed,
+                    **policy_stage(run, name, seed).manifest["coefficient"],
+                }
 
 
 def _policies(run: Run) -> Iterable[dict[str, Any]]:
@@ -282,18 +309,24 @@ def _rewards(run: Run) -> Rewards:
     if not judged(run):
         return {}
     folders = {seed: rewards_stage(run, seed).folder for seed in run.recipe.seeds}
-    return {seed: json.loads((folder / "rewards.json").read_text()) for seed, folder in folders.items()}
+    return {
+        seed: json.loads((folder / "rewards.json").read_text()) for seed, folder in folders.items()
+    }
 
 
 def _samples(run: Run) -> Samples:
     if not judged(run):
         return {}
     names = (BASE, *run.recipe.policies)
-    return {seed: {name: read_samples(samples_stage(run, name, seed)) for name in names} for seed in run.recipe.seeds}
+    return {
+        seed: {name: read_samples(samples_stage(run, name, seed)) for name in names}
+        for seed in run.recipe.seeds
+    }
 
 
 def _lengths(samples: Samples) -> Iterable[dict[str, Any]]:
-    """Of each policy's samples: how many are empty, how many were cut at `max_new_tokens`, and their mean words."""
+    """Of each policy's samples: how many are empty, how many were cut at `max_new_tokens`, and
+    their mean words."""
     for seed, by_policy in samples.items():
         for policy, drawn in by_policy.items():
             yield {
@@ -307,13 +340,15 @@ def _lengths(samples: Samples) -> Iterable[dict[str, Any]]:
 
 
 def _used(run: Run, policy: str, scorer: str) -> bool:
-    """Whether this scorer, or one that shares a start with it, had a part in what the policy was trained with."""
+    """Whether this scorer, or one that shares a start with it, had a part in what the policy was
+    trained with."""
     sources = set() if policy == BASE else run.recipe.sources_of(policy)
     return any(_starts(run, scorer) & _starts(run, source) for source in sources)
 
 
 def _starts(run: Run, scorer: str) -> set[str]:
-    """What a scorer's training goes back to: scorers of the recipe by name, and trained models by place and content.
+    """What a scorer's training goes back to: scorers of the recipe by name, and trained models by
+    place and content.
 
     A backbone is none of these, unless another scorer of the recipe is taken from it as it is.
     """
@@ -330,7 +365,8 @@ def _starts(run: Run, scorer: str) -> set[str]:
 
 
 def _lineage(name: str) -> set[str]:
-    """A trained model's place and fingerprint, and those of what it began from, as far as that is still there."""
+    """A trained model's place and fingerprint, and those of what it began from, as far as that is
+    still there."""
     folder = models.resolve(name)
     starts = {str(folder), models.fingerprint(folder)}
     about = Path(folder) / ABOUT
@@ -358,7 +394,9 @@ def _policy_summary(run: Run, rewards: Rewards) -> Iterable[dict[str, Any]]:
         return
     for policy in (BASE, *run.recipe.policies):
         means = {
-            scorer: asdict(two_way_bootstrap([by_scorer[scorer][policy] for by_scorer in rewards.values()]))
+            scorer: asdict(
+                two_way_bootstrap([by_scorer[scorer][policy] for by_scorer in rewards.values()])
+            )
             for scorer in run.recipe.scorers
         }
         yield {"name": policy, "seeds": len(rewards), "rewards": means}
@@ -368,15 +406,20 @@ def _pairs(run: Run) -> list[tuple[str, str]]:
     policies = run.recipe.policies
     plain = [n for n, p in policies.items() if not p.treated]
     treated = [(a, b) for a in policies if a not in plain for b in plain]
-    return [(a, b) for a, b in treated if policies[a].objective.name == policies[b].objective.name] + [
-        (n, BASE) for n in policies
-    ]
+    return [
+        (a, b) for a, b in treated if policies[a].objective.name == policies[b].objective.name
+    ] + [(n, BASE) for n in policies]
 
 
 def _contrasts(
-    run: Run, pairs: Iterable[tuple[str, str]], rewards: Rewards, samples: Samples, trained: Sequence[dict[str, Any]]
+    run: Run,
+    pairs: Iterable[tuple[str, str]],
+    rewards: Rewards,
+    samples: Samples,
+    trained: Sequence[dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Every pair under every scorer, by seed and over all; `trained` are the policies' entries in the results."""
+    """Every pair under every scorer, by seed and over all; `trained` are the policies' entries in
+    the results."""
     if not rewards:
         return []
     found = []
@@ -385,7 +428,13 @@ def _contrasts(
         for scorer in run.recipe.scorers:
             gaps = np.array([_gaps(rewards[seed][scorer], samples[seed], a, b) for seed in rewards])
             used = _used(run, a, scorer) or _used(run, b, scorer)
-            named = {"a": a, "b": b, "scorer": scorer, "used_in_training": used, "unequal": differences}
+            named = {
+                "a": a,
+                "b": b,
+                "scorer": scorer,
+                "used_in_training": used,
+                "unequal": differences,
+            }
             single = zip(rewards, gaps, strict=True) if len(gaps) > 1 else ()
             found += [{**named, "seed": seed, **_contrast(own[None])} for seed, own in single]
             found.append({**named, "seed": "all", **_contrast(gaps)})
@@ -395,25 +444,32 @@ def _contrasts(
 def unequal(
     policies: Mapping[str, PolicyRecipe], trained: Sequence[dict[str, Any]], a: str, b: str
 ) -> list[dict[str, Any]]:
-    """Return in what the training of two policies differs, besides what a comparison of them may be about.
+    """Return in what the training of two policies differs, besides what a comparison of them may be
+    about.
 
-    Those are coefficient, strength and order. Options of the objective count where both have the same one.
+    Those are coefficient, strength and order. Options of the objective count where both have the
+    same one.
 
     Args:
-        trained: the policies' entries in the results, whose steps and tokens count where they differ by more than a
-            per cent.
+        trained: the policies' entries in the results, whose steps and tokens count where they
+            differ by more than a per cent.
 
     Returns:
         `{key, a, b}`: the dotted key of the recipe, or `steps` and `tokens`, with both values.
     """
     ours, theirs = (
-        {key: value for key, value in to_dict(policies[name]).items() if key not in COLUMNS} for name in (a, b)
+        {key: value for key, value in to_dict(policies[name]).items() if key not in COLUMNS}
+        for name in (a, b)
     )
     if ours["objective"]["name"] != theirs["objective"]["name"]:
-        ours["objective"], theirs["objective"] = ({"name": side["objective"]["name"]} for side in (ours, theirs))
+        ours["objective"], theirs["objective"] = (
+            {"name": side["objective"]["name"]} for side in (ours, theirs)
+        )
     differences = list(_differing(ours, theirs))
     for key, amount in (("steps", _steps), ("tokens", _tokens)):
-        one, other = (sum(amount(line) for line in trained if line["name"] == name) for name in (a, b))
+        one, other = (
+            sum(amount(line) for line in trained if line["name"] == name) for name in (a, b)
+        )
         if max(one, other) > 1.01 * min(one, other):
             differences.append((key, one, other))
     return [{"key": key, "a": one, "b": other} for key, one, other in differences]
@@ -437,7 +493,9 @@ def _tokens(trained: Mapping[str, Any]) -> int:
     return trained["cost"]["tokens"] or 0
 
 
-def _gaps(rewards: dict[str, list[float]], samples: dict[str, list[Sample]], a: str, b: str) -> list[float]:
+def _gaps(
+    rewards: dict[str, list[float]], samples: dict[str, list[Sample]], a: str, b: str
+) -> list[float]:
     """Reward of a minus reward of b for every prompt; 0 where both say the same."""
     pairs = zip(rewards[a], rewards[b], samples[a], samples[b], strict=True)
     return [0.0 if said_a.text == said_b.text else x - y for x, y, said_a, said_b in pairs]
@@ -445,7 +503,11 @@ def _gaps(rewards: dict[str, list[float]], samples: dict[str, list[Sample]], a: 
 
 def _contrast(gaps: Array) -> dict[str, Any]:
     """Of gaps (seeds, prompts): their mean with its interval; win, tie and lose as mean shares."""
-    shares = {"win": float((gaps > 0).mean()), "tie": float((gaps == 0).mean()), "lose": float((gaps < 0).mean())}
+    shares = {
+        "win": float((gaps > 0).mean()),
+        "tie": float((gaps == 0).mean()),
+        "lose": float((gaps < 0).mean()),
+    }
     return {"mean_gap": asdict(two_way_bootstrap(gaps)), **shares}
 
 
@@ -459,7 +521,9 @@ def _shown(run: Run, rewards: Rewards, samples: Samples) -> list[dict[str, Any]]
         {
             "prompt": prompt_text(group.prompt),
             "responses": {n: samples[seed][n][i].text for n in names},
-            "rewards": {n: {s: by_policy[n][i] for s, by_policy in rewards[seed].items()} for n in names},
+            "rewards": {
+                n: {s: by_policy[n][i] for s, by_policy in rewards[seed].items()} for n in names
+            },
         }
         for i, group in enumerate(held_out(run)[: run.recipe.evaluation.shown])
     ]
@@ -469,7 +533,8 @@ def _shown(run: Run, rewards: Rewards, samples: Samples) -> list[dict[str, Any]]
 
 
 def _costs(run: Run) -> Iterable[dict[str, Any]]:
-    """Yield what each stage of this run cost, in the order they were made; stages of earlier recipes are left out."""
+    """Yield what each stage of this run cost, in the order they were made; stages of earlier
+    recipes are left out."""
     for folder, stage in sorted(run.stages.items(), key=lambda item: item[1].manifest["created"]):
         if cost := stage.manifest.get("cost"):
             yield {"stage": folder, **cost}

@@ -52,7 +52,8 @@ def complete(run: Run, trained: Callable[[Stage], None] = lambda stage: None) ->
 
 
 def check_places(recipe: Recipe, output: Path) -> None:
-    """Refuse a model or data in a folder that this run may make anew, and so remove. Raises UserError."""
+    """Refuse a model or data in a folder that this run may make anew, and so remove. Raises
+    UserError."""
     sources = {"model": recipe.model, "data.path": recipe.data.path}
     for label, path in recipe.data.tests.items():
         sources[f"data.tests.{label}"] = path
@@ -64,7 +65,9 @@ def check_places(recipe: Recipe, output: Path) -> None:
     trained += [f"policies/{name}-{seed}" for name, seed in product(recipe.policies, recipe.seeds)]
     for key, source in sources.items():
         for stage in trained:
-            if source is not None and user_path(source).resolve().is_relative_to((output / stage).resolve()):
+            if source is not None and user_path(source).resolve().is_relative_to(
+                (output / stage).resolve()
+            ):
                 raise UserError(
                     f"{key}: {source} lies in a folder that this run makes anew ({stage}); choose another output"
                 )
@@ -89,7 +92,9 @@ def check_early(run: Run) -> None:
                 if column.source == "grades" and policy.order is None:
                     grades(f"policies.{name}.{kind}", run.splits.get(split, ()))
         if policy.order is not None and run.splits["train"]:
-            comparisons(max(len(group.responses) for group in run.splits["train"]), policy.order.design)
+            comparisons(
+                max(len(group.responses) for group in run.splits["train"]), policy.order.design
+            )
     check_prompts(run)
 
 
@@ -114,12 +119,19 @@ def check_prompts(run: Run) -> None:
 
 
 def _check_policies_prompts(run: Run, model: str) -> None:
-    """Training drops what the chat template refuses, up to `max_drop`; a prompt of samples has to be there."""
-    encoder = Encoder(models.load_tokenizer(model), run.recipe.lengths, models.context_length(model))
-    _check_share(encoder, chain(run.splits["train"], run.splits.get("dev", ())), run.recipe.data.max_drop)
+    """Training drops what the chat template refuses, up to `max_drop`; a prompt of samples has to
+    be there."""
+    encoder = Encoder(
+        models.load_tokenizer(model), run.recipe.lengths, models.context_length(model)
+    )
+    _check_share(
+        encoder, chain(run.splits["train"], run.splits.get("dev", ())), run.recipe.data.max_drop
+    )
     if judged(run):
         encoder.require(held_out(run))
-    taken = (group.prompt for group, cause in encoder.refusals(run.splits["train"]) if cause is None)
+    taken = (
+        group.prompt for group, cause in encoder.refusals(run.splits["train"]) if cause is None
+    )
     prompt = next(taken, None)
     if prompt is not None:
         new = run.recipe.evaluation.sampling.max_new_tokens if judged(run) else 1
@@ -128,9 +140,11 @@ def _check_policies_prompts(run: Run, model: str) -> None:
 
 
 def _check_scorers_prompts(run: Run, name: str) -> None:
-    """Training drops what the chat template refuses, up to `max_drop`; what the scorer is asked about has to be there.
+    """Training drops what the chat template refuses, up to `max_drop`; what the scorer is asked
+    about has to be there.
 
-    It is asked about what it is measured on, and about the training split where a policy is trained with its answers.
+    It is asked about what it is measured on, and about the training split where a policy is trained
+    with its answers.
     """
     scorer = run.recipe.scorers[name]
     tokenizer = models.load_tokenizer(scorer.trained or scorer.backbone)
@@ -143,7 +157,9 @@ def _check_scorers_prompts(run: Run, name: str) -> None:
         asked.append(run.splits["train"])
     for groups in asked:
         encoder.require(groups)
-    if scorer.trained is None and not scorer.aspects:  # with aspects, training counts only some of the rows
+    if (
+        scorer.trained is None and not scorer.aspects
+    ):  # with aspects, training counts only some of the rows
         _check_share(encoder, run.splits["train"], run.recipe.data.max_drop)
 
 

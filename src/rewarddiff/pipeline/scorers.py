@@ -35,7 +35,8 @@ from rewarddiff.store import Store, fingerprint
 from rewarddiff.training.loop import train
 
 FIGURES = 4
-"""Raised when an evaluation tells more, or otherwise: the figures of an earlier one are then made anew."""
+"""Raised when an evaluation tells more, or otherwise: the figures of an earlier one are then made
+anew."""
 
 
 def scorer_stage(run: Run, name: str, seed: int) -> Stage:
@@ -94,9 +95,13 @@ def _calibrate(run: Run, scorer: Scorer, name: str) -> str:
 
 
 def held_out_calibration(
-    scorer: Scorer, held_out: Sequence[Group], progress: str | None = None, store: Store | None = None
+    scorer: Scorer,
+    held_out: Sequence[Group],
+    progress: str | None = None,
+    store: Store | None = None,
 ) -> Calibration:
-    """T at which σ(d / T) is nearest to how often the scorer is right on these groups, as far as they tell it."""
+    """T at which σ(d / T) is nearest to how often the scorer is right on these groups, as far as
+    they tell it."""
     return calibrate(compare(scorer, held_out, progress, store))
 
 
@@ -106,13 +111,17 @@ def _trained_stage(run: Run, name: str, folder: str, seed: int) -> Stage:
     A temperature is fitted on the dev split where it has none.
     """
     kind, aspects = run.recipe.scorers[name].kind, run.recipe.scorers[name].aspects
-    inputs = {"trained": models.fingerprint(folder), "kind": kind} | ({"aspects": to_dict(aspects)} if aspects else {})
+    inputs = {"trained": models.fingerprint(folder), "kind": kind} | (
+        {"aspects": to_dict(aspects)} if aspects else {}
+    )
     stage = run.stage(f"scorers/{name}-{seed}", "scorer", **inputs)
     if not stage.done:
         with Meter() as meter:
             scorer = load_scorer(folder)
             if scorer.kind != kind:
-                raise UserError(f"scorers.{name}.trained: {folder} is a {scorer.kind} model; set kind to {scorer.kind}")
+                raise UserError(
+                    f"scorers.{name}.trained: {folder} is a {scorer.kind} model; set kind to {scorer.kind}"
+                )
             if aspects:
                 scorer.weigh(aspects)
             scorer.name = f"scorers.{name} ({folder})"
@@ -128,11 +137,14 @@ def _trained_stage(run: Run, name: str, folder: str, seed: int) -> Stage:
 def evaluation_stage(run: Run, name: str, seed: int) -> Stage:
     """Measure scorer `name` on the test split and on every further test file.
 
-    `comparisons.json` keeps what it said of every comparison, for intervals over seeds and scorers side by side.
+    `comparisons.json` keeps what it said of every comparison, for intervals over seeds and scorers
+    side by side.
     """
     trained = scorer_stage(run, name, seed)
     tests = {label: content(groups) for label, groups in run.tests.items()}
-    stage = run.stage(f"evaluations/{name}-{seed}", "evaluation", scorer=trained.key, tests=tests, figures=FIGURES)
+    stage = run.stage(
+        f"evaluations/{name}-{seed}", "evaluation", scorer=trained.key, tests=tests, figures=FIGURES
+    )
     if stage.done:
         return stage
     with Meter() as meter:
@@ -142,7 +154,10 @@ def evaluation_stage(run: Run, name: str, seed: int) -> Stage:
             for label, groups in run.held_out.items()
             if scorer is not None
         }
-    write_json(stage.folder / "comparisons.json", {label: [asdict(c) for c in own] for label, own in compared.items()})
+    write_json(
+        stage.folder / "comparisons.json",
+        {label: [asdict(c) for c in own] for label, own in compared.items()},
+    )
     temperature = trained.manifest["temperature"]
     told = {label: measure(own, temperature) for label, own in compared.items()}
     stage.finish(evaluations=told, cost=meter.cost())
@@ -156,15 +171,21 @@ def compare(
     return [ScoredComparison(**c) for c in scorer.measured(groups, store=store, progress=progress)]
 
 
-def measure(compared: Sequence[ScoredComparison], temperature: float | None = None) -> dict[str, Any]:
-    """Every figure of a scorer with this temperature, and the histogram of its differences, oriented by the label."""
+def measure(
+    compared: Sequence[ScoredComparison], temperature: float | None = None
+) -> dict[str, Any]:
+    """Every figure of a scorer with this temperature, and the histogram of its differences,
+    oriented by the label."""
     (new,) = held_out_comparisons(compared)
     d = [c.difference for c in new if c.strength != 0]
     return {**evaluate_differences(compared, temperature=temperature), "histogram": histogram(d)}
 
 
-def held_out_groups(groups: Sequence[Group], scorers: Iterable[str | Path]) -> tuple[list[Group], dict[str, Any]]:
-    """Return the groups whose prompts none of these scorers was trained on, and how many others there are.
+def held_out_groups(
+    groups: Sequence[Group], scorers: Iterable[str | Path]
+) -> tuple[list[Group], dict[str, Any]]:
+    """Return the groups whose prompts none of these scorers was trained on, and how many others
+    there are.
 
     All groups are returned where no other is left.
 
@@ -172,8 +193,8 @@ def held_out_groups(groups: Sequence[Group], scorers: Iterable[str | Path]) -> t
         scorers: their folders.
 
     Returns:
-        The groups; and `known`, whether all scorers say what they were trained on, `prompts`, the groups that one of
-        them was trained on, and `left_out`, whether those are left out.
+        The groups; and `known`, whether all scorers say what they were trained on, `prompts`, the
+        groups that one of them was trained on, and `left_out`, whether those are left out.
     """
     prompts = [trained_prompts(user_path(folder)) for folder in scorers]
     trained = frozenset[str]().union(*(hashes for hashes in prompts if hashes is not None))
@@ -195,16 +216,22 @@ def histogram(values: Sequence[float] | Array) -> dict[str, Any]:
     edges = np.arange(np.floor(low / width), np.ceil(high / width) + 1) * width
     edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
     counts, _ = np.histogram(values, edges)
-    return {"edges": edges.tolist(), "counts": counts.tolist(), "negative": int((np.asarray(values) < 0).sum())}
+    return {
+        "edges": edges.tolist(),
+        "counts": counts.tolist(),
+        "negative": int((np.asarray(values) < 0).sum()),
+    }
 
 
 @dataclass(frozen=True)
 class Part:
-    """Groups whose comparisons are trained on or measured: a split, or one that a scorer has put in order.
+    """Groups whose comparisons are trained on or measured: a split, or one that a scorer has put in
+    order.
 
     Attributes:
         name: of the split.
-        order: the name of the order it has, if not the data's own. key: what that order was made from.
+        order: the name of the order it has, if not the data's own. key: what that order was made
+            from.
     """
 
     groups: Sequence[Group]
@@ -220,7 +247,8 @@ class Part:
 
 
 def order_stage(run: Run, policy: str, seed: int) -> Stage:
-    """Scores of every response of the training split, by the scorer that puts them in order for a policy."""
+    """Scores of every response of the training split, by the scorer that puts them in order for a
+    policy."""
     config = run.recipe.policies[policy].order
     assert config is not None
     design = replace(config.design, seed=config.design.seed + seed)
@@ -232,8 +260,14 @@ def order_stage(run: Run, policy: str, seed: int) -> Stage:
         groups = run.splits["train"]
         loaded = load_scorer(scorer.folder / "model").to(models.device())
         with Meter() as meter:
-            found = rank(loaded, groups, design, config.method, store=run.store, progress=f"order by {name}")
-            np.save(stage.folder / "scores.npy", np.concatenate([r.scores for r in found]), allow_pickle=False)
+            found = rank(
+                loaded, groups, design, config.method, store=run.store, progress=f"order by {name}"
+            )
+            np.save(
+                stage.folder / "scores.npy",
+                np.concatenate([r.scores for r in found]),
+                allow_pickle=False,
+            )
         stage.finish(cost=meter.cost(), report=asdict(consistency(groups, found)))
     return stage
 
@@ -242,7 +276,10 @@ def ordered(run: Run, policy: str, seed: int) -> Part:
     """The training split in the order of `order_stage`."""
     stage = order_stage(run, policy, seed)
     scores = iter(np.load(stage.folder / "scores.npy", allow_pickle=False).tolist())
-    groups = [_turned(group, tuple(next(scores) for _ in group.responses)) for group in run.splits["train"]]
+    groups = [
+        _turned(group, tuple(next(scores) for _ in group.responses))
+        for group in run.splits["train"]
+    ]
     return Part(groups, order=stage.folder.name, key=stage.key)
 
 
@@ -250,7 +287,10 @@ def _turned(group: Group, scores: tuple[float, ...]) -> Group:
     """The group with these scores, and its comparisons, ties among them, as they say."""
     pairs = [(c.chosen, c.rejected) for c in group.known_comparisons()]
     gaps = [scores[a] - scores[b] for a, b in pairs]
-    turned = [Comparison(*(p if gap >= 0 else p[::-1]), abs(gap)) for p, gap in zip(pairs, gaps, strict=True)]
+    turned = [
+        Comparison(*(p if gap >= 0 else p[::-1]), abs(gap))
+        for p, gap in zip(pairs, gaps, strict=True)
+    ]
     return replace(group, scores=scores, comparisons=tuple(turned))
 
 
@@ -273,8 +313,16 @@ def differences_stage(run: Run, name: str, seed: int, orders: str, part: Part) -
                 part.groups, pairs, orders=orders, store=run.store, progress=f"differences by {name}"  # type: ignore[arg-type]
             )  # fmt: skip
             values, weights = np.concatenate(said), loaded.config.head_weights
-            np.save(stage.folder / f"{part.name}.npy", heads.combined(values, weights), allow_pickle=False)
+            np.save(
+                stage.folder / f"{part.name}.npy",
+                heads.combined(values, weights),
+                allow_pickle=False,
+            )
             if loaded.config.spreads:
-                np.save(stage.folder / f"{part.name}-spread.npy", heads.spread(values), allow_pickle=False)
+                np.save(
+                    stage.folder / f"{part.name}-spread.npy",
+                    heads.spread(values),
+                    allow_pickle=False,
+                )
         stage.finish(cost=meter.cost())
     return stage

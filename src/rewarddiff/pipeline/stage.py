@@ -1,4 +1,5 @@
-"""Stages map files to files. Each writes one directory; its manifest, written last, says what it was made from."""
+"""Stages map files to files. Each writes one directory; its manifest, written last, says what it
+was made from."""
 
 from __future__ import annotations
 
@@ -25,8 +26,9 @@ NOTES = (MANIFEST, STARTED, f"{files.FRESH}{MANIFEST}", f"{files.FRESH}{STARTED}
 class Stage:
     """One directory of a run.
 
-    The same inputs again: nothing is done. Other inputs, or a file that is lost: the directory is made anew. The same
-    inputs after an interruption: what is there (a checkpoint) is kept and gone on from.
+    The same inputs again: nothing is done. Other inputs, or a file that is lost: the directory is
+    made anew. The same inputs after an interruption: what is there (a checkpoint) is kept and gone
+    on from.
 
     Attributes:
         done: whether the directory is complete; `manifest` then holds what `finish` was given.
@@ -63,9 +65,15 @@ class Stage:
     def finish(self, **outputs: Any) -> dict[str, Any]:
         """Declare the directory complete."""
         listed = {"key": self.key, "inputs": self.inputs, "files": _sizes(self.folder)}
-        self.manifest = {**listed, "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **outputs}
+        self.manifest = {
+            **listed,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **outputs,
+        }
         write_json(self.folder / MANIFEST, self.manifest)
-        write_json(self.folder / STARTED, listed)  # still says who wrote all this should the manifest be lost
+        write_json(
+            self.folder / STARTED, listed
+        )  # still says who wrote all this should the manifest be lost
         self.done = True
         return self.manifest
 
@@ -80,9 +88,13 @@ class Stage:
             names = {file.name for file in self.folder.iterdir()}
             if names and names.isdisjoint(NOTES):
                 raise UserError(f"{self.folder}: holds files that no run wrote; {mend}")
-            foreign = sorted(_sizes(self.folder).keys() - written.keys()) if written is not None else []
+            foreign = (
+                sorted(_sizes(self.folder).keys() - written.keys()) if written is not None else []
+            )
             if foreign:
-                raise UserError(f"{self.folder}: holds files that no run wrote ({foreign[0]}); {mend}")
+                raise UserError(
+                    f"{self.folder}: holds files that no run wrote ({foreign[0]}); {mend}"
+                )
         files.remove(self.folder)
 
     @staticmethod
@@ -92,13 +104,15 @@ class Stage:
 
     @staticmethod
     def complete(folder: Path, key: str) -> bool:
-        """Whether a directory was finished from the inputs of this key, and all its files are there."""
+        """Whether a directory was finished from the inputs of this key, and all its files are
+        there."""
         manifest = Stage.found(folder)
         return manifest.get("key") == key and not _lost(folder, manifest)
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """The bytes of every file below a folder, by its path there; a stage's own notes and hidden files are left out."""
+    """The bytes of every file below a folder, by its path there; a stage's own notes and hidden
+    files are left out."""
     sizes = {}
     for file in sorted(folder.rglob("*")):
         path = file.relative_to(folder)
@@ -109,14 +123,18 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _lost(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """The files of a complete directory that later stages need, and that are not as they were written."""
+    """The files of a complete directory that later stages need, and that are not as they were
+    written."""
     there = _sizes(folder)
-    needed = {name: size for name, size in manifest.get("files", {}).items() if not _for_people(name)}
+    needed = {
+        name: size for name, size in manifest.get("files", {}).items() if not _for_people(name)
+    }
     return [name for name, size in needed.items() if there.get(name) != size]
 
 
 def _for_people(name: str) -> bool:
-    """Whether a file is only read by people, or was only for going on: it may be changed or deleted."""
+    """Whether a file is only read by people, or was only for going on: it may be changed or
+    deleted."""
     return name.endswith(".md") or name.startswith(("metrics.jsonl", "logs/", "checkpoint"))
 
 
@@ -130,4 +148,6 @@ def _read(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: Any) -> None:
     """Write atomically; NaN and infinities, which JSON does not have, become null."""
-    files.write_text(path, json.dumps(finite(content), indent=1, default=str, allow_nan=False) + "\n")
+    files.write_text(
+        path, json.dumps(finite(content), indent=1, default=str, allow_nan=False) + "\n"
+    )

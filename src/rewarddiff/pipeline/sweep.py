@@ -2,14 +2,15 @@
 
 What is shared, and by what:
 
-- Keys of policies (`coefficient.alpha`, `policies.dpo.train.lr`) make points that are policies of one run. The run has
-  its data, scorers, differences, reference log-probabilities and the base model's samples once for all of them, since
-  that is how every run treats its policies.
-- Keys of the recipe (`scorers.difference.duplication`, `data.limit`) make runs of their own, in `runs/`. They keep one
-  store of readings, reference log-probabilities and samples together; and a stage that one of them has made from the
-  same inputs (a scorer that the key does not touch, the unweighted policy, the base model's samples) is linked into the
-  others.
-- Points that come to the same policy are trained once: α = 0 is the unweighted policy, whatever the control.
+- Keys of policies (`coefficient.alpha`, `policies.dpo.train.lr`) make points that are policies of
+  one run. The run has its data, scorers, differences, reference log-probabilities and the base
+  model's samples once for all of them, since that is how every run treats its policies.
+- Keys of the recipe (`scorers.difference.duplication`, `data.limit`) make runs of their own, in
+  `runs/`. They keep one store of readings, reference log-probabilities and samples together; and a
+  stage that one of them has made from the same inputs (a scorer that the key does not touch, the
+  unweighted policy, the base model's samples) is linked into the others.
+- Points that come to the same policy are trained once: α = 0 is the unweighted policy, whatever the
+control.
 
 As every stage does, a sweep goes on where it stopped; with another value it trains what is new.
 """
@@ -45,16 +46,20 @@ from rewarddiff.writing import console, say
 
 
 def sweep_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> Path:
-    """Carry out a sweep; write `sweep.json`, `sweep.md` and `sweep.html`, print the table, and return the folder.
+    """Carry out a sweep; write `sweep.json`, `sweep.md` and `sweep.html`, print the table, and
+    return the folder.
 
-    Every run of it has its own `results.json` and `report.html`. See `points.plan` for the overrides.
+    Every run of it has its own `results.json` and `report.html`. See `points.plan` for the
+    overrides.
     """
     sweep = plan(recipe, overrides)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("a sweep is run by one process so far; start it without a launcher")
     say(*sizes(sweep))
     with ExitStack() as held:
-        for folder in dict.fromkeys([sweep.folder, *(variant.folder for variant in sweep.variants)]):
+        for folder in dict.fromkeys(
+            [sweep.folder, *(variant.folder for variant in sweep.variants)]
+        ):
             held.enter_context(run_folder_for(folder))
         content = _carry_out(sweep)
     console().print(terminal_sweep(content))
@@ -82,20 +87,31 @@ def sizes(sweep: Sweep) -> list[str]:
     missing = sum(not _there(folder) for folder in folders)
     points = sum(len(variant.points) for variant in sweep.variants)
     policies = sum(len(variant.recipe.policies) for variant in sweep.variants)
-    same = f" ({points - policies} of {points} points are the same as another)" if points > policies else ""
+    same = (
+        f" ({points - policies} of {points} points are the same as another)"
+        if points > policies
+        else ""
+    )
     runs = f" in {len(sweep.variants)} runs" if len(sweep.variants) > 1 else ""
     size = f"{policies} policies{runs}{same}, over all seeds {len(folders)} to train, {missing} of them not trained yet"
-    return [f"sweep of {swept}, in {sweep.folder}", size if policies else f"no policies{runs}, scorers alone"]
+    return [
+        f"sweep of {swept}, in {sweep.folder}",
+        size if policies else f"no policies{runs}, scorers alone",
+    ]
 
 
 def sweep_points(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
-    """What a sweep would do, without doing it: its size, then a line for each point with its folder."""
+    """What a sweep would do, without doing it: its size, then a line for each point with its
+    folder."""
     sweep = plan(recipe, overrides)
     rows = []
     for variant in sweep.variants:
         for point in variant.points:
             settings = {**variant.settings, **point.settings}
-            shown = [point.policy, *(f"{sweep.labels[key]}={value}" for key, value in settings.items())]
+            shown = [
+                point.policy,
+                *(f"{sweep.labels[key]}={value}" for key, value in settings.items()),
+            ]
             folder = (variant.folder / "policies" / point.name).relative_to(sweep.folder)
             rows.append((" ".join(shown), folder.as_posix()))
     wide = max((len(shown) for shown, _ in rows), default=0)
@@ -109,7 +125,8 @@ def sweep_points(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str
 class SharingRun(Run):
     """A run that takes a stage from a run beside it, where that has made it from the same inputs.
 
-    Its files are hard links, so they take no room; a stage is never changed in place, only made anew.
+    Its files are hard links, so they take no room; a stage is never changed in place, only made
+    anew.
     """
 
     beside: tuple[Path, ...] = ()
@@ -142,9 +159,15 @@ def _results(run: Run, variant: Variant, trained: Callable[[Stage], None]) -> di
         say(f"run {variant.label}")
     with Meter() as meter:
         results = gather(complete(run, trained), variant.pairs)
-    # Of the many comparisons of points sweep.html makes one picture; here they would be too many to read.
-    results["notes"] = ["A run of a sweep: its policies are points, which sweep.html sums up.", *scorer_notes(results)]
-    write_json(run.output / "results.json", {**results, "stages": ["sweep"], "seconds": meter.seconds})
+    # Of the many comparisons of points sweep.html makes one picture; here they would be too many to
+    # read.
+    results["notes"] = [
+        "A run of a sweep: its policies are points, which sweep.html sums up.",
+        *scorer_notes(results),
+    ]
+    write_json(
+        run.output / "results.json", {**results, "stages": ["sweep"], "seconds": meter.seconds}
+    )
     report_stage(run.output)
     return results
 
@@ -187,12 +210,21 @@ def _content(sweep: Sweep, results: Sequence[Mapping[str, Any]]) -> dict[str, An
         ],
         "seeds": sweep.variants[0].recipe.seeds,
         "runs": [
-            {"folder": variant.folder.relative_to(sweep.folder).as_posix(), "settings": _told(variant.settings)}
+            {
+                "folder": variant.folder.relative_to(sweep.folder).as_posix(),
+                "settings": _told(variant.settings),
+            }
             for variant in sweep.variants
         ],
-        "points": [_point(point, variant, own) for variant, own in both for point in variant.points],
+        "points": [
+            _point(point, variant, own) for variant, own in both for point in variant.points
+        ],
         "scorers": [
-            {"settings": _told(variant.settings), "dev_loss": _dev_loss(own["scorers"], line["name"]), **line}
+            {
+                "settings": _told(variant.settings),
+                "dev_loss": _dev_loss(own["scorers"], line["name"]),
+                **line,
+            }
             for variant, own in both
             for line in own["summary"]["scorers"]
         ],
@@ -206,8 +238,12 @@ def _told(settings: Mapping[str, str]) -> dict[str, float | str]:
 def _point(point: Point, variant: Variant, results: Mapping[str, Any]) -> dict[str, Any]:
     """A point's dev loss, rewards, and gaps to its baseline and to its controls."""
     policy = variant.recipe.policies[point.name]
-    names = {other.name: other.policy for other in variant.points if other.control not in (None, "none")}
-    rewards = [line["rewards"] for line in results["summary"]["policies"] if line["name"] == point.name]
+    names = {
+        other.name: other.policy for other in variant.points if other.control not in (None, "none")
+    }
+    rewards = [
+        line["rewards"] for line in results["summary"]["policies"] if line["name"] == point.name
+    ]
     return {
         "policy": point.policy,
         "settings": _told({**variant.settings, **point.settings}),
@@ -219,12 +255,16 @@ def _point(point: Point, variant: Variant, results: Mapping[str, Any]) -> dict[s
         "dev_loss": _dev_loss(results["policies"], point.name),
         "rewards": rewards[0] if rewards else {},
         **_held_against(results, point.name, point.against),
-        "controls": [{"policy": names[c], "name": c, **_held_against(results, point.name, c)} for c in point.controls],
+        "controls": [
+            {"policy": names[c], "name": c, **_held_against(results, point.name, c)}
+            for c in point.controls
+        ],
     }
 
 
 def _dev_loss(trained: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any] | None:
-    """Over seeds, at the end of training; of a difference model its main term, which regularisers have no part in."""
+    """Over seeds, at the end of training; of a difference model its main term, which regularisers
+    have no part in."""
     curves = [run["curve"] for run in trained if run["name"] == name and run["curve"]]
     ends = [[line for line in curve if line["split"] == "dev"][-1:] for curve in curves]
     if not all(ends) or not ends:
@@ -233,10 +273,13 @@ def _dev_loss(trained: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]
 
 
 def _held_against(results: Mapping[str, Any], a: str, b: str) -> dict[str, Any]:
-    """Gaps by scorer, mean reward of a less that of b, over all seeds; and in what the two were trained unequally.
+    """Gaps by scorer, mean reward of a less that of b, over all seeds; and in what the two were
+    trained unequally.
 
     There are none where the two are the same.
     """
     lines = [c for c in results["contrasts"] if (c["a"], c["b"], c["seed"]) == (a, b, "all")]
-    gaps = {c["scorer"]: {**c["mean_gap"], "used_in_training": c["used_in_training"]} for c in lines}
+    gaps = {
+        c["scorer"]: {**c["mean_gap"], "used_in_training": c["used_in_training"]} for c in lines
+    }
     return {"gaps": gaps, "unequal": lines[0]["unequal"] if lines else []}

@@ -1,6 +1,7 @@
 """Results → one self-contained HTML page, tables for the terminal and for Markdown.
 
-Importing this package is cheap: matplotlib, jinja2 and rich load when a function that needs them is called.
+Importing this package is cheap: matplotlib, jinja2 and rich load when a function that needs them is
+called.
 """
 
 from rewarddiff.report.page import render

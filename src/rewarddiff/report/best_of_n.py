@@ -37,7 +37,10 @@ def render_best_of_n(found: Results, folder: Path) -> Path:
             "What picking gains",
             intro="Gain in reward over a single draw, by the scorer that judges and by the one that picked, with 95 % "
             "intervals over prompts; how often the pick is better than a single draw.",
-            figures=(_drawing(found, "gold", "by the judge"), _drawing(found, "wins", "wins against a single draw")),
+            figures=(
+                _drawing(found, "gold", "by the judge"),
+                _drawing(found, "wins", "wins against a single draw"),
+            ),
             tables=(picks_table(found), fits_table(found)),
         )
     ]
@@ -49,7 +52,8 @@ def render_best_of_n(found: Results, folder: Path) -> Path:
 
 
 def verdict(found: Results) -> str:
-    """For each scorer the n at which the judge likes its picks best; at last the judge itself, where it picks too."""
+    """For each scorer the n at which the judge likes its picks best; at last the judge itself,
+    where it picks too."""
     said, gold = [], word(found.get("gold"))
     picking = names(entries(found.get("rows")), "scorer")
     for name in sorted(picking, key=lambda name: name == gold):
@@ -79,7 +83,9 @@ def picks_table(found: Results) -> Table:
         )
         for row in entries(found.get("rows"))
     )
-    return Table("Picks", ("picked by", "n", "KL, nats", "gain by itself", "gain by the judge", "wins"), rows)
+    return Table(
+        "Picks", ("picked by", "n", "KL, nats", "gain by itself", "gain by the judge", "wins"), rows
+    )
 
 
 def fits_table(found: Results) -> Table:
@@ -118,10 +124,22 @@ def _drawing(found: Results, key: str, axis: str) -> Drawing:
     sizes = sorted({int(row["n"]) for row in rows})
     ticks = [(float(i), str(n)) for i, n in enumerate(sizes)]
     lines: list[tuple[str, list[tuple[float, Interval]], bool]] = [
-        (name, [(float(sizes.index(row["n"])), interval(row.get(key))) for row in rows if row["scorer"] == name], False)
+        (
+            name,
+            [
+                (float(sizes.index(row["n"])), interval(row.get(key)))
+                for row in rows
+                if row["scorer"] == name
+            ],
+            False,
+        )
         for name in names(rows, "scorer")
     ]
     title = "Gain by the judge" if key == "gold" else "Win rate"
     level = [("", 0.0 if key == "gold" else 0.5)]
     colours = plots.palette(name for name, *_ in lines)
-    return Drawing(title, f"{axis}, by n", plots.lines(lines, ticks, level, colours, f"{title} by n", ("n", axis)))
+    return Drawing(
+        title,
+        f"{axis}, by n",
+        plots.lines(lines, ticks, level, colours, f"{title} by n", ("n", axis)),
+    )

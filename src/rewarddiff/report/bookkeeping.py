@@ -37,7 +37,11 @@ def ledger_table(results: Results) -> Table:
     for label, test_ledger in mapping(data.get("tests")).items():
         rows += _ledger_rows(mapping(test_ledger), f"{label}: ")
     total, kept = number(ledger.get("total")), number(ledger.get("kept"))
-    size = f"{count(total)} rows: {count(kept)} kept, {count(total - kept)} dropped." if total == total else ""
+    size = (
+        f"{count(total)} rows: {count(kept)} kept, {count(total - kept)} dropped."
+        if total == total
+        else ""
+    )
     return Table(
         "Ledger",
         ("reason", "what happened", "rows", "first example"),
@@ -55,7 +59,9 @@ def _ledger_rows(ledger: Results, data_name: str = "") -> list[tuple[Cell, ...]]
             examples = entry.get("examples")
             first = examples[0] if isinstance(examples, (list, tuple)) and examples else None
             reason_cell = Cell(data_name + reason.replace("_", " "))
-            rows.append((reason_cell, Cell(verb), Cell(count(number(entry.get("count")))), _place(first)))
+            rows.append(
+                (reason_cell, Cell(verb), Cell(count(number(entry.get("count")))), _place(first))
+            )
     return rows
 
 
@@ -66,7 +72,10 @@ def costs_table(results: Results) -> Table:
             for run in entries(results.get(kind)):
                 if mapping(run.get("cost")):
                     stages.append(
-                        (f"train {word(run.get('name'))}, seed {word(run.get('seed'))}", mapping(run["cost"]))
+                        (
+                            f"train {word(run.get('name'))}, seed {word(run.get('seed'))}",
+                            mapping(run["cost"]),
+                        )
                     )
     rows = tuple(
         (
@@ -83,11 +92,17 @@ def costs_table(results: Results) -> Table:
 
 def _memory(cost: Results) -> Cell:
     gpu = number(cost.get("peak_gpu_memory_bytes"))
-    return Cell(memory(number(cost.get("peak_memory_bytes"))), f"GPU {memory(gpu)}" if gpu == gpu else "")
+    return Cell(
+        memory(number(cost.get("peak_memory_bytes"))), f"GPU {memory(gpu)}" if gpu == gpu else ""
+    )
 
 
 def machine_table(results: Results) -> Table:
-    own = {key: results[key] for key in ("name", "version", "created", "schema") if results.get(key) is not None}
+    own = {
+        key: results[key]
+        for key in ("name", "version", "created", "schema")
+        if results.get(key) is not None
+    }
     rows = tuple(
         (Cell(key.replace("_", " ")), Cell(value))
         for key, value in [*_flatten(own), *_flatten(mapping(results.get("machine")))]
@@ -97,8 +112,13 @@ def machine_table(results: Results) -> Table:
 
 def _reasons(ledger: Results, verb: str) -> list[tuple[str, Results]]:
     """(reason, {count, examples}), most frequent first."""
-    found = [(str(reason), mapping(entry) or {"count": entry}) for reason, entry in mapping(ledger.get(verb)).items()]
-    return sorted(found, key=lambda item: -max(number(item[1].get("count")), 0) if item[1].get("count") else 0)
+    found = [
+        (str(reason), mapping(entry) or {"count": entry})
+        for reason, entry in mapping(ledger.get(verb)).items()
+    ]
+    return sorted(
+        found, key=lambda item: -max(number(item[1].get("count")), 0) if item[1].get("count") else 0
+    )
 
 
 def _place(example: Any) -> Cell:

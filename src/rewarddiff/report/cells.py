@@ -12,7 +12,8 @@ Results = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """One entry of a table: the figure, its interval or another lesser remark, and a mark such as †."""
+    """One entry of a table: the figure, its interval or another lesser remark, and a mark such as
+    †."""
 
     text: str
     minor: str = ""
@@ -27,11 +28,12 @@ Rows = tuple[tuple[Cell, ...], ...]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under a head; `words` are the indices of columns of text (the others hold figures).
+    """Rows of cells under a head; `words` are the indices of columns of text (the others hold
+    figures).
 
-    `marks`: what marks in its cells mean, shown wherever the table is; `notes` stand below it on the page alone.
-    `stacked`: on the page, intervals go below the figures they belong to. `empty`: what its having no rows says; where
-    that is nothing, the table is left out.
+    `marks`: what marks in its cells mean, shown wherever the table is; `notes` stand below it on
+    the page alone. `stacked`: on the page, intervals go below the figures they belong to. `empty`:
+    what its having no rows says; where that is nothing, the table is left out.
     """
 
     title: str
@@ -45,7 +47,8 @@ class Table:
 
 
 def filled(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> tuple[tuple[str, ...], Rows]:
-    """Return the columns without those of which nothing is known, and the rows likewise; the first column stays."""
+    """Return the columns without those of which nothing is known, and the rows likewise; the first
+    column stays."""
     kept = [i for i in range(len(columns)) if i == 0 or any(row[i].text != DASH for row in rows)]
     return tuple(columns[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in rows)
 
@@ -56,8 +59,14 @@ def real_cell(found: Interval, mark: str = "") -> Cell:
 
 
 def share_cell(found: Interval, with_n: bool = False) -> Cell:
-    bounds = f"[{figure(100 * found.low, '.1f')}, {figure(100 * found.high, '.1f')}]" if found.bounded else ""
-    return Cell(percent(found.value), f"{bounds} n = {count(found.n)}".strip() if with_n else bounds)
+    bounds = (
+        f"[{figure(100 * found.low, '.1f')}, {figure(100 * found.high, '.1f')}]"
+        if found.bounded
+        else ""
+    )
+    return Cell(
+        percent(found.value), f"{bounds} n = {count(found.n)}".strip() if with_n else bounds
+    )
 
 
 def correlation_cell(found: Interval) -> Cell:

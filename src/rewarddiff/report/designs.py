@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from rewarddiff.report.cells import Cell, Results, Table, share_cell
-from rewarddiff.report.values import count, entries, interval, mapping, number, percent, real, trained_on_remarks, word
+from rewarddiff.report.values import (
+    count,
+    entries,
+    interval,
+    mapping,
+    number,
+    percent,
+    real,
+    trained_on_remarks,
+    word,
+)
 
 
 def designs_table(found: Results) -> Table:
@@ -27,7 +37,17 @@ def designs_table(found: Results) -> Table:
     over = f"{seeds:.0f} seeds and lists" if seeds > 1 else "lists"
     return Table(
         f"Designs on {count(number(found.get('groups')))} lists of {size} responses",
-        ("scorer", "design", "method", "readings", "tokens", "accuracy", "ρ with all", "inconsistency", "cyclic"),
+        (
+            "scorer",
+            "design",
+            "method",
+            "readings",
+            "tokens",
+            "accuracy",
+            "ρ with all",
+            "inconsistency",
+            "cyclic",
+        ),
         rows,
         notes=(
             "Readings and tokens: of a list, mean. Accuracy: share of the data's comparisons whose better response "

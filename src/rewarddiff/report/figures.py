@@ -33,8 +33,8 @@ MARGIN = (
     ("margin_skew", "skewness"),
     ("margin_kurtosis", "kurtosis"),
 )
-"""Of the gaps of scorers, where one of a run has a margin from the batch (arXiv 2404.04932): its, and the others' to
-compare with."""
+"""Of the gaps of scorers, where one of a run has a margin from the batch (arXiv 2404.04932): its,
+and the others' to compare with."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Drawing:
 
 
 def histograms(results: Results) -> tuple[Drawing, ...]:
-    """Held-out differences of each scorer where recorded, else the training pairs' behind each coefficient."""
+    """Held-out differences of each scorer where recorded, else the training pairs' behind each
+    coefficient."""
     held_out = [
         (name, f"held-out comparisons{more}", mapping(run.get("evaluation")))
         for name, run, more in _first_seeds(results, "scorers", "name")
@@ -61,24 +62,40 @@ def histograms(results: Results) -> tuple[Drawing, ...]:
             if seen.setdefault(f"{scorer} {histogram}", name) == name:
                 title = scorer or f"Differences behind {name}"
                 found.append(
-                    _histogram(results, title, f"training comparisons{more}", histogram, mapping(run.get("report")))
+                    _histogram(
+                        results,
+                        title,
+                        f"training comparisons{more}",
+                        histogram,
+                        mapping(run.get("report")),
+                    )
                 )
     return tuple(drawing for drawing in found if drawing)
 
 
-def _histogram(results: Results, name: str, caption: str, histogram: Results, report: Results) -> Drawing | None:
+def _histogram(
+    results: Results, name: str, caption: str, histogram: Results, report: Results
+) -> Drawing | None:
     edges, counts = numbers(histogram.get("edges")), numbers(histogram.get("counts"))
     if not _drawable(edges, counts):
         return None
     remark = f"{count(sum(counts))} {caption}; {percent(_negative(histogram, report, sum(counts)))} negative"
     # Differences of no scorer that is named, such as grades, have no colour of their own.
     colour = colours(results).get(name, plots.NEUTRAL)
-    return Drawing(name, remark, plots.histogram(edges, counts, colour, f"Histogram of differences, {name}: {remark}"))
+    return Drawing(
+        name,
+        remark,
+        plots.histogram(edges, counts, colour, f"Histogram of differences, {name}: {remark}"),
+    )
 
 
 def _drawable(edges: Sequence[float], *counts: Sequence[float]) -> bool:
     finite = all(x == x for x in (*edges, *(n for own in counts for n in own)))
-    return all(len(edges) == len(own) + 1 > 1 for own in counts) and finite and list(edges) == sorted(edges)
+    return (
+        all(len(edges) == len(own) + 1 > 1 for own in counts)
+        and finite
+        and list(edges) == sorted(edges)
+    )
 
 
 def reward_histograms(results: Results) -> tuple[Drawing, ...]:
@@ -88,8 +105,12 @@ def reward_histograms(results: Results) -> tuple[Drawing, ...]:
         rewards = mapping(mapping(run.get("evaluation")).get("rewards"))
         edges, *counts = (numbers(rewards.get(key)) for key in ("edges", "chosen", "rejected"))
         if _drawable(edges, *counts):
-            remark = f"{count(sum(counts[0]))} chosen, {count(sum(counts[1]))} rejected responses{more}"
-            svg = plots.two_histograms(edges, counts[0], counts[1], f"Rewards under {name}: {remark}")
+            remark = (
+                f"{count(sum(counts[0]))} chosen, {count(sum(counts[1]))} rejected responses{more}"
+            )
+            svg = plots.two_histograms(
+                edges, counts[0], counts[1], f"Rewards under {name}: {remark}"
+            )
             found.append(Drawing(f"Rewards by {name}", remark, svg))
     return tuple(found)
 
@@ -113,17 +134,30 @@ def curves(results: Results) -> tuple[Drawing, ...]:
     margin = MARGIN if any("batch_margin" in line for line in lines) else ()
     for kind, noun in (("scorers", "scorer"), ("policies", "policy")):
         for name in names(entries(results.get(kind))):
-            runs = [entries(run.get("curve")) for run in entries(results.get(kind)) if str(run.get("name")) == name]
-            accuracy = next((key for key in ACCURACIES if any(key in line for run in runs for line in run)), "accuracy")
+            runs = [
+                entries(run.get("curve"))
+                for run in entries(results.get(kind))
+                if str(run.get("name")) == name
+            ]
+            accuracy = next(
+                (key for key in ACCURACIES if any(key in line for run in runs for line in run)),
+                "accuracy",
+            )
             panels: list[tuple[str, list[Points], list[Points]]] = []
             shape = margin if kind == "scorers" else ()
             for key, label in (("loss", "loss"), (accuracy, "accuracy"), *shape):
-                train, dev = ([_points(run, split, key) for run in runs] for split in ("train", "dev"))
+                train, dev = (
+                    [_points(run, split, key) for run in runs] for split in ("train", "dev")
+                )
                 if any(train) or any(dev):
-                    panels.append((label, [line for line in train if line], [line for line in dev if line]))
+                    panels.append(
+                        (label, [line for line in train if line], [line for line in dev if line])
+                    )
             if panels:
                 colour = colours(results).get(name, plots.NEUTRAL)
-                seeds = f"{len(runs)} seeds" if len(runs) > 1 else f"seed {_seed(results, kind, name)}"
+                seeds = (
+                    f"{len(runs)} seeds" if len(runs) > 1 else f"seed {_seed(results, kind, name)}"
+                )
                 svg = plots.curves(panels, colour, f"Learning curves of the {noun} {name}")
                 found.append(Drawing(name, f"{noun}, {seeds}", svg))
     return tuple(found)
@@ -162,12 +196,24 @@ def contrasts(results: Results) -> tuple[Drawing, ...]:
             shares = tables.win_tie_lose(entry)
             if str(entry.get("scorer")) == scorer and any(share == share for share in shares):
                 seed = entry.get("seed")
-                which = "" if seed in (None, "all") or len(_seeds(contrasts)) == 1 else f" (seed {seed})"
-                rows.append((f"{word(entry.get('a'))} against {word(entry.get('b'))}{which}", shares))
+                which = (
+                    ""
+                    if seed in (None, "all") or len(_seeds(contrasts)) == 1
+                    else f" (seed {seed})"
+                )
+                rows.append(
+                    (f"{word(entry.get('a'))} against {word(entry.get('b'))}{which}", shares)
+                )
         if rows:
-            text = "; ".join(f"{name}: " + "/".join(percent(share) for share in shares) for name, shares in rows)
+            text = "; ".join(
+                f"{name}: " + "/".join(percent(share) for share in shares) for name, shares in rows
+            )
             found.append(
-                Drawing(f"Under {scorer}", "", plots.head_to_head(rows, f"Win, tie, lose under {scorer}. {text}"))
+                Drawing(
+                    f"Under {scorer}",
+                    "",
+                    plots.head_to_head(rows, f"Win, tie, lose under {scorer}. {text}"),
+                )
             )
     return tuple(found)
 
@@ -175,28 +221,42 @@ def contrasts(results: Results) -> tuple[Drawing, ...]:
 def spreads(results: Results) -> tuple[Drawing, ...]:
     runs = _first_seeds(results, "coefficients", "policy")
     found: list[Drawing] = []
-    for key, title, axis in (("before", "Differences", "difference d"), ("after", "Coefficients", "coefficient")):
+    for key, title, axis in (
+        ("before", "Differences", "difference d"),
+        ("after", "Coefficients", "coefficient"),
+    ):
         rows = []
         for name, run, _ in runs:
             described = mapping(mapping(run.get("report")).get(key))
             marks = mapping(described.get("quantiles"))
-            quantiles = [number(marks.get(mark)) for mark in ("0.05", "0.25", "0.5", "0.75", "0.95")]
+            quantiles = [
+                number(marks.get(mark)) for mark in ("0.05", "0.25", "0.5", "0.75", "0.95")
+            ]
             if all(value == value for value in quantiles):
                 rows.append((name, quantiles, number(described.get("mean"))))
         if rows:
             text = ", ".join(f"{name} median {real(quantiles[2])}" for name, quantiles, _ in rows)
             caption = "thin 5–95 %, thick 25–75 %, dot median, cross mean"
-            found.append(Drawing(title, caption, plots.spreads(rows, colours(results), f"{title}: {text}", axis)))
+            found.append(
+                Drawing(
+                    title, caption, plots.spreads(rows, colours(results), f"{title}: {text}", axis)
+                )
+            )
     return tuple(found)
 
 
 def costs(results: Results) -> tuple[Drawing, ...]:
-    rows = [(word(entry.get("stage")), number(entry.get("seconds"))) for entry in entries(results.get("costs"))]
+    rows = [
+        (word(entry.get("stage")), number(entry.get("seconds")))
+        for entry in entries(results.get("costs"))
+    ]
     rows = [(stage, seconds) for stage, seconds in rows if seconds == seconds]
     total = sum(seconds for _, seconds in rows)
     if not total > 0:
         return ()
-    svg = plots.bars([(stage, seconds, duration(seconds)) for stage, seconds in rows], "Time per stage")
+    svg = plots.bars(
+        [(stage, seconds, duration(seconds)) for stage, seconds in rows], "Time per stage"
+    )
     return (Drawing("Where the time went", f"{duration(total)} in all", svg),)
 
 
@@ -217,12 +277,25 @@ def _first_seeds(results: Results, kind: str, key: str) -> list[tuple[str, Mappi
     found = []
     for name in names(runs, key):
         own = [run for run in runs if str(run.get(key)) == name]
-        found.append((name, own[0], f", seed {word(own[0].get('seed'))} of {len(own)} seeds" if len(own) > 1 else ""))
+        found.append(
+            (
+                name,
+                own[0],
+                f", seed {word(own[0].get('seed'))} of {len(own)} seeds" if len(own) > 1 else "",
+            )
+        )
     return found
 
 
 def _seed(results: Results, kind: str, name: str) -> str:
-    return next((word(run.get("seed")) for run in entries(results.get(kind)) if str(run.get("name")) == name), DASH)
+    return next(
+        (
+            word(run.get("seed"))
+            for run in entries(results.get(kind))
+            if str(run.get("name")) == name
+        ),
+        DASH,
+    )
 
 
 def _seeds(items: Sequence[Mapping[str, Any]]) -> set[str]:
@@ -230,12 +303,17 @@ def _seeds(items: Sequence[Mapping[str, Any]]) -> set[str]:
 
 
 def _points(curve: Sequence[Mapping[str, Any]], split: str, key: str) -> list[tuple[float, float]]:
-    points = [(number(line.get("step")), number(line.get(key))) for line in curve if line.get("split") == split]
+    points = [
+        (number(line.get("step")), number(line.get(key)))
+        for line in curve
+        if line.get("split") == split
+    ]
     return [(step, value) for step, value in points if step == step and value == value]
 
 
 def _negative(histogram: Results, report: Results, total: float) -> float:
-    """The share of negative differences: as reported, else from the histogram (a share, or a count above one)."""
+    """The share of negative differences: as reported, else from the histogram (a share, or a count
+    above one)."""
     reported = number(report.get("share_negative"))
     if reported == reported:
         return reported

@@ -76,7 +76,14 @@ def page(results: Results) -> str:
     """The page as text."""
     said = head(results)
     title = str(results.get("name") or "rewarddiff report")
-    return compose(title, _subtitle(results), said.result, sections(results), remarks=said.limits, further=said.further)
+    return compose(
+        title,
+        _subtitle(results),
+        said.result,
+        sections(results),
+        remarks=said.limits,
+        further=said.further,
+    )
 
 
 def compose(
@@ -95,11 +102,18 @@ def compose(
     loader = PackageLoader("rewarddiff.report", "templates")
 
     def shown(value: Any) -> Any:
-        # Markup is what this package wrote, or a sample's text in a block of its own, which may use marks of direction.
-        return value if isinstance(value, Markup) or not isinstance(value, str) else printable(value)
+        # Markup is what this package wrote, or a sample's text in a block of its own, which may use
+        # marks of direction.
+        return (
+            value if isinstance(value, Markup) or not isinstance(value, str) else printable(value)
+        )
 
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True, finalize=shown
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        finalize=shown,
     )
     return environment.get_template("report.html").render(
         title=title, subtitle=subtitle, verdict=verdict, remarks=remarks, further=further, css=Markup(_css()),
@@ -112,7 +126,8 @@ def _css() -> str:
 
 
 def picture(svg: str) -> str:
-    """A figure of a page as a file of its own, which brings the page's colours, light and dark, with it."""
+    """A figure of a page as a file of its own, which brings the page's colours, light and dark,
+    with it."""
     colours = _css().partition("\n* {")[0]
     style = f"<style>{colours} text {{ fill: var(--ink); }}</style>"
     head = '<svg xmlns="http://www.w3.org/2000/svg" font-family="system-ui, sans-serif" stroke-linejoin="round"'
@@ -195,7 +210,12 @@ def sections(results: Results) -> list[Section]:
             figures=figures.spreads(results),
             tables=(tables.coefficients_table(results), *((orders,) if orders.rows else ())),
         ),
-        Section("cost", "Cost", figures=figures.costs(results), tables=(bookkeeping.costs_table(results),)),
+        Section(
+            "cost",
+            "Cost",
+            figures=figures.costs(results),
+            tables=(bookkeeping.costs_table(results),),
+        ),
         Section("recipe", "Recipe", source=_yaml(results.get("recipe"))),
         Section("machine", "Machine and versions", tables=(bookkeeping.machine_table(results),)),
     ]
@@ -239,7 +259,11 @@ def _samples(results: Results) -> tuple[Sample, ...]:
         shown = []
         for policy, text in responses.items():
             grades = tuple(
-                (str(scorer), real(number(value)), len(responses) > 1 and number(value) == best[scorer])
+                (
+                    str(scorer),
+                    real(number(value)),
+                    len(responses) > 1 and number(value) == best[scorer],
+                )
                 for scorer, value in mapping(rewards.get(policy)).items()
             )
             shown.append(Response(str(policy), clip(text), grades))
@@ -248,7 +272,8 @@ def _samples(results: Results) -> tuple[Sample, ...]:
 
 
 def clip(value: Any, most: int = CLIP) -> Clip:
-    """Cut a text longer than `most` characters at the last space before it; a little over is shown whole."""
+    """Cut a text longer than `most` characters at the last space before it; a little over is shown
+    whole."""
     text = "" if value is None else str(value)
     if not text.strip():
         return Clip("(empty)")
@@ -281,7 +306,8 @@ def _yaml(recipe: Any) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write beside the target and rename: readers see the old file or the new one, never half of it."""
+    """Write beside the target and rename: readers see the old file or the new one, never half of
+    it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

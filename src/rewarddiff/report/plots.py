@@ -1,7 +1,8 @@
 """Figures as inline SVG: plain numbers in, markup out, the same bytes for the same input.
 
-Every figure is drawn 400 units wide, so that it is as legible on a phone (one a row) as on paper (two a row). Text
-stays text. Colours are CSS variables of the page (light and dark); matplotlib draws with stand-ins that are replaced.
+Every figure is drawn 400 units wide, so that it is as legible on a phone (one a row) as on paper
+(two a row). Text stays text. Colours are CSS variables of the page (light and dark); matplotlib
+draws with stand-ins that are replaced.
 """
 
 import io
@@ -63,18 +64,21 @@ Points = Sequence[tuple[float, float]]
 
 
 def palette(names: Iterable[str]) -> dict[str, str]:
-    """Return a colour for each name, the same in every figure of a page; the seventh name has that of the first."""
+    """Return a colour for each name, the same in every figure of a page; the seventh name has that
+    of the first."""
     return {name: SERIES[place % len(SERIES)] for place, name in enumerate(dict.fromkeys(names))}
 
 
 def histogram(edges: Sequence[float], counts: Sequence[float], colour: str, label: str) -> str:
-    """Differences oriented by the label; the negative part (the scorer contradicts the label) stands out."""
+    """Differences oriented by the label; the negative part (the scorer contradicts the label)
+    stands out."""
 
     def paint(figure: "Figure") -> None:
         axes = _axes(figure, "y")
         for negative in (True, False):
             chosen = [
-                n if (low + high < 0) == negative else 0 for n, low, high in zip(counts, edges, edges[1:], strict=False)
+                n if (low + high < 0) == negative else 0
+                for n, low, high in zip(counts, edges, edges[1:], strict=False)
             ]
             axes.stairs(chosen, list(edges), fill=True, color=BAD if negative else colour)
         axes.axvline(0, color=INK, linewidth=0.8)
@@ -84,7 +88,9 @@ def histogram(edges: Sequence[float], counts: Sequence[float], colour: str, labe
     return _draw(200, label, paint)
 
 
-def two_histograms(edges: Sequence[float], chosen: Sequence[float], rejected: Sequence[float], label: str) -> str:
+def two_histograms(
+    edges: Sequence[float], chosen: Sequence[float], rejected: Sequence[float], label: str
+) -> str:
     """Rewards of chosen and of rejected responses over one another."""
 
     def paint(figure: "Figure") -> None:
@@ -111,9 +117,17 @@ def accuracy_bars(bins: Sequence[tuple[str, Interval]], colour: str, label: str,
                 axes.bar(place, accuracy.value, 0.66, color=colour)
                 _whisker(axes, accuracy, place, vertical=True)
                 top = accuracy.high if accuracy.bounded else accuracy.value
-                axes.annotate(percent(accuracy.value, 0), (place, top), (0, 3), textcoords="offset points", ha="center")
+                axes.annotate(
+                    percent(accuracy.value, 0),
+                    (place, top),
+                    (0, 3),
+                    textcoords="offset points",
+                    ha="center",
+                )
         axes.axhline(0.5, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-        axes.set_xticks(range(len(bins)), [f"{name}\n{lead}{_whole(found.n)}" for name, found in bins])
+        axes.set_xticks(
+            range(len(bins)), [f"{name}\n{lead}{_whole(found.n)}" for name, found in bins]
+        )
         axes.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
         axes.set_ylim(0, 1.14)
         axes.set_xlim(-0.6, max(len(bins), 1) - 0.4)
@@ -122,7 +136,9 @@ def accuracy_bars(bins: Sequence[tuple[str, Interval]], colour: str, label: str,
     return _draw(210, label, paint)
 
 
-def curves(panels: Sequence[tuple[str, Sequence[Points], Sequence[Points]]], colour: str, label: str) -> str:
+def curves(
+    panels: Sequence[tuple[str, Sequence[Points], Sequence[Points]]], colour: str, label: str
+) -> str:
     """Learning curves, one panel a metric: train as thin lines, dev as dots; one line a seed."""
 
     def paint(figure: "Figure") -> None:
@@ -131,9 +147,18 @@ def curves(panels: Sequence[tuple[str, Sequence[Points], Sequence[Points]]], col
             axes.grid(axis="y")
             axes.tick_params(length=0)
             for points in train:
-                axes.plot(*_columns(_thin(points)), color=colour, linewidth=1.0, alpha=0.55, label="train")
+                axes.plot(
+                    *_columns(_thin(points)), color=colour, linewidth=1.0, alpha=0.55, label="train"
+                )
             for points in dev:
-                axes.plot(*_columns(points), color=INK, linewidth=1.2, marker="o", markersize=3.5, label="dev")
+                axes.plot(
+                    *_columns(points),
+                    color=INK,
+                    linewidth=1.2,
+                    marker="o",
+                    markersize=3.5,
+                    label="dev",
+                )
             axes.set_ylabel(name)
         shown = _legend(stack[0])
         if shown:
@@ -144,9 +169,13 @@ def curves(panels: Sequence[tuple[str, Sequence[Points], Sequence[Points]]], col
 
 
 def dots(
-    rows: Sequence[tuple[str, Interval, Sequence[float], bool]], colours: Mapping[str, str], label: str, axis: str
+    rows: Sequence[tuple[str, Interval, Sequence[float], bool]],
+    colours: Mapping[str, str],
+    label: str,
+    axis: str,
 ) -> str:
-    """Dot and whisker: (name, figure with interval, single seeds, hollow) per row, first row on top."""
+    """Dot and whisker: (name, figure with interval, single seeds, hollow) per row, first row on
+    top."""
 
     def paint(figure: "Figure") -> None:
         axes = _axes(figure, "x")
@@ -157,7 +186,13 @@ def dots(
             if found.known:
                 face = PAPER if hollow else colour
                 axes.plot(
-                    found.value, place, "o", color=colour, markerfacecolor=face, markersize=7, markeredgewidth=1.6
+                    found.value,
+                    place,
+                    "o",
+                    color=colour,
+                    markerfacecolor=face,
+                    markersize=7,
+                    markeredgewidth=1.6,
                 )
         _rows(axes, [name for name, *_ in rows])
         axes.set_xlabel(axis)
@@ -173,7 +208,8 @@ def lines(
     label: str,
     axes_of: tuple[str, str],
 ) -> str:
-    """Figures with intervals along something: (name, points, dashed) per line, side by side at each place.
+    """Figures with intervals along something: (name, points, dashed) per line, side by side at each
+    place.
 
     Args:
         ticks: the places on x, with what is written there.
@@ -209,16 +245,27 @@ def lines(
 
 
 def spreads(
-    rows: Sequence[tuple[str, Sequence[float], float]], colours: Mapping[str, str], label: str, axis: str
+    rows: Sequence[tuple[str, Sequence[float], float]],
+    colours: Mapping[str, str],
+    label: str,
+    axis: str,
 ) -> str:
-    """Per row (name, quantiles at 5, 25, 50, 75, 95 %, mean): thin 5–95, thick 25–75, dot median, cross mean."""
+    """Per row (name, quantiles at 5, 25, 50, 75, 95 %, mean): thin 5–95, thick 25–75, dot median,
+    cross mean."""
 
     def paint(figure: "Figure") -> None:
         axes = _axes(figure, "x")
         for place, (name, (least, low, middle, high, most), average) in enumerate(rows):
             colour = colours.get(name, NEUTRAL)
             axes.plot([least, most], [place, place], color=colour, linewidth=1.4)
-            axes.plot([low, high], [place, place], color=colour, linewidth=7, alpha=0.6, solid_capstyle="butt")
+            axes.plot(
+                [low, high],
+                [place, place],
+                color=colour,
+                linewidth=7,
+                alpha=0.6,
+                solid_capstyle="butt",
+            )
             axes.plot(middle, place, "o", color=colour, markersize=6)
             axes.plot(average, place, "x", color=INK, markersize=6, markeredgewidth=1.5)
         _rows(axes, [name for name, *_ in rows])
@@ -234,11 +281,20 @@ def head_to_head(rows: Sequence[tuple[str, tuple[float, float, float]]], label: 
         axes = _axes(figure, "")
         for place, (name, shares) in enumerate(rows):
             start = 0.0
-            for share, colour, word in zip(shares, (GOOD, NEUTRAL, BAD), ("win", "tie", "lose"), strict=True):
+            for share, colour, word in zip(
+                shares, (GOOD, NEUTRAL, BAD), ("win", "tie", "lose"), strict=True
+            ):
                 if math.isfinite(share):
                     axes.barh(place, share, 0.42, left=start, color=colour, label=word)
                     if share >= 0.09:
-                        axes.text(start + share / 2, place, percent(share, 0), ha="center", va="center", color=PAPER)
+                        axes.text(
+                            start + share / 2,
+                            place,
+                            percent(share, 0),
+                            ha="center",
+                            va="center",
+                            color=PAPER,
+                        )
                     start += share
             axes.text(0, place - 0.28, name, va="bottom")
         axes.set_ylim(len(rows) - 0.6, -0.75)
@@ -246,7 +302,9 @@ def head_to_head(rows: Sequence[tuple[str, tuple[float, float, float]]], label: 
         axes.axis("off")
         shown = _legend(axes)
         if shown:
-            figure.legend(shown.values(), shown.keys(), loc="outside lower left", ncols=3, handlelength=1)
+            figure.legend(
+                shown.values(), shown.keys(), loc="outside lower left", ncols=3, handlelength=1
+            )
 
     return _draw(44 + 46 * len(rows), label, paint)
 
@@ -259,7 +317,9 @@ def bars(rows: Sequence[tuple[str, float, str]], label: str) -> str:
         for place, (_, length, text) in enumerate(rows):
             if math.isfinite(length):
                 axes.barh(place, length, 0.6, color=SERIES[0])
-                axes.annotate(text, (length, place), (4, 0), textcoords="offset points", va="center")
+                axes.annotate(
+                    text, (length, place), (4, 0), textcoords="offset points", va="center"
+                )
         _rows(axes, [name for name, *_ in rows])
         axes.spines[:].set_visible(False)
         axes.set_xticks([])
@@ -279,17 +339,24 @@ def _draw(height: float, label: str, paint: Callable[["Figure"], None]) -> str:
     from matplotlib.figure import Figure
 
     with style.context(["default", _STYLE, {"svg.hashsalt": label}]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # glyphs the measuring font lacks: the reader's browser has its own
+        warnings.simplefilter(
+            "ignore"
+        )  # glyphs the measuring font lacks: the reader's browser has its own
         figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
         FigureCanvasSVG(figure)
         paint(figure)
         stream = io.StringIO()
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        figure.savefig(
+            stream,
+            format="svg",
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
     return printable(_inline(stream.getvalue(), label))
 
 
 def _inline(svg: str, label: str) -> str:
-    """matplotlib's file → markup for a page: nothing but the drawing, no id but those referred to."""
+    """matplotlib's file → markup for a page: nothing but the drawing, no id but those referred
+    to."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
     used = set(re.findall(r"(?:url\(#|href=\"#)([^\")]+)", svg))
@@ -301,7 +368,8 @@ def _inline(svg: str, label: str) -> str:
 
 
 def _tag(tag: str, used: set[str]) -> str:
-    """A tag with the page's colours and font, without ids that nothing refers to, to a tenth of a unit."""
+    """A tag with the page's colours and font, without ids that nothing refers to, to a tenth of a
+    unit."""
     tag = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", tag)
     tag = tag.replace("xlink:href=", "href=")
     tag = re.sub(r" font-family: [^;\"]*;?", "", tag)
@@ -344,7 +412,9 @@ def _rows(axes: "Axes", names: Sequence[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _whisker(axes: "Axes", found: Interval, place: float, *, vertical: bool, colour: str = INK) -> None:
+def _whisker(
+    axes: "Axes", found: Interval, place: float, *, vertical: bool, colour: str = INK
+) -> None:
     if found.bounded:
         span, line = [found.low, found.high], [place, place]
         axes.plot(*((line, span) if vertical else (span, line)), color=colour, linewidth=1.6)

@@ -1,9 +1,20 @@
-"""Results → tables of where a scorer is right: by length, in parts of a collection, by style, at the top of lists."""
+"""Results → tables of where a scorer is right: by length, in parts of a collection, by style, at
+the top of lists."""
 
 from __future__ import annotations
 
 from rewarddiff.report.cells import Cell, Results, Table, share_cell
-from rewarddiff.report.values import DASH, Interval, entries, interval, mapping, number, percent, real, word
+from rewarddiff.report.values import (
+    DASH,
+    Interval,
+    entries,
+    interval,
+    mapping,
+    number,
+    percent,
+    real,
+    word,
+)
 
 COLUMNS = (
     *("scorer", "seed", "accuracy", "better is shorter", "better is longer", "best of list first"),
@@ -14,12 +25,26 @@ COLUMNS = (
 def slices_table(results: Results) -> Table:
     """One row a scorer and seed, and one for a scorer that knows nothing but length."""
     runs = entries(results.get("scorers"))
-    rows = [(Cell(word(run.get("name"))), Cell(word(run.get("seed"))), *_slices(run)) for run in runs]
+    rows = [
+        (Cell(word(run.get("name"))), Cell(word(run.get("seed"))), *_slices(run)) for run in runs
+    ]
     baselines = [mapping(mapping(run.get("evaluation")).get("baselines")) for run in runs]
     if known := next((found for found in baselines if mapping(found.get("longer_wins"))), None):
-        longer = (share_cell(interval(known["longer_wins"])), Cell(percent(0.0)), Cell(percent(1.0)))
+        longer = (
+            share_cell(interval(known["longer_wins"])),
+            Cell(percent(0.0)),
+            Cell(percent(1.0)),
+        )
         first = interval(mapping(mapping(known.get("length")).get("best_of_n")).get("first"))
-        rows.append((Cell("longer wins"), Cell(DASH), *longer, Cell(percent(first.value)), *[Cell(DASH)] * 2))
+        rows.append(
+            (
+                Cell("longer wins"),
+                Cell(DASH),
+                *longer,
+                Cell(percent(first.value)),
+                *[Cell(DASH)] * 2,
+            )
+        )
     lists = any(cell.text != DASH for row in rows for cell in row[5:6])
     keep = [i for i in range(len(COLUMNS)) if lists or i != 5]
     return Table(
@@ -30,7 +55,9 @@ def slices_table(results: Results) -> Table:
             "A scorer that goes by length is right where the better response is the longer one, and wrong elsewhere.",
         )
         + (
-            ("Best of list first: lists of three and more; what a blind draw would reach in brackets.",)
+            (
+                "Best of list first: lists of three and more; what a blind draw would reach in brackets.",
+            )
             if lists
             else ()
         ),
@@ -41,7 +68,9 @@ def slices_table(results: Results) -> Table:
 
 def _slices(run: Results) -> tuple[Cell, ...]:
     evaluation = mapping(run.get("evaluation"))
-    by_length, best, rewards = (mapping(evaluation.get(key)) for key in ("by_length", "best_of_n", "rewards"))
+    by_length, best, rewards = (
+        mapping(evaluation.get(key)) for key in ("by_length", "best_of_n", "rewards")
+    )
     first, chance = interval(best.get("first")), number(best.get("chance"))
     return (
         share_cell(interval(evaluation.get("accuracy"))),
@@ -56,12 +85,22 @@ def _slices(run: Results) -> tuple[Cell, ...]:
 def subsets_table(results: Results) -> Table:
     """One row a part of the collection, one column a scorer and seed, and one for length."""
     found = [(name, own) for name, own in _with_length(results) if own.get("by_subset")]
-    parts = list(dict.fromkeys(str(part.get("subset")) for _, own in found for part in entries(own.get("by_subset"))))
+    parts = list(
+        dict.fromkeys(
+            str(part.get("subset")) for _, own in found for part in entries(own.get("by_subset"))
+        )
+    )
     shares = [
-        {str(part.get("subset")): interval(part.get("accuracy")) for part in entries(own["by_subset"])}
+        {
+            str(part.get("subset")): interval(part.get("accuracy"))
+            for part in entries(own["by_subset"])
+        }
         for _, own in found
     ]
-    rows = [(Cell(part), *(share_cell(own.get(part, Interval()), with_n=True) for own in shares)) for part in parts]
+    rows = [
+        (Cell(part), *(share_cell(own.get(part, Interval()), with_n=True) for own in shares))
+        for part in parts
+    ]
     if rows:
         means = [percent(number(own.get("macro_accuracy"))) for _, own in found]
         rows.append((Cell("mean of the parts"), *map(Cell, means)))
@@ -74,7 +113,8 @@ def subsets_table(results: Results) -> Table:
 
 
 def calibration_table(results: Results) -> Table:
-    """One row a scorer and seed whose own temperature is known: what its probabilities are worth here."""
+    """One row a scorer and seed whose own temperature is known: what its probabilities are worth
+    here."""
     rows = []
     for run in entries(results.get("scorers")):
         found = mapping(mapping(run.get("evaluation")).get("calibrated"))
@@ -121,7 +161,12 @@ def rm_bench_table(results: Results) -> Table:
         for part in (found, *entries(found.get("by_domain"))) if found else ():
             shares = [share_cell(interval(part.get(key))) for key in ("easy", "normal", "hard")]
             rows.append(
-                (Cell(name), Cell(str(part.get("domain", "all"))), *shares, Cell(percent(number(part.get("average")))))
+                (
+                    Cell(name),
+                    Cell(str(part.get("domain", "all"))),
+                    *shares,
+                    Cell(percent(number(part.get("average")))),
+                )
             )
     return Table(
         "RM-Bench: accuracy by style",
@@ -136,11 +181,17 @@ def rm_bench_table(results: Results) -> Table:
 
 
 def _with_length(results: Results) -> list[tuple[str, Results]]:
-    """Every scorer's evaluation by its name (and seed, where there are several), and at last that of length."""
+    """Every scorer's evaluation by its name (and seed, where there are several), and at last that
+    of length."""
     runs = [run for run in entries(results.get("scorers")) if mapping(run.get("evaluation"))]
     several = len({str(run.get("seed")) for run in runs}) > 1
     found = [
-        (f"{word(run.get('name'))} (seed {word(run.get('seed'))})" if several else word(run.get("name")), own)
+        (
+            f"{word(run.get('name'))} (seed {word(run.get('seed'))})"
+            if several
+            else word(run.get("name")),
+            own,
+        )
         for run in runs
         for own in [mapping(run["evaluation"])]
     ]

@@ -1,4 +1,5 @@
-"""Results → what they say in sentences. The page, the terminal, Markdown and the notes of results.json all ask here."""
+"""Results → what they say in sentences. The page, the terminal, Markdown and the notes of
+results.json all ask here."""
 
 from __future__ import annotations
 
@@ -27,10 +28,12 @@ SENTENCES = 4
 """As many stand at the head of a page; what else there is to say is folded."""
 
 NO_EVIDENCE = frozenset({"length", "grades", "baseline"})
-"""Kinds of judges that say nothing of how good a policy is: rules by length, and the data itself."""
+"""Kinds of judges that say nothing of how good a policy is: rules by length, and the data
+itself."""
 
 KEYS_NAMED = 3
-"""Of the keys in which two policies differ, so many stand in a headline; tables and notes name all."""
+"""Of the keys in which two policies differ, so many stand in a headline; tables and notes name
+all."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Gap:
     """What one scorer says of two policies: the mean reward of the first less that of the second.
 
     Attributes:
-        independent: whether the scorer had no part in training either, nor a start in common with one that had.
+        independent: whether the scorer had no part in training either, nor a start in common with
+            one that had.
     """
 
     scorer: str
@@ -56,7 +60,9 @@ class Gap:
         return "higher" if self.reward.low > 0 else "lower"
 
     def __str__(self) -> str:
-        bounds = f" [{real(self.reward.low)}, {real(self.reward.high)}]" if self.reward.bounded else ""
+        bounds = (
+            f" [{real(self.reward.low)}, {real(self.reward.high)}]" if self.reward.bounded else ""
+        )
         return f"{self.scorer} {signed(self.reward.value)}{bounds}, {self.reading}"
 
 
@@ -127,14 +133,20 @@ def contrasts(results: Results) -> list[Contrast]:
     """Return every pair of policies that was compared, in the order of the results."""
     lines = over_seeds(results)
     marked = trained_with(results)
-    kinds = {word(line.get("name")): word(line.get("kind")) for line in entries(results.get("scorers"))}
+    kinds = {
+        word(line.get("name")): word(line.get("kind")) for line in entries(results.get("scorers"))
+    }
     by_pair: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for line in lines:
         by_pair.setdefault((word(line.get("a")), word(line.get("b"))), []).append(line)
     pairs = []
     for (a, b), of_pair in by_pair.items():
         gaps = tuple(
-            Gap(word(line.get("scorer")), interval(line.get("mean_gap")), not had_a_part(line, marked))
+            Gap(
+                word(line.get("scorer")),
+                interval(line.get("mean_gap")),
+                not had_a_part(line, marked),
+            )
             for line in of_pair
             if kinds.get(word(line.get("scorer"))) not in NO_EVIDENCE
         )
@@ -149,7 +161,8 @@ def over_seeds(results: Results) -> list[Mapping[str, Any]]:
 
 
 def trained_with(results: Results) -> set[tuple[str, str]]:
-    """Return the (policy, scorer) pairs where the scorer, or one of the same start, had a part in the training."""
+    """Return the (policy, scorer) pairs where the scorer, or one of the same start, had a part in
+    the training."""
     used = [run for run in entries(results.get("rewards")) if run.get("used_in_training") is True]
     return {(word(run.get("policy")), word(run.get("scorer"))) for run in used}
 
@@ -157,17 +170,22 @@ def trained_with(results: Results) -> set[tuple[str, str]]:
 def had_a_part(line: Results, marked: set[tuple[str, str]]) -> bool:
     """Whether the scorer of a contrast is no independent judge of it."""
     scorer = word(line.get("scorer"))
-    return line.get("used_in_training") is True or any((word(line.get(side)), scorer) in marked for side in "ab")
+    return line.get("used_in_training") is True or any(
+        (word(line.get(side)), scorer) in marked for side in "ab"
+    )
 
 
 def unequal(line: Results) -> tuple[Difference, ...]:
     """Return in what the training of a contrast's policies differs."""
     differences = entries(line.get("unequal"))
-    return tuple(Difference(word(entry.get("key")), entry.get("a"), entry.get("b")) for entry in differences)
+    return tuple(
+        Difference(word(entry.get("key")), entry.get("a"), entry.get("b")) for entry in differences
+    )
 
 
 def trained_unequally(differences: Sequence[Difference], most: int | None = None) -> str:
-    """Return `trained unequally: train.lr 1e−6 against 5e−6, …`, with at most so many keys by name."""
+    """Return `trained unequally: train.lr 1e−6 against 5e−6, …`, with at most so many keys by
+    name."""
     named = ", ".join(map(str, differences[:most]))
     rest = len(differences) - len(differences[:most])
     return f"trained unequally: {named}" + (f" and {rest} more" if rest else "")
@@ -177,7 +195,8 @@ def trained_unequally(differences: Sequence[Difference], most: int | None = None
 
 
 def head(results: Results) -> Head:
-    """Return what is said first: of policies the result by independent evidence, else what was trained or measured."""
+    """Return what is said first: of policies the result by independent evidence, else what was
+    trained or measured."""
     pairs, given = contrasts(results), _given(results)
     if results.get("stages") in (["eval"], ["sweep"]) and given:
         result, others = given[:1], given[1:]
@@ -193,12 +212,14 @@ def head(results: Results) -> Head:
 
 
 def notes(results: Results) -> list[str]:
-    """Return a statement on every two policies that were compared, and what is amiss with scorers."""
+    """Return a statement on every two policies that were compared, and what is amiss with
+    scorers."""
     return [*map(statement, contrasts(results)), *scorer_notes(results)]
 
 
 def statement(pair: Contrast) -> str:
-    """Return everything that is known of two policies as one sentence, independent scorers first."""
+    """Return everything that is known of two policies as one sentence, independent scorers
+    first."""
     parts = [f"by {gap}" for gap in pair.independent]
     parts += [f"by {gap}, but it had a part in their training" for gap in pair.dependent]
     if pair.unequal:
@@ -207,7 +228,8 @@ def statement(pair: Contrast) -> str:
 
 
 def verdict(pair: Contrast) -> list[str]:
-    """Return the result by independent scorers, and what the others say where that is something else."""
+    """Return the result by independent scorers, and what the others say where that is something
+    else."""
     dependent = "; ".join(map(str, pair.dependent))
     if not pair.independent:
         return [
@@ -215,10 +237,16 @@ def verdict(pair: Contrast) -> list[str]:
             f"Such scorers say: {dependent}.",
         ]
     scorers = "a scorer" if len(pair.independent) == 1 else "scorers"
-    result = [f"{pair.name}, by {scorers} without a part in their training: {'; '.join(map(str, pair.independent))}."]
+    result = [
+        f"{pair.name}, by {scorers} without a part in their training: {'; '.join(map(str, pair.independent))}."
+    ]
     if pair.disagreeing:
         disagreeing = "; ".join(map(str, pair.disagreeing))
-        who = "The scorer with a part in it says" if len(pair.disagreeing) == 1 else "Scorers with a part in it say"
+        who = (
+            "The scorer with a part in it says"
+            if len(pair.disagreeing) == 1
+            else "Scorers with a part in it say"
+        )
         result.append(f"{who} otherwise: {disagreeing}.")
     return result
 
@@ -239,12 +267,15 @@ def limits(results: Results) -> list[str]:
     sentences += [text for text in [caution(results)] if text]
     sentences += by_scorer.values()
     if len({word(run.get("seed")) for run in entries(results.get("rewards"))}) == 1:
-        sentences.append("One seed: intervals are over prompts alone and say nothing of other seeds.")
+        sentences.append(
+            "One seed: intervals are over prompts alone and say nothing of other seeds."
+        )
     return sentences
 
 
 def caution(results: Results) -> str:
-    """Return how many gaps are not told apart from zero, or only by dependent scorers; empty where all are."""
+    """Return how many gaps are not told apart from zero, or only by dependent scorers; empty where
+    all are."""
     gaps = [(pair, gap) for pair in contrasts(results) for gap in pair.gaps if gap.reward.bounded]
     unclear = sum(not gap.reward.excludes_zero for _, gap in gaps)
     alone = 0
@@ -254,7 +285,9 @@ def caution(results: Results) -> str:
     of = f"of the {len(gaps)} gaps between policies" if len(gaps) > 1 else "gap between policies"
     parts = []
     if unclear:
-        parts.append(f"{unclear} {of} {_have(unclear)} an interval that includes zero: no difference is shown there")
+        parts.append(
+            f"{unclear} {of} {_have(unclear)} an interval that includes zero: no difference is shown there"
+        )
     if alone:
         whose = f"{alone} {_have(alone)}" if parts else f"{alone} {of} {_have(alone)}"
         parts.append(f"{whose} a clear sign only under a scorer that trained one of the two")
@@ -262,7 +295,8 @@ def caution(results: Results) -> str:
 
 
 def scorer_notes(results: Results) -> list[str]:
-    """Return a sentence on every scorer that is not shown to be better than a rule by length, or a coin."""
+    """Return a sentence on every scorer that is not shown to be better than a rule by length, or a
+    coin."""
     return list(_scorer_notes(results).values())
 
 
@@ -273,7 +307,8 @@ def _scorer_notes(results: Results) -> dict[str, str]:
 
 
 def scorer_note(line: Results) -> str:
-    """Return that a scorer is not shown to beat the better of the two rules by length; empty where it is."""
+    """Return that a scorer is not shown to beat the better of the two rules by length; empty where
+    it is."""
     low, longer = interval(line.get("accuracy")).low, number(line.get("longer_wins"))
     best = max(longer, 1 - longer)
     if not low <= best:  # it is above, or one of the two is not known
@@ -281,11 +316,14 @@ def scorer_note(line: Results) -> str:
     rule = f"choosing the {'longer' if longer > 0.5 else 'shorter'} response"
     if longer == 0.5:
         rule = "a coin"
-    return f"{word(line.get('name'))}: its accuracy is not shown to be above {rule} ({percent(best)})."
+    return (
+        f"{word(line.get('name'))}: its accuracy is not shown to be above {rule} ({percent(best)})."
+    )
 
 
 def trained(results: Results) -> list[str]:
-    """Return a sentence on every scorer and policy: how good it is by itself, or else how its training ended."""
+    """Return a sentence on every scorer and policy: how good it is by itself, or else how its
+    training ended."""
     sentences = []
     accuracies = {
         word(line.get("name")): interval(line.get("accuracy"))
@@ -296,21 +334,31 @@ def trained(results: Results) -> list[str]:
         for name in names(runs):
             accuracy = accuracies.get(name, Interval())
             if kind == "scorers" and accuracy.known:
-                sentences.append(f"{name} is right on {share_cell(accuracy)} of held-out comparisons.")
+                sentences.append(
+                    f"{name} is right on {share_cell(accuracy)} of held-out comparisons."
+                )
             else:
-                sentences += _ended([entries(run.get("curve")) for run in runs if word(run.get("name")) == name], name)
+                sentences += _ended(
+                    [entries(run.get("curve")) for run in runs if word(run.get("name")) == name],
+                    name,
+                )
     return sentences
 
 
 def _ended(curves: Sequence[Sequence[Mapping[str, Any]]], name: str) -> list[str]:
-    """How the training of all seeds ended, by the dev split where there is one; nothing where no curve is known."""
+    """How the training of all seeds ended, by the dev split where there is one; nothing where no
+    curve is known."""
     for split in ("dev", "train"):
         of_split = [[line for line in curve if line.get("split") == split] for curve in curves]
         of_split = [lines for lines in of_split if lines]
         if of_split:
-            first, last = (mean(number(lines[place].get("loss")) for lines in of_split) for place in (0, -1))
+            first, last = (
+                mean(number(lines[place].get("loss")) for lines in of_split) for place in (0, -1)
+            )
             steps = count(mean(number(lines[-1].get("step")) for lines in of_split))
-            return [f"{name} was trained for {steps} steps: {split} loss {real(first)} at first, {real(last)} at last."]
+            return [
+                f"{name} was trained for {steps} steps: {split} loss {real(first)} at first, {real(last)} at last."
+            ]
     return []
 
 

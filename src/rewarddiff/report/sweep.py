@@ -13,21 +13,36 @@ from rewarddiff.report.page import Section, compose, write
 from rewarddiff.report.statements import KEYS_NAMED, SENTENCES, trained_unequally, unequal
 from rewarddiff.report.tables import TRAINED_WITH, UNEQUAL
 from rewarddiff.report.text import markdown_page, terminal_page
-from rewarddiff.report.values import DASH, Interval, count, entries, interval, mapping, number, percent, real, setting
+from rewarddiff.report.values import (
+    DASH,
+    Interval,
+    count,
+    entries,
+    interval,
+    mapping,
+    number,
+    percent,
+    real,
+    setting,
+)
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 Facet = tuple[tuple[str, ...], Any]
-"""What the points of one figure have in common: their settings of all axes but the first, and one thing more."""
+"""What the points of one figure have in common: their settings of all axes but the first, and one
+thing more."""
 
 BASE = "base"
 """What results call the model before training."""
 
 REGULARISERS = ("duplication", "reverse", "regulariser", "odin", "loss.center", "train.")
-"""Keys of a scorer that leave alone what its dev loss is of: they weigh what is not in it, or say how it is trained."""
+"""Keys of a scorer that leave alone what its dev loss is of: they weigh what is not in it, or say
+how it is trained."""
 
-MARKED = f"{TRAINED_WITH} a scorer that had a part in training one of the two: no independent evidence."
+MARKED = (
+    f"{TRAINED_WITH} a scorer that had a part in training one of the two: no independent evidence."
+)
 
 
 def render_sweep(sweep: Results, folder: Path) -> Path:
@@ -91,7 +106,8 @@ def _tables(sweep: Results) -> tuple[Table, ...]:
 
 
 def verdict(sweep: Results) -> str:
-    """How many gaps of weighted policies to their baseline are told apart from zero by independent scorers."""
+    """How many gaps of weighted policies to their baseline are told apart from zero by independent
+    scorers."""
     found = [
         gap for p in entries(sweep["points"]) if p["control"] == "none" for gap in mapping(p["gaps"]).values()
     ]  # fmt: skip
@@ -108,10 +124,15 @@ def verdict(sweep: Results) -> str:
     if not independent:
         return f"No independent evidence. {of} the scorers they were trained with, {counted}"
     used = [interval(gap) for gap in found if gap["used_in_training"]]
-    above_by_used, below_by_used = sum(gap.low > 0 for gap in used), sum(gap.high < 0 for gap in used)
+    above_by_used, below_by_used = (
+        sum(gap.low > 0 for gap in used),
+        sum(gap.high < 0 for gap in used),
+    )
     otherwise = ""
     if used and (above_by_used > 0, below_by_used > 0) != (above > 0, below > 0):
-        counts = f"of {len(used)} gaps {_are(above_by_used)} above zero and {_are(below_by_used)} below"
+        counts = (
+            f"of {len(used)} gaps {_are(above_by_used)} above zero and {_are(below_by_used)} below"
+        )
         otherwise = f" The scorers they were trained with say otherwise: {counts}."
     return f"{of} scorers without a part in their training, {counted}{otherwise}"
 
@@ -123,7 +144,9 @@ def remarks(sweep: Results) -> list[str]:
     if differing:
         first = differing[0]
         text = trained_unequally(unequal(first), KEYS_NAMED)
-        many = f"; {len(differing)} points in all are held against one trained unequally" * (len(differing) > 1)
+        many = f"; {len(differing)} points in all are held against one trained unequally" * (
+            len(differing) > 1
+        )
         found.append(f"{first['name']} and {first['against']} were {text}{many}.")
     if len(gaps) > 4:
         found.append(
@@ -133,12 +156,15 @@ def remarks(sweep: Results) -> list[str]:
     if len(sweep["seeds"]) == 1:
         found.append("One seed: intervals are over prompts alone and say nothing of other seeds.")
     if any(axis["key"].startswith(("scorers.", "data.")) for axis in entries(sweep["axes"])):
-        found.append("Runs with other data or scorers are judged by other scorers: compare gaps within a run.")
+        found.append(
+            "Runs with other data or scorers are judged by other scorers: compare gaps within a run."
+        )
     return found + _least(sweep)
 
 
 def _least(sweep: Results) -> list[str]:
-    """Where each scorer's dev loss is least: what regularisers and settings of training are to be chosen by.
+    """Where each scorer's dev loss is least: what regularisers and settings of training are to be
+    chosen by.
 
     Other keys change what the loss is, and then it tells nothing.
     """
@@ -151,12 +177,18 @@ def _least(sweep: Results) -> list[str]:
             labels.setdefault(name, {})[axis["key"]] = axis["label"]
     found = []
     for name, own in sorted(labels.items()):
-        known = [line for line in entries(sweep["scorers"]) if line["name"] == name and line["dev_loss"]]
+        known = [
+            line for line in entries(sweep["scorers"]) if line["name"] == name and line["dev_loss"]
+        ]
         if len(known) > 1:
             best = min(known, key=lambda line: interval(line["dev_loss"]).value)
-            at = ", ".join(f"{own[k]} {_value(v)}" for k, v in mapping(best["settings"]).items() if k in own)
+            at = ", ".join(
+                f"{own[k]} {_value(v)}" for k, v in mapping(best["settings"]).items() if k in own
+            )
             loss = real(interval(best["dev_loss"]).value)
-            found.append(f"The dev loss of {name}, without its regularisers, is least at {at}: {loss}.")
+            found.append(
+                f"The dev loss of {name}, without its regularisers, is least at {at}: {loss}."
+            )
     return found
 
 
@@ -214,7 +246,14 @@ def controls_table(sweep: Results) -> Table:
         "Weighted policies less their controls",
         ("pair", *labels, *(f"gap under {scorer}" for scorer in scorers)),
         rows if scorers else (),
-        marks=_marks(rows, [control for point in entries(sweep["points"]) for control in entries(point["controls"])]),
+        marks=_marks(
+            rows,
+            [
+                control
+                for point in entries(sweep["points"])
+                for control in entries(point["controls"])
+            ],
+        ),
         stacked=True,
     )
 
@@ -237,7 +276,14 @@ def scorers_table(sweep: Results) -> Table:
     )
     return Table(
         "Scorers on held-out comparisons",
-        ("scorer", *(axis["label"] for axis in axes), "dev loss", "accuracy", "ρ with strength", "ECE"),
+        (
+            "scorer",
+            *(axis["label"] for axis in axes),
+            "dev loss",
+            "accuracy",
+            "ρ with strength",
+            "ECE",
+        ),
         rows if len(runs) > 1 else (),
         empty="One run, so the same scorers at every point: report.html says how good they are.",
     )
@@ -259,8 +305,17 @@ def runs_table(sweep: Results) -> Table:
     rows = tuple(
         (
             Cell(f"{'' if run['folder'] == '.' else run['folder'] + '/'}report.html"),
-            Cell(", ".join(f"{key} = {_value(value)}" for key, value in mapping(run["settings"]).items()) or DASH),
-            Cell(count(len({p["name"] for p in entries(sweep["points"]) if p["run"] == run["folder"]}))),
+            Cell(
+                ", ".join(
+                    f"{key} = {_value(value)}" for key, value in mapping(run["settings"]).items()
+                )
+                or DASH
+            ),
+            Cell(
+                count(
+                    len({p["name"] for p in entries(sweep["points"]) if p["run"] == run["folder"]})
+                )
+            ),
         )
         for run in runs
     )
@@ -268,7 +323,9 @@ def runs_table(sweep: Results) -> Table:
 
 
 def _settings(sweep: Results, point: Results) -> Iterable[Cell]:
-    return (Cell(_value(mapping(point["settings"]).get(axis["key"]))) for axis in entries(sweep["axes"]))
+    return (
+        Cell(_value(mapping(point["settings"]).get(axis["key"]))) for axis in entries(sweep["axes"])
+    )
 
 
 def _gap(gaps: Any, scorer: str) -> Cell:
@@ -283,14 +340,21 @@ def _against(point: Results) -> Cell:
 
 
 def _marks(rows: Sequence[Sequence[Cell]], points: Sequence[Results]) -> tuple[str, ...]:
-    """What the marks in rows mean; `points` are those, or their controls, that may be trained unequally."""
+    """What the marks in rows mean; `points` are those, or their controls, that may be trained
+    unequally."""
     used = any(cell.mark == TRAINED_WITH for row in rows for cell in row)
     texts = [trained_unequally(unequal(point)) for point in points if unequal(point)]
-    return ((MARKED,) if used else ()) + tuple(f"{UNEQUAL} {text}." for text in dict.fromkeys(texts))
+    return ((MARKED,) if used else ()) + tuple(
+        f"{UNEQUAL} {text}." for text in dict.fromkeys(texts)
+    )
 
 
 def _judges(sweep: Results) -> list[str]:
-    return list(dict.fromkeys(scorer for point in entries(sweep["points"]) for scorer in mapping(point["gaps"])))
+    return list(
+        dict.fromkeys(
+            scorer for point in entries(sweep["points"]) for scorer in mapping(point["gaps"])
+        )
+    )
 
 
 def _value(value: Any) -> str:
@@ -306,14 +370,17 @@ def _seeds(sweep: Results) -> str:
 
 
 def gap_figures(sweep: Results) -> tuple[Drawing, ...]:
-    """Gaps along the first axis: a figure for each scorer and setting of the other axes, a line for each policy."""
+    """Gaps along the first axis: a figure for each scorer and setting of the other axes, a line for
+    each policy."""
     found = []
     for (rest, against), points in _groups(sweep, lambda p: p["against"] == BASE):
         for scorer in _judges(sweep):
             rows, used = [], False
             for policy, own in _by_policy(points):
                 along = [(p, _own_gap(p, scorer)) for p in own]
-                used |= any(mapping(mapping(p["gaps"]).get(scorer)).get("used_in_training") for p in own)
+                used |= any(
+                    mapping(mapping(p["gaps"]).get(scorer)).get("used_in_training") for p in own
+                )
                 rows.append((policy, along))
             what = "gap to the base model" if against else "gap to the baseline"
             title = f"Under {scorer}{f' {TRAINED_WITH}' if used else ''}"
@@ -322,15 +389,21 @@ def gap_figures(sweep: Results) -> tuple[Drawing, ...]:
 
 
 def loss_figures(sweep: Results) -> tuple[Drawing, ...]:
-    """Dev loss along the first axis, a line for each policy; those without that key at their height."""
+    """Dev loss along the first axis, a line for each policy; those without that key at their
+    height."""
     found = []
     axes = entries(sweep["axes"])
     for (rest, objective), points in _groups(sweep, lambda p: p["objective"]):
-        rows = [(policy, [(p, interval(p["dev_loss"])) for p in own]) for policy, own in _by_policy(points)]
+        rows = [
+            (policy, [(p, interval(p["dev_loss"])) for p in own])
+            for policy, own in _by_policy(points)
+        ]
         levels = [
             (str(p["policy"]), number(p["dev_loss"]))
             for p in entries(sweep["points"])
-            if p["objective"] == objective and axes[0]["key"] not in p["settings"] and _rest(sweep, p) in (rest, ())
+            if p["objective"] == objective
+            and axes[0]["key"] not in p["settings"]
+            and _rest(sweep, p) in (rest, ())
         ]
         levels = [(name, height) for name, height in levels if height == height]
         found += _drawn(sweep, f"Objective {objective}", list(rest), rows, levels, "dev loss")
@@ -338,7 +411,11 @@ def loss_figures(sweep: Results) -> tuple[Drawing, ...]:
 
 
 def _own_gap(point: Results, scorer: str) -> Interval:
-    return Interval(0.0) if point["name"] == point["against"] else interval(mapping(point["gaps"]).get(scorer))
+    return (
+        Interval(0.0)
+        if point["name"] == point["against"]
+        else interval(mapping(point["gaps"]).get(scorer))
+    )
 
 
 def _drawn(
@@ -354,12 +431,17 @@ def _drawn(
     place = _places(axis["values"])
     drawn = []
     for policy, own in rows:
-        points = sorted(((place[_value(p["settings"][axis["key"]])], found) for p, found in own), key=itemgetter(0))
+        points = sorted(
+            ((place[_value(p["settings"][axis["key"]])], found) for p, found in own),
+            key=itemgetter(0),
+        )
         drawn.append((policy, points, own[0][0]["control"] not in (None, "none")))
     if not any(found.known for _, own, _ in drawn for _, found in own):
         return []
     ticks = [(x, text) for text, x in place.items()]
-    said = "; ".join(f"{name} {', '.join(real(found.value) for _, found in points)}" for name, points, _ in drawn)
+    said = "; ".join(
+        f"{name} {', '.join(real(found.value) for _, found in points)}" for name, points, _ in drawn
+    )
     label = ", ".join([title, *caption, f"along {axis['label']}: {said}"])
     colours = plots.palette(str(point["policy"]) for point in entries(sweep["points"]))
     svg = plots.lines(drawn, ticks, levels, colours, label, (str(axis["label"]), what))
@@ -378,7 +460,11 @@ def _groups(sweep: Results, key: Callable[[Results], Any]) -> Iterable[tuple[Fac
 
 def _rest(sweep: Results, point: Results) -> tuple[str, ...]:
     axes = entries(sweep["axes"])[1:]
-    return tuple(f"{a['label']} {_value(point['settings'][a['key']])}" for a in axes if a["key"] in point["settings"])
+    return tuple(
+        f"{a['label']} {_value(point['settings'][a['key']])}"
+        for a in axes
+        if a["key"] in point["settings"]
+    )
 
 
 def _by_policy(points: Sequence[Results]) -> list[tuple[str, list[Results]]]:
@@ -389,7 +475,8 @@ def _by_policy(points: Sequence[Results]) -> list[tuple[str, list[Results]]]:
 
 
 def _places(values: Sequence[Any]) -> dict[str, float]:
-    """Where values stand on x, by their text: to scale where they are numbers that can then be told apart."""
+    """Where values stand on x, by their text: to scale where they are numbers that can then be told
+    apart."""
     texts, numbers = [_value(value) for value in values], [number(value) for value in values]
     known = sorted(x for x in numbers if x == x)
     least = min((b - a for a, b in pairwise(known)), default=0.0)

@@ -3,8 +3,22 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rewarddiff.report.cells import Cell, Results, Table, correlation_cell, filled, real_cell, share_cell
-from rewarddiff.report.statements import had_a_part, over_seeds, trained_unequally, trained_with, unequal
+from rewarddiff.report.cells import (
+    Cell,
+    Results,
+    Table,
+    correlation_cell,
+    filled,
+    real_cell,
+    share_cell,
+)
+from rewarddiff.report.statements import (
+    had_a_part,
+    over_seeds,
+    trained_unequally,
+    trained_with,
+    unequal,
+)
 from rewarddiff.report.values import (
     DASH,
     NAN,
@@ -24,7 +38,8 @@ from rewarddiff.writing import figure
 
 TRAINED_WITH = "†"
 TRAINED_WITH_NOTE = (
-    f"{TRAINED_WITH} the scorer this policy was trained with, or one of the same start: no independent evidence."
+    f"{TRAINED_WITH} the scorer this policy was trained with, or one of the same start: "
+    "no independent evidence."
 )
 UNEQUAL = "‡"
 """Marks two policies that differ in more than coefficient, strength and order."""
@@ -43,7 +58,9 @@ SCORER_NOTES = {
 
 def scorer_names(results: Results) -> list[str]:
     """Scorers of the summary, then those that appear only among the trained ones."""
-    return names([*entries(mapping(results.get("summary")).get("scorers")), *entries(results.get("scorers"))])
+    return names(
+        [*entries(mapping(results.get("summary")).get("scorers")), *entries(results.get("scorers"))]
+    )
 
 
 def policy_rewards(results: Results) -> dict[str, dict[str, Interval]]:
@@ -54,11 +71,16 @@ def policy_rewards(results: Results) -> dict[str, dict[str, Interval]]:
     table: dict[str, dict[str, Interval]] = {}
     for entry in entries(mapping(results.get("summary")).get("policies")):
         rewards = mapping(entry.get("rewards"))
-        table[word(entry.get("name"))] = {str(scorer): interval(value) for scorer, value in rewards.items()}
+        table[word(entry.get("name"))] = {
+            str(scorer): interval(value) for scorer, value in rewards.items()
+        }
     runs = [run for run in entries(results.get("rewards")) if str(run.get("policy")) not in table]
     for run in runs:
         policy, seed = word(run.get("policy")), run.get("seed")
-        several = len({str(other.get("seed")) for other in runs if str(other.get("policy")) == policy}) > 1
+        several = (
+            len({str(other.get("seed")) for other in runs if str(other.get("policy")) == policy})
+            > 1
+        )
         label = f"{policy} (seed {seed})" if several else policy
         table.setdefault(label, {})[word(run.get("scorer"))] = interval(run.get("mean"))
     for policy in names(entries(results.get("policies"))):
@@ -73,7 +95,10 @@ def policy_of(label: str) -> str:
 
 
 def scorers_table(results: Results) -> Table:
-    summary = {str(entry.get("name")): entry for entry in entries(mapping(results.get("summary")).get("scorers"))}
+    summary = {
+        str(entry.get("name")): entry
+        for entry in entries(mapping(results.get("summary")).get("scorers"))
+    }
     rows: list[tuple[Cell, ...]] = []
     for name in scorer_names(results):
         runs = [run for run in entries(results.get("scorers")) if str(run.get("name")) == name]
@@ -82,7 +107,12 @@ def scorers_table(results: Results) -> Table:
         rows.append(
             (
                 Cell(name),
-                Cell(str(entry.get("kind") or next((run["kind"] for run in runs if run.get("kind")), DASH))),
+                Cell(
+                    str(
+                        entry.get("kind")
+                        or next((run["kind"] for run in runs if run.get("kind")), DASH)
+                    )
+                ),
                 Cell(_seeds(entry.get("seeds"), runs)),
                 share_cell(_summarised(entry, evaluations, "accuracy")),
                 correlation_cell(_summarised(entry, evaluations, "spearman_strength", "spearman")),
@@ -92,10 +122,30 @@ def scorers_table(results: Results) -> Table:
                 Cell(percent(_figure(entry, evaluations, "antisymmetry"))),
             )
         )
-    longer = [_longer_wins(mapping(run.get("evaluation"))) for run in entries(results.get("scorers"))]
+    longer = [
+        _longer_wins(mapping(run.get("evaluation"))) for run in entries(results.get("scorers"))
+    ]
     if known := [found for found in longer if found.known]:
-        rows.append((Cell("longer wins"), Cell("baseline"), Cell(DASH), share_cell(known[0]), *[Cell(DASH)] * 5))
-    heads = ("scorer", "kind", "seeds", "accuracy", "ρ with strength", "ECE", "T", "ECE at T", "asymmetry")
+        rows.append(
+            (
+                Cell("longer wins"),
+                Cell("baseline"),
+                Cell(DASH),
+                share_cell(known[0]),
+                *[Cell(DASH)] * 5,
+            )
+        )
+    heads = (
+        "scorer",
+        "kind",
+        "seeds",
+        "accuracy",
+        "ρ with strength",
+        "ECE",
+        "T",
+        "ECE at T",
+        "asymmetry",
+    )
     columns, shown = filled(heads, rows)
     bounded = any(row[3].minor for row in rows)
     return Table(
@@ -103,7 +153,9 @@ def scorers_table(results: Results) -> Table:
         columns,
         shown,
         notes=tuple(note for column, note in SCORER_NOTES.items() if column in columns)
-        + ("Intervals resample prompts, and over several seeds both; those are at least Student's t over the seeds.",)
+        + (
+            "Intervals resample prompts, and over several seeds both; those are at least Student's t over the seeds.",
+        )
         * bounded,
         words=frozenset({0, 1}),
     )
@@ -116,7 +168,11 @@ def scorer_contrasts_table(results: Results) -> Table:
         gap = interval(entry.get("gap"))
         points = Interval(*(100 * bound for bound in (gap.value, gap.low, gap.high)))
         p = number(entry.get("p"))
-        shown = Cell(_reading(gap, a, b)), Cell(real(p)), correlation_cell(interval(entry.get("spearman_gap")))
+        shown = (
+            Cell(_reading(gap, a, b)),
+            Cell(real(p)),
+            correlation_cell(interval(entry.get("spearman_gap"))),
+        )
         rows.append((Cell(f"{a} − {b}"), Cell(test), real_cell(points), *shown))
     keep = [i for i in range(6) if i < 4 or any(row[i].text != DASH for row in rows)]
     note = " p: of a test that flips the signs of prompts' gaps." if 4 in keep else ""
@@ -135,7 +191,8 @@ def policies_table(results: Results) -> Table:
     scorers = list(dict.fromkeys(scorer for row in rewards.values() for scorer in row))
     marked = trained_with(results)
     seeds = {
-        str(item.get("name")): item.get("seeds") for item in entries(mapping(results.get("summary")).get("policies"))
+        str(item.get("name")): item.get("seeds")
+        for item in entries(mapping(results.get("summary")).get("policies"))
     }
     runs = entries(results.get("policies"))
     rows = tuple(
@@ -143,7 +200,10 @@ def policies_table(results: Results) -> Table:
             Cell(label),
             Cell(_seeds(seeds.get(label), [run for run in runs if str(run.get("name")) == label])),
             *(
-                real_cell(row.get(scorer, Interval()), mark=TRAINED_WITH * ((policy_of(label), scorer) in marked))
+                real_cell(
+                    row.get(scorer, Interval()),
+                    mark=TRAINED_WITH * ((policy_of(label), scorer) in marked),
+                )
                 for scorer in scorers
             ),
             *_lengths(results, label),
@@ -159,7 +219,9 @@ def policies_table(results: Results) -> Table:
             "prompts."
         )
     if "unfinished" in columns:
-        notes.append("Unfinished: share of samples cut at the limit of new tokens. Words: mean of a sample.")
+        notes.append(
+            "Unfinished: share of samples cut at the limit of new tokens. Words: mean of a sample."
+        )
     return Table(
         "Policies: mean reward of held-out samples" if scorers else "Policies",
         columns,
@@ -206,18 +268,28 @@ def win_tie_lose(contrast: Results) -> tuple[float, float, float]:
 
 
 def strength_table(results: Results) -> Table:
-    """Accuracy by |d|: one row a scorer and seed, one column a range; where ranges differ, one row a range."""
-    runs = [(run, dict(bins(mapping(run.get("evaluation"))))) for run in entries(results.get("scorers"))]
+    """Accuracy by |d|: one row a scorer and seed, one column a range; where ranges differ, one row
+    a range."""
+    runs = [
+        (run, dict(bins(mapping(run.get("evaluation"))))) for run in entries(results.get("scorers"))
+    ]
     runs = [(run, found) for run, found in runs if found]
     labels = list(dict.fromkeys(label for _, found in runs for label in found))
     title = "Accuracy by |d|"
     if any(list(found) != labels for _, found in runs):
         ranges = tuple(
-            (Cell(word(run.get("name"))), Cell(word(run.get("seed"))), Cell(label), share_cell(share, with_n=True))
+            (
+                Cell(word(run.get("name"))),
+                Cell(word(run.get("seed"))),
+                Cell(label),
+                share_cell(share, with_n=True),
+            )
             for run, found in runs
             for label, share in found.items()
         )
-        return Table(title, ("scorer", "seed", "|d|", "accuracy"), ranges, words=frozenset({0, 1, 2}))
+        return Table(
+            title, ("scorer", "seed", "|d|", "accuracy"), ranges, words=frozenset({0, 1, 2})
+        )
     rows = tuple(
         (
             Cell(word(run.get("name"))),
@@ -230,7 +302,8 @@ def strength_table(results: Results) -> Table:
 
 
 def bins(evaluation: Results, key: str = "by_bin") -> list[tuple[str, Interval]]:
-    """`[{low, high, accuracy}]` as (label of the range, accuracy with interval and n); no `high`: open above."""
+    """`[{low, high, accuracy}]` as (label of the range, accuracy with interval and n); no `high`:
+    open above."""
     found = []
     for entry in entries(evaluation.get(key)):
         low, high = number(entry.get("low")), number(entry.get("high"))
@@ -253,7 +326,10 @@ def orders_table(results: Results) -> Table:
             Cell(word(entry.get("scorer"))),
             Cell(word(entry.get("method"))),
             *(Cell(count(number(entry.get(key)))) for key in ("groups", "readings")),
-            *(Cell(percent(number(entry.get(key)))) for key in ("agreement", "inconsistency", "cyclic")),
+            *(
+                Cell(percent(number(entry.get(key))))
+                for key in ("agreement", "inconsistency", "cyclic")
+            ),
         )
         for entry in entries(results.get("orders"))
     )
@@ -283,7 +359,13 @@ def coefficients_table(results: Results) -> Table:
         )
         before, after = mapping(report.get("before")), mapping(report.get("after"))
         marks = mapping(after.get("quantiles"))
-        shares = ("share_negative", "share_dropped", "share_flipped", "share_zero", "effective_share")
+        shares = (
+            "share_negative",
+            "share_dropped",
+            "share_flipped",
+            "share_zero",
+            "effective_share",
+        )
         rows.append(
             (
                 Cell(policy),
@@ -298,7 +380,16 @@ def coefficients_table(results: Results) -> Table:
         warnings = report.get("warnings")
         if isinstance(warnings, (list, tuple)):
             notes += [f"{policy}, seed {seed}: {warning}" for warning in warnings]
-    heads = ("negative", "dropped", "flipped", "zero", "effective", "difference", "coefficient", "median")
+    heads = (
+        "negative",
+        "dropped",
+        "flipped",
+        "zero",
+        "effective",
+        "difference",
+        "coefficient",
+        "median",
+    )
     return Table(
         "Coefficients",
         ("policy", "seed", "pairs", *heads),
@@ -326,7 +417,8 @@ def summary_tables(results: Results) -> tuple[Table, ...]:
 
 
 def _summarised(summary: Results, evaluations: Sequence[Results], *keys: str) -> Interval:
-    """The summary's figure under the first key it has; else the only run's; else the mean over runs, no interval."""
+    """The summary's figure under the first key it has; else the only run's; else the mean over
+    runs, no interval."""
     for key in keys:
         if interval(summary.get(key)).known:
             return interval(summary[key])
@@ -338,14 +430,19 @@ def _summarised(summary: Results, evaluations: Sequence[Results], *keys: str) ->
 def _figure(summary: Results, evaluations: Sequence[Results], key: str) -> float:
     def read(source: Results) -> float:
         found = source.get(key)
-        return number(found.get("relative", found.get("value"))) if isinstance(found, Mapping) else number(found)
+        return (
+            number(found.get("relative", found.get("value")))
+            if isinstance(found, Mapping)
+            else number(found)
+        )
 
     own = read(summary)
     return own if own == own else mean(read(evaluation) for evaluation in evaluations)
 
 
 def _lengths(results: Results, label: str) -> tuple[Cell, Cell]:
-    """Share of unfinished samples and mean words, over the seeds that a row of the policies stands for."""
+    """Share of unfinished samples and mean words, over the seeds that a row of the policies stands
+    for."""
     runs = [
         run
         for run in entries(results.get("lengths"))
@@ -364,13 +461,19 @@ def _seeds(summary: Any, runs: Sequence[Results]) -> str:
     if isinstance(summary, (list, tuple)):
         return count(len(summary))
     stated = number(summary)
-    return count(stated) if stated == stated else count(len({str(run.get("seed")) for run in runs}) or NAN)
+    return (
+        count(stated)
+        if stated == stated
+        else count(len({str(run.get("seed")) for run in runs}) or NAN)
+    )
 
 
 def _reading(gap: Interval, a: str, b: str) -> str:
     if not gap.bounded:
         return DASH
-    return (f"{a} higher" if gap.low > 0 else f"{b} higher") if gap.excludes_zero else "no difference"
+    return (
+        (f"{a} higher" if gap.low > 0 else f"{b} higher") if gap.excludes_zero else "no difference"
+    )
 
 
 def _spread(described: Results) -> Cell:

@@ -20,7 +20,8 @@ BETWEEN = 2
 
 
 def terminal_table(results: Results) -> "Group":
-    """The head of the results and the summary tables as one rich renderable that fits itself to the terminal."""
+    """The head of the results and the summary tables as one rich renderable that fits itself to the
+    terminal."""
     said = head(results)
     return terminal_page(said.result, said.limits, summary_tables(results))
 
@@ -34,7 +35,11 @@ def terminal_page(result: str, remarks: Iterable[str], tables: Iterable[Table]) 
     parts += [Text(printable(remark)) for remark in remarks]
     for table in tables:
         if table.rows:
-            parts += [Text(), Fitted(table), *(Text(printable(mark), style="dim") for mark in table.marks)]
+            parts += [
+                Text(),
+                Fitted(table),
+                *(Text(printable(mark), style="dim") for mark in table.marks),
+            ]
     return Group(*parts)
 
 
@@ -49,11 +54,14 @@ def terminal_designs(found: Results) -> "Group":
 
 @dataclass(frozen=True)
 class Fitted:
-    """A table on any width: cells are stacked where it is too wide, and then its columns go below one another."""
+    """A table on any width: cells are stacked where it is too wide, and then its columns go below
+    one another."""
 
     table: Table
 
-    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
+    def __rich_console__(
+        self, console: "Console", options: "ConsoleOptions"
+    ) -> "Iterator[RenderableType]":
         from rich.text import Text
 
         yield Text(printable(self.table.title), style="italic")
@@ -64,10 +72,11 @@ class Fitted:
 
 
 def _panels(table: Table, width: int) -> Iterator[tuple[dict[int, int], bool]]:
-    """The columns to be drawn side by side with their widths, and whether minor remarks go below their figures.
+    """The columns to be drawn side by side with their widths, and whether minor remarks go below
+    their figures.
 
-    Every panel begins with the first column, and the other words at the left that tell rows apart, as far as they take
-    no more than half of the width; each other column is in one of the panels.
+    Every panel begins with the first column, and the other words at the left that tell rows apart,
+    as far as they take no more than half of the width; each other column is in one of the panels.
     """
     columns = range(len(table.columns))
     natural = [_natural(table, column, stacked=False) for column in columns]
@@ -92,7 +101,8 @@ def _panels(table: Table, width: int) -> Iterator[tuple[dict[int, int], bool]]:
 
 
 def _widened(table: Table, panel: dict[int, int], width: int) -> dict[int, int]:
-    """The widths, with what is left over given to the columns that would be on one line then, the first ones first."""
+    """The widths, with what is left over given to the columns that would be on one line then, the
+    first ones first."""
     left = width - _total(panel.values())
     widened = {}
     for column, least in panel.items():
@@ -142,11 +152,21 @@ def _drawn(table: Table, columns: dict[int, int], stacked: bool) -> "RichTable":
     drawn = RichTable(box=None, pad_edge=False, padding=(0, BETWEEN, 0, 0))
     for column, width in columns.items():
         title = Text(printable(table.columns[column]))
-        drawn.add_column(title, justify="left" if column in table.words else "right", overflow="fold", width=width)
+        drawn.add_column(
+            title,
+            justify="left" if column in table.words else "right",
+            overflow="fold",
+            width=width,
+        )
     between = "\n" if stacked else " "
     for row in table.rows:
         cells = [_texts(row[column]) for column in columns]
-        drawn.add_row(*(Text.assemble(figure, (between + minor if minor else "", "dim")) for figure, minor in cells))
+        drawn.add_row(
+            *(
+                Text.assemble(figure, (between + minor if minor else "", "dim"))
+                for figure, minor in cells
+            )
+        )
     return drawn
 
 
@@ -157,17 +177,25 @@ def markdown_tables(results: Results) -> str:
     """The head of the results and the summary tables as GitHub-flavoured Markdown."""
     said = head(results)
     return markdown_page(
-        said.result, said.limits, (*summary_tables(results), strength_table(results), costs_table(results))
+        said.result,
+        said.limits,
+        (*summary_tables(results), strength_table(results), costs_table(results)),
     )
 
 
-def markdown_page(result: str, remarks: Iterable[str], tables: Iterable[Table], *, notes: bool = False) -> str:
+def markdown_page(
+    result: str, remarks: Iterable[str], tables: Iterable[Table], *, notes: bool = False
+) -> str:
     """A first sentence, remarks, and the tables that have rows; `notes`: with their notes."""
     parts = [_one_line(text) for text in (result, *remarks)]
     for table in tables:
         if table.rows:
             below = (*table.marks, *(table.notes if notes else ()))
-            parts += [f"### {_one_line(table.title)}", markdown_table(table), *map(_one_line, below)]
+            parts += [
+                f"### {_one_line(table.title)}",
+                markdown_table(table),
+                *map(_one_line, below),
+            ]
     return "\n\n".join(parts) + "\n"
 
 

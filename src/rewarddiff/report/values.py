@@ -1,7 +1,7 @@
 """Reading figures out of results, and writing them for people.
 
-Results come from JSON and may be incomplete: an absent figure, `null`, NaN and infinity are all "no data"
-here (NaN inside, a dash on the page), and a value of an unexpected type counts as absent.
+Results come from JSON and may be incomplete: an absent figure, `null`, NaN and infinity are all "no
+data" here (NaN inside, a dash on the page), and a value of an unexpected type counts as absent.
 """
 
 import math
@@ -48,7 +48,11 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 def entries(value: Any) -> list[Mapping[str, Any]]:
     """The mappings in a list; an empty list for anything else."""
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, (list, tuple)) else []
+    return (
+        [item for item in value if isinstance(item, Mapping)]
+        if isinstance(value, (list, tuple))
+        else []
+    )
 
 
 def number(value: Any) -> float:
@@ -64,7 +68,11 @@ def word(value: Any) -> str:
     """A name, a seed: a dash where there is none."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return DASH
-    return setting(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+    return (
+        setting(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+        else str(value)
+    )
 
 
 def numbers(value: Any) -> list[float]:
@@ -75,7 +83,9 @@ def numbers(value: Any) -> list[float]:
 def interval(value: Any) -> Interval:
     """`{value, low, high, n}` or a bare number."""
     found = mapping(value)
-    return Interval(number(value), number(found.get("low")), number(found.get("high")), number(found.get("n")))
+    return Interval(
+        number(value), number(found.get("low")), number(found.get("high")), number(found.get("n"))
+    )
 
 
 def mean(values: Iterable[float]) -> float:
@@ -123,7 +133,8 @@ def count(value: float) -> str:
 
 
 def setting(value: Any) -> str:
-    """A value of a configuration, near to how a recipe writes it: 1e−6, true, {r: 8, alpha: 16}; none for null."""
+    """A value of a configuration, near to how a recipe writes it: 1e−6, true, {r: 8, alpha: 16};
+    none for null."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -162,14 +173,21 @@ def memory(size: float) -> str:
 
 
 def trained_on_remarks(found: Mapping[str, Any], things: str) -> list[str]:
-    """Return a sentence on the prompts that scorers were, or may have been, trained on; none where all are new."""
+    """Return a sentence on the prompts that scorers were, or may have been, trained on; none where
+    all are new."""
     trained = mapping(found.get("trained_on"))
     seen = number(trained.get("prompts"))
     said = []
     if trained.get("known") is False:
-        said.append("Not every scorer says what it was trained on, so these prompts may be among that.")
+        said.append(
+            "Not every scorer says what it was trained on, so these prompts may be among that."
+        )
     if seen > 0 and trained.get("left_out"):
-        said.append(f"{count(seen)} further {things} are left out: a scorer was trained on their prompts.")
+        said.append(
+            f"{count(seen)} further {things} are left out: a scorer was trained on their prompts."
+        )
     elif seen > 0:
-        said.append(f"A scorer was trained on the prompts of all {count(seen)} {things}: nothing here is held out.")
+        said.append(
+            f"A scorer was trained on the prompts of all {count(seen)} {things}: nothing here is held out."
+        )
     return said

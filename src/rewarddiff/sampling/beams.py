@@ -1,15 +1,19 @@
-"""Diverse beam search: groups of beams that keep off each other's tokens, as transformers had it up to 4.56.
+"""Diverse beam search: groups of beams that keep off each other's tokens, as transformers had it up
+to 4.56.
 
-Groups take their next token one after the other. A group that comes later pays `diversity_penalty` for a token, once
-for every beam of an earlier group of the same prompt that has just taken it (Hamming diversity); within itself, a
-group is plain beam search. An end token is free: groups can end with the same response, and it comes back twice.
+Groups take their next token one after the other. A group that comes later pays `diversity_penalty`
+for a token, once for every beam of an earlier group of the same prompt that has just taken it
+(Hamming diversity); within itself, a group is plain beam search. An end token is free: groups can
+end with the same response, and it comes back twice.
 
-transformers 5 no longer has this search; the tests compare with outputs of 4.56.2. Versions of RRHF's time (4.28)
-kept the finished beams of all groups together and counted the prompt in a response's length: they find others.
+transformers 5 no longer has this search; the tests compare with outputs of 4.56.2. Versions of
+RRHF's time (4.28) kept the finished beams of all groups together and counted the prompt in a
+response's length: they find others.
 
-Source: Vijayakumar et al. 2016, arXiv 1610.02424; RRHF (Yuan et al. 2023, arXiv 2304.05302) draws its responses so,
-4 beams in 4 groups. The temperature of 0.8 in RRHF's settings is no option here, because it had no effect: group beam
-search refuses `do_sample`, and without it temperature was never applied, in 4.28 as in 4.56.
+Source: Vijayakumar et al. 2016, arXiv 1610.02424; RRHF (Yuan et al. 2023, arXiv 2304.05302) draws
+its responses so, 4 beams in 4 groups. The temperature of 0.8 in RRHF's settings is no option here,
+because it had no effect: group beam search refuses `do_sample`, and without it temperature was
+never applied, in 4.28 as in 4.56.
 """
 
 from __future__ import annotations
@@ -34,13 +38,17 @@ class BeamConfig:
     """How beams are searched; the defaults are RRHF's.
 
     Attributes:
-        num_beams: beams of a prompt, in `num_beam_groups` groups of equal size. One group is plain beam search, as
-            transformers had it up to 4.48 (since then, all but "never" stop by slightly different rules).
-        diversity_penalty: nats that a token costs for each beam of an earlier group that took it at the same step.
+        num_beams: beams of a prompt, in `num_beam_groups` groups of equal size. One group is plain
+            beam search, as transformers had it up to 4.48 (since then, all but "never" stop by
+            slightly different rules).
+        diversity_penalty: nats that a token costs for each beam of an earlier group that took it at
+            the same step.
         num_return_sequences: how many of a prompt's beams come back, the best first.
-        length_penalty: p in score = total / lengthᵖ; above 0 favours long responses, below 0 short ones.
-        early_stopping: when a group that has finished as many beams as it is large stops. True: at once. False: when
-            their worst scores no less than the best candidate of the present step. "never": when none can score more.
+        length_penalty: p in score = total / lengthᵖ; above 0 favours long responses, below 0 short
+            ones.
+        early_stopping: when a group that has finished as many beams as it is large stops. True: at
+            once. False: when their worst scores no less than the best candidate of the present
+            step. "never": when none can score more.
     """
 
     num_beams: int = 4
@@ -57,9 +65,13 @@ class BeamConfig:
         if not (math.isfinite(self.diversity_penalty) and math.isfinite(self.length_penalty)):
             raise ValueError("diversity_penalty and length_penalty should be finite")
         if self.num_beams % self.num_beam_groups:
-            raise ValueError(f"num_beams is {self.num_beams}, should be a multiple of num_beam_groups")
+            raise ValueError(
+                f"num_beams is {self.num_beams}, should be a multiple of num_beam_groups"
+            )
         if self.num_return_sequences > self.num_beams:
-            raise ValueError(f"num_return_sequences is {self.num_return_sequences}, should be at most num_beams")
+            raise ValueError(
+                f"num_return_sequences is {self.num_return_sequences}, should be at most num_beams"
+            )
 
     @property
     def group_size(self) -> int:
@@ -72,8 +84,8 @@ class Beam:
 
     Attributes:
         tokens: without the end token.
-        score: the summed log-probability, less the penalties paid for diversity, over lengthᵖ, p the length penalty.
-            The end token counts in both.
+        score: the summed log-probability, less the penalties paid for diversity, over lengthᵖ, p
+            the length penalty. The end token counts in both.
         ended: whether an end token was reached, and not `max_new_tokens`.
     """
 
@@ -92,21 +104,25 @@ def diverse_beams(
 ) -> list[list[Beam]]:
     """The best beams of each prompt, in the order of `prompts`, the best first.
 
-    A prompt's beams do not depend on the prompts beside it, up to the rounding of floating-point sums.
+    A prompt's beams do not depend on the prompts beside it, up to the rounding of floating-point
+    sums.
 
     Args:
         model: a causal language model that keeps a cache; it is left in eval mode.
         prompts: token ids, at least one each.
         end_tokens: the tokens that end a response; none at all is allowed.
-        pad: fills rows up. As in transformers, a group that is done counts as one that goes on taking this token:
-            where it is also an end token, later groups pay for ending after an earlier one is done.
+        pad: fills rows up. As in transformers, a group that is done counts as one that goes on
+            taking this token: where it is also an end token, later groups pay for ending after an
+            earlier one is done.
 
     Raises:
         ValueError: a prompt has no tokens, or the model answers one with NaN.
     """
     if not all(prompts):
         raise ValueError("a prompt has no tokens: begin it with the tokenizer's BOS token")
-    groups = [[_Group(config, end_tokens, pad) for _ in range(config.num_beam_groups)] for _ in prompts]
+    groups = [
+        [_Group(config, end_tokens, pad) for _ in range(config.num_beam_groups)] for _ in prompts
+    ]
     if not prompts:
         return []
     model.eval()
@@ -120,28 +136,50 @@ def diverse_beams(
     return [_best(one, config.num_return_sequences) for one in groups]
 
 
-def _take(logits: Tensor, groups: list[list[_Group]], config: BeamConfig) -> tuple[list[int], list[int]]:
-    """One more token for every beam: the row that each row continues, and its token. `logits` are (rows, vocabulary).
+def _take(
+    logits: Tensor, groups: list[list[_Group]], config: BeamConfig
+) -> tuple[list[int], list[int]]:
+    """One more token for every beam: the row that each row continues, and its token. `logits` are
+    (rows, vocabulary).
 
     A prompt's beams are consecutive rows, group by group.
     """
-    log_probs = logits.float().log_softmax(-1).view(len(groups), config.num_beam_groups, config.group_size, -1)
-    counts = log_probs.new_zeros(len(groups), log_probs.shape[-1])  # of the tokens taken at this step
-    width = config.group_size * max(2, 1 + len(groups[0][0].end_tokens))  # enough that beams go on if others end
+    log_probs = (
+        logits.float()
+        .log_softmax(-1)
+        .view(len(groups), config.num_beam_groups, config.group_size, -1)
+    )
+    counts = log_probs.new_zeros(
+        len(groups), log_probs.shape[-1]
+    )  # of the tokens taken at this step
+    width = config.group_size * max(
+        2, 1 + len(groups[0][0].end_tokens)
+    )  # enough that beams go on if others end
     parents, tokens = [0] * len(logits), [0] * len(logits)
     for g in range(config.num_beam_groups):
-        totals = torch.tensor([one[g].totals for one in groups], dtype=log_probs.dtype, device=logits.device)
+        totals = torch.tensor(
+            [one[g].totals for one in groups], dtype=log_probs.dtype, device=logits.device
+        )
         totals = (log_probs[:, g] - config.diversity_penalty * counts[:, None]) + totals[..., None]
         best, at = totals.flatten(1).topk(width)
-        found = zip(best.tolist(), (at // totals.shape[-1]).tolist(), (at % totals.shape[-1]).tolist(), strict=True)
+        found = zip(
+            best.tolist(),
+            (at // totals.shape[-1]).tolist(),
+            (at % totals.shape[-1]).tolist(),
+            strict=True,
+        )
         for i, candidates in enumerate(found):
             if math.isnan(candidates[0][0]):
-                raise ValueError(f"the model's logits are NaN for prompt {i}: look at its weights and its dtype")
+                raise ValueError(
+                    f"the model's logits are NaN for prompt {i}: look at its weights and its dtype"
+                )
             start = i * config.num_beams + g * config.group_size
             end = start + config.group_size
             beams, tokens[start:end] = groups[i][g].advance(list(zip(*candidates, strict=True)))
             parents[start:end] = [start + beam for beam in beams]
-        new = torch.tensor(tokens, device=logits.device).view(len(groups), config.num_beam_groups, -1)[:, g]
+        new = torch.tensor(tokens, device=logits.device).view(
+            len(groups), config.num_beam_groups, -1
+        )[:, g]
         counts.scatter_add_(1, new, torch.ones_like(new, dtype=counts.dtype))
     return parents, tokens
 
@@ -165,21 +203,25 @@ class _Group:
         self.done = False
 
     def advance(self, candidates: Sequence[tuple[float, int, int]]) -> tuple[list[int], list[int]]:
-        """The beam that each beam continues, and its token, from candidates (total, beam, token), the best first."""
+        """The beam that each beam continues, and its token, from candidates (total, beam, token),
+        the best first."""
         size = self.config.group_size
         if self.done:
             return list(range(size)), [self.pad] * size
         for total, beam, token in candidates[:size]:
             if token in self.end_tokens:
                 self._finish(self.open[beam], total, ended=True)
-        goes_on = [candidate for candidate in candidates if candidate[2] not in self.end_tokens][:size]
+        goes_on = [candidate for candidate in candidates if candidate[2] not in self.end_tokens][
+            :size
+        ]
         self.open = [(*self.open[beam], token) for _, beam, token in goes_on]
         self.totals = [total for total, _, _ in goes_on]
         self.done = self._settled(candidates[0][0])
         return [beam for _, beam, _ in goes_on], [token for _, _, token in goes_on]
 
     def close(self) -> list[Beam]:
-        """All beams to choose from: where tokens ran out before the group was done, open ones are among them."""
+        """All beams to choose from: where tokens ran out before the group was done, open ones are
+        among them."""
         if not self.done:
             for tokens, total in zip(self.open, self.totals, strict=True):
                 self._finish(tokens, total, ended=False)
@@ -207,9 +249,12 @@ class _Group:
 
 
 class _Rows:
-    """The model over all beams of all prompts, one row each, padded on the left: each token is read once."""
+    """The model over all beams of all prompts, one row each, padded on the left: each token is read
+    once."""
 
-    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], beams: int, pad: int) -> None:
+    def __init__(
+        self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], beams: int, pad: int
+    ) -> None:
         self.model: Any = model
         accepted = inspect.signature(model.forward).parameters
         self.positioned = "position_ids" in accepted
@@ -217,12 +262,15 @@ class _Rows:
         self.cache: Any = None
         width = max(map(len, prompts))
         ids = [[pad] * (width - len(p)) + list(p) for p in prompts]
-        self.mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
+        self.mask = torch.tensor(
+            [[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device
+        )
         self._read(torch.tensor(ids, device=model.device))
         self._select(torch.arange(len(prompts), device=model.device).repeat_interleave(beams))
 
     def forward(self, parents: list[int], tokens: list[int]) -> None:
-        """Each row becomes row `parents` and one token more; `logits` are those of what comes next."""
+        """Each row becomes row `parents` and one token more; `logits` are those of what comes
+        next."""
         self._select(torch.tensor(parents, device=self.mask.device))
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], dim=1)
         self._read(torch.tensor(tokens, device=self.mask.device)[:, None])

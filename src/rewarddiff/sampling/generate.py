@@ -1,4 +1,5 @@
-"""Greedy and temperature samples through transformers' own generation, batched by length, kept in the store."""
+"""Greedy and temperature samples through transformers' own generation, batched by length, kept in
+the store."""
 
 from __future__ import annotations
 
@@ -43,14 +44,16 @@ class SamplingConfig:
 
 @dataclass(frozen=True)
 class Sample:
-    """A response, and whether it ended by itself: by its end token or a stop text, not by `max_new_tokens`."""
+    """A response, and whether it ended by itself: by its end token or a stop text, not by
+    `max_new_tokens`."""
 
     text: str
     ended: bool
 
 
 FORMAT = 2
-"""Of what is stored for a sample, a part of its key: what an earlier format left behind is never read."""
+"""Of what is stored for a sample, a part of its key: what an earlier format left behind is never
+read."""
 
 
 def sample(
@@ -64,7 +67,8 @@ def sample(
     meter: Meter | None = None,
     name: str = "sampling",
 ) -> list[Sample]:
-    """One response per prompt. `weights` is the fingerprint of the model, part of the store's key."""
+    """One response per prompt. `weights` is the fingerprint of the model, part of the store's
+    key."""
     encoded = [encoder.fitting(prompt, config.max_new_tokens) for prompt in prompts]
     ends = encoder.ends(prompts)
     settings = asdict(config) | {"batch_size": None, "dtype": str(model.dtype)}
@@ -77,10 +81,14 @@ def sample(
         with task(name, len(missing)) as progress:
             for start in range(0, len(order), config.batch_size):
                 indices = order[start : start + config.batch_size]
-                outputs = _continue(model, [missing[i] for i in indices], ends, encoder.tokenizer, config)
+                outputs = _continue(
+                    model, [missing[i] for i in indices], ends, encoder.tokenizer, config
+                )
                 for i, tokens in zip(indices, outputs, strict=True):
                     text = encoder.text(tokens)
-                    ended = len(tokens) < config.max_new_tokens or any(stop in text for stop in config.stop)
+                    ended = len(tokens) < config.max_new_tokens or any(
+                        stop in text for stop in config.stop
+                    )
                     yield i, asdict(Sample(cut_at(text, config.stop), ended))
                 if meter is not None:
                     meter.tokens += sum(map(len, outputs))
@@ -90,16 +98,23 @@ def sample(
 
 
 def _continue(
-    model: PreTrainedModel, prompts: Sequence[tuple[int, ...]], ends: list[int], tokenizer: Any, config: SamplingConfig
+    model: PreTrainedModel,
+    prompts: Sequence[tuple[int, ...]],
+    ends: list[int],
+    tokenizer: Any,
+    config: SamplingConfig,
 ) -> list[list[int]]:
     """New tokens for each prompt, up to and without the end token.
 
-    The model's own generation settings (a repetition penalty, top-k) are set aside: samples are the model's.
+    The model's own generation settings (a repetition penalty, top-k) are set aside: samples are the
+    model's.
     """
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
     width = max(map(len, prompts))
     ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in prompts], device=model.device)
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
+    mask = torch.tensor(
+        [[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device
+    )
     stops = {"stop_strings": list(config.stop), "tokenizer": tokenizer} if config.stop else {}
     own: Any = model.generation_config
     model.eval()
@@ -114,7 +129,9 @@ def _continue(
                 eos_token_id=ends,
                 pad_token_id=pad,
                 do_sample=False,
-                logits_processor=LogitsProcessorList([_Draw(prompts, config)] if config.temperature else []),
+                logits_processor=LogitsProcessorList(
+                    [_Draw(prompts, config)] if config.temperature else []
+                ),
                 **stops,
             )
     finally:
@@ -123,7 +140,8 @@ def _continue(
 
 
 class _Draw(LogitsProcessor):
-    """Makes the largest logit a draw from softmax(logits / temperature), by Gumbel noise of a generator per prompt.
+    """Makes the largest logit a draw from softmax(logits / temperature), by Gumbel noise of a
+    generator per prompt.
 
     So a sample depends on its prompt and the seed, and not on the prompts it shares a batch with.
     """
@@ -137,7 +155,10 @@ class _Draw(LogitsProcessor):
         device = scores.device
         if not self.generators:
             self.generators = [torch.Generator(device).manual_seed(seed) for seed in self.seeds]
-        waits = [torch.empty(scores.shape[-1], device=device).exponential_(generator=g) for g in self.generators]
+        waits = [
+            torch.empty(scores.shape[-1], device=device).exponential_(generator=g)
+            for g in self.generators
+        ]
         return scores.float() / self.temperature - torch.stack(waits).log()
 
 

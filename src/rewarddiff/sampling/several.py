@@ -1,4 +1,5 @@
-"""Several responses to each prompt: by diverse beams, by temperature, or by rejection from many of these."""
+"""Several responses to each prompt: by diverse beams, by temperature, or by rejection from many of
+these."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ class Temperature:
 
 @dataclass(frozen=True)
 class Rejection(Temperature):
-    """k of `candidates` draws, accepted with probability exp((r − r_max)/β): towards the optimum of the reward r.
+    """k of `candidates` draws, accepted with probability exp((r − r_max)/β): towards the optimum of
+    the reward r.
 
     Source: Liu et al. 2023 (RSO), arXiv 2309.06657, algorithm 1.
     """
@@ -78,11 +80,14 @@ def several(
     """Responses to each prompt; of `Rejection` all its candidates (`accept` chooses among them).
 
     Args:
-        config: stop texts, batch size and seed; number of tokens and temperature are those of `draw`.
+        config: stop texts, batch size and seed; number of tokens and temperature are those of
+            `draw`.
         weights: fingerprint of the model, part of the store's key.
     """
     if isinstance(draw, Beams):
-        return _beams(model, encoder, prompts, draw, config, weights=weights, store=store, meter=meter)
+        return _beams(
+            model, encoder, prompts, draw, config, weights=weights, store=store, meter=meter
+        )
     count = draw.candidates if isinstance(draw, Rejection) else draw.k
     own = replace(config, temperature=draw.temperature, max_new_tokens=draw.max_new_tokens)
     rounds = [
@@ -112,14 +117,18 @@ def _beams(
     pad = ends[0] if pad is None else pad
 
     def key(tokens: Tokens) -> str:
-        return fingerprint("beams", weights, str(model.dtype), asdict(draw), list(config.stop), ends, tokens)
+        return fingerprint(
+            "beams", weights, str(model.dtype), asdict(draw), list(config.stop), ends, tokens
+        )
 
     def compute(missing: Sequence[Tokens]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
         order = sorted(range(len(missing)), key=lambda i: len(missing[i]))
         with task("beams", len(missing)) as progress:
             for start in range(0, len(order), config.batch_size):
                 indices = order[start : start + config.batch_size]
-                found = diverse_beams(model, [missing[i] for i in indices], draw, end_tokens=ends, pad=pad)
+                found = diverse_beams(
+                    model, [missing[i] for i in indices], draw, end_tokens=ends, pad=pad
+                )
                 for i, beams in zip(indices, found, strict=True):
                     texts = [encoder.text(beam.tokens) for beam in beams]
                     stopped = [any(stop in text for stop in config.stop) for text in texts]
@@ -140,8 +149,8 @@ def _beams(
 def accept(rewards: ArrayLike, k: int, *, beta: float, seed: int = 0) -> list[int]:
     """Which k candidates rejection sampling takes, in the order of acceptance.
 
-    In rounds: each candidate left is accepted with probability exp((r − r_max)/β), r_max the largest reward left;
-    accepted ones are taken out.
+    In rounds: each candidate left is accepted with probability exp((r − r_max)/β), r_max the
+    largest reward left; accepted ones are taken out.
 
     Args:
         rewards: one per candidate, (candidates,).

@@ -1,4 +1,5 @@
-"""Loading a body for a scorer, from a plain model or from a trained scorer's folder, and finding out how it reads."""
+"""Loading a body for a scorer, from a plain model or from a trained scorer's folder, and finding
+out how it reads."""
 
 from __future__ import annotations
 
@@ -9,7 +10,12 @@ from typing import Any
 import torch
 import transformers
 from torch import nn
-from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from rewarddiff import models
 from rewarddiff.errors import UserError
@@ -23,10 +29,12 @@ class Backbone:
     """A loaded model with its tokenizer.
 
     Attributes:
-        model: a sequence classification model of one label where the architecture has one, else the bare body.
+        model: a sequence classification model of one label where the architecture has one, else the
+            bare body.
         missing: weights that were not in the files (a fresh head).
         encoder: it reads in both directions.
-        labels: of a sequence classification model, how many its files declare; None for other models.
+        labels: of a sequence classification model, how many its files declare; None for other
+            models.
     """
 
     model: PreTrainedModel
@@ -42,32 +50,43 @@ class Backbone:
 
 
 def load_backbone(source: str, *, bare: bool = False) -> Backbone:
-    """Load weights (safetensors only) in float32 and the tokenizer; an adapter's are worked into its base's.
+    """Load weights (safetensors only) in float32 and the tokenizer; an adapter's are worked into
+    its base's.
 
     Args:
         source: a short name, a folder, or a hub name.
         bare: load the body alone even where the architecture has a classification head.
 
     Raises:
-        UserError: it is no model, one whose body is not all in its files, or one that cannot score (encoder-decoders).
+        UserError: it is no model, one whose body is not all in its files, or one that cannot score
+            (encoder-decoders).
     """
     config = models.load_config(source)
     if getattr(config, "is_encoder_decoder", False):
-        raise UserError(f"{source}: a {config.model_type} encodes and decodes; a scorer needs a decoder or an encoder")
+        raise UserError(
+            f"{source}: a {config.model_type} encodes and decodes; a scorer needs a decoder or an encoder"
+        )
     mapped = type(config) in transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     if mapped and not bare:
         options: dict[str, Any] = {"dtype": torch.float32, "num_labels": 1}
-        model, missing = models.load_model(AutoModelForSequenceClassification, source, fresh_head=True, **options)
+        model, missing = models.load_model(
+            AutoModelForSequenceClassification, source, fresh_head=True, **options
+        )
     else:
         model, missing = models.load_model(AutoModel, source, dtype=torch.float32)
     tokenizer = models.saved_tokenizer(source)
     names = config.architectures or []
-    labels = config.num_labels if any(name.endswith("ForSequenceClassification") for name in names) else None
+    labels = (
+        config.num_labels
+        if any(name.endswith("ForSequenceClassification") for name in names)
+        else None
+    )
     return Backbone(model, tokenizer, missing, reads_both_ways(model), labels)
 
 
 def reads_both_ways(model: PreTrainedModel) -> bool:
-    """Whether an earlier token's state changes when only a later token does: an encoder's, not a decoder's."""
+    """Whether an earlier token's state changes when only a later token does: an encoder's, not a
+    decoder's."""
     high = min(model.config.get_text_config().vocab_size, 1000)
     ids = (torch.arange(1, 9) * 37 % high)[None].repeat(2, 1)
     ids[1, -1] = (ids[1, -1] + 1) % high
@@ -79,12 +98,19 @@ def reads_both_ways(model: PreTrainedModel) -> bool:
     return bool((states[0, :-1] - states[1, :-1]).abs().max() > 1e-4 * states.abs().max())
 
 
-def context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, encoder: bool) -> int | None:
-    """Positions the model can read; of an encoder, those its table has from the first on that it uses."""
+def context(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, encoder: bool
+) -> int | None:
+    """Positions the model can read; of an encoder, those its table has from the first on that it
+    uses."""
     limit: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if encoder and limit is not None:
-        table = next((m for name, m in model.named_modules() if name.endswith("position_embeddings")), None)
-        offset = getattr(table, "padding_idx", None)  # RoBERTa counts positions from after the padding's index
+        table = next(
+            (m for name, m in model.named_modules() if name.endswith("position_embeddings")), None
+        )
+        offset = getattr(
+            table, "padding_idx", None
+        )  # RoBERTa counts positions from after the padding's index
         limit = limit if offset is None else limit - offset - 1
         limit = min(limit, tokenizer.model_max_length)
     return limit
@@ -98,12 +124,16 @@ def fresh_head(model: PreTrainedModel, width: int = 1) -> nn.Linear:
     return head
 
 
-def use_distinct_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ends: Collection[int]) -> None:
-    """Give model and tokenizer a padding token that never ends a text and is no part of ordinary text.
+def use_distinct_padding(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ends: Collection[int]
+) -> None:
+    """Give model and tokenizer a padding token that never ends a text and is no part of ordinary
+    text.
 
-    transformers reads a sequence classification model at the last token that is not padding; where padding is the
-    end token (as in many chat models) it would read one token too early. An ordinary token would become a special one
-    when it is loaded again, and texts that hold it would be cut otherwise than in training.
+    transformers reads a sequence classification model at the last token that is not padding; where
+    padding is the end token (as in many chat models) it would read one token too early. An ordinary
+    token would become a special one when it is loaded again, and texts that hold it would be cut
+    otherwise than in training.
     """
     names: Any = tokenizer
     rows = models.embeddings(model)
@@ -115,14 +145,21 @@ def use_distinct_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
 
 
 def _special(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The tokens that the tokenizer itself takes for special ones, those first that serve best as padding."""
+    """The tokens that the tokenizer itself takes for special ones, those first that serve best as
+    padding."""
     names: Any = tokenizer
-    best = [token for token in (names.pad_token_id, names.unk_token_id, names.bos_token_id) if token is not None]
+    best = [
+        token
+        for token in (names.pad_token_id, names.unk_token_id, names.bos_token_id)
+        if token is not None
+    ]
     unnamed = [token for token, added in names.added_tokens_decoder.items() if added.special]
     return [*best, *sorted(names.all_special_ids), *sorted(unnamed)]
 
 
-def _added_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ends: Collection[int]) -> int:
+def _added_padding(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ends: Collection[int]
+) -> int:
     """A padding token of its own, with an embedding (of zeros; padding is never read)."""
     names: Any = tokenizer
     if names.pad_token_id is None or names.pad_token_id in ends:

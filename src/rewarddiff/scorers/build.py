@@ -1,14 +1,16 @@
 """Putting a scorer together, saving it, and loading it again.
 
-A scorer's folder is an ordinary Hugging Face folder (config, safetensors, tokenizer) with `rewarddiff_scorer.json`
-beside it. Decoders, and encoders with pooling cls, are sequence classification models of one label, and a reward model
-so saved scores the same when loaded with AutoModelForSequenceClassification. An encoder with pooling mean has no such
-form, nor has a scorer of several heads, a difference model of head general, or a decoder for which transformers has no
-such class: its folder holds the bare model, and `head.safetensors` the head's weight. `rewarddiff_prompts.npy` holds
-the hashes of the prompts that it was trained on, 8 bytes each. No pickle is read or written.
+A scorer's folder is an ordinary Hugging Face folder (config, safetensors, tokenizer) with
+`rewarddiff_scorer.json` beside it. Decoders, and encoders with pooling cls, are sequence
+classification models of one label, and a reward model so saved scores the same when loaded with
+AutoModelForSequenceClassification. An encoder with pooling mean has no such form, nor has a scorer
+of several heads, a difference model of head general, or a decoder for which transformers has no
+such class: its folder holds the bare model, and `head.safetensors` the head's weight.
+`rewarddiff_prompts.npy` holds the hashes of the prompts that it was trained on, 8 bytes each. No
+pickle is read or written.
 
-A model without `rewarddiff_scorer.json` was trained elsewhere, and is read as transformers and TRL read it, with its
-own padding.
+A model without `rewarddiff_scorer.json` was trained elsewhere, and is read as transformers and TRL
+read it, with its own padding.
 """
 
 from __future__ import annotations
@@ -27,7 +29,13 @@ from rewarddiff import files, models
 from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
 from rewarddiff.model_files import ABOUT, PROMPTS
-from rewarddiff.scorers.backbones import Backbone, context, fresh_head, load_backbone, use_distinct_padding
+from rewarddiff.scorers.backbones import (
+    Backbone,
+    context,
+    fresh_head,
+    load_backbone,
+    use_distinct_padding,
+)
 from rewarddiff.scorers.base import Scorer
 from rewarddiff.scorers.config import ScorerConfig
 from rewarddiff.scorers.readers import Reader, RowReader, TreeReader
@@ -41,7 +49,8 @@ class About:
     """What stands in `rewarddiff_scorer.json`, besides the format and `trained`.
 
     Attributes:
-        way: of `DecoderTexts`, how responses are read; files of before it was written down do without, and mean apart.
+        way: of `DecoderTexts`, how responses are read; files of before it was written down do
+            without, and mean apart.
     """
 
     config: ScorerConfig
@@ -52,7 +61,8 @@ class About:
 
 
 def new_scorer(config: ScorerConfig, *, seed: int = 0) -> Scorer:
-    """A scorer to be trained: the backbone with a fresh head, or the trained scorer that `warm_start` names.
+    """A scorer to be trained: the backbone with a fresh head, or the trained scorer that
+    `warm_start` names.
 
     Raises:
         UserError: the backbone is no model, or cannot serve this configuration.
@@ -68,7 +78,9 @@ def _new_scorer(config: ScorerConfig) -> Scorer:
         backbone = load_backbone(config.backbone)
         models.require_embeddings(backbone.model, backbone.tokenizer, config.backbone)
         scorer = Scorer(config, _reader(backbone, config, None), backbone.tokenizer)
-        scorer.prompts = trained_prompts(models.resolve(config.backbone))  # where the backbone is itself a scorer
+        scorer.prompts = trained_prompts(
+            models.resolve(config.backbone)
+        )  # where the backbone is itself a scorer
         return scorer
     teacher = load_scorer(config.warm_start)
     scorer = Scorer(config, _warm_reader(teacher, config), teacher.tokenizer)
@@ -77,9 +89,12 @@ def _new_scorer(config: ScorerConfig) -> Scorer:
 
 
 def _warm_reader(teacher: Scorer, config: ScorerConfig) -> Reader:
-    """The teacher's body, with its head where that serves this configuration, or else one made of it or a fresh one."""
+    """The teacher's body, with its head where that serves this configuration, or else one made of
+    it or a fresh one."""
     model, head = teacher.reader.model, teacher.reader.own_head
-    backbone = Backbone(model, teacher.tokenizer, frozenset(), isinstance(teacher.reader, RowReader))
+    backbone = Backbone(
+        model, teacher.tokenizer, frozenset(), isinstance(teacher.reader, RowReader)
+    )
     alike = config.kind == teacher.kind or config.head != "last"
     if alike and (config.width > 1 or teacher.config.head_count > 1):
         return _reader(backbone, config, _refitted(teacher, config))
@@ -91,15 +106,18 @@ def _warm_reader(teacher: Scorer, config: ScorerConfig) -> Reader:
 
 
 def _refitted(teacher: Scorer, config: ScorerConfig) -> nn.Linear:
-    """A head of other numbers that begins with what a trained one gives, where that can be read alike.
+    """A head of other numbers that begins with what a trained one gives, where that can be read
+    alike.
 
-    The same heads begin as the teacher's; one with what all of the teacher's say together; several each with that and
-    a fresh draw, which is small.
+    The same heads begin as the teacher's; one with what all of the teacher's say together; several
+    each with that and a fresh draw, which is small.
     """
     model: Any = teacher.reader.model
     old, found = teacher.config, fresh_head(model, config.width)
     own = teacher.reader.own_head
-    known = own.weight if own is not None else getattr(getattr(model, "score", None), "weight", None)
+    known = (
+        own.weight if own is not None else getattr(getattr(model, "score", None), "weight", None)
+    )
     if known is None:
         return found
     rows = known.data.reshape(old.head_count, old.head_width, -1)
@@ -139,7 +157,8 @@ def save_scorer(scorer: Scorer, folder: Path) -> None:
 
 
 def load_scorer(source: str | Path) -> Scorer:
-    """Load what `save_scorer` wrote, or any reward model of one label (a TRL RewardTrainer's output, …).
+    """Load what `save_scorer` wrote, or any reward model of one label (a TRL RewardTrainer's
+    output, …).
 
     Raises:
         UserError: it is no model, or a model whose head was never trained.
@@ -149,13 +168,19 @@ def load_scorer(source: str | Path) -> Scorer:
     own_head = (folder / HEAD).exists()
     backbone = load_backbone(str(source), bare=own_head)
     if backbone.labels not in (None, 1):
-        raise UserError(f"{source}: a classifier of {backbone.labels} labels; a reward model has one")
+        raise UserError(
+            f"{source}: a classifier of {backbone.labels} labels; a reward model has one"
+        )
     if backbone.missing or not (own_head or backbone.classifies):
         lacking = min(backbone.missing, default=HEAD)
-        raise UserError(f"{source}: no trained head ({lacking} is not in it); train a scorer on this model first")
+        raise UserError(
+            f"{source}: no trained head ({lacking} is not in it); train a scorer on this model first"
+        )
     models.require_embeddings(backbone.model, backbone.tokenizer, source)
     if about is None:
-        about = About(ScorerConfig(backbone=str(source), pooling="cls" if backbone.encoder else "mean"))
+        about = About(
+            ScorerConfig(backbone=str(source), pooling="cls" if backbone.encoder else "mean")
+        )
     head = _saved_head(folder / HEAD, backbone, about.config.width) if own_head else None
     reader = _reader(backbone, about.config, head, about.way)
     if about.way == "apart":
@@ -168,7 +193,8 @@ def load_scorer(source: str | Path) -> Scorer:
 
 
 def trained_prompts(folder: Path) -> frozenset[str] | None:
-    """Return the hashes of the prompts that a scorer was trained on; None where its folder does not say.
+    """Return the hashes of the prompts that a scorer was trained on; None where its folder does not
+    say.
 
     Raises:
         UserError: the file of hashes is none.
@@ -179,9 +205,13 @@ def trained_prompts(folder: Path) -> frozenset[str] | None:
     try:
         hashes = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a list of hashes ({error}); copy the scorer again, or remove the file") from error
+        raise UserError(
+            f"{path}: not a list of hashes ({error}); copy the scorer again, or remove the file"
+        ) from error
     if hashes.dtype != np.uint64 or hashes.ndim != 1:
-        raise UserError(f"{path}: not a list of hashes of 64 bits; copy the scorer again, or remove the file")
+        raise UserError(
+            f"{path}: not a list of hashes of 64 bits; copy the scorer again, or remove the file"
+        )
     return frozenset(f"{value:016x}" for value in hashes.tolist())
 
 
@@ -192,20 +222,31 @@ def _saved_head(file: Path, backbone: Backbone, width: int) -> nn.Linear:
     return head
 
 
-def _reader(backbone: Backbone, config: ScorerConfig, head: nn.Linear | None, way: Way = "whole") -> Reader:
+def _reader(
+    backbone: Backbone, config: ScorerConfig, head: nn.Linear | None, way: Way = "whole"
+) -> Reader:
     """The body with a head: the given one, the model's own, or a fresh one."""
     body: Any
-    model, tokenizer, lengths, joint = backbone.model, backbone.tokenizer, config.lengths, not config.pointwise
+    model, tokenizer, lengths, joint = (
+        backbone.model,
+        backbone.tokenizer,
+        config.lengths,
+        not config.pointwise,
+    )
     segments = not joint or config.head in ("segments", "mixed")
     room = context(model, tokenizer, encoder=backbone.encoder)
     if backbone.encoder:
         rows = EncoderTexts(tokenizer, lengths, room, joint=joint)
         if config.pooling == "cls":
             if not backbone.classifies:
-                raise UserError(f"{config.backbone}: has no classification head of its own; use pooling mean")
+                raise UserError(
+                    f"{config.backbone}: has no classification head of its own; use pooling mean"
+                )
             return RowReader(model, None, rows, segments=segments).eval()
         body = model.base_model
-        return RowReader(body, head or fresh_head(body, config.width), rows, segments=segments).eval()
+        return RowReader(
+            body, head or fresh_head(body, config.width), rows, segments=segments
+        ).eval()
     texts = DecoderTexts(tokenizer, lengths, room, joint=joint, closed=joint and segments, way=way)
     if head is None and config.width == 1 and isinstance(getattr(model, "score", None), nn.Linear):
         texts.padding = model.config.get_text_config().pad_token_id
@@ -215,7 +256,8 @@ def _reader(backbone: Backbone, config: ScorerConfig, head: nn.Linear | None, wa
 
 
 def _use_distinct_padding(reader: Reader) -> None:
-    """Where transformers looks for padding in the readings of a scorer trained here, it finds none."""
+    """Where transformers looks for padding in the readings of a scorer trained here, it finds
+    none."""
     texts = reader.texts
     if isinstance(texts, DecoderTexts) and reader.own_head is None:
         use_distinct_padding(reader.model, texts.tokenizer, texts.ends)
@@ -240,7 +282,11 @@ def _about(folder: Path) -> About | None:
         about = About(config, temperature, str(said["data"]), dict(said.get("learned", {})), way)
         trained = said["trained"]
     except (json.JSONDecodeError, KeyError, TypeError, ValueError, UserError) as error:
-        raise UserError(f"{path}: not the description of a scorer ({error}); train the scorer again") from error
+        raise UserError(
+            f"{path}: not the description of a scorer ({error}); train the scorer again"
+        ) from error
     if trained is not True:
-        raise UserError(f"{folder}: no trained head (its description says so); train a scorer on this model first")
+        raise UserError(
+            f"{folder}: no trained head (its description says so); train a scorer on this model first"
+        )
     return about

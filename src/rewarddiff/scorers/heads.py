@@ -1,4 +1,5 @@
-"""Several heads on one body: which numbers are whose, what trains each of them, and what they say together.
+"""Several heads on one body: which numbers are whose, what trains each of them, and what they say
+together.
 
 The heads are rows of one linear layer, so that one reading serves them all.
 """
@@ -30,7 +31,8 @@ def cut(values: Tensor, width: int) -> Tensor:
 
 
 def gaps(first: Tensor, second: Tensor, width: int) -> Tensor:
-    """Of responses that were read by themselves, as `cut` takes them: every head's difference, (pairs, heads)."""
+    """Of responses that were read by themselves, as `cut` takes them: every head's difference,
+    (pairs, heads)."""
     return general_gap(cut(first, width), cut(second, width))
 
 
@@ -53,16 +55,20 @@ def spread(values: Array) -> Array:
 
 
 def resampled(seed: int, group: str, comparison: Comparison, head: int) -> int:
-    """How often a comparison stands in a head's resample: Poisson of mean 1, the same whenever and wherever asked.
+    """How often a comparison stands in a head's resample: Poisson of mean 1, the same whenever and
+    wherever asked.
 
-    Source: Oza and Russell 2001, online bagging: how often one of n is among n draws with replacement, as n grows.
+    Source: Oza and Russell 2001, online bagging: how often one of n is among n draws with
+    replacement, as n grows.
     """
     text = f"{seed}/{group}/{comparison.chosen}/{comparison.rejected}/head {head}"
     draw = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") / 2**64
     return sum(draw >= share for share in POISSON)
 
 
-def shares(config: ScorerConfig, group: Group, comparison: Comparison, *, seed: int | None) -> tuple[float, ...]:
+def shares(
+    config: ScorerConfig, group: Group, comparison: Comparison, *, seed: int | None
+) -> tuple[float, ...]:
     """What a comparison counts in each head's part of the loss; of aspects all in that of its own.
 
     Args:

@@ -1,6 +1,8 @@
-"""What a scorer is trained to say of a gap: small frozen configs, each with its own loss; a recipe names one of them.
+"""What a scorer is trained to say of a gap: small frozen configs, each with its own loss; a recipe
+names one of them.
 
-The gap Δ of a comparison is r_w − r_l of a reward model, or d of a difference model, oriented by the label.
+The gap Δ of a comparison is r_w − r_l of a reward model, or d of a difference model, oriented by
+the label.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ from rewarddiff.errors import UserError
 from rewarddiff.losses import grading, scoring
 
 MAX_GRADES = 12
-"""More distinct strengths than this are no grades: they are cut into quantiles where a loss wants grades."""
+"""More distinct strengths than this are no grades: they are cut into quantiles where a loss wants
+grades."""
 
 
 NEAR = 1e-5
-"""Strengths that differ by less, relatively, are the same: they are differences of scores, and pass through float32."""
+"""Strengths that differ by less, relatively, are the same: they are differences of scores, and pass
+through float32."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Grades:
     """The strengths of the training data, as far as losses need to know them.
 
     Attributes:
-        edges: least strength of each grade above a tie, rising; a strength is of the last grade it reaches.
+        edges: least strength of each grade above a tie, rising; a strength is of the last grade it
+            reaches.
         largest, mean: of the strengths, without ties.
         ties: whether there are any.
     """
@@ -45,7 +50,9 @@ class Grades:
     @classmethod
     def of(cls, strengths: Iterable[float | None]) -> Grades:
         known = [s for s in strengths if s is not None]
-        decided = np.array([float(f"{s:.6g}") for s in known if s > 0], dtype=np.float64)  # 4.2 − 3.9 is 3.3 − 3.0
+        decided = np.array(
+            [float(f"{s:.6g}") for s in known if s > 0], dtype=np.float64
+        )  # 4.2 − 3.9 is 3.3 − 3.0
         if not decided.size:
             return cls(ties=bool(known))
         levels = np.unique(decided)
@@ -56,7 +63,9 @@ class Grades:
 
     def levels(self, strengths: Tensor) -> Tensor:
         """The grade of every strength: 0 a tie, 1 the least, …"""
-        edges = torch.tensor(self.edges, dtype=strengths.dtype, device=strengths.device) * (1 - NEAR)
+        edges = torch.tensor(self.edges, dtype=strengths.dtype, device=strengths.device) * (
+            1 - NEAR
+        )
         found = torch.bucketize(strengths, edges, right=True)
         return torch.where(strengths > 0, found.clamp(min=1), 0)
 
@@ -66,8 +75,9 @@ class Context:
     """What was made of the whole global batch, for all its micro-batches.
 
     Attributes:
-        mean: μ. threshold: below it a pair is shifted. pull: of a μ that is not detached, the derivative of the batch's
-            summed loss with respect to μ over the number of its pairs: what reaches every gap through μ.
+        mean: μ. threshold: below it a pair is shifted. pull: of a μ that is not detached, the
+            derivative of the batch's summed loss with respect to μ over the number of its pairs:
+            what reaches every gap through μ.
         shares: what the log says of it.
     """
 
@@ -84,7 +94,8 @@ class Gaps:
     Attributes:
         gap: Δ, logits, (pairs,).
         strength: in the data's own unit, 0 of a tie; NaN where unknown, (pairs,).
-        grades: of the training data. learned: the loss's own parameters. context: of the global batch.
+        grades: of the training data. learned: the loss's own parameters. context: of the global
+            batch.
     """
 
     gap: Tensor
@@ -151,9 +162,10 @@ class Margin(ScorerLoss):
     """−log σ(Δ − m): a fixed margin from the data's strengths (Llama 2, arXiv 2307.09288).
 
     Attributes:
-        margins: strength: m is the strength itself; large: 0 for the least grade of the data, 1 for the next, and so on
-            (of four grades Llama 2's large scale); small: the same from 0 to 1 (Llama 2's small scale); or a map from
-            every strength to its margin. Of more than `MAX_GRADES` distinct strengths the grades are quantiles.
+        margins: strength: m is the strength itself; large: 0 for the least grade of the data, 1 for
+            the next, and so on (of four grades Llama 2's large scale); small: the same from 0 to 1
+            (Llama 2's small scale); or a map from every strength to its margin. Of more than
+            `MAX_GRADES` distinct strengths the grades are quantiles.
         scale: what margins are multiplied by.
     """
 
@@ -186,7 +198,9 @@ class Margin(ScorerLoss):
         if self.margins == "strength":
             return batch.strength
         if isinstance(self.margins, Mapping):
-            return batch.gap.new_tensor([self.margins[self._listed(s)] for s in batch.strength.tolist()])
+            return batch.gap.new_tensor(
+                [self.margins[self._listed(s)] for s in batch.strength.tolist()]
+            )
         steps = (batch.grades.levels(batch.strength) - 1).to(batch.gap.dtype)
         return steps if self.margins == "large" else steps / max(1, len(batch.grades.edges) - 1)
 
@@ -197,7 +211,8 @@ class Scaled(ScorerLoss):
     """−m·log σ(Δ): the strength is the weight (HelpSteer2-Preference, arXiv 2410.01257).
 
     Attributes:
-        normalise: none: m as it is; mean: over its mean in the training data, which leaves the loss's size alone.
+        normalise: none: m as it is; mean: over its mean in the training data, which leaves the
+            loss's size alone.
     """
 
     name: Literal["scaled"] = "scaled"
@@ -216,8 +231,8 @@ class Soft(ScorerLoss):
 
     Attributes:
         target: linear: z = ½ + ½·min(1, m/scale); sigmoid: z = σ(m/scale).
-        scale: the strength at which the label is certain (linear; None: the largest of the training data), or that is
-            one logit (sigmoid; None: 1).
+        scale: the strength at which the label is certain (linear; None: the largest of the training
+            data), or that is one logit (sigmoid; None: 1).
     """
 
     name: Literal["soft"] = "soft"
@@ -240,7 +255,8 @@ class Soft(ScorerLoss):
 @checked
 @dataclass(frozen=True, kw_only=True)
 class Ties(ScorerLoss):
-    """Bradley–Terry where neither may be better (Rao and Kupper 1967; arXiv 2410.05328); τ is learned.
+    """Bradley–Terry where neither may be better (Rao and Kupper 1967; arXiv 2410.05328); τ is
+    learned.
 
     Attributes:
         tau: where τ starts.
@@ -277,7 +293,9 @@ class Ordinal(ScorerLoss):
     ties: ClassVar[bool] = True
 
     def parameters(self, grades: Grades) -> dict[str, nn.Parameter]:
-        steps = max(0, len(grades.edges) - (not grades.ties))  # without ties the first cut-point stands at 0
+        steps = max(
+            0, len(grades.edges) - (not grades.ties)
+        )  # without ties the first cut-point stands at 0
         return {"steps": nn.Parameter(_inverse_softplus(torch.full((steps,), 0.5)))}
 
     def keeps_ties(self, grades: Grades) -> bool:
@@ -287,7 +305,9 @@ class Ordinal(ScorerLoss):
         return {"cuts": self.cuts(grades, learned).tolist()}
 
     def losses(self, batch: Gaps) -> Tensor:
-        return grading.ordinal(batch.gap, batch.grades.levels(batch.strength), self.cuts(batch.grades, batch.learned))
+        return grading.ordinal(
+            batch.gap, batch.grades.levels(batch.strength), self.cuts(batch.grades, batch.learned)
+        )
 
     @staticmethod
     def cuts(grades: Grades, learned: Mapping[str, Tensor]) -> Tensor:
@@ -299,14 +319,16 @@ class Ordinal(ScorerLoss):
 @checked
 @dataclass(frozen=True, kw_only=True)
 class BatchMargin(ScorerLoss):
-    """−log σ(Δ − F·μ), μ the batch's mean gap: pairs below a threshold are pushed further (arXiv 2404.04932).
+    """−log σ(Δ − F·μ), μ the batch's mean gap: pairs below a threshold are pushed further (arXiv
+    2404.04932).
 
     Attributes:
-        threshold: F = 1 where a gap is below the mean μ (`batch_mean`, the paper's method) or below a `quantile` of the
-            batch's gaps, else 0; with `none` F = 1 for every pair.
+        threshold: F = 1 where a gap is below the mean μ (`batch_mean`, the paper's method) or below
+            a `quantile` of the batch's gaps, else 0; with `none` F = 1 for every pair.
         quantile: which one, from 0 to 1.
-        scope: whose mean. global: of the whole global batch, whatever micro-batches and processes there are (costs one
-            more forward pass); ema: a running mean of those; device: of what is read at a time.
+        scope: whose mean. global: of the whole global batch, whatever micro-batches and processes
+            there are (costs one more forward pass); ema: a running mean of those; device: of what
+            is read at a time.
         momentum: of ema.
         detach: whether μ is a constant to the gradient.
         clamp: whether μ is at least 0.
@@ -328,12 +350,16 @@ class BatchMargin(ScorerLoss):
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum is {self.momentum}, should be at least 0 and below 1")
         if not self.detach and self.scope == "ema":
-            raise ValueError("scope ema is a mean over earlier batches too, which no gradient reaches: set detach")
+            raise ValueError(
+                "scope ema is a mean over earlier batches too, which no gradient reaches: set detach"
+            )
 
     def losses(self, batch: Gaps) -> Tensor:
         context = batch.context
         found = grading.batch_margin(batch.gap, context.mean, context.threshold)
-        return found + context.pull * (batch.gap - batch.gap.detach())  # adds nothing but its gradient
+        return found + context.pull * (
+            batch.gap - batch.gap.detach()
+        )  # adds nothing but its gradient
 
     def context(self, gaps: Sequence[float], state: dict[str, float], *, training: bool) -> Context:
         """From all gaps of a batch: μ, the threshold, and what the log says.
@@ -349,7 +375,11 @@ class BatchMargin(ScorerLoss):
                 state["mean"] = running
             mean = running
         mean = max(0.0, mean) if self.clamp else mean
-        limits = {"batch_mean": mean, "quantile": float(np.quantile(values, self.quantile)), "none": float("inf")}
+        limits = {
+            "batch_mean": mean,
+            "quantile": float(np.quantile(values, self.quantile)),
+            "none": float("inf"),
+        }
         threshold = limits[self.threshold]
         below = values < threshold
         free = not self.detach and not (self.clamp and mean == 0)

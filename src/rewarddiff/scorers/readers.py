@@ -1,9 +1,10 @@
-"""From readings to numbers: a Hugging Face body, and one linear head that reads it at the responses.
+"""From readings to numbers: a Hugging Face body, and one linear head that reads it at the
+responses.
 
 A reading's *places* are where the head reads it: every response's segment, or the text as a whole.
 
-Two ways to run the body, one meaning: decoders read token trees, in which readings share what they begin with;
-encoders read plain rows of similar length.
+Two ways to run the body, one meaning: decoders read token trees, in which readings share what they
+begin with; encoders read plain rows of similar length.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from rewarddiff.scorers.texts import EncoderTexts, Reading, Texts, Tokens
 from rewarddiff.trees import Node, Tree
 
 CHUNK_TOKENS = {"cpu": 2048}
-"""Padded tokens an encoder reads at once: on a CPU what its caches hold, elsewhere `CHUNK_ELSEWHERE`."""
+"""Padded tokens an encoder reads at once: on a CPU what its caches hold, elsewhere
+`CHUNK_ELSEWHERE`."""
 CHUNK_ELSEWHERE = 32768
 
 
@@ -32,15 +34,19 @@ class Reader(nn.Module, ABC):
 
     Args:
         model: the body, in a sequence classification model or bare.
-        head: linear without bias, hidden → 1 (or more: head general, several heads); None where `model` brings its own.
-        segments: read each response at its own segment and take f(y1) − f(y2); otherwise read the text once.
+        head: linear without bias, hidden → 1 (or more: head general, several heads); None where
+            `model` brings its own.
+        segments: read each response at its own segment and take f(y1) − f(y2); otherwise read the
+            text once.
 
     Attributes:
         learned: what the loss learns beside the model, in training; no reading depends on it.
         beside: a second head of one number, in training; its numbers stand behind the first's.
     """
 
-    def __init__(self, model: PreTrainedModel, head: nn.Linear | None, texts: Texts, *, segments: bool) -> None:
+    def __init__(
+        self, model: PreTrainedModel, head: nn.Linear | None, texts: Texts, *, segments: bool
+    ) -> None:
         super().__init__()
         self.model = model
         self.own_head = head
@@ -63,8 +69,8 @@ class Reader(nn.Module, ABC):
         """float32 (readings,), or (readings, width) where there is more than one number of each.
 
         Args:
-            apart: what the head gives at every place, (places,) or (places, width), in the order of readings and of
-                their responses.
+            apart: what the head gives at every place, (places,) or (places, width), in the order of
+                readings and of their responses.
         """
         values = self.values(readings)
         if apart:
@@ -112,7 +118,9 @@ class Reader(nn.Module, ABC):
 class TreeReader(Reader):
     """A decoder, read at the last token of the text, or of each response."""
 
-    def __init__(self, model: PreTrainedModel, head: nn.Linear | None, texts: Texts, *, segments: bool) -> None:
+    def __init__(
+        self, model: PreTrainedModel, head: nn.Linear | None, texts: Texts, *, segments: bool
+    ) -> None:
         super().__init__(model, head, texts, segments=segments)
         self._trunk = [Trunk(model)]  # in a list: the model's parameters are registered once, above
 
@@ -131,7 +139,8 @@ class TreeReader(Reader):
         return Forest(readings).size
 
     def batches(self, readings: Sequence[Reading], budget: int) -> Iterator[list[int]]:
-        """Neighbours that begin alike are kept together as far as the budget allows: a tree is whole where it fits."""
+        """Neighbours that begin alike are kept together as far as the budget allows: a tree is
+        whole where it fits."""
         if self._trunk[0].plain:  # there nothing is shared
             yield from _rows_by_length(readings, budget)
             return
@@ -148,8 +157,11 @@ class TreeReader(Reader):
             yield batch
 
 
-def _parts(readings: Sequence[Reading], indices: Sequence[int], depth: int, budget: int) -> Iterator[list[int]]:
-    """Runs of readings that share their first `depth` parts; where one is beyond the budget, those that share more."""
+def _parts(
+    readings: Sequence[Reading], indices: Sequence[int], depth: int, budget: int
+) -> Iterator[list[int]]:
+    """Runs of readings that share their first `depth` parts; where one is beyond the budget, those
+    that share more."""
     for _, run in groupby(indices, key=lambda i: readings[i][:depth]):
         part = list(run)
         own = [readings[i] for i in part]
@@ -190,7 +202,9 @@ class Forest:
             part: Tokens = beginning[-1]
             if len(beginning) == 1:
                 self._nodes.append([])
-            tree, parent = self._index[beginning[:-1]] if len(beginning) > 1 else (len(self._nodes) - 1, -1)
+            tree, parent = (
+                self._index[beginning[:-1]] if len(beginning) > 1 else (len(self._nodes) - 1, -1)
+            )
             self._nodes[tree].append(Node(part, parent))
             self._index[beginning] = (tree, len(self._nodes[tree]) - 1)
             self.size += len(part)
@@ -201,15 +215,20 @@ class Forest:
 
 
 class RowReader(Reader):
-    """An encoder, read by the mean over a response's or the whole text's tokens, or by its own classification head."""
+    """An encoder, read by the mean over a response's or the whole text's tokens, or by its own
+    classification head."""
 
     texts: EncoderTexts
 
-    def __init__(self, model: PreTrainedModel, head: nn.Linear | None, texts: Texts, *, segments: bool) -> None:
+    def __init__(
+        self, model: PreTrainedModel, head: nn.Linear | None, texts: Texts, *, segments: bool
+    ) -> None:
         super().__init__(model, head, texts, segments=segments)
         unread = getattr(model, "pooler", None) if head is not None else None
         if unread is not None:
-            unread.requires_grad_(False)  # processes wait for the gradient of every weight that asks for one
+            unread.requires_grad_(
+                False
+            )  # processes wait for the gradient of every weight that asks for one
         self._attention: str = model.config._attn_implementation
 
     def values(self, readings: Sequence[Reading]) -> Tensor:
@@ -221,14 +240,21 @@ class RowReader(Reader):
         return values[torch.tensor(order, device=values.device).argsort()]
 
     def _attend(self) -> None:
-        """Choose the attention: a CPU's kernel for bf16 has a slow backward pass, plain products beat it."""
-        slow = self.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
+        """Choose the attention: a CPU's kernel for bf16 has a slow backward pass, plain products
+        beat it."""
+        slow = (
+            self.device.type == "cpu"
+            and torch.is_autocast_enabled("cpu")
+            and torch.is_grad_enabled()
+        )
         wanted = "eager" if slow else self._attention
         if self.model.config._attn_implementation != wanted:
             self.model.set_attn_implementation(wanted)
 
     def _rows(self, readings: Sequence[Reading]) -> Tensor:
-        lengths = pad_sequence([torch.tensor([len(part) for part in reading]) for reading in readings], True)
+        lengths = pad_sequence(
+            [torch.tensor([len(part) for part in reading]) for reading in readings], True
+        )
         total, width = lengths.sum(1), int(lengths.sum(1).max())
         ids = torch.zeros(len(readings), width, dtype=torch.long)
         for row, reading in zip(ids, readings, strict=True):
@@ -246,13 +272,23 @@ class RowReader(Reader):
             return logits.float()[:, 0]
         states: Tensor = self.model.base_model(**inputs).last_hidden_state
         ends = lengths.cumsum(1)
-        starts = (ends - lengths)[:, 1:] if self.segments else torch.zeros(len(readings), 1, dtype=torch.long)
+        starts = (
+            (ends - lengths)[:, 1:]
+            if self.segments
+            else torch.zeros(len(readings), 1, dtype=torch.long)
+        )
         ends = ends[:, 1:] if self.segments else ends[:, -1:]
         inside = (column >= starts[..., None]) & (column < ends[..., None])
         weights = (inside / inside.sum(-1, keepdim=True).clamp(min=1)).to(states.device)
         with torch.autocast(states.device.type, enabled=False):
-            pooled = weights.to(states.dtype) @ states if states.dtype == torch.float64 else weights @ states.float()
-        known = torch.arange(pooled.shape[1]) < torch.tensor([[self.places(reading)] for reading in readings])
+            pooled = (
+                weights.to(states.dtype) @ states
+                if states.dtype == torch.float64
+                else weights @ states.float()
+            )
+        known = torch.arange(pooled.shape[1]) < torch.tensor(
+            [[self.places(reading)] for reading in readings]
+        )
         return self._score(pooled)[known.to(states.device)]
 
     def cost(self, readings: Sequence[Reading]) -> int:
@@ -267,7 +303,9 @@ def _rows_by_length(readings: Sequence[Reading], budget: int) -> Iterator[list[i
     sizes = [sum(map(len, reading)) for reading in readings]
     batch: list[int] = []
     for i in sorted(range(len(readings)), key=lambda i: sizes[i]):
-        if batch and sizes[i] * (len(batch) + 1) > budget:  # the longest comes last and sets the width
+        if (
+            batch and sizes[i] * (len(batch) + 1) > budget
+        ):  # the longest comes last and sets the width
             yield batch
             batch = []
         batch.append(i)

@@ -1,7 +1,7 @@
 """From a group to the token texts that a scorer reads.
 
-A *reading* is a prompt's tokens followed by those of the one (score) or two (difference) responses read after it, all
-special tokens and labels included: their concatenation is what the model sees.
+A *reading* is a prompt's tokens followed by those of the one (score) or two (difference) responses
+read after it, all special tokens and labels included: their concatenation is what the model sees.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ LABELS = ("Query:", "; Response {}:")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A group as token ids, within the limits for prompt and response but not yet fitted to the model's context.
+    """A group as token ids, within the limits for prompt and response but not yet fitted to the
+    model's context.
 
     `cut` says which of "prompt", "response" lost tokens to the limits.
     """
@@ -41,7 +42,8 @@ class Page:
 
 
 def fit(lengths: Sequence[int], budget: int) -> list[int]:
-    """Lengths with the longest lowered, evenly, until they fit: min(n, level) with the highest level that does.
+    """Lengths with the longest lowered, evenly, until they fit: min(n, level) with the highest
+    level that does.
 
     >>> fit([100, 40, 300], 200)
     [80, 40, 80]
@@ -51,7 +53,9 @@ def fit(lengths: Sequence[int], budget: int) -> list[int]:
     low, high = 0, max(lengths)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if sum(min(n, middle) for n in lengths) <= budget else (low, middle)
+        low, high = (
+            (middle, high) if sum(min(n, middle) for n in lengths) <= budget else (low, middle)
+        )
     return [min(n, low) for n in lengths]
 
 
@@ -64,7 +68,12 @@ class Texts(ABC):
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, lengths: LengthConfig, context: int | None, *, joint: bool
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        lengths: LengthConfig,
+        context: int | None,
+        *,
+        joint: bool,
     ) -> None:
         self.tokenizer: Any = tokenizer
         self.lengths = lengths
@@ -72,7 +81,9 @@ class Texts(ABC):
         self.context = context
         room = self.room(1 + joint)
         if room is not None and room < 16:
-            raise UserError(f"the model reads only {context} positions, too few for text: choose another backbone")
+            raise UserError(
+                f"the model reads only {context} positions, too few for text: choose another backbone"
+            )
 
     @abstractmethod
     def prompt(self, prompt: Prompt) -> Tokens: ...
@@ -81,7 +92,8 @@ class Texts(ABC):
     def response(self, prompt: Prompt, text: str) -> Tokens: ...
 
     def left_out(self, prompt: Prompt) -> str:
-        """What of the prompt's tools is not read, as `Encoder.left_out` says it; readable text holds all of them."""
+        """What of the prompt's tools is not read, as `Encoder.left_out` says it; readable text
+        holds all of them."""
         return ""
 
     @abstractmethod
@@ -90,11 +102,17 @@ class Texts(ABC):
 
     def room(self, responses: int) -> int | None:
         """Positions left for a prompt and so many responses; None where the model has no limit."""
-        return None if self.context is None else self.context - sum(map(len, self.frame((), ((),) * responses)))
+        return (
+            None
+            if self.context is None
+            else self.context - sum(map(len, self.frame((), ((),) * responses)))
+        )
 
     def parts(self, group: Group) -> tuple[Tokens, list[Tokens]]:
         """Tokens of the prompt and of each response, without a limit."""
-        return self.prompt(group.prompt), [self.response(group.prompt, text) for text in group.responses]
+        return self.prompt(group.prompt), [
+            self.response(group.prompt, text) for text in group.responses
+        ]
 
     def page(self, group: Group) -> Page:
         """The group as tokens.
@@ -112,16 +130,22 @@ class Texts(ABC):
         return Page(prompt[-longest:], tuple(r[:limit] for r in responses), frozenset(cut))
 
     def reading(self, page: Page, *responses: int) -> Reading:
-        """The text that shows these responses, in this order: one for a reward model, two for a difference model."""
+        """The text that shows these responses, in this order: one for a reward model, two for a
+        difference model."""
         keep, *others = self._fitted(page, responses)
         prompt = page.prompt[len(page.prompt) - keep :]
-        return self.frame(prompt, tuple(page.responses[i][:n] for i, n in zip(responses, others, strict=True)))
+        return self.frame(
+            prompt, tuple(page.responses[i][:n] for i, n in zip(responses, others, strict=True))
+        )
 
     def cut(self, page: Page, *responses: int) -> set[str]:
-        """Which of "prompt", "response" `reading` shows without their last or first tokens, for want of room."""
+        """Which of "prompt", "response" `reading` shows without their last or first tokens, for
+        want of room."""
         keep, *others = self._fitted(page, responses)
         cut = {"prompt"} if keep < len(page.prompt) else set()
-        return cut | {"response" for i, n in zip(responses, others, strict=True) if n < len(page.responses[i])}
+        return cut | {
+            "response" for i, n in zip(responses, others, strict=True) if n < len(page.responses[i])
+        }
 
     def _fitted(self, page: Page, responses: Sequence[int]) -> list[int]:
         """Tokens kept of the prompt and of each response."""
@@ -133,12 +157,14 @@ class Texts(ABC):
 class DecoderTexts(Texts):
     """One response: prompt and response as one text. Two, or more: the paper's joint text.
 
-    A response that is read by itself ends where transformers' sequence classification reads: at the last token that is
-    not padding. Way whole is that of TRL's RewardTrainer, and of the text that `apply_chat_template` writes, to its
-    end. Way apart is how scorers were once trained: prompt and response tokenised apart, up to the end token.
+    A response that is read by itself ends where transformers' sequence classification reads: at the
+    last token that is not padding. Way whole is that of TRL's RewardTrainer, and of the text that
+    `apply_chat_template` writes, to its end. Way apart is how scorers were once trained: prompt and
+    response tokenised apart, up to the end token.
 
     Args:
-        closed: end both responses of the joint text with the end token, where a shared head reads them.
+        closed: end both responses of the joint text with the end token, where a shared head reads
+            them.
 
     Attributes:
         padding: of a sequence classification model, the token that it takes for padding.
@@ -167,9 +193,15 @@ class DecoderTexts(Texts):
         if self.joint or self.way == "apart":
             return super().parts(group)
         prompt = self._encoder.prompt(group.prompt)
-        readings = [self._unpadded(tokens) for tokens in self._encoder.wholes(group.prompt, group.responses)]
-        # What all of them begin with, as far as it is the prompt; each has at least one token of its own.
-        shared = min((min(_common(prompt, tokens), len(tokens) - 1) for tokens in readings), default=len(prompt))
+        readings = [
+            self._unpadded(tokens) for tokens in self._encoder.wholes(group.prompt, group.responses)
+        ]
+        # What all of them begin with, as far as it is the prompt; each has at least one token of
+        # its own.
+        shared = min(
+            (min(_common(prompt, tokens), len(tokens) - 1) for tokens in readings),
+            default=len(prompt),
+        )
         return prompt[:shared], [tokens[shared:] for tokens in readings]
 
     def prompt(self, prompt: Prompt) -> Tokens:
@@ -194,7 +226,9 @@ class DecoderTexts(Texts):
             return (prompt, *responses) if prompt else tuple(responses)
         for n in range(len(self._labels), len(responses) + 1):
             self._labels.append(self._continued(LABELS[1].format(n)))
-        return tuple(label + part for label, part in zip(self._labels, (prompt, *responses), strict=False))
+        return tuple(
+            label + part for label, part in zip(self._labels, (prompt, *responses), strict=False)
+        )
 
     @property
     def ends(self) -> set[int]:
@@ -204,7 +238,11 @@ class DecoderTexts(Texts):
             prompts.append((Message("user", "Question"),))
         ends = set(self._encoder.ends(prompts))
         if self.way == "whole":
-            ends |= {whole[-1] for prompt in prompts for whole in self._encoder.wholes(prompt, ["Answer"])}
+            ends |= {
+                whole[-1]
+                for prompt in prompts
+                for whole in self._encoder.wholes(prompt, ["Answer"])
+            }
         return ends
 
     def _unpadded(self, tokens: Tokens) -> Tokens:
@@ -227,20 +265,32 @@ def _common(one: Tokens, other: Tokens) -> int:
 
 
 class EncoderTexts(Texts):
-    """`[CLS] prompt [SEP] response [SEP]`, a further response and separator after it: the tokenizer's way with pairs.
+    """`[CLS] prompt [SEP] response [SEP]`, a further response and separator after it: the
+    tokenizer's way with pairs.
 
-    Conversations are read as plain text. Every response closes with its separator and is read as the pair's second
-    text, so a response looks the same alone, first and second.
+    Conversations are read as plain text. Every response closes with its separator and is read as
+    the pair's second text, so a response looks the same alone, first and second.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, lengths: LengthConfig, context: int | None, *, joint: bool
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        lengths: LengthConfig,
+        context: int | None,
+        *,
+        joint: bool,
     ) -> None:
         pair: Any = tokenizer("a", "b", return_special_tokens_mask=True)
         marked = zip(pair.special_tokens_mask, pair.input_ids, strict=True)
-        special = [tuple(t for _, t in run) for is_special, run in groupby(marked, lambda p: p[0]) if is_special]
+        special = [
+            tuple(t for _, t in run)
+            for is_special, run in groupby(marked, lambda p: p[0])
+            if is_special
+        ]
         if len(special) != 3:
-            raise UserError(f"{tokenizer.name_or_path}: its tokenizer frames no pairs of texts; use another backbone")
+            raise UserError(
+                f"{tokenizer.name_or_path}: its tokenizer frames no pairs of texts; use another backbone"
+            )
         self._open, self._between, self._close = special
         types = pair.get("token_type_ids", [0])
         self.types = (types[0], types[-1])
@@ -257,4 +307,8 @@ class EncoderTexts(Texts):
 
     def frame(self, prompt: Tokens, responses: Sequence[Tokens]) -> Reading:
         *earlier, last = responses
-        return (self._open + prompt + self._between, *(r + self._between for r in earlier), last + self._close)
+        return (
+            self._open + prompt + self._between,
+            *(r + self._between for r in earlier),
+            last + self._close,
+        )

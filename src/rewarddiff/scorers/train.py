@@ -1,4 +1,5 @@
-"""From groups to a trained scorer. The loop is handed in: scorers know nothing of how training runs."""
+"""From groups to a trained scorer. The loop is handed in: scorers know nothing of how training
+runs."""
 
 from __future__ import annotations
 
@@ -69,7 +70,8 @@ def train_scorer(
 
     Args:
         loop: `rewarddiff.training.loop.train`.
-        output: where the loop writes its metrics and checkpoints; saving the scorer is the caller's.
+        output: where the loop writes its metrics and checkpoints; saving the scorer is the
+            caller's.
         seed: of head, order of the data, dropout, and the orders in which pairs are read.
         ledger: counts the training groups (those of `dev` are not counted).
         max_drop: largest share of them that may be dropped.
@@ -78,14 +80,17 @@ def train_scorer(
         The scorer, and what the loop returned.
 
     Raises:
-        UserError: too many groups were dropped, or the loss needs strengths and the data gives none.
+        UserError: too many groups were dropped, or the loss needs strengths and the data gives
+            none.
         TrainingError: training diverged, so that nothing can be read with the scorer that came out.
     """
     scorer = new_scorer(config, seed=seed)
     _check_aspects(config, train)
     strengths, further = (_strengths(config, groups) for groups in (train, dev))
     if strengths and all(s == 0 for s in strengths):
-        raise UserError(f"loss {config.loss.name} needs comparisons with a better response, the data has only ties")
+        raise UserError(
+            f"loss {config.loss.name} needs comparisons with a better response, the data has only ties"
+        )
     config.loss.check(s for s in {*strengths, *further} if s)
     trained = objective(scorer.reader, config, grades=Grades.of(strengths), seed=seed)
     ledger = Ledger() if ledger is None else ledger
@@ -95,13 +100,17 @@ def train_scorer(
         items = _fewer(items, config.comparisons, seed)
     held_out = trained.items(dev, Ledger())
     name = name or f"{config.kind} model"
-    result = loop(trained, items, output=output, config=config.train, dev=held_out, seed=seed, name=name)
+    result = loop(
+        trained, items, output=output, config=config.train, dev=held_out, seed=seed, name=name
+    )
     _check_reads(trained, items, name)
     scorer.trained, scorer.learned = result.steps > 0, trained.learned()
     scorer.reader.learned, scorer.reader.beside = nn.ParameterDict(), None
     trained_ids = {item.id for item in items}
     prompts = prompt_hashes(group for group in train if group.id in trained_ids)
-    scorer.prompts = prompts | (scorer.prompts or frozenset())  # those of the scorer that it started from
+    scorer.prompts = prompts | (
+        scorer.prompts or frozenset()
+    )  # those of the scorer that it started from
     pairs = [[(c.chosen, c.rejected) for c in item.comparisons] for item in items]
     scorer.data = fingerprint([(item.page.prompt, item.page.responses) for item in items], pairs)
     return scorer, result
@@ -112,7 +121,8 @@ LOOKED_AT = 64
 
 
 def _check_reads(trained: ScorerObjective, items: Sequence[ScorerItem], name: str) -> None:
-    """Raise a TrainingError where what came out of training is finite, and yet reads nothing any more."""
+    """Raise a TrainingError where what came out of training is finite, and yet reads nothing any
+    more."""
     cause = None
     if isinstance(trained.module, RowReader) and not reads_both_ways(trained.module.model):
         cause = "no token of the encoder sees another one"  # it would be taken for a decoder when it is loaded
@@ -125,7 +135,8 @@ def _check_reads(trained: ScorerObjective, items: Sequence[ScorerItem], name: st
 
 
 def _tells_apart(trained: ScorerObjective, items: Sequence[ScorerItem]) -> bool:
-    """Whether any better response has another score than the worse one, as a rule of the first item; ties do not tell.
+    """Whether any better response has another score than the worse one, as a rule of the first
+    item; ties do not tell.
 
     True where the items have ties alone.
     """
@@ -140,7 +151,8 @@ def _tells_apart(trained: ScorerObjective, items: Sequence[ScorerItem]) -> bool:
 
 
 def _fewer(items: Sequence[ScorerItem], most: int, seed: int) -> list[ScorerItem]:
-    """Items of at most so many comparisons in all (one at least), drawn by the seed, in their order."""
+    """Items of at most so many comparisons in all (one at least), drawn by the seed, in their
+    order."""
     order, drawn, held = list(range(len(items))), list[int](), 0
     random.Random(seed).shuffle(order)
     for i in order:
@@ -163,4 +175,6 @@ def _check_aspects(config: ScorerConfig, train: Sequence[Group]) -> None:
     for name in config.aspects:
         if name not in parts:
             known = ", ".join(sorted(parts - {""})) or "none"
-            raise UserError(f"aspects: no comparison to train on is of part '{name}' (the data names: {known})")
+            raise UserError(
+                f"aspects: no comparison to train on is of part '{name}' (the data names: {known})"
+            )

@@ -1,4 +1,5 @@
-"""Saving an adapter so that it says what it was trained on, also where that was itself an adapter."""
+"""Saving an adapter so that it says what it was trained on, also where that was itself an
+adapter."""
 
 from __future__ import annotations
 
@@ -15,13 +16,15 @@ FREE = {
     "init_lora_weights", "task_type", "inference_mode", "base_model_name_or_path", "revision", "peft_type",
     "peft_version", "auto_mapping", "runtime_config", "fan_in_fan_out",
 }  # fmt: skip
-"""What two adapters of plain LoRA may differ in and still add up to one: sizes, scales and places, and notes."""
+"""What two adapters of plain LoRA may differ in and still add up to one: sizes, scales and places,
+and notes."""
 
 
 def save(model: Any, folder: Path) -> None:
     """Save the adapter around a model, with the base that its configuration names.
 
-    peft itself would look for the base on the hub, to see whether its vocabulary has grown since; here it never does.
+    peft itself would look for the base on the hub, to see whether its vocabulary has grown since;
+    here it never does.
     """
     config = model.peft_config["default"]
     base, config.base_model_name_or_path = config.base_model_name_or_path, None
@@ -51,7 +54,8 @@ def require_stackable(name: str | Path, *, dora: bool = False) -> None:
 
 
 def stack(folder: Path) -> None:
-    """Save in `folder`, whose adapter was trained on an adapter, one of plain LoRA on their base that holds both.
+    """Save in `folder`, whose adapter was trained on an adapter, one of plain LoRA on their base
+    that holds both.
 
     s₁B₁A₁ + s₂B₂A₂ = [B₁ B₂][s₁A₁; s₂A₂]: ranks add up, and nothing is lost.
     """

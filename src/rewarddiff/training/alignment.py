@@ -1,4 +1,5 @@
-"""An objective over token trees: from items to the batch it reads, and from its losses to what the loop sums."""
+"""An objective over token trees: from items to the batch it reads, and from its losses to what the
+loop sums."""
 
 from __future__ import annotations
 
@@ -18,15 +19,22 @@ from rewarddiff.trees import Tree, group_tree, microbatches
 
 
 class Alignment:
-    """Any policy objective, each comparison's loss multiplied by its coefficient (arXiv 2408.09385).
+    """Any policy objective, each comparison's loss multiplied by its coefficient (arXiv
+    2408.09385).
 
     Args:
         signed: let negative coefficients through.
-        tokens: an item of more is read in several trees, one after the other, with the same result; None: never.
+        tokens: an item of more is read in several trees, one after the other, with the same result;
+            None: never.
     """
 
     def __init__(
-        self, policy: LogProbs, config: PolicyObjective, *, signed: bool = False, tokens: int | None = None
+        self,
+        policy: LogProbs,
+        config: PolicyObjective,
+        *,
+        signed: bool = False,
+        tokens: int | None = None,
     ) -> None:
         self.module = policy
         self.config = config
@@ -46,7 +54,9 @@ class Alignment:
         return 1 if self.config.whole_lists else len(item.comparisons)
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
-        return [{"params": [p for p in self.module.parameters() if p.requires_grad], "lr": config.lr}]
+        return [
+            {"params": [p for p in self.module.parameters() if p.requires_grad], "lr": config.lr}
+        ]
 
     # -- the global batch, before its losses --------------------------------------------------------------------------
 
@@ -55,7 +65,8 @@ class Alignment:
         return self.config.probes is not None
 
     def probe(self, module: torch.nn.Module, items: Sequence[PreferenceItem]) -> list[list[float]]:
-        """What the objective wants to know of every item of the global batch; called without gradient."""
+        """What the objective wants to know of every item of the global batch; called without
+        gradient."""
         if self.config.probes == "h":
             h = self.batch(module, items).h.tolist()
             return [[h.pop(0) for _ in item.comparisons] for item in items]
@@ -63,7 +74,9 @@ class Alignment:
         sums = self._read(module, trees)[:, 0].tolist()
         return [[value - item.mismatch_reference] for value, item in zip(sums, items, strict=True)]
 
-    def begin(self, items: Sequence[PreferenceItem], probed: Sequence[Sequence[float]], *, training: bool) -> None:
+    def begin(
+        self, items: Sequence[PreferenceItem], probed: Sequence[Sequence[float]], *, training: bool
+    ) -> None:
         """Take notice of the global batch: all its items, and what was probed of each."""
         self._context = self.config.begin(probed, self.state, training)
         keep = self._context.keep or ()
@@ -73,7 +86,9 @@ class Alignment:
 
     def loss(self, module: torch.nn.Module, items: Sequence[PreferenceItem]) -> LossOutput:
         batch = self.batch(module, items)
-        total = weighted_sum(self.config.losses(batch), self.config.weights(batch), signed=self.signed)
+        total = weighted_sum(
+            self.config.losses(batch), self.config.weights(batch), signed=self.signed
+        )
         if self.config.nll:
             total = total + self.config.regulariser(batch)
         return LossOutput(total, self._metrics(batch))
@@ -106,11 +121,15 @@ class Alignment:
             coefficients=column([c for item in items for c in item.coefficients]),
             share=column([1 / len(item.comparisons) for item in items for _ in item.comparisons]),
             best=places([f + item.best for f, item in own]),
-            reference=column([v for item in items for v in item.reference]) if "reference" in reads else None,
+            reference=column([v for item in items for v in item.reference])
+            if "reference" in reads
+            else None,
             strength=column(strengths) if "strength" in reads else None,
             collision=sums[:, 1] if "collision" in reads else None,
             lists=tuple(
-                (places(range(f, f + item.responses)), column(item.scores)) for f, item in own if "scores" in reads
+                (places(range(f, f + item.responses)), column(item.scores))
+                for f, item in own
+                if "scores" in reads
             ),
             labelled=(
                 places([place for place, _, _ in labels]),
@@ -122,8 +141,11 @@ class Alignment:
             per_token=self.config.per_token,
         )
 
-    def _read(self, module: torch.nn.Module, trees: Sequence[Tree], *, collision: bool = False) -> Tensor:
-        """Summed log-probabilities of every response (and, beside them, collisions), (responses, 1 or 2)."""
+    def _read(
+        self, module: torch.nn.Module, trees: Sequence[Tree], *, collision: bool = False
+    ) -> Tensor:
+        """Summed log-probabilities of every response (and, beside them, collisions), (responses, 1
+        or 2)."""
         if self.tokens is not None and len(trees) == 1 and len(trees[0]) > self.tokens:
             parts = list(_parts(trees[0], self.tokens))
             return torch.cat([_later(self._sums, module, [part], collision) for part in parts])
@@ -151,7 +173,11 @@ class Alignment:
             "logps/chosen": policy[chosen],
             "logps/rejected": policy[rejected],
         }
-        found = {name: (value.sum().item(), float(len(value))) for name, value in values.items() if len(value)}
+        found = {
+            name: (value.sum().item(), float(len(value)))
+            for name, value in values.items()
+            if len(value)
+        }
         known = {"beta": self._context.beta, "kl": self._context.kl}
         return found | {name: (value, 1.0) for name, value in known.items() if value is not None}
 
@@ -165,7 +191,8 @@ def _parts(tree: Tree, tokens: int) -> list[Tree]:
 
 
 def _later(function: Any, *args: Any) -> Tensor:
-    """The same values; what the backward pass needs is computed again then, instead of being kept."""
+    """The same values; what the backward pass needs is computed again then, instead of being
+    kept."""
     if not torch.is_grad_enabled():
         result: Tensor = function(*args)
         return result

@@ -1,4 +1,5 @@
-"""Checkpoints: safetensors and JSON, written beside the old one and swapped in by one rename. No pickle."""
+"""Checkpoints: safetensors and JSON, written beside the old one and swapped in by one rename. No
+pickle."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ WHERE_NOT_HOW = ("base_model_name_or_path", "revision")
 """Settings of an adapter that say where its base lies; what the base holds is hashed itself."""
 
 SHARE = 50
-"""Between two checkpoints lies at least so many times what writing one took: it costs less than 2 % of the time."""
+"""Between two checkpoints lies at least so many times what writing one took: it costs less than 2 %
+of the time."""
 LEAST_SECONDS = 30.0
 """A training that is over sooner is made again rather than kept."""
 ASSUMED_BYTES_PER_SECOND = 5e8
@@ -34,10 +36,13 @@ ASSUMED_BYTES_PER_SECOND = 5e8
 
 
 def save(folder: Path, module: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Write what training changes, the optimizer and `state`; what is in `folder` is replaced once all is on disk."""
+    """Write what training changes, the optimizer and `state`; what is in `folder` is replaced once
+    all is on disk."""
     fresh = files.begin(folder)
     try:
-        save_file({name: tensor.contiguous() for name, tensor in _changing(module).items()}, fresh / MODEL)
+        save_file(
+            {name: tensor.contiguous() for name, tensor in _changing(module).items()}, fresh / MODEL
+        )
         tensors, scalars = _flatten(optimizer.state_dict()["state"])
         save_file(tensors, fresh / OPTIMIZER)
         (fresh / STATE).write_text(json.dumps({**state, "optimizer": scalars}))
@@ -47,7 +52,9 @@ def save(folder: Path, module: nn.Module, optimizer: Optimizer, state: dict[str,
     files.replace(fresh, folder)
 
 
-def load(folder: Path, module: nn.Module, optimizer: Optimizer, identity: str) -> dict[str, Any] | None:
+def load(
+    folder: Path, module: nn.Module, optimizer: Optimizer, identity: str
+) -> dict[str, Any] | None:
     """Load what `save` wrote and return its state; None where there is no checkpoint.
 
     Raises:
@@ -65,7 +72,9 @@ def load(folder: Path, module: nn.Module, optimizer: Optimizer, identity: str) -
             )
         weights, tensors = load_file(folder / MODEL), load_file(folder / OPTIMIZER)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise UserError(f"{folder}: the checkpoint cannot be read ({error}); remove it to start anew") from error
+        raise UserError(
+            f"{folder}: the checkpoint cannot be read ({error}); remove it to start anew"
+        ) from error
     with torch.no_grad():
         for name, tensor in _changing(module).items():
             tensor.copy_(weights[name])
@@ -76,25 +85,32 @@ def load(folder: Path, module: nn.Module, optimizer: Optimizer, identity: str) -
 
 
 def origin(module: nn.Module) -> str:
-    """Return a hash of what training starts from: every weight, and the adapters' settings, which no weight shows."""
+    """Return a hash of what training starts from: every weight, and the adapters' settings, which
+    no weight shows."""
     digest = hashlib.blake2b(digest_size=16)
     for name, parameter in module.named_parameters():
-        digest.update(f"{name} {parameter.dtype} {tuple(parameter.shape)} {parameter.requires_grad}".encode())
+        digest.update(
+            f"{name} {parameter.dtype} {tuple(parameter.shape)} {parameter.requires_grad}".encode()
+        )
         digest.update(_block_sums(parameter))
     return fingerprint(digest.hexdigest(), _adapters(module))
 
 
 def size(module: nn.Module) -> int:
-    """Return the bytes of a checkpoint: what training changes, and two moments of every trained weight."""
+    """Return the bytes of a checkpoint: what training changes, and two moments of every trained
+    weight."""
     trained = [p for p in module.parameters() if p.requires_grad]
-    return sum(tensor.nbytes for tensor in _changing(module).values()) + 2 * sum(p.nbytes for p in trained)
+    return sum(tensor.nbytes for tensor in _changing(module).values()) + 2 * sum(
+        p.nbytes for p in trained
+    )
 
 
 class Pace:
     """When the next checkpoint is due.
 
     Args:
-        every: steps between checkpoints; 0: none; None: as often as writing them costs less than 2 % of the time.
+        every: steps between checkpoints; 0: none; None: as often as writing them costs less than 2
+            % of the time.
         size: bytes of a checkpoint.
     """
 
@@ -116,17 +132,21 @@ class Pace:
 
 
 def _changing(module: nn.Module) -> dict[str, Tensor]:
-    """What training changes: weights that are trained, shared ones once, and buffers that are part of the model."""
+    """What training changes: weights that are trained, shared ones once, and buffers that are part
+    of the model."""
     trained = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
     persistent = module.state_dict(keep_vars=True).keys()
     return trained | {name: buffer for name, buffer in module.named_buffers() if name in persistent}
 
 
 def _block_sums(tensor: Tensor) -> bytes:
-    """What any changed weight changes, read at the speed of memory: sums of the tensor's bytes, block by block."""
+    """What any changed weight changes, read at the speed of memory: sums of the tensor's bytes,
+    block by block."""
     flat = tensor.detach().flatten()
     if flat.storage_offset():
-        flat = flat.clone()  # only what begins where its storage does can be looked at as other numbers
+        flat = (
+            flat.clone()
+        )  # only what begins where its storage does can be looked at as other numbers
     raw = flat.view(torch.uint8)
     whole = len(raw) // BLOCK * BLOCK
     sums = raw[:whole].view(torch.int64).view(-1, BLOCK // 8).sum(1)  # of 64 bits, and may run over
@@ -143,9 +163,12 @@ def _adapters(module: nn.Module) -> dict[str, Any]:
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
-    """An adapter's settings in an order that does not change: peft keeps names of layers in sets."""
+    """An adapter's settings in an order that does not change: peft keeps names of layers in
+    sets."""
     settings = {name: value for name, value in config.items() if name not in WHERE_NOT_HOW}
-    return {name: sorted(value) if isinstance(value, set) else value for name, value in settings.items()}
+    return {
+        name: sorted(value) if isinstance(value, set) else value for name, value in settings.items()
+    }
 
 
 def _flatten(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,8 +1,9 @@
 """The one loop.
 
-A global batch is a list of items fixed by (seed, epoch); micro-batches are cut by a token budget; losses are summed
-and divided by the global count. So neither accumulation, nor packing, nor the number of processes changes the result,
-with dropout off: what dropout drops is drawn by forward pass.
+A global batch is a list of items fixed by (seed, epoch); micro-batches are cut by a token budget;
+losses are summed and divided by the global count. So neither accumulation, nor packing, nor the
+number of processes changes the result, with dropout off: what dropout drops is drawn by forward
+pass.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ class TrainResult:
 class _Sums:
     """Running (sum, count) per metric."""
 
-    values: dict[str, tuple[float, float]] = field(default_factory=lambda: defaultdict(lambda: (0.0, 0.0)))
+    values: dict[str, tuple[float, float]] = field(
+        default_factory=lambda: defaultdict(lambda: (0.0, 0.0))
+    )
 
     def add(self, metrics: Mapping[str, tuple[float, float]]) -> None:
         for name, (total, count) in metrics.items():
@@ -106,12 +109,14 @@ def processes() -> PartialState:
 
 
 def _on_cpu() -> bool:
-    """Whether training is on the CPU: said outright, or several processes without a GPU would not find each other."""
+    """Whether training is on the CPU: said outright, or several processes without a GPU would not
+    find each other."""
     return models.device().type == "cpu"
 
 
 def accelerator_for(config: TrainConfig, output: Path | None = None) -> Accelerator:
-    """A fresh Accelerator; several trainings of different precision may follow each other in one process.
+    """A fresh Accelerator; several trainings of different precision may follow each other in one
+    process.
 
     Tracking needs an `output`: trackers that write files (tensorboard) write them to `output/logs`.
     """
@@ -121,7 +126,9 @@ def accelerator_for(config: TrainConfig, output: Path | None = None) -> Accelera
     cpu = _on_cpu()
     if config.track is None or output is None:
         return Accelerator(mixed_precision=precision, cpu=cpu)
-    return Accelerator(mixed_precision=precision, cpu=cpu, log_with=config.track, project_dir=str(output / "logs"))
+    return Accelerator(
+        mixed_precision=precision, cpu=cpu, log_with=config.track, project_dir=str(output / "logs")
+    )
 
 
 def train(
@@ -136,16 +143,20 @@ def train(
 ) -> TrainResult:
     """Train `objective.module` in place.
 
-    Writes `output/metrics.jsonl` (a line per step, and one per dev evaluation) and, from time to time and on an
-    interrupt, `output/checkpoint`; the same call again then goes on exactly where it stopped.
+    Writes `output/metrics.jsonl` (a line per step, and one per dev evaluation) and, from time to
+    time and on an interrupt, `output/checkpoint`; the same call again then goes on exactly where it
+    stopped.
 
     Raises:
-        TrainingError: a loss or gradient was not finite, and no update was made with it; or the weights are not finite.
+        TrainingError: a loss or gradient was not finite, and no update was made with it; or the
+            weights are not finite.
         UserError: there is nothing to train on, or a checkpoint of something else is in the way.
         KeyboardInterrupt: it was told to stop; a checkpoint has been written.
     """
     if not items:
-        raise UserError(f"{name}: there is nothing to train on; `rewarddiff check` shows what the data holds")
+        raise UserError(
+            f"{name}: there is nothing to train on; `rewarddiff check` shows what the data holds"
+        )
     return _Run(objective, items, dev, output, config, seed, name).run()
 
 
@@ -168,7 +179,9 @@ class _Run:
         if config.gradient_checkpointing:
             _checkpoint_layers(objective.module)
         groups = objective.parameter_groups(config)
-        optimizer = torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+        optimizer = torch.optim.AdamW(
+            groups, lr=config.lr, weight_decay=config.weight_decay, fused=True
+        )
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.module, self.optimizer = self.accelerator.prepare(objective.module, optimizer)
         self.steps = steps_within([objective.size(item) for item in items], config, seed)
@@ -179,7 +192,11 @@ class _Run:
 
     def run(self) -> TrainResult:
         start = self._resume()
-        with self.meter, _stop_between_steps() as stopped, task(self.name, self.steps, before=start) as progress:
+        with (
+            self.meter,
+            _stop_between_steps() as stopped,
+            task(self.name, self.steps, before=start) as progress,
+        ):
             self._between_steps(start, stopped)
             for step in range(start, self.steps):
                 line = self._step(step)
@@ -190,7 +207,8 @@ class _Run:
         return TrainResult(self.steps, self._last_dev_metrics(), self.meter.cost(), self.curve)
 
     def _between_steps(self, done: int, stopped: threading.Event) -> None:
-        """After so many steps: stop if told to, also while the dev set is read; evaluate and save where that is due."""
+        """After so many steps: stop if told to, also while the dev set is read; evaluate and save
+        where that is due."""
         self._stop_if_told(stopped, done)
         if self._evaluation_is_due(done):
             self._evaluate(done)
@@ -219,15 +237,21 @@ class _Run:
             with nullcontext() if last else accelerator.no_sync(self.module):
                 self._backward(indices, batch, count, sums)
         norm = self._update(step, batch)
-        return self._log("train", step + 1, self._means(sums), lr=self.rates[0] * scale, grad_norm=norm)
+        return self._log(
+            "train", step + 1, self._means(sums), lr=self.rates[0] * scale, grad_norm=norm
+        )
 
-    def _begin(self, batch: Sequence[int], own: Sequence[int], items: Sequence[Any], *, training: bool) -> None:
+    def _begin(
+        self, batch: Sequence[int], own: Sequence[int], items: Sequence[Any], *, training: bool
+    ) -> None:
         """Let an objective that asks for it look at the whole global batch before its losses."""
         objective = self.objective
         if not isinstance(objective, Probing) or not objective.probes:
             return
         found: dict[int, Any] = {}
-        alone = self.accelerator.unwrap_model(self.module)  # a process without items would not join in
+        alone = self.accelerator.unwrap_model(
+            self.module
+        )  # a process without items would not join in
         with torch.no_grad(), self.accelerator.autocast():
             for cut in self._cut(own, items):
                 found |= zip(cut, objective.probe(alone, [items[i] for i in cut]), strict=True)
@@ -236,25 +260,34 @@ class _Run:
         objective.begin([items[i] for i in batch], [found[i] for i in batch], training=training)
 
     def _backward(self, indices: list[int], batch: list[int], count: float, sums: _Sums) -> None:
-        """Forward and backward of one micro-batch; a process without items joins in with a loss of zero."""
+        """Forward and backward of one micro-batch; a process without items joins in with a loss of
+        zero."""
         items = [self.items[i] for i in indices] or [self.items[batch[0]]]
         with self.accelerator.autocast():
             output = self.objective.loss(self.module, items)
         loss = output.loss if indices else output.loss * 0
         if not torch.isfinite(loss):
             self.fault = self.fault or f"loss {loss.item()} on items {_named(items)}"
-        # DDP averages gradients over processes; the sum over the global batch is what is divided by its count.
+        # DDP averages gradients over processes; the sum over the global batch is what is divided by
+        # its count.
         self.accelerator.backward(loss * (self.accelerator.num_processes / count))
         if indices:
-            sums.add({"loss": (loss.item(), sum(map(self.objective.count, items))), **output.metrics})
+            sums.add(
+                {"loss": (loss.item(), sum(map(self.objective.count, items))), **output.metrics}
+            )
             self.meter.tokens += sum(map(self.objective.size, items))
 
     def _update(self, step: int, batch: list[int]) -> float:
         """One optimizer step; a fault of any process stops all of them before it."""
-        norm = self.accelerator.clip_grad_norm_(self.module.parameters(), self.config.max_grad_norm or math.inf)
+        norm = self.accelerator.clip_grad_norm_(
+            self.module.parameters(), self.config.max_grad_norm or math.inf
+        )
         value = float(norm) if norm is not None else 0.0
         if not math.isfinite(value):
-            self.fault = self.fault or f"gradient norm {value} on items {_named([self.items[i] for i in batch])}"
+            self.fault = (
+                self.fault
+                or f"gradient norm {value} on items {_named([self.items[i] for i in batch])}"
+            )
         self._raise_fault(f"at step {step + 1}; stopped before the update")
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -267,7 +300,8 @@ class _Run:
             raise TrainingError(f"{self.name}: {fault} {where}")
 
     def _check_weights(self, step: int) -> None:
-        """Raise a TrainingError unless all trained weights are finite: the last update is looked at by no loss."""
+        """Raise a TrainingError unless all trained weights are finite: the last update is looked at
+        by no loss."""
         trained = [p.detach() for p in self.objective.module.parameters() if p.requires_grad]
         if not torch.nn.utils.get_total_norm(trained).isfinite():
             raise TrainingError(
@@ -280,12 +314,15 @@ class _Run:
         items = self.items if items is None else items
         ordered = sorted(indices, key=lambda i: (self.objective.size(items[i]), i))
         sizes = [self.objective.size(items[i]) for i in ordered]
-        return [[ordered[k] for k in cut] for cut in microbatches(sizes, self.config.microbatch_tokens)]
+        return [
+            [ordered[k] for k in cut] for cut in microbatches(sizes, self.config.microbatch_tokens)
+        ]
 
     # -- evaluation and logging ----------------------------------------------------------------------------------
 
     def _evaluation_is_due(self, step: int) -> bool:
-        """Whether the dev set is to be read after so many steps, and was not before an interruption."""
+        """Whether the dev set is to be read after so many steps, and was not before an
+        interruption."""
         every = self.config.eval_every
         if not self.dev or every is None:
             return False
@@ -305,9 +342,19 @@ class _Run:
                 items = [self.dev[i] for i in cut]
                 output = self._dev_loss(alone, items)
                 if not torch.isfinite(output.loss):
-                    culprits = [i for i in items if not torch.isfinite(self._dev_loss(alone, [i]).loss)]
-                    self.fault = self.fault or f"loss {output.loss.item()} on dev items {_named(culprits or items)}"
-                sums.add({"loss": (output.loss.item(), sum(map(self.objective.count, items))), **output.metrics})
+                    culprits = [
+                        i for i in items if not torch.isfinite(self._dev_loss(alone, [i]).loss)
+                    ]
+                    self.fault = (
+                        self.fault
+                        or f"loss {output.loss.item()} on dev items {_named(culprits or items)}"
+                    )
+                sums.add(
+                    {
+                        "loss": (output.loss.item(), sum(map(self.objective.count, items))),
+                        **output.metrics,
+                    }
+                )
         self._raise_fault(f"after step {step}; look at these rows, or leave them out")
         self._log("dev", step, self._means(sums))
 
@@ -323,14 +370,19 @@ class _Run:
         return {name: value for name, value in lines[-1].items() if name not in BOOKKEEPING}
 
     def _means(self, sums: _Sums) -> dict[str, float]:
-        """Means of the metrics, NaN where nothing was counted; in the form that the objective gives them."""
+        """Means of the metrics, NaN where nothing was counted; in the form that the objective gives
+        them."""
         totals = sums.totals(self.accelerator)
-        means = {name: total / count if count else math.nan for name, (total, count) in totals.items()}
+        means = {
+            name: total / count if count else math.nan for name, (total, count) in totals.items()
+        }
         if not isinstance(self.objective, Summing):
             return means
         return self.objective.summary(means, {name: count for name, (_, count) in totals.items()})
 
-    def _log(self, split: str, step: int, means: Mapping[str, float], **more: float) -> dict[str, Any]:
+    def _log(
+        self, split: str, step: int, means: Mapping[str, float], **more: float
+    ) -> dict[str, Any]:
         epoch = step / math.ceil(len(self.items) / self.config.batch_size)
         line: dict[str, Any] = {"step": step, "epoch": epoch, "split": split, **means, **more}
         line |= {"tokens": self.meter.tokens, "seconds": self.meter.seconds}
@@ -368,26 +420,38 @@ class _Run:
         state = {"step": step, "fingerprint": self._identity, "meter": self.meter.so_far()}
         state["objective"] = getattr(self.objective, "state", {})
         begun = time.monotonic()
-        checkpoint.save(self._checkpoint, self.accelerator.unwrap_model(self.module), self.optimizer, state)
+        checkpoint.save(
+            self._checkpoint, self.accelerator.unwrap_model(self.module), self.optimizer, state
+        )
         self.pace.written(time.monotonic() - begun)
 
     def _save_if_possible(self, step: int) -> None:
-        """Write a checkpoint; one that nobody asked for and that finds no room is no reason to end a training."""
+        """Write a checkpoint; one that nobody asked for and that finds no room is no reason to end
+        a training."""
         try:
             self._save(step)
         except (OSError, SafetensorError) as error:
             if self.config.save_every is not None:
                 raise
-            logger.warning("%s: no checkpoint can be written (%s): going on without", self.name, error)
+            logger.warning(
+                "%s: no checkpoint can be written (%s): going on without", self.name, error
+            )
             self.pace = checkpoint.Pace(0, 0)
 
     def _stop_if_told(self, stopped: threading.Event, step: int) -> None:
-        """Raise KeyboardInterrupt in every process if any was told to stop, once what was done is kept."""
-        told = _everyone(stopped.is_set()) if self.accelerator.num_processes > 1 else [stopped.is_set()]
+        """Raise KeyboardInterrupt in every process if any was told to stop, once what was done is
+        kept."""
+        told = (
+            _everyone(stopped.is_set())
+            if self.accelerator.num_processes > 1
+            else [stopped.is_set()]
+        )
         if any(told):
             self._save(step)
             self.accelerator.wait_for_everyone()  # a launcher ends all processes with the first one
-            raise KeyboardInterrupt(f"{self.output}: stopped after step {step}; the same command goes on from there")
+            raise KeyboardInterrupt(
+                f"{self.output}: stopped after step {step}; the same command goes on from there"
+            )
 
     def _resume(self) -> int:
         """The step to go on from, with metrics written after it taken back."""
@@ -407,13 +471,18 @@ class _Run:
         return start
 
     def _take_back_metrics(self, last: int) -> None:
-        """Keep the lines of metrics up to step `last`, those of an interrupted training that it goes on from."""
+        """Keep the lines of metrics up to step `last`, those of an interrupted training that it
+        goes on from."""
         path = self.output / "metrics.jsonl"
         written = path.read_text().splitlines() if path.exists() else []
-        lines = [json.loads(text) for text in written if text.endswith("}")]  # a kill may have cut the last one
+        lines = [
+            json.loads(text) for text in written if text.endswith("}")
+        ]  # a kill may have cut the last one
         for line in lines:
             if line["step"] <= last:
-                self.curve.append({name: math.nan if value is None else value for name, value in line.items()})
+                self.curve.append(
+                    {name: math.nan if value is None else value for name, value in line.items()}
+                )
         self.accelerator.wait_for_everyone()  # no process reads what another one is writing
         if written and self.accelerator.is_main_process:
             files.write_text(path, "".join(map(_json_line, self.curve)))

@@ -19,24 +19,30 @@ class TrainConfig:
     """How one thing is trained. Defaults are for a DPO policy; scorers set their own.
 
     Attributes:
-        lr: peak learning rate of the body. head_lr: of a new head, where there is one (None: as the body).
-        epochs, max_steps, max_tokens: training ends with whichever comes first. max_tokens counts what is read, so that
-            things of different appetite can be given the same (but not a look at the whole batch before its losses).
+        lr: peak learning rate of the body. head_lr: of a new head, where there is one (None: as the
+            body).
+        epochs, max_steps, max_tokens: training ends with whichever comes first. max_tokens counts
+            what is read, so that things of different appetite can be given the same (but not a look
+            at the whole batch before its losses).
         batch_size: items (groups) per optimizer step, over all processes.
-        microbatch_tokens: tokens per forward pass; changes memory and speed, and without dropout never the result.
+        microbatch_tokens: tokens per forward pass; changes memory and speed, and without dropout
+            never the result.
         schedule: shape after the linear warm-up, down to 0 for cosine and linear.
         warmup: share of the steps.
         max_grad_norm: gradients of a larger norm are scaled down to it; 0: never.
         weight_decay: of AdamW.
         precision: bf16 runs autocast over float32 weights.
-        gradient_checkpointing: compute activations again in the backward pass: less memory, a third more work.
-        dropout: on only where asked for; policies are trained without, as their reference is read. What is dropped is
-            drawn by forward pass, so that another microbatch_tokens or number of processes drops other things.
-        eval_every: steps between evaluations on the dev set; 0 = at the start and the end only; null = never.
-        save_every: steps between checkpoints, from which an interrupted training goes on; null: as often as writing
-            them takes less than 2 % of the time, at most twice a minute; 0 = none but on an interrupt. A checkpoint
-            holds what is trained and two moments of it: 12 bytes a weight, 1.6 GB for 135 million, twice that while
-            one replaces another.
+        gradient_checkpointing: compute activations again in the backward pass: less memory, a third
+            more work.
+        dropout: on only where asked for; policies are trained without, as their reference is read.
+            What is dropped is drawn by forward pass, so that another microbatch_tokens or number of
+            processes drops other things.
+        eval_every: steps between evaluations on the dev set; 0 = at the start and the end only;
+            null = never.
+        save_every: steps between checkpoints, from which an interrupted training goes on; null: as
+            often as writing them takes less than 2 % of the time, at most twice a minute; 0 = none
+            but on an interrupt. A checkpoint holds what is trained and two moments of it: 12 bytes
+            a weight, 1.6 GB for 135 million, twice that while one replaces another.
         track: an Accelerate tracker's name (tensorboard, wandb, trackio, …).
     """
 
@@ -63,19 +69,23 @@ class TrainConfig:
         at_least(self, 1, "max_steps", "max_tokens", "batch_size", "microbatch_tokens")
         at_least(self, 0, "max_grad_norm", "weight_decay", "eval_every", "save_every")
         if not 0 <= self.warmup <= 1:
-            raise ValueError(f"warmup is {self.warmup}, should be a share of the steps, from 0 to 1")
+            raise ValueError(
+                f"warmup is {self.warmup}, should be a share of the steps, from 0 to 1"
+            )
 
 
 @dataclass(frozen=True)
 class LossOutput:
-    """Losses summed over comparisons, and metrics as (sum, count) so that means are exact however it was cut."""
+    """Losses summed over comparisons, and metrics as (sum, count) so that means are exact however
+    it was cut."""
 
     loss: Tensor
     metrics: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Objective(Protocol[Item]):
-    """A module and the loss it is trained on. The loop divides the summed loss by the batch's count."""
+    """A module and the loss it is trained on. The loop divides the summed loss by the batch's
+    count."""
 
     @property
     def module(self) -> nn.Module: ...
@@ -89,11 +99,13 @@ class Objective(Protocol[Item]):
         ...
 
     def loss(self, module: nn.Module, items: Sequence[Item]) -> LossOutput:
-        """Loss summed over the comparisons of `items`; `module` is the (possibly wrapped) module to call."""
+        """Loss summed over the comparisons of `items`; `module` is the (possibly wrapped) module to
+        call."""
         ...
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
-        """Groups for AdamW; one with the body's rate, and one with the head's where there is a head."""
+        """Groups for AdamW; one with the body's rate, and one with the head's where there is a
+        head."""
         ...
 
 
@@ -123,10 +135,12 @@ class Probing(Protocol):
 
 @runtime_checkable
 class Summing(Protocol):
-    """What an objective has besides, if its metrics are to be told in another form than as means."""
+    """What an objective has besides, if its metrics are to be told in another form than as
+    means."""
 
     def summary(self, means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
-        """Metrics of a step or of the dev set, from their means over all micro-batches and processes.
+        """Metrics of a step or of the dev set, from their means over all micro-batches and
+        processes.
 
         Args:
             counts: what each mean is over.

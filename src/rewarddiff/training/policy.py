@@ -19,7 +19,12 @@ from rewarddiff.training.alignment import Alignment
 from rewarddiff.training.loop import TrainResult, digest, train
 from rewarddiff.training.objective import TrainConfig
 from rewarddiff.training.objectives import DPO, PolicyObjective
-from rewarddiff.training.preference import PreferenceItem, ReferenceMeter, with_mismatch, with_reference
+from rewarddiff.training.preference import (
+    PreferenceItem,
+    ReferenceMeter,
+    with_mismatch,
+    with_reference,
+)
 from rewarddiff.training.schedule import batch_at, steps_within
 from rewarddiff.training.sft import SFT, SFTConfig, SFTItem
 
@@ -27,7 +32,8 @@ from rewarddiff.training.sft import SFT, SFTConfig, SFTItem
 @checked
 @dataclass(frozen=True)
 class LoraConfig:
-    """Low-rank adapters through peft; the reference is the base model with the adapter switched off.
+    """Low-rank adapters through peft; the reference is the base model with the adapter switched
+    off.
 
     Attributes:
         targets: the layers that get one.
@@ -64,8 +70,11 @@ class PolicyConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
-def start_of(name: str | Path, config: PolicyConfig, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """What training starts from: the model, with fresh adapters where they are asked for, and its tokenizer.
+def start_of(
+    name: str | Path, config: PolicyConfig, seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """What training starts from: the model, with fresh adapters where they are asked for, and its
+    tokenizer.
 
     Raises:
         UserError: adapters are asked for on an adapter that does not go together with them.
@@ -81,7 +90,8 @@ def start_of(name: str | Path, config: PolicyConfig, seed: int) -> tuple[PreTrai
 
 
 def with_adapter(model: PreTrainedModel, config: PolicyConfig, seed: int = 0) -> PreTrainedModel:
-    """The model itself, or the model with fresh adapters around its linear layers, drawn by the seed.
+    """The model itself, or the model with fresh adapters around its linear layers, drawn by the
+    seed.
 
     Weights that are not trained are kept in the precision of training; adapters are float32.
     """
@@ -120,7 +130,8 @@ def train_policy(
 
     Args:
         model: a causal LM, with its adapter already around it where one is wanted (`with_adapter`).
-        weights: fingerprint of the weights `model` starts from, under which reference log-probabilities are stored.
+        weights: fingerprint of the weights `model` starts from, under which reference
+            log-probabilities are stored.
         signed: let negative coefficients through.
     """
     policy = LogProbs(model)
@@ -135,18 +146,26 @@ def train_policy(
     base = weights if bits is None else f"{weights} in {bits} bits"
     meter = ReferenceMeter()
     if store is not None and "reference" in reads:
-        made_from = fingerprint("reference cost", base, repr(config), seed, digest(items), digest(dev))
+        made_from = fingerprint(
+            "reference cost", base, repr(config), seed, digest(items), digest(dev)
+        )
         meter = ReferenceMeter(store, made_from)
     with meter:
         if "reference" in reads:
             used = _used([len(item.tree) for item in parts[0]], config.train, seed)
             together = [*(parts[0][i] for i in used), *parts[1]]
-            known = with_reference(together, policy, config.train, weights=base, store=store, meter=meter)
+            known = with_reference(
+                together, policy, config.train, weights=base, store=store, meter=meter
+            )
             for i, item in zip(used, known, strict=False):
                 parts[0][i] = item
             parts[1] = known[len(used) :]
-    objective = Alignment(policy, config.objective, signed=signed, tokens=config.train.microbatch_tokens)
-    result = train(objective, parts[0], dev=parts[1], output=output, config=config.train, seed=seed, name=name)
+    objective = Alignment(
+        policy, config.objective, signed=signed, tokens=config.train.microbatch_tokens
+    )
+    result = train(
+        objective, parts[0], dev=parts[1], output=output, config=config.train, seed=seed, name=name
+    )
     result.cost["reference_seconds"] = meter.seconds
     result.cost["reference_tokens"] = meter.tokens
     return result
@@ -161,12 +180,15 @@ def _used(sizes: Sequence[int], config: TrainConfig, seed: int) -> list[int]:
 
 
 def save_policy(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, lora: LoraConfig | None = None
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    lora: LoraConfig | None = None,
 ) -> None:
     """An ordinary Hugging Face folder (or a peft adapter's), in place only when complete.
 
-    A merged one is made on the base's whole weights, also where training held them quantised. An adapter that was
-    trained on another one is saved as one adapter of their base, which holds both.
+    A merged one is made on the base's whole weights, also where training held them quantised. An
+    adapter that was trained on another one is saved as one adapter of their base, which holds both.
     """
     fresh = files.begin(folder)
     if lora is None:

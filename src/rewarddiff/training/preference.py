@@ -1,4 +1,5 @@
-"""What policies are trained on: items with one coefficient per comparison, and the reference's log-probabilities.
+"""What policies are trained on: items with one coefficient per comparison, and the reference's
+log-probabilities.
 
 The baseline is this same code with every coefficient at 1.
 """
@@ -77,8 +78,10 @@ class PreferenceItem:
         strengths: by how much the chosen one is better, signed; () where no objective asks.
         scores: of every response of the tree, higher is better; () where unknown.
         labels: responses labelled by themselves: place, whether desirable, coefficient.
-        reference: log ρ(y|x) of every response in nats, summed over its tokens, once it has been computed.
-        mismatch: the prompt with a response to another prompt; its own log ρ is `mismatch_reference`.
+        reference: log ρ(y|x) of every response in nats, summed over its tokens, once it has been
+            computed.
+        mismatch: the prompt with a response to another prompt; its own log ρ is
+            `mismatch_reference`.
     """
 
     id: str
@@ -94,7 +97,9 @@ class PreferenceItem:
 
     def __post_init__(self) -> None:
         if len(self.comparisons) != len(self.coefficients):
-            raise ValueError(f"{self.id}: {len(self.comparisons)} comparisons, {len(self.coefficients)} coefficients")
+            raise ValueError(
+                f"{self.id}: {len(self.comparisons)} comparisons, {len(self.coefficients)} coefficients"
+            )
 
     @property
     def responses(self) -> int:
@@ -102,7 +107,8 @@ class PreferenceItem:
 
     @property
     def best(self) -> int:
-        """The response of the highest score, or the one that wins most often; of several, the first."""
+        """The response of the highest score, or the one that wins most often; of several, the
+        first."""
         value = list(self.scores) or [0.0] * self.responses
         if not self.scores:
             for chosen, rejected in self.comparisons:
@@ -112,14 +118,18 @@ class PreferenceItem:
 
 
 ITEM_COMPARISONS = 8
-"""A group with more comparisons, or labels, is cut into items of so many: a batch is never one group's alone."""
+"""A group with more comparisons, or labels, is cut into items of so many: a batch is never one
+group's alone."""
 
 Labels = Sequence[tuple[int, bool]]
 """Responses labelled by themselves, and whether each is desirable."""
 
 
-def preference_items(encoded: Encoded, pairs: Pairs, *, whole: bool = False) -> list[PreferenceItem]:
-    """Items from a group, with its labels; a response is in the tree of an item only if the item says something of it.
+def preference_items(
+    encoded: Encoded, pairs: Pairs, *, whole: bool = False
+) -> list[PreferenceItem]:
+    """Items from a group, with its labels; a response is in the tree of an item only if the item
+    says something of it.
 
     Args:
         whole: leave the group in one item: it is a list.
@@ -127,7 +137,10 @@ def preference_items(encoded: Encoded, pairs: Pairs, *, whole: bool = False) -> 
     labels = encoded.labelled()
     if whole:
         return [_item(encoded, pairs, labels)] if pairs.comparisons or labels else []
-    cut = (labels[start : start + ITEM_COMPARISONS] for start in range(0, len(labels), ITEM_COMPARISONS))
+    cut = (
+        labels[start : start + ITEM_COMPARISONS]
+        for start in range(0, len(labels), ITEM_COMPARISONS)
+    )
     parts = zip_longest(pairs.cut(ITEM_COMPARISONS), cut)
     return [_item(encoded, part or Pairs.unweighted(()), own or ()) for part, own in parts]
 
@@ -135,19 +148,26 @@ def preference_items(encoded: Encoded, pairs: Pairs, *, whole: bool = False) -> 
 def group_items(
     group: Group, pairs: Pairs, encoder: Encoder, ledger: Ledger, *, whole: bool = False
 ) -> list[PreferenceItem]:
-    """Items from a group's text: its comparisons with their columns, and its labels, where the responses fit."""
+    """Items from a group's text: its comparisons with their columns, and its labels, where the
+    responses fit."""
     if not pairs.comparisons and not any(group.known_labels()):
         return []
     encoded = encoder.group(replace(group, comparisons=pairs.comparisons), ledger)
     if encoded is None:
         return []
-    return preference_items(encoded, pairs.where([encoded.usable(c) for c in pairs.comparisons]), whole=whole)
+    return preference_items(
+        encoded, pairs.where([encoded.usable(c) for c in pairs.comparisons]), whole=whole
+    )
 
 
 def policy_items(
-    groups: Iterable[tuple[Group, Pairs]], encoder: Encoder, ledger: Ledger, objective: PolicyObjective
+    groups: Iterable[tuple[Group, Pairs]],
+    encoder: Encoder,
+    ledger: Ledger,
+    objective: PolicyObjective,
 ) -> list[PreferenceItem]:
-    """Items of groups and the comparisons they are trained on; groups with nothing for the objective are counted.
+    """Items of groups and the comparisons they are trained on; groups with nothing for the
+    objective are counted.
 
     Raises:
         UserError: the objective reads strengths, and a group's comparisons have none.
@@ -161,7 +181,11 @@ def policy_items(
             )
         read = group if "labels" in objective.reads else replace(group, labels=())
         if not any(read.known_labels()) and all(c.tie for c in group.known_comparisons()):
-            detail = "labelled, not compared" if any(group.known_labels()) else "no comparison, or only ties"
+            detail = (
+                "labelled, not compared"
+                if any(group.known_labels())
+                else "no comparison, or only ties"
+            )
             ledger.change(Reason.NO_ORDER, group.source, group.id, f"{detail}: not trained on")
         if objective.positive_strength and not all(kept := [s > 0 for s in pairs.strengths]):
             detail = f"{kept.count(False)} comparisons without a positive strength left out"
@@ -195,7 +219,9 @@ def check_groups(groups: Iterable[Group], objective: PolicyObjective) -> None:
 
 
 def _item(encoded: Encoded, pairs: Pairs, labels: Labels) -> PreferenceItem:
-    used = sorted({i for c in pairs.comparisons for i in (c.chosen, c.rejected)} | {i for i, _ in labels})
+    used = sorted(
+        {i for c in pairs.comparisons for i in (c.chosen, c.rejected)} | {i for i, _ in labels}
+    )
     place = {old: new for new, old in enumerate(used)}
     tree = group_tree(encoded.prompt, [encoded.responses[i] for i in used])
     places = tuple((place[c.chosen], place[c.rejected]) for c in pairs.comparisons)
@@ -210,13 +236,18 @@ def _item(encoded: Encoded, pairs: Pairs, labels: Labels) -> PreferenceItem:
     )
 
 
-def _scores(group: Group, pairs: Pairs, used: Sequence[int], places: Sequence[tuple[int, int]]) -> tuple[float, ...]:
-    """The data's own scores, or those that explain the comparisons best; () where nothing is known of the order.
+def _scores(
+    group: Group, pairs: Pairs, used: Sequence[int], places: Sequence[tuple[int, int]]
+) -> tuple[float, ...]:
+    """The data's own scores, or those that explain the comparisons best; () where nothing is known
+    of the order.
 
     Scores that contradict a comparison, as where coefficients flip it, are not used.
     """
     scores = group.scores
-    if scores is not None and all(scores[c.chosen] >= scores[c.rejected] for c in pairs.comparisons):
+    if scores is not None and all(
+        scores[c.chosen] >= scores[c.rejected] for c in pairs.comparisons
+    ):
         return tuple(scores[i] for i in used)
     if not pairs.comparisons:
         return ()
@@ -231,9 +262,13 @@ def with_mismatch(items: Sequence[PreferenceItem]) -> list[PreferenceItem]:
         others = (items[(i + step) % len(items)] for step in range(1, len(items)))
         other = next((o for o in others if o.tree.nodes[0] != item.tree.nodes[0]), None)
         if other is None:
-            raise UserError("objective kto: all prompts are alike; z0 needs responses to another prompt")
+            raise UserError(
+                "objective kto: all prompts are alike; z0 needs responses to another prompt"
+            )
         response = other.tree.nodes[1 + i % other.responses]
-        found.append(replace(item, mismatch=group_tree(item.tree.nodes[0].tokens, [response.tokens])))
+        found.append(
+            replace(item, mismatch=group_tree(item.tree.nodes[0].tokens, [response.tokens]))
+        )
     return found
 
 
@@ -251,23 +286,38 @@ def with_reference(
     The reference is the policy as it is now, with a peft adapter switched off.
 
     Args:
-        weights: fingerprint of the reference's weights; with the tokens and the precision it is the store's key.
+        weights: fingerprint of the reference's weights; with the tokens and the precision it is the
+            store's key.
     """
     dtype = str(policy.trunk.inner.dtype)  # under adapters the frozen weights may be bf16
 
     def key(tree: Tree) -> str:
-        return fingerprint("logps", weights, config.precision, dtype, [[list(n.tokens), n.parent] for n in tree.nodes])
+        return fingerprint(
+            "logps",
+            weights,
+            config.precision,
+            dtype,
+            [[list(n.tokens), n.parent] for n in tree.nodes],
+        )
 
     trees = [tree for item in items for tree in (item.tree, item.mismatch) if tree is not None]
-    values = iter(remember(store, trees, key, partial(_reference_pass, policy, config, meter=meter)))
-    known = [replace(item, reference=tuple(next(values))) for item in items if item.mismatch is None]
-    return known or [replace(i, reference=tuple(next(values)), mismatch_reference=next(values)[0]) for i in items]
+    values = iter(
+        remember(store, trees, key, partial(_reference_pass, policy, config, meter=meter))
+    )
+    known = [
+        replace(item, reference=tuple(next(values))) for item in items if item.mismatch is None
+    ]
+    return known or [
+        replace(i, reference=tuple(next(values)), mismatch_reference=next(values)[0]) for i in items
+    ]
 
 
 class ReferenceMeter(Meter):
-    """What the reference pass of one training costs, also where it was interrupted and the store has what was read.
+    """What the reference pass of one training costs, also where it was interrupted and the store
+    has what was read.
 
-    Its tokens are counted when it begins, once: what was read before a kill is neither read nor counted again.
+    Its tokens are counted when it begins, once: what was read before a kill is neither read nor
+    counted again.
 
     Args:
         key: of what determines the training; under it the cost is kept in the store.

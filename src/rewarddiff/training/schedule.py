@@ -19,7 +19,8 @@ def total_steps(items: int, config: TrainConfig) -> int:
 
 
 def steps_within(sizes: Sequence[int], config: TrainConfig, seed: int) -> int:
-    """Optimizer steps before `max_tokens` would be exceeded, at least one; without it `total_steps`.
+    """Optimizer steps before `max_tokens` would be exceeded, at least one; without it
+    `total_steps`.
 
     Args:
         sizes: tokens of every item.
@@ -38,11 +39,14 @@ def steps_within(sizes: Sequence[int], config: TrainConfig, seed: int) -> int:
 def batch_at(items: int, step: int, config: TrainConfig, seed: int) -> list[int]:
     """Item indices of optimizer step `step` (from 0), the same for any number of processes.
 
-    Every epoch is one shuffle of all items, cut into batches; the last batch of an epoch may be smaller.
+    Every epoch is one shuffle of all items, cut into batches; the last batch of an epoch may be
+    smaller.
     """
     epoch, position = divmod(step, math.ceil(items / config.batch_size))
     order = _shuffled(items, epoch, seed)
-    batch: list[int] = order[position * config.batch_size : (position + 1) * config.batch_size].tolist()
+    batch: list[int] = order[
+        position * config.batch_size : (position + 1) * config.batch_size
+    ].tolist()
     return batch
 
 
@@ -55,7 +59,8 @@ def _shuffled(items: int, epoch: int, seed: int) -> NDArray[np.int64]:
 
 
 def share(batch: Sequence[int], sizes: Sequence[int], processes: int) -> list[list[int]]:
-    """Split a batch among processes: longest first, each to the process with the fewest tokens so far."""
+    """Split a batch among processes: longest first, each to the process with the fewest tokens so
+    far."""
     shares: list[list[int]] = [[] for _ in range(processes)]
     loads = [0] * processes
     for index, size in sorted(zip(batch, sizes, strict=True), key=lambda pair: -pair[1]):
@@ -66,7 +71,8 @@ def share(batch: Sequence[int], sizes: Sequence[int], processes: int) -> list[li
 
 
 def rate(step: int, steps: int, config: TrainConfig) -> float:
-    """Factor on the learning rate at optimizer step `step` (from 0): linear warm-up, then the schedule."""
+    """Factor on the learning rate at optimizer step `step` (from 0): linear warm-up, then the
+    schedule."""
     warm = math.ceil(config.warmup * steps)
     if step < warm:
         return (step + 1) / warm

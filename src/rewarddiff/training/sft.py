@@ -31,7 +31,8 @@ class SFTItem:
 
 
 def best_response(group: Group) -> int | None:
-    """The response with the highest score, or the one that is never rejected, or else the only one labelled desirable.
+    """The response with the highest score, or the one that is never rejected, or else the only one
+    labelled desirable.
 
     None where none stands out.
     """
@@ -60,7 +61,10 @@ def sft_items(groups: Iterable[Group], encoder: Encoder, ledger: Ledger) -> Iter
             yield item
         else:
             ledger.change(
-                Reason.NO_ORDER, encoded.group.source, encoded.group.id, "no single best response to learn from"
+                Reason.NO_ORDER,
+                encoded.group.source,
+                encoded.group.id,
+                "no single best response to learn from",
             )
 
 
@@ -73,7 +77,8 @@ class SFTConfig:
 
 
 class SFT:
-    """−log π(token), averaged over the response tokens of the global batch; prompts are not learned."""
+    """−log π(token), averaged over the response tokens of the global batch; prompts are not
+    learned."""
 
     def __init__(self, policy: LogProbs) -> None:
         self.module = policy
@@ -85,7 +90,9 @@ class SFT:
         return item.tokens
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
-        return [{"params": [p for p in self.module.parameters() if p.requires_grad], "lr": config.lr}]
+        return [
+            {"params": [p for p in self.module.parameters() if p.requires_grad], "lr": config.lr}
+        ]
 
     def loss(self, module: torch.nn.Module, items: Sequence[SFTItem]) -> LossOutput:
         return LossOutput(-module(self.module.pack([item.tree for item in items])).sum())

@@ -50,7 +50,8 @@ def named(name: str) -> Format:
 
 
 def nearest(columns: Collection[str]) -> tuple[Format, list[str]]:
-    """The format that shares the largest part of its columns with these, and what is missing for it."""
+    """The format that shares the largest part of its columns with these, and what is missing for
+    it."""
 
     def share(candidate: Format) -> float:
         return sum(column in columns for column in candidate.columns) / len(candidate.columns)
@@ -60,7 +61,8 @@ def nearest(columns: Collection[str]) -> tuple[Format, list[str]]:
 
 
 def misfit(values: Values) -> str:
-    """Why a row is in no known format, and what to do about it: the end of a message that begins with its columns."""
+    """Why a row is in no known format, and what to do about it: the end of a message that begins
+    with its columns."""
     best, missing = nearest(values)
     if len(missing) == len(best.columns):
         all_formats = "; ".join(f"{form.name} ({', '.join(form.columns)})" for form in FORMATS)
@@ -73,7 +75,16 @@ def misfit(values: Values) -> str:
     return f"are in no known format: {_pair_misfit(values)}"
 
 
-PROMPT_NAMES = ("instruction", "question", "query", "input", "conversations", "messages", "problem", "context")
+PROMPT_NAMES = (
+    "instruction",
+    "question",
+    "query",
+    "input",
+    "conversations",
+    "messages",
+    "problem",
+    "context",
+)
 """What other collections call the column of the prompt."""
 
 
@@ -88,7 +99,9 @@ def _pair_misfit(values: Values) -> str:
     else:
         renaming = f"add a column prompt, or write prompt and answer as {TURNS} in both"
     if isinstance(values["chosen"], Mapping):
-        renaming += ", and give chosen and rejected as texts or as lists of turns with role and content"
+        renaming += (
+            ", and give chosen and rejected as texts or as lists of turns with role and content"
+        )
     return f"{contents}, and no column prompt says to what; {renaming}"
 
 
@@ -100,4 +113,14 @@ def _kind(value: Any) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
 
 
-__all__ = ["FORMATS", "Convert", "Format", "RowError", "Values", "detect", "misfit", "named", "nearest"]
+__all__ = [
+    "FORMATS",
+    "Convert",
+    "Format",
+    "RowError",
+    "Values",
+    "detect",
+    "misfit",
+    "named",
+    "nearest",
+]

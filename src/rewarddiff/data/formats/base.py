@@ -18,7 +18,8 @@ Values = Mapping[str, Any]
 """One row: column → value."""
 
 Convert = Callable[[Values], Group]
-"""One row → one group; raises RowError. The reader fills in `source`, and `id` where it is empty."""
+"""One row → one group; raises RowError. The reader fills in `source`, and `id` where it is
+empty."""
 
 
 class RowError(Exception):
@@ -34,10 +35,10 @@ class RowError(Exception):
 class Format:
     """How one family of files says what was preferred.
 
-    `columns` must all be there; `looks` settles what the column names leave open. `prepare` is told the file
-    (None: not a file) and returns the converter. Where `gather` is set a prompt is spread over several rows,
-    wherever they stand, and their groups are merged into one. `beside` names the stem of a file that is read
-    along with this one and holds no groups itself.
+    `columns` must all be there; `looks` settles what the column names leave open. `prepare` is told
+    the file (None: not a file) and returns the converter. Where `gather` is set a prompt is spread
+    over several rows, wherever they stand, and their groups are merged into one. `beside` names the
+    stem of a file that is read along with this one and holds no groups itself.
     """
 
     name: str
@@ -65,14 +66,19 @@ def text(values: Values, column: str) -> str:
 
 
 def as_text(value: Any, what: str) -> str:
-    """The text that a value is, if it is one, and not a conversation that nobody would read as such."""
+    """The text that a value is, if it is one, and not a conversation that nobody would read as
+    such."""
     if isinstance(value, Mapping):
         keys = ", ".join(map(str, value))
-        raise RowError(Reason.MISSING_FIELD, f"{what} is an object with {keys}; expected text or {TURNS}")
+        raise RowError(
+            Reason.MISSING_FIELD, f"{what} is an object with {keys}; expected text or {TURNS}"
+        )
     if not isinstance(value, str):
         raise RowError(Reason.MISSING_FIELD, f"{what} is {type(value).__name__}, expected text")
     if is_foreign_conversation(value):
-        raise RowError(Reason.UNREADABLE, f"{what}: messages are to be written as JSON with role and content")
+        raise RowError(
+            Reason.UNREADABLE, f"{what}: messages are to be written as JSON with role and content"
+        )
     return value
 
 
@@ -88,21 +94,26 @@ OPENING = re.compile(r"\s*(?:array\()?\[\s*\{")
 
 
 def is_foreign_conversation(value: Any) -> bool:
-    """Whether a text is a conversation written as `turns` does not read it: Python's way, or with from and value.
+    """Whether a text is a conversation written as `turns` does not read it: Python's way, or with
+    from and value.
 
-    pandas and datasets write lists of messages into CSV files as Python does. A text counts where it begins as a list
-    of objects, in a CSV cell also as one object, and names a speaker and what was said.
+    pandas and datasets write lists of messages into CSV files as Python does. A text counts where
+    it begins as a list of objects, in a CSV cell also as one object, and names a speaker and what
+    was said.
     """
     if not isinstance(value, str):
         return False
-    begins_as_objects = OPENING.match(value) or (isinstance(value, Cell) and value.lstrip()[:1] == "{")
+    begins_as_objects = OPENING.match(value) or (
+        isinstance(value, Cell) and value.lstrip()[:1] == "{"
+    )
     if not (begins_as_objects and SPEAKER.search(value) and SPOKEN.search(value)):
         return False
     return turns(value) is None
 
 
 LARGEST = 1e15
-"""Larger numbers are refused: none is a grade, and differences and their squares must stay finite in float32."""
+"""Larger numbers are refused: none is a grade, and differences and their squares must stay finite
+in float32."""
 
 
 def number(values: Values, column: str) -> float:
@@ -135,11 +146,13 @@ def finite(value: Any, what: str) -> float:
 
 
 SUBSETS = ("subset", "domain", "source", "category")
-"""Columns by which collections name their parts: RewardBench, RM-Bench, UltraFeedback, HelpSteer."""
+"""Columns by which collections name their parts: RewardBench, RM-Bench, UltraFeedback,
+HelpSteer."""
 
 
 def subset(values: Values) -> str:
-    """The part of its collection that a row is from; empty where no column says so in a word or two."""
+    """The part of its collection that a row is from; empty where no column says so in a word or
+    two."""
     found = (values.get(column) for column in SUBSETS)
     return next((value for value in found if isinstance(value, str) and 0 < len(value) <= 60), "")
 
@@ -148,12 +161,16 @@ def items(values: Values, column: str) -> list[Any]:
     """A list that must be there; in a CSV cell it is JSON."""
     found = listed(values.get(column))
     if found is None:
-        raise RowError(Reason.MISSING_FIELD, f"{column} is not a list (written in a cell of text, a list is JSON)")
+        raise RowError(
+            Reason.MISSING_FIELD,
+            f"{column} is not a list (written in a cell of text, a list is JSON)",
+        )
     return found
 
 
 def listed(value: Any) -> list[Any] | None:
-    """The list that a value is, or that a text is in JSON, as where a cell can hold text only; None: it is neither."""
+    """The list that a value is, or that a text is in JSON, as where a cell can hold text only;
+    None: it is neither."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             value = json.loads(value)
@@ -163,9 +180,12 @@ def listed(value: Any) -> list[Any] | None:
 
 
 def turns(value: Any) -> list[Any] | None:
-    """The turns of a conversation, as a list or in JSON; None: it is no list, or a text that says something else."""
+    """The turns of a conversation, as a list or in JSON; None: it is no list, or a text that says
+    something else."""
     found = listed(value)
-    if isinstance(value, str) and not all(isinstance(turn, Mapping) and "role" in turn for turn in found or (None,)):
+    if isinstance(value, str) and not all(
+        isinstance(turn, Mapping) and "role" in turn for turn in found or (None,)
+    ):
         return None
     return found
 
@@ -176,10 +196,11 @@ def texts(values: Values, column: str) -> tuple[str, ...]:
 
 
 def lists_of_answers(values: Values) -> bool:
-    """Whether chosen and rejected are lists of answers, each a text or a conversation, and not one answer each.
+    """Whether chosen and rejected are lists of answers, each a text or a conversation, and not one
+    answer each.
 
-    A CSV cell that begins and ends as a list of texts does is taken for one, so that one that is not JSON is refused
-    and not read as an answer.
+    A CSV cell that begins and ends as a list of texts does is taken for one, so that one that is
+    not JSON is refused and not read as an answer.
     """
     return all(holds_answers(values[side]) for side in ("chosen", "rejected")) and any(
         values[side] for side in ("chosen", "rejected")
@@ -189,8 +210,14 @@ def lists_of_answers(values: Values) -> bool:
 def holds_answers(value: Any) -> bool:
     """Whether a value is a list of answers, or a CSV cell that looks like one."""
     if isinstance(value, str):
-        return isinstance(value, Cell) and value.lstrip()[:2] in ("['", '["') and value.rstrip()[-2:] in ("']", '"]')
-    return isinstance(value, list | tuple) and all(isinstance(item, str | list | tuple) for item in value)
+        return (
+            isinstance(value, Cell)
+            and value.lstrip()[:2] in ("['", '["')
+            and value.rstrip()[-2:] in ("']", '"]')
+        )
+    return isinstance(value, list | tuple) and all(
+        isinstance(item, str | list | tuple) for item in value
+    )
 
 
 def _answer(item: Any, what: str) -> str:
@@ -209,7 +236,8 @@ def numbers(values: Values, column: str, *, count: int) -> tuple[float, ...]:
 
 
 def scores(values: Values, *, count: int) -> tuple[float, ...]:
-    """The `count` finite scores of a list, NaN where one is null: `clean` says what is known without it."""
+    """The `count` finite scores of a list, NaN where one is null: `clean` says what is known
+    without it."""
     found = _of(values, "scores", count)
     return tuple(math.nan if value is None else finite(value, "scores") for value in found)
 
@@ -236,7 +264,9 @@ def messages(value: Iterable[Any], what: str) -> tuple[Message, ...]:
 def _message(turn: Any, what: str) -> Message:
     """One turn; what it says may be null where it calls a tool."""
     if not isinstance(turn, Mapping):
-        raise RowError(Reason.MISSING_FIELD, f"{what} holds a {type(turn).__name__} among its turns")
+        raise RowError(
+            Reason.MISSING_FIELD, f"{what} holds a {type(turn).__name__} among its turns"
+        )
     role, content = turn.get("role"), turn.get("content")
     given = dict(turn)
     if given.get("tools"):
@@ -246,12 +276,15 @@ def _message(turn: Any, what: str) -> Message:
         content = ""
     if not isinstance(role, str) or not isinstance(content, str):
         mend = "; rename from to role, value to content" if {"from", "value"} <= turn.keys() else ""
-        raise RowError(Reason.MISSING_FIELD, f"{what} holds a turn without the texts role and content{mend}")
+        raise RowError(
+            Reason.MISSING_FIELD, f"{what} holds a turn without the texts role and content{mend}"
+        )
     return Message.of(role, content, extras)
 
 
 def without_nulls(value: Any) -> Any:
-    """A value without the keys that hold null: Parquet gives every object the keys of all others."""
+    """A value without the keys that hold null: Parquet gives every object the keys of all
+    others."""
     if isinstance(value, Mapping):
         return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
     if isinstance(value, list | tuple):
@@ -265,16 +298,22 @@ def last_turn(asked: tuple[Message, ...], turns: tuple[Message, ...], what: str)
     if not rest:
         raise RowError(Reason.EMPTY_RESPONSE, f"{what} holds no turn after the prompt")
     if len(rest) > 1:
-        raise RowError(Reason.PROMPTS_DIFFER, f"{what} goes on for {len(rest)} turns after the prompt")
+        raise RowError(
+            Reason.PROMPTS_DIFFER, f"{what} goes on for {len(rest)} turns after the prompt"
+        )
     return _spoken(rest[0], what)
 
 
 def _spoken(turn: Message, what: str) -> str:
     """What the assistant says in a turn that is to be learned."""
     if turn.role != ASSISTANT:
-        raise RowError(Reason.NO_ANSWER, f"{what} ends with a turn of {turn.role}, expected {ASSISTANT}")
+        raise RowError(
+            Reason.NO_ANSWER, f"{what} ends with a turn of {turn.role}, expected {ASSISTANT}"
+        )
     if "tool_calls" in turn.turn():
-        raise RowError(Reason.TOOLS_LEFT_OUT, f"{what} ends with a call of a tool, and a response is a text")
+        raise RowError(
+            Reason.TOOLS_LEFT_OUT, f"{what} ends with a call of a tool, and a response is a text"
+        )
     return turn.content
 
 
@@ -285,14 +324,16 @@ def prompt(values: Values, column: str = "prompt") -> Prompt:
 
 
 def asked(question: str) -> tuple[Message, ...]:
-    """A conversation of one user turn, for data whose prompt is an instruction and not text to continue."""
+    """A conversation of one user turn, for data whose prompt is an instruction and not text to
+    continue."""
     return (Message("user", question),)
 
 
 def in_context(values: Values, prompt: Prompt) -> Prompt:
     """The prompt behind the row's system prompt and tools, from columns of these names.
 
-    Beside such a column a prompt that is a text is what a user says: both are read by chat templates only.
+    Beside such a column a prompt that is a text is what a user says: both are read by chat
+    templates only.
     """
     if "system" not in values and "tools" not in values:
         return prompt
@@ -306,7 +347,10 @@ def _with_system(values: Values, turns: tuple[Message, ...]) -> tuple[Message, .
     system = Message("system", text(values, "system"))
     if turns[:1] and turns[0].role == system.role:
         if turns[0].content != system.content:
-            raise RowError(Reason.CONTRADICTORY, "the column system is not the conversation's own system message")
+            raise RowError(
+                Reason.CONTRADICTORY,
+                "the column system is not the conversation's own system message",
+            )
         return turns
     return (system, *turns)
 
@@ -321,7 +365,9 @@ def _with_tools(values: Values, turns: tuple[Message, ...]) -> tuple[Message, ..
 def _objects(value: Any, what: str) -> list[Any]:
     objects = listed(value)
     if objects is None or not all(isinstance(item, Mapping) for item in objects):
-        raise RowError(Reason.MISSING_FIELD, f"{what} is not a list of objects (in a text, a list is JSON)")
+        raise RowError(
+            Reason.MISSING_FIELD, f"{what} is not a list of objects (in a text, a list is JSON)"
+        )
     return objects
 
 
@@ -348,7 +394,10 @@ def unread_keys(values: Values) -> set[str]:
         for turn in turns(value) or []:
             if isinstance(turn, Mapping) and "role" in turn:
                 filled = {key for key, content in turn.items() if content}
-                keys.update(f"{key} of the turns in {column}" for key in filled - {"role", "content", *EXTRAS})
+                keys.update(
+                    f"{key} of the turns in {column}"
+                    for key in filled - {"role", "content", *EXTRAS}
+                )
     return keys
 
 

@@ -1,4 +1,5 @@
-"""UKPConvArg1: which of two arguments convinces more. Pairs in one file, the arguments in another beside it."""
+"""UKPConvArg1: which of two arguments convinces more. Pairs in one file, the arguments in another
+beside it."""
 
 from __future__ import annotations
 
@@ -14,8 +15,9 @@ from rewarddiff.records import Comparison, Group
 def _prepare(path: Path | None) -> Convert:
     """Read the arguments, then convert votes on pairs of them (Habernal and Gurevych, ACL 2016).
 
-    The strength is the vote margin |votes_a1 - votes_a2|; a margin of 0, or most votes for "equal", is a tie.
-    The topic is the debate without the stance, so that both sides of a debate stay in one split.
+    The strength is the vote margin |votes_a1 - votes_a2|; a margin of 0, or most votes for "equal",
+    is a tie. The topic is the debate without the stance, so that both sides of a debate stay in one
+    split.
     """
     arguments = _arguments(path)
 
@@ -28,7 +30,12 @@ def _prepare(path: Path | None) -> Convert:
         question = f'In the debate "{title}", give a convincing argument for the position "{text(first, "stance")}".'
         responses = (text(first, "text"), text(second, "text"))
         return Group(
-            text(values, "topic"), asked(question), responses, None, (Comparison(*order, margin),), topic=title
+            text(values, "topic"),
+            asked(question),
+            responses,
+            None,
+            (Comparison(*order, margin),),
+            topic=title,
         )
 
     return convert
@@ -43,11 +50,17 @@ def _argument(arguments: dict[str, Values], id: str) -> Values:
 def _arguments(path: Path | None) -> dict[str, Values]:
     found = sorted(path.parent.glob("arguments.*")) if path else []
     if not found:
-        raise UserError(f"{path}: these pairs name arguments by id; put arguments.jsonl or its .gz beside the file")
+        raise UserError(
+            f"{path}: these pairs name arguments by id; put arguments.jsonl or its .gz beside the file"
+        )
     read = (row.values for row in rows(found[0], found[0].name))
     return {str(values["id"]): values for values in read if values and "id" in values}
 
 
 UKP = Format(
-    "ukp", ("topic", "a1", "a2", "votes_a1", "votes_equal", "votes_a2"), _prepare, gather=True, beside="arguments"
+    "ukp",
+    ("topic", "a1", "a2", "votes_a1", "votes_equal", "votes_a2"),
+    _prepare,
+    gather=True,
+    beside="arguments",
 )

@@ -29,8 +29,9 @@ ASSISTANT, HUMAN = "\n\nAssistant:", "\n\nHuman:"
 def _trl(values: Values) -> Group:
     """TRL's preference rows: prompt, chosen, rejected, as text or as conversations.
 
-    A conversation may leave the prompt out: it is then what `chosen` and `rejected` share. The strength is
-    `margin`, or else the gap of `score_chosen` and `score_rejected` (or `chosen_score`, `chosen_rating` …).
+    A conversation may leave the prompt out: it is then what `chosen` and `rejected` share. The
+    strength is `margin`, or else the gap of `score_chosen` and `score_rejected` (or `chosen_score`,
+    `chosen_rating` …).
     """
     if turns(values["chosen"]) is not None:
         asked, chosen, rejected = _conversations(values)
@@ -45,7 +46,9 @@ def _trl(values: Values) -> Group:
     if strength is not None and strength < 0:
         raise RowError(Reason.CONTRADICTORY, f"rejected is graded {-strength:g} above chosen")
     question = in_context(values, asked)
-    return Group(row_id(values), question, (chosen, rejected), scores, (Comparison(0, 1, strength),))
+    return Group(
+        row_id(values), question, (chosen, rejected), scores, (Comparison(0, 1, strength),)
+    )
 
 
 def _conversations(values: Values) -> tuple[Prompt, str, str]:
@@ -72,8 +75,8 @@ def _shared(a: tuple[Message, ...], b: tuple[Message, ...]) -> tuple[Message, ..
 def _hh(values: Values) -> Group:
     """Anthropic HH: two whole dialogues that must agree up to the last answer.
 
-    The prompt is the text up to and with the last "Assistant:", the response the rest, untouched. Dialogues
-    of one conversation recur at several depths, so the topic is the opening turn.
+    The prompt is the text up to and with the last "Assistant:", the response the rest, untouched.
+    Dialogues of one conversation recur at several depths, so the topic is the opening turn.
     """
     before, chosen = _last_answer(values, "chosen")
     other, rejected = _last_answer(values, "rejected")
@@ -95,15 +98,17 @@ def _last_answer(values: Values, side: str) -> tuple[str, str]:
 
 def _hh_looks(values: Values) -> bool:
     return "prompt" not in values and all(
-        isinstance(values[side], str) and ASSISTANT in values[side] for side in ("chosen", "rejected")
+        isinstance(values[side], str) and ASSISTANT in values[side]
+        for side in ("chosen", "rejected")
     )
 
 
 def _tldr(values: Values) -> Group:
-    """OpenAI's summary comparisons (2009.01325): a post or an article, two summaries, and which was chosen.
+    """OpenAI's summary comparisons (2009.01325): a post or an article, two summaries, and which was
+    chosen.
 
-    `extra.confidence` runs from 1 (surely the first) to 9 (surely the second); the strength is its distance
-    from 5. The prompt is in the form of the authors' own models.
+    `extra.confidence` runs from 1 (surely the first) to 9 (surely the second); the strength is its
+    distance from 5. The prompt is in the form of the authors' own models.
     """
     info = values["info"]
     if info.get("post") is not None:
@@ -123,7 +128,8 @@ def _tldr(values: Values) -> Group:
 
 
 def _implicit_looks(values: Values) -> bool:
-    """Conversations without a prompt; also those in another writing, so that their rows are refused with a reason."""
+    """Conversations without a prompt; also those in another writing, so that their rows are refused
+    with a reason."""
     chosen = values["chosen"]
     return "prompt" not in values and (turns(chosen) is not None or is_foreign_conversation(chosen))
 

@@ -24,14 +24,17 @@ LABELS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0
 
 
 def _unpaired(values: Values) -> Group:
-    """TRL's unpaired preference rows: prompt, completion (text or conversations), and whether it is desirable.
+    """TRL's unpaired preference rows: prompt, completion (text or conversations), and whether it is
+    desirable.
 
     Every row is a group of one response, also where the next row has the same prompt.
     """
     label = _label(values)
     if turns(values["completion"]) is None:
         asked_in_context = in_context(values, prompt(values))
-        return Group(row_id(values), asked_in_context, (text(values, "completion"),), labels=(label,))
+        return Group(
+            row_id(values), asked_in_context, (text(values, "completion"),), labels=(label,)
+        )
     said = messages(items(values, "completion"), "completion")
     given = prompt(values)
     asked = (Message("user", given),) if isinstance(given, str) else given

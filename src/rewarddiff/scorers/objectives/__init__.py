@@ -22,7 +22,9 @@ __all__ = [
 ]
 
 
-def objective(reader: Reader, config: ScorerConfig, *, grades: Grades | None = None, seed: int = 0) -> ScorerObjective:
+def objective(
+    reader: Reader, config: ScorerConfig, *, grades: Grades | None = None, seed: int = 0
+) -> ScorerObjective:
     """What trains a scorer of this configuration; arguments as of `ScorerObjective`."""
     cls: type[ScorerObjective] = MixedObjective if config.mixed else DifferenceObjective
     if config.pointwise:

@@ -1,6 +1,8 @@
-"""What the training loop trains: gaps of a reward model, or differences, under one of `scorers.losses`.
+"""What the training loop trains: gaps of a reward model, or differences, under one of
+`scorers.losses`.
 
-Groups become items once, before training; ties teach most losses nothing and are then left out, and counted.
+Groups become items once, before training; ties teach most losses nothing and are then left out, and
+counted.
 """
 
 from __future__ import annotations
@@ -68,11 +70,13 @@ class ScorerObjective:
 
     Args:
         grades: of the training data's strengths, for a loss that reads them.
-        seed: decides which comparisons of a large group meet in an item, and for difference models which order and
-            which duplicate of a pair is read.
+        seed: decides which comparisons of a large group meet in an item, and for difference models
+            which order and which duplicate of a pair is read.
     """
 
-    def __init__(self, reader: Reader, config: ScorerConfig, *, grades: Grades | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, reader: Reader, config: ScorerConfig, *, grades: Grades | None = None, seed: int = 0
+    ) -> None:
         self.module = reader
         self.config = config
         self.grades = grades or Grades()
@@ -81,13 +85,20 @@ class ScorerObjective:
         self.context = Context()
         reader.learned = nn.ParameterDict(config.loss.parameters(self.grades))
 
-    def items(self, groups: Iterable[Group], ledger: Ledger, *, resample: bool = False) -> list[ScorerItem]:
+    def items(
+        self, groups: Iterable[Group], ledger: Ledger, *, resample: bool = False
+    ) -> list[ScorerItem]:
         """Groups as items; what is cut, tied or dropped goes into the ledger.
 
         Args:
-            resample: whether each of several heads is given its own resample of the comparisons, as in training.
+            resample: whether each of several heads is given its own resample of the comparisons, as
+                in training.
         """
-        return [item for group in groups for item in self._items(group, ledger, self.seed if resample else None)]
+        return [
+            item
+            for group in groups
+            for item in self._items(group, ledger, self.seed if resample else None)
+        ]
 
     def size(self, item: ScorerItem) -> int:
         return item.tokens
@@ -99,7 +110,10 @@ class ScorerObjective:
         head = self.module.head_parameters()
         known = {id(p) for p in head}
         body = [p for p in self.module.parameters() if p.requires_grad and id(p) not in known]
-        return [{"params": body, "lr": config.lr}, {"params": head, "lr": config.head_lr or config.lr}]
+        return [
+            {"params": body, "lr": config.lr},
+            {"params": head, "lr": config.head_lr or config.lr},
+        ]
 
     @property
     def probes(self) -> bool:
@@ -110,7 +124,9 @@ class ScorerObjective:
         """The gaps of every item."""
         raise NotImplementedError
 
-    def begin(self, items: Sequence[ScorerItem], probed: Sequence[Sequence[float]], *, training: bool) -> None:
+    def begin(
+        self, items: Sequence[ScorerItem], probed: Sequence[Sequence[float]], *, training: bool
+    ) -> None:
         assert isinstance(self.config.loss, BatchMargin)
         gaps = [gap for own in probed for gap in own]
         self.context = self.config.loss.context(gaps, self.state, training=training)
@@ -119,7 +135,9 @@ class ScorerObjective:
         """Moments of the gap as its standard deviation, skewness and excess kurtosis."""
         raw = [means[f"margin^{k}"] for k in (2, 3, 4)]
         kept = {name: value for name, value in means.items() if not name.startswith("margin^")}
-        return kept | dict(zip(SHAPE, shape(means["margin"], *raw, n=counts["margin"]), strict=True))
+        return kept | dict(
+            zip(SHAPE, shape(means["margin"], *raw, n=counts["margin"]), strict=True)
+        )
 
     def learned(self) -> dict[str, list[float]]:
         """What the loss learned beside the model."""
@@ -127,7 +145,11 @@ class ScorerObjective:
 
     def gaps(self, items: Sequence[ScorerItem], gap: Tensor) -> Gaps:
         """What the loss is given: the comparisons of the items with their gaps."""
-        strengths = [math.nan if c.strength is None else c.strength for item in items for c in item.comparisons]
+        strengths = [
+            math.nan if c.strength is None else c.strength
+            for item in items
+            for c in item.comparisons
+        ]
         loss, context = self.config.loss, self.context
         if isinstance(loss, BatchMargin) and loss.scope == "device":
             context = loss.context(gap.detach().tolist(), {}, training=False)
@@ -135,15 +157,21 @@ class ScorerObjective:
 
     def losses(self, items: Sequence[ScorerItem], gap: Tensor) -> Tensor:
         """Every head's loss by itself: (comparisons, heads) from gaps of that shape."""
-        return torch.stack([self.config.loss.losses(self.gaps(items, own)) for own in gap.unbind(1)], 1)
+        return torch.stack(
+            [self.config.loss.losses(self.gaps(items, own)) for own in gap.unbind(1)], 1
+        )
 
     def shared(self, items: Sequence[ScorerItem], losses: Tensor) -> Tensor:
-        """What every comparison counts: the losses of the heads, (comparisons, heads), by its shares in them."""
+        """What every comparison counts: the losses of the heads, (comparisons, heads), by its
+        shares in them."""
         return (losses.new_tensor([own for item in items for own in item.shares]) * losses).sum(1)
 
     def seen(self, items: Sequence[ScorerItem], values: Tensor) -> Tensor:
-        """What the log tells of values of the heads, (comparisons, heads): their mean, or that of its own aspect."""
-        return self.shared(items, values.detach()) if self.config.aspects else values.detach().mean(1)
+        """What the log tells of values of the heads, (comparisons, heads): their mean, or that of
+        its own aspect."""
+        return (
+            self.shared(items, values.detach()) if self.config.aspects else values.detach().mean(1)
+        )
 
     def metrics(self, items: Sequence[ScorerItem], gap: Tensor) -> Metrics:
         """What the log tells of gaps, (comparisons, heads)."""
@@ -151,7 +179,9 @@ class ScorerObjective:
         decided = gaps.strength != 0
         found = _moments(gaps.gap.double()[decided])
         for name, own in self._aspects(items).items():
-            found[f"accuracy/{name}"] = _moments(gaps.gap.double()[decided & own.to(decided.device)])["accuracy"]
+            found[f"accuracy/{name}"] = _moments(
+                gaps.gap.double()[decided & own.to(decided.device)]
+            )["accuracy"]
         return found | {name: (value, 1.0) for name, value in gaps.context.shares.items()}
 
     def _aspects(self, items: Sequence[ScorerItem]) -> dict[str, Tensor]:
@@ -160,7 +190,8 @@ class ScorerObjective:
         return dict(zip(self.config.aspects, shares.T > 0, strict=False))
 
     def collect(self, batch: Batch, item: ScorerItem) -> list[tuple[int, ...]]:
-        """Add what the item's loss needs to the batch; per comparison, where the values will stand."""
+        """Add what the item's loss needs to the batch; per comparison, where the values will
+        stand."""
         raise NotImplementedError
 
     def loss(self, module: nn.Module, items: Sequence[ScorerItem]) -> LossOutput:
@@ -168,7 +199,9 @@ class ScorerObjective:
 
     def _items(self, group: Group, ledger: Ledger, seed: int | None) -> list[ScorerItem]:
         if not self.config.learns_from(group.subset):
-            ledger.change(Reason.NO_ASPECT, group.source, group.id, f"part '{group.subset}' trains no head")
+            ledger.change(
+                Reason.NO_ASPECT, group.source, group.id, f"part '{group.subset}' trains no head"
+            )
             ledger.keep()
             return []
         known, loss = list(group.known_comparisons()), self.config.loss
@@ -187,9 +220,19 @@ class ScorerObjective:
         kept, cut = self._distinct(page, decided)
         for part, reason in (("prompt", Reason.PROMPT_CUT), ("response", Reason.RESPONSE_CUT)):
             if part in cut:
-                ledger.change(reason, group.source, group.id, "beyond the length limits or the model's context")
+                ledger.change(
+                    reason,
+                    group.source,
+                    group.id,
+                    "beyond the length limits or the model's context",
+                )
         if decided and not kept:
-            ledger.drop(Reason.IDENTICAL_AFTER_TRUNCATION, group.source, group.id, "alike in what the model reads")
+            ledger.drop(
+                Reason.IDENTICAL_AFTER_TRUNCATION,
+                group.source,
+                group.id,
+                "alike in what the model reads",
+            )
             return []
         if len(kept) < len(decided):
             detail = f"{len(decided) - len(kept)} of {len(decided)} comparisons left out"
@@ -201,14 +244,19 @@ class ScorerObjective:
         parts = [kept[k : k + size] for k in range(0, len(kept), size)]
         return [self._item(group, page, part, seed) for part in parts]
 
-    def _item(self, group: Group, page: Page, comparisons: Sequence[Comparison], seed: int | None) -> ScorerItem:
+    def _item(
+        self, group: Group, page: Page, comparisons: Sequence[Comparison], seed: int | None
+    ) -> ScorerItem:
         shares = tuple(heads.shares(self.config, group, c, seed=seed) for c in comparisons)
         item, batch = ScorerItem(group.id, page, tuple(comparisons), shares), Batch()
         self.collect(batch, item)
         return replace(item, tokens=self.module.cost(batch.readings))
 
-    def _distinct(self, page: Page, comparisons: Sequence[Comparison]) -> tuple[list[Comparison], set[str]]:
-        """Comparisons whose two responses still differ where the model reads them, and which parts lost tokens."""
+    def _distinct(
+        self, page: Page, comparisons: Sequence[Comparison]
+    ) -> tuple[list[Comparison], set[str]]:
+        """Comparisons whose two responses still differ where the model reads them, and which parts
+        lost tokens."""
         texts, cut, kept = self.module.texts, set(page.cut), []
         for c in comparisons:
             better, worse = c.chosen, c.rejected
@@ -221,7 +269,8 @@ class ScorerObjective:
 
 
 def check_strengths(groups: Iterable[Group], loss: Loss) -> None:
-    """Raise UserError where the data gives only the order and the loss needs to know by how much."""
+    """Raise UserError where the data gives only the order and the loss needs to know by how
+    much."""
     for group in groups if loss.needs else ():
         if any(c.strength is None for c in group.known_comparisons()):
             place = group.source or group.id
@@ -230,11 +279,15 @@ def check_strengths(groups: Iterable[Group], loss: Loss) -> None:
             )
 
 
-def shape(first: float, second: float, third: float, fourth: float, *, n: float) -> tuple[float, float, float]:
-    """Standard deviation, skewness and excess kurtosis from the means of x, x², x³, x⁴ over n values.
+def shape(
+    first: float, second: float, third: float, fourth: float, *, n: float
+) -> tuple[float, float, float]:
+    """Standard deviation, skewness and excess kurtosis from the means of x, x², x³, x⁴ over n
+    values.
 
-    NaN where the values are too few to have a shape: one has no deviation, two are always symmetrical, and the kurtosis
-    of three is always −1.5. Skewness and kurtosis are NaN also where all x are alike.
+    NaN where the values are too few to have a shape: one has no deviation, two are always
+    symmetrical, and the kurtosis of three is always −1.5. Skewness and kurtosis are NaN also where
+    all x are alike.
 
     >>> shape(0.5, 0.5, 0.5, 0.5, n=4)  # of 0, 0, 1 and 1
     (0.5, 0.0, -2.0)

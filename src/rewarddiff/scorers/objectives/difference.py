@@ -1,4 +1,5 @@
-"""The objectives of scorers that read responses together: the paper's, and one that reads them alone as well."""
+"""The objectives of scorers that read responses together: the paper's, and one that reads them
+alone as well."""
 
 from __future__ import annotations
 
@@ -20,13 +21,15 @@ from rewarddiff.training.objective import LossOutput
 class DifferenceObjective(ScorerObjective):
     """L_main + λ1·L_duplication + λ2·L_reverse.
 
-    L_main is the loss of the difference oriented by the label, by default −log σ: of the one order that is drawn for a
-    pair, with `orders` both the mean over the two, or with average that of their mean d̄. "main" among the metrics is
-    what λ1 and λ2 are to be chosen by, on dev data: the whole loss always favours small ones.
+    L_main is the loss of the difference oriented by the label, by default −log σ: of the one order
+    that is drawn for a pair, with `orders` both the mean over the two, or with average that of
+    their mean d̄. "main" among the metrics is what λ1 and λ2 are to be chosen by, on dev data: the
+    whole loss always favours small ones.
     """
 
     def collect(self, batch: Batch, item: ScorerItem) -> list[tuple[int, ...]]:
-        """Per comparison: the first reading, the other order (or −1), one response twice (or −1), and the label.
+        """Per comparison: the first reading, the other order (or −1), one response twice (or −1),
+        and the label.
 
         The label is 1 where the first reading has the chosen response first, else 0.
         """
@@ -53,7 +56,11 @@ class DifferenceObjective(ScorerObjective):
         d = heads.cut(module(batch.readings), 1)[..., 0]  # (readings, heads)
         forward, backward, same, first = places.to(d.device).T
         sign = 2.0 * first[:, None] - 1.0
-        orders = [sign * d[forward]] if config.orders == "one" else [sign * d[forward], -sign * d[backward]]
+        orders = (
+            [sign * d[forward]]
+            if config.orders == "one"
+            else [sign * d[forward], -sign * d[backward]]
+        )
         mean = torch.stack(orders).mean(0)
         trained = [mean] if config.orders == "average" else orders
         losses = torch.stack([self.losses(items, gap) for gap in trained]).mean(0)
@@ -75,10 +82,11 @@ class DifferenceObjective(ScorerObjective):
 
 
 class MixedObjective(ScorerObjective):
-    """The loss of f_w − f_l, the responses of an item being read alone or so many together, in an order drawn for it.
+    """The loss of f_w − f_l, the responses of an item being read alone or so many together, in an
+    order drawn for it.
 
-    One head learns to read a response by itself and beside others. Every comparison of the item is trained on, also of
-    responses that were not read together.
+    One head learns to read a response by itself and beside others. Every comparison of the item is
+    trained on, also of responses that were not read together.
     """
 
     def collect(self, batch: Batch, item: ScorerItem) -> list[tuple[int, ...]]:
@@ -93,7 +101,9 @@ class MixedObjective(ScorerObjective):
         first = list(accumulate(map(self.module.places, batch.readings), initial=0))
         chosen, rejected = list[int](), list[int]()
         for item, readings in zip(items, collected, strict=True):
-            places = {i: first[reading] + n for reading, *part in readings for n, i in enumerate(part)}
+            places = {
+                i: first[reading] + n for reading, *part in readings for n, i in enumerate(part)
+            }
             chosen += [places[c.chosen] for c in item.comparisons]
             rejected += [places[c.rejected] for c in item.comparisons]
         gap = values[chosen] - values[rejected]
@@ -108,7 +118,11 @@ class MixedObjective(ScorerObjective):
         most = draw.choice(self.config.together)
         parts = list[list[int]]()
         for i in used:
-            if parts and len(parts[-1]) < most and not self.module.texts.cut(item.page, *parts[-1], i):
+            if (
+                parts
+                and len(parts[-1]) < most
+                and not self.module.texts.cut(item.page, *parts[-1], i)
+            ):
                 parts[-1].append(i)
             else:
                 parts.append([i])

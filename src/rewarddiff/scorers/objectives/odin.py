@@ -1,4 +1,5 @@
-"""ODIN: a reward model that learns length beside quality, and keeps quality alone (arXiv 2402.07319)."""
+"""ODIN: a reward model that learns length beside quality, and keeps quality alone (arXiv
+2402.07319)."""
 
 from __future__ import annotations
 
@@ -22,10 +23,11 @@ from rewarddiff.training.objective import LossOutput
 class OdinObjective(RewardObjective):
     """The loss of the gap of q + l, + λ_L·(|ρ(q, length)| − ρ(l, length)) + λ_O·|cos(W_q, W_l)|.
 
-    q is the reward that is kept, l that of a head beside it in training. ρ is over both responses of every comparison
-    of the global batch, whatever micro-batches and processes there are: all are read first (`probe`), and then each
-    micro-batch gives its responses' share of the gradient, c_i·r_i, where c_i = ∂ρ/∂r_i. With dropout, or in bf16, the
-    two readings of a response differ a little. Penalties count once per comparison, and so once in the batch's mean.
+    q is the reward that is kept, l that of a head beside it in training. ρ is over both responses
+    of every comparison of the global batch, whatever micro-batches and processes there are: all are
+    read first (`probe`), and then each micro-batch gives its responses' share of the gradient,
+    c_i·r_i, where c_i = ∂ρ/∂r_i. With dropout, or in bf16, the two readings of a response differ a
+    little. Penalties count once per comparison, and so once in the batch's mean.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -42,7 +44,9 @@ class OdinObjective(RewardObjective):
 
     def probe(self, module: nn.Module, items: Sequence[ScorerItem]) -> list[Any]:
         """Of each item, for both responses of every comparison: length, q and l."""
-        columns = torch.cat([self.lengths(items)[..., None], self._rewards(module, items).double().cpu()], -1)
+        columns = torch.cat(
+            [self.lengths(items)[..., None], self._rewards(module, items).double().cpu()], -1
+        )
         rows = iter(columns.tolist())
         return [[response for _ in item.comparisons for response in next(rows)] for item in items]
 
@@ -72,10 +76,13 @@ class OdinObjective(RewardObjective):
         return LossOutput(losses.sum() + penalties, metrics)
 
     def lengths(self, items: Sequence[ScorerItem]) -> Tensor:
-        """Of both responses of every comparison, in tokens as they are read: (comparisons, 2), float64."""
+        """Of both responses of every comparison, in tokens as they are read: (comparisons, 2),
+        float64."""
         batch = Batch()
         places = [place for item in items for place in self.collect(batch, item)]
-        return torch.tensor([[len(batch.readings[i][-1]) for i in pair] for pair in places], dtype=torch.float64)
+        return torch.tensor(
+            [[len(batch.readings[i][-1]) for i in pair] for pair in places], dtype=torch.float64
+        )
 
     @property
     def _length_head(self) -> nn.Linear:
@@ -87,13 +94,18 @@ class OdinObjective(RewardObjective):
         return torch.stack(self.read(module, items), 1)[..., 0]
 
     def _disentangled(self, items: Sequence[ScorerItem], rewards: Tensor) -> Tensor:
-        """|ρ(q, length)| − ρ(l, length) once per comparison; its gradient is these responses' part of the batch's."""
+        """|ρ(q, length)| − ρ(l, length) once per comparison; its gradient is these responses' part
+        of the batch's."""
         lengths = self.lengths(items).flatten().to(rewards)
         penalty = rewards.new_zeros(())
-        for own, found, sign in zip(rewards.flatten(0, 1).T, self.correlations, self._signs(), strict=True):
+        for own, found, sign in zip(
+            rewards.flatten(0, 1).T, self.correlations, self._signs(), strict=True
+        ):
             pull = found.gradient(own.detach(), lengths)
             value = 0.0 if math.isnan(found.value) else found.value
-            penalty = penalty + sign * (len(rewards) * value + self.total * (pull * (own - own.detach())).sum())
+            penalty = penalty + sign * (
+                len(rewards) * value + self.total * (pull * (own - own.detach())).sum()
+            )
         return penalty
 
     def _signs(self) -> tuple[float, float]:

@@ -14,12 +14,16 @@ from rewarddiff.training.objective import LossOutput
 
 
 class RewardObjective(ScorerObjective):
-    """The loss of r_w − r_l (of head general, of its d), by default −log σ. Each response of an item is read once."""
+    """The loss of r_w − r_l (of head general, of its d), by default −log σ. Each response of an
+    item is read once."""
 
     def collect(self, batch: Batch, item: ScorerItem) -> list[tuple[int, ...]]:
         texts = self.module.texts
         return [
-            (batch.add(texts.reading(item.page, c.chosen)), batch.add(texts.reading(item.page, c.rejected)))
+            (
+                batch.add(texts.reading(item.page, c.chosen)),
+                batch.add(texts.reading(item.page, c.rejected)),
+            )
             for c in item.comparisons
         ]
 
@@ -40,7 +44,8 @@ class RewardObjective(ScorerObjective):
         return LossOutput(self.shared(items, losses).sum(), metrics)
 
     def read(self, module: nn.Module, items: Sequence[ScorerItem]) -> tuple[Tensor, Tensor]:
-        """Of the chosen and of the rejected response of every comparison, (comparisons, heads, numbers of a head)."""
+        """Of the chosen and of the rejected response of every comparison, (comparisons, heads,
+        numbers of a head)."""
         batch = Batch()
         places = torch.tensor([place for item in items for place in self.collect(batch, item)])
         values = heads.cut(module(batch.readings), self.config.head_width)

@@ -5,7 +5,22 @@ from rewarddiff.training.objectives.lists import KTO, PRO, RRHF
 from rewarddiff.training.objectives.pairs import DPO, IPO, ORPO, WPO, BetaDPO, Robust, SimPO, SLiC
 from rewarddiff.training.objectives.strength import MLRDPO, MMPO, ODPO, RDPO, RPO, UniDPO
 
-PairObjective = DPO | Robust | IPO | SimPO | ORPO | SLiC | WPO | BetaDPO | ODPO | RPO | MMPO | RDPO | MLRDPO | UniDPO
+PairObjective = (
+    DPO
+    | Robust
+    | IPO
+    | SimPO
+    | ORPO
+    | SLiC
+    | WPO
+    | BetaDPO
+    | ODPO
+    | RPO
+    | MMPO
+    | RDPO
+    | MLRDPO
+    | UniDPO
+)
 PolicyObjective = PairObjective | RRHF | PRO | KTO
 
 __all__ = [

@@ -1,7 +1,7 @@
 """What an objective is given, a batch, and what every objective has: the terms it may take.
 
-A coefficient multiplies what `losses` gives for its comparison. The likelihood term `nll` is a regulariser and is not
-multiplied: E[c·L_align + λ·L_reg], as in arXiv 2408.09385.
+A coefficient multiplies what `losses` gives for its comparison. The likelihood term `nll` is a
+regulariser and is not multiplied: E[c·L_align + λ·L_reg], as in arXiv 2408.09385.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ Column = Literal["reference", "strength", "scores", "collision", "mismatch", "la
 """What an objective may read besides the policy's log-probabilities and the order of each pair."""
 
 Probe = Literal["h", "mismatch"]
-"""What is read, without gradient, of the whole global batch before its losses: of every pair, of every item."""
+"""What is read, without gradient, of the whole global batch before its losses: of every pair, of
+every item."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,12 @@ class Batch:
         share: one over the number of comparisons in the pair's item, (pairs,).
         best: place of the best response of each item, (items,).
         reference: as `policy`, of the reference.
-        strength: by how much the chosen response is better, signed, in the unit of its source, (pairs,).
+        strength: by how much the chosen response is better, signed, in the unit of its source,
+            (pairs,).
         collision: Σ_t log Σ_v π(v)², (responses,).
         lists: of each item, the places of its responses and their scores.
-        labelled: places of responses that are labelled by themselves, whether they are desirable, their coefficients.
+        labelled: places of responses that are labelled by themselves, whether they are desirable,
+            their coefficients.
         context: what `begin` made of the global batch.
         keep: `context.keep` of these comparisons, (pairs,).
         per_token: log-ratios are averaged over tokens.
@@ -93,10 +96,15 @@ class Batch:
 
     @cached_property
     def singles(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Places, whether desirable, coefficients: both members of every pair, then what is labelled by itself."""
+        """Places, whether desirable, coefficients: both members of every pair, then what is
+        labelled by itself."""
         yes = torch.ones_like(self.chosen, dtype=torch.bool)
         own = self.labelled or (self.chosen[:0], yes[:0], self.coefficients[:0])
-        parts = ((self.chosen, yes, self.coefficients), (self.rejected, ~yes, self.coefficients), own)
+        parts = (
+            (self.chosen, yes, self.coefficients),
+            (self.rejected, ~yes, self.coefficients),
+            own,
+        )
         return tuple(torch.cat(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]
 
     @staticmethod
@@ -111,11 +119,12 @@ class Terms:
     """What every objective can be given.
 
     Attributes:
-        nll: weight of −log π of the chosen response (lists: of the best; single responses: of the desirable ones), λ
-            of E[L_align + λ·L_reg].
+        nll: weight of −log π of the chosen response (lists: of the best; single responses: of the
+            desirable ones), λ of E[L_align + λ·L_reg].
         nll_reduction: its mean over tokens, or their sum (RRHF's L_ft).
         anchored: only where the policy's likelihood fell below the reference's (Uni-DPO).
-        per_token: log-ratios are averaged over the response's tokens (IPO's authors' advice; LN-DPO).
+        per_token: log-ratios are averaged over the response's tokens (IPO's authors' advice;
+            LN-DPO).
     """
 
     nll: float = 0.0
@@ -136,7 +145,8 @@ class Terms:
         return self.columns | ({"reference"} if self.anchored or self.per_token else set())
 
     def losses(self, batch: Batch) -> Tensor:
-        """One value per comparison (what `weights` gives a weight to), not weighted, not reduced."""
+        """One value per comparison (what `weights` gives a weight to), not weighted, not
+        reduced."""
         raise NotImplementedError
 
     def weights(self, batch: Batch) -> Tensor:
@@ -160,7 +170,9 @@ class Terms:
         """Places of the responses whose likelihood the regulariser defends."""
         return batch.best if self.whole_lists else batch.chosen
 
-    def begin(self, probed: Sequence[Sequence[float]], state: dict[str, float], training: bool) -> Context:
+    def begin(
+        self, probed: Sequence[Sequence[float]], state: dict[str, float], training: bool
+    ) -> Context:
         """From what was probed of every item of the global batch, what all its micro-batches need.
 
         Args:

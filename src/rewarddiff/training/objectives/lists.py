@@ -39,9 +39,11 @@ class RRHF(Terms):
 @checked
 @dataclass(frozen=True, kw_only=True)
 class PRO(Terms):
-    """Each response against all below it, at temperatures set by how far below they are (arXiv 2306.17492).
+    """Each response against all below it, at temperatures set by how far below they are (arXiv
+    2306.17492).
 
-    A step's coefficient is the mean of those of the comparisons in which its response is the better one.
+    A step's coefficient is the mean of those of the comparisons in which its response is the better
+    one.
     """
 
     name: Literal["pro"] = "pro"
@@ -64,9 +66,11 @@ class PRO(Terms):
 @checked
 @dataclass(frozen=True, kw_only=True)
 class KTO(Terms):
-    """Single responses, desirable or not, against what the policy moved on the whole (arXiv 2402.01306).
+    """Single responses, desirable or not, against what the policy moved on the whole (arXiv
+    2402.01306).
 
-    A pair is two of them, both with its coefficient. z0 is read on mismatched responses of the global batch.
+    A pair is two of them, both with its coefficient. z0 is read on mismatched responses of the
+    global batch.
     """
 
     name: Literal["kto"] = "kto"
@@ -81,7 +85,9 @@ class KTO(Terms):
         positive(self, "beta")
         at_least(self, 0, "desirable_weight", "undesirable_weight")
 
-    def begin(self, probed: Sequence[Sequence[float]], state: dict[str, float], training: bool) -> Context:
+    def begin(
+        self, probed: Sequence[Sequence[float]], state: dict[str, float], training: bool
+    ) -> Context:
         values = torch.tensor([value for own in probed for value in own], dtype=torch.float64)
         return Context(kl=float(losses.kl_estimate(values)))
 
@@ -90,7 +96,9 @@ class KTO(Terms):
         return losses.kto(
             batch.ratio[places],
             desirable,
-            kl=torch.tensor(batch.context.kl or 0.0, dtype=batch.policy.dtype, device=batch.policy.device),
+            kl=torch.tensor(
+                batch.context.kl or 0.0, dtype=batch.policy.dtype, device=batch.policy.device
+            ),
             beta=self.beta,
             desirable_weight=self.desirable_weight,
             undesirable_weight=self.undesirable_weight,
@@ -105,6 +113,7 @@ class KTO(Terms):
 
 
 def _steps(scores: Tensor) -> Tensor:
-    """The responses that have another below them, best first: those `losses.pro` gives a value for."""
+    """The responses that have another below them, best first: those `losses.pro` gives a value
+    for."""
     order = scores.argsort(descending=True, stable=True)
     return order[scores[order] > scores.min()]

@@ -35,7 +35,8 @@ class DPO(Terms):
 @checked
 @dataclass(frozen=True, kw_only=True)
 class Robust(Terms):
-    """rDPO: DPO's loss of the true labels, where those given are wrong with probability ε (arXiv 2403.00409)."""
+    """rDPO: DPO's loss of the true labels, where those given are wrong with probability ε (arXiv
+    2403.00409)."""
 
     name: Literal["robust"] = "robust"
     beta: float = 0.1
@@ -70,7 +71,8 @@ class IPO(Terms):
 @checked
 @dataclass(frozen=True, kw_only=True)
 class SimPO(Terms):
-    """Mean log-probabilities instead of log-ratios, and a margin of β·gamma_ratio (arXiv 2405.14734)."""
+    """Mean log-probabilities instead of log-ratios, and a margin of β·gamma_ratio (arXiv
+    2405.14734)."""
 
     name: Literal["simpo"] = "simpo"
     beta: float = 2.5
@@ -107,7 +109,8 @@ class ORPO(Terms):
 @checked
 @dataclass(frozen=True, kw_only=True)
 class SLiC(Terms):
-    """A hinge on log-probabilities plus λ times the likelihood of the chosen response (arXiv 2305.10425)."""
+    """A hinge on log-probabilities plus λ times the likelihood of the chosen response (arXiv
+    2305.10425)."""
 
     name: Literal["slic"] = "slic"
     delta: float = 1.0
@@ -126,7 +129,8 @@ class SLiC(Terms):
 @checked
 @dataclass(frozen=True, kw_only=True)
 class WPO(DPO):
-    """DPO, each pair weighted by how likely the policy is to have written it itself (arXiv 2406.11827)."""
+    """DPO, each pair weighted by how likely the policy is to have written it itself (arXiv
+    2406.11827)."""
 
     name: Literal["wpo"] = "wpo"  # type: ignore[assignment]
     columns: ClassVar[frozenset[Column]] = frozenset({"reference", "collision"})
@@ -139,7 +143,8 @@ class WPO(DPO):
 @checked
 @dataclass(frozen=True, kw_only=True)
 class BetaDPO(Terms):
-    """DPO whose β follows the global batch, of which the likeliest share `keep` is trained on (arXiv 2407.08639).
+    """DPO whose β follows the global batch, of which the likeliest share `keep` is trained on
+    (arXiv 2407.08639).
 
     M and the spread of h are running means over batches, with `momentum`.
     """
@@ -157,9 +162,13 @@ class BetaDPO(Terms):
         positive(self, "beta", "keep")
         at_least(self, 0, "alpha")
         if self.keep > 1 or not 0 <= self.momentum < 1:
-            raise ValueError(f"keep is {self.keep}, should be at most 1; momentum {self.momentum}, from 0 and below 1")
+            raise ValueError(
+                f"keep is {self.keep}, should be at most 1; momentum {self.momentum}, from 0 and below 1"
+            )
 
-    def begin(self, probed: Sequence[Sequence[float]], state: dict[str, float], training: bool) -> Context:
+    def begin(
+        self, probed: Sequence[Sequence[float]], state: dict[str, float], training: bool
+    ) -> Context:
         h = torch.tensor([value for own in probed for value in own], dtype=torch.float64)
         if not training:
             return Context(beta=self.beta)
@@ -168,12 +177,18 @@ class BetaDPO(Terms):
             state[name] = self.momentum * state.get(name, value) + (1 - self.momentum) * value
         state["batches"] = state.get("batches", 0) + 1
         draws = torch.Generator().manual_seed(int(state["batches"]))
-        kept = losses.gaussian_keep(h, mean=state["mean"], std=max(state["std"], 1e-6), keep=self.keep, generator=draws)
-        beta = losses.dynamic_beta(h[kept], beta=self.beta, alpha=self.alpha, threshold=state["mean"])
+        kept = losses.gaussian_keep(
+            h, mean=state["mean"], std=max(state["std"], 1e-6), keep=self.keep, generator=draws
+        )
+        beta = losses.dynamic_beta(
+            h[kept], beta=self.beta, alpha=self.alpha, threshold=state["mean"]
+        )
         share = len(h) / int(kept.sum())  # the mean is over the pairs that are kept
         weights = (kept * share).tolist()
         places = iter(weights)
-        return Context(beta=float(beta), keep=tuple(tuple(next(places) for _ in own) for own in probed))
+        return Context(
+            beta=float(beta), keep=tuple(tuple(next(places) for _ in own) for own in probed)
+        )
 
     def losses(self, batch: Batch) -> Tensor:
         return losses.sigmoid(batch.h, beta=batch.context.beta or self.beta)

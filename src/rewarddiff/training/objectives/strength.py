@@ -15,7 +15,8 @@ from rewarddiff.training.objectives.batch import Batch, Column, Terms
 @checked
 @dataclass(frozen=True, kw_only=True)
 class ODPO(Terms):
-    """DPO with an offset of α·log Δ: the stronger the preference, the wider the margin (arXiv 2402.10571)."""
+    """DPO with an offset of α·log Δ: the stronger the preference, the wider the margin (arXiv
+    2402.10571)."""
 
     name: Literal["odpo"] = "odpo"
     beta: float = 0.1
@@ -48,7 +49,9 @@ class RPO(Terms):
         positive(self, "beta", "eta")
 
     def losses(self, batch: Batch) -> Tensor:
-        return losses.rpo(batch.h, batch.known(batch.strength), beta=self.beta, eta=self.eta, kind=self.kind)
+        return losses.rpo(
+            batch.h, batch.known(batch.strength), beta=self.beta, eta=self.eta, kind=self.kind
+        )
 
 
 @checked
@@ -90,7 +93,8 @@ class RDPO(Terms):
 @checked
 @dataclass(frozen=True, kw_only=True)
 class MLRDPO(Terms):
-    """DPO, and beside it the regression of βh on Δ: the likelihood of label and rating together (arXiv 2602.00603).
+    """DPO, and beside it the regression of βh on Δ: the likelihood of label and rating together
+    (arXiv 2602.00603).
 
     With a `beta1` its ranking term has RDPO's offset.
     """
@@ -107,13 +111,16 @@ class MLRDPO(Terms):
 
     def losses(self, batch: Batch) -> Tensor:
         offset = {} if self.beta1 is None else {"beta1": self.beta1}
-        return losses.ml_rdpo(batch.h, batch.known(batch.strength), beta=self.beta, variance=self.variance, **offset)
+        return losses.ml_rdpo(
+            batch.h, batch.known(batch.strength), beta=self.beta, variance=self.variance, **offset
+        )
 
 
 @checked
 @dataclass(frozen=True, kw_only=True)
 class UniDPO(Terms):
-    """DPO weighted by strength (quality) and by what is left to learn (focal), with an anchored likelihood term.
+    """DPO weighted by strength (quality) and by what is left to learn (focal), with an anchored
+    likelihood term.
 
     arXiv 2506.10054.
     """
