@@ -23,13 +23,13 @@ from benchmarks.contest import (
 from benchmarks.machine import memory_bytes, reset_peak, touch
 from benchmarks.rows import Row, read_rows
 from rewarddiff.encoding import Encoded, Encoder, LengthConfig
+from rewarddiff.loop.objective import TrainConfig
+from rewarddiff.loop.schedule import batch_at
 from rewarddiff.models import load_causal_lm
+from rewarddiff.policies.objectives import DPO
+from rewarddiff.policies.policy import PolicyConfig, train_policy
+from rewarddiff.policies.preference import Pairs, PreferenceItem, preference_items
 from rewarddiff.records import Comparison, Group
-from rewarddiff.training.objective import TrainConfig
-from rewarddiff.training.objectives import DPO
-from rewarddiff.training.policy import PolicyConfig, train_policy
-from rewarddiff.training.preference import Pairs, PreferenceItem, preference_items
-from rewarddiff.training.schedule import batch_at
 
 SEED = 0
 UNLIMITED = 1_000_000

@@ -49,11 +49,11 @@ from benchmarks.groups import read_groups
 from benchmarks.machine import memory_bytes, reset_peak, touch
 from benchmarks.ours import SEED, UNLIMITED, so_that_batches_follow
 from rewarddiff.encoding import Encoded, Encoder, LengthConfig
+from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.models import load_causal_lm
-from rewarddiff.training.objective import TrainConfig
-from rewarddiff.training.objectives import RRHF
-from rewarddiff.training.policy import PolicyConfig, train_policy
-from rewarddiff.training.preference import Pairs, preference_items
+from rewarddiff.policies.objectives import RRHF
+from rewarddiff.policies.policy import PolicyConfig, train_policy
+from rewarddiff.policies.preference import Pairs, preference_items
 
 WAYS = ("trees", "rows")
 LISTS = 4

@@ -34,9 +34,9 @@ from benchmarks.machine import memory_bytes, reset_peak, touch
 from rewarddiff.designs import DesignConfig, comparisons
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.records import Group
-from rewarddiff.scorers.base import Scorer
-from rewarddiff.scorers.build import new_scorer
-from rewarddiff.scorers.config import ScorerConfig
+from rewarddiff.scorers.neural.build import new_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.scorer import Scorer
 from rewarddiff.scorers.ranking import rank, tokens
 
 SEED = 0

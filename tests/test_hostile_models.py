@@ -22,10 +22,10 @@ from safetensors.torch import load_file, save_file
 
 from rewarddiff import models
 from rewarddiff.errors import UserError
-from rewarddiff.scorers.backbones import load_backbone
-from rewarddiff.scorers.build import load_scorer, new_scorer
-from rewarddiff.scorers.config import ScorerConfig
-from rewarddiff.training.policy import LoraConfig, PolicyConfig, start_of
+from rewarddiff.policies.policy import LoraConfig, PolicyConfig, start_of
+from rewarddiff.scorers.neural.backbones import load_backbone
+from rewarddiff.scorers.neural.build import load_scorer, new_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
 
 LOADERS: dict[str, Callable[[Path], object]] = {
     "policy": models.load_causal_lm,

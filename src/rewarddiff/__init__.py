@@ -26,21 +26,9 @@ if TYPE_CHECKING:
     from rewarddiff.data import Groups, Ledger, load_groups, split
     from rewarddiff.encoding import LengthConfig
     from rewarddiff.errors import TrainingError, UserError
+    from rewarddiff.loop.objective import TrainConfig
     from rewarddiff.pipeline.commands import evaluate, run_recipe, train_policy, train_scorer
-    from rewarddiff.records import Comparison, Group, Message
-    from rewarddiff.scorers.build import load_scorer, save_scorer
-    from rewarddiff.scorers.config import OdinConfig, ScorerConfig
-    from rewarddiff.scorers.losses import (
-        BatchMargin,
-        BradleyTerry,
-        Margin,
-        Ordinal,
-        Scaled,
-        Soft,
-        Ties,
-    )
-    from rewarddiff.training.objective import TrainConfig
-    from rewarddiff.training.objectives import (
+    from rewarddiff.policies.objectives import (
         DPO,
         IPO,
         KTO,
@@ -59,56 +47,68 @@ if TYPE_CHECKING:
         SLiC,
         UniDPO,
     )
-    from rewarddiff.training.policy import LoraConfig, PolicyConfig
-    from rewarddiff.training.sft import SFTConfig
+    from rewarddiff.policies.policy import LoraConfig, PolicyConfig
+    from rewarddiff.policies.sft import SFTConfig
+    from rewarddiff.records import Comparison, Group, Message
+    from rewarddiff.scorers.neural.build import load_scorer, save_scorer
+    from rewarddiff.scorers.neural.config import OdinConfig, ScorerConfig
+    from rewarddiff.scorers.neural.losses import (
+        BatchMargin,
+        BradleyTerry,
+        Margin,
+        Ordinal,
+        Scaled,
+        Soft,
+        Ties,
+    )
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "BatchMargin": ("scorers.losses", "BatchMargin"),
-    "BetaDPO": ("training.objectives", "BetaDPO"),
-    "BradleyTerry": ("scorers.losses", "BradleyTerry"),
+    "BatchMargin": ("scorers.neural.losses", "BatchMargin"),
+    "BetaDPO": ("policies.objectives", "BetaDPO"),
+    "BradleyTerry": ("scorers.neural.losses", "BradleyTerry"),
     "CoefficientConfig": ("coefficients", "CoefficientConfig"),
     "Comparison": ("records", "Comparison"),
-    "DPO": ("training.objectives", "DPO"),
+    "DPO": ("policies.objectives", "DPO"),
     "Group": ("records", "Group"),
     "Groups": ("data", "Groups"),
-    "IPO": ("training.objectives", "IPO"),
-    "KTO": ("training.objectives", "KTO"),
+    "IPO": ("policies.objectives", "IPO"),
+    "KTO": ("policies.objectives", "KTO"),
     "Ledger": ("data", "Ledger"),
     "LengthConfig": ("encoding", "LengthConfig"),
-    "LoraConfig": ("training.policy", "LoraConfig"),
-    "MLRDPO": ("training.objectives", "MLRDPO"),
-    "MMPO": ("training.objectives", "MMPO"),
-    "Margin": ("scorers.losses", "Margin"),
+    "LoraConfig": ("policies.policy", "LoraConfig"),
+    "MLRDPO": ("policies.objectives", "MLRDPO"),
+    "MMPO": ("policies.objectives", "MMPO"),
+    "Margin": ("scorers.neural.losses", "Margin"),
     "Message": ("records", "Message"),
-    "ODPO": ("training.objectives", "ODPO"),
-    "ORPO": ("training.objectives", "ORPO"),
-    "OdinConfig": ("scorers.config", "OdinConfig"),
-    "Ordinal": ("scorers.losses", "Ordinal"),
-    "PRO": ("training.objectives", "PRO"),
-    "PolicyConfig": ("training.policy", "PolicyConfig"),
-    "RDPO": ("training.objectives", "RDPO"),
-    "RPO": ("training.objectives", "RPO"),
-    "RRHF": ("training.objectives", "RRHF"),
-    "Robust": ("training.objectives", "Robust"),
-    "SFTConfig": ("training.sft", "SFTConfig"),
-    "SLiC": ("training.objectives", "SLiC"),
-    "Scaled": ("scorers.losses", "Scaled"),
-    "ScorerConfig": ("scorers.config", "ScorerConfig"),
-    "SimPO": ("training.objectives", "SimPO"),
-    "Soft": ("scorers.losses", "Soft"),
-    "Ties": ("scorers.losses", "Ties"),
-    "TrainConfig": ("training.objective", "TrainConfig"),
+    "ODPO": ("policies.objectives", "ODPO"),
+    "ORPO": ("policies.objectives", "ORPO"),
+    "OdinConfig": ("scorers.neural.config", "OdinConfig"),
+    "Ordinal": ("scorers.neural.losses", "Ordinal"),
+    "PRO": ("policies.objectives", "PRO"),
+    "PolicyConfig": ("policies.policy", "PolicyConfig"),
+    "RDPO": ("policies.objectives", "RDPO"),
+    "RPO": ("policies.objectives", "RPO"),
+    "RRHF": ("policies.objectives", "RRHF"),
+    "Robust": ("policies.objectives", "Robust"),
+    "SFTConfig": ("policies.sft", "SFTConfig"),
+    "SLiC": ("policies.objectives", "SLiC"),
+    "Scaled": ("scorers.neural.losses", "Scaled"),
+    "ScorerConfig": ("scorers.neural.config", "ScorerConfig"),
+    "SimPO": ("policies.objectives", "SimPO"),
+    "Soft": ("scorers.neural.losses", "Soft"),
+    "Ties": ("scorers.neural.losses", "Ties"),
+    "TrainConfig": ("loop.objective", "TrainConfig"),
     "TrainingError": ("errors", "TrainingError"),
-    "UniDPO": ("training.objectives", "UniDPO"),
+    "UniDPO": ("policies.objectives", "UniDPO"),
     "UserError": ("errors", "UserError"),
-    "WPO": ("training.objectives", "WPO"),
+    "WPO": ("policies.objectives", "WPO"),
     "evaluate": ("pipeline.commands", "evaluate"),
     "load_groups": ("data", "load_groups"),
-    "load_scorer": ("scorers.build", "load_scorer"),
+    "load_scorer": ("scorers.neural.build", "load_scorer"),
     "run_recipe": ("pipeline.commands", "run_recipe"),
-    "save_scorer": ("scorers.build", "save_scorer"),
+    "save_scorer": ("scorers.neural.build", "save_scorer"),
     "split": ("data", "split"),
     "train_policy": ("pipeline.commands", "train_policy"),
     "train_scorer": ("pipeline.commands", "train_scorer"),

@@ -18,7 +18,7 @@ from rewarddiff.pipeline.commands import run_recipe, train_stage
 from rewarddiff.records import Group
 from rewarddiff.sampling import Sample
 from rewarddiff.sampling.several import Beams, Rejection
-from rewarddiff.scorers.build import load_scorer
+from rewarddiff.scorers.neural.build import load_scorer
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from rewarddiff.evaluation.best_of_n import kl
 from rewarddiff.pipeline import best_of_n_stage
 from rewarddiff.pipeline.best_of_n import fitted
 from rewarddiff.report.best_of_n import fits_table
-from rewarddiff.scorers.base import Scorer
-from rewarddiff.scorers.build import load_scorer, new_scorer, save_scorer
-from rewarddiff.scorers.config import ScorerConfig
+from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.scorer import Scorer
 
 
 @pytest.fixture(scope="module")

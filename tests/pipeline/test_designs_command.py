@@ -13,8 +13,8 @@ from rewarddiff.data import load_groups, prompt_hashes
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline import designs_of_run, designs_stage, run_recipe
 from rewarddiff.report.designs import designs_table
-from rewarddiff.scorers.build import load_scorer, new_scorer, save_scorer
-from rewarddiff.scorers.config import ScorerConfig
+from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ from rewarddiff.cli import main
 from rewarddiff.data import load_groups, prompt_hashes
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
+from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.pipeline import eval_stage
 from rewarddiff.pipeline.commands import train_scorer
 from rewarddiff.records import Group
-from rewarddiff.scorers.build import load_scorer, new_scorer, save_scorer
-from rewarddiff.scorers.config import ScorerConfig
-from rewarddiff.training.objective import TrainConfig
+from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from rewarddiff.cli import POLICIES
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.commands import run_recipe, train_stage
-from rewarddiff.training.objectives import PolicyObjective
+from rewarddiff.policies.objectives import PolicyObjective
 
 NAMES = [cls().name for cls in get_args(PolicyObjective)]
 

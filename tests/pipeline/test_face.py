@@ -7,7 +7,7 @@ import torch
 
 import rewarddiff as rd
 from rewarddiff.pipeline.commands import train_stage
-from rewarddiff.scorers.build import new_scorer
+from rewarddiff.scorers.neural.build import new_scorer
 
 
 def test_comparisons_of_responses_that_do_not_fit_are_left_out(

@@ -23,7 +23,7 @@ from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.results import _calibration_notes
 from rewarddiff.pipeline.run import prepare
 from rewarddiff.pipeline.scorers import ordered, scorer_stage
-from rewarddiff.scorers.build import load_scorer
+from rewarddiff.scorers.neural.build import load_scorer
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import rewarddiff as rd
 from rewarddiff import files
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.pipeline import commands
-from rewarddiff.training.policy import LoraConfig
+from rewarddiff.policies.policy import LoraConfig
 
 GROUPS = [rd.Group(f"g{i}", f"Say {i}", (f"yes {i}", "no"), scores=(1.0, 0.0)) for i in range(8)]
 TRAIN = rd.TrainConfig(max_steps=1, precision="fp32", batch_size=4)
@@ -48,7 +48,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused is refused before any model is loaded."""
-    for loaded in ("rewarddiff.models._load", "rewarddiff.scorers.build.load_backbone"):
+    for loaded in ("rewarddiff.models._load", "rewarddiff.scorers.neural.build.load_backbone"):
         monkeypatch.setattr(loaded, lambda *_, **__: pytest.fail("a model was loaded"))
 
 

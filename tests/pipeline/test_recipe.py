@@ -14,13 +14,13 @@ import pytest
 from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
+from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.pipeline.recipe import DataConfig, EvaluationConfig, Recipe, StrengthConfig
 from rewarddiff.pipeline.run import prepare
+from rewarddiff.policies.objectives import PolicyObjective
 from rewarddiff.sampling import SamplingConfig
-from rewarddiff.scorers.config import OdinConfig, ScorerConfig
-from rewarddiff.scorers.losses import Loss
-from rewarddiff.training.objective import TrainConfig
-from rewarddiff.training.objectives import PolicyObjective
+from rewarddiff.scorers.neural.config import OdinConfig, ScorerConfig
+from rewarddiff.scorers.neural.losses import Loss
 
 ROOT = Path(__file__).parents[2]
 

@@ -17,8 +17,8 @@ from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.results import _contrast, _gaps, _lengths, _used, read_results, unequal
 from rewarddiff.report.statements import notes
 from rewarddiff.sampling import Sample
-from rewarddiff.scorers.build import new_scorer, save_scorer
-from rewarddiff.scorers.config import ScorerConfig
+from rewarddiff.scorers.neural.build import new_scorer, save_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
 
 
 def test_lengths_of_samples() -> None:

@@ -28,11 +28,11 @@ from rewarddiff.pipeline.evaluating import eval_stage
 from rewarddiff.pipeline.policies import grades
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.run import check_early
+from rewarddiff.policies.policy import PolicyConfig
 from rewarddiff.records import Comparison, Group
-from rewarddiff.scorers.base import Scorer
-from rewarddiff.scorers.build import new_scorer
-from rewarddiff.scorers.config import ScorerConfig
-from rewarddiff.training.policy import PolicyConfig
+from rewarddiff.scorers.neural.build import new_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.scorer import Scorer
 
 
 @pytest.fixture(scope="session")

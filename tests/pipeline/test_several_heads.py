@@ -14,8 +14,8 @@ from rewarddiff.data import load_groups
 from rewarddiff.errors import UserError
 from rewarddiff.evaluation.scorers import Calibration
 from rewarddiff.pipeline.commands import run_recipe
-from rewarddiff.scorers.build import load_scorer, new_scorer, save_scorer
-from rewarddiff.scorers.config import ScorerConfig
+from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
 
 SMALL = {"batch_size": 4, "max_steps": 1, "precision": "fp32"}
 

@@ -10,8 +10,8 @@ import pytest
 from rewarddiff.data import load_groups
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.commands import run_recipe
-from rewarddiff.scorers.build import load_scorer, new_scorer, save_scorer
-from rewarddiff.scorers.config import ScorerConfig
+from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
 
 
 @pytest.fixture

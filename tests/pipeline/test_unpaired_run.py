@@ -14,13 +14,13 @@ import pytest
 import rewarddiff as rd
 from rewarddiff.data import Ledger, load_groups
 from rewarddiff.errors import UserError
+from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.pipeline import augment
 from rewarddiff.pipeline.commands import run_recipe, train_policy
+from rewarddiff.policies.objectives import DPO, KTO
+from rewarddiff.policies.policy import PolicyConfig
+from rewarddiff.policies.sft import SFTConfig
 from rewarddiff.sampling import Sample
-from rewarddiff.training.objective import TrainConfig
-from rewarddiff.training.objectives import DPO, KTO
-from rewarddiff.training.policy import PolicyConfig
-from rewarddiff.training.sft import SFTConfig
 
 SMALL = {"batch_size": 8, "max_steps": 2, "precision": "fp32", "lr": 1e-3}
 

@@ -22,9 +22,9 @@ from transformers import (
 
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.records import Group, Message
-from rewarddiff.scorers.base import Scorer
-from rewarddiff.scorers.build import new_scorer
-from rewarddiff.scorers.config import ScorerConfig
+from rewarddiff.scorers.neural.build import new_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.scorer import Scorer
 
 BACKBONES = ["decoder", "encoder"]
 KINDS = [
@@ -108,7 +108,7 @@ import json, sys
 from pathlib import Path
 from rewarddiff.config import load_recipe
 from rewarddiff.records import Comparison, Group
-from rewarddiff.scorers.config import ScorerConfig
+from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.pipeline.commands import train_scorer
 given = json.loads(sys.argv[1])
 groups = [Group(*group, comparisons=(Comparison(0, 1),)) for group in given["groups"]]

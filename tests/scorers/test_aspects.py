@@ -13,14 +13,14 @@ import torch
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
+from rewarddiff.loop.objective import TrainConfig
+from rewarddiff.loop.train import train
 from rewarddiff.records import Comparison, Group
-from rewarddiff.scorers.build import load_scorer, save_scorer
-from rewarddiff.scorers.config import ScorerConfig
-from rewarddiff.scorers.losses import Scaled
-from rewarddiff.scorers.objectives import objective
-from rewarddiff.scorers.train import train_scorer
-from rewarddiff.training.loop import train
-from rewarddiff.training.objective import TrainConfig
+from rewarddiff.scorers.neural.build import load_scorer, save_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.losses import Scaled
+from rewarddiff.scorers.neural.objectives import objective
+from rewarddiff.scorers.neural.train import train_scorer
 
 from .conftest import BACKBONES, KINDS, make
 

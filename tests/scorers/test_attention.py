@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from rewarddiff.data.ledger import Ledger
-from rewarddiff.scorers.build import save_scorer
-from rewarddiff.scorers.objectives import objective
+from rewarddiff.scorers.neural.build import save_scorer
+from rewarddiff.scorers.neural.objectives import objective
 
 from .conftest import make
 

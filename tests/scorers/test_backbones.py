@@ -15,8 +15,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from rewarddiff.errors import UserError
-from rewarddiff.scorers.backbones import context, load_backbone, reads_both_ways
-from rewarddiff.scorers.build import load_scorer, save_scorer
+from rewarddiff.scorers.neural.backbones import context, load_backbone, reads_both_ways
+from rewarddiff.scorers.neural.build import load_scorer, save_scorer
 
 from .conftest import BACKBONES, make, pair_tokenizer
 

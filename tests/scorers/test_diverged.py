@@ -14,8 +14,8 @@ from torch import nn
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import TrainingError
 from rewarddiff.records import Group
-from rewarddiff.scorers.config import ScorerConfig
-from rewarddiff.scorers.train import train_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.train import train_scorer
 
 
 @dataclass

@@ -12,15 +12,15 @@ import torch
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
+from rewarddiff.loop.objective import TrainConfig
+from rewarddiff.loop.train import train
 from rewarddiff.losses import general_gap
 from rewarddiff.records import Comparison, Group
-from rewarddiff.scorers.build import load_scorer, new_scorer, save_scorer
-from rewarddiff.scorers.config import ScorerConfig
-from rewarddiff.scorers.objectives import objective
+from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.objectives import objective
+from rewarddiff.scorers.neural.train import train_scorer
 from rewarddiff.scorers.ranking import rank, tokens
-from rewarddiff.scorers.train import train_scorer
-from rewarddiff.training.loop import train
-from rewarddiff.training.objective import TrainConfig
 
 from .conftest import BACKBONES, make
 

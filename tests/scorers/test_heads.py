@@ -14,16 +14,16 @@ import torch
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
+from rewarddiff.loop.objective import TrainConfig
+from rewarddiff.loop.train import TrainResult, train
 from rewarddiff.records import Comparison
-from rewarddiff.scorers import heads
-from rewarddiff.scorers.build import load_scorer, new_scorer, save_scorer
-from rewarddiff.scorers.config import ScorerConfig
-from rewarddiff.scorers.losses import BatchMargin
-from rewarddiff.scorers.objectives import objective
-from rewarddiff.scorers.train import train_scorer
+from rewarddiff.scorers.neural import heads
+from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.losses import BatchMargin
+from rewarddiff.scorers.neural.objectives import objective
+from rewarddiff.scorers.neural.train import train_scorer
 from rewarddiff.store import Store
-from rewarddiff.training.loop import TrainResult, train
-from rewarddiff.training.objective import TrainConfig
 
 from .conftest import BACKBONES, KINDS, make
 from .test_objectives import easy

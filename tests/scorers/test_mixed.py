@@ -13,9 +13,9 @@ from rewarddiff.data.ledger import Ledger
 from rewarddiff.designs import DesignConfig
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.records import Comparison, Group
-from rewarddiff.scorers.build import load_scorer, new_scorer, save_scorer
-from rewarddiff.scorers.config import ScorerConfig
-from rewarddiff.scorers.objectives import MixedObjective, objective
+from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.objectives import MixedObjective, objective
 from rewarddiff.scorers.ranking import rank, tokens
 
 from .conftest import BACKBONES, make

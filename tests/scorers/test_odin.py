@@ -14,14 +14,14 @@ from transformers import AutoModelForSequenceClassification
 from rewarddiff.config import load_recipe
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import LengthConfig
+from rewarddiff.loop.objective import TrainConfig
+from rewarddiff.loop.train import train
 from rewarddiff.records import Comparison, Group
-from rewarddiff.scorers.build import load_scorer, save_scorer
-from rewarddiff.scorers.config import OdinConfig, ScorerConfig
-from rewarddiff.scorers.losses import BatchMargin
-from rewarddiff.scorers.objectives import objective
-from rewarddiff.scorers.train import train_scorer
-from rewarddiff.training.loop import train
-from rewarddiff.training.objective import TrainConfig
+from rewarddiff.scorers.neural.build import load_scorer, save_scorer
+from rewarddiff.scorers.neural.config import OdinConfig, ScorerConfig
+from rewarddiff.scorers.neural.losses import BatchMargin
+from rewarddiff.scorers.neural.objectives import objective
+from rewarddiff.scorers.neural.train import train_scorer
 
 from .conftest import BACKBONES, make, told_by
 

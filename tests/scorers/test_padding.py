@@ -24,7 +24,7 @@ from transformers import (
 
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group
-from rewarddiff.scorers.build import load_scorer, save_scorer
+from rewarddiff.scorers.neural.build import load_scorer, save_scorer
 
 from .conftest import make
 

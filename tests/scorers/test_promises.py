@@ -33,9 +33,10 @@ from trl.trainer.reward_trainer import DataCollatorForPreference
 from rewarddiff.errors import UserError
 from rewarddiff.model_files import ABOUT
 from rewarddiff.records import Group, Message
-from rewarddiff.scorers import base, readers
-from rewarddiff.scorers.base import Scorer
-from rewarddiff.scorers.build import load_scorer, save_scorer
+from rewarddiff.scorers.neural import readers
+from rewarddiff.scorers.neural import scorer as base
+from rewarddiff.scorers.neural.build import load_scorer, save_scorer
+from rewarddiff.scorers.neural.scorer import Scorer
 
 from .conftest import BACKBONES, make
 

@@ -11,9 +11,9 @@ import pytest
 from rewarddiff.designs import DesignConfig, comparisons
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group
-from rewarddiff.scorers import base
+from rewarddiff.scorers.neural import scorer as base
+from rewarddiff.scorers.neural.readers import Forest
 from rewarddiff.scorers.ranking import compare_designs, rank, tokens
-from rewarddiff.scorers.readers import Forest
 
 from .conftest import BACKBONES, make
 

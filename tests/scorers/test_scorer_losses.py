@@ -16,10 +16,12 @@ from scipy import stats
 from rewarddiff.config import load_recipe
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.errors import UserError
+from rewarddiff.loop.objective import TrainConfig
+from rewarddiff.loop.train import train
 from rewarddiff.records import Comparison, Group
-from rewarddiff.scorers.build import load_scorer, save_scorer
-from rewarddiff.scorers.config import ScorerConfig
-from rewarddiff.scorers.losses import (
+from rewarddiff.scorers.neural.build import load_scorer, save_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.losses import (
     BatchMargin,
     BradleyTerry,
     Gaps,
@@ -31,10 +33,8 @@ from rewarddiff.scorers.losses import (
     Soft,
     Ties,
 )
-from rewarddiff.scorers.objectives import objective, shape
-from rewarddiff.scorers.train import train_scorer
-from rewarddiff.training.loop import train
-from rewarddiff.training.objective import TrainConfig
+from rewarddiff.scorers.neural.objectives import objective, shape
+from rewarddiff.scorers.neural.train import train_scorer
 
 from .conftest import BACKBONES, make, told_by
 

@@ -18,11 +18,12 @@ from rewarddiff import models
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group
-from rewarddiff.scorers import base, readers
-from rewarddiff.scorers.backbones import load_backbone
-from rewarddiff.scorers.build import load_scorer, new_scorer, save_scorer
-from rewarddiff.scorers.config import ScorerConfig
-from rewarddiff.scorers.losses import BatchMargin, BradleyTerry
+from rewarddiff.scorers.neural import readers
+from rewarddiff.scorers.neural import scorer as base
+from rewarddiff.scorers.neural.backbones import load_backbone
+from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.losses import BatchMargin, BradleyTerry
 from rewarddiff.store import Store
 
 from .conftest import BACKBONES, make

@@ -24,8 +24,8 @@ from rewarddiff.pipeline.data import file_made_of, print_losses
 from rewarddiff.records import Group, plain_prompt
 from rewarddiff.sampling import Sample, SamplingConfig
 from rewarddiff.sampling.several import Beams, Draw, Rejection, accept, several
-from rewarddiff.scorers.base import Scorer
-from rewarddiff.scorers.build import load_scorer
+from rewarddiff.scorers.neural.build import load_scorer
+from rewarddiff.scorers.neural.scorer import Scorer
 from rewarddiff.store import Store
 
 

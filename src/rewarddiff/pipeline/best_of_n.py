@@ -29,7 +29,7 @@ from rewarddiff.records import Group
 from rewarddiff.report.best_of_n import render_best_of_n
 from rewarddiff.sampling import SamplingConfig
 from rewarddiff.sampling.several import Temperature
-from rewarddiff.scorers.build import load_scorer
+from rewarddiff.scorers.neural.build import load_scorer
 from rewarddiff.store import Store
 from rewarddiff.writing import say
 

@@ -21,6 +21,8 @@ from rewarddiff.data import Ledger, load_groups
 from rewarddiff.data.files import name_of
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError, suggest
+from rewarddiff.loop import train as loop
+from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.machine import Meter
 from rewarddiff.outputs import folder_for, run_folder_for
 from rewarddiff.paths import user_path
@@ -31,19 +33,17 @@ from rewarddiff.pipeline.results import gather, read_results
 from rewarddiff.pipeline.run import carry_out
 from rewarddiff.pipeline.scorers import compare, held_out_calibration, measure
 from rewarddiff.pipeline.stage import write_json
+from rewarddiff.policies import policy as policies
+from rewarddiff.policies.objectives import PolicyObjective
+from rewarddiff.policies.policy import PolicyConfig, save_policy, start_of
+from rewarddiff.policies.preference import Pairs, check_groups, policy_items
+from rewarddiff.policies.sft import SFTConfig, sft_items
 from rewarddiff.records import Group, plain_prompt
 from rewarddiff.report import render, terminal_table
-from rewarddiff.scorers import train as scorers_train
-from rewarddiff.scorers.base import Scorer
-from rewarddiff.scorers.build import load_scorer, save_scorer
-from rewarddiff.scorers.config import ScorerConfig
-from rewarddiff.training import loop
-from rewarddiff.training import policy as policies
-from rewarddiff.training.objective import TrainConfig
-from rewarddiff.training.objectives import PolicyObjective
-from rewarddiff.training.policy import PolicyConfig, save_policy, start_of
-from rewarddiff.training.preference import Pairs, check_groups, policy_items
-from rewarddiff.training.sft import SFTConfig, sft_items
+from rewarddiff.scorers.neural import train as scorers_train
+from rewarddiff.scorers.neural.build import load_scorer, save_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.scorer import Scorer
 from rewarddiff.writing import console
 
 logger = logging.getLogger(__name__)

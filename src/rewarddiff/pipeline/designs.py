@@ -27,7 +27,7 @@ from rewarddiff.pipeline.scorers import held_out_groups
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.rankings import Method
 from rewarddiff.records import Group
-from rewarddiff.scorers.build import load_scorer
+from rewarddiff.scorers.neural.build import load_scorer
 from rewarddiff.scorers.ranking import DesignFigures, compare_designs
 from rewarddiff.store import Store
 

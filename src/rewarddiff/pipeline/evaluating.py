@@ -21,7 +21,7 @@ from rewarddiff.pipeline.results import agreements, contrast, read_results
 from rewarddiff.pipeline.scorers import compare, measure
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.report import render
-from rewarddiff.scorers.build import load_scorer
+from rewarddiff.scorers.neural.build import load_scorer
 from rewarddiff.writing import say
 
 SUMMARY = ("accuracy", "spearman_strength", "ece", "temperature", "ece_tempered", "mean", "std")

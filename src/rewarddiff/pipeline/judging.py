@@ -16,7 +16,7 @@ from rewarddiff.pipeline.scorers import scorer_stage
 from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.records import Group
 from rewarddiff.sampling import FORMAT, Sample, sample
-from rewarddiff.scorers.build import load_scorer
+from rewarddiff.scorers.neural.build import load_scorer
 
 
 def judged(run: Run) -> bool:

@@ -18,10 +18,10 @@ from rewarddiff.pipeline.data import Run, comparisons
 from rewarddiff.pipeline.recipe import StrengthConfig
 from rewarddiff.pipeline.scorers import Part, differences_stage, histogram, ordered, scorer_stage
 from rewarddiff.pipeline.stage import Stage
+from rewarddiff.policies.policy import PolicyConfig, save_policy, start_of, train_policy
+from rewarddiff.policies.preference import Pairs, PreferenceItem, policy_items
+from rewarddiff.policies.sft import SFTConfig, SFTItem, sft_items
 from rewarddiff.records import Comparison, Group
-from rewarddiff.training.policy import PolicyConfig, save_policy, start_of, train_policy
-from rewarddiff.training.preference import Pairs, PreferenceItem, policy_items
-from rewarddiff.training.sft import SFTConfig, SFTItem, sft_items
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from rewarddiff.designs import DesignConfig
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
+from rewarddiff.policies.policy import PolicyConfig
+from rewarddiff.policies.sft import SFTConfig
 from rewarddiff.rankings import Method
 from rewarddiff.sampling import SamplingConfig
-from rewarddiff.scorers.config import ScorerConfig
-from rewarddiff.training.policy import PolicyConfig
-from rewarddiff.training.sft import SFTConfig
+from rewarddiff.scorers.neural.config import ScorerConfig
 
 BASE = "base"
 """The name of the model before training among the policies."""

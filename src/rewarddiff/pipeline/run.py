@@ -14,6 +14,7 @@ from rewarddiff.data.ledger import Reason
 from rewarddiff.designs import comparisons
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
+from rewarddiff.loop.train import check_tracker
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import Run, prepare
 from rewarddiff.pipeline.judging import held_out, judged, rewards_stage
@@ -21,12 +22,11 @@ from rewarddiff.pipeline.policies import grades, policy_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.scorers import evaluation_stage
 from rewarddiff.pipeline.stage import Stage
+from rewarddiff.policies.preference import check_groups
+from rewarddiff.policies.sft import SFTConfig
 from rewarddiff.records import Group
-from rewarddiff.scorers.objectives import check_strengths
+from rewarddiff.scorers.neural.objectives import check_strengths
 from rewarddiff.store import fingerprint
-from rewarddiff.training.loop import check_tracker
-from rewarddiff.training.preference import check_groups
-from rewarddiff.training.sft import SFTConfig
 
 
 def carry_out(recipe: Recipe, output: Path) -> Run:

@@ -21,18 +21,18 @@ from rewarddiff.evaluation.scorers import (
     evaluate_differences,
     held_out_comparisons,
 )
+from rewarddiff.loop.train import train
 from rewarddiff.machine import Meter
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import Run, comparisons, content
 from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.records import Comparison, Group
-from rewarddiff.scorers import heads
-from rewarddiff.scorers.base import Scorer
-from rewarddiff.scorers.build import load_scorer, save_scorer, trained_prompts
+from rewarddiff.scorers.neural import heads
+from rewarddiff.scorers.neural.build import load_scorer, save_scorer, trained_prompts
+from rewarddiff.scorers.neural.scorer import Scorer
+from rewarddiff.scorers.neural.train import train_scorer
 from rewarddiff.scorers.ranking import consistency, rank
-from rewarddiff.scorers.train import train_scorer
 from rewarddiff.store import Store, fingerprint
-from rewarddiff.training.loop import train
 
 FIGURES = 4
 """Raised when an evaluation tells more, or otherwise: the figures of an earlier one are then made

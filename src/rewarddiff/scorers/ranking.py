@@ -25,7 +25,7 @@ from rewarddiff.records import Group
 from rewarddiff.store import Store
 
 if TYPE_CHECKING:
-    from rewarddiff.scorers.base import Scorer
+    from rewarddiff.scorers.neural.scorer import Scorer
 
 Array = NDArray[np.float64]
 

@@ -1,0 +1,1 @@
+"""Policies: objectives on preferences, and what trains a language model with them."""

@@ -1,0 +1,205 @@
+"""From groups and coefficients to a trained policy in a Hugging Face folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rewarddiff import files, models
+from rewarddiff.config import at_least, checked, positive
+from rewarddiff.forward import LogProbs
+from rewarddiff.loop.objective import TrainConfig
+from rewarddiff.loop.schedule import batch_at, steps_within
+from rewarddiff.loop.train import TrainResult, digest, train
+from rewarddiff.policies import adapters
+from rewarddiff.policies.alignment import Alignment
+from rewarddiff.policies.objectives import DPO, PolicyObjective
+from rewarddiff.policies.preference import (
+    PreferenceItem,
+    ReferenceMeter,
+    with_mismatch,
+    with_reference,
+)
+from rewarddiff.policies.sft import SFT, SFTConfig, SFTItem
+from rewarddiff.store import Store, fingerprint
+
+
+@checked
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters through peft; the reference is the base model with the adapter switched
+    off.
+
+    Attributes:
+        targets: the layers that get one.
+        dora: learn the length of each weight's columns apart (DoRA, arXiv 2402.09353).
+        bits: hold the base in 4 or 8 bits, by bitsandbytes.
+        merge: save a whole model with the adapter worked in; without, the adapter alone.
+    """
+
+    r: int = 8
+    alpha: int = 16
+    targets: str | list[str] = "all-linear"
+    dora: bool = False
+    bits: Literal[4, 8] | None = None
+    merge: bool = False
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "r")
+        positive(self, "alpha")
+
+
+@checked
+@dataclass(frozen=True)
+class PolicyConfig:
+    """How a policy is trained on preferences or demonstrations.
+
+    Attributes:
+        objective: the loss, by its name or with its options.
+        lora: train adapters instead of all weights.
+        train: the loop's settings.
+    """
+
+    objective: PolicyObjective | SFTConfig = field(default_factory=DPO)
+    lora: LoraConfig | None = None
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def start_of(
+    name: str | Path, config: PolicyConfig, seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """What training starts from: the model, with fresh adapters where they are asked for, and its
+    tokenizer.
+
+    Raises:
+        UserError: adapters are asked for on an adapter that does not go together with them.
+    """
+    if config.lora is None:
+        return models.load_causal_lm(name)
+    if not config.lora.merge:
+        adapters.require_stackable(name, dora=config.lora.dora)
+    model, tokenizer = models.load_causal_lm(name, bits=config.lora.bits)
+    adapted: Any = with_adapter(model, config, seed)
+    adapted.peft_config["default"].base_model_name_or_path = models.origin(name)
+    return adapted, tokenizer
+
+
+def with_adapter(model: PreTrainedModel, config: PolicyConfig, seed: int = 0) -> PreTrainedModel:
+    """The model itself, or the model with fresh adapters around its linear layers, drawn by the
+    seed.
+
+    Weights that are not trained are kept in the precision of training; adapters are float32.
+    """
+    if config.lora is None:
+        return model
+    import peft
+    import torch
+
+    if config.train.precision == "bf16" and config.lora.bits is None:
+        model = model.to(torch.bfloat16)  # type: ignore[arg-type]
+    targets: Any = config.lora.targets
+    settings = peft.LoraConfig(
+        r=config.lora.r, lora_alpha=config.lora.alpha, lora_dropout=0.0, target_modules=targets,
+        use_dora=config.lora.dora, task_type="CAUSAL_LM",
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        adapted: Any = peft.get_peft_model(model, settings)
+    return adapted  # type: ignore[no-any-return]
+
+
+def train_policy(
+    model: PreTrainedModel,
+    items: Sequence[PreferenceItem] | Sequence[SFTItem],
+    config: PolicyConfig,
+    *,
+    output: Path,
+    weights: str,
+    dev: Sequence[PreferenceItem] | Sequence[SFTItem] = (),
+    seed: int = 0,
+    store: Store | None = None,
+    signed: bool = False,
+    name: str = "policy",
+) -> TrainResult:
+    """Train `model` in place; the cost counts the reference pass.
+
+    Args:
+        model: a causal LM, with its adapter already around it where one is wanted (`with_adapter`).
+        weights: fingerprint of the weights `model` starts from, under which reference
+            log-probabilities are stored.
+        signed: let negative coefficients through.
+    """
+    policy = LogProbs(model)
+    if isinstance(config.objective, SFTConfig):
+        goal: Any = SFT(policy)
+        return train(goal, items, dev=dev, output=output, config=config.train, seed=seed, name=name)
+    parts: list[Any] = [list(items), [] if config.train.eval_every is None else list(dev)]
+    reads = config.objective.reads
+    if "mismatch" in reads:
+        parts = [with_mismatch(part) if part else [] for part in parts]
+    bits = config.lora.bits if config.lora else None
+    base = weights if bits is None else f"{weights} in {bits} bits"
+    meter = ReferenceMeter()
+    if store is not None and "reference" in reads:
+        made_from = fingerprint(
+            "reference cost", base, repr(config), seed, digest(items), digest(dev)
+        )
+        meter = ReferenceMeter(store, made_from)
+    with meter:
+        if "reference" in reads:
+            used = _used([len(item.tree) for item in parts[0]], config.train, seed)
+            together = [*(parts[0][i] for i in used), *parts[1]]
+            known = with_reference(
+                together, policy, config.train, weights=base, store=store, meter=meter
+            )
+            for i, item in zip(used, known, strict=False):
+                parts[0][i] = item
+            parts[1] = known[len(used) :]
+    objective = Alignment(
+        policy, config.objective, signed=signed, tokens=config.train.microbatch_tokens
+    )
+    result = train(
+        objective, parts[0], dev=parts[1], output=output, config=config.train, seed=seed, name=name
+    )
+    result.cost["reference_seconds"] = meter.seconds
+    result.cost["reference_tokens"] = meter.tokens
+    return result
+
+
+def _used(sizes: Sequence[int], config: TrainConfig, seed: int) -> list[int]:
+    """The items that training comes to: with few steps not all of them."""
+    steps = steps_within(sizes, config, seed)
+    if steps >= math.ceil(len(sizes) / config.batch_size):  # an epoch comes to all
+        return list(range(len(sizes)))
+    return sorted({i for step in range(steps) for i in batch_at(len(sizes), step, config, seed)})
+
+
+def save_policy(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    lora: LoraConfig | None = None,
+) -> None:
+    """An ordinary Hugging Face folder (or a peft adapter's), in place only when complete.
+
+    A merged one is made on the base's whole weights, also where training held them quantised. An
+    adapter that was trained on another one is saved as one adapter of their base, which holds both.
+    """
+    fresh = files.begin(folder)
+    if lora is None:
+        model.save_pretrained(fresh)
+    else:
+        adapters.save(model, fresh)
+        if lora.merge:
+            merged, _ = models.load_causal_lm(fresh)
+            fresh = files.begin(folder)
+            merged.save_pretrained(fresh)
+        else:
+            adapters.stack(fresh)
+    tokenizer.save_pretrained(fresh)
+    files.replace(fresh, folder)

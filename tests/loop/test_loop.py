@@ -1,0 +1,555 @@
+"""The loop on a straight line: what stops it, what it goes on from, and what is counted of both
+parts."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import math
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from preference_examples import EXACT, made, tiny
+from torch import nn
+
+from rewarddiff import files, machine
+from rewarddiff.errors import TrainingError, UserError
+from rewarddiff.loop import checkpoint, schedule
+from rewarddiff.loop.objective import LossOutput, TrainConfig
+from rewarddiff.loop.train import TrainResult, train
+from rewarddiff.policies import preference
+from rewarddiff.policies.objectives import DPO, SimPO
+from rewarddiff.policies.policy import LoraConfig, PolicyConfig, train_policy, with_adapter
+from rewarddiff.store import Store
+
+CONFIG = TrainConfig(precision="fp32", lr=0.05, batch_size=2, eval_every=2)
+
+
+@pytest.fixture(autouse=True)
+def _no_collecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collecting garbage before a measurement takes longer than these trainings."""
+    monkeypatch.setattr(machine, "release_memory", lambda: None)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place on the line y = 2x − 1, 10 tokens long."""
+
+    id: str
+    x: float
+    y: float
+
+
+def points(count: int) -> list[Point]:
+    return [Point(f"p{i}", i / 4, i / 2 - 1) for i in range(count)]
+
+
+class Line:
+    """Least squares; the smallest thing that the loop can train. `read` is called with every
+    micro-batch."""
+
+    def __init__(self, read: Callable[[Sequence[Point]], None] = lambda _: None) -> None:
+        torch.manual_seed(0)
+        self.module = nn.Linear(1, 1)
+        self.read = read
+
+    def size(self, item: Point) -> int:
+        return 10
+
+    def count(self, item: Point) -> float:
+        return 1
+
+    def loss(self, module: nn.Module, items: Sequence[Point]) -> LossOutput:
+        self.read(items)
+        x, y = torch.tensor([[p.x, p.y] for p in items]).T
+        return LossOutput(
+            (module(x[:, None])[:, 0] - y).square().sum(), {"odd": (0.0, 0.0)}
+        )  # a mean of nothing: NaN
+
+    def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
+        return [{"params": list(self.module.parameters()), "lr": config.lr}]
+
+
+@dataclass
+class Ended:
+    """A training that came to its end: its weights, and its lines of metrics without their
+    times."""
+
+    weights: list[float]
+    lines: list[dict[str, Any]]
+    result: TrainResult
+
+
+def strict(text: str) -> list[dict[str, Any]]:
+    """JSON lines as the standard has them: without NaN and Infinity."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+
+
+def trained(
+    output: Path, line: Line | None = None, config: TrainConfig = CONFIG, dev: int = 3
+) -> Ended:
+    """Six steps of two points each, evaluated at 0, 2, 4 and 6."""
+    line = line or Line()
+    result = train(line, points(12), dev=points(dev), output=output, config=config)
+    lines = strict((output / "metrics.jsonl").read_text())
+    weights = [p.item() for p in line.module.parameters()]
+    return Ended(
+        weights, [{k: v for k, v in own.items() if k != "seconds"} for own in lines], result
+    )
+
+
+class Killed(BaseException):
+    """What stands for SIGKILL: nobody catches it."""
+
+
+def at_call(number: int, action: Callable[[], None]) -> Callable[[Any], None]:
+    """Something to be called that acts the `number`-th time."""
+    calls = itertools.count(1)
+
+    def count(_: Any) -> None:
+        if next(calls) == number:
+            action()
+
+    return count
+
+
+# --- what is not finite ---------------------------------------------------------------------------------------------
+
+
+def test_weights_that_the_last_update_spoiled_are_not_given_back(tmp_path: Path) -> None:
+    # AdamW's first step is lr itself: 1e39 is beyond float32, and no loss reads the weights again.
+    with pytest.raises(
+        TrainingError, match=r"weights are not finite after step 1: training diverged"
+    ):
+        train(Line(), points(2), output=tmp_path, config=replace(CONFIG, lr=1e39, warmup=0.0))
+
+
+def test_a_dev_row_without_a_finite_loss_is_named(tmp_path: Path) -> None:
+    dev = [*points(3), Point("broken", 1.0, math.nan), *points(2)]
+    with pytest.raises(
+        TrainingError, match=r"loss nan on dev items broken after step 0; look at these rows"
+    ):
+        train(Line(), points(12), dev=dev, output=tmp_path, config=CONFIG)
+
+
+def test_a_training_row_without_a_finite_loss_is_named(tmp_path: Path) -> None:
+    items = [*points(3), Point("broken", 1.0, math.inf)]
+    config = replace(CONFIG, batch_size=4, microbatch_tokens=10)  # one item at a time
+    with pytest.raises(
+        TrainingError, match=r"loss inf on items broken at step 1; stopped before the update"
+    ):
+        train(Line(), items, output=tmp_path, config=config)
+
+
+def test_a_mean_of_nothing_is_null_in_the_file_and_nan_in_the_curve_also_after_an_interruption(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, Line(at_call(4, lambda: signal.raise_signal(signal.SIGINT))))
+    ended = trained(tmp_path)
+    assert all(line["odd"] is None for line in ended.lines)
+    assert all(math.isnan(line["odd"]) for line in ended.result.curve)
+
+
+# --- stopping and going on ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "call"),
+    [
+        (signal.SIGINT, 1),
+        (signal.SIGTERM, 5),
+        (signal.SIGINT, 7),
+        (signal.SIGTERM, 9),
+        (signal.SIGINT, 10),
+    ],
+)
+def test_a_signal_stops_wherever_it_comes_and_the_same_call_goes_on(
+    tmp_path: Path, number: signal.Signals, call: int
+) -> None:
+    # What is read: dev, steps 1 and 2, dev (the 4th), steps 3 and 4, dev (7th), steps 5 and 6
+    # (9th), dev (10th, last).
+    straight = trained(tmp_path / "straight")
+    line = Line(at_call(call, lambda: signal.raise_signal(number)))
+    with pytest.raises(KeyboardInterrupt, match="goes on from there"):
+        trained(tmp_path / "stopped", line)
+    ended = trained(tmp_path / "stopped")
+    assert ended.weights == straight.weights
+    assert ended.lines == straight.lines
+    assert ended.result.dev["loss"] == straight.result.dev["loss"]
+    assert not (tmp_path / "stopped" / "checkpoint").exists()
+
+
+class Listing:
+    """`os.scandir` in an order of our own, as file systems differ in it."""
+
+    def __init__(self, entries: Any, *, backwards: bool) -> None:
+        with entries:
+            self._entries = sorted(entries, key=lambda entry: str(entry.name), reverse=backwards)
+
+    def __enter__(self) -> Iterator[Any]:
+        return iter(self._entries)
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def dying_at(number: int, names: Sequence[str], *, backwards: bool) -> Iterator[None]:
+    """Let the `number`-th of these calls of `os`, and all that come after it, kill; folders are
+    listed in one order."""
+    calls, scandir = itertools.count(1), os.scandir
+
+    def dying(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            if next(calls) >= number:  # nothing that a killed process still meant to do is done
+                raise Killed
+            return function(*args, **options)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", lambda place: Listing(scandir(place), backwards=backwards))
+        for name in names:
+            patch.setattr(os, name, dying(getattr(os, name)))
+        yield
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_kill_between_any_two_calls_of_the_system_loses_no_checkpoint(
+    tmp_path: Path, backwards: bool
+) -> None:
+    def process(folder: Path) -> float:
+        """Three updates with a checkpoint after each, which goes when all are done."""
+        torch.manual_seed(0)
+        module = nn.Linear(1, 1)
+        optimizer = torch.optim.AdamW(module.parameters(), lr=0.1)
+        state = checkpoint.load(folder, module, optimizer, "this training")
+        for step in range(state["step"] if state else 0, 3):
+            (module(torch.ones(1, 1)) - step).square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            checkpoint.save(
+                folder, module, optimizer, {"step": step + 1, "fingerprint": "this training"}
+            )
+        files.remove(folder)
+        return module.weight.item()
+
+    straight = process(tmp_path / "straight")
+    calls = ("rename", "replace", "unlink", "rmdir", "mkdir")
+    for number in itertools.count(1):
+        folder = tmp_path / str(number) / "checkpoint"
+        try:
+            with dying_at(number, calls, backwards=backwards):
+                process(folder)
+        except Killed:
+            assert process(folder) == straight, number
+        else:
+            break
+    assert number > 20  # each checkpoint is made, renamed, and removed file by file
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_kill_while_the_last_checkpoint_is_removed_blocks_nothing(
+    tmp_path: Path, backwards: bool
+) -> None:
+    config = replace(CONFIG, save_every=5)
+    straight = trained(tmp_path / "straight", config=config)
+    with dying_at(2, ["unlink"], backwards=backwards), pytest.raises(Killed):
+        trained(tmp_path / "killed", config=config)
+    ended = trained(tmp_path / "killed", config=config)
+    assert (ended.weights, ended.lines) == (straight.weights, straight.lines)
+
+
+def test_a_checkpoint_is_written_by_itself_and_the_log_says_where_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(checkpoint, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SHARE", 0)
+    straight = trained(tmp_path / "straight")
+
+    def kill() -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        trained(tmp_path / "killed", Line(at_call(8, kill)))  # in the fifth step
+    with caplog.at_level(logging.INFO, "rewarddiff"):
+        ended = trained(tmp_path / "killed")
+    assert caplog.messages == ["training: going on from step 4 of 6"]
+    assert (ended.weights, ended.lines) == (straight.weights, straight.lines)
+
+
+def test_checkpoints_take_a_fiftieth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    pace = checkpoint.Pace(None, 2 * 10**9)  # at 500 MB/s its writing takes 4 s: 50 · 4 s = 200 s
+
+    def waits() -> float:
+        start = now[0]
+        while not pace.due(1):
+            now[0] += 1
+        return now[0] - start
+
+    assert waits() == 200
+    pace.written(7.0)
+    assert waits() == 350
+    pace.written(0.01)
+    assert waits() == 30
+    assert [step for step in range(1, 8) if checkpoint.Pace(3, 0).due(step)] == [3, 6]
+    assert not any(checkpoint.Pace(0, 0).due(step) for step in range(8))
+
+
+def test_a_checkpoint_nobody_asked_for_is_no_reason_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SHARE", 0)
+    assert trained(tmp_path / "a").result.steps == 6
+    assert [m for m in caplog.messages if "No space left" in m] == [
+        "training: no checkpoint can be written ([Errno 28] No space left on device): going on without"
+    ]
+    assert not list((tmp_path / "a").glob("checkpoint*"))  # what was begun gives its room back
+    with pytest.raises(OSError, match="No space left"):
+        trained(tmp_path / "b", config=replace(CONFIG, save_every=1))
+
+
+def test_a_checkpoint_that_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, Line(at_call(4, lambda: signal.raise_signal(signal.SIGINT))))
+    weights = tmp_path / "checkpoint" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4])
+    with pytest.raises(
+        UserError,
+        match=r"checkpoint: the checkpoint cannot be read \(.*\); remove it to start anew",
+    ):
+        trained(tmp_path)
+
+
+# --- of what a checkpoint is ----------------------------------------------------------------------------------------
+
+
+def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let SIGINT come in the `step`-th update of the trainings that follow."""
+    update, calls = torch.optim.AdamW.step, itertools.count(1)
+
+    def interrupted(self: torch.optim.AdamW, *args: Any, **options: Any) -> Any:
+        if next(calls) == step:
+            signal.raise_signal(signal.SIGINT)
+        return update(self, *args, **options)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", interrupted)
+
+
+SMALL = replace(EXACT, batch_size=2)
+WHOLE = PolicyConfig(SimPO(), None, SMALL)
+ADAPTED = PolicyConfig(SimPO(), LoraConfig(r=2, alpha=4, targets=["q_proj"]), SMALL)
+
+
+@pytest.mark.parametrize(
+    ("begun", "other", "seed"),
+    [
+        (WHOLE, WHOLE, 1),
+        (ADAPTED, ADAPTED, 1),
+        (ADAPTED, replace(ADAPTED, lora=LoraConfig(r=2, alpha=8, targets=["q_proj"])), 0),
+        (ADAPTED, replace(ADAPTED, lora=LoraConfig(r=4, alpha=8, targets=["q_proj"])), 0),
+        (ADAPTED, replace(ADAPTED, lora=LoraConfig(r=2, alpha=4, targets=["q_proj", "v_proj"])), 0),
+        (
+            ADAPTED,
+            replace(ADAPTED, lora=LoraConfig(r=2, alpha=4, targets=["q_proj"], dora=True)),
+            0,
+        ),
+        (ADAPTED, WHOLE, 0),
+        (WHOLE, ADAPTED, 0),
+    ],
+    ids=["base", "base of an adapter", "alpha", "rank", "targets", "dora", "no adapter", "adapter"],
+)
+def test_a_checkpoint_of_another_model_or_adapter_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    begun: PolicyConfig,
+    other: PolicyConfig,
+    seed: int,
+) -> None:
+    def run(config: PolicyConfig, seed: int) -> None:
+        train_policy(
+            with_adapter(tiny(seed), config), made(6), config, output=tmp_path, weights="hand-made"
+        )
+
+    stop_after(1, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        run(begun, 0)
+    with pytest.raises(UserError, match="is of another model, configuration or data; remove it"):
+        run(other, seed)
+
+
+def test_an_adapter_goes_on_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(output: Path) -> list[float]:
+        model = with_adapter(tiny(), ADAPTED)
+        train_policy(model, made(6), ADAPTED, output=output, weights="hand-made")
+        return [p.sum().item() for p in model.parameters()]
+
+    with monkeypatch.context() as patch:
+        stop_after(2, patch)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "stopped")
+    assert run(tmp_path / "stopped") == run(tmp_path / "straight")
+
+
+def test_the_origin_sees_every_weight_and_no_place() -> None:
+    def origin(change: Callable[[nn.Module], object]) -> str:
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(100, 40), nn.Linear(40, 3).to(torch.bfloat16))
+        with torch.no_grad():
+            change(module)
+        return checkpoint.origin(module)
+
+    same = origin(lambda m: None)
+    assert origin(lambda m: m[0].weight.view(-1)[0].mul_(-1)) != same
+    assert origin(lambda m: m[0].weight.view(-1)[-1].mul_(1 + 2**-23)) != same
+    assert origin(lambda m: m[1].bias[2:].add_(1)) != same  # in a tensor of 6 bytes
+    assert origin(lambda m: m[0].requires_grad_(False)) != same
+    moved = torch.zeros(4001)[1:].view(
+        40, 100
+    )  # the same numbers, not at the beginning of their storage
+    assert origin(lambda m: setattr(m[0], "weight", nn.Parameter(moved.copy_(m[0].weight)))) == same
+
+
+def test_an_adapters_checkpoint_holds_the_adapter_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(1, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train_policy(
+            with_adapter(tiny(), ADAPTED), made(6), ADAPTED, output=tmp_path, weights="hand-made"
+        )
+    # q_proj of two layers, 32 → 32, in rank 2: 2 · (2 · 32 + 32 · 2) numbers of 8 bytes, and two
+    # moments of each
+    numbers = 2 * (2 * 32 + 32 * 2)
+    sizes = {f.name: f.stat().st_size for f in (tmp_path / "checkpoint").iterdir()}
+    assert 8 * numbers <= sizes["model.safetensors"] < 8 * numbers + 1000
+    assert 16 * numbers <= sizes["optimizer.safetensors"] < 16 * numbers + 2000
+
+
+# --- what both parts cost -------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_training_costs_what_it_costs_in_one_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(machine.time, "perf_counter", lambda: now[0])
+
+    def slow(items: Sequence[Point]) -> None:
+        now[0] += len(items)  # a second a point
+
+    def interrupted(items: Sequence[Point], stop: Callable[[Any], None]) -> None:
+        slow(items)
+        stop(items)
+
+    straight = trained(tmp_path / "straight", Line(slow)).result
+    stop = at_call(6, lambda: signal.raise_signal(signal.SIGINT))  # in the fourth step
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "stopped", Line(lambda items: interrupted(items, stop)))
+    now[0] += 1000
+    ended = trained(tmp_path / "stopped", Line(slow)).result
+    # Six steps of two points and four evaluations of three: 12 · 1 s + 4 · 3 s; 120 tokens in
+    # training.
+    assert (straight.cost["seconds"], straight.cost["tokens"]) == (24.0, 120)
+    for name in ("seconds", "tokens", "tokens_per_second"):
+        assert ended.cost[name] == straight.cost[name]
+    assert [line["seconds"] for line in ended.curve] == [line["seconds"] for line in straight.curve]
+
+
+@pytest.mark.parametrize("where", ["training", "reference"])
+def test_the_reference_costs_the_same_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    config = PolicyConfig(DPO(), None, replace(SMALL, microbatch_tokens=40))
+
+    def run(name: str) -> dict[str, Any]:
+        with Store(tmp_path / f"{name}.sqlite") as store:
+            result = train_policy(
+                tiny(),
+                made(6),
+                config,
+                output=tmp_path / name,
+                weights="hand-made",
+                dev=made(3),
+                store=store,
+            )
+        return result.cost
+
+    straight = run("straight")
+    tokens = sum(len(item.tree) for item in made(6))  # the dev set's three are among them
+    assert straight["reference_tokens"] == tokens
+    assert straight["reference_seconds"] > 0
+    with monkeypatch.context() as patch:
+        if where == "training":
+            stop_after(2, patch)
+        else:
+            stop_the_reference(2, patch)
+        with pytest.raises(KeyboardInterrupt):
+            run("stopped")
+    assert run("stopped")["reference_tokens"] == tokens
+
+
+def stop_the_reference(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an interrupt come after so many micro-batches of the reference pass."""
+    node_sums, calls = preference.node_sums, itertools.count(1)
+
+    def interrupted(*args: Any) -> Any:
+        if next(calls) > call:
+            raise KeyboardInterrupt
+        return node_sums(*args)
+
+    monkeypatch.setattr(preference, "node_sums", interrupted)
+
+
+# --- batches --------------------------------------------------------------------------------------------------------
+
+
+def test_an_epoch_is_shuffled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws, items, seed = [], 1003, 11
+    draw = np.random.default_rng
+
+    def counted(key: Sequence[int]) -> np.random.Generator:
+        draws.append(key)
+        return draw(key)
+
+    monkeypatch.setattr(schedule.np.random, "default_rng", counted)
+    config = TrainConfig(batch_size=10, epochs=2)
+    batches = [schedule.batch_at(items, step, config, seed) for step in range(202)]
+    assert draws == [[seed, 0], [seed, 1]]
+    for epoch in range(2):
+        order = draw([seed, epoch]).permutation(items).tolist()
+        assert list(itertools.chain(*batches[101 * epoch : 101 * (epoch + 1)])) == order
+    assert len(batches[100]) == 3
+
+
+def test_accuracies_of_policies_that_are_the_reference_are_one_half(tmp_path: Path) -> None:
+    config = PolicyConfig(DPO(), None, replace(SMALL, max_steps=1))
+    result = train_policy(
+        tiny(), made(6), config, output=tmp_path, weights="hand-made", dev=made(5)
+    )
+    assert result.curve[0]["split"] == "dev"
+    assert result.curve[0]["rewards/margins"] == 0
+    assert (
+        result.curve[0]["rewards/accuracies"] == 0.5
+    )  # as of scorers: a difference of 0 says nothing
