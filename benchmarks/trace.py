@@ -67,22 +67,39 @@ def record() -> dict[str, Any]:
             if name != "sft":
                 policies[name] |= {"strength": {"source": "grades", "scale": 0.2}}
                 policies[f"{name}+difference"] = policies[name] | {
-                    "coefficient": {"source": "difference", **COEFFICIENT}
+                    "coefficient": {"source": "difference", "scorer": "difference", **COEFFICIENT}
                 }
         policies |= {
-            "by-reward": {"objective": "dpo", "train": SMALL, "coefficient": {"source": "reward"}},
+            "by-reward": {
+                "objective": "dpo",
+                "train": SMALL,
+                "coefficient": {"source": "reward", "scorer": "reward"},
+            },
             "by-grades": {"objective": "dpo", "train": SMALL, "coefficient": {"source": "grades"}},
             "calibrated": {
                 "objective": "odpo",
                 "train": SMALL,
-                "strength": {"source": "difference", "scale": 3.0},
-                "coefficient": {"source": "difference", "orders": "one", "negative": "flip"},
+                "strength": {"source": "difference", "scorer": "difference", "scale": 3.0},
+                "coefficient": {
+                    "source": "difference",
+                    "scorer": "difference",
+                    "orders": "one",
+                    "negative": "flip",
+                },
             },
-            "in-order": {"objective": "rrhf", "train": SMALL, "order": {"source": "difference"}},
+            "in-order": {
+                "objective": "rrhf",
+                "train": SMALL,
+                "order": {"source": "difference", "scorer": "difference"},
+            },
             "shuffled": {
                 "objective": "dpo",
                 "train": SMALL,
-                "coefficient": {"source": "difference", "control": "shuffled"},
+                "coefficient": {
+                    "source": "difference",
+                    "scorer": "difference",
+                    "control": "shuffled",
+                },
             },
             "adapter": {"objective": "dpo", "train": SMALL, "lora": {"r": 2, "alpha": 4}},
         }
