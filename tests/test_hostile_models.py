@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
+from transformers import AutoModel
 
 from rewarddiff import models
 from rewarddiff.errors import UserError
@@ -29,7 +30,7 @@ from rewarddiff.scorers.neural.config import ScorerConfig
 
 LOADERS: dict[str, Callable[[Path], object]] = {
     "policy": models.load_causal_lm,
-    "encoder": models.load_encoder,
+    "encoder": lambda folder: models.load_model(AutoModel, folder),
     "tokenizer": models.load_tokenizer,
     "context": models.context_length,
     "fingerprint": models.fingerprint,

@@ -1,5 +1,4 @@
-"""What a model's folder holds, told from its small files: which weights would be read, and whose
-code would be run.
+"""What a model's folder holds: which weights would be read, and whose code would be run.
 
 Weights are opened by transformers and peft, which fall back to pickles and offer to run code where
 files ask for it. So a folder is looked at before they see it. Nothing here imports torch.
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from rewarddiff.errors import UserError
+from rewarddiff.hashing import digest
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -31,14 +31,9 @@ READ = (
 """Kinds of files that decide what a model answers, and what may be said of it: weights,
 configuration, templates, vocabularies, and the prompts that a scorer was trained on."""
 NOTES = (
-    "README*",
-    "LICENSE*",
-    "requirements.txt",
-    "training_args*",
-    "trainer_state.json",
-    "*_results.json",
-    ".*",
-)
+    "README*", "LICENSE*", "requirements.txt", "training_args*", "trainer_state.json",
+    "*_results.json", ".*",
+)  # fmt: skip
 """Files of these kinds that no loader reads: what trainers and people write down."""
 SAVED = (
     "config.json", "generation_config.json", "adapter_config.json", "*.safetensors.index.json", "tokenizer.json",
@@ -63,11 +58,9 @@ def require_model(folder: Path, mend: str) -> None:
         UserError: `folder` is no model, or loading it would open a pickle or run code.
     """
     if not folder.is_dir():
-        cause = (
-            "a file, not a model's folder"
-            if folder.exists()
-            else f"no such folder{nearest(folder)}"
-        )
+        cause = f"no such folder{nearest(folder)}"
+        if folder.exists():
+            cause = "a file, not a model's folder"
         raise UserError(f"{folder}: {cause}; give a folder with config.json and weights, {mend}")
     if base_of(folder) is not None:
         _require_weights(folder, ADAPTER_WEIGHTS)
@@ -75,81 +68,77 @@ def require_model(folder: Path, mend: str) -> None:
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: not a model's folder: config.json is missing")
     _refuse_named_elsewhere(folder / "config.json")
-    if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
-        _require_weights(folder, WEIGHTS)
-        return
-    for name in _indexed(folder / INDEX):
+    in_shards = (folder / INDEX).is_file() and not (folder / WEIGHTS).is_file()
+    for name in _indexed(folder / INDEX) if in_shards else [WEIGHTS]:
         _require_weights(folder, name)
 
 
 def base_of(folder: Path) -> str | None:
-    """The model that a folder's adapter belongs to; None where the folder holds no adapter."""
+    """Return the model that a folder's adapter belongs to; None where it holds no adapter."""
     path = folder / ADAPTER
     if not path.is_file():
         return None
     base = _json_object(path).get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
-        cause = "base_model_name_or_path is missing"
         raise UserError(
-            f"{path}: does not say which model the adapter is for ({cause}); save the adapter again"
+            f"{path}: does not say which model the adapter is for "
+            "(base_model_name_or_path is missing); save the adapter again"
         )
     return base
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether a tokenizer was saved beside the weights."""
-    return any((folder / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
+    """Return whether a tokenizer was saved beside the weights."""
+    names = ("tokenizer_config.json", "tokenizer.json")
+    return any((folder / name).is_file() for name in names)
 
 
 def files_read(folder: Path) -> list[Path]:
-    """The files of a model's folder that decide what it answers: told by their kind, so that none
-    is forgotten."""
-    shards = (
-        _indexed(folder / INDEX) if (folder / INDEX).is_file() else []
-    )  # these may lie in a folder below
-    candidates = {
-        *folder.iterdir(),
-        *folder.glob(f"{TEMPLATES}/*.jinja"),
-        *(folder / name for name in shards),
-    }
+    """Return the files of a model's folder that decide what it answers.
+
+    They are told by their kind, so that none is forgotten.
+    """
+    candidates = {*folder.iterdir(), *folder.glob(f"{TEMPLATES}/*.jinja")}
+    if (folder / INDEX).is_file():
+        # Shards may lie in a folder below.
+        candidates.update(folder / name for name in _indexed(folder / INDEX))
     return sorted(file for file in candidates if file.is_file() and _is_read(file.name))
 
 
 def fingerprint(folder: Path) -> str:
-    """Return a hash of all `files_read` by name and content: 32 hexadecimal digits, the same
-    wherever they lie.
+    """Return a hash of all `files_read` by name and content: 32 hexadecimal digits.
 
-    Each file is read once a process, unless its size or time of change differs later.
+    It is the same wherever they lie. Each file is read once a process, unless its size or time of
+    change differs later.
     """
-    digest = hashlib.blake2b(digest_size=16)
+    lines = []
     for file in files_read(folder):
         status = file.stat()
         content = _file_hash(file.resolve(), status.st_size, status.st_mtime_ns)
-        digest.update(f"{file.relative_to(folder).as_posix()}:{content}\n".encode())
-    return digest.hexdigest()
+        lines.append(f"{file.relative_to(folder).as_posix()}:{content}\n".encode())
+    return digest(lines)
 
 
 def nearest(path: Path) -> str:
-    """Return ` (did you mean …?)` with the existing path that is most like a mistyped one, or
-    nothing."""
+    """Return ` (did you mean …?)` with the existing path most like a mistyped one, or nothing."""
     guess = Path(path.anchor)
-    for part in path.parts[1:] if path.anchor else path.parts:
-        if not (guess / part).exists():
-            try:
-                names = [entry.name for entry in guess.iterdir() if entry.is_dir()]
-            except OSError:
-                return ""
-            alike = difflib.get_close_matches(part, names, n=1)
-            if not alike:
-                return ""
-            part = alike[0]
-        guess /= part
+    for part in path.relative_to(guess).parts:
+        if (guess / part).exists():
+            guess /= part
+            continue
+        try:
+            names = [entry.name for entry in guess.iterdir() if entry.is_dir()]
+        except OSError:
+            return ""
+        alike = difflib.get_close_matches(part, names, n=1)
+        if not alike:
+            return ""
+        guess /= alike[0]
     return f" (did you mean {guess}?)"
 
 
 def is_saved(name: str) -> bool:
-    """Whether a file's name is one by which a model is saved, and not one that a user gives to
-    notes or data."""
+    """Return whether a model is saved by a file's name, and no user's notes or data."""
     if name.endswith((".json", ".txt")):
         return any(fnmatch(name, pattern) for pattern in SAVED)
     return _is_read(name)
@@ -166,47 +155,42 @@ def _file_hash(file: Path, size: int, mtime_ns: int) -> str:
 
 
 def _require_weights(folder: Path, name: str) -> None:
-    """Raise a UserError unless the folder holds this file of weights, and it is no pickle, pointer
-    or foreign file."""
+    """Refuse a file of weights that is missing, a pickle, a pointer or outside the folder."""
     if not name.endswith(".safetensors"):
         raise UserError(
-            f"{folder}: {INDEX} names {name}, which is no safetensors; save the model as safetensors"
+            f"{folder}: {INDEX} names {name}, which is no safetensors; "
+            "save the model as safetensors"
         )
-    if (
-        PurePosixPath(name).is_absolute()
-        or PureWindowsPath(name).is_absolute()
-        or ".." in PureWindowsPath(name).parts
-    ):
+    windows_path = PureWindowsPath(name)
+    absolute = PurePosixPath(name).is_absolute() or windows_path.is_absolute()
+    if absolute or ".." in windows_path.parts:
         raise UserError(f"{folder}: {INDEX} names {name}, outside the folder; save the model again")
     if not (folder / name).is_file():
         pickled = sorted(file.name for file in folder.iterdir() if file.name.endswith(PICKLES))
-        mend = (
-            f"; {pickled[0]} is pickled and is not read, save the model as safetensors"
-            if pickled
-            else ""
-        )
+        mend = ""
+        if pickled:
+            mend = f"; {pickled[0]} is pickled and is not read, save the model as safetensors"
         raise UserError(f"{folder}: not a whole model: weights ({name}) are missing{mend}")
     with (folder / name).open("rb") as stream:
         start = stream.read(len(POINTER))
     if start == POINTER:
         raise UserError(
-            f"{folder / name}: a pointer of Git LFS, not the weights; run git lfs pull in its folder"
+            f"{folder / name}: a pointer of Git LFS, not the weights; "
+            "run git lfs pull in its folder"
         )
 
 
 def _indexed(index: Path) -> list[str]:
-    """The files of weights that an index names, each once."""
+    """Return the files of weights that an index names, each once."""
     weight_map = _json_object(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not all(
-        isinstance(name, str) for name in weight_map.values()
-    ):
+    names = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
+    if not all(isinstance(name, str) for name in names):
         raise UserError(f"{index}: weight_map does not name files of weights; save the model again")
-    return sorted(set(weight_map.values()))
+    return sorted({str(name) for name in names})
 
 
 def _refuse_named_elsewhere(config: Path) -> None:
-    """Refuse a configuration that names other files of weights than those looked at, or code on the
-    hub."""
+    """Refuse a configuration that names other files of weights, or code on the hub."""
     for key, value in _entries(_json_object(config)):
         if key == "transformers_weights" and value not in (None, WEIGHTS, INDEX):
             raise UserError(
@@ -220,14 +204,13 @@ def _refuse_named_elsewhere(config: Path) -> None:
 
 
 def _entries(value: Any) -> Iterator[tuple[str, Any]]:
-    """Every key with its value, at any depth."""
+    """Yield every key with its value, at any depth."""
     if isinstance(value, dict):
         yield from value.items()
-    children = (
-        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    )
-    for child in children:
-        yield from _entries(child)
+        value = list(value.values())
+    if isinstance(value, list):
+        for child in value:
+            yield from _entries(child)
 
 
 def _json_object(path: Path) -> dict[str, Any]:

@@ -48,7 +48,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused is refused before any model is loaded."""
-    for loaded in ("rewarddiff.models._load", "rewarddiff.scorers.neural.build.load_backbone"):
+    for loaded in (
+        "rewarddiff.models.loading.load_model",
+        "rewarddiff.scorers.neural.build.load_backbone",
+    ):
         monkeypatch.setattr(loaded, lambda *_, **__: pytest.fail("a model was loaded"))
 
 

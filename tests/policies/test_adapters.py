@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_preference import EXACT
 from transformers import (
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -337,7 +338,7 @@ def test_adapters_of_another_size_or_shape_are_refused(policy_folder: Path, tmp_
     with pytest.raises(
         UserError, match="sft: the adapter does not fit its base"
     ):  # a bare body has other names
-        models.load_encoder(an_adapter(policy_folder, tmp_path / "sft"))
+        models.load_model(AutoModel, an_adapter(policy_folder, tmp_path / "sft"))
 
 
 def test_the_fingerprint_of_an_adapter_is_also_its_bases(
