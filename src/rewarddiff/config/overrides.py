@@ -1,0 +1,76 @@
+"""Overrides of a recipe: `a.b.c=value`, the value written as in YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rewarddiff.config.problems import dotted, shown
+from rewarddiff.config.schema import Place, dataclasses_in, default_of, inside, named, to_dict
+from rewarddiff.config.written import parse
+from rewarddiff.errors import UserError, suggest
+
+
+def apply_override(data: dict[str, Any], text: str, schema: Any) -> Place:
+    """Set `a.b.c=value` in `data`, and return its place.
+
+    Null takes an entry out of a mapping of named ones.
+    """
+    key, equals, written = text.partition("=")
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        raise UserError(f"override '{text}': expected key=value, as in train.lr=1e-5")
+    value = parse(written, f"override '{text}'")
+    node: Any = data
+    hint: Any = schema
+    place: Place = ()
+    for name in names[:-1]:
+        part = _part(node, name, place, text)
+        if isinstance(node, dict) and node.get(part) is None:
+            node[part] = _opened(hint, node, name, place, text)
+        elif isinstance(node, dict):
+            node[part] = named(inside(hint, part), node[part])
+        place = (*place, part)
+        node = node[part]
+        hint = inside(hint, part)
+    last = _part(node, names[-1], place, text)
+    if value is not None or not _holds_named(hint):
+        node[last] = value
+    elif last in node:
+        del node[last]
+    else:
+        raise _unknown(text, names[-1], place, node)
+    return (*place, last)
+
+
+def _unknown(text: str, name: str, place: Place, entries: Iterable[str]) -> UserError:
+    hint = suggest(name, entries)
+    return UserError(f"override '{text}': nothing is called '{name}' in '{dotted(place)}'{hint}")
+
+
+def _holds_named(hint: Any) -> bool:
+    """Return whether a value is a mapping from names to dataclasses, such as scorers."""
+    return not dataclasses_in(hint) and bool(dataclasses_in(inside(hint, "")))
+
+
+def _part(node: Any, name: str, place: Place, text: str) -> str | int:
+    """Return `name` as a key or a position of `node`, which stands at `place`."""
+    if isinstance(node, dict):
+        return name
+    if not isinstance(node, list):
+        raise UserError(
+            f"override '{text}': '{dotted(place)}' is {shown(node)}, there is no '{name}' in it"
+        )
+    if not name.isdigit() or int(name) >= len(node):
+        raise UserError(
+            f"override '{text}': '{dotted(place)}' is a list of {len(node)}; name one as 0, 1, …"
+        )
+    return int(name)
+
+
+def _opened(hint: Any, node: dict[str, Any], name: str, place: Place, text: str) -> Any:
+    """Return what an override inside key `name` starts from where the recipe does not give it."""
+    if not dataclasses_in(hint) and hint is not Any:
+        raise _unknown(text, name, place, node)
+    default = default_of(hint, name)
+    return to_dict(default) if isinstance(default, (Mapping, list, tuple)) else {}

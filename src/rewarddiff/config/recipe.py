@@ -1,0 +1,115 @@
+"""A recipe, or a dataclass made in Python, checked against its annotations."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from rewarddiff.config.overrides import apply_override
+from rewarddiff.config.problems import not_finite, problems
+from rewarddiff.config.schema import Place, completed, fields_alone, to_dict
+from rewarddiff.config.written import read_recipe
+from rewarddiff.errors import UserError
+
+T = TypeVar("T")
+
+
+def load_recipe(
+    recipe: str | Path | Mapping[str, Any], overrides: Sequence[str], schema: type[T]
+) -> T:
+    """Read a recipe, apply `a.b.c=value` overrides in order, and check it against `schema`.
+
+    A mapping given for a nested dataclass replaces the keys it names; the others keep the default.
+    Where one of several dataclasses is meant, each with a `name` of its own (`name:
+    Literal["dpo"]`), its name alone will do.
+
+    Args:
+        recipe: a YAML (or JSON) file, or its content as a mapping.
+        overrides: `dotted.key=value`, the value written as in YAML; a number as key counts into a
+            list. Null takes an entry with a name of its own out, as in `scorers.margin=null`.
+        schema: a dataclass.
+
+    Raises:
+        UserError: naming the file (or the override), the key and the mend; the first problem and
+            how many more.
+    """
+    if isinstance(recipe, Mapping):
+        source, content = "recipe", recipe
+    else:
+        source, content = str(recipe), read_recipe(recipe)
+    try:
+        # A copy in which aliased parts are no longer shared.
+        data = json.loads(json.dumps(content, default=str))
+    except ValueError as error:
+        raise UserError(
+            f"{source}: contains itself, an alias points to a mapping around it"
+        ) from error
+    places = {apply_override(data, text, schema): text for text in overrides}
+    return _validated(data, schema, source, places)
+
+
+def checked(cls: type[T]) -> type[T]:
+    """Decorate a dataclass so that it obeys the same rules in Python as in a recipe.
+
+    Stands above `@dataclass(frozen=True)`. A value of another type or a choice that does not exist
+    is a UserError when the configuration is made; the name of a dataclass will do for one with its
+    defaults.
+    """
+    make = cls.__init__
+    signature = inspect.signature(cls)
+
+    @functools.wraps(make)
+    def __init__(self: T, *args: Any, **options: Any) -> None:
+        given = {**dict(zip(signature.parameters, args, strict=False)), **options}
+        plain = {name: to_dict(value) for name, value in given.items()}
+        read = _validated(plain, _schema_of_fields(cast(Any, cls)), cls.__name__, {})
+        bound = signature.bind(*args, **options)
+        make(self, **{name: getattr(read, name) for name in bound.arguments})
+
+    setattr(cls, "__init__", __init__)  # noqa: B010  (mypy refuses the plain assignment)
+    return cls
+
+
+_schema_of_fields = functools.cache(fields_alone)
+
+
+def _validated(data: Any, schema: type[T], source: str, places: Mapping[Place, str]) -> T:
+    """Return `data` as the dataclass `schema`.
+
+    Args:
+        source: what errors name.
+        places: the overrides by their place; an error at one of them names the override instead.
+    """
+    text = json.dumps([completed(schema, data)])
+    try:
+        config = cast(T, _adapter(cast(Any, schema)).validate_json(text)[0])
+    except ValidationError as error:
+        wrong = list(problems(error, json.loads(text), schema))
+    else:
+        wrong = list(not_finite(config))
+        if not wrong:
+            return config
+    place, message = wrong[0]
+    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    for overridden, override in places.items():
+        depth = min(len(overridden), len(place))
+        if overridden[:depth] == place[:depth]:
+            source = f"override '{override}'"
+    raise UserError(f"{source}: {message}{more}")
+
+
+@functools.cache
+def _adapter(schema: Any) -> TypeAdapter[list[Any]]:
+    """Return what validates JSON of a list of one `schema`, strictly; making it takes milliseconds.
+
+    A list may become a tuple and a string a path, but "3" is no number and true is no 1. It is a
+    list because pydantic only takes the setting that refuses unknown keys for types that are not
+    dataclasses.
+    """
+    return TypeAdapter(list[schema], config=ConfigDict(extra="forbid", strict=True))

@@ -1,0 +1,102 @@
+"""YAML in and out.
+
+Numbers and booleans are read as YAML 1.2 has them: `1e-6` is a number, `no` and `on` are words.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rewarddiff.config.schema import to_dict
+from rewarddiff.errors import UserError
+from rewarddiff.paths import user_path
+
+MERGE = "tag:yaml.org,2002:merge"
+_FLOAT = (
+    r"[-+]?(([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(inf|Inf|INF))"
+    r"|\.(nan|NaN|NAN)"
+)
+_PLAIN = (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
+    ("float", _FLOAT, list("-+0123456789.")),
+    ("merge", r"<<", ["<"]),
+)
+"""What a text without quotes may be besides a string: kind, pattern, first characters."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the words and numbers of its version 1.2, and no key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != MERGE:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key '{key.value}' stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes exactly the strings that `_Loader` would read as something else."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _kind, _pattern, _first in _PLAIN:
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_kind}", re.compile(rf"^(?:{_pattern})$"), _first
+    )
+_Dumper.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+def read_recipe(recipe: str | Path) -> dict[str, Any]:
+    """Return the content of a recipe's file, not checked yet.
+
+    Raises:
+        UserError: it cannot be read, or is no mapping in YAML.
+    """
+    path = user_path(recipe)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the recipe ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: not a text file (byte {error.start} is not UTF-8); a recipe is YAML"
+        ) from error
+    content = parse(text, str(path))
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        kind = type(content).__name__
+        raise UserError(f"{path}: a recipe is a mapping of keys to values, found a {kind}")
+    return content
+
+
+def parse(text: str, source: str) -> Any:
+    """Return what a text says in YAML; errors name the source, and the line where there are several."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = ""
+        if error.problem_mark and "\n" in text:
+            line = f":{error.problem_mark.line + 1}"
+        cause = error.problem or error.context
+        raise UserError(f"{source}{line}: not valid YAML: {cause}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def dump_yaml(config: object) -> str:
+    """Return a configuration as YAML, in the order of its fields; `load_recipe` reads it back."""
+    return yaml.dump(to_dict(config), Dumper=_Dumper, sort_keys=False, width=120)
