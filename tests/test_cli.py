@@ -390,7 +390,7 @@ def test_a_traceback_that_the_usual_folder_does_not_take_is_kept_elsewhere_or_no
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
     (tmp_path / "gone").rmdir()
-    monkeypatch.setattr(cli, "TRACEBACKS", (None, str(tmp_path / "gone"), "."))
+    monkeypatch.setattr("rewarddiff.cli.failing.TRACEBACKS", (None, str(tmp_path / "gone"), "."))
     assert status("run", "r.yaml") == 1
     [file] = (tmp_path / "here").iterdir()
     assert (

@@ -1,0 +1,90 @@
+"""The command line: `rewarddiff COMMAND …`.
+
+Exit status: 0 done, 2 the user's input is at fault (one line names the place and the mend), 130
+interrupted, 1 anything else. What a command needs is imported when it runs, so that help is
+immediate.
+
+arguments  what each command takes
+looking    what a command names is looked for before anything heavy is imported
+commands   what each command does
+figures    the figures that `eval` prints
+failing    one line for whatever goes wrong, its traceback kept
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+import warnings
+from argparse import Namespace
+from collections.abc import Sequence
+
+from rewarddiff.cli.arguments import command_line, parsed
+from rewarddiff.cli.failing import ended, failed, kept, mute_stdout
+from rewarddiff.cli.looking import look_first
+from rewarddiff.errors import TrainingError, UserError
+from rewarddiff.writing import PrintableFormatter
+
+CONTINUES = ("demo", "run", "sweep", "train")
+"""Commands that go on where they stopped when they are run again."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    if argv is None:
+        argv = sys.argv[1:]
+    parser = command_line()
+    if not argv:
+        parser.print_help()
+        return 0
+    args = parsed(parser, argv)
+    _log_to_stderr()
+    _quiet_libraries()
+    try:
+        look_first(args)
+        args.handler(args)
+        sys.stdout.flush()
+    except UserError as error:
+        return failed(error, str(error), 2, debug=args.debug)
+    except TrainingError as error:
+        return failed(error, f"stopped: {error}", 1, debug=args.debug)
+    except KeyboardInterrupt:
+        hint = ": run the same command again to continue" if args.command in CONTINUES else ""
+        return ended(f"interrupted{hint}", 130)
+    except BrokenPipeError:  # the reader of our output has gone
+        mute_stdout()
+        return 1
+    except Exception as error:
+        return _unexpected(args, error)
+    return 0
+
+
+def _unexpected(args: Namespace, error: Exception) -> int:
+    # What fails in a command's own output is a UserError: a full disk without a name is stdout's.
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+        mute_stdout()
+        message = "standard output: cannot be written (its disk is full); free some space"
+        return failed(error, message, 2, debug=args.debug)
+    message = type(error).__name__
+    if str(error):
+        message = f"{message}: {error}"
+    if not args.debug:
+        message = f"{message} ({kept(error)})"
+    return failed(error, message, 1, debug=args.debug)
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.getLogger("rewarddiff").setLevel(logging.INFO)
+
+
+def _quiet_libraries() -> None:
+    """Hold back the libraries' bars and deprecation notes: a run has its own progress."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    for module in ("transformers", "peft", "accelerate"):
+        warnings.filterwarnings("ignore", category=FutureWarning, module=module)

@@ -1,0 +1,309 @@
+"""What each command takes, and errors in one line for what it does not."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rewarddiff import __version__
+from rewarddiff.cli import commands as do
+from rewarddiff.cli.failing import ended
+from rewarddiff.errors import suggest
+from rewarddiff.paths import user_path
+
+POLICIES = (
+    "sft", "dpo", "robust", "ipo", "simpo", "orpo", "slic", "wpo", "beta-dpo", "odpo", "rpo", "mmpo", "rdpo", "ml-rdpo",
+    "uni-dpo", "rrhf", "pro", "kto",
+)  # fmt: skip
+"""Objectives by name; listed here so that help need not import them."""
+
+OVERRIDES = (
+    "any option of the recipe by its dotted name, the value as in YAML: "
+    "policies.dpo.train.lr=1e-5; null leaves a scorer or policy out: policies.dpo=null"
+)
+SEVERAL = (
+    "a key of the recipe, or of its policies in short (coefficient.alpha: of every policy with "
+    "coefficients), and its values: 0,0.5,1 or 0..4; a list in brackets is one value"
+)
+DATA = (
+    "a data file or folder (JSONL, JSON, CSV, Parquet), a dataset's name, or demo; "
+    "FOLDER#SPLIT is one split"
+)
+SCORER = "the folder of a trained scorer"
+POLICY = "smollm2-135m-instruct"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others of the user's."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(ended(f"error: {message} (see {self.prog} --help)", 2))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Name the nearest choice where argparse would list them all."""
+        if action.choices is not None and value not in action.choices:
+            message = f"there is no '{value}'{suggest(value, action.choices)}"
+            raise argparse.ArgumentError(action, message)
+
+    def takes_data(self, text: str = DATA) -> None:
+        self.add_argument("data", metavar="DATA", help=text)
+
+    def takes_reading(self) -> None:
+        self.add_argument("--format", help="the data's format, where its columns do not tell")
+        self.add_argument("--split", help="the split to read, of a dataset that has several")
+        text = "share of rows that may drop (default 0.05)"
+        self.add_argument("--max-drop", type=_share, help=text)
+
+    def takes_policy(self) -> None:
+        self.add_argument("--model", default=POLICY, help=f"the policy (default {POLICY})")
+
+    def takes_output(
+        self, text: str, metavar: str | None = None, *, required: bool = False
+    ) -> None:
+        self.add_argument("--output", type=user_path, metavar=metavar, required=required, help=text)
+
+    def takes_overrides(self, text: str, metavar: str = "KEY=VALUE") -> None:
+        self.add_argument("overrides", nargs="*", default=[], metavar=metavar, help=text)
+
+
+def parsed(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line; overrides may stand anywhere among the options."""
+    args, rest = parser.parse_known_args(argv)
+    args.debug = "debug" in args
+    sub: Parser = args.parser
+    takes_overrides = hasattr(args, "overrides")
+    for text in rest:
+        if text.startswith("-") or not takes_overrides:
+            sub.error(f"unknown argument '{text}'{_mend(text, sub, takes_overrides)}")
+        args.overrides.append(text)
+    if takes_overrides:
+        for text in args.overrides:
+            if "=" not in text:
+                sub.error(f"unknown argument '{text}': expected key=value")
+    return args
+
+
+def _mend(text: str, sub: Parser, takes_overrides: bool) -> str:
+    """Return what may have been meant: an option of nearly this name, or a key of the recipe."""
+    name = text.partition("=")[0]
+    near = difflib.get_close_matches(name, sub._option_string_actions, n=1, cutoff=0.75)
+    if near:
+        return f" – did you mean {near[0]}?"
+    key = name.lstrip("-").replace("-", "_")
+    if takes_overrides and key:
+        return f": keys are written without dashes, as {key}=VALUE"
+    return ""
+
+
+def command_line() -> Parser:
+    """Return the parser of all commands."""
+    shared = Parser(add_help=False)
+    shared.add_argument(
+        "--debug",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="show the traceback of whatever goes wrong",
+    )
+    parser = Parser(
+        prog="rewarddiff",
+        description=(
+            "Learn by how much one response beats another, and let every alignment method use it."
+        ),
+        epilog=(
+            "example:\n  rewarddiff demo    the whole pipeline on embedded data, in a few minutes"
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        parents=[shared],
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(
+        name: str, handler: Callable[[argparse.Namespace], None], purpose: str, example: str
+    ) -> Parser:
+        sub = commands.add_parser(
+            name,
+            help=purpose,
+            description=f"{purpose[0].upper()}{purpose[1:]}.",
+            epilog=f"example:\n  rewarddiff {name} {example}".rstrip(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            parents=[shared],
+        )
+        sub.set_defaults(handler=handler, parser=sub)
+        return sub
+
+    for declare in (_recipes, _training, _measuring, _others):
+        declare(add)
+    return parser
+
+
+Add = Callable[[str, Callable[[argparse.Namespace], None], str, str], Parser]
+"""Adds a command: its name, what it does, its purpose, the rest of an example."""
+
+
+def _recipes(add: Add) -> None:
+    sub = add(
+        "demo", do.demo, "run the whole pipeline on the embedded data", "--output runs/demo seed=1"
+    )
+    sub.takes_output("where to write the run")
+    sub.takes_overrides(OVERRIDES)
+
+    sub = add(
+        "run",
+        do.run,
+        "run a recipe; again: continue or do nothing",
+        "recipe.yaml data.path=preferences.jsonl seed=1",
+    )
+    sub.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file")
+    sub.add_argument("--print", action="store_true", help="print the resolved recipe and stop")
+    sub.takes_overrides(OVERRIDES)
+
+    sub = add(
+        "sweep",
+        do.sweep,
+        "run a recipe at every combination of values; what they share is done once",
+        "recipe.yaml coefficient.alpha=0,0.5,1,2 seed=0..4",
+    )
+    sub.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file")
+    text = "print the points and the number of trainings, and stop"
+    sub.add_argument("--print", action="store_true", help=text)
+    sub.takes_overrides(SEVERAL, "KEY=VALUES")
+
+
+def _training(add: Add) -> None:
+    sub = add(
+        "check",
+        do.check,
+        "account for every row of the data, and describe it",
+        "preferences.jsonl.gz",
+    )
+    sub.takes_data()
+    sub.takes_reading()
+    text = "count tokens with this model's tokenizer, against its context"
+    sub.add_argument("--model", help=text)
+    for part in ("prompt", "response"):
+        text = f"with --model: cut {part}s beyond this"
+        sub.add_argument(f"--max-{part}", type=_count, metavar="TOKENS", help=text)
+
+    sub = add(
+        "train",
+        do.train,
+        "train one scorer or policy",
+        "reward --data preferences.jsonl --output runs/reward lr=1e-5",
+    )
+    kinds = (*do.SCORERS, *POLICIES)
+    text = f"what to train: {', '.join(kinds)}"
+    sub.add_argument("kind", choices=kinds, metavar="KIND", help=text)
+    text = (
+        "a folder, a hub name or a short name "
+        f"(default: all-minilm-l6-v2 for scorers, {POLICY} for policies)"
+    )
+    sub.add_argument("--model", help=text)
+    sub.add_argument("--data", required=True, help=DATA)
+    sub.takes_output("where to write the model (default runs/KIND)")
+    sub.takes_overrides("any option of this training, as lr=1e-5")
+
+    sub = add(
+        "augment",
+        do.augment,
+        "let a policy write more responses, and rank them with the data's own",
+        "pairs.jsonl --scorer runs/reward --output lists.jsonl draw=beams limit=100",
+    )
+    sub.takes_data()
+    sub.takes_policy()
+    sub.add_argument("--scorer", required=True, help=SCORER)
+    sub.takes_output("where to write the lists (JSONL)", "FILE", required=True)
+    sub.takes_overrides("draw=beams, temperature or rejection, draw.k=4, limit=100, …")
+
+
+def _measuring(add: Add) -> None:
+    sub = add(
+        "bestof",
+        do.bestof,
+        "draw n responses and keep the best by a scorer: what is gained, for every n",
+        "preferences.jsonl --scorer runs/reward --gold runs/judge 'n=[1,4,16]' limit=64",
+    )
+    sub.takes_data(f"where prompts are taken from: {DATA}")
+    sub.takes_policy()
+    text = f"one that picks: {SCORER}; may be given again"
+    sub.add_argument("--scorer", required=True, action="append", help=text)
+    sub.add_argument("--gold", required=True, help="the one that judges every pick")
+    sub.takes_output("where to write best_of_n.html (default runs/bestof)", "DIR")
+    sub.takes_overrides("n=[1,2,4,8,16], temperature=1, max_new_tokens=64, limit=32, …")
+
+    sub = add(
+        "score",
+        do.score,
+        "score responses with a trained scorer",
+        "runs/reward preferences.jsonl",
+    )
+    sub.add_argument("scorer", metavar="SCORER", help=SCORER)
+    sub.takes_data()
+    sub.takes_reading()
+    sub.takes_output("where to write the scores", "FILE")
+
+    sub = add(
+        "eval",
+        do.evaluate,
+        "measure trained scorers on labelled data, and each against each",
+        "runs/reward test.jsonl --output runs/e",
+    )
+    text = f"{SCORER}, one or several; then {DATA}"
+    sub.add_argument("paths", nargs="+", metavar="SCORER… DATA", help=text)
+    sub.takes_reading()
+    text = "where to write results.json and report.html (default runs/eval-DATA)"
+    sub.takes_output(text, "DIR")
+
+    sub = add(
+        "designs",
+        do.designs,
+        "measure what a ranking of lists by fewer comparisons costs in quality",
+        "runs/lists-small --budget 60",
+    )
+    text = (
+        "the folder of a run: its scorers on its test split; "
+        "or trained scorers (seeds of one) and then data"
+    )
+    sub.add_argument("paths", nargs="+", metavar="PATH", help=text)
+    sub.takes_reading()
+    text = "designs of N comparisons a list"
+    sub.add_argument("--budget", type=_count, nargs="+", default=[], metavar="N", help=text)
+    sub.add_argument("--limit", type=_count, metavar="N", help="at most so many lists")
+    sub.takes_output("where to write the figures as JSON", "FILE")
+
+
+def _others(add: Add) -> None:
+    sub = add(
+        "lab",
+        do.lab,
+        "ask when weighting helps, in worlds where the truth is known",
+        "--output runs/lab world.noise=2 seeds=40",
+    )
+    sub.takes_output("where to write lab.html and lab.md (default runs/lab)", "DIR")
+    sub.takes_overrides("seeds=24, quality=0.8, world.pairs=300, world.noise=1, …")
+
+    sub = add("report", do.report, "write a run's report again from its results", "runs/demo")
+    sub.add_argument("run", type=user_path, metavar="RUN_DIR", help="a folder with results.json")
+
+    add("doctor", do.doctor, "describe this machine: versions, memory, models, speed", "")
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share, should be a number between 0 and 1")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} should be a whole number of at least 1")
+    return int(text)

@@ -1,0 +1,178 @@
+"""What each command does."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rewarddiff.cli import figures
+from rewarddiff.errors import UserError
+from rewarddiff.writing import console, say
+
+SCORERS = ("reward", "difference")
+DEMO = Path(__file__).parents[1] / "demo" / "recipe.yaml"
+
+
+def demo(args: Namespace) -> None:
+    overrides = [f"output={json.dumps(str(args.output))}"] if args.output else []
+    _run_recipe(DEMO, [*overrides, *args.overrides])
+
+
+def run(args: Namespace) -> None:
+    if not args.print:
+        _run_recipe(args.recipe, args.overrides)
+        return
+    from rewarddiff.config import dump_yaml, load_recipe
+    from rewarddiff.pipeline import Recipe
+
+    recipe = load_recipe(args.recipe, args.overrides, Recipe)
+    recipe.check()
+    say(dump_yaml(recipe).removesuffix("\n"))
+
+
+def _run_recipe(recipe: Path, overrides: Sequence[str]) -> None:
+    from rewarddiff.pipeline import run_recipe
+
+    folder = run_recipe(recipe, overrides)
+    say(f"results  {folder / 'results.json'}", f"report   {folder / 'report.html'}")
+
+
+def sweep(args: Namespace) -> None:
+    from rewarddiff.pipeline import sweep_points, sweep_recipe
+
+    if args.print:
+        say(*sweep_points(args.recipe, args.overrides))
+        return
+    folder = sweep_recipe(args.recipe, args.overrides)
+    say(f"results  {folder / 'sweep.json'}", f"report   {folder / 'sweep.html'}")
+
+
+def check(args: Namespace) -> None:
+    from rewarddiff.check import check
+
+    if args.model is None and (args.max_prompt or args.max_response):
+        raise UserError(
+            "--max-prompt and --max-response count tokens: name the tokenizer's model with --model"
+        )
+    check(
+        args.data,
+        **_reading(args),
+        model=args.model,
+        max_prompt=args.max_prompt,
+        max_response=args.max_response,
+    )
+
+
+def train(args: Namespace) -> None:
+    from rewarddiff.pipeline import train_stage
+
+    default = "all-minilm-l6-v2" if args.kind in SCORERS else "smollm2-135m-instruct"
+    model = args.model or default
+    output = args.output or Path("runs") / args.kind
+    say(str(train_stage(args.kind, model, args.data, output, args.overrides)))
+
+
+def augment(args: Namespace) -> None:
+    from rewarddiff.pipeline import augment_stage
+
+    ledger = augment_stage(args.data, args.model, args.scorer, args.output, args.overrides)
+    say(ledger.table(), f"lists  {args.output}")
+
+
+def score(args: Namespace) -> None:
+    from rewarddiff.pipeline import score_stage
+
+    say(str(score_stage(args.scorer, args.data, args.output, **_reading(args))))
+
+
+def evaluate(args: Namespace) -> None:
+    from rewarddiff.data import Ledger
+    from rewarddiff.data.files import name_of
+    from rewarddiff.evaluation.scorers import overlap_remark
+    from rewarddiff.pipeline import eval_stage
+
+    *scorers, data = args.paths
+    if not scorers:
+        args.parser.error("give at least one SCORER, and then DATA")
+    output = args.output or Path("runs") / f"eval-{name_of(data)}"
+    results = eval_stage(scorers, data, output, **_reading(args))
+    ledger = Ledger.from_dict(results["ledger"])
+    if ledger.dropped or ledger.changed:
+        say(ledger.table())
+    for name, evaluation in results["scorers"].items():
+        if len(scorers) > 1:
+            say(f"{name}:")
+        say(*figures.beside_baselines(evaluation))
+        remark = overlap_remark(evaluation["trained_on"])
+        if remark:
+            say(remark)
+    for contrast in results["scorer_contrasts"]:
+        pair = f"{contrast['a']} − {contrast['b']}"
+        gap = figures.interval(contrast["gap"])
+        say(f"accuracy of {pair}  {gap}  p={contrast['p']:.2g}")
+        if contrast["spearman_gap"]["value"] is not None:
+            say(f"spearman_strength of {pair}  {figures.interval(contrast['spearman_gap'])}")
+    say(f"results  {output / 'results.json'}", f"report   {output / 'report.html'}")
+
+
+def bestof(args: Namespace) -> None:
+    from rewarddiff.pipeline import best_of_n_stage
+    from rewarddiff.report.best_of_n import terminal_best_of_n
+
+    output = args.output or Path("runs/bestof")
+    results = best_of_n_stage(args.data, args.model, args.scorer, args.gold, output, args.overrides)
+    console().print(terminal_best_of_n(results))
+    say(f"page  {output / 'best_of_n.html'}")
+
+
+def designs(args: Namespace) -> None:
+    from rewarddiff.pipeline import designs_of_run, designs_stage
+    from rewarddiff.report import terminal_designs
+
+    *scorers, last = args.paths
+    reading = _reading(args)
+    options = {"limit": args.limit, "output": args.output}
+    if scorers:
+        results = designs_stage(scorers, last, args.budget, **options, **reading)
+    elif reading:
+        raise UserError(
+            "--format, --split and --max-drop say how DATA is read: a run reads as its recipe says"
+        )
+    else:
+        results = designs_of_run(last, args.budget, **options)
+    console().print(terminal_designs(results))
+    if args.output:
+        say(f"results  {args.output}")
+
+
+def lab(args: Namespace) -> None:
+    from rewarddiff.config import load_recipe
+    from rewarddiff.lab import LabConfig, lab
+
+    output = args.output or Path("runs/lab")
+    for finding in lab(output, load_recipe({}, args.overrides, LabConfig)):
+        statements = [f"  {statement}" for statement in finding.statements]
+        say("", finding.question, *statements)
+    say("", f"page  {output / 'lab.html'}")
+
+
+def report(args: Namespace) -> None:
+    from rewarddiff.pipeline import report_stage
+
+    say(str(report_stage(args.run)))
+
+
+def doctor(args: Namespace) -> None:
+    from rewarddiff.doctor import findings
+
+    for name, finding in findings():
+        say(f"{name:<13} {finding}")
+
+
+def _reading(args: Namespace) -> dict[str, Any]:
+    """Return how data is read, where that was said."""
+    asked = {"format": args.format, "split": args.split, "max_drop": args.max_drop}
+    return {name: value for name, value in asked.items() if value is not None}

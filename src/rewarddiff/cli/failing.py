@@ -1,0 +1,60 @@
+"""One line on stderr for whatever goes wrong, and a place for its traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from contextlib import suppress
+
+from rewarddiff.writing import say
+
+TRACEBACKS = (None, "/var/tmp", ".")
+"""Folders for tracebacks, the first that takes a file; None: the system's own for such files."""
+
+
+def ended(message: str, status: int) -> int:
+    """Say a message in one line on stderr, and return the exit status."""
+    with suppress(OSError):  # stderr itself may be on a full disk
+        say(f"rewarddiff: {' '.join(message.split())}", error=True)
+    return status
+
+
+def failed(error: BaseException, message: str, status: int, *, debug: bool) -> int:
+    """Say what failed, after its traceback if that was asked for, and return the exit status."""
+    if debug:
+        say(_traceback(error).removesuffix("\n"), error=True)
+    return ended(f"error: {message}", status)
+
+
+def mute_stdout() -> None:
+    """Print nothing more: Python would try once more at exit, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def kept(error: BaseException) -> str:
+    """Keep the traceback in a file of the first folder that takes it; return words for where."""
+    reasons = []
+    for folder in TRACEBACKS:
+        try:
+            return f"traceback in {os.path.abspath(_written(_traceback(error), folder))}"
+        except OSError as failure:
+            reasons.append(failure.strerror)
+    return f"its traceback could not be kept: {reasons[0]}; --debug shows it"
+
+
+def _traceback(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def _written(text: str, folder: str | None) -> str:
+    """Write a text to a new file in a folder, and return its name."""
+    handle, name = tempfile.mkstemp(dir=folder, prefix="rewarddiff-", suffix=".traceback.txt")
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError:
+        os.unlink(name)
+        raise
+    return name

@@ -1,0 +1,87 @@
+"""Data and models that a command names, looked for before anything heavy is imported."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from typing import Any
+
+
+def look_first(args: Namespace) -> None:
+    """Look for what a command names before what reads it is imported, which takes seconds.
+
+    Raises:
+        UserError: there is no such recipe, data or model.
+    """
+    if "torch" in sys.modules:  # nothing to be gained: each command looks for itself
+        return
+    from rewarddiff import models
+    from rewarddiff.data.sources import require
+
+    if args.command in ("run", "sweep"):
+        data, names = _named_in_recipe(args)
+    else:
+        data, names = _named(args)
+    for source in data:
+        require(source)
+    for name in names:
+        if name not in models.KNOWN:
+            models.resolve(name)
+
+
+def _named(args: Namespace) -> tuple[list[str], list[str]]:
+    """Return the data that a command's arguments name, and the models and scorers."""
+    data: list[str] = []
+    names: list[str] = []
+    if args.command in ("eval", "designs"):
+        *names, last = args.paths
+        # The only path of `designs` is a run's folder.
+        if names or args.command == "eval":
+            data = [last]
+    elif getattr(args, "data", None):
+        data = [args.data]
+    for option in ("scorer", "model", "gold"):
+        value = getattr(args, option, None)
+        if isinstance(value, list):
+            names += value
+        elif value:
+            names.append(value)
+    return data, names
+
+
+def _named_in_recipe(args: Namespace) -> tuple[list[str], list[str]]:
+    """Return the data that a recipe names, and the models, by what its overrides leave of it.
+
+    What else an override changes is left to the recipe's reader.
+
+    Raises:
+        UserError: the recipe is not there, or no YAML.
+    """
+    from rewarddiff.config import read_recipe
+
+    named = _names_by_key(read_recipe(args.recipe))
+    for override in args.overrides:
+        changed, _, value = override.partition("=")
+        for key in list(named):
+            if f"{key}.".startswith(f"{changed}."):
+                del named[key]
+        if changed == "data.path" and not value.startswith(("[", '"', "'")):
+            named[changed] = value
+    names = {key: name for key, name in named.items() if isinstance(name, str) and name}
+    data = names.pop("data.path", None)
+    return [data] if data else [], list(names.values())
+
+
+def _names_by_key(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return what stands under the keys of a recipe that name data or a model; nothing is checked."""
+    named = {"model": recipe.get("model")}
+    data = recipe.get("data")
+    if isinstance(data, dict):
+        named["data.path"] = data.get("path")
+    scorers = recipe.get("scorers")
+    if isinstance(scorers, dict):
+        for name, scorer in scorers.items():
+            if isinstance(scorer, dict):
+                named[f"scorers.{name}.backbone"] = scorer.get("backbone")
+                named[f"scorers.{name}.trained"] = scorer.get("trained")
+    return named
