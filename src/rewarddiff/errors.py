@@ -18,9 +18,11 @@ class TrainingError(RuntimeError):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """A half sentence that helps after a wrong name: the nearest known one, or all of them."""
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
+    """Return a half sentence that helps after a wrong name: the nearest, or all that are known."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
     if near:
         return f" – did you mean '{near[0]}'?"
-    return f" – known here: {', '.join(known)}" if known else ""
+    if names:
+        return f" – known here: {', '.join(names)}"
+    return ""

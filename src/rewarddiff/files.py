@@ -1,5 +1,4 @@
-"""Files and folders that a kill leaves whole: what was there before, or what comes after, never a
-part of either.
+"""Files and folders that a kill leaves whole: what was there before, or what comes after.
 
 A folder loses its name before it is deleted, so nothing half-deleted is ever found under it. What a
 kill leaves lies beside the folder under names of this module's own, and the next `remove`,
@@ -12,17 +11,25 @@ import os
 import shutil
 from pathlib import Path
 
-FRESH, EARLIER, REMOVED = ".rewarddiff-new-", ".rewarddiff-old-", ".rewarddiff-removed-"
-"""What the name of a file or folder begins with while it is written, while it is replaced, and
-while it is deleted."""
+FRESH = ".rewarddiff-new-"
+"""What the name of a file or folder begins with while it is written."""
+EARLIER = ".rewarddiff-old-"
+"""What the name of a folder begins with while it is replaced."""
+REMOVED = ".rewarddiff-removed-"
+"""What the name of a folder begins with while it is deleted."""
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file in UTF-8 beside its place, and rename it into place when it is complete."""
+    """Write a file in UTF-8, whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file beside its place, and rename it into place when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = _fresh(path)
     try:
-        fresh.write_text(text, encoding="utf-8")
+        fresh.write_bytes(content)
         os.replace(fresh, path)
     except BaseException:
         fresh.unlink(missing_ok=True)
@@ -78,15 +85,14 @@ def remove(folder: Path) -> None:
 
 
 def names(place: Path) -> list[Path]:
-    """Return the places that change where a file or folder is written, replaced or removed; its own
-    is the last."""
+    """Return the places that change when one is written, replaced or removed; it is the last."""
     return [_fresh(place), _earlier(place), place]
 
 
 def sweep_up(parent: Path) -> None:
     """Delete what killed removals of folders in `parent` left."""
-    for left in parent.glob(f"{REMOVED}*"):
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in parent.glob(f"{REMOVED}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _fresh(place: Path) -> Path:

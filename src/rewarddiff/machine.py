@@ -1,5 +1,4 @@
-"""What a stage costs on this machine: seconds, tokens, peak memory of the process and of its
-GPU."""
+"""What a stage costs on this machine: seconds, tokens, peak memory; and what machine it is."""
 
 from __future__ import annotations
 
@@ -15,10 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+PACKAGES = ("rewarddiff", "torch", "transformers", "accelerate")
+"""What results depend on."""
+
 
 @dataclass
 class Meter:
-    """Measures a `with` block. Add tokens as they are processed; read `cost()` inside or after.
+    """Measure a `with` block: add tokens as they are processed; read `cost()` inside or after.
 
     Work that was interrupted is measured as a whole: what `so_far` gave is handed to `go_on` when
     it goes on.
@@ -32,7 +34,8 @@ class Meter:
     def __enter__(self) -> Meter:
         release_memory()
         reset_peak_memory()
-        self._start, self._stop = time.perf_counter(), None
+        self._start = time.perf_counter()
+        self._stop = None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -42,18 +45,18 @@ class Meter:
     def seconds(self) -> float:
         """Seconds of this block until now or its end, and of the earlier parts of the work."""
         earlier: float = self._earlier.get("seconds", 0.0)
-        return earlier + (self._stop or time.perf_counter()) - self._start
+        end = time.perf_counter() if self._stop is None else self._stop
+        return earlier + end - self._start
 
     def so_far(self) -> dict[str, float | int | None]:
-        """What the work has cost until now, ready for JSON."""
+        """Return what the work has cost until now, ready for JSON."""
         cuda = _cuda()
+        gpu_memory = cuda.max_memory_allocated() if cuda else None
         return {
             "seconds": self.seconds,
             "tokens": self.tokens,
             "peak_memory_bytes": self._peak("peak_memory_bytes", peak_memory()),
-            "peak_gpu_memory_bytes": self._peak(
-                "peak_gpu_memory_bytes", cuda.max_memory_allocated() if cuda else None
-            ),
+            "peak_gpu_memory_bytes": self._peak("peak_gpu_memory_bytes", gpu_memory),
         }
 
     def go_on(self, earlier: Mapping[str, Any]) -> None:
@@ -62,75 +65,86 @@ class Meter:
         self.tokens = int(earlier["tokens"])
 
     def cost(self) -> dict[str, float | int | None]:
+        """Return what the work has cost and its speed; None for tokens where none were counted."""
         so_far = self.so_far()
         speed = self.tokens / self.seconds if self.tokens else None
         return {**so_far, "tokens": self.tokens or None, "tokens_per_second": speed}
 
     def _peak(self, name: str, now: int | None) -> int | None:
-        """The highest of this block and of the earlier parts."""
-        peaks = [peak for peak in (now, self._earlier.get(name)) if peak is not None]
-        return max(peaks, default=None)
+        """Return the highest peak of this block and of the earlier parts."""
+        peaks = (now, self._earlier.get(name))
+        return max((peak for peak in peaks if peak is not None), default=None)
 
 
 def release_memory() -> None:
-    """Collect garbage and give freed memory back to the system, so that one stage's peak is not the
-    next one's."""
+    """Give freed memory back to the system, so that one stage's peak is not the next one's."""
     gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)  # glibc only
 
 
 def reset_peak_memory() -> None:
-    """Start a new peak; where the system does not allow it, peaks are those of the whole
-    process."""
+    """Start a new peak; where the system allows none, peaks are those of the whole process."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    if cuda := _cuda():
+    cuda = _cuda()
+    if cuda:
         cuda.reset_peak_memory_stats()
 
 
 def _cuda() -> Any:
-    """torch.cuda where this process has used a GPU; torch is not imported for it."""
+    """Return torch.cuda where this process has used a GPU; torch is not imported for it."""
     torch = sys.modules.get("torch")
     return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
 
-def peak_memory() -> int | None:
-    """Highest resident memory since the last reset, bytes."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        import resource
+def peak_memory() -> int:
+    """Return the highest resident memory since the last reset, bytes."""
+    peak = kernel_field("self/status", "VmHWM")
+    if peak is not None:
+        return int(peak.split()[0]) * 1024
+    import resource
 
-        unit = 1 if platform.system() == "Darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage if platform.system() == "Darwin" else usage * 1024
 
 
 def describe() -> dict[str, Any]:
-    """Processor, cores, memory and the versions results depend on."""
+    """Return processor, cores, GPU and the versions that results depend on."""
+    about: dict[str, Any] = {"cpu": processor(), "cores": os.cpu_count()}
+    cuda = _cuda()
+    if cuda:
+        about["gpu"] = cuda.get_device_name(0)
+    about["python"] = platform.python_version()
+    for package in PACKAGES:
+        about[package] = installed_version(package)
+    return about
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    name = kernel_field("cpuinfo", "model name")
+    return name or platform.processor() or platform.machine()
+
+
+def installed_version(package: str) -> str | None:
+    """Return a package's version; None where it is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
-    def installed(name: str) -> str | None:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return None
-
-    cpu = platform.processor() or platform.machine()
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    packages = {
-        name: installed(name) for name in ("rewarddiff", "torch", "transformers", "accelerate")
-    }
-    gpu = {"gpu": cuda.get_device_name(0)} if (cuda := _cuda()) else {}
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        **gpu,
-        "python": platform.python_version(),
-        **packages,
-    }
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def kernel_field(file: str, name: str) -> str | None:
+    """Return what Linux tells in a line `name: value` of a file in /proc; None elsewhere."""
+    try:
+        lines = Path("/proc", file).read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return None

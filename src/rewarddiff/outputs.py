@@ -1,5 +1,4 @@
-"""The place a command writes to: tried before the work begins, held by one process, and named when
-writing fails."""
+"""The place a command writes to: tried before the work, held by one process, named in failures."""
 
 from __future__ import annotations
 
@@ -32,8 +31,7 @@ UNWRITABLE = (*FULL, errno.EROFS, errno.EIO, errno.EFBIG)
 
 @contextmanager
 def folder_for(folder: Path) -> Iterator[None]:
-    """Refuse a folder that cannot be written to, before the work; say in one line what fails there
-    during it."""
+    """Refuse a folder that cannot be written to, and explain in one line what fails there later."""
     _try(folder)
     with _explained(folder):
         yield
@@ -41,14 +39,14 @@ def folder_for(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def file_for(path: Path, sources: Iterable[str | Path] = ()) -> Iterator[None]:
-    """The same for one file, which must not be one that the work reads, nor a folder or a device.
+    """Do the same for one file, which must be none that the work reads, no folder and no device.
 
     A file that is there already is replaced, and that is said beforehand.
     """
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; give the name of a file")
     if path.exists() and not path.is_file():
-        raise UserError(
-            f"{path}: {'a folder' if path.is_dir() else 'no ordinary file'}; give the name of a file"
-        )
+        raise UserError(f"{path}: no ordinary file; give the name of a file")
     for source in map(Path, sources):
         if path.exists() and source.exists() and path.samefile(source):
             raise UserError(f"{path}: the output would replace what is read; choose another output")
@@ -61,7 +59,7 @@ def file_for(path: Path, sources: Iterable[str | Path] = ()) -> Iterator[None]:
 
 @contextmanager
 def run_folder_for(folder: Path) -> Iterator[None]:
-    """The same for a folder that only one process may write to at a time.
+    """Do the same for a folder that only one process may write to at a time.
 
     The lock is the kernel's, and ends with the process, however it ends.
 
@@ -87,7 +85,8 @@ def _hold(lock: TextIO, folder: Path) -> None:
         lock.seek(0)
         holder = lock.read().strip() or "a process that has just begun"
         raise UserError(
-            f"another run is writing in {folder} ({holder}); wait until it ends, or choose another output"
+            f"another run is writing in {folder} ({holder}); "
+            "wait until it ends, or choose another output"
         ) from None
     except OSError:
         return  # a file system without locks: nobody is kept out
@@ -124,34 +123,38 @@ def _explained(output: Path) -> Iterator[None]:
 
 
 def _is_of(output: Path, error: Exception) -> bool:
-    """Whether an error says that the output could not be written."""
+    """Return whether an error says that the output could not be written."""
+    unwritable = _number(error) in UNWRITABLE
     if not isinstance(error, OSError):
-        return _number(error) in UNWRITABLE
+        return unwritable
     if error.filename is None:
         numpy_on_a_full_disk = error.errno is None and "written" in str(error)
-        return numpy_on_a_full_disk or error.errno in UNWRITABLE
-    if (
-        error.errno in UNWRITABLE and error.errno != errno.EIO
-    ):  # which a file that is read fails with as well
+        return numpy_on_a_full_disk or unwritable
+    # A file that is read may fail with EIO as well.
+    if unwritable and error.errno != errno.EIO:
         return True
     return _lies_in(error.filename, output) and not isinstance(error, FileNotFoundError)
 
 
 def _lies_in(name: str | bytes, output: Path) -> bool:
-    """Whether a file is the output, lies in it, or stands beside it while that is written anew."""
+    """Return whether a file is the output, lies in it, or is written beside it in its place."""
     file = Path(os.path.abspath(os.fsdecode(name)))
     return any(file.is_relative_to(os.path.abspath(place)) for place in files.names(output))
 
 
 def _number(error: Exception) -> int | None:
-    """The system's error number in the text of a library written in Rust (safetensors,
-    tokenizers)."""
+    """Return the system's number of an error, where it has one.
+
+    Libraries written in Rust (safetensors, tokenizers) have it in their text alone.
+    """
+    if isinstance(error, OSError):
+        return error.errno
     number = re.search(r"\(os error (\d+)\)", str(error))
     return int(number[1]) if number else None
 
 
 def _refusal(output: Path, error: Exception) -> UserError:
-    number = error.errno if isinstance(error, OSError) else _number(error)
+    number = _number(error)
     if number in (errno.EEXIST, errno.ENOTDIR):
         reason = "a file is in the way"
     elif number is not None:
@@ -159,7 +162,7 @@ def _refusal(output: Path, error: Exception) -> UserError:
     else:
         reason = str(error)
     place = getattr(error, "filename", None) or output
-    mend = (
-        "free some space, or choose another output" if number in FULL else "choose another output"
-    )
+    mend = "choose another output"
+    if number in FULL:
+        mend = f"free some space, or {mend}"
     return UserError(f"{os.fsdecode(place)}: cannot be written ({reason}); {mend}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -9,40 +10,51 @@ from contextlib import contextmanager
 
 from rewarddiff.writing import console, printable, say
 
+LINE_SECONDS = 10.0
+"""How often a line is written where there is no terminal."""
+
 
 class Task:
     """One piece of work; call `advance` as parts of it are done.
 
     Args:
         before: how much of it an earlier run has done; its speed says nothing of the time left.
-        every: seconds between lines.
     """
 
-    def __init__(self, name: str, total: float, before: float = 0.0, every: float = 10.0) -> None:
-        self.name, self.total, self.done, self.before = name, total, before, before
-        self._start = self._shown = time.monotonic()
-        self._every = every
+    def __init__(self, name: str, total: float, before: float = 0.0) -> None:
+        self.name = name
+        self.total = total
+        self.before = before
+        self.done = before
+        self._start = time.monotonic()
+        self._shown = self._start
 
     def advance(self, amount: float = 1, note: str = "") -> None:
+        """Count so much more as done, and show it with a note if the last line is old enough."""
         self.done += amount
         now = time.monotonic()
-        if now - self._shown >= self._every and self.done < self.total:
+        if now - self._shown >= LINE_SECONDS and self.done < self.total:
             self._shown = now
-            self._line(
-                f"{self.done / self.total:4.0%}, {_clock(self.left())} left{', ' + note if note else ''}"
-            )
+            share = f"{self.done / self.total:4.0%}"
+            self._line(f"{share}, {_clock(self.left())} left", note)
 
     def left(self) -> float:
-        """Seconds left at the mean speed of this run; NaN before it has done anything."""
+        """Return the seconds left at this run's mean speed; NaN before it has done anything."""
         done_now = self.done - self.before
         if not done_now:
             return float("nan")
         return (time.monotonic() - self._start) / done_now * (self.total - self.done)
 
-    def finish(self, note: str = "") -> None:
-        self._line(f"done in {_clock(time.monotonic() - self._start)}{', ' + note if note else ''}")
+    def finish(self) -> None:
+        """Say that the work is done."""
+        self._line(f"done in {_clock(time.monotonic() - self._start)}")
 
-    def _line(self, text: str) -> None:
+    def stop(self) -> None:
+        """Show nothing more: the work has failed."""
+
+    def _line(self, text: str, note: str = "") -> None:
+        if note:
+            text = f"{text}, {note}"
         say(f"  {self.name}: {text}", error=True)
 
 
@@ -59,14 +71,17 @@ class _Bar(Task):
         )
 
         super().__init__(name, total, before)
-        # A name may hold what rich would take for markup, and so may a note.
-        described, noted = (
-            TextColumn(form, markup=False)
-            for form in ("  {task.description}", "{task.fields[note]}")
+        self._bar = Progress(
+            # A name may hold what rich would take for markup, and so may a note.
+            TextColumn("  {task.description}", markup=False),
+            BarColumn(24),
+            "{task.percentage:3.0f}%",
+            TimeElapsedColumn(),
+            "left",
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=console(error=True),
         )
-        clocks = TimeElapsedColumn(), "left", TimeRemainingColumn()
-        columns = described, BarColumn(24), "{task.percentage:3.0f}%", *clocks, noted
-        self._bar = Progress(*columns, console=console(error=True))
         self._task = self._bar.add_task(
             printable(name), total=total, completed=int(before), note=""
         )
@@ -76,27 +91,29 @@ class _Bar(Task):
         self.done += amount
         self._bar.update(self._task, completed=self.done, note=printable(note))
 
-    def finish(self, note: str = "") -> None:
-        self._bar.update(self._task, completed=self.total, note=printable(note))
+    def finish(self) -> None:
+        self._bar.update(self._task, completed=self.total, note="")
+        self.stop()
+
+    def stop(self) -> None:
         self._bar.stop()
 
 
 @contextmanager
 def task(name: str, total: float, before: float = 0.0) -> Iterator[Task]:
-    """Show progress of `total` units, `before` of them done by an earlier run, while the block
-    runs."""
-    shown = _Bar(name, total, before) if sys.stderr.isatty() else Task(name, total, before)
+    """Show progress of `total` units while the block runs; an earlier run has done `before`."""
+    kind = _Bar if sys.stderr.isatty() else Task
+    shown = kind(name, total, before)
     try:
         yield shown
     except BaseException:
-        if isinstance(shown, _Bar):
-            shown._bar.stop()
+        shown.stop()
         raise
     shown.finish()
 
 
 def _clock(seconds: float) -> str:
-    if seconds != seconds:
+    if math.isnan(seconds):
         return "?"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}" if minutes else f"{rest} s"

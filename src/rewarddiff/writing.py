@@ -1,5 +1,4 @@
-"""How numbers and texts are written for people, and the only way in which they leave for the
-terminal."""
+"""How numbers and texts are written for people, and the only way they leave for the terminal."""
 
 from __future__ import annotations
 
@@ -31,27 +30,27 @@ def figure(value: float, form: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return the text with every character that a terminal acts on written out; line feeds and tabs
-    stay.
+    """Return the text with all that a terminal acts on written out; line feeds and tabs stay.
 
     >>> print(printable("a\\x1b[31mb\\u202ec"))
     a\\x1b[31mb\\u202ec
     """
-    return _ACTING.sub(lambda found: _code(ord(found[0])), text)
+    return _ACTING.sub(_written_out, text)
 
 
-def _code(point: int) -> str:
+def _written_out(character: re.Match[str]) -> str:
+    point = ord(character[0])
     return f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}"
 
 
 def say(*lines: str, error: bool = False) -> None:
     """Print lines, made printable: results to stdout, errors and progress to stderr."""
-    print(*map(printable, lines), sep="\n", file=sys.stderr if error else sys.stdout, flush=True)
+    stream = sys.stderr if error else sys.stdout
+    print(*map(printable, lines), sep="\n", file=stream, flush=True)
 
 
 def console(*, error: bool = False) -> Console:
-    """Return a rich console that shows texts as they are: no markup in them is heeded, and all is
-    made printable."""
+    """Return a rich console that shows texts as they are: made printable, and without markup."""
     from rich.console import Console  # noqa: TID251
     from rich.segment import Segment
 
@@ -63,11 +62,11 @@ def console(*, error: bool = False) -> Console:
             self, renderable: RenderableType, options: ConsoleOptions | None = None
         ) -> Iterable[Segment]:
             for segment in super().render(renderable, options):
-                # What rich itself says to the terminal (of the cursor) comes in segments of its
-                # own.
-                yield (
-                    segment if segment.control else Segment(printable(segment.text), segment.style)
-                )
+                # What rich itself tells the terminal (of the cursor) comes in segments of its own.
+                if segment.control:
+                    yield segment
+                else:
+                    yield Segment(printable(segment.text), segment.style)
 
     return PrintingConsole(stderr=error, markup=False, emoji=False, highlight=False)
 

@@ -1,10 +1,9 @@
-"""Diverse beam search: groups of beams that keep off each other's tokens, as transformers had it up
-to 4.56.
+"""Diverse beam search: groups of beams that keep off each other's tokens.
 
-Groups take their next token one after the other. A group that comes later pays `diversity_penalty`
-for a token, once for every beam of an earlier group of the same prompt that has just taken it
-(Hamming diversity); within itself, a group is plain beam search. An end token is free: groups can
-end with the same response, and it comes back twice.
+It is that of transformers up to 4.56. Groups take their next token one after the other. A group that
+comes later pays `diversity_penalty` for a token, once for every beam of an earlier group of the
+same prompt that has just taken it (Hamming diversity); within itself, a group is plain beam search.
+An end token is free: groups can end with the same response, and it comes back twice.
 
 transformers 5 no longer has this search; the tests compare with outputs of 4.56.2. Versions of
 RRHF's time (4.28) kept the finished beams of all groups together and counted the prompt in a
@@ -20,7 +19,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,8 +28,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rewarddiff.config import at_least
+from rewarddiff.sampling.batches import Tokens, left_padded
 
-UNUSED = -1e9  # the total of a beam that does not exist yet: at first, the beams of a group would all be the same
+UNUSED = -1e9
+"""The total of a beam that does not exist yet: at first, the beams of a group would be the same."""
+
+Candidate = tuple[float, int, int]
+"""How a beam may go on: the total of its log-probabilities then, the beam, the token."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Beam:
         ended: whether an end token was reached, and not `max_new_tokens`.
     """
 
-    tokens: tuple[int, ...]
+    tokens: Tokens
     score: float
     ended: bool
 
@@ -102,7 +106,7 @@ def diverse_beams(
     end_tokens: Collection[int],
     pad: int,
 ) -> list[list[Beam]]:
-    """The best beams of each prompt, in the order of `prompts`, the best first.
+    """Return the best beams of each prompt, in the order of `prompts`, the best first.
 
     A prompt's beams do not depend on the prompts beside it, up to the rounding of floating-point
     sums.
@@ -120,72 +124,84 @@ def diverse_beams(
     """
     if not all(prompts):
         raise ValueError("a prompt has no tokens: begin it with the tokenizer's BOS token")
-    groups = [
-        [_Group(config, end_tokens, pad) for _ in range(config.num_beam_groups)] for _ in prompts
-    ]
     if not prompts:
         return []
+    searches = [_search(config, end_tokens, pad) for _ in prompts]
     model.eval()
     with torch.no_grad():
         rows = _Rows(model, prompts, config.num_beams, pad)
-        for left in reversed(range(config.max_new_tokens)):
-            parents, tokens = _take(rows.logits, groups, config)
-            if not left or all(group.done for one in groups for group in one):
+        for step in range(1, config.max_new_tokens + 1):
+            parents, tokens = _take(rows.logits, searches, config)
+            is_last = step == config.max_new_tokens
+            if is_last or all(map(_is_done, searches)):
                 break
             rows.forward(parents, tokens)
-    return [_best(one, config.num_return_sequences) for one in groups]
+    return [_best(groups, config.num_return_sequences) for groups in searches]
+
+
+def _search(config: BeamConfig, end_tokens: Collection[int], pad: int) -> list[_Group]:
+    """Return the groups of one prompt."""
+    return [_Group(config, end_tokens, pad) for _ in range(config.num_beam_groups)]
+
+
+def _is_done(groups: Iterable[_Group]) -> bool:
+    return all(group.done for group in groups)
 
 
 def _take(
-    logits: Tensor, groups: list[list[_Group]], config: BeamConfig
+    logits: Tensor, searches: Sequence[Sequence[_Group]], config: BeamConfig
 ) -> tuple[list[int], list[int]]:
-    """One more token for every beam: the row that each row continues, and its token. `logits` are
-    (rows, vocabulary).
+    """Take one more token for every beam: return the row that each row continues, and its token.
 
-    A prompt's beams are consecutive rows, group by group.
+    Args:
+        logits: (rows, vocabulary); a prompt's beams are consecutive rows, group by group.
+        searches: the groups of every prompt.
     """
-    log_probs = (
-        logits.float()
-        .log_softmax(-1)
-        .view(len(groups), config.num_beam_groups, config.group_size, -1)
-    )
-    counts = log_probs.new_zeros(
-        len(groups), log_probs.shape[-1]
-    )  # of the tokens taken at this step
-    width = config.group_size * max(
-        2, 1 + len(groups[0][0].end_tokens)
-    )  # enough that beams go on if others end
-    parents, tokens = [0] * len(logits), [0] * len(logits)
+    size = config.group_size
+    shape = (len(searches), config.num_beam_groups, size, -1)
+    log_probs = logits.float().log_softmax(-1).view(shape)
+    # How many beams of earlier groups took each token at this step, (prompts, vocabulary).
+    counts = log_probs.new_zeros(len(searches), log_probs.shape[-1])
+    parents = [0] * len(logits)
+    tokens = [0] * len(logits)
     for g in range(config.num_beam_groups):
-        totals = torch.tensor(
-            [one[g].totals for one in groups], dtype=log_probs.dtype, device=logits.device
-        )
-        totals = (log_probs[:, g] - config.diversity_penalty * counts[:, None]) + totals[..., None]
-        best, at = totals.flatten(1).topk(width)
-        found = zip(
-            best.tolist(),
-            (at // totals.shape[-1]).tolist(),
-            (at % totals.shape[-1]).tolist(),
-            strict=True,
-        )
-        for i, candidates in enumerate(found):
+        groups = [search[g] for search in searches]
+        penalised = log_probs[:, g] - config.diversity_penalty * counts[:, None]
+        for i, candidates in enumerate(_candidates(penalised, groups)):
             if math.isnan(candidates[0][0]):
                 raise ValueError(
                     f"the model's logits are NaN for prompt {i}: look at its weights and its dtype"
                 )
-            start = i * config.num_beams + g * config.group_size
-            end = start + config.group_size
-            beams, tokens[start:end] = groups[i][g].advance(list(zip(*candidates, strict=True)))
-            parents[start:end] = [start + beam for beam in beams]
-        new = torch.tensor(tokens, device=logits.device).view(
-            len(groups), config.num_beam_groups, -1
-        )[:, g]
-        counts.scatter_add_(1, new, torch.ones_like(new, dtype=counts.dtype))
+            start = i * config.num_beams + g * size
+            beams, tokens[start : start + size] = groups[i].advance(candidates)
+            parents[start : start + size] = [start + beam for beam in beams]
+        taken = torch.tensor(tokens, device=logits.device).view(shape[:-1])[:, g]
+        counts.scatter_add_(1, taken, torch.ones_like(taken, dtype=counts.dtype))
     return parents, tokens
 
 
+def _candidates(log_probs: Tensor, groups: Sequence[_Group]) -> Iterator[list[Candidate]]:
+    """Yield for each prompt how its beams of one group may go on, the best first.
+
+    Args:
+        log_probs: of the next token, less penalties, (prompts, beams, vocabulary).
+        groups: one for each prompt.
+    """
+    _, size, vocabulary = log_probs.shape
+    # Enough that beams go on if others end.
+    width = size * max(2, 1 + len(groups[0].end_tokens))
+    open_totals = torch.tensor(
+        [group.totals for group in groups], dtype=log_probs.dtype, device=log_probs.device
+    )
+    totals, places = (log_probs + open_totals[..., None]).flatten(1).topk(width)
+    beams = places // vocabulary
+    tokens = places % vocabulary
+    for columns in zip(totals.tolist(), beams.tolist(), tokens.tolist(), strict=True):
+        yield list(zip(*columns, strict=True))
+
+
 def _best(groups: Iterable[_Group], count: int) -> list[Beam]:
-    """The best of all groups; among equals, what was found last comes first, as in transformers."""
+    """Return the best of all groups; among equals the last found, as in transformers."""
     beams = [beam for group in groups for beam in group.close()]
     return sorted(beams, key=lambda beam: beam.score)[::-1][:count]
 
@@ -197,40 +213,40 @@ class _Group:
         self.config = config
         self.end_tokens = frozenset(end_tokens)
         self.pad = pad
-        self.open: list[tuple[int, ...]] = [()] * config.group_size
+        self.open: list[Tokens] = [()] * config.group_size
         self.totals = [0.0] + [UNUSED] * (config.group_size - 1)
         self.finished: list[Beam] = []
         self.done = False
 
-    def advance(self, candidates: Sequence[tuple[float, int, int]]) -> tuple[list[int], list[int]]:
-        """The beam that each beam continues, and its token, from candidates (total, beam, token),
-        the best first."""
+    def advance(self, candidates: Sequence[Candidate]) -> tuple[list[int], list[int]]:
+        """Return the beam that each beam continues, and its token, from the best candidates."""
         size = self.config.group_size
         if self.done:
             return list(range(size)), [self.pad] * size
         for total, beam, token in candidates[:size]:
             if token in self.end_tokens:
                 self._finish(self.open[beam], total, ended=True)
-        goes_on = [candidate for candidate in candidates if candidate[2] not in self.end_tokens][
-            :size
-        ]
-        self.open = [(*self.open[beam], token) for _, beam, token in goes_on]
-        self.totals = [total for total, _, _ in goes_on]
+        going_on = [candidate for candidate in candidates if candidate[2] not in self.end_tokens]
+        going_on = going_on[:size]
+        self.totals = [total for total, _, _ in going_on]
+        beams = [beam for _, beam, _ in going_on]
+        tokens = [token for _, _, token in going_on]
+        self.open = [(*self.open[beam], token) for beam, token in zip(beams, tokens, strict=True)]
         self.done = self._settled(candidates[0][0])
-        return [beam for _, beam, _ in goes_on], [token for _, _, token in goes_on]
+        return beams, tokens
 
     def close(self) -> list[Beam]:
-        """All beams to choose from: where tokens ran out before the group was done, open ones are
-        among them."""
+        """Return all beams to choose from: open ones too where tokens ran out before the end."""
         if not self.done:
             for tokens, total in zip(self.open, self.totals, strict=True):
                 self._finish(tokens, total, ended=False)
             self.done = True
         return self.finished
 
-    def _finish(self, tokens: tuple[int, ...], total: float, *, ended: bool) -> None:
-        """Keep it if there is room, or in place of the worst."""
-        beam = Beam(tokens, total / (len(tokens) + ended) ** self.config.length_penalty, ended)
+    def _finish(self, tokens: Tokens, total: float, *, ended: bool) -> None:
+        """Keep a finished beam if there is room, or in place of the worst."""
+        length = len(tokens) + int(ended)
+        beam = Beam(tokens, total / length**self.config.length_penalty, ended)
         if len(self.finished) == self.config.group_size:
             worst = min(self.finished, key=lambda beam: beam.score)
             if beam.score <= worst.score:
@@ -239,9 +255,11 @@ class _Group:
         self.finished.append(beam)
 
     def _settled(self, total: float) -> bool:
-        """Whether to stop, where the best candidate of this step, ended or not, has this total."""
-        if len(self.finished) < self.config.group_size or self.config.early_stopping is True:
-            return len(self.finished) == self.config.group_size
+        """Return whether to stop, where the best candidate of this step has this total."""
+        if len(self.finished) < self.config.group_size:
+            return False
+        if self.config.early_stopping is True:
+            return True
         longest = self.config.early_stopping == "never" and self.config.length_penalty > 0
         length = self.config.max_new_tokens if longest else len(self.open[0])
         attainable: float = total / length**self.config.length_penalty
@@ -249,45 +267,44 @@ class _Group:
 
 
 class _Rows:
-    """The model over all beams of all prompts, one row each, padded on the left: each token is read
-    once."""
+    """The model over all beams of all prompts, one row each: each token is read once."""
 
     def __init__(
         self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], beams: int, pad: int
     ) -> None:
         self.model: Any = model
         accepted = inspect.signature(model.forward).parameters
-        self.positioned = "position_ids" in accepted
-        self.only_last = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+        self.takes_positions = "position_ids" in accepted
+        self.keeps_logits = "logits_to_keep" in accepted
         self.cache: Any = None
-        width = max(map(len, prompts))
-        ids = [[pad] * (width - len(p)) + list(p) for p in prompts]
-        self.mask = torch.tensor(
-            [[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device
-        )
-        self._read(torch.tensor(ids, device=model.device))
+        ids, self.mask = left_padded(prompts, pad, model.device)
+        self._read(ids)
         self._select(torch.arange(len(prompts), device=model.device).repeat_interleave(beams))
 
     def forward(self, parents: list[int], tokens: list[int]) -> None:
-        """Each row becomes row `parents` and one token more; `logits` are those of what comes
-        next."""
+        """Make each row what row `parents` is and one token more; `logits` are of what is next."""
         self._select(torch.tensor(parents, device=self.mask.device))
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], dim=1)
         self._read(torch.tensor(tokens, device=self.mask.device)[:, None])
 
     def _read(self, ids: Tensor) -> None:
-        positions = (self.mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        options: dict[str, Any] = {}
+        if self.takes_positions:
+            positions = (self.mask.cumsum(1) - 1).clamp(min=0)
+            options["position_ids"] = positions[:, -ids.shape[1] :]
+        if self.keeps_logits:
+            options["logits_to_keep"] = 1
         output = self.model(
             input_ids=ids,
             attention_mask=self.mask,
             past_key_values=self.cache,
             use_cache=True,
-            **({"position_ids": positions} if self.positioned else {}),
-            **self.only_last,
+            **options,
         )
         self.cache = output.past_key_values
         self.logits: Tensor = output.logits[:, -1]
 
     def _select(self, rows: Tensor) -> None:
         self.cache.reorder_cache(rows)
-        self.mask, self.logits = self.mask[rows], self.logits[rows]
+        self.mask = self.mask[rows]
+        self.logits = self.logits[rows]

@@ -1,9 +1,8 @@
-"""Greedy and temperature samples through transformers' own generation, batched by length, kept in
-the store."""
+"""Greedy and temperature samples through transformers' own generation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,9 +13,9 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 from rewarddiff.config import at_least
 from rewarddiff.encoding import Encoder
 from rewarddiff.machine import Meter
-from rewarddiff.progress import task
 from rewarddiff.records import Prompt
-from rewarddiff.store import Store, fingerprint, remember
+from rewarddiff.sampling.batches import Sample, Tokens, answers, left_padded, padding, stopped
+from rewarddiff.store import Store, fingerprint
 
 
 @dataclass(frozen=True)
@@ -42,18 +41,8 @@ class SamplingConfig:
         at_least(self, 0, "temperature")
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A response, and whether it ended by itself: by its end token or a stop text, not by
-    `max_new_tokens`."""
-
-    text: str
-    ended: bool
-
-
 FORMAT = 2
-"""Of what is stored for a sample, a part of its key: what an earlier format left behind is never
-read."""
+"""The format of what is stored for a sample, a part of its key: an earlier one is never read."""
 
 
 def sample(
@@ -67,61 +56,55 @@ def sample(
     meter: Meter | None = None,
     name: str = "sampling",
 ) -> list[Sample]:
-    """One response per prompt. `weights` is the fingerprint of the model, part of the store's
-    key."""
+    """Draw one response to each prompt.
+
+    Args:
+        weights: fingerprint of the model, part of the store's key.
+        name: of the progress that is shown.
+    """
     encoded = [encoder.fitting(prompt, config.max_new_tokens) for prompt in prompts]
     ends = encoder.ends(prompts)
     settings = asdict(config) | {"batch_size": None, "dtype": str(model.dtype)}
 
-    def key(tokens: tuple[int, ...]) -> str:
+    def key(tokens: Tokens) -> str:
         return fingerprint("sample", FORMAT, weights, settings, ends, tokens)
 
-    def compute(missing: Sequence[tuple[int, ...]]) -> Iterator[tuple[int, dict[str, Any]]]:
-        order = sorted(range(len(missing)), key=lambda i: len(missing[i]))
-        with task(name, len(missing)) as progress:
-            for start in range(0, len(order), config.batch_size):
-                indices = order[start : start + config.batch_size]
-                outputs = _continue(
-                    model, [missing[i] for i in indices], ends, encoder.tokenizer, config
-                )
-                for i, tokens in zip(indices, outputs, strict=True):
-                    text = encoder.text(tokens)
-                    ended = len(tokens) < config.max_new_tokens or any(
-                        stop in text for stop in config.stop
-                    )
-                    yield i, asdict(Sample(cut_at(text, config.stop), ended))
-                if meter is not None:
-                    meter.tokens += sum(map(len, outputs))
-                progress.advance(len(indices))
+    def answer(batch: Sequence[Tokens]) -> list[dict[str, Any]]:
+        responses = _continue(model, batch, ends, encoder.tokenizer, config)
+        if meter is not None:
+            meter.tokens += sum(map(len, responses))
+        return [
+            stopped(encoder.text(tokens), config.stop, ended=len(tokens) < config.max_new_tokens)
+            for tokens in responses
+        ]
 
-    return [Sample(**kept) for kept in remember(store, encoded, key, compute)]
+    stored = answers(encoded, answer, key=key, store=store, batch_size=config.batch_size, name=name)
+    return [Sample(**values) for values in stored]
 
 
 def _continue(
     model: PreTrainedModel,
-    prompts: Sequence[tuple[int, ...]],
+    prompts: Sequence[Tokens],
     ends: list[int],
     tokenizer: Any,
     config: SamplingConfig,
 ) -> list[list[int]]:
-    """New tokens for each prompt, up to and without the end token.
-
-    The model's own generation settings (a repetition penalty, top-k) are set aside: samples are the
-    model's.
-    """
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
-    width = max(map(len, prompts))
-    ids = torch.tensor([[pad] * (width - len(p)) + list(p) for p in prompts], device=model.device)
-    mask = torch.tensor(
-        [[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device
-    )
-    stops = {"stop_strings": list(config.stop), "tokenizer": tokenizer} if config.stop else {}
-    own: Any = model.generation_config
+    """Return new tokens for each prompt, up to and without the end token."""
+    pad = padding(tokenizer, ends)
+    ids, mask = left_padded(prompts, pad, model.device)
+    options: dict[str, Any] = {}
+    if config.stop:
+        options |= {"stop_strings": list(config.stop), "tokenizer": tokenizer}
+    if config.temperature:
+        options["logits_processor"] = LogitsProcessorList([_Draw(prompts, config)])
+    generate: Any = model.generate
+    model_settings: Any = model.generation_config
     model.eval()
     try:
+        # The model's own settings (a repetition penalty, top-k) are set aside: samples are to be
+        # the model's.
         model.generation_config = GenerationConfig()
         with torch.no_grad():
-            generate: Any = model.generate
             output = generate(
                 ids,
                 attention_mask=mask,
@@ -129,24 +112,22 @@ def _continue(
                 eos_token_id=ends,
                 pad_token_id=pad,
                 do_sample=False,
-                logits_processor=LogitsProcessorList(
-                    [_Draw(prompts, config)] if config.temperature else []
-                ),
-                **stops,
+                **options,
             )
     finally:
-        model.generation_config = own
-    return [_until_end(row[width:].tolist(), [*ends, pad]) for row in output]
+        model.generation_config = model_settings
+    new = output[:, ids.shape[1] :].tolist()
+    return [_until_end(tokens, [*ends, pad]) for tokens in new]
 
 
 class _Draw(LogitsProcessor):
-    """Makes the largest logit a draw from softmax(logits / temperature), by Gumbel noise of a
-    generator per prompt.
+    """Make the largest logit a draw from softmax(logits / temperature), by Gumbel noise.
 
-    So a sample depends on its prompt and the seed, and not on the prompts it shares a batch with.
+    Each prompt has a generator of its own, so a sample depends on its prompt and the seed, and not
+    on the prompts it shares a batch with.
     """
 
-    def __init__(self, prompts: Sequence[tuple[int, ...]], config: SamplingConfig) -> None:
+    def __init__(self, prompts: Sequence[Tokens], config: SamplingConfig) -> None:
         self.temperature = config.temperature
         self.seeds = [int(fingerprint("draw", config.seed, prompt)[:15], 16) for prompt in prompts]
         self.generators: list[torch.Generator] = []
@@ -155,20 +136,16 @@ class _Draw(LogitsProcessor):
         device = scores.device
         if not self.generators:
             self.generators = [torch.Generator(device).manual_seed(seed) for seed in self.seeds]
+        # −log of an exponential draw is a Gumbel draw.
         waits = [
-            torch.empty(scores.shape[-1], device=device).exponential_(generator=g)
-            for g in self.generators
+            torch.empty(scores.shape[-1], device=device).exponential_(generator=generator)
+            for generator in self.generators
         ]
         return scores.float() / self.temperature - torch.stack(waits).log()
 
 
 def _until_end(tokens: list[int], ends: list[int]) -> list[int]:
-    stop = next((i for i, t in enumerate(tokens) if t in ends), len(tokens))
-    return tokens[:stop]
-
-
-def cut_at(text: str, stops: Sequence[str]) -> str:
-    """The text before the first stop, without the space at its end."""
-    for stop in stops:
-        text = text.split(stop, 1)[0]
-    return text.rstrip()
+    for place, token in enumerate(tokens):
+        if token in ends:
+            return tokens[:place]
+    return tokens

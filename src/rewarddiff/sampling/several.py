@@ -1,9 +1,8 @@
-"""Several responses to each prompt: by diverse beams, by temperature, or by rejection from many of
-these."""
+"""Several responses to each prompt: by diverse beams, by temperature, or by rejection."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -14,13 +13,11 @@ from transformers import PreTrainedModel
 from rewarddiff.config import at_least, positive
 from rewarddiff.encoding import Encoder
 from rewarddiff.machine import Meter
-from rewarddiff.progress import task
 from rewarddiff.records import Prompt
+from rewarddiff.sampling.batches import Sample, Tokens, answers, padding, stopped
 from rewarddiff.sampling.beams import BeamConfig, diverse_beams
-from rewarddiff.sampling.generate import Sample, SamplingConfig, cut_at, sample
-from rewarddiff.store import Store, fingerprint, remember
-
-Tokens = tuple[int, ...]
+from rewarddiff.sampling.generate import SamplingConfig, sample
+from rewarddiff.store import Store, fingerprint
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def several(
     store: Store | None = None,
     meter: Meter | None = None,
 ) -> list[list[Sample]]:
-    """Responses to each prompt; of `Rejection` all its candidates (`accept` chooses among them).
+    """Draw responses to each prompt; of `Rejection` all candidates (`accept` chooses among them).
 
     Args:
         config: stop texts, batch size and seed; number of tokens and temperature are those of
@@ -89,14 +86,25 @@ def several(
             model, encoder, prompts, draw, config, weights=weights, store=store, meter=meter
         )
     count = draw.candidates if isinstance(draw, Rejection) else draw.k
-    own = replace(config, temperature=draw.temperature, max_new_tokens=draw.max_new_tokens)
-    rounds = [
-        sample(
-            model, encoder, prompts, replace(own, seed=config.seed + j), weights=weights, store=store, meter=meter,
-            name=f"samples {j + 1} of {count}",
+    rounds = []
+    for turn in range(count):
+        settings = replace(
+            config,
+            temperature=draw.temperature,
+            max_new_tokens=draw.max_new_tokens,
+            seed=config.seed + turn,
         )
-        for j in range(count)
-    ]  # fmt: skip
+        samples = sample(
+            model,
+            encoder,
+            prompts,
+            settings,
+            weights=weights,
+            store=store,
+            meter=meter,
+            name=f"samples {turn + 1} of {count}",
+        )
+        rounds.append(samples)
     return [list(samples) for samples in zip(*rounds, strict=True)]
 
 
@@ -113,41 +121,31 @@ def _beams(
 ) -> list[list[Sample]]:
     encoded = [encoder.fitting(prompt, draw.max_new_tokens) for prompt in prompts]
     ends = encoder.ends(prompts)
-    pad = encoder.tokenizer.pad_token_id
-    pad = ends[0] if pad is None else pad
+    pad = padding(encoder.tokenizer, ends)
+    settings = [str(model.dtype), asdict(draw), list(config.stop), ends]
 
     def key(tokens: Tokens) -> str:
-        return fingerprint(
-            "beams", weights, str(model.dtype), asdict(draw), list(config.stop), ends, tokens
-        )
+        return fingerprint("beams", weights, *settings, tokens)
 
-    def compute(missing: Sequence[Tokens]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        order = sorted(range(len(missing)), key=lambda i: len(missing[i]))
-        with task("beams", len(missing)) as progress:
-            for start in range(0, len(order), config.batch_size):
-                indices = order[start : start + config.batch_size]
-                found = diverse_beams(
-                    model, [missing[i] for i in indices], draw, end_tokens=ends, pad=pad
-                )
-                for i, beams in zip(indices, found, strict=True):
-                    texts = [encoder.text(beam.tokens) for beam in beams]
-                    stopped = [any(stop in text for stop in config.stop) for text in texts]
-                    yield (
-                        i,
-                        [
-                            asdict(Sample(cut_at(text, config.stop), beam.ended or stop))
-                            for text, beam, stop in zip(texts, beams, stopped, strict=True)
-                        ],
-                    )
-                if meter is not None:
-                    meter.tokens += sum(len(beam.tokens) for beams in found for beam in beams)
-                progress.advance(len(indices))
+    def answer(batch: Sequence[Tokens]) -> list[list[dict[str, Any]]]:
+        responses = []
+        for beams in diverse_beams(model, batch, draw, end_tokens=ends, pad=pad):
+            if meter is not None:
+                meter.tokens += sum(len(beam.tokens) for beam in beams)
+            samples = [
+                stopped(encoder.text(beam.tokens), config.stop, ended=beam.ended) for beam in beams
+            ]
+            responses.append(samples)
+        return responses
 
-    return [[Sample(**kept) for kept in own] for own in remember(store, encoded, key, compute)]
+    stored = answers(
+        encoded, answer, key=key, store=store, batch_size=config.batch_size, name="beams"
+    )
+    return [[Sample(**values) for values in samples] for samples in stored]
 
 
 def accept(rewards: ArrayLike, k: int, *, beta: float, seed: int = 0) -> list[int]:
-    """Which k candidates rejection sampling takes, in the order of acceptance.
+    """Return which k candidates rejection sampling takes, in the order of acceptance.
 
     In rounds: each candidate left is accepted with probability exp((r − r_max)/β), r_max the
     largest reward left; accepted ones are taken out.
@@ -168,11 +166,12 @@ def accept(rewards: ArrayLike, k: int, *, beta: float, seed: int = 0) -> list[in
         raise ValueError("rewards must be finite")
     if not beta > 0:
         raise ValueError(f"beta must be positive, got {beta}")
-    draws = np.random.default_rng(seed)
-    left, taken = list(range(len(r))), list[int]()
+    generator = np.random.default_rng(seed)
+    left = list(range(len(r)))
+    taken: list[int] = []
     while len(taken) < k:
         best = max(r[i] for i in left)
-        accepted = [i for i in left if draws.random() < np.exp((r[i] - best) / beta)]
+        accepted = [i for i in left if generator.random() < np.exp((r[i] - best) / beta)]
         taken += accepted
         left = [i for i in left if i not in accepted]
     return taken[:k]

@@ -1,0 +1,83 @@
+"""Prompts answered in batches of similar length, and the answers kept in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rewarddiff.progress import task
+from rewarddiff.store import Store, remember
+
+Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A response, and whether it ended by itself.
+
+    It did by its end token or a stop text; otherwise `max_new_tokens` cut it.
+    """
+
+    text: str
+    ended: bool
+
+
+def stopped(text: str, stops: Sequence[str], *, ended: bool) -> dict[str, Any]:
+    """Return a response as it is stored: cut before the first stop text, which also ends it.
+
+    Args:
+        ended: whether it ended by its end token.
+    """
+    has_stop = any(stop in text for stop in stops)
+    for stop in stops:
+        text = text.split(stop, 1)[0]
+    return asdict(Sample(text.rstrip(), ended or has_stop))
+
+
+def answers(
+    prompts: Sequence[Tokens],
+    answer: Callable[[Sequence[Tokens]], Sequence[Any]],
+    *,
+    key: Callable[[Tokens], str],
+    store: Store | None,
+    batch_size: int,
+    name: str,
+) -> list[Any]:
+    """Return the answer to every prompt, computing only those the store does not hold.
+
+    Args:
+        answer: gives a batch's answers, ready for JSON.
+        key: of an answer in the store.
+        name: of the progress that is shown.
+    """
+
+    def compute(missing: Sequence[Tokens]) -> Iterator[tuple[int, Any]]:
+        by_length = sorted(range(len(missing)), key=lambda place: len(missing[place]))
+        with task(name, len(missing)) as progress:
+            for start in range(0, len(missing), batch_size):
+                places = by_length[start : start + batch_size]
+                batch = [missing[place] for place in places]
+                yield from zip(places, answer(batch), strict=True)
+                progress.advance(len(places))
+
+    return remember(store, prompts, key, compute)
+
+
+def left_padded(
+    prompts: Sequence[Sequence[int]], pad: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return ids and mask of prompts filled up at the left, (prompts, longest) both."""
+    width = max(map(len, prompts))
+    ids = [[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def padding(tokenizer: Any, ends: Sequence[int]) -> int:
+    """Return the token that fills rows up: the tokenizer's own, or else an end token."""
+    pad: int | None = tokenizer.pad_token_id
+    return ends[0] if pad is None else pad
