@@ -15,9 +15,10 @@ from scipy import optimize
 
 from rewarddiff.cli import main
 from rewarddiff.coefficients import CoefficientConfig
+from rewarddiff.lab.asking import LabConfig, gaps, weighting
 from rewarddiff.lab.identities import identities
 from rewarddiff.lab.policy import Method, Training, _judged, _scaled, gains, train
-from rewarddiff.lab.questions import LabConfig, gaps, of_scorer, quality, weighted
+from rewarddiff.lab.questions import quality
 from rewarddiff.lab.world import World, cut, draw, scored, share_of_wrong_labels
 
 SMALL = World(pairs=80, prompts=40, features=5)
@@ -73,7 +74,7 @@ def test_a_hundred_steps_are_enough() -> None:
     sample = draw(World(), 0)
     methods = [
         Method(sample.truth),
-        Method(sample.truth, weighted()),
+        Method(sample.truth, CoefficientConfig(alpha=1.0)),
         Method(sample.truth, objective="rdpo"),
     ]
     found = [gains(sample, methods, Training(steps=steps)) for steps in (100, 3000)]
@@ -113,7 +114,7 @@ def test_the_direction_of_the_truth_gains_most() -> None:
 
 def test_a_constant_weight_changes_nothing() -> None:
     sample = draw(SMALL, 0)
-    cells = {("constant", "1"): of_scorer(sample, 1.0, 0, weighted(control="constant"))}
+    cells = {("constant", "1"): weighting(control="constant")(sample, 1.0, 0)}
     assert gaps(sample, cells, Training())["constant", "1"] == pytest.approx(0, abs=1e-6)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 from rewarddiff.evaluation.metrics import Interval
+from rewarddiff.lab.asking import Finding, LabConfig
 from rewarddiff.lab.identities import Identity
-from rewarddiff.lab.questions import Finding, LabConfig, signed
+from rewarddiff.lab.words import signed
 from rewarddiff.lab.world import share_of_wrong_labels
 from rewarddiff.report import plots
 from rewarddiff.report.cells import Cell, Table
@@ -26,10 +28,9 @@ def render_lab(
     version: str,
     folder: Path,
 ) -> Path:
-    """Write `folder/lab.html` and `folder/lab.md`, with its `images`, and return the page's
-    path."""
+    """Write `folder/lab.html` and `folder/lab.md` with its `images`; return the page's path."""
     path = Path(folder) / "lab.html"
-    colours = plots.palette(line for finding in findings for line in finding.rows)
+    colours = plots.palette(chain.from_iterable(finding.rows for finding in findings))
     drawings = [drawing(finding, colours) for finding in findings]
     write(path, page(config, findings, drawings, identities, version))
     write(path.with_suffix(".md"), markdown(config, findings, identities))
@@ -45,7 +46,7 @@ def page(
     identities: Sequence[Identity],
     version: str,
 ) -> str:
-    """The page as text."""
+    """Return the page as text."""
     sections = [
         Section(
             finding.key,
@@ -56,12 +57,15 @@ def page(
         )
         for finding, drawn in zip(findings, drawings, strict=True)
     ]
-    sections += [Section(one.key, one.title, tables=(identity_table(one),)) for one in identities]
+    for identity in identities:
+        tables = (identity_table(identity),)
+        sections.append(Section(identity.key, identity.title, tables=tables))
     subtitle = f"rewarddiff {version} · {config.seeds} seeds"
     return compose("When does weighting by the difference help?", subtitle, about(config), sections)
 
 
 def about(config: LabConfig) -> str:
+    """Say what the worlds are like and how policies are compared."""
     world = config.world
     labels = "labels without noise"
     if world.noise:
@@ -71,25 +75,23 @@ def about(config: LabConfig) -> str:
             f"so that {wrong:.0%} are wrong"
         )
     return (
-        f"{world.pairs} comparisons of responses with {world.features} features, true rewards of standard deviation 1 "
+        f"{world.pairs} comparisons of responses with {world.features} features, "
+        "true rewards of standard deviation 1 "
         f"({world.unseen:.0%} of their variance in no feature); {labels}. "
-        f"DPO, its policies compared {config.training.kl:g} nats from the reference. All figures are gaps in true "
-        f"reward to plain DPO on the same comparisons, with 95 % intervals over {config.seeds} worlds."
+        f"DPO, its policies compared {config.training.kl:g} nats from the reference. "
+        "All figures are gaps in true reward to plain DPO on the same comparisons, "
+        f"with 95 % intervals over {config.seeds} worlds."
     )
 
 
 def drawing(finding: Finding, colours: Mapping[str, str]) -> Drawing:
-    rows = [
-        (
-            line,
-            [
-                (float(finding.places.index(place)), interval(asdict(gap)))
-                for place, gap in row.items()
-            ],
-            False,
-        )
-        for line, row in finding.rows.items()
-    ]
+    """Draw a line of gaps along the question's axis for each way."""
+    rows = []
+    for line, row in finding.rows.items():
+        points = []
+        for place, gap in row.items():
+            points.append((float(finding.places.index(place)), interval(asdict(gap))))
+        rows.append((line, points, False))
     ticks = [(float(i), place) for i, place in enumerate(finding.places)]
     svg = plots.lines(
         rows, ticks, [("", 0.0)], colours, finding.question, (finding.axis, "gap to plain DPO")
@@ -98,12 +100,12 @@ def drawing(finding: Finding, colours: Mapping[str, str]) -> Drawing:
 
 
 def table(finding: Finding) -> Table:
-    """One row a place, one column a line."""
-    rows = tuple(
-        (Cell(place), *(_cell(row[place]) for row in finding.rows.values()))
-        for place in finding.places
-    )
-    return Table("Gap to plain DPO", (finding.axis, *finding.rows), rows, stacked=True)
+    """Return the gaps, one row a place, one column a line."""
+    rows = []
+    for place in finding.places:
+        cells = [_cell(row[place]) for row in finding.rows.values()]
+        rows.append((Cell(place), *cells))
+    return Table("Gap to plain DPO", (finding.axis, *finding.rows), tuple(rows), stacked=True)
 
 
 def _cell(gap: Interval) -> Cell:
@@ -111,24 +113,22 @@ def _cell(gap: Interval) -> Cell:
 
 
 def identity_table(identity: Identity) -> Table:
+    """Return what was derived beside what came out, one row a case."""
+    expectation = "derived" if identity.holds else "one might think"
     rows = tuple(
-        (Cell(case), *(Cell(figure(value, ".4f")) for value in (one, other)))
-        for case, one, other in identity.cases
+        (Cell(case), Cell(figure(expected, ".4f")), Cell(figure(simulated, ".4f")))
+        for case, expected, simulated in identity.cases
     )
-    return Table(
-        identity.title,
-        ("case", "derived" if identity.holds else "one might think", "simulated"),
-        rows,
-    )
+    return Table(identity.title, ("case", expectation, "simulated"), rows)
 
 
 def markdown(config: LabConfig, findings: Sequence[Finding], identities: Sequence[Identity]) -> str:
-    """Statements and tables as GitHub-flavoured Markdown."""
+    """Return statements and tables as GitHub-flavoured Markdown."""
     parts = [about(config)]
     for finding in findings:
         statements = "\n".join(f"- {text}" for text in finding.statements)
         shown = f"![{finding.question}](images/lab-{finding.key}.svg)"
         parts += [f"## {finding.question}", statements, shown, markdown_table(table(finding))]
-    for one in identities:
-        parts += [f"## {one.title}", markdown_table(identity_table(one))]
+    for identity in identities:
+        parts += [f"## {identity.title}", markdown_table(identity_table(identity))]
     return "\n\n".join(parts) + "\n"

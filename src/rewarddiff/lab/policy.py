@@ -1,5 +1,4 @@
-"""A policy small enough to be solved: log π(y|x) = θ·φ(x, y) − log Z(x), against a uniform
-reference.
+"""A policy small enough to be solved: log π(y|x) = θ·φ(x, y) − log Z(x), the reference uniform.
 
 It is trained with the project's own loss and coefficients; many weightings of the same comparisons
 at a time.
@@ -63,39 +62,51 @@ class Method:
 
 
 def gains(sample: Sample, methods: Sequence[Method], training: Training) -> Array:
-    """What the policy of every method gains in expected true reward over the reference,
-    (methods,)."""
-    return _judged(sample, _scaled(sample, train(sample, methods, training), training.kl))[1]
+    """Return what every method's policy gains in expected true reward over the reference, (methods,)."""
+    theta = train(sample, methods, training)
+    _, gain = _judged(sample, _scaled(sample, theta, training.kl))
+    return gain
 
 
 def train(sample: Sample, methods: Sequence[Method], training: Training) -> Array:
-    """θ of every method, (methods, features)."""
+    """Return θ of every method, (methods, features)."""
     gap = torch.tensor(sample.chosen - sample.rejected)
-    columns = [_columns(method) for method in methods]
-    weights, signs = (torch.tensor(np.stack(column)) for column in zip(*columns, strict=True))
+    columns = [_weights_and_signs(method) for method in methods]
+    weights = torch.tensor(np.stack([weight for weight, _ in columns]))
+    signs = torch.tensor(np.stack([sign for _, sign in columns]))
     strengths = torch.tensor(np.stack([method.differences for method in methods])) * signs
-    named = [method.objective for method in methods]
-    rows = {
-        name: [i for i, own in enumerate(named) if own == name] for name in dict.fromkeys(named)
-    }
-    # −log σ(βh) has a second derivative of at most β²/4 in h, (βh − Δ)² one of 2β²
-    bend = torch.tensor([2.0 if name == "rpo" else 0.25 for name in named]) * training.beta**2
-    curvature = (
-        torch.einsum("mn,nf,ng->mfg", weights.abs(), gap, gap) / len(gap) * bend[:, None, None]
-    )
-    rate = 1 / torch.linalg.eigvalsh(curvature)[:, -1:]
-    theta = torch.zeros(len(columns), gap.shape[1], dtype=torch.float64, requires_grad=True)
+    rows: dict[Objective, list[int]] = {}
+    for row, method in enumerate(methods):
+        rows.setdefault(method.objective, []).append(row)
+    rate = _stable_rate(methods, weights, gap, training.beta)
+    theta = torch.zeros(len(methods), gap.shape[1], dtype=torch.float64, requires_grad=True)
     for _ in range(training.steps):
         h = signs * (theta @ gap.T)
         total = torch.zeros((), dtype=torch.float64)
-        for name, own in rows.items():
-            values = _losses(name, h[own].reshape(-1), strengths[own].reshape(-1), training.beta)
-            total = total + weighted_sum(values, weights[own].reshape(-1), signed=True)
+        for objective, place in rows.items():
+            values = _losses(
+                objective, h[place].reshape(-1), strengths[place].reshape(-1), training.beta
+            )
+            total = total + weighted_sum(values, weights[place].reshape(-1), signed=True)
         (slope,) = torch.autograd.grad(total / len(gap), theta)
         with torch.no_grad():
             theta -= rate * slope
-    found: Array = theta.detach().numpy()
-    return found
+    solution: Array = theta.detach().numpy()
+    return solution
+
+
+def _stable_rate(
+    methods: Sequence[Method], weights: torch.Tensor, gap: torch.Tensor, beta: float
+) -> torch.Tensor:
+    """Return one over the largest curvature of every method's loss, (methods, 1)."""
+    # −log σ(βh) has a second derivative of at most β²/4 in h, (βh − Δ)² one of 2β².
+    bend = (
+        torch.tensor([2.0 if method.objective == "rpo" else 0.25 for method in methods]) * beta**2
+    )
+    curvature = torch.einsum("mn,nf,ng->mfg", weights.abs(), gap, gap) / len(gap)
+    curvature = curvature * bend[:, None, None]
+    steepest: torch.Tensor = torch.linalg.eigvalsh(curvature)[:, -1:]
+    return 1 / steepest
 
 
 def _losses(objective: str, h: torch.Tensor, strengths: torch.Tensor, beta: float) -> torch.Tensor:
@@ -109,20 +120,21 @@ def _losses(objective: str, h: torch.Tensor, strengths: torch.Tensor, beta: floa
     return losses.sigmoid(h, beta=beta)
 
 
-def _columns(method: Method) -> tuple[Array, Array]:
-    """Weights, and −1 where the label is turned."""
+def _weights_and_signs(method: Method) -> tuple[Array, Array]:
+    """Return weights, and −1 where the label is turned."""
     if method.weight is None:
         return np.ones_like(method.differences), np.ones_like(method.differences)
-    found = coefficients(method.differences, method.weight)
-    return found.weights * found.keep, np.where(found.flip, -1.0, 1.0)
+    result = coefficients(method.differences, method.weight)
+    return result.weights * result.keep, np.where(result.flip, -1.0, 1.0)
 
 
 def _judged(sample: Sample, theta: Array) -> tuple[Array, Array]:
-    """KL(π‖ρ) in nats, and the gain in expected true reward, means over the held-out prompts."""
+    """Return KL(π‖ρ) in nats and the gain in expected true reward, means over held-out prompts."""
     logits = np.einsum("prf,mf->mpr", sample.held_out, theta)
     logits -= logits.max(-1, keepdims=True)
     shares = np.exp(logits)
     shares /= shares.sum(-1, keepdims=True)
+    # 0·log 0 is 0.
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(shares > 0, shares * np.log(shares * shares.shape[-1]), 0.0)
     gain = (shares * sample.rewards).sum(-1) - sample.rewards.mean(-1)
@@ -130,13 +142,18 @@ def _judged(sample: Sample, theta: Array) -> tuple[Array, Array]:
 
 
 def _scaled(sample: Sample, theta: Array, kl: float) -> Array:
-    """The same directions, as far from the reference as `kl` says; one that learned nothing stays
-    there."""
+    """Return the same directions, as far from the reference as `kl` says, by bisection.
+
+    One that learned nothing stays at the reference.
+    """
     norms = np.linalg.norm(theta, axis=1, keepdims=True)
     direction = theta / np.where(norms > 0, norms, 1)
-    low, high = np.zeros(len(theta)), np.full(len(theta), 1e3)
+    low = np.zeros(len(theta))
+    high = np.full(len(theta), 1e3)
     for _ in range(40):
         middle = (low + high) / 2
-        near = _judged(sample, direction * middle[:, None])[0] < kl
-        low, high = np.where(near, middle, low), np.where(near, high, middle)
+        distance, _gain = _judged(sample, direction * middle[:, None])
+        near = distance < kl
+        low = np.where(near, middle, low)
+        high = np.where(near, high, middle)
     return direction * low[:, None]

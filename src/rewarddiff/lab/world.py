@@ -1,9 +1,8 @@
-"""A world in which the true rewards are known: prompts, responses, noisy labels, scorers of any
-quality."""
+"""A world with known true rewards: prompts, responses, noisy labels, scorers of any quality."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,45 +60,53 @@ class Sample:
 
 
 def draw(world: World, seed: int) -> Sample:
-    """The same seed draws the same directions, prompts and labels; only `noise` moves labels."""
-    draws = np.random.default_rng(seed)
-    direction = draws.standard_normal(world.features)
+    """Draw a sample: the same seed draws the same prompts and responses, whatever the noise."""
+    generator = np.random.default_rng(seed)
+    direction = generator.standard_normal(world.features)
     direction /= np.linalg.norm(direction)
 
-    def responses(count: int, each: int) -> tuple[Array, Array]:
-        features = draws.standard_normal((count, each, world.features))
-        told = np.sqrt(1 - world.unseen) * features @ direction
-        return features, told + np.sqrt(world.unseen) * draws.standard_normal((count, each))
+    def responses(prompts: int, each: int) -> tuple[Array, Array]:
+        """Return features and true rewards."""
+        features = generator.standard_normal((prompts, each, world.features))
+        seen = np.sqrt(1 - world.unseen) * features @ direction
+        unseen = np.sqrt(world.unseen) * generator.standard_normal((prompts, each))
+        return features, seen + unseen
 
     features, rewards = responses(world.pairs, 2)
-    luck = draws.random(world.pairs)
+    # Drawn also without noise, so that all that comes after it stays the same.
+    luck = generator.random(world.pairs)
     gap = rewards[:, 0] - rewards[:, 1]
     right = luck < expit(gap / world.noise) if world.noise else gap > 0
     better = np.where(right, 0, 1)
     places = np.arange(world.pairs)
-    held_out, theirs = responses(world.prompts, world.responses)
+    held_out, held_out_rewards = responses(world.prompts, world.responses)
     return Sample(
-        features[places, better],
-        features[places, 1 - better],
-        np.where(right, gap, -gap),
-        held_out,
-        theirs,
+        chosen=features[places, better],
+        rejected=features[places, 1 - better],
+        truth=np.where(right, gap, -gap),
+        held_out=held_out,
+        rewards=held_out_rewards,
     )
 
 
 def cut(sample: Sample, first: int) -> tuple[Sample, Sample]:
-    """The first comparisons, and the others; both with the same held-out prompts."""
-    sides = (slice(None, first), slice(first, None))
-    columns = [(sample.chosen[side], sample.rejected[side], sample.truth[side]) for side in sides]
-    one, other = (Sample(*own, sample.held_out, sample.rewards) for own in columns)
-    return one, other
+    """Return the first comparisons, and the others; both with the same held-out prompts."""
+    return _part(sample, slice(None, first)), _part(sample, slice(first, None))
+
+
+def _part(sample: Sample, pairs: slice) -> Sample:
+    return replace(
+        sample,
+        chosen=sample.chosen[pairs],
+        rejected=sample.rejected[pairs],
+        truth=sample.truth[pairs],
+    )
 
 
 def scored(sample: Sample, quality: float, seed: int) -> Array:
-    """Δ̂ of a scorer whose correlation with the true difference is `quality`: 1 an oracle, 0 a
-    coin.
+    """Return Δ̂ of a scorer of some quality: its correlation with the true difference.
 
-    Its error is its own and does not know the label. Oriented by the label, as every Δ is.
+    1 is an oracle, 0 a coin. Its error is its own and does not know the label. Oriented by the label, as every Δ is.
     """
     spread = np.sqrt(np.mean(sample.truth**2))  # of the unoriented gap, whose mean is 0
     error = spread * np.random.default_rng([seed, 1]).standard_normal(len(sample.truth))
@@ -107,5 +114,6 @@ def scored(sample: Sample, quality: float, seed: int) -> Array:
 
 
 def share_of_wrong_labels(world: World) -> float:
-    """By a large draw."""
-    return float((draw(World(100_000, 1, 2, 1, world.unseen, world.noise), 0).truth < 0).mean())
+    """Return how many labels contradict the truth, by a large draw."""
+    large = replace(world, pairs=100_000, prompts=1, responses=2, features=1)
+    return float((draw(large, 0).truth < 0).mean())

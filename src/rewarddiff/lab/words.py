@@ -1,0 +1,69 @@
+"""Answers in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rewarddiff.evaluation.metrics import Interval
+from rewarddiff.writing import figure
+
+Row = Mapping[str, Interval]
+"""Place → the gap."""
+
+
+def signed(value: float) -> str:
+    """Return a value with three places; what rounds to 0 has no sign."""
+    return figure(round(value, 3) + 0.0, "+.3f").replace("+0.000", "0.000")
+
+
+def with_interval(gap: Interval) -> str:
+    """Return a gap with its interval."""
+    return f"{signed(gap.value)} [{signed(gap.low)}, {signed(gap.high)}]"
+
+
+def capital(line: str) -> str:
+    """Return a text with a capital at its beginning."""
+    return line[0].upper() + line[1:]
+
+
+def helps_at(row: Row) -> list[str]:
+    """Return the places where a line is shown to be above plain DPO."""
+    return [place for place, gap in row.items() if gap.low > 0]
+
+
+def hurts_at(row: Row) -> list[str]:
+    """Return the places where a line is shown to be below plain DPO."""
+    return [place for place, gap in row.items() if gap.high < 0]
+
+
+def threshold(line: str, row: Row) -> str:
+    """Say from which quality up a line helps, and at which it hurts; an oracle is the first place."""
+    better = helps_at(row)
+    worse = hurts_at(row)
+    helps = "helps at no quality of the scorer"
+    if better:
+        helps = f"helps from a correlation of {better[-1]} up"
+    if not worse:
+        hurts = "it hurts nowhere that shows"
+    elif len(worse) == len(row):
+        hurts = "it hurts at every quality"
+    elif len(worse) > 1:
+        hurts = f"it hurts at {worse[0]} and below"
+    else:
+        hurts = f"it hurts at {worse[0]}"
+    oracle = next(iter(row.values()))
+    return f"{capital(line)} {helps} (an oracle: {with_interval(oracle)}); {hurts}."
+
+
+def shown(rows: Mapping[str, Row], axis: str) -> list[str]:
+    """Say of every line where it is shown to be above plain DPO, and where below."""
+    statements = []
+    for line, row in rows.items():
+        parts = []
+        for verb, places in (("helps", helps_at(row)), ("hurts", hurts_at(row))):
+            if places:
+                gaps = [f"{place} ({signed(row[place].value)})" for place in places]
+                parts.append(f"{verb} at {', '.join(gaps)}")
+        statement = "; ".join(parts) if parts else "nothing shows"
+        statements.append(f"{capital(line)}, by {axis}: {statement}.")
+    return statements
