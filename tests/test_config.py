@@ -4,27 +4,20 @@ inverse."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field
 
 from rewarddiff.config import checked, dump_yaml, load_recipe, to_dict
 from rewarddiff.errors import UserError
 
 
-class Colour(StrEnum):
-    RED = "red"
-    BLUE = "blue"
-
-
 @dataclass(frozen=True)
 class Train:
-    lr: Annotated[float, Field(gt=0)] = 1e-6
+    lr: float = 1e-6
     batch_size: int = 8
     schedule: Literal["cosine", "linear"] = "cosine"
     clip: float | Literal["auto"] = "auto"
@@ -66,7 +59,6 @@ class Recipe:
     output: Path | None = None
     seeds: tuple[int, ...] = (0,)
     edges: list[float] = field(default_factory=list)
-    colour: Colour = Colour.RED
     fast: bool = False
     policies: dict[str, Policy] = field(default_factory=lambda: {"dpo": Policy()})
     train: Train = Train()
@@ -100,14 +92,13 @@ def test_a_file_becomes_nested_dataclasses(tmp_path: Path) -> None:
     recipe = load(
         written(
             tmp_path,
-            "name: hh\noutput: runs/hh\nseeds: [1, 2]\ncolour: blue\nedges: [0, 1.5, 1e3]\n"
+            "name: hh\noutput: runs/hh\nseeds: [1, 2]\nedges: [0, 1.5, 1e3]\n"
             "data: {kind: file, path: a.jsonl}\n"
             "policies:\n  weighted:\n    coefficient: {source: reward, alpha: 2}\n",
         )
     )
     assert recipe.output == Path("runs/hh")
     assert recipe.seeds == (1, 2)
-    assert recipe.colour is Colour.BLUE
     assert recipe.edges == [0.0, 1.5, 1000.0]
     assert recipe.data == ByFile("file", Path("a.jsonl"))
     assert recipe.policies == {"weighted": Policy(coefficient=Coefficient("reward", 2.0))}
@@ -300,7 +291,6 @@ def test_overrides_refused(override: str, message: str) -> None:
             {"train": {"clip": "atuo"}},
             "'train.clip' is 'atuo', should be a number or 'auto' – did you mean 'auto'?",
         ),
-        ({"train": {"lr": -1}}, "'train.lr' is -1, should be greater than 0"),
         ({"train": {"lr": True}}, "'train.lr' is true, should be a number"),
         ({"train": {"lr": "3"}}, "'train.lr' is '3', should be a number"),
         ({"train": {"batch_size": 2.5}}, "'train.batch_size' is 2.5, should be a whole number"),
@@ -308,10 +298,6 @@ def test_overrides_refused(override: str, message: str) -> None:
         ({"name": 3}, "'name' is 3, should be a string"),
         ({"seeds": 3}, "'seeds' is 3, should be a list"),
         ({"seeds": [1, "a"]}, "'seeds.1' is 'a', should be a whole number"),
-        (
-            {"colour": "bleu"},
-            "'colour' is 'bleu', should be 'red' or 'blue' – did you mean 'blue'?",
-        ),
         ({"data": {"kind": "name", "path": "a"}}, "unknown key 'data.path' – "),
         ({"data": {"kind": "name", "name": 3}}, "'data.name' is 3, should be a string"),
         ({"data": 3}, "'data' is 3, should be a mapping of keys to values"),
@@ -360,7 +346,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 finite = st.floats(allow_nan=False, allow_infinity=False)
 trains = st.builds(
     Train,
-    lr=st.floats(min_value=0, exclude_min=True, allow_nan=False, allow_infinity=False),
+    lr=finite,
     batch_size=st.integers(),
     schedule=st.sampled_from(["cosine", "linear"]),
     clip=finite | st.just("auto"),
@@ -382,7 +368,6 @@ recipes = st.builds(
     output=st.none() | st.just(Path("runs/a b")),
     seeds=st.lists(st.integers()).map(tuple),
     edges=st.lists(finite),
-    colour=st.sampled_from(Colour),
     fast=st.booleans(),
     policies=st.dictionaries(words, policies, max_size=3),
     train=trains,
@@ -402,7 +387,6 @@ def test_fields_are_written_in_their_order_as_plain_data() -> None:
     assert list(plain) == [f.name for f in fields(Recipe)]
     assert plain["output"] == "runs/x"
     assert plain["seeds"] == [0]
-    assert plain["colour"] == "red"
 
 
 # --- configurations made in Python ----------------------------------------------------------------------------------

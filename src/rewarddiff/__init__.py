@@ -65,56 +65,26 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "BatchMargin": ("scorers.neural.losses", "BatchMargin"),
-    "BetaDPO": ("policies.objectives", "BetaDPO"),
-    "BradleyTerry": ("scorers.neural.losses", "BradleyTerry"),
-    "CoefficientConfig": ("coefficients", "CoefficientConfig"),
-    "Comparison": ("records", "Comparison"),
-    "DPO": ("policies.objectives", "DPO"),
-    "Group": ("records", "Group"),
-    "Groups": ("data", "Groups"),
-    "IPO": ("policies.objectives", "IPO"),
-    "KTO": ("policies.objectives", "KTO"),
-    "Ledger": ("data", "Ledger"),
-    "LengthConfig": ("encoding", "LengthConfig"),
-    "LoraConfig": ("policies.policy", "LoraConfig"),
-    "MLRDPO": ("policies.objectives", "MLRDPO"),
-    "MMPO": ("policies.objectives", "MMPO"),
-    "Margin": ("scorers.neural.losses", "Margin"),
-    "Message": ("records", "Message"),
-    "ODPO": ("policies.objectives", "ODPO"),
-    "ORPO": ("policies.objectives", "ORPO"),
-    "OdinConfig": ("scorers.neural.config", "OdinConfig"),
-    "Ordinal": ("scorers.neural.losses", "Ordinal"),
-    "PRO": ("policies.objectives", "PRO"),
-    "PolicyConfig": ("policies.policy", "PolicyConfig"),
-    "RDPO": ("policies.objectives", "RDPO"),
-    "RPO": ("policies.objectives", "RPO"),
-    "RRHF": ("policies.objectives", "RRHF"),
-    "Robust": ("policies.objectives", "Robust"),
-    "SFTConfig": ("policies.sft", "SFTConfig"),
-    "SLiC": ("policies.objectives", "SLiC"),
-    "Scaled": ("scorers.neural.losses", "Scaled"),
-    "ScorerConfig": ("scorers.neural.config", "ScorerConfig"),
-    "SimPO": ("policies.objectives", "SimPO"),
-    "Soft": ("scorers.neural.losses", "Soft"),
-    "Ties": ("scorers.neural.losses", "Ties"),
-    "TrainConfig": ("loop.objective", "TrainConfig"),
-    "TrainingError": ("errors", "TrainingError"),
-    "UniDPO": ("policies.objectives", "UniDPO"),
-    "UserError": ("errors", "UserError"),
-    "WPO": ("policies.objectives", "WPO"),
-    "evaluate": ("pipeline.commands", "evaluate"),
-    "load_groups": ("data", "load_groups"),
-    "load_scorer": ("scorers.neural.build", "load_scorer"),
-    "run_recipe": ("pipeline.commands", "run_recipe"),
-    "save_scorer": ("scorers.neural.build", "save_scorer"),
-    "split": ("data", "split"),
-    "train_policy": ("pipeline.commands", "train_policy"),
-    "train_scorer": ("pipeline.commands", "train_scorer"),
-    "weigh": ("coefficients", "coefficients"),
-}
-"""Where each name lives: its module, and what it is called there."""
+    "coefficients": ("CoefficientConfig", "weigh"),
+    "data": ("Groups", "Ledger", "load_groups", "split"),
+    "encoding": ("LengthConfig",),
+    "errors": ("TrainingError", "UserError"),
+    "loop.objective": ("TrainConfig",),
+    "pipeline.commands": ("evaluate", "run_recipe", "train_policy", "train_scorer"),
+    "policies.objectives": (
+        "DPO", "IPO", "KTO", "MLRDPO", "MMPO", "ODPO", "ORPO", "PRO", "RDPO", "RPO", "RRHF", "WPO",
+        "BetaDPO", "Robust", "SimPO", "SLiC", "UniDPO",
+    ),
+    "policies.policy": ("LoraConfig", "PolicyConfig"),
+    "policies.sft": ("SFTConfig",),
+    "records": ("Comparison", "Group", "Message"),
+    "scorers.neural.build": ("load_scorer", "save_scorer"),
+    "scorers.neural.config": ("OdinConfig", "ScorerConfig"),
+    "scorers.neural.losses": (
+        "BatchMargin", "BradleyTerry", "Margin", "Ordinal", "Scaled", "Soft", "Ties",
+    ),
+}  # fmt: skip
+"""Modules, and the names that live there."""
 
 __all__ = [
     "DPO",
@@ -172,12 +142,13 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "losses":
         return importlib.import_module("rewarddiff.losses")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'rewarddiff' has no attribute '{name}'")
-    module, attribute = _HOMES[name]
-    value = getattr(importlib.import_module(f"rewarddiff.{module}"), attribute)
-    globals()[name] = value
-    return value
+    for module, names in _HOMES.items():
+        if name in names:
+            attribute = "coefficients" if name == "weigh" else name
+            value = getattr(importlib.import_module(f"rewarddiff.{module}"), attribute)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'rewarddiff' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:

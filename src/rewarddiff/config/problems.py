@@ -137,7 +137,7 @@ def _message(place: Place, detail: Any, schema: Any) -> str:
             return f"key '{key}' is missing"
         case "unexpected_keyword_argument":
             return f"unknown key '{key}'{_nearest_key(place, schema)}"
-        case "literal_error" | "enum":
+        case "literal_error":
             return _other_choice(prefix, detail)
         case "value_error" | "assertion_error":
             return f"'{key}': {detail['ctx']['error']}"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 import functools
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import (
-    Annotated,
     Any,
     Literal,
     TypeGuard,
@@ -31,9 +29,7 @@ def to_dict(config: object) -> Any:
         return {name: to_dict(getattr(config, name)) for name in fields}
     if isinstance(config, Mapping):
         return {str(key): to_dict(value) for key, value in config.items()}
-    if isinstance(config, enum.Enum):
-        return to_dict(config.value)
-    if isinstance(config, (list, tuple, set, frozenset)):
+    if isinstance(config, (list, tuple)):
         return [to_dict(item) for item in config]
     return str(config) if isinstance(config, Path) else config
 
@@ -69,8 +65,7 @@ def inside(hint: Any, part: str | int) -> Any:
         if issubclass(origin, Mapping):
             return args[1]
         if isinstance(part, int):
-            each_its_own = origin is tuple and args[-1] is not Ellipsis and part < len(args)
-            return args[part] if each_its_own else args[0]
+            return args[0]
     return Any
 
 
@@ -126,19 +121,12 @@ def fields_alone(cls: Any) -> Any:
 @functools.cache
 def _hints(cls: Any) -> dict[str, Any]:
     """Return the annotations of a dataclass, resolved."""
-    return get_type_hints(cls, include_extras=True)
+    return get_type_hints(cls)
 
 
-def _members(hint: Any) -> Iterator[Any]:
-    """Yield the types a value may have: unions and annotations taken apart."""
-    origin = get_origin(hint)
-    if origin is Annotated:
-        yield from _members(get_args(hint)[0])
-    elif origin in (Union, types.UnionType):
-        for member in get_args(hint):
-            yield from _members(member)
-    else:
-        yield hint
+def _members(hint: Any) -> tuple[Any, ...]:
+    """Return the types a value may have: those of a union, or the one."""
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
 def _names(cls: Any) -> tuple[str, ...]:
