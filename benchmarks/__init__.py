@@ -1,5 +1,6 @@
-"""This project and its peers side by side: same rows, same model, same machine. `python -m
-benchmarks --help`.
+"""This project and its peers side by side: same rows, same model, same machine.
+
+python -m benchmarks --help
 
 rows      preference pairs with the length statistics of Anthropic's HH data
 groups    six responses to a prompt, of the paper's mean lengths

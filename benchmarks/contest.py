@@ -1,4 +1,4 @@
-"""What a contestant is given and returns, and how two of them are compared. No torch.
+"""What a contestant is given and returns, who runs when, and how two are compared. No torch.
 
 Each run of a contestant is a process of its own, so that no run inherits memory, caches or threads
 of another.
@@ -6,8 +6,8 @@ of another.
 
 from __future__ import annotations
 
-import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -17,17 +17,16 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
 Precision = Literal["fp32", "bf16"]
-"""fp32: float32 throughout. bf16: float32 weights, gradients and optimizer, forward under bfloat16
-autocast."""
+"""fp32: float32 throughout. bf16: only the forward pass, under bfloat16 autocast."""
 
 BATCH = 8
 """Pairs per optimizer step."""
 
-# Both sides: TRL's defaults where it has one. Linear decay to 0 without warm-up, one epoch, rows in
-# the given order.
+# For both sides, TRL's defaults where it has one. Linear decay to 0 without warm-up, one epoch, rows
+# in the given order.
 LEARNING_RATE = 1e-6
 BETA = 0.1
 WEIGHT_DECAY = 0.0
@@ -36,47 +35,90 @@ MAX_GRAD_NORM = 1.0
 
 @dataclass(frozen=True)
 class Task:
-    """What one run is given: a model's folder (or hub name), a JSON Lines file of rows, a
-    precision."""
+    """What one run is given.
+
+    Attributes:
+        model: its folder, or its hub name.
+        rows: a JSON Lines file.
+        precompute: reference log-probabilities before training instead of within each step (a
+            peer's choice).
+        way: which of its ways a contestant takes that has several.
+    """
 
     model: str
     rows: Path
     precision: Precision
     precompute: bool = False
-    """Reference log-probabilities before training instead of within each step (a peer's choice)."""
     way: str = ""
-    """Which of its ways a contestant takes that has several."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What one run returns. Pairs, seconds and tokens leave out the first optimizer step (see
-    `counted`)."""
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What every run measures."""
 
-    pairs: int
     seconds: float
-    prompt_tokens: int
-    response_tokens: int
     model_bytes: int
     peak_bytes: int
-
-    @property
-    def pairs_per_second(self) -> float:
-        return self.pairs / self.seconds
 
     @property
     def bytes_above_model(self) -> int:
         return self.peak_bytes - self.model_bytes
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Measured):
+    """What one run over pairs returns; the first optimizer step is left out (see `counted`)."""
+
+    pairs: int
+    prompt_tokens: int
+    response_tokens: int
+
+    @property
+    def pairs_per_second(self) -> float:
+        return self.pairs / self.seconds
+
+    def __str__(self) -> str:
+        above = self.bytes_above_model / 2**30
+        return f"{self.pairs_per_second:.3f} pairs/s, {above:.2f} GiB above the model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupOutcome(Measured):
+    """What one run over groups of responses returns; only its memory counts the warm-up.
+
+    Attributes:
+        tokens: that went through the model, padding included.
+        values: what was computed, for a comparison: the differences or scores read, or the loss of
+            every step.
+    """
+
+    groups: int
+    tokens: int
+    values: tuple[float, ...]
+
+    @property
+    def groups_per_second(self) -> float:
+        return self.groups / self.seconds
+
+    @property
+    def seconds_per_group(self) -> float:
+        return self.seconds / self.groups
+
+    def __str__(self) -> str:
+        tokens = self.tokens / self.groups
+        return f"{self.seconds_per_group:.3f} s and {tokens:.0f} tokens a group"
+
+
+AnyOutcome = TypeVar("AnyOutcome", Outcome, GroupOutcome)
+
+
 def counted(
     step_ends: Sequence[float], step_pairs: Sequence[int], reference_seconds: float
 ) -> tuple[int, float]:
-    """Pairs and seconds after the first optimizer step, which warms up kernels, caches and the
-    optimizer's state.
+    """Return pairs and seconds after the first optimizer step.
 
-    A reference pass made before training covers all pairs; the counted ones are charged their share
-    of it.
+    That step warms up kernels, caches and the optimizer's state. A reference pass made before
+    training covers all pairs; the counted ones are charged their share of it.
 
     Args:
         step_ends: clock at the end of each optimizer step, seconds.
@@ -91,67 +133,30 @@ def counted(
     """
     if len(step_ends) != len(step_pairs) or len(step_ends) < 2:
         raise ValueError(
-            f"need the ends and pairs of at least two steps, got {len(step_ends)} and {len(step_pairs)}"
+            "need the ends and pairs of at least two steps, "
+            f"got {len(step_ends)} and {len(step_pairs)}"
         )
-    if any(b <= a for a, b in pairwise(step_ends)):
+    if any(later <= earlier for earlier, later in pairwise(step_ends)):
         raise ValueError("step ends must rise")
     pairs = sum(step_pairs[1:])
-    return pairs, step_ends[-1] - step_ends[0] + reference_seconds * pairs / sum(step_pairs)
-
-
-@dataclass(frozen=True)
-class GroupOutcome:
-    """What one run over groups of responses returns; what it did to warm up is left out of all but
-    the memory.
-
-    `tokens` went through the model, padding included. `values` are what was computed, for a
-    comparison: the differences or scores read, or the loss of every step.
-    """
-
-    groups: int
-    seconds: float
-    tokens: int
-    values: tuple[float, ...]
-    model_bytes: int
-    peak_bytes: int
-
-    @property
-    def groups_per_second(self) -> float:
-        return self.groups / self.seconds
-
-    @property
-    def seconds_per_group(self) -> float:
-        return self.seconds / self.groups
-
-    @property
-    def bytes_above_model(self) -> int:
-        return self.peak_bytes - self.model_bytes
+    reference_share = reference_seconds * pairs / sum(step_pairs)
+    return pairs, step_ends[-1] - step_ends[0] + reference_share
 
 
 def steps_of(rows: int, batch: int = BATCH) -> list[int]:
-    """Pairs of each optimizer step of one epoch: 20 rows are steps of 8, 8 and 4."""
+    """Return the pairs of each optimizer step of one epoch: 20 rows are steps of 8, 8 and 4."""
     return [min(batch, rows - start) for start in range(0, rows, batch)]
 
 
-AnyOutcome = TypeVar("AnyOutcome", Outcome, GroupOutcome)
+def serve(run: Callable[[Task], Measured]) -> None:
+    """Do what a contestant's process does: read the task, run it, write the outcome.
 
-
-def serve(run: Callable[[Task], Outcome] | Callable[[Task], GroupOutcome]) -> None:
-    """The main function of a contestant's process: read the task from the command line, write the
-    outcome."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--rows", type=Path, required=True)
-    parser.add_argument("--precision", choices=get_args(Precision), required=True)
-    parser.add_argument("--precompute", action="store_true")
-    parser.add_argument("--way", default="")
-    parser.add_argument(
-        "--outcome", type=Path, help="JSON file to write; standard output where absent"
-    )
-    given = parser.parse_args()
-    outcome = run(Task(given.model, given.rows, given.precision, given.precompute, given.way))
-    text = json.dumps(asdict(outcome))
-    given.outcome.write_text(text, encoding="utf-8") if given.outcome else print(text)
+    The command line is the task as JSON, and the file for the outcome.
+    """
+    given, path = sys.argv[1:]
+    fields = json.loads(given)
+    task = Task(**{**fields, "rows": Path(fields["rows"])})
+    Path(path).write_text(json.dumps(asdict(run(task))), encoding="utf-8")
 
 
 def execute(command: Sequence[str], threads: int) -> None:
@@ -160,20 +165,16 @@ def execute(command: Sequence[str], threads: int) -> None:
     Raises:
         RuntimeError: it failed; the end of its log is in the message.
     """
-    quiet = {
+    environment = {
+        **os.environ,
         "TQDM_DISABLE": "1",
         "TRL_EXPERIMENTAL_SILENCE": "1",
         "TOKENIZERS_PARALLELISM": "false",
-    }
-    environment = {
-        **os.environ,
-        **quiet,
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
     }
-    done = subprocess.run(
-        command, env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True
-    )
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(
             f"{' '.join(command)} ended with status {done.returncode}\n{done.stderr[-4000:]}"
@@ -191,18 +192,49 @@ def run(module: str, task: Task, threads: int, returns: type[AnyOutcome]) -> Any
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "outcome.json"
-        command = [sys.executable, "-m", module, "--outcome", str(path)]
-        command += ["--model", task.model, "--rows", str(task.rows), "--precision", task.precision]
-        command += ["--precompute"] if task.precompute else []
-        command += ["--way", task.way] if task.way else []
-        execute(command, threads)
+        given = json.dumps(asdict(task), default=str)
+        execute([sys.executable, "-m", module, given, str(path)], threads)
         return returns(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def take_turns(
+    contestants: Mapping[str, tuple[str, Task]],
+    returns: type[AnyOutcome],
+    *,
+    rounds: int,
+    threads: int,
+    title: str,
+    require_same: Callable[[Mapping[str, AnyOutcome]], None],
+) -> dict[str, list[AnyOutcome]]:
+    """Run every contestant once a round, so that a slow spell of the machine falls on all of them.
+
+    Args:
+        contestants: name → its module, and its task.
+        require_same: raises where the outcomes of a round are not of the same work.
+    """
+    outcomes: dict[str, list[AnyOutcome]] = {name: [] for name in contestants}
+    for turn in range(1, rounds + 1):
+        for name, (module, task) in contestants.items():
+            outcome = run(module, task, threads, returns)
+            outcomes[name].append(outcome)
+            say(f"{title} round {turn}/{rounds} {name}: {outcome}")
+        require_same({name: runs[-1] for name, runs in outcomes.items()})
+    return outcomes
+
+
+def say(message: str) -> None:
+    """Tell who watches how far the contest is."""
+    print(message, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure of two contestants: medians over the rounds; the ratio is the median of the
-    rounds' own ratios."""
+    """One figure of two contestants.
+
+    Attributes:
+        ours, peer: medians over the rounds.
+        ratio: the median of `ratios`, each round's own.
+    """
 
     name: str
     ours: float
@@ -212,7 +244,7 @@ class Comparison:
     ratios: tuple[float, ...]
 
     def line(self) -> str:
-        """As scripts read it."""
+        """Return the figures as scripts read them."""
         figures = f"ours={self.ours:.4g} peer={self.peer:.4g} ratio={self.ratio:.3g}"
         return f"bench {self.name} {figures} unit={self.unit}"
 
@@ -226,25 +258,15 @@ def compare(name: str, unit: str, ours: Sequence[float], peer: Sequence[float]) 
 def comparisons(
     precision: Precision, ours: Sequence[Outcome], peers: Mapping[str, Sequence[Outcome]]
 ) -> list[Comparison]:
-    """Speed and memory of this project against each peer."""
-    return [
-        comparison
-        for peer, theirs in peers.items()
-        for comparison in (
-            compare(
-                f"dpo-{precision}-{peer}",
-                "pairs/s",
-                [run.pairs_per_second for run in ours],
-                [run.pairs_per_second for run in theirs],
-            ),
-            compare(
-                f"dpo-{precision}-{peer}-memory",
-                "bytes-above-model",
-                [run.bytes_above_model for run in ours],
-                [run.bytes_above_model for run in theirs],
-            ),
-        )
-    ]
+    """Compare speed and memory of this project with each peer's."""
+    figures = []
+    for peer, theirs in peers.items():
+        name = f"dpo-{precision}-{peer}"
+        speeds = [[run.pairs_per_second for run in runs] for runs in (ours, theirs)]
+        memory = [[run.bytes_above_model for run in runs] for runs in (ours, theirs)]
+        figures.append(compare(name, "pairs/s", *speeds))
+        figures.append(compare(f"{name}-memory", "bytes-above-model", *memory))
+    return figures
 
 
 def require_same_tokens(outcomes: Mapping[str, Outcome], tolerance: float = 0.01) -> None:
@@ -261,21 +283,18 @@ def require_same_tokens(outcomes: Mapping[str, Outcome], tolerance: float = 0.01
             raise RuntimeError(f"contestants read different rows: {field} {counts}")
 
 
-def require_same_values(one: GroupOutcome, other: GroupOutcome, tolerance: float) -> None:
+def require_same_values(a: GroupOutcome, b: GroupOutcome, tolerance: float) -> None:
     """Refuse a contest whose contestants did not compute the same.
 
     Raises:
         RuntimeError: groups differ, or values by more than `tolerance` of their size (root mean
             square).
     """
-    size = sum(value**2 for value in one.values)
-    gap = sum((a - b) ** 2 for a, b in zip(one.values, other.values, strict=False))
-    if (
-        one.groups != other.groups
-        or len(one.values) != len(other.values)
-        or not gap <= tolerance**2 * size
-    ):
+    if a.groups != b.groups or len(a.values) != len(b.values):
         raise RuntimeError(
-            f"contestants computed different values: {len(one.values)} and {len(other.values)} of them, "
-            f"apart by {(gap / size) ** 0.5 if size else gap:.1e} of their size"
+            f"contestants computed different values: {len(a.values)} and {len(b.values)} of them"
         )
+    size = math.sqrt(sum(value**2 for value in a.values))
+    gap = math.dist(a.values, b.values)
+    if not gap <= tolerance * size:
+        raise RuntimeError(f"contestants computed different values: {gap:.1e} apart, of {size:.1e}")

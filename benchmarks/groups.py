@@ -22,26 +22,29 @@ from rewarddiff.records import Group
 Lengths = Literal["equal", "hh"]
 
 RESPONSES = 6
-PROMPT, RESPONSE = 164, 145
-HH_PROMPT, HH_RESPONSE = 125, 45
-"""Means of the quantile tables of `rows`."""
+PROMPT = 164
+RESPONSE = 145
+HH_PROMPT = 125
+"""Mean of `rows.PROMPT_TOKENS`."""
+HH_RESPONSE = 45
+"""Mean of `rows.RESPONSE_TOKENS`."""
 
 
-def make_groups(n: int, lengths: Lengths, seed: int = 0) -> list[Group]:
-    """`n` groups of random words with scores in random order; the same for the same arguments
-    everywhere."""
-    rng = random.Random(seed)
+def make_groups(n: int, lengths: Lengths) -> list[Group]:
+    """Make `n` groups of random words with scores in random order, everywhere the same."""
+    rng = random.Random(0)
     if lengths == "equal":
-        prompts, responses = [PROMPT] * n, [RESPONSE] * (n * RESPONSES)
+        prompts = [PROMPT] * n
+        responses = [RESPONSE] * (n * RESPONSES)
     else:
-        prompts = rows.lengths(_scaled(rows.PROMPT_TOKENS, PROMPT / HH_PROMPT), n, rng)
-        responses = rows.lengths(
-            _scaled(rows.RESPONSE_TOKENS, RESPONSE / HH_RESPONSE), n * RESPONSES, rng
-        )
+        prompt_table = _scaled(rows.PROMPT_TOKENS, PROMPT / HH_PROMPT)
+        response_table = _scaled(rows.RESPONSE_TOKENS, RESPONSE / HH_RESPONSE)
+        prompts = rows.lengths(prompt_table, n, rng)
+        responses = rows.lengths(response_table, n * RESPONSES, rng)
     groups = []
     for i, prompt in enumerate(prompts):
-        own = responses[i * RESPONSES : (i + 1) * RESPONSES]
-        texts = tuple(rows.text(length, rng) for length in own)
+        sizes = responses[i * RESPONSES : (i + 1) * RESPONSES]
+        texts = tuple(rows.text(size, rng) for size in sizes)
         scores = tuple(map(float, rng.sample(range(RESPONSES), RESPONSES)))
         groups.append(Group(str(i), rows.question(prompt, rng), texts, scores))
     return groups
@@ -52,14 +55,17 @@ def _scaled(table: Quantiles, factor: float) -> Quantiles:
 
 
 def write_groups(groups: Iterable[Group], path: Path) -> None:
-    """JSON Lines with the columns prompt, responses, scores."""
-    lines = ({"prompt": g.prompt, "responses": g.responses, "scores": g.scores} for g in groups)
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    """Write JSON Lines with the columns prompt, responses, scores."""
+    with path.open("w", encoding="utf-8") as file:
+        for group in groups:
+            row = {"prompt": group.prompt, "responses": group.responses, "scores": group.scores}
+            file.write(json.dumps(row) + "\n")
 
 
 def read_groups(path: Path) -> list[Group]:
-    found = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    return [
-        Group(str(i), line["prompt"], tuple(line["responses"]), tuple(line["scores"]))
-        for i, line in enumerate(found)
-    ]
+    """Read what `write_groups` wrote."""
+    groups = []
+    for i, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+        row = json.loads(line)
+        groups.append(Group(str(i), row["prompt"], tuple(row["responses"]), tuple(row["scores"])))
+    return groups

@@ -14,8 +14,7 @@ from benchmarks.groups import Lengths, make_groups, write_groups
 Outcomes = Mapping[str, Sequence[GroupOutcome]]
 
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.1}
-"""How far apart two ways may compute the same values, of their size: rounding adds up over the
-layers."""
+"""How far apart two ways' values may be, of their size: rounding adds up over the layers."""
 
 
 @dataclass(frozen=True)
@@ -36,41 +35,46 @@ class Contest:
     compare: Callable[[str, Outcomes], list[Comparison]]
 
 
-def _differences(name: str, runs: Outcomes) -> list[Comparison]:
-    speed = {way: [run.groups_per_second for run in own] for way, own in runs.items()}
-    time = {way: [run.seconds_per_group for run in own] for way, own in runs.items()}
-    ours, peer = "differences-trees", "differences-rows"
+def _differences(name: str, outcomes: Outcomes) -> list[Comparison]:
+    speed = {}
+    time = {}
+    for way, runs in outcomes.items():
+        speed[way] = [run.groups_per_second for run in runs]
+        time[way] = [run.seconds_per_group for run in runs]
+    trees = "differences-trees"
     return [
-        compare(f"{name}-unshared", "groups/s", speed[ours], speed[peer]),
-        compare(f"{name}-reward", "seconds/group", time[ours], time["reward-rows"]),
+        compare(f"{name}-unshared", "groups/s", speed[trees], speed["differences-rows"]),
+        compare(f"{name}-reward", "seconds/group", time[trees], time["reward-rows"]),
         compare(f"{name}-anchor", "seconds/group", time["anchor-trees"], time["reward-trees"]),
     ]
 
 
-def _rrhf(name: str, runs: Outcomes) -> list[Comparison]:
-    ours, peer = runs["trees"], runs["rows"]
-    memory = [[run.bytes_above_model for run in own] for own in (ours, peer)]
+def _rrhf(name: str, outcomes: Outcomes) -> list[Comparison]:
+    sides = (outcomes["trees"], outcomes["rows"])
+    speed = [[run.groups_per_second for run in runs] for runs in sides]
+    memory = [[run.bytes_above_model for run in runs] for runs in sides]
     return [
-        compare(
-            f"{name}-rows",
-            "groups/s",
-            *([run.groups_per_second for run in own] for own in (ours, peer)),
-        ),
+        compare(f"{name}-rows", "groups/s", *speed),
         compare(f"{name}-rows-memory", "bytes-above-model", *memory),
     ]
 
 
 CONTESTS = {
     "differences": Contest(
-        "benchmarks.scoring",
-        scoring.WAYS,
-        {"bf16": 11, "fp32": 7},
-        3,
-        (("differences-trees", "differences-rows"), ("reward-trees", "reward-rows")),
-        _differences,
+        module="benchmarks.scoring",
+        ways=scoring.WAYS,
+        groups={"bf16": 11, "fp32": 7},
+        few=3,
+        same=(("differences-trees", "differences-rows"), ("reward-trees", "reward-rows")),
+        compare=_differences,
     ),
     "rrhf": Contest(
-        "benchmarks.rrhf", rrhf.WAYS, {"bf16": 16, "fp32": 12}, 8, (("trees", "rows"),), _rrhf
+        module="benchmarks.rrhf",
+        ways=rrhf.WAYS,
+        groups={"bf16": 16, "fp32": 12},
+        few=8,
+        same=(("trees", "rows"),),
+        compare=_rrhf,
     ),
 }
 
@@ -84,26 +88,23 @@ def contend(
     rounds: int,
     threads: int,
     quick: bool,
-    say: Callable[[str], None],
 ) -> dict[str, list[GroupOutcome]]:
-    """Every way once a round, alternately, so that a slow spell of the machine falls on all of
-    them."""
-    own = CONTESTS[name]
-    outcomes: dict[str, list[GroupOutcome]] = {way: [] for way in own.ways}
+    """Run every way of a contest once a round."""
+    asked = CONTESTS[name]
+
+    def require_same(outcomes: Mapping[str, GroupOutcome]) -> None:
+        for a, b in asked.same:
+            contest.require_same_values(outcomes[a], outcomes[b], TOLERANCE[precision])
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "groups.jsonl"
-        write_groups(make_groups(own.few if quick else own.groups[precision], lengths), path)
-        for turn in range(rounds):
-            for way in own.ways:
-                task = Task(model, path, precision, way=way)
-                outcome = contest.run(own.module, task, threads, GroupOutcome)
-                outcomes[way].append(outcome)
-                say(
-                    f"{name} {precision} {lengths} round {turn + 1}/{rounds} {way}: {outcome.seconds_per_group:.3f} s "
-                    f"and {outcome.tokens / outcome.groups:.0f} tokens a group"
-                )
-            for one, other in own.same:
-                contest.require_same_values(
-                    outcomes[one][-1], outcomes[other][-1], TOLERANCE[precision]
-                )
-    return outcomes
+        count = asked.few if quick else asked.groups[precision]
+        write_groups(make_groups(count, lengths), path)
+        return contest.take_turns(
+            {way: (asked.module, Task(model, path, precision, way=way)) for way in asked.ways},
+            GroupOutcome,
+            rounds=rounds,
+            threads=threads,
+            title=f"{name} {precision} {lengths}",
+            require_same=require_same,
+        )

@@ -1,5 +1,4 @@
-"""DPO by TRL, with its defaults but for what the contest fixes for both sides (docs/benchmarks.md
-lists it all)."""
+"""DPO by TRL, with its defaults but for what the contest fixes (docs/benchmarks.md lists it)."""
 
 from __future__ import annotations
 
@@ -41,8 +40,7 @@ class StepClock(TrainerCallback):
 
 
 class TimedDPOTrainer(DPOTrainer):
-    """DPOTrainer that measures its reference pass before training (0 s where each step contains
-    it)."""
+    """DPOTrainer that measures its reference pass before training (0 s where steps contain it)."""
 
     reference_seconds = 0.0
 
@@ -54,7 +52,7 @@ class TimedDPOTrainer(DPOTrainer):
 
 
 def config(task: Task, folder: str) -> DPOConfig:
-    """TRL's settings: its own defaults (bf16 autocast, fused AdamW among them) but for these."""
+    """Return TRL's own defaults (bf16 autocast, fused AdamW among them) but for these."""
     return DPOConfig(
         folder,
         use_cpu=True,
@@ -71,7 +69,8 @@ def config(task: Task, folder: str) -> DPOConfig:
         beta=BETA,
         max_length=None,  # nothing is truncated
         gradient_checkpointing=False,
-        train_sampling_strategy="sequential",  # the rows are shuffled already; both sides take the same batches
+        # The rows are shuffled already; both sides take the same batches.
+        train_sampling_strategy="sequential",
         dataloader_num_workers=0,
         logging_strategy="no",
         save_strategy="no",

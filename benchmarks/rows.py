@@ -14,7 +14,7 @@ import json
 import os
 import random
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from math import exp, log
 from pathlib import Path
 from typing import NamedTuple
@@ -38,12 +38,12 @@ RESPONSE_TOKENS: Quantiles = (
     (0, 2), (0.1, 8), (0.25, 16), (0.5, 31), (0.75, 58), (0.9, 97), (0.95, 130), (1, 260),
 )  # fmt: skip
 
-TURN, ANSWER = "\n\nHuman:", "\n\nAssistant:"
+TURN = "\n\nHuman:"
+ANSWER = "\n\nAssistant:"
 MARKUP_TOKENS = 9
 """Tokens of TURN and ANSWER together under SmolLM2's tokenizer: 4 and 5."""
 
-# Each word with a space before it is one token under SmolLM2's tokenizer, as under most byte-pair
-# vocabularies.
+# Each word with a space before it is one token under SmolLM2's tokenizer, and most others.
 WORDS = """
     the of and to in is it you that he was for on are with as his they at be this have from or one had by word but
     not what all were we when your can said there use an each which she do how their if will up other about out many
@@ -58,7 +58,7 @@ WORDS = """
 
 
 def quantile(table: Quantiles, probability: float) -> int:
-    """The length at `probability` in [0, 1], tokens, rounded."""
+    """Return the length at `probability` in [0, 1], tokens, rounded."""
     right = max(1, bisect_left(table, (probability,)))
     (p0, x0), (p1, x1) = table[right - 1], table[right]
     share = (probability - p0) / (p1 - p0)
@@ -66,25 +66,25 @@ def quantile(table: Quantiles, probability: float) -> int:
 
 
 def lengths(table: Quantiles, n: int, rng: random.Random) -> list[int]:
-    """`n` lengths, one from the middle of each of n equal strata, shuffled."""
+    """Draw `n` lengths, one from the middle of each of n equal strata, shuffled."""
     drawn = [quantile(table, (i + 0.5) / n) for i in range(n)]
     rng.shuffle(drawn)
     return drawn
 
 
 def text(tokens: int, rng: random.Random) -> str:
-    """`tokens` tokens: words, each with a space before it, and a full stop."""
-    return "".join(f" {rng.choice(WORDS)}" for _ in range(max(1, tokens - 1))) + "."
+    """Return `tokens` tokens: words, each with a space before it, and a full stop."""
+    words = [f" {rng.choice(WORDS)}" for _ in range(max(1, tokens - 1))]
+    return "".join(words) + "."
 
 
 def question(tokens: int, rng: random.Random) -> str:
-    """A prompt of `tokens` tokens that asks for an answer."""
+    """Return a prompt of `tokens` tokens that asks for an answer."""
     return f"{TURN}{text(tokens - MARKUP_TOKENS, rng)}{ANSWER}"
 
 
 def make_rows(n: int, seed: int = 0) -> list[Row]:
-    """`n` pairs of random words with HH's length statistics; the same for the same arguments
-    everywhere."""
+    """Make `n` pairs of random words with HH's length statistics, everywhere the same."""
     rng = random.Random(seed)
     prompts = lengths(PROMPT_TOKENS, n, rng)
     responses = lengths(RESPONSE_TOKENS, 2 * n, rng)
@@ -94,61 +94,47 @@ def make_rows(n: int, seed: int = 0) -> list[Row]:
     ]
 
 
-def hh_file() -> Path:
-    """HH's helpful-base pairs in the optional folder of real data (REWARDDIFF_SHARED, or `shared`
-    beside the root)."""
-    beside = Path(__file__).resolve().parents[2] / "shared"
-    return (
-        Path(os.environ.get("REWARDDIFF_SHARED") or beside)
-        / "data"
-        / "hh"
-        / "helpful-base.jsonl.gz"
-    )
+def hh_rows(n: int) -> list[Row]:
+    """Draw `n` random pairs of HH's helpful-base dialogues, split at the last assistant turn.
 
-
-def hh_rows(n: int, seed: int = 0, path: Path | None = None) -> list[Row]:
-    """`n` random pairs of HH dialogues, split at the last assistant turn.
+    They are in the optional folder of real data: REWARDDIFF_SHARED, or `shared` beside the root.
 
     Raises:
         FileNotFoundError: the real data is not there; use made rows.
     """
-    with gzip.open(path or hh_file(), "rt", encoding="utf-8") as lines:
-        pairs = [
-            pair for line in lines if (pair := split_dialogues(**json.loads(line))) is not None
-        ]
-    return random.Random(seed).sample(pairs, n)
+    beside = Path(__file__).resolve().parents[2] / "shared"
+    shared = Path(os.environ.get("REWARDDIFF_SHARED") or beside)
+    pairs = []
+    with gzip.open(
+        shared / "data" / "hh" / "helpful-base.jsonl.gz", "rt", encoding="utf-8"
+    ) as file:
+        for line in file:
+            pair = split_dialogues(**json.loads(line))
+            if pair is not None:
+                pairs.append(pair)
+    return random.Random(0).sample(pairs, n)
 
 
 def split_dialogues(chosen: str, rejected: str) -> Row | None:
-    """One pair from two whole dialogues; None where the two differ before the last answer or an
-    answer is empty."""
+    """Return one pair from two whole dialogues.
+
+    None where the two differ before the last answer, or have no two different answers.
+    """
     start = chosen.rfind(ANSWER) + len(ANSWER)
-    answers = chosen[start:], rejected[start:]
-    if (
-        chosen[:start] != rejected[:start]
-        or answers[0] == answers[1]
-        or not all(a.strip() for a in answers)
-    ):
-        return None
-    return Row(chosen[:start], *answers)
+    prompt = chosen[:start]
+    row = Row(prompt, chosen[start:], rejected[start:])
+    is_pair = rejected.startswith(prompt) and row.chosen != row.rejected
+    if is_pair and row.chosen.strip() and row.rejected.strip():
+        return row
+    return None
 
 
 def write_rows(rows: Iterable[Row], path: Path) -> None:
-    """JSON Lines with the columns prompt, chosen, rejected."""
-    path.write_text("".join(json.dumps(row._asdict()) + "\n" for row in rows), encoding="utf-8")
+    """Write JSON Lines with the columns prompt, chosen, rejected."""
+    lines = [json.dumps(row._asdict()) + "\n" for row in rows]
+    path.write_text("".join(lines), encoding="utf-8")
 
 
 def read_rows(path: Path) -> list[Row]:
+    """Read what `write_rows` wrote."""
     return [Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def summary(values: Sequence[int]) -> dict[str, float]:
-    """Mean, median, 95 % quantile (nearest rank) and largest of the lengths."""
-    ordered = sorted(values)
-    n = len(ordered)
-    return {
-        "mean": sum(ordered) / n,
-        "median": (ordered[(n - 1) // 2] + ordered[n // 2]) / 2,
-        "p95": ordered[min(n - 1, int(0.95 * n))],
-        "max": ordered[-1],
-    }

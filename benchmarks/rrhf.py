@@ -1,5 +1,4 @@
-"""RRHF on groups of six responses: by this project in token trees, and the plain way. One process a
-way.
+"""RRHF on groups of six responses, in token trees and the plain way, one process a way.
 
 The plain way is that of RRHF's own code: a prompt's responses are a batch of rows, each with the
 prompt in front and padded to the longest; the model gives all logits, their log-softmax is gathered
@@ -60,19 +59,15 @@ LISTS = 4
 """Prompts per optimizer step."""
 
 Run = tuple[list[float], list[float], int]
-"""The clock at the end of every step, the loss of every step (the mean over its prompts), tokens
-after the first."""
+"""Clock at the end of every step, loss of every step (mean over its prompts), tokens after one."""
 
 
 def train_trees(model: Any, lists: Sequence[Encoded], task: Task) -> Run:
-    """This project's own loop, with its defaults but for what is fixed here for both."""
-    items = [
-        item
-        for own in lists
-        for item in preference_items(
-            own, Pairs.unweighted(list(own.group.known_comparisons())), whole=True
-        )
-    ]
+    """Train by this project's loop, with its defaults but for what is fixed here for both."""
+    items = []
+    for encoded in lists:
+        pairs = Pairs.unweighted(list(encoded.group.known_comparisons()))
+        items += preference_items(encoded, pairs, whole=True)
     train = TrainConfig(
         lr=LEARNING_RATE,
         epochs=1,
@@ -84,8 +79,7 @@ def train_trees(model: Any, lists: Sequence[Encoded], task: Task) -> Run:
         precision=task.precision,
     )
     ordered = so_that_batches_follow(items, train)
-    # Training restarts the process's memory peak for its own record; here the peak is that of the
-    # whole run.
+    # Training restarts the peak of memory for its own record; here it is that of the whole run.
     with tempfile.TemporaryDirectory() as folder, patch("rewarddiff.machine.reset_peak_memory"):
         settings = PolicyConfig(objective=RRHF(), train=train)
         result = train_policy(
@@ -97,7 +91,7 @@ def train_trees(model: Any, lists: Sequence[Encoded], task: Task) -> Run:
 
 
 def train_rows(model: Any, lists: Sequence[Encoded], task: Task) -> Run:
-    """One padded row per response, all logits."""
+    """Train on one padded row per response, with all logits."""
     model.eval()  # no dropout
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True
@@ -109,14 +103,15 @@ def train_rows(model: Any, lists: Sequence[Encoded], task: Task) -> Run:
     size = 0
     for step, count in enumerate(steps):
         total = 0.0
-        for own in lists[step * LISTS : step * LISTS + count]:
-            ids, mask, labels = padded(own)
+        for encoded in lists[step * LISTS : step * LISTS + count]:
+            ids, mask, labels = padded(encoded)
             with torch.autocast("cpu", torch.bfloat16, enabled=task.precision == "bf16"):
                 logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-            loss = rrhf(logits, labels, torch.tensor(own.group.scores))
+            loss = rrhf(logits, labels, torch.tensor(encoded.group.scores))
             (loss / count).backward()
             total += loss.item()
-            size += ids.numel() if step else 0
+            if step > 0:
+                size += ids.numel()
         torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
         optimizer.step()
         optimizer.zero_grad()
@@ -126,27 +121,31 @@ def train_rows(model: Any, lists: Sequence[Encoded], task: Task) -> Run:
     return ends, losses, size
 
 
-def padded(own: Encoded) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, mask, and labels that are −100 where no token of a response stands; (responses,
-    longest)."""
-    rows = [torch.tensor(own.prompt + response) for response in own.responses]
+def padded(encoded: Encoded) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ids, mask, and labels that are −100 outside responses; (responses, longest) each."""
+    rows = [torch.tensor(encoded.prompt + response) for response in encoded.responses]
     ids = pad_sequence(rows, batch_first=True, padding_value=0)
     column = torch.arange(ids.shape[1])
     inside = column < torch.tensor([[len(row)] for row in rows])
-    labels = ids.masked_fill(~inside | (column < len(own.prompt)), -100)
+    labels = ids.masked_fill(~inside | (column < len(encoded.prompt)), -100)
     return ids, inside.long(), labels
 
 
 def rrhf(logits: Tensor, labels: Tensor, scores: Tensor) -> Tensor:
-    """Of one prompt: logits (responses, longest, vocabulary), labels (responses, longest), scores
-    (responses,)."""
+    """Return the loss of one prompt.
+
+    Args:
+        logits: (responses, longest, vocabulary). labels: (responses, longest).
+        scores: (responses,).
+    """
     logps = logits[:, :-1].float().log_softmax(-1)
     target = labels[:, 1:]
     answer = target != -100
-    own = logps.gather(-1, target.clamp(min=0)[..., None])[..., 0] * answer
-    sums, mean = own.sum(-1), own.sum(-1) / answer.sum(-1)
+    token_logps = logps.gather(-1, target.clamp(min=0)[..., None])[..., 0] * answer
+    sums = token_logps.sum(-1)
+    means = sums / answer.sum(-1)
     better = scores[:, None] > scores  # i better than j
-    rank_loss = torch.relu(mean[None, :] - mean[:, None])[better].sum()
+    rank_loss = torch.relu(means[None, :] - means[:, None])[better].sum()
     return rank_loss - sums[scores.argmax()]
 
 
@@ -158,18 +157,21 @@ def run_rrhf(task: Task) -> GroupOutcome:
     gc.collect()
     model_bytes = reset_peak()
     encoder = Encoder(tokenizer, LengthConfig(max_prompt=None, max_response=UNLIMITED))
-    lists = [
-        Encoded(
-            g,
-            encoder.prompt(g.prompt),
-            tuple(encoder.response(g.prompt, text) for text in g.responses),
-        )
-        for g in groups
-    ]
+    lists = []
+    for group in groups:
+        responses = tuple(encoder.response(group.prompt, text) for text in group.responses)
+        lists.append(Encoded(group, encoder.prompt(group.prompt), responses))
     train = train_trees if task.way == "trees" else train_rows
     ends, losses, size = train(model, lists, task)
     timed, seconds = counted(ends, steps_of(len(lists), LISTS), 0)
-    return GroupOutcome(timed, seconds, size, tuple(losses), model_bytes, memory_bytes("VmHWM"))
+    return GroupOutcome(
+        groups=timed,
+        seconds=seconds,
+        tokens=size,
+        values=tuple(losses),
+        model_bytes=model_bytes,
+        peak_bytes=memory_bytes("VmHWM"),
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""A sweep of five α and three seeds beside fifteen runs of one α and one seed each, all of them by
-the command line.
+"""A sweep of five α and three seeds beside fifteen runs of one α and one seed each.
 
-What is learned is the demo's pipeline cut short: a difference model and one DPO policy on part of
-the embedded data, samples judged by the scorer. A run by itself trains its scorer and its policy
-and reads its differences anew; the sweep does once what its points share. Both end with
-results.json, and the same policies with the same rewards.
+All of them are run by the command line. What is learned is the demo's pipeline cut short: a
+difference model and one DPO policy on part of the embedded data, samples judged by the scorer. A
+run by itself trains its scorer and its policy and reads its differences anew; the sweep does once
+what its points share. Both end with results.json, and the same policies with the same rewards.
 """
 
 from __future__ import annotations
@@ -13,12 +12,13 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contest import execute
+from benchmarks.contest import execute, say
 
 ALPHAS = (0, 0.25, 0.5, 1, 2)
 SEEDS = (0, 1, 2)
@@ -37,62 +37,57 @@ class Seconds:
 
 
 def recipe(model: str, *, quick: bool) -> dict[str, Any]:
-    """The demo's, with fewer groups, steps and tokens."""
-    limits = {"max_prompt": 64, "max_response": 96}
+    """Return the demo's recipe, with fewer groups, steps and tokens."""
+    lengths = {"max_prompt": 64, "max_response": 96}
+    steps = {
+        "lr": 4e-4,
+        "max_steps": 1 if quick else 4,
+        "batch_size": 4,
+        "eval_every": None,
+    }
+    scorer = {"kind": "difference", "lengths": lengths, "train": {"batch_size": 4}}
+    policy = {
+        "objective": "dpo",
+        "lora": {"r": 16, "alpha": 32},
+        "train": steps,
+        "coefficient": {"source": "difference"},
+    }
     return {
         "name": "sweep",
         "model": model,
         "data": {"path": "demo", "limit": 24 if quick else 60},
-        "lengths": limits,
-        "scorers": {
-            "difference": {"kind": "difference", "lengths": limits, "train": {"batch_size": 4}}
-        },
-        "policies": {
-            "dpo": {
-                "objective": "dpo",
-                "lora": {"r": 16, "alpha": 32},
-                "train": {
-                    "lr": 4e-4,
-                    "max_steps": 1 if quick else 4,
-                    "batch_size": 4,
-                    "eval_every": None,
-                },
-                "coefficient": {"source": "difference"},
-            }
-        },
+        "lengths": lengths,
+        "scorers": {"difference": scorer},
+        "policies": {"dpo": policy},
         "evaluation": {"prompts": 4, "sampling": {"max_new_tokens": 8 if quick else 24}},
     }
 
 
-def contend(model: str, threads: int, *, quick: bool, say: Callable[[str], None]) -> Seconds:
-    """One round: the sweep, then the runs.
+def contend(model: str, threads: int, *, quick: bool) -> Seconds:
+    """Run one round: the sweep, then the runs.
 
     Raises:
         RuntimeError: a command failed, or the same policy got other rewards.
     """
-    alphas, seeds = (ALPHAS[::2], SEEDS[:1]) if quick else (ALPHAS, SEEDS)
+    alphas = ALPHAS[::2] if quick else ALPHAS
+    seeds = SEEDS[:1] if quick else SEEDS
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = folder / "recipe.json"  # JSON is YAML
         path.write_text(json.dumps(recipe(model, quick=quick)))
-        values = [
-            f"coefficient.alpha={','.join(map(str, alphas))}",
-            f"seed={','.join(map(str, seeds))}",
-        ]
+        all_alphas = ",".join(map(str, alphas))
+        all_seeds = ",".join(map(str, seeds))
+        values = [f"coefficient.alpha={all_alphas}", f"seed={all_seeds}"]
         swept = _timed(["sweep", str(path), *values, f"output={folder / 'sweep'}"], threads)
         say(f"sweep of {len(alphas)} α and {len(seeds)} seeds: {swept:.0f} s")
         runs = []
-        for alpha in alphas:
-            for seed in seeds:
-                output = folder / f"{alpha}-{seed}"
-                options = [
-                    f"policies.dpo.coefficient.alpha={alpha}",
-                    f"seed={seed}",
-                    f"output={output}",
-                ]
-                runs.append(_timed(["run", str(path), *options], threads))
-                say(f"run with α = {alpha}, seed {seed}: {runs[-1]:.0f} s")
-                _require_same(folder / "sweep", output, alpha, seed)
+        for alpha, seed in product(alphas, seeds):
+            output = folder / f"{alpha}-{seed}"
+            values = [f"policies.dpo.coefficient.alpha={alpha}", f"seed={seed}"]
+            run = _timed(["run", str(path), *values, f"output={output}"], threads)
+            say(f"run with α = {alpha}, seed {seed}: {run:.0f} s")
+            runs.append(run)
+            _require_same(folder / "sweep", output, alpha, seed)
     return Seconds(swept, tuple(runs))
 
 
@@ -103,11 +98,13 @@ def _timed(arguments: Sequence[str], threads: int) -> float:
 
 
 def _require_same(sweep: Path, run: Path, alpha: float, seed: int) -> None:
-    """The rewards of the run's only policy are those of one of the sweep's policies of that
-    seed."""
-    own = json.loads((run / "rewards" / str(seed) / "rewards.json").read_text())["difference"][
-        "dpo"
-    ]
-    known = json.loads((sweep / "rewards" / str(seed) / "rewards.json").read_text())["difference"]
-    if own not in known.values():
+    """Refuse a run whose only policy has other rewards than all of the sweep's of that seed."""
+    alone = _rewards(run, seed)["dpo"]
+    if alone not in _rewards(sweep, seed).values():
         raise RuntimeError(f"α = {alpha}, seed {seed}: other rewards by itself than in the sweep")
+
+
+def _rewards(folder: Path, seed: int) -> dict[str, Any]:
+    text = (folder / "rewards" / str(seed) / "rewards.json").read_text()
+    rewards: dict[str, Any] = json.loads(text)["difference"]
+    return rewards

@@ -119,7 +119,9 @@ def test_groups_survive_the_file(tmp_path: Path) -> None:
 
 
 def outcome(seconds: float, *values: float) -> GroupOutcome:
-    return GroupOutcome(4, seconds, tokens=100, values=values, model_bytes=100, peak_bytes=500)
+    return GroupOutcome(
+        groups=4, seconds=seconds, tokens=100, values=values, model_bytes=100, peak_bytes=500
+    )
 
 
 def test_contestants_must_compute_the_same() -> None:
