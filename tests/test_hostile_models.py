@@ -1,5 +1,4 @@
-"""Folders of models that bring code or pickles: whatever loads them, neither is opened, and one
-line says so.
+"""Folders of models that bring code or pickles: neither is opened, and one line says so.
 
 The referee is Python itself: an audit hook sees every file opened, every class that a pickle asks
 for and all code that is executed, and a user who answers every question with yes sits at the
@@ -81,8 +80,7 @@ sys.addaudithook(_watch)
 
 
 def refusals(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
-    """What every loader says of a folder, None where it loads; fails where one opens or runs what
-    it must not."""
+    """Return what every loader says of a folder, None where it loads; none may open or run code."""
     global watched
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n" * 1000))
     answers: dict[str, str | None] = {}
@@ -197,8 +195,7 @@ def test_code_of_a_folder_is_never_run(
 def test_what_transformers_knows_by_itself_is_read_without_its_code(
     policy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many models of the hub that were new once: config and tokenizer name code, and do not need
-    it any more."""
+    """Config and tokenizer name code they no longer need, as in many models that were new once."""
     folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
     with_code(folder)
     edit(folder / "config.json", auto_map=CLASSES)
@@ -271,8 +268,7 @@ def pickled_adapter(folder: Path) -> tuple[Path, str]:
 
 
 def adapter_that_opens_a_pickle(folder: Path) -> tuple[Path, str]:
-    """peft unpickles where a multitask prompt starts from as soon as it makes the adapter, before
-    it reads weights."""
+    """A multitask prompt's start is unpickled by peft as it makes the adapter, before any weights."""
     malice(folder / "start.bin")
     adapter = adapter_of(
         folder,
@@ -320,8 +316,7 @@ def test_pickles_and_files_elsewhere_are_refused_unopened(
 
 
 def test_shards_that_an_index_names_are_read(policy_folder: Path, tmp_path: Path) -> None:
-    """And what lies beside whole weights without being read does no harm: a trainer's arguments,
-    older pickles."""
+    """What lies beside whole weights unread does no harm: a trainer's arguments, older pickles."""
     folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()

@@ -1,5 +1,4 @@
-"""The laboratory: its worlds are what they say, its policies what they should learn, its answers
-what theory says."""
+"""The laboratory: its worlds are what they say, its policies and answers what theory says."""
 
 from __future__ import annotations
 
@@ -55,8 +54,7 @@ def test_a_scorers_quality_is_its_correlation_with_the_truth(q: float) -> None:
 
 
 def test_a_policy_is_a_weighted_logistic_regression() -> None:
-    """scipy minimises Σ c·log(1 + e^(−β θ·Δφ)) as a referee; two weightings that are trained side
-    by side."""
+    """scipy minimises Σ c·log(1 + e^(−β θ·Δφ)) as a referee, for two weightings trained at once."""
     sample, training = draw(SMALL, 0), Training(steps=4000)
     config = CoefficientConfig(alpha=1.0, negative="abs")
     found = train(sample, [Method(sample.truth), Method(sample.truth, config)], training)
@@ -69,8 +67,7 @@ def test_a_policy_is_a_weighted_logistic_regression() -> None:
 
 
 def test_a_hundred_steps_are_enough() -> None:
-    """At one distance from the reference the direction counts, and in the default world that hardly
-    moves any more."""
+    """At one distance from the reference the direction counts, and it hardly moves any more."""
     sample = draw(World(), 0)
     methods = [
         Method(sample.truth),

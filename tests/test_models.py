@@ -411,8 +411,7 @@ def test_a_mistyped_folder_is_named_at_once(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The hub is asked once, without its lines of retries, whose waits are 1, 2, 4, 8 and 8
-    seconds.
+    """The hub is asked once, without its retries, whose waits are 1, 2, 4, 8 and 8 seconds.
 
     As in a process of its own, where torch, which takes seconds to import, is not there yet.
     """
@@ -449,8 +448,7 @@ def test_a_name_is_compared_with_what_is_there(tiny: Path) -> None:
 def test_a_model_of_the_hubs_cache_is_found_without_a_connection(
     original: Path, tmp_path: Path, no_connection: list[str]
 ) -> None:
-    """Where the hub's own library puts it: models--OWNER--NAME/snapshots/COMMIT, and the commit in
-    refs/main."""
+    """The hub's library has it in models--OWNER--NAME/snapshots, and the commit in refs/main."""
     place = tmp_path / "hub" / "models--some--tiny"
     commit = "0123456789abcdef0123456789abcdef01234567"
     shutil.copytree(original, place / "snapshots" / commit)
@@ -464,8 +462,7 @@ def test_a_model_of_the_hubs_cache_is_found_without_a_connection(
 
 
 def test_padding_without_an_embedding_is_not_used(tiny: Path) -> None:
-    """Somebody added [PAD] to the tokenizer alone: written into config.json, it would keep the
-    model from loading."""
+    """Where [PAD] is in the tokenizer alone, its id in config.json would keep a model from loading."""
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     tokenizer.add_special_tokens({"pad_token": "[PAD]"})
     tokenizer.save_pretrained(tiny)

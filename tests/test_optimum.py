@@ -1,5 +1,4 @@
-"""Which weights leave the optimum where it is: those that are the same for both outcomes of a pair,
-and no others."""
+"""Only weights that are the same for both outcomes of a pair leave the optimum where it is."""
 
 from __future__ import annotations
 

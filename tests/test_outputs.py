@@ -1,5 +1,4 @@
-"""Where a command writes: tried before the work, held by one process, named in one line when it
-fails."""
+"""Where a command writes: tried before the work, held by one process, named when it fails."""
 
 from __future__ import annotations
 
@@ -26,8 +25,7 @@ from rewarddiff.store import Store
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """No file can grow: the kernel refuses every byte, as it does on a full disk (with another
-    number)."""
+    """No file can grow: the kernel refuses every byte, as on a full disk (with another number)."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
     try:

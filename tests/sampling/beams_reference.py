@@ -1,5 +1,4 @@
-"""What transformers 4.56.2, the last version with a group beam search of its own, finds with two
-small random models.
+"""What transformers 4.56.2, the last with group beam search, finds with two small models.
 
 `python tests/sampling/beams_reference.py > tests/sampling/beams_reference.json` in an environment
 with transformers==4.56.2 and torch==2.13.* writes the file that test_beams.py compares with; this
@@ -105,8 +104,7 @@ def prompts(count: int, seed: int) -> list[list[int]]:
 def searched(
     model: Any, prompts: list[list[int]], case: dict[str, Any]
 ) -> list[list[tuple[list[int], float]]]:
-    """Tokens up to the end token, and scores, of every beam of every prompt, by `generate` on one
-    padded batch."""
+    """Return tokens up to the end, and scores, of every beam of a padded batch, by `generate`."""
     pad, ends = case.get("pad", PAD), case.get("ends", [END])
     width = max(map(len, prompts))
     output = model.generate(

@@ -1,5 +1,4 @@
-"""Diverse beam search against transformers 4.56.2 (kept outputs), transformers 5 (plain beam
-search), and by hand."""
+"""Diverse beam search against transformers 4.56.2 (kept outputs) and 5 (one group), and by hand."""
 
 from __future__ import annotations
 

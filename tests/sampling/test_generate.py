@@ -52,8 +52,9 @@ def random_llama() -> LlamaForCausalLM:
 
 @pytest.fixture(scope="module")
 def bigrams(tiny_tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama in which a token decides the next: A b c ↵ # d e <eos>, and after T: a, b, c, d with
-    logits 0, 1, 2, 3.
+    """A Llama in which a token decides the next: A b c ↵ # d e <eos>; after T come a to d.
+
+    Their logits are 0, 1, 2, 3.
 
     Attention and MLP write nothing and embeddings are unit vectors, so the state is that of the
     last token alone: after the norm √264 at the token's own place. A weight of logit/√264 there

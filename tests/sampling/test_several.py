@@ -1,5 +1,4 @@
-"""Several responses to a prompt: rejection sampling by its own probabilities, beams and draws
-through the encoder."""
+"""Several responses to a prompt: rejection by its own probabilities, beams and draws."""
 
 from __future__ import annotations
 

@@ -259,6 +259,8 @@ def _measuring(add: Add) -> None:
     text = "where to write results.json and report.html (default runs/eval-DATA)"
     sub.takes_output(text, "DIR")
 
+
+def _others(add: Add) -> None:
     sub = add(
         "designs",
         do.designs,
@@ -276,8 +278,6 @@ def _measuring(add: Add) -> None:
     sub.add_argument("--limit", type=_count, metavar="N", help="at most so many lists")
     sub.takes_output("where to write the figures as JSON", "FILE")
 
-
-def _others(add: Add) -> None:
     sub = add(
         "lab",
         do.lab,

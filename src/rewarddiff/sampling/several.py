@@ -43,8 +43,9 @@ class Temperature:
 
 @dataclass(frozen=True)
 class Rejection(Temperature):
-    """k of `candidates` draws, accepted with probability exp((r − r_max)/β): towards the optimum of
-    the reward r.
+    """k of `candidates` draws, accepted with probability exp((r − r_max)/β), r the reward.
+
+    So they come closer to the optimum under r.
 
     Source: Liu et al. 2023 (RSO), arXiv 2309.06657, algorithm 1.
     """
