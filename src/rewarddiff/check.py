@@ -8,7 +8,7 @@ from statistics import mean, median
 
 from rewarddiff.data import Groups, Ledger, load_groups
 from rewarddiff.data import split as split_groups
-from rewarddiff.data.read import unread_columns
+from rewarddiff.data.unread import unread_columns
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group
 from rewarddiff.writing import say

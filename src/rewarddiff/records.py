@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -18,8 +18,8 @@ class Message:
     """One turn of a conversation: `role` is system, user, assistant or tool.
 
     `extras` are the turn's further keys that a chat template may read (`tool_calls`,
-    `tool_call_id`, `name`), as a JSON object; empty: none. Those of one turn, as a rule the first,
-    hold the conversation's `tools`, which can be called.
+    `tool_call_id`, `name`), as a JSON object; empty: none. One turn, as a rule the first, holds
+    the `tools` that the whole conversation may call.
     """
 
     role: str
@@ -28,27 +28,26 @@ class Message:
 
     @classmethod
     def of(cls, role: str, content: str, extras: Mapping[str, Any]) -> Message:
-        """The message with these further keys, whose values are plain ones."""
+        """Return the message with these further keys, whose values are plain ones."""
         return cls(role, content, json.dumps(extras, ensure_ascii=False) if extras else "")
 
     def turn(self) -> dict[str, Any]:
-        """The message as chat templates and files have it, with its further keys."""
-        extras: dict[str, Any] = json.loads(self.extras) if self.extras else {}
-        return {"role": self.role, "content": self.content, **extras}
+        """Return the message as chat templates and files have it, with its further keys."""
+        turn = {"role": self.role, "content": self.content}
+        if self.extras:
+            turn.update(json.loads(self.extras))
+        return turn
 
     def without(self, key: str) -> Message:
-        """The message without one of its further keys."""
-        extras = {
-            name: value
-            for name, value in self.turn().items()
-            if name not in ("role", "content", key)
-        }
+        """Return the message without one of its further keys."""
+        extras = self.turn()
+        for name in {"role", "content", key} & extras.keys():
+            del extras[name]
         return Message.of(self.role, self.content, extras)
 
 
 Prompt = str | tuple[Message, ...]
-"""A prompt is plain text (fed to the model untouched) or a conversation (rendered by its
-template)."""
+"""Plain text (given to the model untouched) or a conversation (written by its chat template)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +69,34 @@ class Comparison:
         if self.strength is not None and not (math.isfinite(self.strength) and self.strength >= 0):
             raise ValueError(f"strength must be finite and non-negative, got {self.strength}")
 
+    @classmethod
+    def by_gap(cls, i: int, j: int, gap: float) -> Comparison:
+        """Return the comparison of responses i and j, where i is rated `gap` above j (or below)."""
+        return cls(i, j, gap) if gap >= 0 else cls(j, i, -gap)
+
     @property
     def tie(self) -> bool:
         return self.strength == 0
 
 
 STYLES = ("concise", "plain", "markdown")
-"""How RM-Bench has every answer written, from plain to showy: in short; at length; at length and
-formatted."""
+"""How RM-Bench writes each answer, plain to showy: short; at length; at length and formatted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """A prompt with its responses and what is known of their order or strength.
 
-    `scores` (higher is better) and `comparisons` may both be present; explicit comparisons win.
-    `source` is "file:row", for messages. `topic` names what must not straddle a split where that is
-    more than the prompt itself (the debate behind both stances, the opening of a dialogue); empty:
-    the prompt. `labels` are what is known of responses by themselves, not against each other:
-    desirable (True) or not, None where unknown; empty: of none. `subset` is the part of a
-    collection that the data says it is from. `styles` are how responses are written, where the data
-    says so: one of `STYLES` each; empty: unknown.
+    Attributes:
+        scores: one for each response, higher is better. Where there are `comparisons` as well,
+            these are what counts.
+        source: "file:row", for messages.
+        topic: what must not straddle a split where that is more than the prompt itself (the debate
+            behind both stances, the opening of a dialogue); empty: the prompt.
+        labels: what is known of responses by themselves, not against each other: desirable (True)
+            or not, None where unknown; empty: nothing is known of any.
+        subset: the part of a collection that the data says it is from.
+        styles: how each response is written, one of `STYLES`; empty: unknown.
     """
 
     id: str
@@ -105,37 +111,59 @@ class Group:
     styles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.scores is not None and len(self.scores) != len(self.responses):
-            raise ValueError(f"{len(self.responses)} responses but {len(self.scores)} scores")
-        if self.labels and len(self.labels) != len(self.responses):
-            raise ValueError(f"{len(self.responses)} responses but {len(self.labels)} labels")
-        if self.styles and len(self.styles) != len(self.responses):
-            raise ValueError(f"{len(self.responses)} responses but {len(self.styles)} styles")
-        if any(label is not None and not isinstance(label, bool) for label in self.labels):
-            raise ValueError(f"labels are True, False or None, got {self.labels}")
+        count = len(self.responses)
+        if self.scores is not None and len(self.scores) != count:
+            raise ValueError(f"{count} responses but {len(self.scores)} scores")
+        if self.labels and len(self.labels) != count:
+            raise ValueError(f"{count} responses but {len(self.labels)} labels")
+        if self.styles and len(self.styles) != count:
+            raise ValueError(f"{count} responses but {len(self.styles)} styles")
+        for label in self.labels:
+            if label is not None and not isinstance(label, bool):
+                raise ValueError(f"labels are True, False or None, got {self.labels}")
         for c in self.comparisons:
-            if not (0 <= c.chosen < len(self.responses) and 0 <= c.rejected < len(self.responses)):
+            if not (0 <= c.chosen < count and 0 <= c.rejected < count):
                 raise ValueError(
-                    f"comparison {c.chosen}>{c.rejected} points outside {len(self.responses)} responses"
+                    f"comparison {c.chosen}>{c.rejected} points outside {count} responses"
                 )
 
     def known_comparisons(self) -> Iterator[Comparison]:
-        """The explicit comparisons, or else every pair the scores order (equal scores: a tie)."""
+        """Yield the explicit comparisons, or else every pair the scores order (equal: a tie)."""
         if self.comparisons:
             yield from self.comparisons
         elif self.scores is not None:
             for i, j in combinations(range(len(self.responses)), 2):
-                gap = self.scores[i] - self.scores[j]
-                yield Comparison(i, j, gap) if gap >= 0 else Comparison(j, i, -gap)
+                yield Comparison.by_gap(i, j, self.scores[i] - self.scores[j])
 
     def known_labels(self) -> Iterator[tuple[int, bool]]:
-        """The responses that are labelled by themselves, and whether each is desirable."""
+        """Yield the index of every response that has a label, and whether it is desirable."""
         return ((i, label) for i, label in enumerate(self.labels) if label is not None)
+
+    def take(self, indices: Sequence[int]) -> Group:
+        """Return the group with these responses only, in this order, and what is known of them."""
+        places = {index: place for place, index in enumerate(indices)}
+        comparisons = []
+        for c in self.comparisons:
+            if c.chosen in places and c.rejected in places:
+                comparisons.append(Comparison(places[c.chosen], places[c.rejected], c.strength))
+        return replace(
+            self,
+            responses=tuple(self.responses[i] for i in indices),
+            scores=None if self.scores is None else tuple(self.scores[i] for i in indices),
+            comparisons=tuple(comparisons),
+            labels=tuple(self.labels[i] for i in indices) if self.labels else (),
+            styles=tuple(self.styles[i] for i in indices) if self.styles else (),
+        )
+
+    def with_responses(self, responses: Iterable[str]) -> Group:
+        """Return the group's prompt with other responses, of which nothing is known yet."""
+        return replace(
+            self, responses=tuple(responses), scores=None, comparisons=(), labels=(), styles=()
+        )
 
 
 def turns_and_tools(messages: Iterable[Message]) -> tuple[list[dict[str, Any]], list[Any] | None]:
-    """A conversation as chat templates take it: its turns, and apart from them its tools, None
-    where there are none."""
+    """Return a conversation's turns, and apart from them its tools (None: it has none)."""
     turns = [message.turn() for message in messages]
     tools: list[Any] = []
     for turn in turns:
@@ -144,12 +172,12 @@ def turns_and_tools(messages: Iterable[Message]) -> tuple[list[dict[str, Any]], 
 
 
 def plain_prompt(prompt: Prompt) -> str | list[dict[str, Any]]:
-    """The prompt as files of data have it: plain text, or turns."""
+    """Return the prompt as files of data have it: plain text, or turns."""
     return prompt if isinstance(prompt, str) else [message.turn() for message in prompt]
 
 
 def prompt_text(prompt: Prompt) -> str:
-    """The prompt as readable text: plain prompts as they are, conversations one turn a paragraph.
+    """Return the prompt as readable text: a conversation has one turn a paragraph.
 
     Tools, and calls of tools, follow their turn as JSON.
     """

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rewarddiff.data import Ledger, files, load_groups, read
+from rewarddiff.data import Ledger, load_groups, read
+from rewarddiff.data.files import read_rows, rows
 from rewarddiff.errors import UserError
 
 
@@ -278,23 +279,20 @@ def test_a_line_longer_than_any_row_is_not_held(
 ) -> None:
     limit = csv.field_size_limit()  # of the whole process
     request.addfinalizer(lambda: csv.field_size_limit(limit))
-    monkeypatch.setattr(files, "MAX_LINE", 100)
+    monkeypatch.setattr(rows, "MAX_LINE", 100)
     long_row = json.dumps(row(0) | {"more": "x" * 1000})
     for name, text, place in (
         ("rows.jsonl", f"{lines(1)}{long_row}\n{lines(1)}", 2),
         ("rows.csv", f"prompt,chosen,rejected\na,b,c\nd,{'x' * 1000},f\ng,h,i\n", 3),
     ):
-        found = list(files.rows(write(tmp_path / name, text), name))
-        assert [values is None for values in (each.values for each in found)] == [
-            False,
-            True,
-            False,
-        ]
-        assert found[1].source == f"{name}:{place}"
-        assert "longer than any row; write one row a line" in found[1].problem
+        before, too_long, after = read_rows(write(tmp_path / name, text))
+        assert before.values is not None
+        assert after.values is not None
+        assert (too_long.values, too_long.number) == (None, place)
+        assert "longer than any row; write one row a line" in too_long.problem
     # the cell that a quotation mark opens is no longer than a line may be
     opened = write(tmp_path / "open.csv", ["prompt,chosen,rejected", '"a,b,c', *["d,e,f"] * 200])
-    assert [each.stands_for for each in files.rows(opened, "open.csv") if each.values is None]
+    assert any(each.values is None for each in read_rows(opened))
 
 
 SIGNATURES = {

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rewarddiff.data import Groups, Ledger, load_groups, pairs
+from rewarddiff.data import Groups, Ledger, load_groups
 from rewarddiff.data.groups import BATCH
 from rewarddiff.errors import UserError
 from rewarddiff.records import STYLES, Comparison, Group, Message
@@ -119,23 +119,3 @@ def test_cache_follows_the_content(tmp_path: Path) -> None:
     source.write_text(row("y"))
     assert [g.prompt for g in load_groups(source, cache=cache, ledger=third)] == ["y"]
     assert third.dropped == 0
-
-
-def test_pairs_cut_a_group_into_comparisons() -> None:
-    # scores 1, 3, 3: b over a by 2, c over a by 2, b and c tie
-    group = Group(
-        "g",
-        "x",
-        ("a", "b", "c"),
-        (1.0, 3.0, 3.0),
-        source="f:1",
-        topic="t",
-        labels=(False, True, None),
-    )
-    cut = list(pairs(group))
-    assert [p.responses for p in cut] == [("b", "a"), ("c", "a"), ("b", "c")]
-    assert [p.scores for p in cut] == [(3.0, 1.0), (3.0, 1.0), (3.0, 3.0)]
-    assert [p.labels for p in cut] == [(True, False), (None, False), (True, None)]
-    assert [p.comparisons[0].strength for p in cut] == [2.0, 2.0, 0.0]
-    assert {(p.prompt, p.topic, p.source) for p in cut} == {("x", "t", "f:1")}
-    assert len({p.id for p in cut}) == 3

@@ -13,7 +13,7 @@ def example() -> Ledger:
     ledger.drop(Reason.EMPTY_RESPONSE, "a.jsonl:3")
     for line in range(10, 19):
         ledger.drop("unreadable", f"a.jsonl:{line}", detail="not valid JSON")
-    ledger.change(Reason.NO_ORDER, "a.jsonl:5", "id5", "only ties")
+    ledger.change(Reason.NO_ORDER, "a.jsonl:5", "only ties")
     return ledger
 
 

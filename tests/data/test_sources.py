@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from rewarddiff.data import Ledger, load_groups, read
-from rewarddiff.data.sources import paths, split_of_file
+from rewarddiff.data.file_splits import split_of_file
+from rewarddiff.data.sources import paths
 from rewarddiff.errors import UserError
 
 

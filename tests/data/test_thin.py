@@ -1,6 +1,6 @@
 """Drawing some of a group's comparisons."""
 
-from rewarddiff.data.clean import thin
+from rewarddiff.data.thinning import thin
 from rewarddiff.records import Comparison, Group
 
 GROUP = Group("g", "p", tuple("abcde"), scores=(1.0, 2.0, 3.0, 4.0, 5.0))

@@ -14,9 +14,11 @@ import pytest
 
 from rewarddiff.check import check
 from rewarddiff.data import Ledger, load_groups, read
-from rewarddiff.data.clean import clean, merge, take, thin
+from rewarddiff.data.clean import clean
 from rewarddiff.data.formats import RowError, detect
 from rewarddiff.data.ledger import Reason
+from rewarddiff.data.merge import merge
+from rewarddiff.data.thinning import thin
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.data import content
 from rewarddiff.records import Comparison, Group, Message
@@ -251,8 +253,8 @@ def test_merging_keeps_the_first_label_and_tells_of_the_others() -> None:
 
 def test_taking_responses_takes_their_labels() -> None:
     group = Group("g", "p", tuple("abcd"), labels=(True, None, False, None))
-    assert take(group, [2, 1]).labels == (False, None)
-    assert take(Group("g", "p", tuple("abcd")), [2, 1]).labels == ()
+    assert group.take([2, 1]).labels == (False, None)
+    assert Group("g", "p", tuple("abcd")).take([2, 1]).labels == ()
 
 
 def test_thinning_comparisons_leaves_labelled_responses() -> None:

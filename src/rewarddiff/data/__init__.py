@@ -6,7 +6,7 @@
 128
 """
 
-from rewarddiff.data.groups import Groups, pairs
+from rewarddiff.data.groups import Groups
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.data.load import load_groups
 from rewarddiff.data.read import read
@@ -17,7 +17,6 @@ __all__ = [
     "Ledger",
     "Reason",
     "load_groups",
-    "pairs",
     "prompt_hashes",
     "read",
     "split",

@@ -1,4 +1,4 @@
-"""Groups in an Arrow file: written in batches, read through a memory map, never all in memory."""
+"""Groups in an Arrow file: written in batches and read through a memory map."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import tempfile
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, overload
@@ -14,29 +14,25 @@ from typing import Any, overload
 import pyarrow as pa
 
 from rewarddiff.errors import UserError
-from rewarddiff.records import Comparison, Group, Message
+from rewarddiff.records import Comparison, Group, Message, Prompt
 
 BATCH = 256
 """Groups written, or read in passing, at a time."""
+
+MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string()), ("extras", pa.string())])
+
+COMPARISON = pa.struct(
+    [("chosen", pa.int32()), ("rejected", pa.int32()), ("strength", pa.float64())]
+)
 
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("text", pa.string()),
-        (
-            "messages",
-            pa.list_(pa.struct([(name, pa.string()) for name in ("role", "content", "extras")])),
-        ),
+        ("messages", pa.list_(MESSAGE)),
         ("responses", pa.list_(pa.string())),
         ("scores", pa.list_(pa.float64())),
-        (
-            "comparisons",
-            pa.list_(
-                pa.struct(
-                    [("chosen", pa.int32()), ("rejected", pa.int32()), ("strength", pa.float64())]
-                )
-            ),
-        ),
+        ("comparisons", pa.list_(COMPARISON)),
         ("source", pa.string()),
         ("topic", pa.string()),
         ("labels", pa.list_(pa.bool_())),
@@ -53,8 +49,7 @@ class Groups(Sequence[Group]):
     def __init__(
         self, batches: Sequence[Any], indices: Sequence[int] | None = None, keep: object = None
     ) -> None:
-        """`keep` is held as long as these groups or a view of them: the temporary folder of the
-        file, say."""
+        """Hold `keep` (a temporary folder, say) as long as these groups or a view of them."""
         self._batches = batches
         self._ends = list(accumulate(batch.num_rows for batch in batches))
         self._indices = indices
@@ -68,8 +63,8 @@ class Groups(Sequence[Group]):
         handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as stream, pa.ipc.new_file(stream, SCHEMA) as writer:
-                rest = iter(groups)
-                while batch := [_plain(group) for group in islice(rest, BATCH)]:
+                rows = map(_row, groups)
+                while batch := list(islice(rows, BATCH)):
                     writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=SCHEMA))
             os.replace(temporary, path)
         except BaseException:
@@ -87,14 +82,16 @@ class Groups(Sequence[Group]):
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
         except (OSError, pa.ArrowException) as error:
+            cause = str(error).splitlines()[0]
             raise UserError(
-                f"{path}: not a file of groups ({str(error).splitlines()[0]}); prepare the data again"
+                f"{path}: not a file of groups ({cause}); prepare the data again"
             ) from None
         if not reader.schema.equals(SCHEMA):
             raise UserError(
                 f"{path}: written by another version of rewarddiff; prepare the data again"
             )
-        return cls([reader.get_batch(k) for k in range(reader.num_record_batches)], keep=keep)
+        batches = [reader.get_batch(k) for k in range(reader.num_record_batches)]
+        return cls(batches, keep=keep)
 
     def __repr__(self) -> str:
         first = f", the first from {self[0].source}" if len(self) and self[0].source else ""
@@ -114,53 +111,41 @@ class Groups(Sequence[Group]):
     def __getitem__(self, index: int | slice) -> Group | Groups:
         if isinstance(index, slice):
             return self.select(range(len(self))[index])
-        at = range(len(self))[index]
-        at = at if self._indices is None else self._indices[at]
-        batch = bisect_right(self._ends, at)
-        start = self._ends[batch - 1] if batch else 0
-        return _group(self._batches[batch].slice(at - start, 1).to_pylist()[0])
+        place = range(len(self))[index]
+        if self._indices is not None:
+            place = self._indices[place]
+        k = bisect_right(self._ends, place)
+        batch = self._batches[k]
+        first = self._ends[k] - batch.num_rows
+        return _group(batch.slice(place - first, 1).to_pylist()[0])
 
     def __iter__(self) -> Iterator[Group]:
         if self._indices is not None:
-            yield from (self[k] for k in range(len(self)))
+            for k in range(len(self)):
+                yield self[k]
             return
         for batch in self._batches:
             for start in range(0, batch.num_rows, BATCH):
                 yield from map(_group, batch.slice(start, BATCH).to_pylist())
 
     def select(self, indices: Iterable[int]) -> Groups:
-        """A view of these groups in this order; nothing is copied. Negative indices count from the
-        end."""
-        places = [range(len(self))[k] for k in indices]
-        chosen = places if self._indices is None else [self._indices[k] for k in places]
+        """Return a view of these groups in this order; negative indices count from the end."""
+        chosen = [range(len(self))[k] for k in indices]
+        if self._indices is not None:
+            chosen = [self._indices[k] for k in chosen]
         return Groups(self._batches, chosen, self._keep)
 
 
-def pairs(group: Group) -> Iterator[Group]:
-    """The group cut into one group of two responses for each known comparison, the chosen one
-    first."""
-    for n, c in enumerate(group.known_comparisons(), start=1):
-        scores = (
-            None if group.scores is None else (group.scores[c.chosen], group.scores[c.rejected])
-        )
-        responses = (group.responses[c.chosen], group.responses[c.rejected])
-        labels = (group.labels[c.chosen], group.labels[c.rejected]) if group.labels else ()
-        styles = (group.styles[c.chosen], group.styles[c.rejected]) if group.styles else ()
-        comparison = (Comparison(0, 1, c.strength),)
-        yield replace(
-            group, id=f"{group.id}/{n}", responses=responses, scores=scores, comparisons=comparison, labels=labels,
-            styles=styles,
-        )  # fmt: skip
-
-
-def _plain(group: Group) -> dict[str, Any]:
-    plain = isinstance(group.prompt, str)
+def _row(group: Group) -> dict[str, Any]:
+    text = messages = None
+    if isinstance(group.prompt, str):
+        text = group.prompt
+    else:
+        messages = [asdict(message) for message in group.prompt]
     return {
         "id": group.id,
-        "text": group.prompt if plain else None,
-        "messages": None
-        if isinstance(group.prompt, str)
-        else [asdict(message) for message in group.prompt],
+        "text": text,
+        "messages": messages,
         "responses": group.responses,
         "scores": group.scores,
         "comparisons": [asdict(comparison) for comparison in group.comparisons],
@@ -173,14 +158,15 @@ def _plain(group: Group) -> dict[str, Any]:
 
 
 def _group(row: Mapping[str, Any]) -> Group:
+    prompt: Prompt = row["text"]
+    if row["messages"] is not None:
+        prompt = tuple(Message(**message) for message in row["messages"])
     return Group(
         id=row["id"],
-        prompt=row["text"]
-        if row["messages"] is None
-        else tuple(Message(**m) for m in row["messages"]),
+        prompt=prompt,
         responses=tuple(row["responses"]),
         scores=None if row["scores"] is None else tuple(row["scores"]),
-        comparisons=tuple(Comparison(**c) for c in row["comparisons"]),
+        comparisons=tuple(Comparison(**comparison) for comparison in row["comparisons"]),
         source=row["source"],
         topic=row["topic"],
         labels=tuple(row["labels"]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
@@ -15,11 +14,11 @@ from rewarddiff.data.ledger import Ledger
 from rewarddiff.data.read import read
 from rewarddiff.data.sources import paths
 from rewarddiff.errors import UserError
+from rewarddiff.files import write_text
 from rewarddiff.paths import user_path
 
 LAYOUT = "5"
-"""Raised when the schema or the meaning of a format changes, so that caches are not read as
-something else."""
+"""Raised when the schema or the meaning of a format changes, so that old caches are not read."""
 
 
 def load_groups(
@@ -47,9 +46,7 @@ def load_groups(
     """
     counts = Ledger()
     try:
-        groups = _groups(
-            source, format, split, limit, None if cache is None else user_path(cache), counts
-        )
+        groups = _groups(source, format, split, limit, cache, counts)
     finally:
         if ledger is not None:
             ledger.merge(counts)
@@ -65,29 +62,26 @@ def _groups(
     format: str | None,
     split: str | None,
     limit: int | None,
-    cache: Path | None,
+    cache: str | Path | None,
     counts: Ledger,
 ) -> Groups:
-    """The groups of a source, read into `cache` or found there, and into `counts` what became of
-    its rows."""
-    found = paths(source, split) if cache is not None else []
-    if cache is not None and found:
-        key = _key(found, {"source": str(source), "format": format, "split": split, "limit": limit})
-        arrow, account = cache / f"{key}.arrow", cache / f"{key}.ledger.json"
-        if arrow.exists() and account.exists():
-            counts.merge(Ledger.from_dict(json.loads(account.read_text("utf-8"))))
-            return Groups.open(arrow)
-        groups = Groups.write(
-            islice(read(source, format=format, split=split, ledger=counts), limit), arrow
-        )
-        part = account.with_suffix(".part")
-        part.write_text(json.dumps(counts.to_dict()), "utf-8")
-        os.replace(part, account)
-        return groups
-    folder = tempfile.TemporaryDirectory(prefix="rewarddiff-", ignore_cleanup_errors=True)
+    """Return the groups of a source, read or found in `cache`, and count what became of its rows."""
+    files = paths(source, split) if cache is not None else []
+    if cache is None or not files:
+        folder = tempfile.TemporaryDirectory(prefix="rewarddiff-", ignore_cleanup_errors=True)
+        file = Path(folder.name) / "groups.arrow"
+        Groups.write(islice(read(source, format=format, split=split, ledger=counts), limit), file)
+        return Groups.open(file, keep=folder)
+    key = _key(files, {"source": str(source), "format": format, "split": split, "limit": limit})
+    arrow = user_path(cache) / f"{key}.arrow"
+    account = user_path(cache) / f"{key}.ledger.json"
+    if arrow.exists() and account.exists():
+        counts.merge(Ledger.from_dict(json.loads(account.read_text("utf-8"))))
+        return Groups.open(arrow)
     stream = islice(read(source, format=format, split=split, ledger=counts), limit)
-    Groups.write(stream, file := Path(folder.name) / "groups.arrow")
-    return Groups.open(file, keep=folder)
+    groups = Groups.write(stream, arrow)
+    write_text(account, json.dumps(counts.to_dict()))
+    return groups
 
 
 def _key(files: Sequence[Path], settings: Mapping[str, object]) -> str:

@@ -16,7 +16,6 @@ from typing import Any
 from rewarddiff import files, models
 from rewarddiff.config import at_least, load_recipe
 from rewarddiff.data import Ledger, Reason, load_groups
-from rewarddiff.data.clean import renewed
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
@@ -167,7 +166,8 @@ def _accepted(
         list({s.text: s for s in own if s.text.strip()}.values()) for own in drawn
     ]
     asked = [
-        renewed(g, [s.text for s in own] or [""]) for g, own in zip(groups, different, strict=True)
+        g.with_responses([s.text for s in own] or [""])
+        for g, own in zip(groups, different, strict=True)
     ]
     rewards = judge.scores(asked, store=store, progress="candidates")
     for place, (own, r) in enumerate(zip(different, rewards, strict=True)):
@@ -190,24 +190,20 @@ def _joined(
     if len(found) < 2:
         ledger.drop(
             Reason.SINGLE_RESPONSE,
-            group.source,
-            group.id,
+            group,
             f"{len(found)} of {everything} are different",
         )
         return None
     if empty:
-        ledger.change(
-            Reason.EMPTY_RESPONSE, group.source, group.id, f"{empty} of {everything} left out"
-        )
+        ledger.change(Reason.EMPTY_RESPONSE, group, f"{empty} of {everything} left out")
     if repeats := everything - empty - len(found):
         ledger.change(
             Reason.IDENTICAL_RESPONSES,
-            group.source,
-            group.id,
+            group,
             f"{repeats} of {everything} left out",
         )
     ledger.keep()
-    return renewed(group, list(found)), list(found.values())
+    return group.with_responses(found), list(found.values())
 
 
 def _line(group: Group, origins: Sequence[str], scores: Sequence[float]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from rewarddiff import __version__, models
 from rewarddiff.config import at_least, load_recipe, positive
 from rewarddiff.data import Ledger, load_groups
-from rewarddiff.data.clean import renewed
 from rewarddiff.evaluation import best_of_n as law
 from rewarddiff.evaluation.metrics import SHARE, Interval, bootstrap
 from rewarddiff.evaluation.scorers import plain
@@ -135,7 +134,7 @@ def _measured(
         )
         drawn = drawn_by(model, groups, draw, config.sampling, config.max_prompt, store)
         lists = [
-            renewed(g, [s.text.strip() or EMPTY for s in own])
+            g.with_responses([s.text.strip() or EMPTY for s in own])
             for g, own in zip(groups, drawn, strict=True)
         ]
         values = {name: _scores(name, lists, store) for name in dict.fromkeys([*scorers, gold])}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rewarddiff.data import Groups, Ledger, Reason, load_groups, prompt_hashes, sources, split
-from rewarddiff.data.clean import thin
+from rewarddiff.data.thinning import thin
 from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
 from rewarddiff.outputs import file_for
@@ -152,8 +152,7 @@ def count_trained_on(test: Iterable[Group], trained_on: Collection[str], ledger:
         if not prompt_hashes([group]).isdisjoint(trained_on):
             ledger.change(
                 Reason.IN_TRAINING,
-                group.source,
-                group.id,
+                group,
                 "the prompt is also in the training split",
             )
 

@@ -170,5 +170,5 @@ def _check_share(encoder: Encoder, groups: Iterable[Group], max_drop: float) -> 
         if cause is None:
             ledger.keep()
         else:
-            ledger.drop(Reason.TEMPLATE_REFUSED, group.source, group.id, cause)
+            ledger.drop(Reason.TEMPLATE_REFUSED, group, cause)
     ledger.enforce(max_drop)

@@ -186,10 +186,10 @@ def policy_items(
                 if any(group.known_labels())
                 else "no comparison, or only ties"
             )
-            ledger.change(Reason.NO_ORDER, group.source, group.id, f"{detail}: not trained on")
+            ledger.change(Reason.NO_ORDER, group, f"{detail}: not trained on")
         if objective.positive_strength and not all(kept := [s > 0 for s in pairs.strengths]):
             detail = f"{kept.count(False)} comparisons without a positive strength left out"
-            ledger.change(Reason.NO_ORDER, group.source, group.id, detail)
+            ledger.change(Reason.NO_ORDER, group, detail)
             pairs = pairs.where(kept)
         items += group_items(read, pairs, encoder, ledger, whole=objective.whole_lists)
     return items

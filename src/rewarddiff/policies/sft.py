@@ -62,8 +62,7 @@ def sft_items(groups: Iterable[Group], encoder: Encoder, ledger: Ledger) -> Iter
         else:
             ledger.change(
                 Reason.NO_ORDER,
-                encoded.group.source,
-                encoded.group.id,
+                encoded.group,
                 "no single best response to learn from",
             )
 

@@ -1,13 +1,13 @@
-"""UKPConvArg1: which of two arguments convinces more. Pairs in one file, the arguments in another
-beside it."""
+"""UKPConvArg1: which of two arguments convinces more; the arguments lie in a file beside."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from rewarddiff.data.files import rows
-from rewarddiff.data.formats.base import Convert, Format, RowError, Values, asked, number, text
-from rewarddiff.data.ledger import Reason
+from rewarddiff.data.files import read_rows
+from rewarddiff.data.formats.base import Convert, FieldError, Format, Values
+from rewarddiff.data.formats.cells import number, text
+from rewarddiff.data.formats.conversations import asked
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group
 
@@ -22,20 +22,25 @@ def _prepare(path: Path | None) -> Convert:
     arguments = _arguments(path)
 
     def convert(values: Values) -> Group:
-        first, second = (_argument(arguments, text(values, side)) for side in ("a1", "a2"))
-        a1, equal, a2 = (number(values, f"votes_{side}") for side in ("a1", "equal", "a2"))
-        margin = 0.0 if equal > max(a1, a2) else abs(a1 - a2)
-        order = (0, 1) if a1 >= a2 else (1, 0)
-        title = text(first, "title")
-        question = f'In the debate "{title}", give a convincing argument for the position "{text(first, "stance")}".'
-        responses = (text(first, "text"), text(second, "text"))
+        first = _argument(arguments, text(values, "a1"))
+        second = _argument(arguments, text(values, "a2"))
+        for_first = number(values, "votes_a1")
+        for_equal = number(values, "votes_equal")
+        for_second = number(values, "votes_a2")
+        comparison = Comparison.by_gap(0, 1, for_first - for_second)
+        if for_equal > max(for_first, for_second):
+            comparison = Comparison(comparison.chosen, comparison.rejected, 0.0)
+        debate = text(first, "title")
+        question = (
+            f'In the debate "{debate}", give a convincing argument '
+            f'for the position "{text(first, "stance")}".'
+        )
         return Group(
-            text(values, "topic"),
-            asked(question),
-            responses,
-            None,
-            (Comparison(*order, margin),),
-            topic=title,
+            id=text(values, "topic"),
+            prompt=asked(question),
+            responses=(text(first, "text"), text(second, "text")),
+            comparisons=(comparison,),
+            topic=debate,
         )
 
     return convert
@@ -43,18 +48,23 @@ def _prepare(path: Path | None) -> Convert:
 
 def _argument(arguments: dict[str, Values], id: str) -> Values:
     if id not in arguments:
-        raise RowError(Reason.MISSING_FIELD, f"argument {id} is not in the arguments file")
+        raise FieldError(f"argument {id} is not in the arguments file")
     return arguments[id]
 
 
 def _arguments(path: Path | None) -> dict[str, Values]:
-    found = sorted(path.parent.glob("arguments.*")) if path else []
-    if not found:
+    """Return the arguments by their ids, from the file beside the pairs."""
+    files = sorted(path.parent.glob("arguments.*")) if path else []
+    if not files:
         raise UserError(
-            f"{path}: these pairs name arguments by id; put arguments.jsonl or its .gz beside the file"
+            f"{path}: these pairs name arguments by id; "
+            "put arguments.jsonl or its .gz beside the file"
         )
-    read = (row.values for row in rows(found[0], found[0].name))
-    return {str(values["id"]): values for values in read if values and "id" in values}
+    arguments: dict[str, Values] = {}
+    for row in read_rows(files[0]):
+        if row.values and "id" in row.values:
+            arguments[str(row.values["id"])] = row.values
+    return arguments
 
 
 UKP = Format(

@@ -2,154 +2,159 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations, product
 from statistics import fmean
 
-from rewarddiff.data.formats.base import (
-    Format,
-    RowError,
-    Values,
+from rewarddiff.data.formats.base import FieldError, Format, RowError, Values, by_row
+from rewarddiff.data.formats.cells import (
     as_text,
-    asked,
-    by_row,
     finite,
     holds_answers,
-    in_context,
     listed,
     lists_of_answers,
     numbers,
-    prompt,
     row_id,
     scores,
     text,
-    texts,
 )
+from rewarddiff.data.formats.conversations import asked, in_context, prompt, spoken_prompt, texts
 from rewarddiff.data.ledger import Reason
 from rewarddiff.records import STYLES, Comparison, Group
 
 
 def _scored(values: Values) -> Group:
-    """`prompt`, `responses`, and `scores` (higher is better, null where unknown) or `ranks` (1 is
-    best), or neither.
+    """Read `prompt`, `responses`, and `scores` (higher is better, null where unknown) or `ranks`.
 
-    Ranks say the order and nothing of how much: strengths are unknown, equal ranks are ties.
+    Ranks (1 is best) say the order and nothing of how much: strengths are unknown, equal ranks are
+    ties. Both may be missing.
     """
     responses = texts(values, "responses")
-    known: tuple[float, ...] | None = None
-    comparisons: tuple[Comparison, ...] = ()
+    group = Group(row_id(values), in_context(values, prompt(values)), responses)
     if values.get("scores") is not None:
-        known = scores(values, count=len(responses))
-    elif values.get("ranks") is not None:
-        comparisons = _ranked(numbers(values, "ranks", count=len(responses)))
-    return Group(row_id(values), in_context(values, prompt(values)), responses, known, comparisons)
+        return replace(group, scores=scores(values, count=len(responses)))
+    if values.get("ranks") is not None:
+        ranks = numbers(values, "ranks", count=len(responses))
+        return replace(group, comparisons=_ranked(ranks))
+    return group
 
 
-def _ranked(ranks: tuple[float, ...]) -> tuple[Comparison, ...]:
-    return tuple(
-        Comparison(i, j, 0.0 if ranks[i] == ranks[j] else None)
-        if ranks[i] <= ranks[j]
-        else Comparison(j, i)
-        for i, j in combinations(range(len(ranks)), 2)
-    )
+def _ranked(ranks: Sequence[float]) -> tuple[Comparison, ...]:
+    comparisons = []
+    for i, j in combinations(range(len(ranks)), 2):
+        if ranks[i] == ranks[j]:
+            comparisons.append(Comparison(i, j, 0.0))
+        elif ranks[i] < ranks[j]:
+            comparisons.append(Comparison(i, j))
+        else:
+            comparisons.append(Comparison(j, i))
+    return tuple(comparisons)
 
 
 def _rrhf(values: Values) -> Group:
-    """RRHF's own files: `query`, `responses`, `scores`."""
+    """Read RRHF's own files: `query`, `responses`, `scores`."""
     responses = texts(values, "responses")
     question = in_context(values, prompt(values, "query"))
     return Group(row_id(values), question, responses, scores(values, count=len(responses)))
 
 
 def _qa_feedback(values: Values) -> Group:
-    """Fine-grained RLHF's QA feedback (2306.01693): four predictions and who won each of the six
-    pairs.
+    """Read Fine-grained RLHF's QA feedback (2306.01693): predictions, and who won each pair.
 
-    Pairs in the order (1,2), (1,3), (1,4), (2,3), (2,4), (3,4); 0 is a tie, 1 the first, 2 the
-    second.
+    Pairs of four in the order (1,2), (1,3), (1,4), (2,3), (2,4), (3,4); 0 is a tie, 1 the first, 2
+    the second.
     """
     count = sum(column.startswith("prediction ") for column in values)
     responses = tuple(text(values, f"prediction {k}") for k in range(1, count + 1))
     pairs = list(combinations(range(count), 2))
+    winners = numbers(values, "preference", count=len(pairs))
     comparisons = []
-    for (i, j), winner in zip(pairs, numbers(values, "preference", count=len(pairs)), strict=True):
-        if winner not in (0, 1, 2):
-            raise RowError(Reason.MISSING_FIELD, f"preference holds {winner:g}, expected 0, 1 or 2")
-        comparisons.append(
-            Comparison(j, i) if winner == 2 else Comparison(i, j, 0.0 if winner == 0 else None)
-        )
-    return Group(
-        row_id(values), asked(text(values, "question")), responses, None, tuple(comparisons)
-    )
+    for (i, j), winner in zip(pairs, winners, strict=True):
+        if winner == 0:
+            comparisons.append(Comparison(i, j, 0.0))
+        elif winner == 1:
+            comparisons.append(Comparison(i, j))
+        elif winner == 2:
+            comparisons.append(Comparison(j, i))
+        else:
+            raise FieldError(f"preference holds {winner:g}, expected 0, 1 or 2")
+    question = asked(text(values, "question"))
+    return Group(row_id(values), question, responses, comparisons=tuple(comparisons))
 
 
 def _simpeval(values: Values) -> Group:
-    """SimpEval (2212.09739): one system's simplification a row, rated 0 to 100 by several people.
+    """Read SimpEval (2212.09739): one system's simplification a row, rated 0 to 100 by people.
 
     The score is the mean of the ratings that are there.
     """
-    rated = [
-        values[column] for column in values if column.startswith("rating_") and column[7:].isdigit()
-    ]
-    ratings = [finite(value, "rating") for value in rated if value is not None and value != ""]
+    ratings = []
+    for column in values:
+        if column.startswith("rating_") and column[7:].isdigit():
+            value = values[column]
+            if value is not None and value != "":
+                ratings.append(finite(value, "rating"))
     if not ratings:
-        raise RowError(Reason.MISSING_FIELD, "no rating")
-    column = (
-        "processed_generation" if values.get("processed_generation") is not None else "generation"
-    )
+        raise FieldError("no rating")
+    column = "processed_generation"
+    if values.get(column) is None:
+        column = "generation"
     question = asked(f"Simplify this sentence: {text(values, 'original')}")
     return Group(str(values["original_id"]), question, (text(values, column),), (fmean(ratings),))
 
 
 def _rewardbench(values: Values) -> Group:
-    """RewardBench, where both are one text; RewardBench 2 and its like, where they are lists,
-    chosen beat rejected.
+    """Read RewardBench, where both are one text, or RewardBench 2, where chosen beat rejected.
 
     A prompt that is a text is what a user says, not a text to go on with.
     """
-    chosen, rejected = _answers(values, "chosen"), _answers(values, "rejected")
-    pairs = product(range(len(chosen)), range(len(chosen), len(chosen) + len(rejected)))
+    chosen = _answers(values, "chosen")
+    rejected = _answers(values, "rejected")
+    responses = chosen + rejected
+    pairs = product(range(len(chosen)), range(len(chosen), len(responses)))
     comparisons = tuple(Comparison(i, j) for i, j in pairs)
-    given = prompt(values)
-    question = in_context(values, asked(given) if isinstance(given, str) else given)
-    return Group(row_id(values), question, chosen + rejected, None, comparisons)
+    question = in_context(values, spoken_prompt(prompt(values)))
+    return Group(row_id(values), question, responses, comparisons=comparisons)
 
 
 def _answers(values: Values, side: str) -> tuple[str, ...]:
     value = values.get(side)
     if isinstance(value, str) and not holds_answers(value):
         return (as_text(value, side),)
-    found = texts(values, side)
-    if not found:
+    answers = texts(values, side)
+    if not answers:
         raise RowError(Reason.EMPTY_RESPONSE, f"{side} holds no response")
-    return found
+    return answers
 
 
 def _rewardbench_looks(values: Values) -> bool:
-    """Lists, or what only RewardBench's own files name."""
-    own = {"subset", "chosen_model", "rejected_model"} <= values.keys()
-    return lists_of_answers(values) or (
-        own and all(isinstance(values[side], str) for side in ("chosen", "rejected"))
-    )
+    """Tell by lists, or by what only RewardBench's own files name."""
+    if lists_of_answers(values):
+        return True
+    sides_are_texts = isinstance(values["chosen"], str) and isinstance(values["rejected"], str)
+    return sides_are_texts and {"subset", "chosen_model", "rejected_model"} <= values.keys()
 
 
 def _rm_bench(values: Values) -> Group:
-    """RM-Bench (2410.16184): a right and a wrong answer, each in three styles, in the order of
-    `STYLES`."""
+    """Read RM-Bench (2410.16184): a right and a wrong answer, each in the three `STYLES`."""
     group = _rewardbench(values)
-    sizes = [len(_answers(values, side)) for side in ("chosen", "rejected")]
-    if sizes != [len(STYLES)] * 2:
-        raise RowError(
-            Reason.MISSING_FIELD,
-            f"{sizes[0]} chosen and {sizes[1]} rejected texts, expected 3 and 3",
+    chosen = len(_answers(values, "chosen"))
+    rejected = len(_answers(values, "rejected"))
+    if chosen != len(STYLES) or rejected != len(STYLES):
+        raise FieldError(
+            f"{chosen} chosen and {rejected} rejected texts, expected 3 and 3",
         )
-    return replace(group, styles=STYLES * 2)
+    return replace(group, styles=STYLES + STYLES)
 
 
 def _rm_bench_looks(values: Values) -> bool:
-    sides = [listed(values[side]) or [] for side in ("chosen", "rejected")]
-    named = str(values["domain"]).startswith(("chat", "math", "code", "safety"))
-    return named and lists_of_answers(values) and all(len(side) == len(STYLES) for side in sides)
+    if not str(values["domain"]).startswith(("chat", "math", "code", "safety")):
+        return False
+    for side in ("chosen", "rejected"):
+        answers = listed(values[side])
+        if answers is None or len(answers) != len(STYLES):
+            return False
+    return lists_of_answers(values)
 
 
 SCORED = Format("scored", ("prompt", "responses"), by_row(_scored))

@@ -2,53 +2,45 @@
 
 from __future__ import annotations
 
-from rewarddiff.data.formats.base import (
-    Format,
-    RowError,
-    Values,
-    by_row,
+from rewarddiff.data.formats.base import FieldError, Format, Values, by_row
+from rewarddiff.data.formats.cells import items, row_id, text, turns
+from rewarddiff.data.formats.conversations import (
     in_context,
-    items,
     last_turn,
     messages,
     prompt,
-    row_id,
-    text,
-    turns,
+    spoken_prompt,
 )
-from rewarddiff.data.ledger import Reason
-from rewarddiff.records import Group, Message
+from rewarddiff.records import Group
 
 LABELS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 """A label as text, in small letters: what files without a type for it hold."""
 
 
 def _unpaired(values: Values) -> Group:
-    """TRL's unpaired preference rows: prompt, completion (text or conversations), and whether it is
-    desirable.
+    """Read TRL's unpaired rows: prompt, completion (text or conversations), and its label.
 
     Every row is a group of one response, also where the next row has the same prompt.
     """
     label = _label(values)
     if turns(values["completion"]) is None:
-        asked_in_context = in_context(values, prompt(values))
-        return Group(
-            row_id(values), asked_in_context, (text(values, "completion"),), labels=(label,)
-        )
-    said = messages(items(values, "completion"), "completion")
-    given = prompt(values)
-    asked = (Message("user", given),) if isinstance(given, str) else given
-    response = last_turn(asked, said, "completion")
-    return Group(row_id(values), in_context(values, asked), (response,), labels=(label,))
+        question = prompt(values)
+        response = text(values, "completion")
+    else:
+        completion = messages(items(values, "completion"), "completion")
+        question = spoken_prompt(prompt(values))
+        response = last_turn(question, completion, "completion")
+    return Group(row_id(values), in_context(values, question), (response,), labels=(label,))
 
 
 def _label(values: Values) -> bool:
+    """Tell whether the response is desirable."""
     value = values["label"]
     if value is None or value == "":
-        raise RowError(Reason.MISSING_FIELD, "no label")
+        raise FieldError("no label")
     label = LABELS.get(str(value).strip().lower())
     if label is None:
-        raise RowError(Reason.MISSING_FIELD, f"label is {str(value)[:20]}, expected true or false")
+        raise FieldError(f"label is {str(value)[:20]}, expected true or false")
     return label
 
 

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
-from rewarddiff.encoding import Encoder, LengthConfig, TemplateRefused
+from rewarddiff.chat_template import TemplateRefused
+from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group, Message, Prompt, prompt_text
 

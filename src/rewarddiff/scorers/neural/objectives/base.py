@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rewarddiff.chat_template import TemplateRefused
 from rewarddiff.data.ledger import Ledger, Reason
-from rewarddiff.encoding import TemplateRefused
 from rewarddiff.errors import UserError
 from rewarddiff.loop.objective import LossOutput, TrainConfig
 from rewarddiff.records import Comparison, Group
@@ -199,9 +199,7 @@ class ScorerObjective:
 
     def _items(self, group: Group, ledger: Ledger, seed: int | None) -> list[ScorerItem]:
         if not self.config.learns_from(group.subset):
-            ledger.change(
-                Reason.NO_ASPECT, group.source, group.id, f"part '{group.subset}' trains no head"
-            )
+            ledger.change(Reason.NO_ASPECT, group, f"part '{group.subset}' trains no head")
             ledger.keep()
             return []
         known, loss = list(group.known_comparisons()), self.config.loss
@@ -209,34 +207,32 @@ class ScorerObjective:
         decided = [c for c in known if loss.keeps_ties(self.grades) or not c.tie]
         if len(decided) < len(known) or not known:
             detail = f"{len(known) - len(decided)} ties are not trained on"
-            ledger.change(Reason.NO_ORDER, group.source, group.id, detail)
+            ledger.change(Reason.NO_ORDER, group, detail)
         try:
             page = self.module.texts.page(group)
         except TemplateRefused as error:
-            ledger.drop(Reason.TEMPLATE_REFUSED, group.source, group.id, error.cause)
+            ledger.drop(Reason.TEMPLATE_REFUSED, group, error.cause)
             return []
         if left_out := self.module.texts.left_out(group.prompt):
-            ledger.change(Reason.TOOLS_LEFT_OUT, group.source, group.id, left_out)
+            ledger.change(Reason.TOOLS_LEFT_OUT, group, left_out)
         kept, cut = self._distinct(page, decided)
         for part, reason in (("prompt", Reason.PROMPT_CUT), ("response", Reason.RESPONSE_CUT)):
             if part in cut:
                 ledger.change(
                     reason,
-                    group.source,
-                    group.id,
+                    group,
                     "beyond the length limits or the model's context",
                 )
         if decided and not kept:
             ledger.drop(
                 Reason.IDENTICAL_AFTER_TRUNCATION,
-                group.source,
-                group.id,
+                group,
                 "alike in what the model reads",
             )
             return []
         if len(kept) < len(decided):
             detail = f"{len(decided) - len(kept)} of {len(decided)} comparisons left out"
-            ledger.change(Reason.IDENTICAL_AFTER_TRUNCATION, group.source, group.id, detail)
+            ledger.change(Reason.IDENTICAL_AFTER_TRUNCATION, group, detail)
         ledger.keep()
         size = self.config.item_comparisons
         if len(kept) > size:

@@ -1,0 +1,17 @@
+"""Rows out of files, one at a time: JSONL, JSON, CSV, TSV and Parquet, each also as .gz."""
+
+from rewarddiff.data.files.names import SUFFIXES, check_file, is_packed, kind, name_of, stem
+from rewarddiff.data.files.reading import read_rows
+from rewarddiff.data.files.rows import Cell, Row
+
+__all__ = [
+    "SUFFIXES",
+    "Cell",
+    "Row",
+    "check_file",
+    "is_packed",
+    "kind",
+    "name_of",
+    "read_rows",
+    "stem",
+]

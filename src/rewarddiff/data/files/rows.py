@@ -1,0 +1,107 @@
+"""What the readers of JSON, CSV and Parquet share: a row, errors, and long lines."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, AnyStr
+
+HEAD = 1 << 16
+"""Bytes at the beginning of a file from which its form is told."""
+
+MAX_LINE = 1 << 26
+"""Length of the longest line or cell that is read, in bytes or characters: no row is that long."""
+
+TOO_LONG = f"a line of more than {MAX_LINE >> 20} MiB, longer than any row; write one row a line"
+
+NOT_UTF8 = "not valid UTF-8"
+
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a file: its number from 1, and its values, or None and the `problem`.
+
+    The number is that of the line a row begins on; in a JSON array and in Parquet it is the
+    row's own. It stands for several rows where a file is broken so that they cannot be told apart.
+    `note` says how the file was read where that is not as its name says.
+    """
+
+    number: int
+    values: dict[str, Any] | None
+    problem: str = ""
+    stands_for: int = 1
+    note: str = ""
+
+
+class Cell(str):
+    """A text from a cell that can hold nothing else: a list or conversation in it is JSON."""
+
+    __slots__ = ()
+
+
+class DamagedError(Exception):
+    """The file is not what its suffix says, or no longer."""
+
+
+class RefusedError(Exception):
+    """The file cannot be read as a whole: the cause, the mend, and the line (0: none)."""
+
+    def __init__(self, cause: str, mend: str, line: int = 0) -> None:
+        super().__init__(f"{cause}; {mend}")
+        self.line = line
+
+
+def beginning(stream: io.BufferedReader) -> bytes:
+    """Return some bytes from the first that is no blank, fewer where data is damaged there.
+
+    The stream is rewound.
+    """
+    head = b""
+    # Where data is damaged the reader comes to the same place, and says so.
+    with suppress(EOFError, zlib.error):
+        block = stream.read1(HEAD).removeprefix(BOM)
+        while block and len(head) < HEAD:
+            head = (head + block).lstrip()
+            block = stream.read1(HEAD)
+    stream.seek(0)
+    return head
+
+
+def limited_lines(readline: Callable[[int], AnyStr]) -> Iterator[tuple[AnyStr, bool]]:
+    """Yield every line, and whether it is longer than any row: then only its beginning."""
+    while line := readline(MAX_LINE):
+        too_long = len(line) == MAX_LINE and not _ends(line)
+        yield line, too_long
+        # Read on to the end of the line without holding it.
+        piece = line
+        while too_long and piece and not _ends(piece):
+            piece = readline(MAX_LINE)
+
+
+def _ends(line: str | bytes) -> bool:
+    return line[-1:] in ("\n", b"\n")
+
+
+def is_encodable(text: str) -> bool:
+    """Tell whether text is UTF-8: other bytes came along as lone surrogates."""
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeError:
+        return False
+    return True
+
+
+def check_columns(names: Sequence[str], line: int = 0) -> None:
+    """Refuse two columns of one name; names that are empty are no names."""
+    for name in names:
+        if name and names.count(name) > 1:
+            raise RefusedError(
+                f"column {name} stands twice", "rename or delete one of the two", line
+            )

@@ -1,0 +1,79 @@
+"""Rows of datasets that Hugging Face's `datasets` has saved in a folder, or loads from the Hub."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rewarddiff.data.file_splits import name_one
+from rewarddiff.data.files import Row
+from rewarddiff.errors import UserError
+
+
+def is_saved(path: Path) -> bool:
+    """Tell whether `datasets` has saved this folder: a dataset, or several by split."""
+    if os.path.isfile(path / "dataset_dict.json"):
+        return True
+    return os.path.isfile(path / "state.json") and os.path.isfile(path / "dataset_info.json")
+
+
+def load_saved(path: Path) -> Any:
+    """Load a folder that `is_saved`."""
+    import datasets
+
+    try:
+        return datasets.load_from_disk(str(path))
+    except Exception as error:
+        raise UserError(
+            f"{path}: a saved dataset that cannot be loaded ({_cause(error)}); save it again"
+        ) from error
+
+
+def load_from_hub(name: str) -> Any:
+    """Open a dataset of the Hub, whose rows come one by one."""
+    import datasets
+
+    try:
+        return datasets.load_dataset(name, streaming=True)
+    except Exception as error:
+        raise UserError(
+            f"{name}: no such file, and not loaded from the hub ({_cause(error)}); check the name"
+        ) from error
+
+
+def dataset_rows(data: Any, name: str, split: str | None) -> tuple[str, Iterator[Row]]:
+    """Return what a dataset's split is called in messages, and its rows.
+
+    Raises:
+        UserError: no such split, or several and none named.
+    """
+    if isinstance(data, Mapping):
+        choices = list(data)
+        if split is None and len(choices) == 1:
+            split = choices[0]
+        if split not in choices:
+            problem = f"no split {split!r}" if split else "several splits"
+            raise UserError(f"{name}: {problem}; {name_one(name, choices)}")
+        data, name = data[split], f"{name}[{split}]"
+    elif split is not None:
+        raise UserError(f"{name}: has no split {split!r}; leave the split out")
+    # Plain values, whatever format (NumPy, torch …) it was saved for.
+    return name, _rows(data.with_format(None), name)
+
+
+def _rows(data: Iterable[Mapping[str, Any]], name: str) -> Iterator[Row]:
+    number = 0
+    try:
+        for number, values in enumerate(data, start=1):
+            yield Row(number, dict(values))
+    except Exception as error:
+        raise UserError(
+            f"{name}:{number + 1}: cannot be read ({_cause(error)}); "
+            "load it anew, or take the row out"
+        ) from error
+
+
+def _cause(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
