@@ -397,7 +397,7 @@ def calling() -> Group:
     row = {"prompt": CALLING, "tools": TOOLS, "chosen": "Sun", "rejected": "Rain"}
     form = detect(row)
     assert form is not None
-    return form.prepare(None)(row)
+    return form.converter(None)(row)
 
 
 def test_tools_and_their_calls_are_rendered_by_the_template(
@@ -423,7 +423,7 @@ def test_tools_of_a_turn_are_rendered_also_behind_a_system_prompt(
     row = {"prompt": [{"role": "user", "content": "Hi", "tools": TOOLS}], "system": "Be kind."}
     form = detect(row | {"chosen": "a", "rejected": "b"})
     assert form is not None
-    prompt = form.prepare(None)(row | {"chosen": "a", "rejected": "b"}).prompt
+    prompt = form.converter(None)(row | {"chosen": "a", "rejected": "b"}).prompt
     turns = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}]
     theirs = tokenizer.apply_chat_template(
         turns, tools=TOOLS, add_generation_prompt=True, tokenize=True, return_dict=False

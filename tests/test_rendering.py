@@ -3,9 +3,7 @@ one."""
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
 from types import FrameType
 
 import pytest
@@ -93,14 +91,3 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 def test_an_empty_template_is_not_the_one_before() -> None:
     assert render("{{ messages[0].content }}", USER, {}) == ["Hi"]
     assert render("", USER, {}) == [""]
-
-
-def test_an_answer_to_another_question_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    ask = rendering._ask
-
-    def another(process: subprocess.Popen[bytes], question: bytes) -> bytes:
-        return ask(process, json.dumps({**json.loads(question), "number": 0}).encode())
-
-    monkeypatch.setattr(rendering, "_ask", another)
-    with pytest.raises(RuntimeError, match="answers another question"):
-        render("{{ messages[0].content }}", USER, {})

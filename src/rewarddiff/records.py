@@ -10,7 +10,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +150,11 @@ class Group:
                 comparisons.append(Comparison(places[c.chosen], places[c.rejected], c.strength))
         return replace(
             self,
-            responses=tuple(self.responses[i] for i in indices),
-            scores=None if self.scores is None else tuple(self.scores[i] for i in indices),
+            responses=_picked(self.responses, indices),
+            scores=None if self.scores is None else _picked(self.scores, indices),
             comparisons=tuple(comparisons),
-            labels=tuple(self.labels[i] for i in indices) if self.labels else (),
-            styles=tuple(self.styles[i] for i in indices) if self.styles else (),
+            labels=_picked(self.labels, indices),
+            styles=_picked(self.styles, indices),
         )
 
     def with_responses(self, responses: Iterable[str]) -> Group:
@@ -160,6 +162,11 @@ class Group:
         return replace(
             self, responses=tuple(responses), scores=None, comparisons=(), labels=(), styles=()
         )
+
+
+def _picked(values: tuple[Value, ...], indices: Iterable[int]) -> tuple[Value, ...]:
+    """Return one value for each response taken; none where none are known."""
+    return tuple(values[i] for i in indices) if values else ()
 
 
 def turns_and_tools(messages: Iterable[Message]) -> tuple[list[dict[str, Any]], list[Any] | None]:

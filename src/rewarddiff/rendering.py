@@ -64,7 +64,7 @@ def render(
 
 @cache
 def _renderer(process: int) -> Renderer:
-    """The renderer of this process; one that was forked from it needs another."""
+    """Return the renderer of this process; one that was forked from it needs another."""
     renderer = Renderer()
     atexit.register(renderer.close)
     return renderer
@@ -75,8 +75,6 @@ class Renderer:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._template: str | None = None
-        self._asked = 0
         self._lock = Lock()
 
     def render(
@@ -85,13 +83,12 @@ class Renderer:
         conversations: Sequence[Mapping[str, Any]],
         variables: Mapping[str, Any],
     ) -> list[str | Refusal]:
-        """As the function `render`."""
+        """Do as the function `render`."""
         with self._lock:
             try:
                 texts = self._texts(template, conversations, variables)
             except BaseException:
-                # Also after Ctrl-C: an answer that is not read would be taken for that of the next
-                # question.
+                # Also after Ctrl-C: an answer that is not read would be that to the next question.
                 self._end()
                 raise
         return [Refusal(**text) if isinstance(text, dict) else text for text in texts]
@@ -109,37 +106,27 @@ class Renderer:
     ) -> list[str | dict[str, Any]]:
         """Ask the process; a `Refusal` is a dictionary."""
         process = self._process or self._start()
-        self._asked += 1
-        question = {
-            "number": self._asked,
-            "template": None if template == self._template else template,
-            "conversations": conversations,
-            "variables": variables,
-        }
+        question = {"template": template, "conversations": conversations, "variables": variables}
         line = _ask(process, json.dumps(question, default=str).encode())
         if not line.endswith(b"\n"):
             raise RenderingError(
                 f"it takes more than {SECONDS} s or {MEGABYTES} MB for a conversation"
             )
-        answer = json.loads(line)
-        if answer["number"] != self._asked:
-            raise RuntimeError("the process that renders chat templates answers another question")
-        self._template = template
-        texts: list[str | dict[str, Any]] = answer["texts"]
+        texts: list[str | dict[str, Any]] = json.loads(line)
         return texts
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # It finds the modules that this process finds, and Ctrl-C, which ends this process, does
-        # not reach it.
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
-        }
+        """Start the process.
+
+        It finds the modules that this process finds, and Ctrl-C, which ends this one, does not
+        reach it.
+        """
+        search_path = os.pathsep.join(path or os.getcwd() for path in sys.path)
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", __name__, str(SECONDS), str(MEGABYTES)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                env=environment, start_new_session=True,
+                env={**os.environ, "PYTHONPATH": search_path}, start_new_session=True,
             )  # fmt: skip
             self._process = process
             assert process.stdout is not None
@@ -154,14 +141,14 @@ class Renderer:
 
     def _end(self) -> None:
         process = self._process
-        self._process = self._template = None
+        self._process = None
         if process is not None:
             process.kill()
             process.communicate()
 
 
 def _ask(process: subprocess.Popen[bytes], question: bytes) -> bytes:
-    """The answer to a question, a line each; nothing where the process ended."""
+    """Return the answer to a question, a line each; nothing where the process ended."""
     assert process.stdin is not None
     assert process.stdout is not None
     with suppress(BrokenPipeError):
@@ -171,49 +158,44 @@ def _ask(process: subprocess.Popen[bytes], question: bytes) -> bytes:
 
 
 def serve(seconds: float, megabytes: int) -> None:
-    """Answer questions from standard input on standard output, until there are no more, or a limit
-    ends the process."""
+    """Answer questions from standard input until there are no more, or a limit ends the process."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
-    from transformers.utils.chat_template_utils import render_jinja_template  # noqa: F401  # before memory is limited
+    # What a library prints is no answer.
+    os.dup2(2, 1)
+    # Imported before memory is limited.
+    from transformers.utils.chat_template_utils import render_jinja_template  # noqa: F401
 
     _limit_memory(megabytes)
     answers.write(b"ready\n")
     answers.flush()
-    template = ""
     for line in sys.stdin.buffer:
         question = json.loads(line)
-        if question["template"] is not None:
-            template = question["template"]
         texts = []
         for conversation in question["conversations"]:
             _limit_time(seconds)
-            texts.append(_text(template, conversation, question["variables"]))
-        answer = {"number": question["number"], "texts": texts}
-        answers.write(json.dumps(answer).encode() + b"\n")
+            texts.append(_text(question["template"], conversation, question["variables"]))
+        answers.write(json.dumps(texts).encode() + b"\n")
         answers.flush()
 
 
 def _text(
     template: str, conversation: Mapping[str, Any], variables: Mapping[str, Any]
 ) -> str | dict[str, Any]:
-    """The text of a conversation, or a `Refusal` as a dictionary."""
+    """Return the text of a conversation, or a `Refusal` as a dictionary."""
     from jinja2.exceptions import TemplateError
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    options = dict(conversation)
-    messages = options.pop("messages")
+    arguments = {**variables, **conversation}
+    messages = arguments.pop("messages")
     try:
-        arguments = {**variables, **options}
         texts: Any = render_jinja_template([messages], chat_template=template, **arguments)[0]
     except MemoryError:
         raise
     except Exception as error:  # a template can raise whatever Python can
-        meant = type(error) is TemplateError  # its subclasses are mistakes
-        return {
-            "cause": str(error) if meant else f"{type(error).__name__}: {error}",
-            "meant": meant,
-        }
+        # What a template raises on purpose; the subclasses are mistakes.
+        if type(error) is TemplateError:
+            return {"cause": str(error), "meant": True}
+        return {"cause": f"{type(error).__name__}: {error}", "meant": False}
     text: str = texts[0]
     if len(text) > CHARACTERS + 4 * len(json.dumps(conversation)):
         raise MemoryError
@@ -221,21 +203,18 @@ def _text(
 
 
 def _limit_time(seconds: float) -> None:
-    """End this process after so many more seconds of the processor, also within one long
-    operation."""
+    """End this process after so many more seconds of the processor, also within an operation."""
     import signal
 
     if hasattr(signal, "setitimer"):  # not on Windows
-        signal.setitimer(
-            signal.ITIMER_PROF, seconds
-        )  # its signal ends a process that does not catch it
+        # Its signal ends a process that does not catch it.
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _limit_memory(megabytes: int) -> None:
     """Let this process have so much more memory than it has."""
-    with suppress(
-        ImportError, ValueError, OSError
-    ):  # Linux keeps to it; other systems may have no such limit
+    # Linux keeps to it; other systems may have no such limit.
+    with suppress(ImportError, ValueError, OSError):
         import resource
 
         with open("/proc/self/statm", encoding="ascii") as file:

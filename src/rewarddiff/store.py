@@ -1,7 +1,7 @@
 """Scores, reference log-probabilities and samples, kept by what determines them.
 
-A key is a hash of everything the value depends on (weights, text, settings), so a stored value is
-never stale and a second run, or an α sweep, pays for nothing twice. One SQLite file; values are
+A key is a hash of everything the value depends on (weights, text, settings). So a stored value is
+never stale, and a second run, or an α sweep, pays for nothing twice. One SQLite file; values are
 JSON.
 """
 
@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 from rewarddiff.errors import UserError
@@ -24,14 +23,13 @@ Item = TypeVar("Item")
 
 
 def fingerprint(*parts: object) -> str:
-    """A 128-bit hash of JSON-able parts; the same parts give the same text on every machine."""
+    """Return a 128-bit hash of JSON-able parts, the same text on every machine."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def finite(value: Any) -> Any:
-    """`value` as JSON can hold it: numbers and arrays of numpy as Python's, NaN and infinities as
-    None."""
+    """Return a value as JSON can hold it: numpy's as Python's, NaN and infinities as None."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Mapping):
@@ -44,8 +42,7 @@ def finite(value: Any) -> Any:
 
 
 WRITE_SECONDS = 1.0
-"""Values are written together, as often as this: a write to disk each would take longer than a
-small model's answer."""
+"""Values are written together this often: one write each would take longer than a small model."""
 
 
 class Store:
@@ -67,43 +64,40 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
         self._db.close()
 
     def get(self, keys: Iterable[str]) -> dict[str, Any]:
-        """The values that are there."""
-        found = {}
+        """Return the values that are there."""
+        values = {}
         with self._explained():
             for key in keys:
                 row = self._db.execute("SELECT value FROM items WHERE key = ?", (key,)).fetchone()
                 if row is not None:
-                    found[key] = json.loads(row[0])
-        return found
+                    values[key] = json.loads(row[0])
+        return values
 
     def put(self, values: Mapping[str, Any]) -> None:
+        """Write the values, all or none."""
         rows = [(key, json.dumps(value)) for key, value in values.items()]
         with self._explained(), self._db:
             self._db.executemany("INSERT OR REPLACE INTO items VALUES (?, ?)", rows)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
+        """Raise a UserError for an error of SQLite."""
         try:
             yield
-        except (
-            sqlite3.OperationalError
-        ) as error:  # no place, no permission, a lock that is held for a minute
+        except sqlite3.OperationalError as error:
+            # No place, no permission, or a lock that is held for a minute.
             raise UserError(
-                f"{self._path}: cannot be written ({error}); free some space, or choose another output"
+                f"{self._path}: cannot be written ({error}); "
+                "free some space, or choose another output"
             ) from error
-        except sqlite3.DatabaseError as error:  # its content is at fault
+        except sqlite3.DatabaseError as error:
             raise UserError(
                 f"{self._path}: is broken ({error}); delete it, what it kept is computed again"
             ) from error
@@ -115,7 +109,7 @@ def remember(
     key: Callable[[Item], str],
     compute: Callable[[Sequence[Item]], Iterable[tuple[int, Any]]],
 ) -> list[Any]:
-    """The value of every item, computing only those the store does not hold.
+    """Return the value of every item, computing only those the store does not hold.
 
     `compute` gets the missing items and yields (index among them, value) in any order; values are
     stored every `WRITE_SECONDS` and when an error or the user ends the pass, so that it goes on
@@ -124,16 +118,19 @@ def remember(
     keys = [key(item) for item in items]
     values: dict[str, Any] = {} if store is None else store.get(keys)
     missing = {k: item for k, item in zip(keys, items, strict=True) if k not in values}
-    names = list(missing)
-    fresh: dict[str, Any] = {}
+    missing_keys = list(missing)
+    computed = compute(list(missing.values())) if missing else ()
+    unwritten: dict[str, Any] = {}
     written = time.monotonic()
     try:
-        for index, value in compute(list(missing.values())) if missing else ():
-            values[names[index]] = fresh[names[index]] = value
+        for index, value in computed:
+            values[missing_keys[index]] = value
+            unwritten[missing_keys[index]] = value
             if store is not None and time.monotonic() - written > WRITE_SECONDS:
-                store.put(fresh)
-                fresh, written = {}, time.monotonic()
+                store.put(unwritten)
+                unwritten = {}
+                written = time.monotonic()
     finally:
-        if store is not None and fresh:
-            store.put(fresh)
+        if store is not None and unwritten:
+            store.put(unwritten)
     return [values[k] for k in keys]

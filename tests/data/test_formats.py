@@ -29,7 +29,7 @@ def one(row: dict[str, Any]) -> Group:
     """The group a single row becomes by the format it is detected as."""
     form = detect(row)
     assert form is not None
-    return form.prepare(None)(row)
+    return form.converter(None)(row)
 
 
 def load(

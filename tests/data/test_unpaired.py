@@ -86,14 +86,14 @@ def test_conversations(prompt: Any, completion: Any) -> None:
     assert form is not None
     assert form.name == "trl-unpaired"
     asked = (Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "Why?"))
-    assert form.prepare(None)(values) == Group("", asked, ("Good",), labels=(True,))
+    assert form.converter(None)(values) == Group("", asked, ("Good",), labels=(True,))
 
 
 def test_a_text_prompt_with_a_turn_as_answer() -> None:
     values = row(False, turns("", "Good")[1:], "Why?")
     form = detect(values)
     assert form is not None
-    assert form.prepare(None)(values) == Group(
+    assert form.converter(None)(values) == Group(
         "", (Message("user", "Why?"),), ("Good",), labels=(False,)
     )
 
@@ -312,7 +312,7 @@ def test_a_column_of_system_prompts_leads_the_conversation() -> None:
         values = row(True, completion, "Why?") | {"system": "Be kind."}
         form = detect(values)
         assert form is not None
-        assert form.prepare(None)(values) == Group("", asked, ("Good",), labels=(True,))
+        assert form.converter(None)(values) == Group("", asked, ("Good",), labels=(True,))
 
 
 # -- check -------------------------------------------------------------------------------------------------------------

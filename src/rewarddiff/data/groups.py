@@ -42,6 +42,9 @@ SCHEMA = pa.schema(
 )
 """A prompt is in `text` or in `messages`, the other is null."""
 
+PLAIN_COLUMNS = [name for name in SCHEMA.names if name not in ("text", "messages", "comparisons")]
+"""Columns that are fields of a group as they are."""
+
 
 class Groups(Sequence[Group]):
     """Groups in an Arrow file, or a selection of them. Indexing reads one group from the map."""
@@ -137,39 +140,22 @@ class Groups(Sequence[Group]):
 
 
 def _row(group: Group) -> dict[str, Any]:
-    text = messages = None
+    row: dict[str, Any] = {name: getattr(group, name) for name in PLAIN_COLUMNS}
+    row["comparisons"] = [asdict(comparison) for comparison in group.comparisons]
     if isinstance(group.prompt, str):
-        text = group.prompt
+        row["text"] = group.prompt
     else:
-        messages = [asdict(message) for message in group.prompt]
-    return {
-        "id": group.id,
-        "text": text,
-        "messages": messages,
-        "responses": group.responses,
-        "scores": group.scores,
-        "comparisons": [asdict(comparison) for comparison in group.comparisons],
-        "source": group.source,
-        "topic": group.topic,
-        "labels": group.labels,
-        "subset": group.subset,
-        "styles": group.styles,
-    }
+        row["messages"] = [asdict(message) for message in group.prompt]
+    return row
 
 
 def _group(row: Mapping[str, Any]) -> Group:
+    fields: dict[str, Any] = {}
+    for name in PLAIN_COLUMNS:
+        value = row[name]
+        fields[name] = tuple(value) if isinstance(value, list) else value
     prompt: Prompt = row["text"]
     if row["messages"] is not None:
         prompt = tuple(Message(**message) for message in row["messages"])
-    return Group(
-        id=row["id"],
-        prompt=prompt,
-        responses=tuple(row["responses"]),
-        scores=None if row["scores"] is None else tuple(row["scores"]),
-        comparisons=tuple(Comparison(**comparison) for comparison in row["comparisons"]),
-        source=row["source"],
-        topic=row["topic"],
-        labels=tuple(row["labels"]),
-        subset=row["subset"],
-        styles=tuple(row["styles"]),
-    )
+    comparisons = tuple(Comparison(**comparison) for comparison in row["comparisons"])
+    return Group(prompt=prompt, comparisons=comparisons, **fields)

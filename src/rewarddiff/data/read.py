@@ -143,7 +143,7 @@ def _converted(
     stream: Stream, form: Format, rows: Iterator[Row], ledger: Ledger
 ) -> Iterator[Group]:
     """Yield the group of every row that can be used."""
-    convert = form.prepare(stream.path)
+    convert = form.converter(stream.path)
     for row in rows:
         place = f"{stream.name}:{row.number}"
         if row.note:

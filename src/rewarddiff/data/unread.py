@@ -58,7 +58,7 @@ class _WatchedRow(dict[str, Any]):
 
 def _usable(form: Format, stream: Stream, head: Iterable[Row]) -> Iterator[_WatchedRow]:
     """Yield the rows that can be used, each read once."""
-    convert = form.prepare(stream.path)
+    convert = form.converter(stream.path)
     for row in head:
         if row.values is None:
             continue

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from rewarddiff.data.formats.base import Convert, Format, RowError, Values
+from rewarddiff.data.formats.base import Format, RowError, Values
 from rewarddiff.data.formats.cells import TURNS
 from rewarddiff.data.formats.debates import UKP
 from rewarddiff.data.formats.lists import QA_FEEDBACK, REWARDBENCH, RM_BENCH, RRHF, SCORED, SIMPEVAL
@@ -109,4 +109,4 @@ def _kind(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-__all__ = ["FORMATS", "Convert", "Format", "RowError", "Values", "detect", "misfit", "named"]
+__all__ = ["FORMATS", "Format", "RowError", "Values", "detect", "misfit", "named"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,6 @@ from rewarddiff.records import Group
 
 Values = Mapping[str, Any]
 """One row: column → value."""
-
-Convert = Callable[[Values], Group]
-"""One row → one group; raises RowError. The reader fills in `source`, and `id` if it is empty."""
 
 
 class RowError(Exception):
@@ -39,19 +37,23 @@ class Format:
 
     Attributes:
         columns: these must all be there.
-        prepare: receives the file (None: not a file) and returns the converter.
+        convert: one row → one group; raises RowError. The reader fills in `source`, and `id` if it
+            is empty.
         looks: settles what the column names leave open.
         gather: a prompt is spread over several rows, wherever they stand, and their groups are
             merged into one.
         beside: the stem of a file that is read along with this one and holds no groups itself.
+        read_beside: returns what that file, beside this one (None: not a file), holds; `convert`
+            is then called with it and the row.
     """
 
     name: str
     columns: tuple[str, ...]
-    prepare: Callable[[Path | None], Convert]
+    convert: Callable[..., Group]
     looks: Callable[[Values], bool] = lambda values: True
     gather: bool = False
     beside: str = ""
+    read_beside: Callable[[Path | None], Any] | None = None
 
     def missing(self, columns: Mapping[str, Any]) -> list[str]:
         """Return the format's columns that are not among these."""
@@ -60,7 +62,8 @@ class Format:
     def matches(self, values: Values) -> bool:
         return not self.missing(values) and self.looks(values)
 
-
-def by_row(convert: Convert) -> Callable[[Path | None], Convert]:
-    """Return `prepare` for a format that needs nothing but the row."""
-    return lambda path: convert
+    def converter(self, path: Path | None) -> Callable[[Values], Group]:
+        """Return what makes a group of one row of this file; it raises RowError."""
+        if self.read_beside is None:
+            return self.convert
+        return partial(self.convert, self.read_beside(path))

@@ -2,48 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from rewarddiff.data.files import read_rows
-from rewarddiff.data.formats.base import Convert, FieldError, Format, Values
+from rewarddiff.data.formats.base import FieldError, Format, Values
 from rewarddiff.data.formats.cells import number, text
 from rewarddiff.data.formats.conversations import asked
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group
 
 
-def _prepare(path: Path | None) -> Convert:
-    """Read the arguments, then convert votes on pairs of them (Habernal and Gurevych, ACL 2016).
+def _votes(arguments: dict[str, Values], values: Values) -> Group:
+    """Read votes on a pair of arguments (Habernal and Gurevych, ACL 2016).
 
     The strength is the vote margin |votes_a1 - votes_a2|; a margin of 0, or most votes for "equal",
     is a tie. The topic is the debate without the stance, so that both sides of a debate stay in one
     split.
     """
-    arguments = _arguments(path)
-
-    def convert(values: Values) -> Group:
-        first = _argument(arguments, text(values, "a1"))
-        second = _argument(arguments, text(values, "a2"))
-        for_first = number(values, "votes_a1")
-        for_equal = number(values, "votes_equal")
-        for_second = number(values, "votes_a2")
-        comparison = Comparison.by_gap(0, 1, for_first - for_second)
-        if for_equal > max(for_first, for_second):
-            comparison = Comparison(comparison.chosen, comparison.rejected, 0.0)
-        debate = text(first, "title")
-        question = (
-            f'In the debate "{debate}", give a convincing argument '
-            f'for the position "{text(first, "stance")}".'
-        )
-        return Group(
-            id=text(values, "topic"),
-            prompt=asked(question),
-            responses=(text(first, "text"), text(second, "text")),
-            comparisons=(comparison,),
-            topic=debate,
-        )
-
-    return convert
+    first = _argument(arguments, text(values, "a1"))
+    second = _argument(arguments, text(values, "a2"))
+    for_first = number(values, "votes_a1")
+    for_equal = number(values, "votes_equal")
+    for_second = number(values, "votes_a2")
+    comparison = Comparison.by_gap(0, 1, for_first - for_second)
+    if for_equal > max(for_first, for_second):
+        comparison = replace(comparison, strength=0.0)
+    debate = text(first, "title")
+    question = (
+        f'In the debate "{debate}", give a convincing argument '
+        f'for the position "{text(first, "stance")}".'
+    )
+    return Group(
+        id=text(values, "topic"),
+        prompt=asked(question),
+        responses=(text(first, "text"), text(second, "text")),
+        comparisons=(comparison,),
+        topic=debate,
+    )
 
 
 def _argument(arguments: dict[str, Values], id: str) -> Values:
@@ -70,7 +66,8 @@ def _arguments(path: Path | None) -> dict[str, Values]:
 UKP = Format(
     "ukp",
     ("topic", "a1", "a2", "votes_a1", "votes_equal", "votes_a2"),
-    _prepare,
+    _votes,
     gather=True,
     beside="arguments",
+    read_beside=_arguments,
 )

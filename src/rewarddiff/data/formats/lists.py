@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import combinations, product
 from statistics import fmean
 
-from rewarddiff.data.formats.base import FieldError, Format, RowError, Values, by_row
+from rewarddiff.data.formats.base import FieldError, Format, RowError, Values
 from rewarddiff.data.formats.cells import (
     as_text,
     finite,
@@ -157,20 +157,20 @@ def _rm_bench_looks(values: Values) -> bool:
     return lists_of_answers(values)
 
 
-SCORED = Format("scored", ("prompt", "responses"), by_row(_scored))
-RRHF = Format("rrhf", ("query", "responses", "scores"), by_row(_rrhf))
+SCORED = Format("scored", ("prompt", "responses"), _scored)
+RRHF = Format("rrhf", ("query", "responses", "scores"), _rrhf)
 QA_FEEDBACK = Format(
-    "qa-feedback", ("question", "prediction 1", "prediction 2", "preference"), by_row(_qa_feedback)
+    "qa-feedback", ("question", "prediction 1", "prediction 2", "preference"), _qa_feedback
 )
 SIMPEVAL = Format(
     "simpeval",
     ("original", "original_id", "generation", "rating_1"),
-    by_row(_simpeval),
+    _simpeval,
     gather=True,
 )
 REWARDBENCH = Format(
-    "rewardbench", ("prompt", "chosen", "rejected"), by_row(_rewardbench), looks=_rewardbench_looks
+    "rewardbench", ("prompt", "chosen", "rejected"), _rewardbench, looks=_rewardbench_looks
 )
 RM_BENCH = Format(
-    "rm-bench", ("prompt", "chosen", "rejected", "domain"), by_row(_rm_bench), looks=_rm_bench_looks
+    "rm-bench", ("prompt", "chosen", "rejected", "domain"), _rm_bench, looks=_rm_bench_looks
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rewarddiff.data.formats.base import FieldError, Format, RowError, Values, by_row
+from rewarddiff.data.formats.base import FieldError, Format, RowError, Values
 from rewarddiff.data.formats.cells import (
     is_foreign_conversation,
     items,
@@ -164,7 +164,7 @@ def _trl_looks(values: Values) -> bool:
     return not lists_of_answers(values)
 
 
-TRL = Format("trl", ("prompt", "chosen", "rejected"), by_row(_trl), looks=_trl_looks)
-TRL_IMPLICIT = Format("trl-implicit", ("chosen", "rejected"), by_row(_trl), looks=_implicit_looks)
-HH = Format("hh", ("chosen", "rejected"), by_row(_hh), looks=_hh_looks)
-TLDR = Format("tldr", ("info", "summaries", "choice"), by_row(_tldr))
+TRL = Format("trl", ("prompt", "chosen", "rejected"), _trl, looks=_trl_looks)
+TRL_IMPLICIT = Format("trl-implicit", ("chosen", "rejected"), _trl, looks=_implicit_looks)
+HH = Format("hh", ("chosen", "rejected"), _hh, looks=_hh_looks)
+TLDR = Format("tldr", ("info", "summaries", "choice"), _tldr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rewarddiff.data.formats.base import FieldError, Format, Values, by_row
+from rewarddiff.data.formats.base import FieldError, Format, Values
 from rewarddiff.data.formats.cells import items, row_id, text, turns
 from rewarddiff.data.formats.conversations import (
     in_context,
@@ -44,4 +44,4 @@ def _label(values: Values) -> bool:
     return label
 
 
-UNPAIRED = Format("trl-unpaired", ("prompt", "completion", "label"), by_row(_unpaired))
+UNPAIRED = Format("trl-unpaired", ("prompt", "completion", "label"), _unpaired)
