@@ -1,5 +1,4 @@
-"""Text to tokens. Referees: the tokenizer's own chat template, its decoder, and TRL's preparation
-of DPO data."""
+"""Text to tokens. Referees: the chat template, the decoder, and TRL's preparation of DPO data."""
 
 from __future__ import annotations
 
@@ -29,8 +28,7 @@ CHATML = (
 
 
 def wrapped(tokenizer: PreTrainedTokenizerFast, adds: str) -> PreTrainedTokenizerFast:
-    """The byte tokenizer, adding special tokens to every text it is given as its post-processor
-    says."""
+    """Return the byte tokenizer with a post-processor that adds special tokens to every text."""
     tokenizer = copy.deepcopy(tokenizer)
     special = [("<bos>", tokenizer.bos_token_id), ("<eos>", tokenizer.eos_token_id)]
     processor = processors.TemplateProcessing(single=WRAPPERS[adds], special_tokens=special)
@@ -39,8 +37,7 @@ def wrapped(tokenizer: PreTrainedTokenizerFast, adds: str) -> PreTrainedTokenize
 
 
 def with_chatml(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """A template that ends a turn with a special token of its own, added without a name, and a line
-    break."""
+    """Return a tokenizer whose turns end with a special token without a name, and a line break."""
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.add_tokens(["<|end|>"], special_tokens=True)
     tokenizer.chat_template = CHATML
@@ -441,8 +438,7 @@ def test_a_template_that_does_not_read_tools_is_told(
 
 
 def spaced(template: str, way: str) -> PreTrainedTokenizerFast:
-    """A tokenizer that puts a space in front of every text, as Llama 2's does, or of the first
-    part, as newer ones."""
+    """Return a tokenizer that puts a space before every text (Llama 2) or its first part (newer)."""
     letters = ["▁", "\n", *map(chr, range(33, 127)), "<unk>", "<s>", "</s>"]
     words = Tokenizer(
         models.BPE(vocab={c: i for i, c in enumerate(letters)}, merges=[], unk_token="<unk>")
@@ -469,8 +465,7 @@ def spaced(template: str, way: str) -> PreTrainedTokenizerFast:
 @pytest.mark.parametrize("way", ["always", "first"])
 @pytest.mark.parametrize("template", SPACED)
 def test_a_conversations_response_has_the_tokens_of_the_whole_text(template: str, way: str) -> None:
-    """Without the space that the tokenizer puts in front of a text by itself, and with those of the
-    template."""
+    """Spaces are the template's, not the one that the tokenizer puts before a text by itself."""
     tokenizer, question = spaced(template, way), (Message("user", "Why?"),)
     for text in ("So.", "One, two."):
         turns = [*dicts(question), {"role": "assistant", "content": text}]

@@ -1,5 +1,4 @@
-"""Chat templates in a process of their own. The referee is transformers, which renders them in this
-one."""
+"""Chat templates in a process of their own; the referee is transformers, in this one."""
 
 from __future__ import annotations
 

@@ -71,8 +71,7 @@ def test_two_processes_may_keep_to_one_file(tmp_path: Path) -> None:
 
 
 class Squares:
-    """Computes squares, last first, and notes what it was asked for; stops with an error before
-    `until` are done."""
+    """Computes squares, last first, and notes what it was asked for; fails after `until`."""
 
     def __init__(self, until: int = 99) -> None:
         self.asked: list[list[int]] = []

@@ -197,7 +197,11 @@ class Encoder:
         if most > limit:
             ledger.change(Reason.RESPONSE_CUT, group, f"{most} tokens cut to {limit}")
             responses = [response[:limit] for response in responses]
-        encoded = self._in_context(group, prompt, responses)
+        fitting = responses
+        if self.context is not None:
+            room = self.context - len(prompt)
+            fitting = [response if len(response) <= room else () for response in responses]
+        encoded = Encoded(group, prompt, tuple(fitting))
         if not _count_losses(encoded, self._losses(encoded, responses), ledger):
             return None
         ledger.keep()
@@ -227,16 +231,6 @@ class Encoder:
                 if both[: len(ids)] == ids:
                     return both[len(ids) :]
         return self._tokens(text)
-
-    def _in_context(
-        self, group: Group, prompt: tuple[int, ...], responses: Iterable[tuple[int, ...]]
-    ) -> Encoded:
-        """Return the group with () for each response that the model cannot read whole."""
-        fitting = tuple(responses)
-        if self.context is not None:
-            room = self.context - len(prompt)
-            fitting = tuple(ids if len(ids) <= room else () for ids in fitting)
-        return Encoded(group, prompt, fitting)
 
     def _losses(
         self, encoded: Encoded, responses: Sequence[tuple[int, ...]]

@@ -1,5 +1,4 @@
-"""Files that are broken, or not what their names say: no row is lost uncounted, and nothing is read
-for ever."""
+"""Files that are broken, or not what their names say: no row is lost uncounted."""
 
 import csv
 import gzip
@@ -107,8 +106,7 @@ def test_two_stray_quotation_marks_hide_no_rows(
 
 
 def test_a_text_of_many_lines_stays_a_row(tmp_path: Path) -> None:
-    """Lines with commas, even as many as a row has, are a text as long as one of them is not like a
-    row."""
+    """Lines with as many commas as a row has are a text where one of them is not like a row."""
     answer = "\n".join([*["Well, yes, I do"] * 40, "The end"])
     path = write(
         tmp_path / "rows.csv", ["prompt,chosen,rejected", f'one,"{answer}",bad', "two,good,bad"]
@@ -264,8 +262,7 @@ def test_elements_that_are_no_rows_are_counted_one_by_one(tmp_path: Path) -> Non
 
 
 def test_leading_blanks_are_read_in_linear_time(tmp_path: Path) -> None:
-    """1 MiB of blanks: milliseconds where each is handled once, ten seconds and more where all are
-    for every block."""
+    """1 MiB of blanks: milliseconds if each is handled once, ten seconds if again for every block."""
     path = write(tmp_path / "rows.json", " " * (1 << 20) + lines(1))
     start = time.process_time()
     assert kept_and_dropped(path)[0] == ["question 0"]
@@ -344,8 +341,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_values_that_python_cannot_hold_cost_their_row(tmp_path: Path) -> None:
-    """2^40 seconds are the year 36812, 2^30 days the year 2.9 million; Python's years end with
-    9999."""
+    """2^40 seconds are the year 36812, 2^30 days the year 2.9 million; Python's end with 9999."""
     when = pa.array([0, 2**40, None, 0], pa.timestamp("s"))
     day = pa.array([0, 0, 1, 2**30], pa.date32())
     columns = {

@@ -700,8 +700,8 @@ def test_conversations_in_another_writing_are_refused_and_not_read_as_texts(
 
 
 def test_the_same_in_texts_of_json_and_without_a_prompt(tmp_path: Path) -> None:
-    said = {side: str([user("Q"), assistant(side)]) for side in ("chosen", "rejected")}
-    for row in ({"prompt": "Q", **said}, said, {"prompt": "Q", "responses": list(said.values())}):
+    sides = {side: str([user("Q"), assistant(side)]) for side in ("chosen", "rejected")}
+    for row in ({"prompt": "Q", **sides}, sides, {"prompt": "Q", "responses": [*sides.values()]}):
         with pytest.raises(
             UserError,
             match=r"rows\.jsonl:1: .* messages are to be written as JSON with role and cont",
@@ -803,12 +803,12 @@ def test_tools_and_their_calls_are_kept(tools: Any) -> None:
     }
     group = one(row)
     assert not isinstance(group.prompt, str)
-    asked, call, told = (message.turn() for message in group.prompt)
+    asked, call, answer = (message.turn() for message in group.prompt)
     assert asked == {**user("Weather?"), "tools": [TOOL]}
     assert call == {"role": "assistant", "content": "", "tool_calls": [CALL]}
-    assert told == WITH_TOOLS[2]
+    assert answer == WITH_TOOLS[2]
     # written out as turns and read again, without the column: the same prompt
-    again = one({"prompt": [asked, call, told], "chosen": "Sun", "rejected": "Rain"})
+    again = one({"prompt": [asked, call, answer], "chosen": "Sun", "rejected": "Rain"})
     assert again.prompt == group.prompt
 
 

@@ -108,10 +108,10 @@ def test_cache_follows_the_content(tmp_path: Path) -> None:
     source.write_text(row("x") + "broken\n")
     first, second, third = Ledger(), Ledger(), Ledger()
     load_groups(source, cache=cache, ledger=first, max_drop=0.5)
-    made = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    written = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
     again = load_groups(source, cache=cache, ledger=second, max_drop=0.5)
     assert [g.prompt for g in again] == ["x"]
-    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == made
+    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == written
     assert second.to_dict() == first.to_dict()
     assert first.dropped == 1
     with pytest.raises(UserError, match="1 of 2 rows"):

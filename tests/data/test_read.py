@@ -157,8 +157,7 @@ def test_a_file_that_is_not_what_its_name_says(tmp_path: Path, name: str) -> Non
 
 
 def test_parts_of_a_collection_may_rate_the_same_responses(tmp_path: Path) -> None:
-    """One pair as helpful and, the other way round, as harmless: two groups; said twice of one
-    part: one too many."""
+    """A pair is two groups where two parts disagree on it; twice in one part is one too many."""
     rows = [
         {"prompt": "p", "chosen": "a", "rejected": "b", "subset": "helpful"},
         {"prompt": "p", "chosen": "b", "rejected": "a", "subset": "harmless"},

@@ -1,5 +1,4 @@
-"""The public files as they are: every row is accounted for, with counts that were checked by
-hand."""
+"""The public files as they are: every row is accounted for; counts were checked by hand."""
 
 import gzip
 import json

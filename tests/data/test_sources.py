@@ -108,8 +108,7 @@ def test_files_of_one_split_or_none_are_read_together(tmp_path: Path, names: lis
 
 
 def test_split_words_are_those_of_datasets() -> None:
-    """Every word by which `datasets` tells splits of files apart makes a split of a file of that
-    name."""
+    """Every word by which `datasets` tells splits makes a split of a file of that name."""
     data_files = pytest.importorskip("datasets.data_files")
     words = [word for several in data_files.SPLIT_KEYWORDS.values() for word in several]
     assert len(words) >= 10

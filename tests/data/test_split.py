@@ -12,8 +12,8 @@ FRACTIONS = {"train": 0.8, "dev": 0.1, "test": 0.1}
 
 
 def groups_of(tmp_path: Path, prompts: list[str], topic: str = "") -> Groups:
-    made = [Group(str(n), prompt, ("a", "b"), topic=topic) for n, prompt in enumerate(prompts)]
-    return Groups.write(made, tmp_path / "groups.arrow")
+    groups = [Group(str(n), prompt, ("a", "b"), topic=topic) for n, prompt in enumerate(prompts)]
+    return Groups.write(groups, tmp_path / "groups.arrow")
 
 
 def test_known_places() -> None:
@@ -26,9 +26,9 @@ def test_known_places() -> None:
 
 def test_shares_are_met() -> None:
     # 20,000 keys, standard deviation of a share of 0.8: sqrt(0.16 / 20000) = 0.0028; five of them
-    found = [split_of(f"prompt {n}", FRACTIONS) for n in range(20_000)]
+    splits = [split_of(f"prompt {n}", FRACTIONS) for n in range(20_000)]
     for name, share in FRACTIONS.items():
-        assert found.count(name) / len(found) == pytest.approx(share, abs=0.0142)
+        assert splits.count(name) / len(splits) == pytest.approx(share, abs=0.0142)
 
 
 @given(st.text(), st.integers(0, 10))
@@ -76,8 +76,7 @@ def test_an_empty_split_is_an_error(tmp_path: Path) -> None:
 
 
 def test_prompts_in_two_sources_have_one_hash() -> None:
-    """Text, the same with outer spaces, and the same as a single user turn are one prompt; other
-    text is another."""
+    """One prompt: a text, the same with outer spaces, and the same as a single user turn."""
     spellings = [
         Group("1", "Hi", ("a", "b")),
         Group("2", " Hi\n", ("c", "d")),

@@ -1,5 +1,4 @@
-"""Responses labelled by themselves: read from every kind of file, counted, merged, kept and told
-apart."""
+"""Responses labelled by themselves: read, counted, merged, kept and told apart."""
 
 import csv
 import json
@@ -233,7 +232,7 @@ def test_what_is_left_after_cleaning_is_labelled_or_can_be_compared() -> None:
 
 
 def test_merging_keeps_the_first_label_and_tells_of_the_others() -> None:
-    told: list[tuple[Reason, str]] = []
+    notes: list[tuple[Reason, str]] = []
     groups = [
         Group("1", "p", ("a", "b"), labels=(True, None)),
         Group("2", "p", ("b",), labels=(False,)),
@@ -243,11 +242,11 @@ def test_merging_keeps_the_first_label_and_tells_of_the_others() -> None:
     ]
 
     def note(reason: Reason, group: Group, detail: str) -> None:
-        told.append((reason, group.id))
+        notes.append((reason, group.id))
 
     merged = merge(groups, note, note)
     assert (merged.responses, merged.labels) == (("a", "b", "c"), (True, False, None))
-    assert told == [(Reason.DUPLICATE, "4"), (Reason.CONTRADICTORY, "5")]
+    assert notes == [(Reason.DUPLICATE, "4"), (Reason.CONTRADICTORY, "5")]
     assert merge(groups[2:3], note, note).labels == ()
 
 
@@ -293,7 +292,7 @@ def test_the_fingerprint_tells_tools_apart_and_is_the_old_one_without() -> None:
     assert plain != tooled
     # of turns as it was before they had further keys
     turn = {"content": "p", "role": "user"}
-    said = {
+    fields = {
         "comparisons": [],
         "id": "g",
         "prompt": [turn],
@@ -301,7 +300,7 @@ def test_the_fingerprint_tells_tools_apart_and_is_the_old_one_without() -> None:
         "scores": None,
         "source": "",
     }
-    text = json.dumps([said | {"topic": ""}], sort_keys=True, separators=(",", ":"))
+    text = json.dumps([fields | {"topic": ""}], sort_keys=True, separators=(",", ":"))
     inner = blake2b(text.encode(), digest_size=16).hexdigest()
     assert plain == blake2b(inner.encode(), digest_size=16).hexdigest()
 

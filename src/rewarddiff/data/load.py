@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from rewarddiff.data.sources import paths
 from rewarddiff.errors import UserError
 from rewarddiff.files import write_text
 from rewarddiff.paths import user_path
+from rewarddiff.records import Group
 
 LAYOUT = "5"
 """Raised when the schema or the meaning of a format changes, so that old caches are not read."""
@@ -45,8 +46,17 @@ def load_groups(
         UserError: see `read`; also if no group is left, or too much was dropped.
     """
     counts = Ledger()
+
+    def stream() -> Iterator[Group]:
+        return islice(read(source, format=format, split=split, ledger=counts), limit)
+
+    files = paths(source, split) if cache is not None else []
     try:
-        groups = _groups(source, format, split, limit, cache, counts)
+        if cache is not None and files:
+            settings = {"source": str(source), "format": format, "split": split, "limit": limit}
+            groups = _cached(stream, user_path(cache) / _key(files, settings), counts)
+        else:
+            groups = _temporary(stream())
     finally:
         if ledger is not None:
             ledger.merge(counts)
@@ -57,29 +67,22 @@ def load_groups(
     return groups
 
 
-def _groups(
-    source: str | Path,
-    format: str | None,
-    split: str | None,
-    limit: int | None,
-    cache: str | Path | None,
-    counts: Ledger,
-) -> Groups:
-    """Return the groups of a source, read or found in `cache`, and count what became of its rows."""
-    files = paths(source, split) if cache is not None else []
-    if cache is None or not files:
-        folder = tempfile.TemporaryDirectory(prefix="rewarddiff-", ignore_cleanup_errors=True)
-        file = Path(folder.name) / "groups.arrow"
-        Groups.write(islice(read(source, format=format, split=split, ledger=counts), limit), file)
-        return Groups.open(file, keep=folder)
-    key = _key(files, {"source": str(source), "format": format, "split": split, "limit": limit})
-    arrow = user_path(cache) / f"{key}.arrow"
-    account = user_path(cache) / f"{key}.ledger.json"
+def _temporary(stream: Iterator[Group]) -> Groups:
+    """Return the groups in a file that goes with them."""
+    folder = tempfile.TemporaryDirectory(prefix="rewarddiff-", ignore_cleanup_errors=True)
+    file = Path(folder.name) / "groups.arrow"
+    Groups.write(stream, file)
+    return Groups.open(file, keep=folder)
+
+
+def _cached(stream: Callable[[], Iterator[Group]], place: Path, counts: Ledger) -> Groups:
+    """Return the groups at a place, read into it if need be; count what became of the rows."""
+    arrow = place.with_name(f"{place.name}.arrow")
+    account = place.with_name(f"{place.name}.ledger.json")
     if arrow.exists() and account.exists():
         counts.merge(Ledger.from_dict(json.loads(account.read_text("utf-8"))))
         return Groups.open(arrow)
-    stream = islice(read(source, format=format, split=split, ledger=counts), limit)
-    groups = Groups.write(stream, arrow)
+    groups = Groups.write(stream(), arrow)
     write_text(account, json.dumps(counts.to_dict()))
     return groups
 
