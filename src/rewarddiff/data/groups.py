@@ -55,7 +55,8 @@ class Groups(Sequence[Group]):
         """Hold `keep` (a temporary folder, say) as long as these groups or a view of them."""
         self._batches = batches
         self._ends = list(accumulate(batch.num_rows for batch in batches))
-        self._indices = indices
+        self._whole_file = range(sum(batch.num_rows for batch in batches))
+        self._indices = self._whole_file if indices is None else indices
         self._keep = keep
 
     @classmethod
@@ -97,13 +98,11 @@ class Groups(Sequence[Group]):
         return cls(batches, keep=keep)
 
     def __repr__(self) -> str:
-        first = f", the first from {self[0].source}" if len(self) and self[0].source else ""
+        first = f", the first from {self[0].source}" if self and self[0].source else ""
         return f"Groups({len(self)} prompts with their responses{first})"
 
     def __len__(self) -> int:
-        if self._indices is not None:
-            return len(self._indices)
-        return self._ends[-1] if self._ends else 0
+        return len(self._indices)
 
     @overload
     def __getitem__(self, index: int) -> Group: ...
@@ -113,17 +112,15 @@ class Groups(Sequence[Group]):
 
     def __getitem__(self, index: int | slice) -> Group | Groups:
         if isinstance(index, slice):
-            return self.select(range(len(self))[index])
-        place = range(len(self))[index]
-        if self._indices is not None:
-            place = self._indices[place]
+            return Groups(self._batches, self._indices[index], self._keep)
+        place = self._indices[index]
         k = bisect_right(self._ends, place)
         batch = self._batches[k]
         first = self._ends[k] - batch.num_rows
         return _group(batch.slice(place - first, 1).to_pylist()[0])
 
     def __iter__(self) -> Iterator[Group]:
-        if self._indices is not None:
+        if self._indices is not self._whole_file:
             for k in range(len(self)):
                 yield self[k]
             return
@@ -133,10 +130,7 @@ class Groups(Sequence[Group]):
 
     def select(self, indices: Iterable[int]) -> Groups:
         """Return a view of these groups in this order; negative indices count from the end."""
-        chosen = [range(len(self))[k] for k in indices]
-        if self._indices is not None:
-            chosen = [self._indices[k] for k in chosen]
-        return Groups(self._batches, chosen, self._keep)
+        return Groups(self._batches, [self._indices[k] for k in indices], self._keep)
 
 
 def _row(group: Group) -> dict[str, Any]:

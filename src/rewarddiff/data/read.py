@@ -64,11 +64,7 @@ def _groups(
 ) -> Iterator[tuple[Group, int]]:
     """Yield groups with the number of rows that each came from; those of several rows come last."""
     spread: dict[Prompt, list[Group]] = {}
-    for stream in streams:
-        head = read_head(stream, ledger)
-        if not head:
-            continue
-        form = named_format or detect_format(stream, head)
+    for stream, head, form in with_formats(streams, named_format, ledger):
         groups = _converted(stream, form, chain(head, stream.rows), ledger)
         if form.gather:
             for group in groups:
@@ -80,7 +76,17 @@ def _groups(
         yield from _gathered(groups_of_prompt, ledger)
 
 
-def read_head(stream: Stream, ledger: Ledger) -> list[Row]:
+def with_formats(
+    streams: Iterable[Stream], named_format: Format | None, ledger: Ledger
+) -> Iterator[tuple[Stream, list[Row], Format]]:
+    """Yield every stream that has rows, with the first of them and its format."""
+    for stream in streams:
+        head = _read_head(stream, ledger)
+        if head:
+            yield stream, head, named_format or _detect_format(stream, head)
+
+
+def _read_head(stream: Stream, ledger: Ledger) -> list[Row]:
     """Return the rows by which the format is told, from the first that can be read; empty: none.
 
     Those before it are counted.
@@ -115,7 +121,7 @@ def _place(stream: Stream, row: Row) -> str:
     return f"{stream.path or stream.name}:{row.number}"
 
 
-def detect_format(stream: Stream, head: list[Row]) -> Format:
+def _detect_format(stream: Stream, head: list[Row]) -> Format:
     """Return the format of the first row that fits one; the first row is one that can be read."""
     readable = [row.values for row in head if row.values is not None]
     for values in readable:

@@ -12,7 +12,7 @@ from rewarddiff.data.formats import Format, RowError, Values, named
 from rewarddiff.data.formats.cells import is_turn, subset, turns
 from rewarddiff.data.formats.conversations import EXTRAS
 from rewarddiff.data.ledger import Ledger
-from rewarddiff.data.read import NOT_AS_EXPECTED, detect_format, read_head
+from rewarddiff.data.read import NOT_AS_EXPECTED, with_formats
 from rewarddiff.data.sources import Stream, streams
 
 
@@ -25,11 +25,7 @@ def unread_columns(
     """
     named_format = named(format) if format else None
     unread: set[str] = set()
-    for stream in streams(source, split):
-        head = read_head(stream, Ledger())
-        if not head:
-            continue
-        form = named_format or detect_format(stream, head)
+    for stream, head, form in with_formats(streams(source, split), named_format, Ledger()):
         columns: set[str] = set()
         columns_read: set[str] = set()
         for values in _usable(form, stream, head):
