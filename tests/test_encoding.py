@@ -66,9 +66,8 @@ def test_a_conversation_is_the_tokenizers_own_template(
         dicts(TALK), add_generation_prompt=True, tokenize=True, return_dict=False
     )
     assert list(ids) == theirs
-    assert ids.count(tokenizer.bos_token_id) == bool(
-        begins
-    )  # the template alone decides, not the post-processor
+    # The template alone decides, not the post-processor.
+    assert ids.count(tokenizer.bos_token_id) == bool(begins)
     assert ids[-1] == tokenizer.convert_tokens_to_ids("<|assistant|>")
 
 
@@ -101,9 +100,8 @@ def test_responses_end_once(tiny_tokenizer: PreTrainedTokenizerFast, adds: str, 
 def test_a_turn_ends_with_the_templates_own_token(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer = with_chatml(tiny_tokenizer)
     end = tokenizer.convert_tokens_to_ids("<|end|>")
-    assert (
-        end not in tokenizer.all_special_ids
-    )  # as in Phi-3, whose <|end|> has no name among the special tokens
+    # As in Phi-3, whose <|end|> has no name among the special tokens.
+    assert end not in tokenizer.all_special_ids
     ours = encoder(tokenizer)
     assert ours.end_of(TALK) == end
     assert ours.end_of("plain") == tokenizer.eos_token_id
@@ -473,9 +471,8 @@ def test_a_conversations_response_has_the_tokens_of_the_whole_text(template: str
             tokenizer.apply_chat_template(turns, tokenize=False), add_special_tokens=False
         ).input_ids
         prompt, response = our_ids(tokenizer, question, text)
-        closed = len(whole) - whole[::-1].index(
-            tokenizer.eos_token_id
-        )  # Zephyr's has a line break behind it
+        # Zephyr's has a line break behind it.
+        closed = len(whole) - whole[::-1].index(tokenizer.eos_token_id)
         assert prompt + response == whole[:closed]
         assert [*map(list, encoder(tokenizer).wholes(question, [text]))] == [whole]
 
@@ -504,9 +501,8 @@ def test_what_is_learned_ends_where_sampling_stops(
     tiny_tokenizer: PreTrainedTokenizerFast, chat: str
 ) -> None:
     tokenizer = with_chat(tiny_tokenizer, chat)
-    tokenizer.eos_token = (
-        "<eos>"  # as of Llama 3's base model: its EOS ends texts, another token ends turns
-    )
+    # As of Llama 3's base model: its EOS ends texts, another token ends turns.
+    tokenizer.eos_token = "<eos>"
     ours, question = encoder(tokenizer), (Message("user", "Why?"),)
     end = tokenizer.convert_tokens_to_ids(CHATS[chat].end)
     assert ours.response(question, "So.")[-1] == end
@@ -575,6 +571,5 @@ def test_a_tokenizer_without_an_end_token_is_refused(
             ask("Why?")
     talking = encoder(with_chat(tiny_tokenizer, "gemma"))
     talking.tokenizer.eos_token = None
-    assert talking.response((Message("user", "Why?"),), "So.")[-1] == talking.end_of(
-        TALK
-    )  # its template has one
+    # Its template has one.
+    assert talking.response((Message("user", "Why?"),), "So.")[-1] == talking.end_of(TALK)

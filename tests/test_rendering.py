@@ -69,9 +69,8 @@ USER = [{"messages": [{"role": "user", "content": "Hi"}]}]
 def test_an_answer_that_nobody_read_is_not_that_of_the_next_question() -> None:
     """Ctrl-C while a template is rendered: who goes on asking gets the text of what is asked."""
     slow = "{% for i in range(99) %}{% for j in range(99999) %}{% endfor %}{% endfor %}slow"
-    render(
-        "{{ messages[0].content }}", USER, {}
-    )  # the process is there: it is rendering that is interrupted
+    # The process is there: it is rendering that is interrupted.
+    render("{{ messages[0].content }}", USER, {})
     before = signal.signal(signal.SIGALRM, _interrupted)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:

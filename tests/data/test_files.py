@@ -51,9 +51,8 @@ def first_unreadable(ledger: Ledger) -> dict[str, str]:
 
 def test_an_open_quotation_mark_costs_the_lines_to_the_end_of_the_file(tmp_path: Path) -> None:
     text = table(1000)
-    text[26] = (
-        '"unfinished,good 25,bad 25'  # line 27; 25 rows before it, 975 lines from it to line 1001
-    )
+    # Line 27; 25 rows before it, 975 lines from it to line 1001.
+    text[26] = '"unfinished,good 25,bad 25'
     path = write(tmp_path / "rows.csv", text)
     prompts, ledger = kept_and_dropped(path)
     assert prompts == [f"question {n}" for n in range(25)]
@@ -72,9 +71,8 @@ def test_an_open_quotation_mark_costs_the_lines_to_the_end_of_the_file(tmp_path:
 def test_an_open_quotation_mark_costs_the_lines_to_the_next_one(tmp_path: Path) -> None:
     text = table(1000)
     text[26] = '"unfinished,good 25,bad 25'
-    text[100] = (
-        'question 99,"good, good",bad 99'  # line 101: 75 lines from 27 on, and reading goes on with 102
-    )
+    # Line 101: 75 lines from 27 on, and reading goes on with 102.
+    text[100] = 'question 99,"good, good",bad 99'
     prompts, ledger = kept_and_dropped(write(tmp_path / "rows.csv", text))
     assert prompts == [f"question {n}" for n in [*range(25), *range(100, 1000)]]
     assert (ledger.kept, ledger.dropped, ledger.total) == (925, 75, 1000)
@@ -187,9 +185,8 @@ def test_rows_after_many_broken_ones_are_read(tmp_path: Path) -> None:
 
 def test_a_file_of_which_nothing_can_be_read_is_not_left_out(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", lines(2500))
-    bad = write(
-        tmp_path / "b.jsonl", "no JSON\n" * 120
-    )  # 120 of 2620 are less than the 5 % that may be dropped
+    # 120 of 2620 are less than the 5 % that may be dropped.
+    bad = write(tmp_path / "b.jsonl", "no JSON\n" * 120)
     ledger = Ledger()
     with pytest.raises(
         UserError,

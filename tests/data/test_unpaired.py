@@ -65,9 +65,8 @@ def test_labels_are_read_however_a_file_writes_them(
         ("The sky is", (" green.",), (False,)),
     ]
     assert (ledger.kept, ledger.dropped) == (2, 0)
-    assert (
-        ledger.to_dict()["changed"] == {}
-    )  # nothing is known of their order, and nothing needs to be
+    # Nothing is known of their order, and nothing needs to be.
+    assert ledger.to_dict()["changed"] == {}
 
 
 @pytest.mark.parametrize(
@@ -265,9 +264,8 @@ def test_thinning_comparisons_leaves_labelled_responses() -> None:
         kept = thin(group, 1, seed)
         assert len(kept.comparisons) == 1
         (c,) = kept.comparisons
-        assert kept.responses[c.rejected] == chr(
-            ord(kept.responses[c.chosen]) + 1
-        )  # it still says what it said
+        # It still says what it said.
+        assert kept.responses[c.rejected] == chr(ord(kept.responses[c.chosen]) + 1)
         assert [kept.responses[i] for i, _ in kept.known_labels()] == ["f"]
     single = Group("g", "p", ("a",), labels=(True,))
     assert thin(single, 1) is single

@@ -33,10 +33,11 @@ def _votes(arguments: dict[str, Values], values: Values) -> Group:
         f'In the debate "{debate}", give a convincing argument '
         f'for the position "{text(first, "stance")}".'
     )
+    responses = (text(first, "text"), text(second, "text"))
     return Group(
         id=text(values, "topic"),
         prompt=asked(question),
-        responses=(text(first, "text"), text(second, "text")),
+        responses=responses,
         comparisons=(comparison,),
         topic=debate,
     )

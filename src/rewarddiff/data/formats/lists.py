@@ -31,13 +31,14 @@ def _scored(values: Values) -> Group:
     ties. Both may be missing.
     """
     responses = texts(values, "responses")
-    group = Group(row_id(values), in_context(values, prompt(values)), responses)
+    grades = None
+    comparisons: tuple[Comparison, ...] = ()
     if values.get("scores") is not None:
-        return replace(group, scores=scores(values, count=len(responses)))
-    if values.get("ranks") is not None:
-        ranks = numbers(values, "ranks", count=len(responses))
-        return replace(group, comparisons=_ranked(ranks))
-    return group
+        grades = scores(values, count=len(responses))
+    elif values.get("ranks") is not None:
+        comparisons = _ranked(numbers(values, "ranks", count=len(responses)))
+    question = in_context(values, prompt(values))
+    return Group(row_id(values), question, responses, grades, comparisons)
 
 
 def _ranked(ranks: Sequence[float]) -> tuple[Comparison, ...]:

@@ -24,13 +24,14 @@ def _unpaired(values: Values) -> Group:
     """
     label = _label(values)
     if turns(values["completion"]) is None:
-        question = prompt(values)
+        question = in_context(values, prompt(values))
         response = text(values, "completion")
     else:
         completion = messages(items(values, "completion"), "completion")
-        question = spoken_prompt(prompt(values))
-        response = last_turn(question, completion, "completion")
-    return Group(row_id(values), in_context(values, question), (response,), labels=(label,))
+        conversation = spoken_prompt(prompt(values))
+        response = last_turn(conversation, completion, "completion")
+        question = in_context(values, conversation)
+    return Group(row_id(values), question, (response,), labels=(label,))
 
 
 def _label(values: Values) -> bool:
