@@ -26,9 +26,9 @@ from rewarddiff.encoding import Encoded, Encoder, LengthConfig
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.schedule import batch_at
 from rewarddiff.models import load_causal_lm
-from rewarddiff.policies.objectives import DPO
+from rewarddiff.policies.items import Pairs, PreferenceItem, preference_items
+from rewarddiff.policies.objectives.pairs import DPO
 from rewarddiff.policies.policy import PolicyConfig, train_policy
-from rewarddiff.policies.preference import Pairs, PreferenceItem, preference_items
 from rewarddiff.records import Comparison, Group
 
 SEED = 0

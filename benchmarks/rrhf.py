@@ -50,9 +50,9 @@ from benchmarks.ours import SEED, UNLIMITED, so_that_batches_follow
 from rewarddiff.encoding import Encoded, Encoder, LengthConfig
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.models import load_causal_lm
-from rewarddiff.policies.objectives import RRHF
+from rewarddiff.policies.items import Pairs, preference_items
+from rewarddiff.policies.objectives.lists import RRHF
 from rewarddiff.policies.policy import PolicyConfig, train_policy
-from rewarddiff.policies.preference import Pairs, preference_items
 
 WAYS = ("trees", "rows")
 LISTS = 4

@@ -4,7 +4,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from rewarddiff.loop.objective import TrainConfig
-from rewarddiff.policies.preference import PreferenceItem
+from rewarddiff.policies.items import PreferenceItem
 from rewarddiff.trees import group_tree
 
 EXACT = TrainConfig(

@@ -19,6 +19,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from rewarddiff.policies.names import OBJECTIVES
+
 if TYPE_CHECKING:
     from rewarddiff import losses
     from rewarddiff.coefficients import CoefficientConfig
@@ -28,27 +30,20 @@ if TYPE_CHECKING:
     from rewarddiff.errors import TrainingError, UserError
     from rewarddiff.loop.objective import TrainConfig
     from rewarddiff.pipeline.commands import evaluate, run_recipe, train_policy, train_scorer
-    from rewarddiff.policies.objectives import (
+    from rewarddiff.policies.objectives.lists import KTO, PRO, RRHF
+    from rewarddiff.policies.objectives.pairs import (
         DPO,
         IPO,
-        KTO,
-        MLRDPO,
-        MMPO,
-        ODPO,
         ORPO,
-        PRO,
-        RDPO,
-        RPO,
-        RRHF,
         WPO,
         BetaDPO,
         Robust,
         SimPO,
         SLiC,
-        UniDPO,
     )
+    from rewarddiff.policies.objectives.sft import SFTConfig
+    from rewarddiff.policies.objectives.strength import MLRDPO, MMPO, ODPO, RDPO, RPO, UniDPO
     from rewarddiff.policies.policy import LoraConfig, PolicyConfig
-    from rewarddiff.policies.sft import SFTConfig
     from rewarddiff.records import Comparison, Group, Message
     from rewarddiff.scorers.neural.build import load_scorer, save_scorer
     from rewarddiff.scorers.neural.config import OdinConfig, ScorerConfig
@@ -71,12 +66,7 @@ _HOMES = {
     "errors": ("TrainingError", "UserError"),
     "loop.objective": ("TrainConfig",),
     "pipeline.commands": ("evaluate", "run_recipe", "train_policy", "train_scorer"),
-    "policies.objectives": (
-        "DPO", "IPO", "KTO", "MLRDPO", "MMPO", "ODPO", "ORPO", "PRO", "RDPO", "RPO", "RRHF", "WPO",
-        "BetaDPO", "Robust", "SimPO", "SLiC", "UniDPO",
-    ),
     "policies.policy": ("LoraConfig", "PolicyConfig"),
-    "policies.sft": ("SFTConfig",),
     "records": ("Comparison", "Group", "Message"),
     "scorers.neural.build": ("load_scorer", "save_scorer"),
     "scorers.neural.config": ("OdinConfig", "ScorerConfig"),
@@ -84,7 +74,7 @@ _HOMES = {
         "BatchMargin", "BradleyTerry", "Margin", "Ordinal", "Scaled", "Soft", "Ties",
     ),
 }  # fmt: skip
-"""Modules, and the names that live there."""
+"""Modules, and the names that live there; objectives are in `policies.names`."""
 
 __all__ = [
     "DPO",
@@ -142,6 +132,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "losses":
         return importlib.import_module("rewarddiff.losses")
+    objectives = {entry.config: entry.module for entry in OBJECTIVES.values()}
+    if name in objectives:
+        module = importlib.import_module(f"rewarddiff.policies.objectives.{objectives[name]}")
+        globals()[name] = getattr(module, name)
+        return globals()[name]
     for module, names in _HOMES.items():
         if name in names:
             attribute = "coefficients" if name == "weigh" else name

@@ -1,5 +1,4 @@
-"""A Hugging Face decoder over packed token trees: hidden states, and log-probabilities of response
-tokens.
+"""A Hugging Face decoder over packed token trees: hidden states and log-probabilities.
 
 The attention of the model is replaced, through transformers' own registry, by one that works tree
 by tree; every other layer sees one long row without padding. Whether a model can do this is not
@@ -11,6 +10,7 @@ with a warning.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -28,8 +28,10 @@ from rewarddiff.trees import CALL, Block, Node, Packed, Tree, group_tree, pack
 logger = logging.getLogger(__name__)
 
 ATTENTION = "token_tree"
-LOGITS_CHUNK = 256  # response tokens whose logits exist at one time
-CALL_ELSEWHERE = 300_000  # what `trees.CALL` is off the CPU, where products are cheap and calls are not; not measured
+LOGITS_CHUNK = 256
+"""Response tokens whose logits exist at one time."""
+CALL_ELSEWHERE = 300_000
+"""What `trees.CALL` is off the CPU, where products are cheap and calls are not; not measured."""
 
 
 class Layout:
@@ -46,36 +48,44 @@ class Layout:
         self.packed = packed
         self.longest = int(packed.position_ids.max()) + 1
         self.queries = [block.stop - block.start for block in packed.blocks]
-        cuts = sorted({place for block in packed.blocks for span in block.keys for place in span})
-        self.pieces = [b - a for a, b in pairwise(cuts)]
-        place = {cut: i for i, cut in enumerate(cuts)}
-        self.read = [
-            [i for a, b in block.keys for i in range(place[a], place[b])] for block in packed.blocks
-        ]
+        ends: set[int] = set()
+        for block in packed.blocks:
+            for span in block.keys:
+                ends.update(span)
+        cuts = sorted(ends)
+        self.pieces = [stop - start for start, stop in pairwise(cuts)]
+        piece_at = {cut: i for i, cut in enumerate(cuts)}
+        self.read: list[list[int]] = []
+        for block in packed.blocks:
+            pieces: list[int] = []
+            for start, stop in block.keys:
+                pieces += range(piece_at[start], piece_at[stop])
+            self.read.append(pieces)
         self._masks: dict[tuple[int | None, torch.dtype, bool], list[Tensor | None]] = {}
 
     def masks(self, window: int | None, like: Tensor, *, every: bool) -> list[Tensor | None]:
-        """One additive mask (1, 1, queries, keys) per block; None where it is plainly causal,
-        unless `every`."""
+        """Return an additive mask (1, 1, queries, keys) per block.
+
+        Args:
+            every: give one also for a block that is plainly causal, which else has None.
+        """
         if window is not None and window >= self.longest:
             window = None  # nothing is hidden by it
         key = (window, like.dtype, every)
         if key not in self._masks:
-            self._masks[key] = [
-                None
-                if block.causal and window is None and not every
-                else self._mask(block, window, like)
-                for block in self.packed.blocks
-            ]
+            masks: list[Tensor | None] = []
+            for block in self.packed.blocks:
+                plainly_causal = block.causal and window is None
+                masks.append(
+                    None if plainly_causal and not every else self._mask(block, window, like)
+                )
+            self._masks[key] = masks
         return self._masks[key]
 
     def _mask(self, block: Block, window: int | None, like: Tensor) -> Tensor:
         visible = block.visible(self.packed.position_ids[0], window)
-        return (
-            torch.zeros(visible.shape, dtype=like.dtype)
-            .masked_fill_(~visible, -torch.inf)[None, None]
-            .to(like.device)
-        )
+        mask = torch.zeros(visible.shape, dtype=like.dtype).masked_fill_(~visible, -torch.inf)
+        return mask[None, None].to(like.device)
 
 
 def tree_attention(
@@ -93,7 +103,7 @@ def tree_attention(
     s_aux: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention block by block; without a tree, transformers' own `sdpa`.
+    """Attend block by block; without a tree, by transformers' own `sdpa`.
 
     query (1, heads, tokens, d); key and value (1, kv heads, tokens, d). Returns (1, tokens, heads,
     d).
@@ -101,44 +111,31 @@ def tree_attention(
     if tree is None:
         if softcap is not None or s_aux is not None:
             raise NotImplementedError("plain rows need the model's own attention here")
-        window: dict[str, Any] = (
-            {} if sliding_window is None else {"sliding_window": sliding_window}
-        )
+        if sliding_window is not None:
+            kwargs["sliding_window"] = sliding_window
         output, _ = sdpa_attention_forward(
-            module,
-            query,
-            key,
-            value,
-            attention_mask,
-            scaling=scaling,
-            dropout=dropout,
-            **window,
-            **kwargs,
+            module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
         )
         return output, None
     if s_aux is not None:
         raise NotImplementedError("attention sinks")
     repeats = query.shape[1] // key.shape[1]
-    if repeats > 1 and (
-        softcap is not None or query.device.type != "cpu"
-    ):  # elsewhere no fast kernel takes a mask too
-        key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
+    fast_with_groups = softcap is None and query.device.type == "cpu"
+    if repeats > 1 and not fast_with_groups:  # elsewhere no fast kernel takes a mask too
+        key = key.repeat_interleave(repeats, 1)
+        value = value.repeat_interleave(repeats, 1)
     # Each tensor is split once: the backward pass of a slice would write the whole of it for every
     # block.
-    queries, keys, values = (
-        query.split(tree.queries, 2),
-        key.split(tree.pieces, 2),
-        value.split(tree.pieces, 2),
-    )
-    outputs = []
+    queries = query.split(tree.queries, 2)
+    keys = key.split(tree.pieces, 2)
+    values = value.split(tree.pieces, 2)
     masks = tree.masks(sliding_window, query, every=softcap is not None)
+    outputs = []
     for q, read, mask in zip(queries, tree.read, masks, strict=True):
-        k, v = (
-            x[read[0]] if len(read) == 1 else torch.cat([x[i] for i in read], 2)
-            for x in (keys, values)
-        )
+        k = _at(keys, read)
+        v = _at(values, read)
         if softcap is None:
-            out = F.scaled_dot_product_attention(
+            output = F.scaled_dot_product_attention(
                 q,
                 k,
                 v,
@@ -149,13 +146,20 @@ def tree_attention(
                 enable_gqa=q.shape[1] != k.shape[1],
             )
         else:
-            scale = scaling if scaling is not None else q.shape[-1] ** -0.5
             assert mask is not None
+            scale = scaling if scaling is not None else q.shape[-1] ** -0.5
             logits = torch.tanh(q @ k.transpose(-1, -2) * scale / softcap) * softcap + mask
-            weights = F.dropout(logits.softmax(-1, dtype=torch.float32).to(v.dtype), dropout)
-            out = weights @ v
-        outputs.append(out)
+            weights = logits.softmax(-1, dtype=torch.float32).to(v.dtype)
+            output = F.dropout(weights, dropout) @ v
+        outputs.append(output)
     return torch.cat(outputs, 2).transpose(1, 2).contiguous(), None
+
+
+def _at(pieces: Sequence[Tensor], places: Sequence[int]) -> Tensor:
+    """Return pieces laid end to end; one alone is not copied."""
+    if len(places) == 1:
+        return pieces[places[0]]
+    return torch.cat([pieces[place] for place in places], 2)
 
 
 AttentionInterface.register(ATTENTION, tree_attention)
@@ -163,8 +167,7 @@ AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 
 def switch_dropout_off(model: nn.Module) -> None:
-    """Switch every dropout off, functional attention dropout included, and keep gradient
-    checkpointing on.
+    """Switch every dropout off, functional ones too, and keep gradient checkpointing on.
 
     `eval()` does the first for modules and for functions that ask `self.training`; a checkpointed
     layer asks its own flag only, so that flag alone goes back on.
@@ -191,38 +194,36 @@ class Trunk(nn.Module):
     def __init__(self, model: PreTrainedModel, *, plain: bool = False) -> None:
         super().__init__()
         self.model = model
-        self.plain = True
-        if not plain:
-            self.plain = not self._can_read_trees()
+        self.plain = plain or not self._can_read_trees()
 
     @property
     def inner(self) -> PreTrainedModel:
         """The Hugging Face model itself, inside a peft wrapper or not."""
         model: Any = self.model
-        inner: PreTrainedModel = (
-            model.get_base_model() if hasattr(model, "get_base_model") else model
-        )
+        if hasattr(model, "get_base_model"):
+            model = model.get_base_model()
+        inner: PreTrainedModel = model
         return inner
 
     def pack(self, trees: list[Tree]) -> Packed:
+        """Lay trees out as this model reads them."""
         device = self.inner.device
-        return pack(
-            trees, plain=self.plain, call=CALL if device.type == "cpu" else CALL_ELSEWHERE
-        ).to(device)
+        call = CALL if device.type == "cpu" else CALL_ELSEWHERE
+        return pack(trees, plain=self.plain, call=call).to(device)
 
     def forward(self, packed: Packed) -> Tensor:
-        """Hidden states after the last norm, flat: (rows · columns, hidden)."""
-        states: Tensor = self.inner.base_model(**self._inputs(packed)).last_hidden_state
+        """Return hidden states after the last norm, flat: (rows · columns, hidden)."""
+        states: Tensor = self.inner.base_model(**self.inputs(packed)).last_hidden_state
         return states.flatten(0, 1)
 
-    def _inputs(self, packed: Packed) -> dict[str, Any]:
+    def inputs(self, packed: Packed) -> dict[str, Any]:
+        """Return the arguments of the Hugging Face model for packed trees."""
         inputs: dict[str, Any] = {"input_ids": packed.input_ids, "use_cache": False}
         if packed.blocks:
             # A four-dimensional mask is handed through untouched, so none is built; the layout does
             # the work.
-            inputs["attention_mask"] = torch.ones(
-                1, 1, 1, 1, dtype=torch.bool, device=packed.input_ids.device
-            )
+            any_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=packed.input_ids.device)
+            inputs["attention_mask"] = any_mask
             inputs["position_ids"] = packed.position_ids
             inputs["tree"] = Layout(packed)
         return inputs
@@ -235,7 +236,8 @@ class Trunk(nn.Module):
             inner.set_attn_implementation(ATTENTION)
             cause = self._compare(original)
         except Exception as error:  # whatever foreign model code raises means: it cannot
-            cause = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            first_line, *_ = [*str(error).splitlines(), ""]
+            cause = f"{type(error).__name__}: {first_line}"
         if cause is None:
             return True
         inner.set_attn_implementation(original)
@@ -245,49 +247,54 @@ class Trunk(nn.Module):
         return False
 
     def _compare(self, original: str) -> str | None:
-        """Why trees do not work, or None."""
+        """Return why trees do not work; None where they do."""
         inner = self.inner
         config = inner.config.get_text_config()
         if getattr(config, "attention_chunk_size", None):
             return "chunked attention"
         training = inner.training
         inner.eval()
-        draw = torch.Generator().manual_seed(0)
-        high = min(config.vocab_size, 1000)
-        ids = [torch.randint(high, (n,), generator=draw).tolist() for n in (7, 5, 3, 4)]
-        parents = (-1, 0, 1, 0)
-        tree = Tree(
-            tuple(Node(tuple(tokens), parent) for tokens, parent in zip(ids, parents, strict=True))
-        )
-        window = _Watch()
+        tree = _example(min(config.vocab_size, 1000))
+        watch = _Watch()
         with torch.no_grad():
             trees = pack([tree, tree], call=0).to(inner.device)  # cut as far as trees can be
-            with window:
+            with watch:
                 ours = self.forward(trees)[trees.tokens].float()
             inner.set_attn_implementation(original)
             rows = pack([tree, tree], plain=True).to(inner.device)
             theirs = self.forward(rows)[rows.tokens].float()
             inner.set_attn_implementation(ATTENTION)
         inner.train(training)
-        if not window.called:
+        if not watch.called:
             return "its attention is its own"
-        declared = (
-            getattr(config, "sliding_window", None)
-            if getattr(config, "use_sliding_window", True)
-            else None
+        has_window = getattr(config, "sliding_window", None) and getattr(
+            config, "use_sliding_window", True
         )
-        if declared and not window.sliding:
+        if has_window and not watch.sliding:
             return "a sliding window that is not handed to the attention function"
         error = ((ours - theirs).norm() / theirs.norm()).item()
         limit = 3e-2 if inner.dtype in (torch.bfloat16, torch.float16) else 1e-4
-        return None if error < limit else f"states differ by {error:.1e} from plain rows"
+        if error < limit:
+            return None
+        return f"states differ by {error:.1e} from plain rows"
+
+
+def _example(vocabulary: int) -> Tree:
+    """Return a small tree of depth two, of drawn tokens."""
+    draw = torch.Generator().manual_seed(0)
+    nodes = []
+    for length, parent in ((7, -1), (5, 0), (3, 1), (4, 0)):
+        tokens = torch.randint(vocabulary, (length,), generator=draw).tolist()
+        nodes.append(Node(tuple(tokens), parent))
+    return Tree(tuple(nodes))
 
 
 class _Watch:
     """Notes, while active, that tree attention was called and whether any layer slides a window."""
 
     def __init__(self) -> None:
-        self.called = self.sliding = False
+        self.called = False
+        self.sliding = False
 
     def __enter__(self) -> None:
         def watched(
@@ -323,8 +330,9 @@ class LogProbs(nn.Module):
         return self.trunk.pack(trees)
 
     def forward(self, packed: Packed, *, collision: bool = False) -> Tensor:
-        """Log-probabilities in float32 (float64 for a float64 model), nats, one per non-root token:
-        (tokens,).
+        """Return log-probabilities, nats, one per non-root token: (tokens,).
+
+        They are in float32 (float64 for a float64 model).
 
         Args:
             collision: give log Σ_v π(v)² beside them, (tokens, 2): how likely two draws of the next
@@ -332,38 +340,40 @@ class LogProbs(nn.Module):
         """
         read = _gather_both if collision else _gather
         if not self.own_head:
-            logits = self.trunk.inner(**self.trunk._inputs(packed)).logits.flatten(0, 1)[
-                packed.read
-            ]
-            return read(logits, packed.targets)
+            logits = self.trunk.inner(**self.trunk.inputs(packed)).logits.flatten(0, 1)
+            return read(logits[packed.read], packed.targets)
         states = self.trunk(packed).index_select(0, packed.read)
-        parts = zip(states.split(LOGITS_CHUNK), packed.targets.split(LOGITS_CHUNK), strict=True)
-        chunk = (
-            _checkpointed if torch.is_grad_enabled() else lambda function, *args: function(*args)
-        )
-        return torch.cat([chunk(lambda h, t: read(self._logits(h), t), h, t) for h, t in parts])
+        chunks = zip(states.split(LOGITS_CHUNK), packed.targets.split(LOGITS_CHUNK), strict=True)
+        return torch.cat([recomputed(self._read_chunk, read, *chunk) for chunk in chunks])
+
+    def _read_chunk(
+        self, read: Callable[[Tensor, Tensor], Tensor], states: Tensor, targets: Tensor
+    ) -> Tensor:
+        return read(self._logits(states), targets)
 
     def _logits(self, states: Tensor) -> Tensor:
         inner = self.trunk.inner
         config: Any = inner.config.get_text_config()
         logits: Tensor = inner.get_output_embeddings()(states)
-        if scale := getattr(config, "logit_scale", None):  # Cohere
-            logits = logits * scale
-        if scale := getattr(config, "logits_scaling", None):  # Granite
-            logits = logits / scale
-        if cap := getattr(config, "final_logit_softcapping", None):  # Gemma 2
-            logits = torch.tanh(logits / cap) * cap
+        cohere_scale = getattr(config, "logit_scale", None)
+        if cohere_scale:
+            logits = logits * cohere_scale
+        granite_scale = getattr(config, "logits_scaling", None)
+        if granite_scale:
+            logits = logits / granite_scale
+        gemma_cap = getattr(config, "final_logit_softcapping", None)
+        if gemma_cap:
+            logits = torch.tanh(logits / gemma_cap) * gemma_cap
         return logits
 
     def _head_is_known(self) -> bool:
-        """Whether `_logits` gives the model's own logits; if not, the model's whole forward is
-        used."""
+        """Whether `_logits` gives the model's own logits; else its whole forward is used."""
         inner = self.trunk.inner
         training = inner.training
         inner.eval()
         packed = self.pack([group_tree([1, 2, 3], [[4, 5]])])
         with torch.no_grad():
-            theirs = inner(**self.trunk._inputs(packed)).logits.flatten(0, 1).float()
+            theirs = inner(**self.trunk.inputs(packed)).logits.flatten(0, 1).float()
             ours = self._logits(self.trunk(packed)).float()
         inner.train(training)
         if torch.allclose(ours, theirs, rtol=1e-2, atol=1e-2):
@@ -383,10 +393,14 @@ def _gather(logits: Tensor, targets: Tensor) -> Tensor:
 
 def _gather_both(logits: Tensor, targets: Tensor) -> Tensor:
     logps = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
-    return torch.stack([logps.gather(-1, targets[:, None])[:, 0], (2 * logps).logsumexp(-1)], 1)
+    logps_of_targets = logps.gather(-1, targets[:, None])[:, 0]
+    return torch.stack([logps_of_targets, (2 * logps).logsumexp(-1)], 1)
 
 
-def _checkpointed(function: Any, *args: Tensor) -> Tensor:
+def recomputed(function: Callable[..., Tensor], *args: Any) -> Tensor:
+    """Return `function(*args)`; its backward pass computes it again instead of keeping it."""
+    if not torch.is_grad_enabled():
+        return function(*args)
     output: Tensor = checkpoint(function, *args, use_reentrant=False)
     return output
 

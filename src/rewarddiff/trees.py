@@ -22,8 +22,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A run of tokens; `parent` is the index of an earlier node of the same tree, −1 for the
-    root."""
+    """A run of tokens; `parent` is the index of an earlier node of its tree, −1 for the root."""
 
     tokens: tuple[int, ...]
     parent: int = -1
@@ -31,8 +30,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Nodes in an order where parents come first. Every node has at least one token; node 0 is the
-    only root."""
+    """Nodes, parents first. Every node has at least one token; node 0 is the only root."""
 
     nodes: tuple[Node, ...]
 
@@ -42,7 +40,8 @@ class Tree:
                 raise ValueError(f"node {i} of the tree has no tokens")
             if (node.parent < 0) != (i == 0) or node.parent >= i:
                 raise ValueError(
-                    f"node {i} has parent {node.parent}: one root, first, and parents before children"
+                    f"node {i} has parent {node.parent}: "
+                    "one root, first, and parents before children"
                 )
 
     def __len__(self) -> int:
@@ -51,19 +50,22 @@ class Tree:
 
     def path(self, index: int) -> list[int]:
         """Node indices from the root down to `index`, inclusive."""
-        path = [index]
-        while (parent := self.nodes[path[-1]].parent) >= 0:
-            path.append(parent)
+        path = []
+        while index >= 0:
+            path.append(index)
+            index = self.nodes[index].parent
         return path[::-1]
 
     def leaves(self) -> list[int]:
+        """Indices of the nodes that nothing hangs on."""
         parents = {node.parent for node in self.nodes}
         return [i for i in range(len(self.nodes)) if i not in parents]
 
 
 def group_tree(prompt: Sequence[int], responses: Sequence[Sequence[int]]) -> Tree:
-    """The prompt as root with one branch per response; node 1 + i is response i."""
-    return Tree((Node(tuple(prompt)), *(Node(tuple(r), 0) for r in responses)))
+    """Return the prompt as root with one branch per response; node 1 + i is response i."""
+    branches = [Node(tuple(response), 0) for response in responses]
+    return Tree((Node(tuple(prompt)), *branches))
 
 
 Span = tuple[int, int]
@@ -72,10 +74,10 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Block:
-    """Queries that stand together in a packed row and the keys that they read: a tree, or a part of
-    one.
+    """Queries that stand together in a packed row, and the keys that they read.
 
     Attributes:
+        start, stop: the span of the queries: a tree, or a part of one.
         keys: spans in rising order, the last of which ends where the queries do: before them every
             query reads all.
         nodes: the span of every node among the queries, and the places of its ancestors in `nodes`.
@@ -92,102 +94,128 @@ class Block:
         return len(self.nodes) == 1 and self.keys == ((self.start, self.stop),)
 
     def visible(self, positions: Tensor, window: int | None = None) -> Tensor:
-        """Which key each query may read, bool (queries, keys); `window` limits the distance in
-        positions."""
-        width = sum(b - a for a, b in self.keys)
-        own = (
-            width - (self.stop - self.start) - self.start
-        )  # added to a place in the row: the column of that key
-        mask = torch.ones(self.stop - self.start, width, dtype=torch.bool)
-        mask[:, self.start + own :] = False
+        """Return which key each query may read, bool (queries, keys).
+
+        Args:
+            positions: of every token of the row.
+            window: positions from a query on, backwards, that it may read; None: all.
+        """
+        queries = self.stop - self.start
+        width = sum(stop - start for start, stop in self.keys)
+        mask = torch.ones(queries, width, dtype=torch.bool)
+        first = width - queries  # the column of the first query's own key
+        mask[:, first:] = False
+        shift = first - self.start  # from a place among the queries' tokens to its column
         for (start, stop), ancestors in self.nodes:
             rows = slice(start - self.start, stop - self.start)
-            for a, b in (self.nodes[ancestor][0] for ancestor in ancestors):
-                mask[rows, a + own : b + own] = True
-            mask[rows, start + own : stop + own] = torch.ones(
-                stop - start, stop - start, dtype=torch.bool
-            ).tril()
+            for ancestor in ancestors:
+                above_start, above_stop = self.nodes[ancestor][0]
+                mask[rows, above_start + shift : above_stop + shift] = True
+            square = torch.ones(stop - start, stop - start, dtype=torch.bool)
+            mask[rows, start + shift : stop + shift] = square.tril()
         if window is not None:
-            here = positions.to("cpu")
-            read = torch.cat([here[a:b] for a, b in self.keys])
-            mask &= (here[self.start : self.stop, None] - read[None, :]) < window
+            of_row = positions.to("cpu")
+            of_keys = torch.cat([of_row[start:stop] for start, stop in self.keys])
+            of_queries = of_row[self.start : self.stop]
+            mask &= (of_queries[:, None] - of_keys[None, :]) < window
         return mask
 
 
 CALL = 4_000
-"""What one more block costs, in products of a query and a key: 0.08 ms a layer of a small model on
-a CPU."""
+"""What one more block costs, in products of a query and a key: 0.08 ms a layer on a CPU."""
 
 
 def blocks(tree: Tree, spans: Sequence[Span], call: int = CALL) -> list[Block]:
-    """The blocks in which a tree is attended to: in one, most of what is computed may be hidden by
-    the mask.
+    """Return the blocks in which a tree is attended to.
 
-    Of all ways to cut the tree into single nodes and runs of neighbouring branches, the one of the
-    fewest products of a query and a key, at `call` for each block. Nodes must stand depth first to
-    be cut apart; others are left together.
+    In one block, most of what is computed may be hidden by the mask. Of all ways to cut the tree
+    into single nodes and runs of neighbouring branches, this is the one of the fewest products of a
+    query and a key, at `call` for each block. Nodes must stand depth first to be cut apart; others
+    are left together.
 
     Args:
         spans: of every node.
     """
-    own = [stop - start for start, stop in spans]
-    size, count = list(own), [1] * len(own)  # tokens and nodes of a node with all below it
-    children: list[list[int]] = [[] for _ in own]
-    for i in range(len(own) - 1, 0, -1):
-        above = tree.nodes[i].parent
-        children[above].insert(0, i)
-        size[above] += size[i]
-        count[above] += count[i]
+    cutter = _Cutter(tree, spans, call)
+    for i in range(1, len(spans)):
+        if tree.nodes[i].parent not in tree.path(i - 1):
+            return [cutter.block(0, len(spans), ())]
+    return cutter.branch(0, (), 0)[1]
 
-    def run(first: int, end: int, before: tuple[Span, ...]) -> Block:
-        places = range(first, end)
-        nodes = tuple(
-            (spans[i], tuple(a - first for a in tree.path(i)[:-1] if a >= first)) for i in places
-        )
-        start, stop = spans[first][0], spans[end - 1][1]
-        return Block(start, stop, _joined([*before, (start, stop)]), nodes)
 
-    def branch(i: int, before: tuple[Span, ...], read: int) -> tuple[float, list[Block]]:
-        """The cheapest blocks of node i and all below it, where `read` tokens stand before it."""
-        whole = call + size[i] * (read + size[i])
-        if children[i]:
-            cost, apart = below(i, (*before, spans[i]), read + own[i])
-            cost += call + own[i] * (read + own[i])
-            if cost < whole:
-                return cost, [run(i, i + 1, before), *apart]
-        return whole, [run(i, i + count[i], before)]
+class _Cutter:
+    """The search for the cheapest blocks of one tree, by dynamic programming over its branches."""
 
-    def below(i: int, before: tuple[Span, ...], read: int) -> tuple[float, list[Block]]:
-        """The cheapest blocks of a node's branches: best[j] are those of the first j."""
-        best: list[tuple[float, list[Block]]] = [(0.0, [])]
-        for j, child in enumerate(children[i], 1):
-            cost, found = branch(child, before, read)
-            cheapest = best[-1][0] + cost, best[-1][1] + found
-            queries = size[child]
-            for k in range(j - 2, -1, -1):  # one block for branches k … j − 1
-                queries += size[children[i][k]]
-                cost = best[k][0] + call + queries * (read + queries)
-                if cost < cheapest[0]:
-                    cheapest = (
-                        cost,
-                        [*best[k][1], run(children[i][k], child + count[child], before)],
-                    )
-            best.append(cheapest)
-        return best[-1]
+    def __init__(self, tree: Tree, spans: Sequence[Span], call: int) -> None:
+        self.tree = tree
+        self.spans = spans
+        self.call = call
+        self.tokens = [stop - start for start, stop in spans]
+        self.tokens_below = list(self.tokens)  # of a node with all below it
+        self.nodes_below = [1] * len(spans)
+        self.children: list[list[int]] = [[] for _ in spans]
+        for i in range(len(spans) - 1, 0, -1):
+            parent = tree.nodes[i].parent
+            self.children[parent].insert(0, i)
+            self.tokens_below[parent] += self.tokens_below[i]
+            self.nodes_below[parent] += self.nodes_below[i]
 
-    depth_first = all(tree.nodes[i].parent in tree.path(i - 1) for i in range(1, len(own)))
-    return branch(0, (), 0)[1] if depth_first else [run(0, len(own), ())]
+    def block(self, first: int, end: int, before: tuple[Span, ...]) -> Block:
+        """Return one block of the nodes from `first` to before `end`, behind the spans `before`."""
+        nodes = []
+        for i in range(first, end):
+            ancestors = [ancestor - first for ancestor in self.tree.path(i)[:-1]]
+            nodes.append((self.spans[i], tuple(place for place in ancestors if place >= 0)))
+        start = self.spans[first][0]
+        stop = self.spans[end - 1][1]
+        return Block(start, stop, _joined([*before, (start, stop)]), tuple(nodes))
+
+    def branch(
+        self, i: int, before: tuple[Span, ...], tokens_before: int
+    ) -> tuple[float, list[Block]]:
+        """Return the least cost of node i with all below it, and its blocks."""
+        queries = self.tokens_below[i]
+        cost_in_one = self.call + queries * (tokens_before + queries)
+        if self.children[i]:
+            tokens = self.tokens[i]
+            cost, blocks_below = self._below(i, (*before, self.spans[i]), tokens_before + tokens)
+            cost += self.call + tokens * (tokens_before + tokens)
+            if cost < cost_in_one:
+                return cost, [self.block(i, i + 1, before), *blocks_below]
+        return cost_in_one, [self.block(i, i + self.nodes_below[i], before)]
+
+    def _below(
+        self, i: int, before: tuple[Span, ...], tokens_before: int
+    ) -> tuple[float, list[Block]]:
+        """Return the least cost of a node's branches, and their blocks."""
+        children = self.children[i]
+        cheapest: list[tuple[float, list[Block]]] = [(0.0, [])]  # of the first branches: 0, 1, …
+        for j, child in enumerate(children):
+            cost_of_child, blocks_of_child = self.branch(child, before, tokens_before)
+            cost = cheapest[j][0] + cost_of_child
+            best = cheapest[j][1] + blocks_of_child
+            queries = self.tokens_below[child]
+            for k in range(j - 1, -1, -1):  # one block for the branches k … j
+                queries += self.tokens_below[children[k]]
+                cost_in_one = self.call + queries * (tokens_before + queries)
+                if cheapest[k][0] + cost_in_one < cost:
+                    cost = cheapest[k][0] + cost_in_one
+                    end = child + self.nodes_below[child]
+                    best = [*cheapest[k][1], self.block(children[k], end, before)]
+            cheapest.append((cost, best))
+        return cheapest[-1]
 
 
 def _joined(spans: Sequence[Span]) -> tuple[Span, ...]:
-    """Neighbours made one."""
-    found = [spans[0]]
+    """Return spans with those that touch made one."""
+    joined = [spans[0]]
     for start, stop in spans[1:]:
-        if found[-1][1] == start:
-            found[-1] = (found[-1][0], stop)
+        last_start, last_stop = joined[-1]
+        if last_stop == start:
+            joined[-1] = (last_start, stop)
         else:
-            found.append((start, stop))
-    return tuple(found)
+            joined.append((start, stop))
+    return tuple(joined)
 
 
 @dataclass(frozen=True)
@@ -223,79 +251,83 @@ class Packed:
         return len(self.ends)
 
     def to(self, device: torch.device) -> Packed:
-        moved: dict[str, Any] = {
-            k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)
-        }
+        moved: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                moved[name] = value.to(device)
         return replace(self, **moved)
 
 
-def pack(trees: Sequence[Tree], *, plain: bool = False, pad: int = 0, call: int = CALL) -> Packed:
+def pack(trees: Sequence[Tree], *, plain: bool = False, call: int = CALL) -> Packed:
     """Lay `trees` out as one packed row, or (`plain`) one right-padded row per leaf.
 
     Plain rows need no attention mask: padding stands on the right, where no real token of a causal
     model looks. A node shared by several leaves is written once a row and read at its first place.
     `call`: see `blocks`.
     """
-    return _pack_rows(trees, pad) if plain else _pack_trees(trees, call)
+    return _pack_rows(trees) if plain else _pack_trees(trees, call)
 
 
 def _pack_trees(trees: Sequence[Tree], call: int) -> Packed:
     ids: list[int] = []
     positions: list[int] = []
-    cut: list[Block] = []
-    places: list[list[Span]] = []
+    blocks_of_row: list[Block] = []
+    spans_of_trees: list[list[Span]] = []
     for tree in trees:
         spans: list[Span] = []
-        depth: list[int] = []
+        ends: list[int] = []  # the position behind every node
         for node in tree.nodes:
             spans.append((len(ids), len(ids) + len(node.tokens)))
-            begin = depth[node.parent] if node.parent >= 0 else 0
-            depth.append(begin + len(node.tokens))
-            positions += range(begin, depth[-1])
+            begin = ends[node.parent] if node.parent >= 0 else 0
+            ends.append(begin + len(node.tokens))
+            positions += range(begin, ends[-1])
             ids += node.tokens
-        cut += blocks(tree, spans, call)
-        places.append(spans)
+        blocks_of_row += blocks(tree, spans, call)
+        spans_of_trees.append(spans)
     return Packed(
         input_ids=torch.tensor([ids]),
         position_ids=torch.tensor([positions]),
-        blocks=tuple(cut),
+        blocks=tuple(blocks_of_row),
         size=len(ids),
-        **_readings(trees, places),
+        **_readings(trees, spans_of_trees),
     )
 
 
-def _pack_rows(trees: Sequence[Tree], pad: int) -> Packed:
-    rows = [(t, leaf) for t, tree in enumerate(trees) for leaf in tree.leaves()]
-    texts = [
-        [tok for n in trees[t].path(leaf) for tok in trees[t].nodes[n].tokens] for t, leaf in rows
-    ]
+def _pack_rows(trees: Sequence[Tree]) -> Packed:
+    paths: list[tuple[int, list[int]]] = []
+    texts: list[list[int]] = []
+    for t, tree in enumerate(trees):
+        for leaf in tree.leaves():
+            path = tree.path(leaf)
+            paths.append((t, path))
+            texts.append([token for n in path for token in tree.nodes[n].tokens])
     width = max(map(len, texts))
-    places: list[list[Span]] = [[(-1, -1)] * len(tree.nodes) for tree in trees]
-    for row, (t, leaf) in enumerate(rows):
-        at = row * width
-        for n in trees[t].path(leaf):
-            span = (at, at + len(trees[t].nodes[n].tokens))
-            if places[t][n] == (-1, -1):
-                places[t][n] = span
-            at = span[1]
+    spans_of_trees: list[list[Span]] = [[(-1, -1)] * len(tree.nodes) for tree in trees]
+    for row, (t, path) in enumerate(paths):
+        start = row * width
+        for n in path:
+            stop = start + len(trees[t].nodes[n].tokens)
+            if spans_of_trees[t][n] == (-1, -1):  # a shared node is read at its first place
+                spans_of_trees[t][n] = (start, stop)
+            start = stop
     return Packed(
-        input_ids=torch.tensor([text + [pad] * (width - len(text)) for text in texts]),
+        input_ids=torch.tensor([text + [0] * (width - len(text)) for text in texts]),
         position_ids=torch.arange(width).expand(len(texts), width),
         blocks=(),
         size=sum(map(len, texts)),
-        **_readings(trees, places),
+        **_readings(trees, spans_of_trees),
     )
 
 
-def _readings(trees: Sequence[Tree], places: Sequence[Sequence[Span]]) -> dict[str, Tensor]:
-    """Where to read, given the flat span of every node."""
+def _readings(trees: Sequence[Tree], spans_of_trees: Sequence[Sequence[Span]]) -> dict[str, Tensor]:
+    """Return where to read, given the flat span of every node."""
     ends: list[int] = []
     tokens: list[int] = []
     read: list[int] = []
     targets: list[int] = []
     owner: list[int] = []
     first: list[int] = []
-    for tree, spans in zip(trees, places, strict=True):
+    for tree, spans in zip(trees, spans_of_trees, strict=True):
         first.append(len(ends))
         for node, (start, stop) in zip(tree.nodes, spans, strict=True):
             if node.parent >= 0:
@@ -316,14 +348,14 @@ def _readings(trees: Sequence[Tree], places: Sequence[Sequence[Span]]) -> dict[s
 
 
 def microbatches(sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Cut items into lists of at most `budget` tokens (an item beyond the budget goes alone), in
-    order."""
+    """Cut items, in order, into lists of at most `budget` tokens; a larger item goes alone."""
     batch: list[int] = []
     used = 0
     for i, size in enumerate(sizes):
         if batch and used + size > budget:
             yield batch
-            batch, used = [], 0
+            batch = []
+            used = 0
         batch.append(i)
         used += size
     if batch:

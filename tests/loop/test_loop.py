@@ -25,9 +25,9 @@ from rewarddiff import files, machine
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.loop import checkpoint, schedule
 from rewarddiff.loop.objective import LossOutput, TrainConfig
-from rewarddiff.loop.train import TrainResult, train
-from rewarddiff.policies import preference
-from rewarddiff.policies.objectives import DPO, SimPO
+from rewarddiff.loop.train import TrainResult, discard_checkpoint, train
+from rewarddiff.policies import reference
+from rewarddiff.policies.objectives.pairs import DPO, SimPO
 from rewarddiff.policies.policy import LoraConfig, PolicyConfig, train_policy, with_adapter
 from rewarddiff.store import Store
 
@@ -190,7 +190,6 @@ def test_a_signal_stops_wherever_it_comes_and_the_same_call_goes_on(
     assert ended.weights == straight.weights
     assert ended.lines == straight.lines
     assert ended.result.dev["loss"] == straight.result.dev["loss"]
-    assert not (tmp_path / "stopped" / "checkpoint").exists()
 
 
 class Listing:
@@ -267,10 +266,23 @@ def test_a_kill_while_the_last_checkpoint_is_removed_blocks_nothing(
     tmp_path: Path, backwards: bool
 ) -> None:
     config = replace(CONFIG, save_every=5)
-    straight = trained(tmp_path / "straight", config=config)
+    straight = trained(tmp_path, config=config)
     with dying_at(2, ["unlink"], backwards=backwards), pytest.raises(Killed):
-        trained(tmp_path / "killed", config=config)
-    ended = trained(tmp_path / "killed", config=config)
+        discard_checkpoint(tmp_path)
+    ended = trained(tmp_path, config=config)
+    assert (ended.weights, ended.lines) == (straight.weights, straight.lines)
+    discard_checkpoint(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_what_was_trained_and_not_saved_is_not_trained_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = replace(CONFIG, save_every=4)
+    straight = trained(tmp_path, config=config)
+    with caplog.at_level(logging.INFO, "rewarddiff"):
+        ended = trained(tmp_path, config=config)
+    assert caplog.messages == ["training: going on from step 4 of 6"]
     assert (ended.weights, ended.lines) == (straight.weights, straight.lines)
 
 
@@ -512,14 +524,14 @@ def test_the_reference_costs_the_same_after_an_interruption(
 
 def stop_the_reference(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an interrupt come after so many micro-batches of the reference pass."""
-    node_sums, calls = preference.node_sums, itertools.count(1)
+    node_sums, calls = reference.node_sums, itertools.count(1)
 
     def interrupted(*args: Any) -> Any:
         if next(calls) > call:
             raise KeyboardInterrupt
         return node_sums(*args)
 
-    monkeypatch.setattr(preference, "node_sums", interrupted)
+    monkeypatch.setattr(reference, "node_sums", interrupted)
 
 
 # --- batches --------------------------------------------------------------------------------------------------------

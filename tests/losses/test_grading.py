@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from rewarddiff.losses.grading import batch_margin, centering, ordinal, rao_kupper, scaled, soft
-from rewarddiff.losses.scoring import difference
+from rewarddiff.losses.scoring import bradley_terry
 
 LOGITS = st.floats(-30, 30)
 POSITIVE = st.floats(0.01, 20)
@@ -43,13 +43,14 @@ def test_batch_margin_by_hand() -> None:
     torch.testing.assert_close(batch_margin(gaps, gap, gap), vector(*expected))
     # without a threshold all are: σ(2 ln 3) = 9/10, σ(0), σ(−2 ln 3)
     torch.testing.assert_close(
-        batch_margin(gaps, gap), vector(-math.log(Fraction(9, 10)), math.log(2), math.log(10))
+        batch_margin(gaps, gap, math.inf),
+        vector(-math.log(Fraction(9, 10)), math.log(2), math.log(10)),
     )
 
 
 @given(LOGITS)
 def test_nothing_known_of_how_much_is_bradley_terry(d: float) -> None:
-    plain = difference(vector(d))
+    plain = bradley_terry(vector(d))
     assert torch.equal(scaled(vector(d), vector(1)), plain)
     assert torch.equal(batch_margin(vector(d), 0.0, 0.0), plain)
     assert torch.equal(soft(vector(d), vector(1)), plain)
@@ -58,7 +59,7 @@ def test_nothing_known_of_how_much_is_bradley_terry(d: float) -> None:
 
 @given(LOGITS, st.floats(0, 1))
 def test_soft_labels_mix_both_orders(d: float, z: float) -> None:
-    mixed = z * difference(vector(d)) + (1 - z) * difference(vector(-d))
+    mixed = z * bradley_terry(vector(d)) + (1 - z) * bradley_terry(vector(-d))
     torch.testing.assert_close(soft(vector(d), vector(z)), mixed)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rewarddiff.losses import pro
+from rewarddiff.losses.listwise import pro
 
 MEANS = st.floats(-8, 0)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from trl import KTOTrainer
 
-from rewarddiff.losses import anchored_nll, kl_estimate, kto
+from rewarddiff.losses.pointwise import anchored_nll, kl_estimate, kto, log_ratio, nll
 
 LN3 = math.log(3)
 RATIOS = st.floats(-500, 500)
@@ -24,6 +24,19 @@ def vector(*values: float) -> Tensor:
 
 def labels(*values: bool) -> Tensor:
     return torch.tensor(values)
+
+
+def test_log_ratio_by_hand() -> None:
+    # −10 + 12 = 2 nats over 4 tokens: ½ a token; a response that the reference likes more is below 0
+    policy, reference = vector(-10, -20), vector(-12, -19)
+    assert log_ratio(policy, reference).tolist() == [2, -1]
+    lengths = vector(4, 2)
+    assert log_ratio(policy, reference, lengths=lengths).tolist() == [0.5, -0.5]
+
+
+def test_nll_by_hand() -> None:
+    # Three tokens of probability ½: 3 ln 2 nats.
+    assert nll(3 * vector(0.5).log()).item() == pytest.approx(3 * math.log(2))
 
 
 def test_kto_by_hand() -> None:
@@ -130,6 +143,10 @@ def test_shapes_and_types() -> None:
         kto(row, torch.ones(3), kl=zero, beta=0.1)
     with pytest.raises(ValueError, match=r"reference \(3, 1\)"):
         anchored_nll(row, row, row.unsqueeze(1))
+    with pytest.raises(ValueError, match=r"reference \(3, 1\)"):
+        log_ratio(row, row.unsqueeze(1))
+    with pytest.raises(ValueError, match=r"lengths \(3, 1\)"):
+        log_ratio(row, row, lengths=row.unsqueeze(1))
 
 
 @pytest.mark.parametrize(
@@ -183,7 +200,12 @@ def test_kto_equals_trl(shift: float) -> None:
     z0 = kl_estimate(mismatched)
     assert (z0 > 0) == (shift > 0)
     ours = kto(
-        policy - reference, which, kl=z0, beta=0.05, desirable_weight=1.5, undesirable_weight=0.7
+        log_ratio(policy, reference),
+        which,
+        kl=z0,
+        beta=0.05,
+        desirable_weight=1.5,
+        undesirable_weight=0.7,
     ).mean()
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
     gradients = [torch.autograd.grad(loss, policy)[0] for loss in (ours, theirs)]

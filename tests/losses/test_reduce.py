@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewarddiff.coefficients import CoefficientConfig, Negative, coefficients
-from rewarddiff.losses import dpo, weighted_sum
+from rewarddiff.losses.pairwise import dpo
+from rewarddiff.losses.reduce import weighted_sum
 
 PAIRS = 64
 
@@ -19,11 +20,10 @@ def gradient(
     """Loss and gradient of a linear policy trained by DPO on fixed random features."""
     draw = torch.Generator().manual_seed(0)
     chosen, rejected = torch.randn(2, PAIRS, 8, generator=draw)
-    reference = torch.randn(2, PAIRS, generator=draw)
+    reference = torch.randn(PAIRS, generator=draw)
     policy = torch.randn(8, generator=draw).requires_grad_()
-    loss = weighted_sum(
-        dpo(chosen @ policy, rejected @ policy, *reference, beta=0.5), weights, signed=signed
-    )
+    losses = dpo(chosen @ policy - rejected @ policy - reference, beta=0.5)
+    loss = losses.sum() if weights is None else weighted_sum(losses, weights, signed=signed)
     loss.backward()
     assert policy.grad is not None
     return loss.detach(), policy.grad
@@ -35,7 +35,6 @@ def differences() -> np.ndarray:
 
 def test_sum_by_hand() -> None:
     assert weighted_sum(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.5, 0.0, 2.0])).item() == 6.5
-    assert weighted_sum(torch.tensor([1.0, 2.0, 3.0])).item() == 6.0
 
 
 @pytest.mark.parametrize("negative", ["clip", "abs", "floor", "signed"])

@@ -1,4 +1,4 @@
-"""Losses of the reward and difference model, and likelihood."""
+"""Losses of the reward and difference model."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewarddiff.losses import bradley_terry, difference, duplication, reverse, sft
+from rewarddiff.losses.scoring import bradley_terry, duplication, reverse
 
 LOGITS = st.floats(-50, 50)
 
@@ -19,39 +19,23 @@ def vector(*values: float) -> torch.Tensor:
 def test_bradley_terry_by_hand() -> None:
     # Gaps ln 3, 0 and −ln 3: σ = ¾, ½, ¼.
     gap = math.log(3)
-    losses = bradley_terry(vector(gap, 5, 0), vector(0, 5, gap))
+    losses = bradley_terry(vector(gap, 0, -gap))
     torch.testing.assert_close(losses, vector(math.log(4 / 3), math.log(2), math.log(4)))
 
 
 def test_margin_by_hand() -> None:
     # A gap of 2 + ln 3 that ought to be 2 leaves ln 3; a gap of 1 that ought to be 1 leaves 0.
-    losses = bradley_terry(vector(2 + math.log(3), 1), vector(0, 0), vector(2, 1))
+    losses = bradley_terry(vector(2 + math.log(3), 1), vector(2, 1))
     torch.testing.assert_close(losses, vector(math.log(4 / 3), math.log(2)))
 
 
-@given(LOGITS, LOGITS, st.floats(-100, 100))
-def test_only_the_gap_of_scores_matters(chosen: float, rejected: float, shift: float) -> None:
-    moved = bradley_terry(vector(chosen + shift), vector(rejected + shift))
-    torch.testing.assert_close(
-        moved, bradley_terry(vector(chosen), vector(rejected)), rtol=1e-9, atol=1e-9
-    )
-
-
 @given(LOGITS)
-def test_difference_is_the_papers_cross_entropy(d: float) -> None:
+def test_bradley_terry_is_the_papers_cross_entropy(d: float) -> None:
     # The paper: −[I log σ(d) + (1−I) log(1−σ(d))], checked as probabilities: e^−loss is P(the
     # labelled one wins), and the two labels' probabilities add up to 1.
-    first, second = (
-        difference(vector(d)).neg().exp().item(),
-        difference(vector(-d)).neg().exp().item(),
-    )
+    first, second = bradley_terry(vector(d, -d)).neg().exp().tolist()
     assert first + second == pytest.approx(1, rel=1e-12)
     assert first == pytest.approx(1 / (1 + math.exp(-d)), rel=1e-9)
-
-
-def test_a_reward_models_difference_gives_bradley_terry() -> None:
-    r_w, r_l = vector(1.5, -2.0), vector(0.25, 3.0)
-    assert torch.equal(difference(r_w - r_l), bradley_terry(r_w, r_l))
 
 
 def test_duplication_by_hand() -> None:
@@ -73,36 +57,21 @@ def test_unknown_penalty() -> None:
         duplication(vector(1), kind="cube")  # type: ignore[arg-type]
 
 
-def test_sft_by_hand() -> None:
-    # Three tokens of probability ½: 3 ln 2 nats, ln 2 a token.
-    logps = vector(3 * math.log(0.5))
-    assert sft(logps).item() == pytest.approx(3 * math.log(2))
-    assert sft(logps, lengths=torch.tensor([3])).item() == pytest.approx(math.log(2))
-
-
-def test_sft_of_an_empty_response() -> None:
-    with pytest.raises(ValueError, match="empty"):
-        sft(vector(0), lengths=torch.tensor([0]))
-
-
 def test_gradients_against_finite_differences() -> None:
     torch.manual_seed(0)
-    a, b, m = (torch.randn(5, dtype=torch.float64, requires_grad=True) for _ in range(3))
-    assert torch.autograd.gradcheck(bradley_terry, (a, b, m))
-    assert torch.autograd.gradcheck(difference, (a,))
+    a, b = (torch.randn(5, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    assert torch.autograd.gradcheck(bradley_terry, (a,))
+    assert torch.autograd.gradcheck(bradley_terry, (a, b))
     for kind in ("square", "abs", "huber"):
         assert torch.autograd.gradcheck(lambda x, kind=kind: duplication(x, kind=kind), (a,))
         assert torch.autograd.gradcheck(lambda x, y, kind=kind: reverse(x, y, kind=kind), (a, b))
-    assert torch.autograd.gradcheck(lambda x: sft(x, lengths=torch.arange(1, 6)), (a,))
 
 
 @pytest.mark.parametrize(
     "call",
     [
         lambda row, column: bradley_terry(row, column),
-        lambda row, column: bradley_terry(row, row, column),
         lambda row, column: reverse(row, column),
-        lambda row, column: sft(row, lengths=column),
     ],
 )
 def test_a_column_is_not_broadcast_against_a_row(call) -> None:  # type: ignore[no-untyped-def]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from rewarddiff.losses import dpo, ml_rdpo, mmpo, odpo, rdpo, rpo, sigmoid
+from rewarddiff.losses.pairwise import dpo
+from rewarddiff.losses.strength import ml_rdpo, mmpo, odpo, rdpo, rpo
 
 LN3 = math.log(3)
 LOGITS = st.floats(-20, 20)
@@ -43,8 +44,8 @@ def test_odpo_is_a_share_of_odds(logit: float, gap: float, alpha: float) -> None
 
 def test_odpo_at_strength_one_or_alpha_zero_is_dpo() -> None:
     h = vector(-3, 0, 4)
-    assert torch.equal(odpo(h, torch.ones_like(h), beta=0.5, alpha=2.0), sigmoid(h, beta=0.5))
-    assert torch.equal(odpo(h, vector(0.1, 3, 50), beta=0.5, alpha=0.0), sigmoid(h, beta=0.5))
+    assert torch.equal(odpo(h, torch.ones_like(h), beta=0.5, alpha=2.0), dpo(h, beta=0.5))
+    assert torch.equal(odpo(h, vector(0.1, 3, 50), beta=0.5, alpha=0.0), dpo(h, beta=0.5))
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0])
@@ -95,7 +96,7 @@ def test_mmpo_of_one_strength_is_smoothed_dpo() -> None:
     # σ(ln 3) = ¾: labels believed wrong with probability ¼.
     h = torch.linspace(-9, 9, 7, dtype=torch.float64)
     losses = mmpo(h, torch.full_like(h, LN3), beta=0.5, gamma=1.0)
-    torch.testing.assert_close(losses, sigmoid(h, beta=0.5, label_smoothing=0.25))
+    torch.testing.assert_close(losses, dpo(h, beta=0.5, label_smoothing=0.25))
 
 
 @given(LOGITS, LOGITS)
@@ -122,7 +123,9 @@ def test_rdpo_is_dpo_against_a_reference_tilted_by_the_ratings(
 ) -> None:
     # log of ρ·e^(r/β₁) is log ρ + r/β₁; the normaliser of the prompt cancels.
     policy_w, policy_l, reference_w, reference_l = (vector(value) for value in logps)
-    tilted = dpo(policy_w, policy_l, reference_w + r_w / 0.5, reference_l + r_l / 0.5, beta=0.2)
+    tilted = dpo(
+        (policy_w - reference_w - r_w / 0.5) - (policy_l - reference_l - r_l / 0.5), beta=0.2
+    )
     h = (policy_w - reference_w) - (policy_l - reference_l)
     torch.testing.assert_close(
         rdpo(h, vector(r_w - r_l), beta=0.2, beta1=0.5), tilted, rtol=1e-9, atol=1e-9
@@ -142,7 +145,7 @@ def test_rdpo_has_the_optimum_of_a_smaller_beta(gap: float) -> None:
 
 def test_rdpo_without_trust_is_dpo_to_the_bit() -> None:
     h = vector(-3, 0, 4)
-    assert torch.equal(rdpo(h, vector(5, -2, 9), beta=0.5, beta1=math.inf), sigmoid(h, beta=0.5))
+    assert torch.equal(rdpo(h, vector(5, -2, 9), beta=0.5, beta1=math.inf), dpo(h, beta=0.5))
 
 
 @given(LOGITS, LOGITS, st.floats(0.1, 10))

@@ -21,7 +21,9 @@ from transformers import (
 )
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer
 
-from rewarddiff.losses import bradley_terry, dpo
+from rewarddiff.losses.pairwise import dpo
+from rewarddiff.losses.pointwise import log_ratio
+from rewarddiff.losses.scoring import bradley_terry
 
 WORDS = ["[PAD]", "[EOS]", "[UNK]", *"abcdefghijklmnopqrst"]
 ROWS = [
@@ -152,9 +154,15 @@ def trl_dpo(
     return loss.detach(), model.logps.grad
 
 
+def h_of(policy: Tensor, reference: Tensor) -> Tensor:
+    """The policy's difference, from log-probabilities [chosen…, rejected…]."""
+    chosen, rejected = log_ratio(policy, reference).chunk(2)
+    return chosen - rejected
+
+
 def our_dpo(policy: Tensor, reference: Tensor, **settings: float) -> tuple[Tensor, Tensor]:
     logps = policy.clone().requires_grad_()
-    losses = dpo(*logps.chunk(2), *reference.chunk(2), **settings)
+    losses = dpo(h_of(logps, reference), **settings)
     losses.mean().backward()
     return losses.detach(), logps.grad
 
@@ -248,7 +256,7 @@ def test_dpo_through_a_llama_equals_trl(dpo_trainer: DPOTrainer) -> None:
     policy.zero_grad()
     with torch.no_grad():
         reference_logps = summed_logps(reference, batch)
-    ours = dpo(*summed_logps(policy, batch).chunk(2), *reference_logps.chunk(2), beta=0.3).mean()
+    ours = dpo(h_of(summed_logps(policy, batch), reference_logps), beta=0.3).mean()
     ours.backward()
 
     torch.testing.assert_close(ours.float(), theirs, **SINGLE)
@@ -272,7 +280,8 @@ def test_bradley_terry_equals_trl_on_given_scores(
     theirs.backward()
 
     ours_in = scores.clone().requires_grad_()
-    ours = bradley_terry(*ours_in.chunk(2), margin).mean()
+    chosen, rejected = ours_in.chunk(2)
+    ours = bradley_terry(chosen - rejected, margin).mean()
     ours.backward()
     torch.testing.assert_close(ours, theirs, **TIGHT)
     torch.testing.assert_close(ours_in.grad, model.scores.grad, **TIGHT)
@@ -295,7 +304,8 @@ def test_bradley_terry_with_margin_through_a_llama_equals_trl(
     states = model.model(batch["input_ids"], attention_mask=batch["attention_mask"])[0]
     ends = batch["attention_mask"].sum(1) - 1  # padded on the right
     scores = model.score(states[torch.arange(len(ends)), ends]).squeeze(-1)
-    ours = bradley_terry(*scores.chunk(2), batch["margin"].double()).mean()
+    chosen, rejected = scores.chunk(2)
+    ours = bradley_terry(chosen - rejected, batch["margin"].double()).mean()
     ours.backward()
 
     torch.testing.assert_close(ours, theirs, **TIGHT)

@@ -8,16 +8,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_pairwise import spread, trl_dpo
+from test_pairwise import h_of, spread, trl_dpo
 from torch import Tensor
 
-from rewarddiff.losses import (
-    dpo,
+from rewarddiff.losses.pairwise import dpo
+from rewarddiff.losses.reduce import weighted_sum
+from rewarddiff.losses.weights import (
     dynamic_beta,
     gaussian_keep,
     uni_dpo_performance,
     uni_dpo_quality,
-    weighted_sum,
     wpo,
 )
 
@@ -54,7 +54,7 @@ def test_wpo_equals_trl() -> None:
     policy.requires_grad_()
     sums = policy.detach() + torch.rand(128, generator=draw(), dtype=torch.float64)
     theirs = trl_dpo(policy, reference, sums, loss_types=["sigmoid"], beta=0.3, use_weighting=True)
-    losses = dpo(*policy.chunk(2), *reference.chunk(2), beta=0.3)
+    losses = dpo(h_of(policy, reference), beta=0.3)
     ours = weighted_sum(losses, wpo(*(policy - sums).chunk(2))) / 64
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
     gradients = [torch.autograd.grad(loss, policy)[0] for loss in (ours, theirs)]

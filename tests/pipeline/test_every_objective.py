@@ -2,17 +2,18 @@
 data."""
 
 import json
+import logging
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from rewarddiff.cli import POLICIES
 from rewarddiff.errors import UserError
+from rewarddiff.pipeline import policies
 from rewarddiff.pipeline.commands import run_recipe, train_stage
-from rewarddiff.policies.objectives import PolicyObjective
+from rewarddiff.policies.objectives import BY_NAME
 
-NAMES = [cls().name for cls in get_args(PolicyObjective)]
+NAMES = [name for name in BY_NAME if name != "sft"]
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +58,25 @@ def test_one_key_changes_the_objective(recipe: dict[str, Any], name: str) -> Non
     assert (folder / "policies/policy-0/model/model.safetensors").exists()
 
 
-def test_the_command_line_knows_them_all() -> None:
-    assert {"sft", *NAMES} == set(POLICIES)
+def test_a_policy_that_could_not_be_saved_goes_on_from_its_checkpoint(
+    recipe: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    changes = [f"output={tmp_path / 'run'}", "policies.policy.train.save_every=1"]
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(policies, "save_policy", full)
+        with pytest.raises(OSError, match="no space left"):
+            run_recipe(recipe, changes)
+    with caplog.at_level(logging.INFO, "rewarddiff"):
+        run_recipe(recipe, changes)
+    assert "policy (seed 0): going on from step 1 of 2" in caplog.messages
+    assert not (tmp_path / "run/policies/policy-0/checkpoint").exists()
 
 
 def test_one_policy_by_name_with_its_options(policy_folder: Path, tmp_path: Path) -> None:

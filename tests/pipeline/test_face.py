@@ -33,7 +33,7 @@ def test_the_whole_face_shows_and_exists() -> None:
     for name in rd.__all__:
         assert getattr(rd, name) is not None
     assert torch.isclose(
-        rd.losses.sft(torch.tensor([-2.0]), lengths=torch.tensor([4])), torch.tensor([0.5])
+        rd.losses.pointwise.nll(torch.tensor([-2.0])), torch.tensor([2.0])
     )  # 2 nats, 4 tokens
 
 

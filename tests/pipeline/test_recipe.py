@@ -17,7 +17,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.pipeline.recipe import DataConfig, EvaluationConfig, Recipe, StrengthConfig
 from rewarddiff.pipeline.run import prepare
-from rewarddiff.policies.objectives import PolicyObjective
+from rewarddiff.policies.objectives import BY_NAME
 from rewarddiff.sampling import SamplingConfig
 from rewarddiff.scorers.neural.config import OdinConfig, ScorerConfig
 from rewarddiff.scorers.neural.losses import Loss
@@ -108,7 +108,7 @@ HOLDERS = [
     ("scorers.reward.train", TrainConfig),
     ("scorers.reward.odin", OdinConfig),
     ("evaluation.sampling", SamplingConfig),
-    *((f"policies.dpo.objective={cls().name}", cls) for cls in get_args(PolicyObjective)),
+    *((f"policies.dpo.objective={name}", cls) for name, cls in BY_NAME.items() if name != "sft"),
     *((f"scorers.reward.loss={cls().name}", cls) for cls in get_args(Loss)),
 ]
 

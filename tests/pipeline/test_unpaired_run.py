@@ -17,9 +17,10 @@ from rewarddiff.errors import UserError
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.pipeline import augment
 from rewarddiff.pipeline.commands import run_recipe, train_policy
-from rewarddiff.policies.objectives import DPO, KTO
+from rewarddiff.policies.objectives.lists import KTO
+from rewarddiff.policies.objectives.pairs import DPO
+from rewarddiff.policies.objectives.sft import SFTConfig
 from rewarddiff.policies.policy import PolicyConfig
-from rewarddiff.policies.sft import SFTConfig
 from rewarddiff.sampling import Sample
 
 SMALL = {"batch_size": 8, "max_steps": 2, "precision": "fp32", "lr": 1e-3}

@@ -7,7 +7,7 @@ import json
 import math
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -16,34 +16,18 @@ from test_preference import EXACT, assert_same, made, on_two_processes, tiny
 from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs
 from rewarddiff.loop.train import train
-from rewarddiff.policies.alignment import Alignment
-from rewarddiff.policies.objectives import (
-    DPO,
-    IPO,
-    KTO,
-    MLRDPO,
-    MMPO,
-    ODPO,
-    ORPO,
-    PRO,
-    RDPO,
-    RPO,
-    RRHF,
-    WPO,
-    BetaDPO,
-    PolicyObjective,
-    Robust,
-    SimPO,
-    SLiC,
-    Terms,
-    UniDPO,
-)  # fmt: skip
+from rewarddiff.policies.alignment import Alignment, AlignmentConfig
+from rewarddiff.policies.items import PreferenceItem
+from rewarddiff.policies.objectives import BY_NAME
+from rewarddiff.policies.objectives.lists import KTO, PRO, RRHF
+from rewarddiff.policies.objectives.pairs import DPO, IPO, ORPO, WPO, BetaDPO, Robust, SimPO, SLiC
+from rewarddiff.policies.objectives.strength import MLRDPO, MMPO, ODPO, RDPO, RPO, UniDPO
 from rewarddiff.policies.policy import PolicyConfig, train_policy
-from rewarddiff.policies.preference import PreferenceItem, with_mismatch, with_reference
+from rewarddiff.policies.reference import with_mismatch, with_reference
 from rewarddiff.trees import group_tree
 
-EVERY: list[type[Any]] = list(get_args(PolicyObjective))
-NAMES = [cls().name for cls in EVERY]
+NAMES = [name for name in BY_NAME if name != "sft"]
+EVERY: list[type[Any]] = [BY_NAME[name] for name in NAMES]
 
 
 def items(n: int = 6, coefficient: float | None = None) -> list[PreferenceItem]:
@@ -65,7 +49,7 @@ def moved(seed: int = 0) -> LogProbs:
     return LogProbs(tiny(seed)).eval()
 
 
-def measured(config: Terms, own: list[PreferenceItem], policy: LogProbs) -> torch.Tensor:
+def measured(config: AlignmentConfig, own: list[PreferenceItem], policy: LogProbs) -> torch.Tensor:
     goal = Alignment(policy, config)
     policy.eval()
     if goal.probes:
@@ -74,7 +58,7 @@ def measured(config: Terms, own: list[PreferenceItem], policy: LogProbs) -> torc
     return goal.loss(policy, own).loss
 
 
-def gradients(config: Terms, own: list[PreferenceItem]) -> dict[str, torch.Tensor]:
+def gradients(config: AlignmentConfig, own: list[PreferenceItem]) -> dict[str, torch.Tensor]:
     policy = moved()
     measured(config, known(own), policy).backward()
     return {name: p.grad.clone() for name, p in policy.named_parameters() if p.grad is not None}
@@ -101,7 +85,8 @@ def taken(policy: LogProbs, item: PreferenceItem) -> list[torch.Tensor]:
 
 
 def test_names_are_one_each_and_none_is_forgotten() -> None:
-    assert len(set(NAMES)) == len(NAMES) == 17
+    assert [cls().name for cls in BY_NAME.values()] == list(BY_NAME)
+    assert len(NAMES) == 17
 
 
 @pytest.mark.parametrize("cls", EVERY, ids=NAMES)
@@ -134,7 +119,7 @@ def test_micro_batches_add_up(cls: type[Any], tmp_path: Path) -> None:
     assert_same(*after, 1e-6)
 
 
-def by_hand(config: Terms, own: list[PreferenceItem], policy: LogProbs) -> float:
+def by_hand(config: AlignmentConfig, own: list[PreferenceItem], policy: LogProbs) -> float:
     """The loss by its equation, from plain forward passes; sums over comparisons, coefficients
     multiplied in."""
     total = 0.0
@@ -299,6 +284,8 @@ def test_kto_takes_single_responses_and_z0_has_no_gradient() -> None:
     )
     goal = Alignment(policy, KTO())
     assert [goal.count(i) for i in single] == [goal.count(i) for i in pair]
+    with torch.no_grad():
+        goal.begin(single, goal.probe(policy, single), training=False)
     metrics = goal.loss(policy, single).metrics
     assert "rewards/margins" not in metrics
     assert metrics["rewards/chosen"][1] == sum(len(i.comparisons) for i in pair)
@@ -321,11 +308,11 @@ def test_beta_dpo_follows_the_batch() -> None:
     # 0.6·(mean − M)), M = m + 0.1·10.
     config, state = BetaDPO(keep=1.0), {}
     first = config.begin([[1.0, 2.0], [3.0]], state, True)
-    assert first.beta == pytest.approx(0.1)
+    assert first.values["beta"] == pytest.approx(0.1)
     second = config.begin([[11.0, 12.0], [13.0]], state, True)
-    assert second.beta == pytest.approx(0.1 * (1 + 0.6 * (12 - 3)))
+    assert second.values["beta"] == pytest.approx(0.1 * (1 + 0.6 * (12 - 3)))
     assert second.keep == ((1.0, 1.0), (1.0,))
-    assert config.begin([[5.0]], state, False).beta == 0.1
+    assert config.begin([[5.0]], state, False).values["beta"] == 0.1
     kept = BetaDPO(keep=0.5).begin([[0.0, 0.1], [0.2, 50.0]], {}, True).keep
     assert sorted(k for own in kept for k in own) == [
         0.0,
@@ -363,15 +350,17 @@ def test_beta_dpo_stops_and_goes_on_exactly(
     assert again.state["batches"] == 4
 
 
-@pytest.mark.parametrize("name", ["KTO", "BetaDPO", "RRHF"])
-def test_two_processes_train_the_same(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("module", "name"), [("lists", "KTO"), ("pairs", "BetaDPO"), ("lists", "RRHF")]
+)
+def test_two_processes_train_the_same(module: str, name: str, tmp_path: Path) -> None:
     """z0 and β are those of the global batch, whoever holds its items."""
     code = f"""
 from dataclasses import replace
 from pathlib import Path
 from rewarddiff.policies.alignment import Alignment
 from rewarddiff.loop.train import train
-from rewarddiff.policies.objectives import {name}
+from rewarddiff.policies.objectives.{module} import {name}
 from test_objectives import EXACT, items, known, moved
 def run(output):
     config = replace(EXACT, max_steps=2, batch_size=4)

@@ -22,9 +22,10 @@ from rewarddiff.loop.objective import LossOutput, TrainConfig
 from rewarddiff.loop.schedule import batch_at, rate, share, steps_within, total_steps
 from rewarddiff.loop.train import train
 from rewarddiff.policies.alignment import Alignment
-from rewarddiff.policies.objectives import DPO
+from rewarddiff.policies.items import PreferenceItem
+from rewarddiff.policies.objectives.pairs import DPO
 from rewarddiff.policies.policy import LoraConfig, PolicyConfig, with_adapter
-from rewarddiff.policies.preference import PreferenceItem, with_reference
+from rewarddiff.policies.reference import with_reference
 from rewarddiff.store import Store
 
 
@@ -185,8 +186,8 @@ from pathlib import Path
 from rewarddiff.forward import LogProbs
 from rewarddiff.loop.train import train
 from rewarddiff.policies.alignment import Alignment
-from rewarddiff.policies.objectives import DPO
-from rewarddiff.policies.preference import with_reference
+from rewarddiff.policies.objectives.pairs import DPO
+from rewarddiff.policies.reference import with_reference
 from test_preference import EXACT, made, tiny
 original = Alignment.loss
 def broken(self, module, items):

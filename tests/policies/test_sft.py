@@ -15,7 +15,7 @@ from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.forward import LogProbs
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.train import train
-from rewarddiff.policies.sft import SFT, best_response, sft_item
+from rewarddiff.policies.objectives.sft import SFT, best_response, sft_item
 from rewarddiff.records import Comparison, Group
 
 GROUPS = [

@@ -22,17 +22,14 @@ from rewarddiff.forward import LogProbs
 from rewarddiff.loop.schedule import batch_at
 from rewarddiff.loop.train import train
 from rewarddiff.policies.alignment import Alignment
-from rewarddiff.policies.objectives import DPO, KTO, ODPO, PolicyObjective
+from rewarddiff.policies.items import Pairs, PreferenceItem
+from rewarddiff.policies.objective import PolicyObjective
+from rewarddiff.policies.objectives.lists import KTO
+from rewarddiff.policies.objectives.pairs import DPO
+from rewarddiff.policies.objectives.sft import SFTConfig, best_response
+from rewarddiff.policies.objectives.strength import ODPO
 from rewarddiff.policies.policy import PolicyConfig, train_policy
-from rewarddiff.policies.preference import (
-    Pairs,
-    PreferenceItem,
-    check_groups,
-    policy_items,
-    with_mismatch,
-    with_reference,
-)
-from rewarddiff.policies.sft import best_response, sft_items
+from rewarddiff.policies.reference import with_mismatch, with_reference
 from rewarddiff.records import Comparison, Group
 from rewarddiff.trees import group_tree
 
@@ -47,7 +44,7 @@ def made_of(
 ) -> list[PreferenceItem]:
     encoder = Encoder(tokenizer, lengths or LengthConfig(), context)
     pairs = [(g, Pairs.unweighted([c for c in g.known_comparisons() if not c.tie])) for g in groups]
-    return policy_items(pairs, encoder, ledger or Ledger(), objective or KTO())
+    return (objective or KTO()).items(pairs, encoder, ledger or Ledger())
 
 
 def said(item: PreferenceItem, tokenizer: PreTrainedTokenizerFast) -> list[tuple[str, bool, float]]:
@@ -152,13 +149,13 @@ def test_other_objectives_take_the_comparisons_and_count_the_rest(
         ("f:2", "labelled, not compared: not trained on"),
         ("f:4", "no comparison, or only ties: not trained on"),
     ]
-    check_groups(MIXED, DPO())
+    DPO().check(MIXED)
 
     ledger = Ledger()
     items = made_of(MIXED, tiny_tokenizer, KTO(), ledger)
     assert [item.id for item in items] == ["pair", "label", "both"]
     assert ledger.count(Reason.NO_ORDER) == 1
-    check_groups(MIXED, KTO())
+    KTO().check(MIXED)
 
 
 def test_a_group_without_strengths_is_named_where_they_are_read(
@@ -172,7 +169,7 @@ def test_a_group_without_strengths_is_named_where_they_are_read(
     with pytest.raises(
         UserError, match=r"^d\.jsonl:8: objective odpo reads by how much .* no strength is given"
     ):
-        policy_items(zip(groups, pairs, strict=True), encoder, Ledger(), ODPO())
+        ODPO().items(zip(groups, pairs, strict=True), encoder, Ledger())
 
 
 def test_a_comparison_without_strength_is_counted_where_one_is_needed(
@@ -181,9 +178,8 @@ def test_a_comparison_without_strength_is_counted_where_one_is_needed(
     ledger, encoder = Ledger(), Encoder(tiny_tokenizer, LengthConfig())
     group = Group("g", "?", ("a", "b", "c"), scores=(3.0, 2.0, 1.0))
     known = tuple(group.known_comparisons())
-    (item,) = policy_items(
-        [(group, Pairs(known, (1.0,) * 3, (1.0, -0.5, 1.0)))], encoder, ledger, ODPO()
-    )
+    pairs = Pairs(known, (1.0,) * 3, (1.0, -0.5, 1.0))
+    (item,) = ODPO().items([(group, pairs)], encoder, ledger)
     assert item.strengths == (1.0, 1.0)
     assert ledger.count(Reason.NO_ORDER) == 1
 
@@ -195,7 +191,7 @@ def test_labels_alone_are_refused_by_other_objectives(
     groups = [Group(str(i), f"{i}?", ("a",), labels=(i % 2 == 0,)) for i in range(4)]
     assert made_of(groups, tiny_tokenizer, objective) == []
     with pytest.raises(UserError) as error:
-        check_groups(groups, objective)
+        objective.check(groups)
     assert str(error.value) == (
         f"objective {objective.name} needs comparisons, the data has single labelled responses: use objective kto"
     )
@@ -208,11 +204,11 @@ def test_kto_needs_both_kinds(label: bool) -> None:
         "all are desirable: bring undesirable" if label else "all are undesirable: bring desirable"
     )
     with pytest.raises(UserError, match=message):
-        check_groups(groups, KTO())
+        KTO().check(groups)
     pair = Group("pair", "p?", ("a", "b"), comparisons=(Comparison(0, 1),))  # has one of each
-    check_groups([*groups, pair], KTO())
+    KTO().check([*groups, pair])
     other = Group("other", "o?", ("a",), labels=(not label,))
-    check_groups([*groups, other], KTO())
+    KTO().check([*groups, other])
 
 
 def test_demonstrations_are_not_what_is_labelled_undesirable(
@@ -226,8 +222,8 @@ def test_demonstrations_are_not_what_is_labelled_undesirable(
         Group("one of three", "4?", ("a", "b", "c"), labels=(None, True, False)),
         Group("two of three", "5?", ("a", "b", "c"), labels=(True, True, False)),
     ]
-    found = [item.id for item in sft_items(groups, Encoder(tiny_tokenizer, LengthConfig()), ledger)]
-    assert found == ["yes", "unknown", "one of three"]
+    items = made_of(groups, tiny_tokenizer, SFTConfig(), ledger)
+    assert [item.id for item in items] == ["yes", "unknown", "one of three"]
     assert ledger.count(Reason.NO_ORDER) == 2
     assert best_response(groups[3]) == 1
     # what was compared says more than a label

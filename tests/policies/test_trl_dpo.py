@@ -25,8 +25,9 @@ from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.forward import LogProbs
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.policies.alignment import Alignment
-from rewarddiff.policies.objectives import DPO
-from rewarddiff.policies.preference import Pairs, preference_items, with_reference
+from rewarddiff.policies.items import Pairs, preference_items
+from rewarddiff.policies.objectives.pairs import DPO
+from rewarddiff.policies.reference import with_reference
 from rewarddiff.records import Comparison, Group, Message
 
 BETA = 0.3

@@ -28,8 +28,9 @@ from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.forward import LogProbs
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.policies.alignment import Alignment
-from rewarddiff.policies.objectives import KTO
-from rewarddiff.policies.preference import Pairs, policy_items, with_mismatch, with_reference
+from rewarddiff.policies.items import Pairs
+from rewarddiff.policies.objectives.lists import KTO
+from rewarddiff.policies.reference import with_mismatch, with_reference
 
 BETA = 0.3
 WEIGHTS = {"desirable_weight": 1.5, "undesirable_weight": 0.7}
@@ -93,7 +94,7 @@ def ours(path: Path, tokenizer: PreTrainedTokenizerFast, seeds: tuple[int, int])
     policy, reference = (LogProbs(llama(seed)) for seed in seeds)
     encoder, objective = Encoder(tokenizer, LengthConfig(), context=1024), KTO(beta=BETA, **WEIGHTS)
     groups = [(group, Pairs.unweighted(())) for group in read(path, ledger=Ledger())]
-    items = policy_items(groups, encoder, Ledger(), objective)
+    items = objective.items(groups, encoder, Ledger())
     # TRL puts the response of the row before beside each prompt, and the last beside the first;
     # `with_mismatch` that of the next row. So in reverse order the two pair the same.
     items = with_reference(

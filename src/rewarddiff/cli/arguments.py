@@ -13,12 +13,7 @@ from rewarddiff.cli import commands as do
 from rewarddiff.cli.failing import ended
 from rewarddiff.errors import suggest
 from rewarddiff.paths import user_path
-
-POLICIES = (
-    "sft", "dpo", "robust", "ipo", "simpo", "orpo", "slic", "wpo", "beta-dpo", "odpo", "rpo", "mmpo", "rdpo", "ml-rdpo",
-    "uni-dpo", "rrhf", "pro", "kto",
-)  # fmt: skip
-"""Objectives by name; listed here so that help need not import them."""
+from rewarddiff.policies.names import OBJECTIVES
 
 OVERRIDES = (
     "any option of the recipe by its dotted name, the value as in YAML: "
@@ -196,7 +191,7 @@ def _training(add: Add) -> None:
         "train one scorer or policy",
         "reward --data preferences.jsonl --output runs/reward lr=1e-5",
     )
-    kinds = (*do.SCORERS, *POLICIES)
+    kinds = (*do.SCORERS, *OBJECTIVES)
     text = f"what to train: {', '.join(kinds)}"
     sub.add_argument("kind", choices=kinds, metavar="KIND", help=text)
     text = (
@@ -207,6 +202,8 @@ def _training(add: Add) -> None:
     sub.add_argument("--data", required=True, help=DATA)
     sub.takes_output("where to write the model (default runs/KIND)")
     sub.takes_overrides("any option of this training, as lr=1e-5")
+    objectives = [f"  {name:<9} {entry.summary}" for name, entry in OBJECTIVES.items()]
+    sub.epilog = "\n".join([f"{sub.epilog}", "", "objectives of policies:", *objectives])
 
     sub = add(
         "augment",

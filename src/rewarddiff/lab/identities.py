@@ -23,7 +23,8 @@ import numpy as np
 import torch
 
 from rewarddiff.coefficients import CoefficientConfig, Negative, coefficients
-from rewarddiff.losses import sigmoid, weighted_sum
+from rewarddiff.losses.pairwise import dpo
+from rewarddiff.losses.reduce import weighted_sum
 
 TREATMENTS: tuple[Negative, ...] = ("abs", "floor", "clip", "signed")
 FLOOR = 0.25
@@ -65,7 +66,7 @@ def trained(p: float, w: tuple[float, float], steps: int = 400) -> float:
 
     def closure() -> float:
         h.grad = None
-        loss = weighted_sum(sigmoid(torch.cat([h, -h]), beta=BETA), c, signed=True)
+        loss = weighted_sum(dpo(torch.cat([h, -h]), beta=BETA), c, signed=True)
         loss.backward()
         return float(loss.detach())
 

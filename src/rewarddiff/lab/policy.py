@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 import torch
 
-from rewarddiff import losses
 from rewarddiff.coefficients import CoefficientConfig, coefficients
 from rewarddiff.config import at_least, positive
 from rewarddiff.lab.world import Array, Sample
-from rewarddiff.losses import weighted_sum
+from rewarddiff.losses import pairwise, strength
+from rewarddiff.losses.reduce import weighted_sum
 
 Objective = Literal["dpo", "mmpo", "rdpo", "rpo"]
 
@@ -112,12 +112,12 @@ def _stable_rate(
 def _losses(objective: str, h: torch.Tensor, strengths: torch.Tensor, beta: float) -> torch.Tensor:
     match objective:
         case "mmpo":
-            return losses.mmpo(h, strengths, beta=beta, gamma=1.0)
+            return strength.mmpo(h, strengths, beta=beta, gamma=1.0)
         case "rdpo":
-            return losses.rdpo(h, strengths, beta=beta, beta1=beta)
+            return strength.rdpo(h, strengths, beta=beta, beta1=beta)
         case "rpo":
-            return losses.rpo(h, strengths, beta=beta, eta=1.0, kind="sq")
-    return losses.sigmoid(h, beta=beta)
+            return strength.rpo(h, strengths, beta=beta, eta=1.0, kind="sq")
+    return pairwise.dpo(h, beta=beta)
 
 
 def _weights_and_signs(method: Method) -> tuple[Array, Array]:

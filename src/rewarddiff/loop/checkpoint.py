@@ -1,5 +1,4 @@
-"""Checkpoints: safetensors and JSON, written beside the old one and swapped in by one rename. No
-pickle."""
+"""Checkpoints: safetensors and JSON, written beside the old one and swapped in by one rename."""
 
 from __future__ import annotations
 
@@ -20,31 +19,34 @@ from rewarddiff import files
 from rewarddiff.errors import UserError
 from rewarddiff.store import fingerprint
 
-MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+MODEL = "model.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+STATE = "state.json"
+
 BLOCK = 4096
 """Bytes of a tensor that are added up before they are hashed."""
 WHERE_NOT_HOW = ("base_model_name_or_path", "revision")
 """Settings of an adapter that say where its base lies; what the base holds is hashed itself."""
 
 SHARE = 50
-"""Between two checkpoints lies at least so many times what writing one took: it costs less than 2 %
-of the time."""
+"""Between two checkpoints lies this many times what writing one takes: 2 % of the time, or less."""
 LEAST_SECONDS = 30.0
 """A training that is over sooner is made again rather than kept."""
 ASSUMED_BYTES_PER_SECOND = 5e8
-"""How fast the first checkpoint is taken to be written; the others are known by the one before."""
+"""How fast the first checkpoint is taken to be written; the others are measured by the last one."""
 
 
 def save(folder: Path, module: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Write what training changes, the optimizer and `state`; what is in `folder` is replaced once
-    all is on disk."""
+    """Write what training changes, the optimizer and `state`.
+
+    What is in `folder` is replaced once all is on disk.
+    """
     fresh = files.begin(folder)
     try:
-        save_file(
-            {name: tensor.contiguous() for name, tensor in _changing(module).items()}, fresh / MODEL
-        )
-        tensors, scalars = _flatten(optimizer.state_dict()["state"])
-        save_file(tensors, fresh / OPTIMIZER)
+        weights = {name: tensor.contiguous() for name, tensor in _changing(module).items()}
+        save_file(weights, fresh / MODEL)
+        moments, scalars = _flatten(optimizer.state_dict()["state"])
+        save_file(moments, fresh / OPTIMIZER)
         (fresh / STATE).write_text(json.dumps({**state, "optimizer": scalars}))
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)  # where the disk is full its room is needed
@@ -70,7 +72,8 @@ def load(
                 f"{folder}: the checkpoint is of another model, configuration or data; "
                 "remove it, or choose another output"
             )
-        weights, tensors = load_file(folder / MODEL), load_file(folder / OPTIMIZER)
+        weights = load_file(folder / MODEL)
+        moments = load_file(folder / OPTIMIZER)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(
             f"{folder}: the checkpoint cannot be read ({error}); remove it to start anew"
@@ -79,38 +82,34 @@ def load(
         for name, tensor in _changing(module).items():
             tensor.copy_(weights[name])
     current = optimizer.state_dict()
-    current["state"] = _unflatten(tensors, state.pop("optimizer"))
+    current["state"] = _unflatten(moments, state.pop("optimizer"))
     optimizer.load_state_dict(current)
     return state
 
 
 def origin(module: nn.Module) -> str:
-    """Return a hash of what training starts from: every weight, and the adapters' settings, which
-    no weight shows."""
+    """Return a hash of what training starts from: every weight, and the adapters' settings."""
     digest = hashlib.blake2b(digest_size=16)
     for name, parameter in module.named_parameters():
-        digest.update(
-            f"{name} {parameter.dtype} {tuple(parameter.shape)} {parameter.requires_grad}".encode()
-        )
+        shape = tuple(parameter.shape)
+        digest.update(f"{name} {parameter.dtype} {shape} {parameter.requires_grad}".encode())
         digest.update(_block_sums(parameter))
     return fingerprint(digest.hexdigest(), _adapters(module))
 
 
 def size(module: nn.Module) -> int:
-    """Return the bytes of a checkpoint: what training changes, and two moments of every trained
-    weight."""
-    trained = [p for p in module.parameters() if p.requires_grad]
-    return sum(tensor.nbytes for tensor in _changing(module).values()) + 2 * sum(
-        p.nbytes for p in trained
-    )
+    """Return the bytes of a checkpoint: what training changes, and two moments of each weight."""
+    weights = sum(tensor.nbytes for tensor in _changing(module).values())
+    trained = sum(p.nbytes for p in module.parameters() if p.requires_grad)
+    return weights + 2 * trained
 
 
 class Pace:
     """When the next checkpoint is due.
 
     Args:
-        every: steps between checkpoints; 0: none; None: as often as writing them costs less than 2
-            % of the time.
+        every: steps between checkpoints; 0: none; None: as often as writing them costs at most one
+            `SHARE`-th of the time.
         size: bytes of a checkpoint.
     """
 
@@ -132,21 +131,23 @@ class Pace:
 
 
 def _changing(module: nn.Module) -> dict[str, Tensor]:
-    """What training changes: weights that are trained, shared ones once, and buffers that are part
-    of the model."""
-    trained = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+    """Return what training changes: trained weights, shared ones once, and the model's buffers."""
+    changing = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
     persistent = module.state_dict(keep_vars=True).keys()
-    return trained | {name: buffer for name, buffer in module.named_buffers() if name in persistent}
+    for name, buffer in module.named_buffers():
+        if name in persistent:
+            changing[name] = buffer
+    return changing
 
 
 def _block_sums(tensor: Tensor) -> bytes:
-    """What any changed weight changes, read at the speed of memory: sums of the tensor's bytes,
-    block by block."""
+    """Return sums of the tensor's bytes, block by block: read at the speed of memory.
+
+    Any changed weight changes them.
+    """
     flat = tensor.detach().flatten()
-    if flat.storage_offset():
-        flat = (
-            flat.clone()
-        )  # only what begins where its storage does can be looked at as other numbers
+    if flat.storage_offset():  # a view as other numbers has to begin where its storage does
+        flat = flat.clone()
     raw = flat.view(torch.uint8)
     whole = len(raw) // BLOCK * BLOCK
     sums = raw[:whole].view(torch.int64).view(-1, BLOCK // 8).sum(1)  # of 64 bits, and may run over
@@ -154,7 +155,7 @@ def _block_sums(tensor: Tensor) -> bytes:
 
 
 def _adapters(module: nn.Module) -> dict[str, Any]:
-    """The settings of every peft adapter by its name."""
+    """Return the settings of every peft adapter by its name: no weight shows them."""
     for part in module.modules():
         configs: Any = getattr(part, "peft_config", None)
         if configs:
@@ -163,12 +164,12 @@ def _adapters(module: nn.Module) -> dict[str, Any]:
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
-    """An adapter's settings in an order that does not change: peft keeps names of layers in
-    sets."""
-    settings = {name: value for name, value in config.items() if name not in WHERE_NOT_HOW}
-    return {
-        name: sorted(value) if isinstance(value, set) else value for name, value in settings.items()
-    }
+    """Return an adapter's settings in an order that does not change."""
+    settings = {}
+    for name, value in config.items():
+        if name not in WHERE_NOT_HOW:
+            settings[name] = sorted(value) if isinstance(value, set) else value
+    return settings
 
 
 def _flatten(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -76,16 +76,17 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class LossOutput:
-    """Losses summed over comparisons, and metrics as (sum, count) so that means are exact however
-    it was cut."""
+    """Losses summed over comparisons, and metrics as (sum, count).
+
+    Means of sums and counts are exact however a batch was cut.
+    """
 
     loss: Tensor
     metrics: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Objective(Protocol[Item]):
-    """A module and the loss it is trained on. The loop divides the summed loss by the batch's
-    count."""
+    """A module and the loss it is trained on; the loop divides a batch's summed loss by its count."""
 
     @property
     def module(self) -> nn.Module: ...
@@ -99,19 +100,26 @@ class Objective(Protocol[Item]):
         ...
 
     def loss(self, module: nn.Module, items: Sequence[Item]) -> LossOutput:
-        """Loss summed over the comparisons of `items`; `module` is the (possibly wrapped) module to
-        call."""
+        """Loss summed over the comparisons of `items`.
+
+        Args:
+            module: the module to call, wrapped or not.
+        """
         ...
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
-        """Groups for AdamW; one with the body's rate, and one with the head's where there is a
-        head."""
+        """Groups for AdamW: one with the body's rate, and one with the head's where there is one."""
         ...
+
+
+def one_group(module: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Return all trained parameters as one group for AdamW."""
+    return [{"params": [p for p in module.parameters() if p.requires_grad], "lr": config.lr}]
 
 
 @runtime_checkable
 class Probing(Protocol):
-    """What an objective has besides, if it wants to see the whole global batch before its losses.
+    """An objective that wants to see the whole global batch before its losses.
 
     Attributes:
         state: what it carries from batch to batch; kept in checkpoints.
@@ -135,12 +143,10 @@ class Probing(Protocol):
 
 @runtime_checkable
 class Summing(Protocol):
-    """What an objective has besides, if its metrics are to be told in another form than as
-    means."""
+    """An objective whose metrics are shown in another form than as means."""
 
     def summary(self, means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
-        """Metrics of a step or of the dev set, from their means over all micro-batches and
-        processes.
+        """Metrics of a step or of the dev set, from their means over all micro-batches.
 
         Args:
             counts: what each mean is over.

@@ -1,5 +1,4 @@
-"""Pearson's correlation over a batch that is never whole in memory: its gradient, a part at a
-time."""
+"""Pearson's correlation over a batch that is never whole in memory, and its gradient in parts."""
 
 from __future__ import annotations
 
@@ -34,18 +33,20 @@ class Correlation:
 
     @classmethod
     def of(cls, x: ArrayLike, y: ArrayLike) -> Correlation:
-        """Of both columns, (n,) each."""
+        """Return the correlation of two columns, (n,) each."""
         columns = np.array([x, y], dtype=np.float64)
-        (mx, my), (sx, sy) = columns.mean(1).tolist(), columns.std(1).tolist()
-        covariance = float(((columns[0] - mx) * (columns[1] - my)).mean())
-        varies = sx > 1e-9 * abs(mx) and sy > 1e-9 * abs(my)
-        return cls(
-            covariance / (sx * sy) if varies else math.nan, columns.shape[1], (mx, my), (sx, sy)
-        )
+        mean_x, mean_y = columns.mean(1).tolist()
+        std_x, std_y = columns.std(1).tolist()
+        covariance = float(((columns[0] - mean_x) * (columns[1] - mean_y)).mean())
+        value = math.nan
+        if std_x > 1e-9 * abs(mean_x) and std_y > 1e-9 * abs(mean_y):
+            value = covariance / (std_x * std_y)
+        return cls(value, columns.shape[1], (mean_x, mean_y), (std_x, std_y))
 
     def gradient(self, x: Tensor, y: Tensor) -> Tensor:
-        r"""∂ρ/∂x_i = [(y_i − ȳ)/σ_y − ρ·(x_i − x̄)/σ_x] / (n·σ_x), for some of the batch; 0 where ρ
-        is NaN.
+        r"""∂ρ/∂x_i = [(y_i − ȳ)/σ_y − ρ·(x_i − x̄)/σ_x] / (n·σ_x), for some of the batch.
+
+        It is 0 where ρ is NaN.
 
         Args:
             x, y: entries of the columns, (entries,) each.
@@ -56,7 +57,8 @@ class Correlation:
         require_same_shape(x=x, y=y)
         if math.isnan(self.value):
             return torch.zeros_like(x)
-        zx, zy = (
-            (own - m) / s for own, m, s in zip((x, y), self.means, self.deviations, strict=True)
-        )
-        return (zy - self.value * zx) / (self.n * self.deviations[0])
+        mean_x, mean_y = self.means
+        std_x, std_y = self.deviations
+        standard_x = (x - mean_x) / std_x
+        standard_y = (y - mean_y) / std_y
+        return (standard_y - self.value * standard_x) / (self.n * std_x)

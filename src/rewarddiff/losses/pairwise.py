@@ -1,50 +1,21 @@
-"""Policy losses on a chosen and a rejected response: they read the order of the two, and nothing
-else."""
+"""Policy losses on a chosen and a rejected response, of which only the order is read.
+
+h is the policy's difference: the log-ratio of the chosen response less that of the rejected one
+(`pointwise.log_ratio`), in nats.
+"""
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, relu
 
-from rewarddiff.losses.shapes import require_same_shape
+from rewarddiff.losses.shapes import require, require_same_shape
 
 
-def log_ratios(
-    policy_chosen: Tensor,
-    policy_rejected: Tensor,
-    reference_chosen: Tensor,
-    reference_rejected: Tensor,
-) -> Tensor:
-    r"""h = (log π_w − log ρ_w) − (log π_l − log ρ_l), one value per pair: the policy's own
-    difference, in nats.
-
-    Args:
-        policy_chosen: log π_w, summed log-probability of the chosen response under the policy,
-            nats, shape (pairs,).
-        policy_rejected: log π_l, the same of the rejected response.
-        reference_chosen: log ρ_w, under the reference; give it without gradient.
-        reference_rejected: log ρ_l.
-
-    Raises:
-        ValueError: unequal shapes.
-
-    >>> import torch
-    >>> log_ratios(*torch.tensor([[-10.0], [-20.0], [-12.0], [-19.0]]))
-    tensor([3.])
-    """
-    require_same_shape(
-        policy_chosen=policy_chosen,
-        policy_rejected=policy_rejected,
-        reference_chosen=reference_chosen,
-        reference_rejected=reference_rejected,
-    )
-    return (policy_chosen - reference_chosen) - (policy_rejected - reference_rejected)
-
-
-def sigmoid(h: Tensor, *, beta: float, label_smoothing: float = 0.0) -> Tensor:
+def dpo(h: Tensor, *, beta: float, label_smoothing: float = 0.0) -> Tensor:
     r"""−(1−ε)·log σ(βh) − ε·log σ(−βh), one value per pair: DPO where ε = 0, cDPO where ε > 0.
 
     Args:
-        h: from `log_ratios`, nats, shape (pairs,).
+        h: nats, shape (pairs,).
         beta: β > 0, strength of the pull to the reference, 1/nats.
         label_smoothing: ε in [0, 0.5), how likely a label is believed to be wrong.
 
@@ -55,51 +26,17 @@ def sigmoid(h: Tensor, *, beta: float, label_smoothing: float = 0.0) -> Tensor:
     on DPO with noisy preferences".
 
     >>> import torch
-    >>> sigmoid(torch.tensor([0.0, 20.0]), beta=0.1)
+    >>> dpo(torch.tensor([0.0, 20.0]), beta=0.1)
     tensor([0.6931, 0.1269])
     """
-    _require(beta > 0, f"beta must be positive, got {beta}")
-    _require(
+    require(beta > 0, f"beta must be positive, got {beta}")
+    require(
         0 <= label_smoothing < 0.5, f"label_smoothing must lie in [0, 0.5), got {label_smoothing}"
     )
     logits = beta * h
     if label_smoothing == 0:
         return -logsigmoid(logits)
     return -(1 - label_smoothing) * logsigmoid(logits) - label_smoothing * logsigmoid(-logits)
-
-
-def dpo(
-    policy_chosen: Tensor,
-    policy_rejected: Tensor,
-    reference_chosen: Tensor,
-    reference_rejected: Tensor,
-    *,
-    beta: float,
-    label_smoothing: float = 0.0,
-) -> Tensor:
-    r"""`sigmoid` of `log_ratios`: DPO from the four log-probabilities, one value per pair.
-
-    Args:
-        policy_chosen: log π_w, summed log-probability of the chosen response under the policy,
-            nats, shape (pairs,).
-        policy_rejected: log π_l, the same of the rejected response.
-        reference_chosen: log ρ_w, under the reference; give it without gradient.
-        reference_rejected: log ρ_l.
-        beta: β > 0, strength of the pull to the reference, 1/nats.
-        label_smoothing: ε in [0, 0.5).
-
-    Raises:
-        ValueError: unequal shapes, or a hyperparameter outside its range.
-
-    Source: as of `sigmoid`.
-
-    >>> import torch
-    >>> zero = torch.zeros(2)
-    >>> dpo(zero, zero, zero, zero, beta=0.1)  # policy = reference: ln 2
-    tensor([0.6931, 0.6931])
-    """
-    h = log_ratios(policy_chosen, policy_rejected, reference_chosen, reference_rejected)
-    return sigmoid(h, beta=beta, label_smoothing=label_smoothing)
 
 
 def robust(h: Tensor, *, beta: float, label_smoothing: float) -> Tensor:
@@ -109,7 +46,7 @@ def robust(h: Tensor, *, beta: float, label_smoothing: float) -> Tensor:
     unbounded below in h.
 
     Args:
-        h: from `log_ratios`, nats, shape (pairs,).
+        h: nats, shape (pairs,).
         beta: β > 0, 1/nats.
         label_smoothing: ε in [0, 0.5), the share of flipped labels.
 
@@ -122,20 +59,20 @@ def robust(h: Tensor, *, beta: float, label_smoothing: float) -> Tensor:
     >>> robust(torch.tensor([0.0]), beta=0.1, label_smoothing=0.2)
     tensor([0.6931])
     """
-    plain = sigmoid(h, beta=beta)
-    _require(
+    loss_of_true_labels = dpo(h, beta=beta)
+    require(
         0 <= label_smoothing < 0.5, f"label_smoothing must lie in [0, 0.5), got {label_smoothing}"
     )
     # log σ(−z) = log σ(z) − z, which leaves −log σ(z) − z·ε/(1−2ε) of the fraction.
-    return plain - label_smoothing / (1 - 2 * label_smoothing) * (beta * h)
+    return loss_of_true_labels - label_smoothing / (1 - 2 * label_smoothing) * (beta * h)
 
 
 def ipo(h: Tensor, *, tau: float) -> Tensor:
     r"""(h − 1/(2τ))², one value per pair.
 
     Args:
-        h: `log_ratios` of mean log-probabilities (each divided by its response's tokens, as its
-            authors advise), nats per token, shape (pairs,).
+        h: nats per token, shape (pairs,): the authors advise to divide each log-ratio by the
+            response's tokens.
         tau: τ > 0, strength of the pull to the reference.
 
     Raises:
@@ -147,7 +84,7 @@ def ipo(h: Tensor, *, tau: float) -> Tensor:
     >>> ipo(torch.tensor([3.0]), tau=0.1)  # 1/(2τ) = 5
     tensor([4.])
     """
-    _require(tau > 0, f"tau must be positive, got {tau}")
+    require(tau > 0, f"tau must be positive, got {tau}")
     return (h - 1 / (2 * tau)).square()
 
 
@@ -172,14 +109,13 @@ def simpo(chosen: Tensor, rejected: Tensor, *, beta: float, gamma: float) -> Ten
     tensor([0.6931])
     """
     require_same_shape(chosen=chosen, rejected=rejected)
-    _require(beta > 0, f"beta must be positive, got {beta}")
-    _require(gamma >= 0, f"gamma must not be negative, got {gamma}")
+    require(beta > 0, f"beta must be positive, got {beta}")
+    require(gamma >= 0, f"gamma must not be negative, got {gamma}")
     return -logsigmoid(beta * (chosen - rejected) - gamma)
 
 
 def orpo(chosen: Tensor, rejected: Tensor, *, weight: float) -> Tensor:
-    r"""−p_w − λ·log σ(log odds_w − log odds_l), odds = e^p / (1 − e^p); one value per pair, the
-    likelihood included.
+    r"""−p_w − λ·log σ(log odds_w − log odds_l), odds = e^p / (1 − e^p); one value per pair.
 
     Odds are infinite at p = 0: from minus one rounding unit upwards they are held, without
     gradient.
@@ -196,19 +132,21 @@ def orpo(chosen: Tensor, rejected: Tensor, *, weight: float) -> Tensor:
     Source: Hong et al. 2024, arXiv 2403.07691, Eqs. 4 and 7.
 
     >>> import torch
-    >>> orpo(torch.tensor([0.5]).log(), torch.tensor([0.5]).log(), weight=1.0)  # equal odds: ln 2 + ln 2
+    >>> half = torch.tensor([0.5]).log()
+    >>> orpo(half, half, weight=1.0)  # equal odds: ln 2 + ln 2
     tensor([1.3863])
     """
     require_same_shape(chosen=chosen, rejected=rejected)
-    _require(weight >= 0, f"weight must not be negative, got {weight}")
+    require(weight >= 0, f"weight must not be negative, got {weight}")
     return -chosen - weight * logsigmoid(_log_odds(chosen) - _log_odds(rejected))
 
 
 def _log_odds(logp: Tensor) -> Tensor:
-    """log(p / (1 − p)) of log p ≤ 0; log(1 − p) by the branch that keeps its digits (Mächler
-    2012)."""
+    """log(p / (1 − p)) of log p ≤ 0, in the place of which stands at most −eps."""
     logp = logp.clamp(max=-torch.finfo(logp.dtype).eps)
-    return logp - torch.where(logp > -0.6931, (-logp.expm1()).log(), (-logp.exp()).log1p())
+    # log(1 − p) by the branch that keeps its digits (Mächler 2012)
+    log_rest = torch.where(logp > -0.6931, (-logp.expm1()).log(), (-logp.exp()).log1p())
+    return logp - log_rest
 
 
 def hinge(chosen: Tensor, rejected: Tensor, *, margin: float = 0.0) -> Tensor:
@@ -232,20 +170,19 @@ def hinge(chosen: Tensor, rejected: Tensor, *, margin: float = 0.0) -> Tensor:
     tensor([0., 1.])
     """
     require_same_shape(chosen=chosen, rejected=rejected)
-    _require(margin >= 0, f"margin must not be negative, got {margin}")
+    require(margin >= 0, f"margin must not be negative, got {margin}")
     return relu(margin - chosen + rejected)
 
 
-def slic(
-    chosen: Tensor, rejected: Tensor, target: Tensor, *, delta: float, weight: float
-) -> Tensor:
-    r"""max(0, δ − log π_w + log π_l) − λ·log π_t, one value per pair.
+def slic(chosen: Tensor, rejected: Tensor, *, delta: float, weight: float) -> Tensor:
+    r"""max(0, δ − log π_w + log π_l) − λ·log π_w, one value per pair.
+
+    The authors' likelihood is that of the response of supervised fine-tuning; here it is the
+    chosen one.
 
     Args:
         chosen: log π_w, summed log-probability of the chosen response, nats, shape (pairs,).
         rejected: log π_l, the same of the rejected response.
-        target: log π_t, the same of the response of supervised fine-tuning, which may be the chosen
-            one.
         delta: δ ≥ 0, how far the chosen response ought to lead, nats.
         weight: λ ≥ 0 of the likelihood, which keeps the policy near supervised fine-tuning.
 
@@ -255,14 +192,8 @@ def slic(
     Source: Zhao et al. 2023, arXiv 2305.10425.
 
     >>> import torch
-    >>> slic(torch.tensor([-3.0]), torch.tensor([-2.5]), torch.tensor([-4.0]), delta=1.0, weight=0.5)
-    tensor([3.5000])
+    >>> slic(torch.tensor([-3.0]), torch.tensor([-2.5]), delta=1.0, weight=0.5)
+    tensor([3.])
     """
-    require_same_shape(chosen=chosen, rejected=rejected, target=target)
-    _require(weight >= 0, f"weight must not be negative, got {weight}")
-    return hinge(chosen, rejected, margin=delta) - weight * target
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ValueError(message)
+    require(weight >= 0, f"weight must not be negative, got {weight}")
+    return hinge(chosen, rejected, margin=delta) - weight * chosen

@@ -2,24 +2,21 @@
 
 from torch import Tensor
 
-from rewarddiff.losses.shapes import require_same_shape
+from rewarddiff.losses.shapes import require, require_same_shape
 
 
-def weighted_sum(
-    losses: Tensor, coefficients: Tensor | None = None, *, signed: bool = False
-) -> Tensor:
-    r"""Σ_i c_i·l_i, a scalar; c = 1 where no coefficients are given.
+def weighted_sum(losses: Tensor, coefficients: Tensor, *, signed: bool = False) -> Tensor:
+    r"""Σ_i c_i·l_i, a scalar.
 
-    A sum, so that micro-batches and processes add up: the caller divides by the global count of
-    comparisons, never by Σ c, or a constant coefficient would have no effect and small ones would
-    be blown up. Coefficients are constants: they are detached and taken to the type and device of
-    the losses, so that all-ones gives the unweighted sum to the bit.
+    It is a sum, so that micro-batches and processes add up. The caller divides by the global count
+    of comparisons, never by Σ c: a constant coefficient would have no effect, and small ones would
+    be blown up. Coefficients are constants, detached and taken to the type and device of the
+    losses: all-ones gives the unweighted sum to the bit.
 
     Args:
         losses: one value per comparison, any shape.
         coefficients: one per loss, same shape, non-negative and finite.
-        signed: let negative coefficients through (the "signed" treatment: the loss is then
-            unbounded below).
+        signed: let negative coefficients through; the loss is then unbounded below.
 
     Raises:
         ValueError: unequal shapes; a coefficient that is negative (unless `signed`) or not finite.
@@ -28,11 +25,8 @@ def weighted_sum(
     >>> weighted_sum(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 3.0]))
     tensor(6.5000)
     """
-    if coefficients is None:
-        return losses.sum()
     require_same_shape(losses=losses, coefficients=coefficients)
-    if not bool(coefficients.isfinite().all()):
-        raise ValueError("coefficients must be finite")
+    require(bool(coefficients.isfinite().all()), "coefficients must be finite")
     if not signed and bool((coefficients < 0).any()):
         raise ValueError(f"coefficients must be non-negative, got {coefficients.min().item()}")
     return (losses * coefficients.detach().to(losses)).sum()

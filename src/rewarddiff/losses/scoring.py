@@ -1,7 +1,7 @@
 """Losses of the scorers: the reward model r(x, y) and the difference model d(x, y1, y2).
 
 Scores and differences are in logits (nats of log-odds): σ(d) is the probability that the first
-response is better.
+response is better. The gap Δ of a comparison is r(x, y_w) − r(x, y_l), or d oriented by the label.
 """
 
 from typing import Literal
@@ -15,25 +15,27 @@ from rewarddiff.losses.shapes import require_same_shape
 Penalty = Literal["square", "abs", "huber"]
 
 
-def bradley_terry(chosen: Tensor, rejected: Tensor, margin: Tensor | None = None) -> Tensor:
-    r"""−log σ(r_w − r_l − m), one value per pair; m = 0 where no margin is given.
+def bradley_terry(gap: Tensor, margin: Tensor | None = None) -> Tensor:
+    r"""−log σ(Δ − m), one value per comparison; m = 0 where no margin is given.
+
+    Of a difference model it is the paper's −I·log σ(d) − (1−I)·log(1−σ(d)): a comparison read with
+    the better response second (I = 0) enters as Δ = −d, since 1 − σ(d) = σ(−d).
 
     Args:
-        chosen: r_w, score of the chosen response, shape (pairs,).
-        rejected: r_l, score of the rejected one.
-        margin: m, by how much the chosen one ought to win, in the unit of the scores.
+        gap: Δ, logits, any shape.
+        margin: m, by how much the chosen response ought to win, logits, same shape.
 
     Raises:
         ValueError: unequal shapes.
 
-    Source: Bradley and Terry 1952; margin: Touvron et al. 2023, arXiv 2307.09288, Eq. 2.
+    Source: Bradley and Terry 1952; of d: Reward Difference Optimization, arXiv 2408.09385; margin:
+        Touvron et al. 2023, arXiv 2307.09288, Eq. 2.
 
     >>> import torch
-    >>> bradley_terry(torch.tensor([1.0]), torch.tensor([1.0]))
+    >>> bradley_terry(torch.tensor([0.0]))
     tensor([0.6931])
     """
-    require_same_shape(chosen=chosen, rejected=rejected, margin=margin)
-    gap = chosen - rejected
+    require_same_shape(gap=gap, margin=margin)
     return -logsigmoid(gap if margin is None else gap - margin)
 
 
@@ -64,27 +66,10 @@ def general_gap(first: Tensor, second: Tensor) -> Tensor:
     return first[..., 0] - second[..., 0] + turned.sum(-1)
 
 
-def difference(d: Tensor) -> Tensor:
-    r"""−log σ(d), one value per comparison: the main loss of the difference model.
-
-    The paper's I·log σ(d) + (1−I)·log(1−σ(d)) with d oriented by the label first: a comparison read
-    with the better response second (I = 0) enters as −d, since 1 − σ(d) = σ(−d).
-
-    Args:
-        d: difference oriented by the label, positive where the model agrees with it, any shape.
-
-    Source: Reward Difference Optimization, arXiv 2408.09385.
-
-    >>> import torch
-    >>> difference(torch.tensor([0.0]))
-    tensor([0.6931])
-    """
-    return -logsigmoid(d)
-
-
 def duplication(d_same: Tensor, *, kind: Penalty = "square") -> Tensor:
-    r"""d(x, y, y)², or |d(x, y, y)|: a response is not better than itself. One value per response
-    read twice.
+    r"""d(x, y, y)², or |d(x, y, y)|, one value per response read twice.
+
+    A response is not better than itself.
 
     Args:
         d_same: d(x, y, y), any shape.
@@ -110,8 +95,9 @@ def duplication(d_same: Tensor, *, kind: Penalty = "square") -> Tensor:
 
 
 def reverse(d_forward: Tensor, d_backward: Tensor, *, kind: Penalty = "square") -> Tensor:
-    r"""(d(x, y1, y2) + d(x, y2, y1))², or its absolute value: swapping the responses swaps the
-    sign. One per pair.
+    r"""(d(x, y1, y2) + d(x, y2, y1))², or its absolute value, one value per pair.
+
+    Swapping the responses ought to swap the sign.
 
     Args:
         d_forward: d(x, y1, y2), shape (pairs,).

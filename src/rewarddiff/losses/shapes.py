@@ -4,10 +4,14 @@ from torch import Tensor
 
 
 def require_same_shape(**tensors: Tensor | None) -> None:
-    """Raise ValueError naming every argument and its shape unless all given tensors have one
-    shape."""
+    """Raise a ValueError that names every argument and its shape unless all shapes are equal."""
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items() if tensor is not None}
     if len(set(shapes.values())) > 1:
-        raise ValueError(
-            "shapes differ: " + ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        )
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"shapes differ: {listed}")
+
+
+def require(holds: bool, message: str) -> None:
+    """Raise a ValueError with this message unless a condition holds."""
+    if not holds:
+        raise ValueError(message)

@@ -1,9 +1,9 @@
-"""Policy losses that read by how much the chosen response is better, as a shift, a target or a soft
-label.
+"""Policy losses that read by how much the chosen response is better.
 
-The strength Δ is the difference of the pair oriented by the label, in the unit of the scores: r_w −
-r_l where scores are given. It is data and carries no gradient. Where a loss takes Δ of either sign,
-Δ < 0 says that the scorer disagrees with the label.
+h is the policy's difference, as in `pairwise`. The strength Δ is the difference of the pair
+oriented by the label, in the unit of the scores: r_w − r_l where scores are given. It is data and
+carries no gradient. Where a loss takes Δ of either sign, Δ < 0 says that the scorer disagrees with
+the label.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from rewarddiff.losses.shapes import require_same_shape
+from rewarddiff.losses.shapes import require, require_same_shape
 
 Divergence = Literal["sq", "bwd", "fwd"]
 
@@ -22,7 +22,7 @@ def odpo(h: Tensor, strength: Tensor, *, beta: float, alpha: float) -> Tensor:
     Δ^α.
 
     Args:
-        h: from `log_ratios`, nats, shape (pairs,).
+        h: nats, shape (pairs,).
         strength: Δ > 0, same shape; drop ties before.
         beta: β > 0, 1/nats.
         alpha: α ≥ 0; 0 is DPO.
@@ -39,11 +39,11 @@ def odpo(h: Tensor, strength: Tensor, *, beta: float, alpha: float) -> Tensor:
     """
     _check(h, strength, beta=beta)
     if not bool((strength > 0).all()):
+        least = strength.min().item()
         raise ValueError(
-            f"strength must be positive, got {strength.min().item()}: drop ties and flip or drop the rest"
+            f"strength must be positive, got {least}: drop ties and flip or drop the rest"
         )
-    if not alpha >= 0:
-        raise ValueError(f"alpha must not be negative, got {alpha}")
+    require(alpha >= 0, f"alpha must not be negative, got {alpha}")
     return -logsigmoid(beta * h - alpha * strength.log())
 
 
@@ -55,7 +55,7 @@ def rpo(h: Tensor, strength: Tensor, *, beta: float, eta: float, kind: Divergenc
     target. KL is between Bernoullis; the names are the authors'.
 
     Args:
-        h: from `log_ratios`, nats, shape (pairs,).
+        h: nats, shape (pairs,).
         strength: Δ of either sign, same shape.
         beta: β > 0, 1/nats; the authors take 0.2.
         eta: η > 0, logits per unit of Δ; the authors take 1.
@@ -71,7 +71,8 @@ def rpo(h: Tensor, strength: Tensor, *, beta: float, eta: float, kind: Divergenc
     tensor([1.])
     """
     _check(h, strength, beta=beta, eta=eta)
-    policy, target = beta * h, eta * strength
+    policy = beta * h
+    target = eta * strength
     if kind == "sq":
         return (policy - target).square()
     if kind == "bwd":
@@ -82,11 +83,10 @@ def rpo(h: Tensor, strength: Tensor, *, beta: float, eta: float, kind: Divergenc
 
 
 def mmpo(h: Tensor, strength: Tensor, *, beta: float, gamma: float) -> Tensor:
-    r"""−p·log σ(βh) − (1−p)·log σ(−βh), p = σ(γΔ); one value per pair: DPO with the strength as a
-    soft label.
+    r"""−p·log σ(βh) − (1−p)·log σ(−βh), p = σ(γΔ), one value per pair: DPO with soft labels.
 
     Args:
-        h: from `log_ratios`, nats, shape (pairs,).
+        h: nats, shape (pairs,).
         strength: Δ of either sign, same shape.
         beta: β > 0, 1/nats.
         gamma: γ > 0, logits per unit of Δ.
@@ -101,16 +101,16 @@ def mmpo(h: Tensor, strength: Tensor, *, beta: float, gamma: float) -> Tensor:
     tensor([0.8133, 0.3134])
     """
     _check(h, strength, beta=beta, gamma=gamma)
-    policy, target = beta * h, gamma * strength
+    policy = beta * h
+    target = gamma * strength
     return -target.sigmoid() * logsigmoid(policy) - (-target).sigmoid() * logsigmoid(-policy)
 
 
 def rdpo(h: Tensor, strength: Tensor, *, beta: float, beta1: float) -> Tensor:
-    r"""−log σ(βh − (β/β₁)·Δ), one value per pair: DPO whose reference is tilted by the ratings,
-    ρ·e^(r/β₁).
+    r"""−log σ(βh − (β/β₁)·Δ), one value per pair: DPO with the tilted reference ρ·e^(r/β₁).
 
     Args:
-        h: from `log_ratios`, nats, shape (pairs,).
+        h: nats, shape (pairs,).
         strength: Δ of either sign, same shape.
         beta: β > 0, 1/nats.
         beta1: β₁ > 0, distrust of the ratings; ∞ is DPO.
@@ -132,14 +132,14 @@ def rdpo(h: Tensor, strength: Tensor, *, beta: float, beta1: float) -> Tensor:
 def ml_rdpo(
     h: Tensor, strength: Tensor, *, beta: float, variance: float, beta1: float = math.inf
 ) -> Tensor:
-    r"""−log σ(βh − (β/β₁)·Δ) + (βh − Δ)²/(2V), one value per pair: joint likelihood of the label
-    and of its rating.
+    r"""−log σ(βh − (β/β₁)·Δ) + (βh − Δ)²/(2V), one value per pair.
 
-    With β₁ = ∞ the label is a Bernoulli draw of σ(βh) and Δ an independent normal one of mean βh
-    and variance V: the paper's derivation. A finite β₁ tilts the reference as well, as in `rdpo`.
+    It is the joint likelihood of the label and of its rating. With β₁ = ∞ the label is a Bernoulli
+    draw of σ(βh) and Δ an independent normal one of mean βh and variance V: the paper's derivation.
+    A finite β₁ tilts the reference as well, as in `rdpo`.
 
     Args:
-        h: from `log_ratios`, nats, shape (pairs,).
+        h: nats, shape (pairs,).
         strength: Δ of either sign, same shape, in logits: it is compared with βh itself.
         beta: β > 0, 1/nats.
         variance: V > 0, of the ratings' difference; ∞ is `rdpo`.
@@ -160,16 +160,14 @@ def ml_rdpo(
 
 
 def _bernoulli_kl(p: Tensor, q: Tensor) -> Tensor:
-    """KL(σ(p) ‖ σ(q)) of logits."""
-    won = p.sigmoid() * (logsigmoid(p) - logsigmoid(q))
-    lost = (-p).sigmoid() * (logsigmoid(-p) - logsigmoid(-q))
-    return won + lost
+    """KL(σ(p) ‖ σ(q)) of the Bernoullis with these logits."""
+    of_ones = p.sigmoid() * (logsigmoid(p) - logsigmoid(q))
+    of_zeros = (-p).sigmoid() * (logsigmoid(-p) - logsigmoid(-q))
+    return of_ones + of_zeros
 
 
 def _check(h: Tensor, strength: Tensor, **positive: float) -> None:
     require_same_shape(h=h, strength=strength)
-    if not bool(strength.isfinite().all()):
-        raise ValueError("strength must be finite")
+    require(bool(strength.isfinite().all()), "strength must be finite")
     for name, value in positive.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}")
+        require(value > 0, f"{name} must be positive, got {value}")

@@ -1,7 +1,6 @@
-"""Weights of comparisons that depend on the policy in training, and β-DPO's choice of β and of
-pairs.
+"""Weights that depend on the policy in training, and β-DPO's choice of β and of pairs.
 
-All are constants: they carry no gradient. Whoever uses a weight multiplies it into the loss, like a
+All are constants without gradient. Whoever uses a weight multiplies it into the loss, like a
 coefficient.
 """
 
@@ -9,18 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from rewarddiff.losses.shapes import require_same_shape
+from rewarddiff.losses.shapes import require, require_same_shape
 
 SMALLEST_BETA = 1e-3
 """The least β that β-DPO's authors let a batch have."""
 
 
 def wpo(mean_log_weight_chosen: Tensor, mean_log_weight_rejected: Tensor) -> Tensor:
-    r"""min(1, e^(m_w + m_l)), m = mean_t[log π(y_t) − log Σ_v π(v)²]; one value per pair: near 1 on
-    the policy's own.
+    r"""min(1, e^(m_w + m_l)), m = mean_t[log π(y_t) − log Σ_v π(v)²]; one value per pair.
 
-    Σ_v π(v)² is the mean probability of the policy's own draws: m compares the response's tokens
-    with them.
+    Σ_v π(v)² is the mean probability of the policy's own draws, and m compares the response's
+    tokens with them: the weight is near 1 on what the policy could have written.
 
     Args:
         mean_log_weight_chosen: m_w of the chosen response, nats per token, shape (pairs,).
@@ -58,14 +56,12 @@ def uni_dpo_quality(strength: Tensor, *, eta: float) -> Tensor:
     >>> uni_dpo_quality(torch.tensor([0.0, 3.0]), eta=1.0)
     tensor([0.5000, 0.9526])
     """
-    if not eta > 0:
-        raise ValueError(f"eta must be positive, got {eta}")
+    require(eta > 0, f"eta must be positive, got {eta}")
     return (eta * strength.detach()).sigmoid()
 
 
 def uni_dpo_performance(margin: Tensor, *, gamma: float, tau: float) -> Tensor:
-    r"""(1 − σ(m − τ))^γ, one value per pair: what the policy has learned weighs little, as in a
-    focal loss.
+    r"""(1 − σ(m − τ))^γ, one value per pair: what the policy has learned weighs little.
 
     The authors' code lets gradient through this weight; here it is a constant.
 
@@ -84,17 +80,18 @@ def uni_dpo_performance(margin: Tensor, *, gamma: float, tau: float) -> Tensor:
     >>> uni_dpo_performance(torch.tensor([0.8, 9.0]), gamma=1.0, tau=0.8)
     tensor([5.0000e-01, 2.7458e-04])
     """
-    if not gamma >= 0:
-        raise ValueError(f"gamma must not be negative, got {gamma}")
+    require(gamma >= 0, f"gamma must not be negative, got {gamma}")
     return (gamma * logsigmoid(tau - margin.detach())).exp()
 
 
 def dynamic_beta(h: Tensor, *, beta: float, alpha: float, threshold: float) -> Tensor:
-    r"""max(10⁻³, β·(1 + α·(mean h − M))), one β for a batch: clear pairs hold the policy nearer to
-    the reference.
+    r"""max(10⁻³, β·(1 + α·(mean h − M))), one β for a batch.
+
+    Clear pairs hold the policy nearer to the reference.
 
     Args:
-        h: `log_ratios` of the batch's kept pairs (see `gaussian_keep`), nats, shape (pairs,).
+        h: the policy's difference on the batch's kept pairs (see `gaussian_keep`), nats, shape
+            (pairs,).
         beta: β > 0, the one of a batch whose mean is M, 1/nats.
         alpha: α ≥ 0, 1/nats; the authors take 0.6.
         threshold: M, nats: the authors take the running mean of all pairs' h.
@@ -108,26 +105,24 @@ def dynamic_beta(h: Tensor, *, beta: float, alpha: float, threshold: float) -> T
     >>> dynamic_beta(torch.tensor([0.0, 2.0]), beta=0.1, alpha=0.6, threshold=0.5)
     tensor(0.1300)
     """
-    if h.numel() == 0 or not bool(h.isfinite().all()):
-        raise ValueError("h must hold at least one pair, all finite")
-    if not beta > 0:
-        raise ValueError(f"beta must be positive, got {beta}")
-    if not alpha >= 0:
-        raise ValueError(f"alpha must not be negative, got {alpha}")
-    return (beta * (1 + alpha * (h.detach().mean() - threshold))).clamp(min=SMALLEST_BETA)
+    is_finite = h.numel() > 0 and bool(h.isfinite().all())
+    require(is_finite, "h must hold at least one pair, all finite")
+    require(beta > 0, f"beta must be positive, got {beta}")
+    require(alpha >= 0, f"alpha must not be negative, got {alpha}")
+    lead = h.detach().mean() - threshold
+    return (beta * (1 + alpha * lead)).clamp(min=SMALLEST_BETA)
 
 
 def gaussian_keep(
     h: Tensor, *, mean: float, std: float, keep: float, generator: torch.Generator
 ) -> Tensor:
-    r"""Mask of round(keep·n) pairs, at least one, drawn without replacement in proportion to
-    exp(−½((h − μ)/s)²).
+    r"""Mask of round(keep·n) pairs, at least one, drawn in proportion to exp(−½((h − μ)/s)²).
 
-    Drawn as the largest of log-weight + Gumbel noise, which no underflow of the weights can
-    disturb.
+    They are drawn without replacement, as the largest of log-weight + Gumbel noise, which no
+    underflow of the weights can disturb.
 
     Args:
-        h: `log_ratios` of the whole batch, nats, shape (pairs,).
+        h: the policy's difference on the whole batch, nats, shape (pairs,).
         mean: μ, nats: the authors take the running mean of h.
         std: s > 0, nats: likewise.
         keep: share of pairs to keep, in (0, 1]; the authors take 0.8.
@@ -140,20 +135,19 @@ def gaussian_keep(
         Spirakis 2006.
 
     >>> import torch
-    >>> draw = torch.Generator().manual_seed(0)
-    >>> gaussian_keep(torch.tensor([0.1, -0.2, 90.0, 0.3]), mean=0.0, std=1.0, keep=0.75, generator=draw)
+    >>> h, draw = torch.tensor([0.1, -0.2, 90.0, 0.3]), torch.Generator().manual_seed(0)
+    >>> gaussian_keep(h, mean=0.0, std=1.0, keep=0.75, generator=draw)
     tensor([ True,  True, False,  True])
     """
-    if h.dim() != 1 or not bool(h.isfinite().all()):
-        raise ValueError("h must be one row of finite values")
-    if not std > 0:
-        raise ValueError(f"std must be positive, got {std}")
-    if not 0 < keep <= 1:
-        raise ValueError(f"keep must lie in (0, 1], got {keep}")
-    noise = torch.empty(len(h), dtype=torch.float64, device=generator.device).exponential_(
-        generator=generator
-    )
-    keys = -0.5 * ((h.detach().to(noise) - mean) / std).square() - noise.log()
-    kept = torch.zeros_like(noise, dtype=torch.bool)
-    kept[keys.topk(min(len(h), max(1, round(keep * len(h))))).indices] = True
-    return kept.to(h.device)
+    is_row = h.dim() == 1 and bool(h.isfinite().all())
+    require(is_row, "h must be one row of finite values")
+    require(std > 0, f"std must be positive, got {std}")
+    require(0 < keep <= 1, f"keep must lie in (0, 1], got {keep}")
+    noise = torch.empty(len(h), dtype=torch.float64, device=generator.device)
+    noise.exponential_(generator=generator)
+    log_weights = -0.5 * ((h.detach().to(noise) - mean) / std).square()
+    keys = log_weights - noise.log()  # −log of exponential noise is Gumbel noise
+    kept_pairs = min(len(h), max(1, round(keep * len(h))))
+    mask = torch.zeros_like(noise, dtype=torch.bool)
+    mask[keys.topk(kept_pairs).indices] = True
+    return mask.to(h.device)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from accelerate import PartialState
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -21,6 +21,7 @@ from rewarddiff.data import Ledger, load_groups
 from rewarddiff.data.files import name_of
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError, suggest
+from rewarddiff.loop import processes as together
 from rewarddiff.loop import train as loop
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.machine import Meter
@@ -34,10 +35,9 @@ from rewarddiff.pipeline.run import carry_out
 from rewarddiff.pipeline.scorers import compare, held_out_calibration, measure
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.policies import policy as policies
-from rewarddiff.policies.objectives import PolicyObjective
+from rewarddiff.policies.items import Pairs
+from rewarddiff.policies.objectives import BY_NAME
 from rewarddiff.policies.policy import PolicyConfig, save_policy, start_of
-from rewarddiff.policies.preference import Pairs, check_groups, policy_items
-from rewarddiff.policies.sft import SFTConfig, sft_items
 from rewarddiff.records import Group, plain_prompt
 from rewarddiff.report import render, terminal_table
 from rewarddiff.scorers.neural import train as scorers_train
@@ -96,7 +96,7 @@ def train_scorer(
         [config.backbone] if config.warm_start is None else [config.warm_start, config.backbone]
     )
     check_model_place(folder, starts, scorer=True)
-    processes = loop.processes()
+    processes = together.processes()
     with _held(folder, processes):
         scorer, _ = scorers_train.train_scorer(
             config, train, dev, loop=loop.train, output=folder, seed=seed
@@ -108,6 +108,7 @@ def train_scorer(
                 if calibration.remark:
                     logger.warning("%s: %s", folder / "model", calibration.remark)
             save_scorer(scorer, folder / "model")
+            loop.discard_checkpoint(folder)
         processes.wait_for_everyone()
     return scorer
 
@@ -150,13 +151,14 @@ def train_policy(
     """
     config, folder = config or PolicyConfig(), user_path(output)
     check_model_place(folder, [model], scorer=False)
-    processes = loop.processes()
+    processes = together.processes()
     with _held(folder, processes):
         policy, tokenizer = _trained_policy(
             model, train, coefficients, folder, config, lengths, seed
         )
         if processes.is_main_process:
             save_policy(policy, tokenizer, folder / "model", config.lora)
+            loop.discard_checkpoint(folder)
         processes.wait_for_everyone()
     return folder / "model"
 
@@ -173,16 +175,14 @@ def _trained_policy(
     """The model after training, which no folder holds yet, and its tokenizer."""
     policy, tokenizer = start_of(model, config, seed)
     encoder = Encoder(tokenizer, lengths or LengthConfig(), models.context_length(model))
-    items: Any
-    if isinstance(config.objective, SFTConfig):
-        if coefficients is not None:
-            raise UserError(
-                "coefficients: objective sft learns single responses and has no use for them; leave it out"
-            )
-        items = list(sft_items(train, encoder, Ledger()))
-    else:
-        check_groups(train, config.objective)
-        items = policy_items(_with_pairs(train, coefficients), encoder, Ledger(), config.objective)
+    objective = config.objective
+    if coefficients is not None and not objective.compares:
+        raise UserError(
+            f"coefficients: objective {objective.name} learns single responses and has no use for them; "
+            "leave it out"
+        )
+    objective.check(train)
+    items = objective.items(_with_pairs(train, coefficients), encoder, Ledger())
     policies.train_policy(
         policy,
         items,
@@ -318,10 +318,7 @@ def _short_keys(kind: str) -> dict[str, str]:
         keys = {field.name: place for field in fields(ScorerRecipe)}
     else:
         place = f"policies.{kind}."
-        objective = next(
-            config for config in (*get_args(PolicyObjective), SFTConfig) if config.name == kind
-        )
-        keys = {field.name: f"{place}objective." for field in fields(objective)}
+        keys = {field.name: f"{place}objective." for field in fields(BY_NAME[kind])}
         keys |= {field.name: place for field in fields(PolicyRecipe)}
     keys |= {field.name: f"{place}train." for field in fields(TrainConfig)}
     return keys | {field.name: "" for field in fields(Recipe)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -14,13 +13,13 @@ from rewarddiff.config import to_dict
 from rewarddiff.data import Ledger
 from rewarddiff.encoding import Encoder
 from rewarddiff.errors import UserError
+from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.pipeline.data import Run, comparisons
 from rewarddiff.pipeline.recipe import StrengthConfig
 from rewarddiff.pipeline.scorers import Part, differences_stage, histogram, ordered, scorer_stage
 from rewarddiff.pipeline.stage import Stage
-from rewarddiff.policies.policy import PolicyConfig, save_policy, start_of, train_policy
-from rewarddiff.policies.preference import Pairs, PreferenceItem, policy_items
-from rewarddiff.policies.sft import SFTConfig, SFTItem, sft_items
+from rewarddiff.policies.items import Pairs
+from rewarddiff.policies.policy import save_policy, start_of, train_policy
 from rewarddiff.records import Comparison, Group
 
 
@@ -154,11 +153,12 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
     model, tokenizer = start_of(recipe.model, config, seed)
     encoder = Encoder(tokenizer, recipe.lengths, models.context_length(recipe.model))
     ledger = Ledger()
-    items = _items(part.groups, own, encoder, ledger, config)
-    dev: Any = []
+    items = config.objective.items(_with_pairs(part.groups, own), encoder, ledger)
+    dev = []
     if "dev" in run.splits:
-        held = part_of(run, name, seed, "dev")
-        dev = _items(held.groups, columns(run, name, seed, held), encoder, ledger, config)
+        held_out = part_of(run, name, seed, "dev")
+        pairs = _with_pairs(held_out.groups, columns(run, name, seed, held_out))
+        dev = config.objective.items(pairs, encoder, ledger)
     ledger.enforce(recipe.data.max_drop)
     result = train_policy(
         model,
@@ -173,20 +173,12 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
         name=f"{name} (seed {seed})",
     )
     save_policy(model, tokenizer, stage.folder / "model", config.lora)
+    discard_checkpoint(stage.folder)
     told = {}
     if own.weighed is not None and own.differences is not None:
         told = {"report": own.weighed.report, "histogram": histogram(own.differences)}
     stage.finish(curve=result.curve, cost=result.cost, coefficient=told, ledger=ledger.to_dict())
     return stage
-
-
-def _items(
-    groups: Sequence[Group], own: Columns, encoder: Encoder, ledger: Ledger, config: PolicyConfig
-) -> Sequence[PreferenceItem] | Sequence[SFTItem]:
-    objective = config.objective
-    if isinstance(objective, SFTConfig):
-        return list(sft_items(groups, encoder, ledger))
-    return policy_items(_with_pairs(groups, own), encoder, ledger, objective)
 
 
 def _with_pairs(groups: Sequence[Group], own: Columns) -> Iterator[tuple[Group, Pairs]]:

@@ -15,7 +15,6 @@ from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.policies.policy import PolicyConfig
-from rewarddiff.policies.sft import SFTConfig
 from rewarddiff.rankings import Method
 from rewarddiff.sampling import SamplingConfig
 from rewarddiff.scorers.neural.config import ScorerConfig
@@ -157,7 +156,7 @@ class PolicyRecipe(PolicyConfig):
 
     @property
     def reads_strength(self) -> bool:
-        return not isinstance(self.objective, SFTConfig) and "strength" in self.objective.reads
+        return "strength" in self.objective.reads
 
     @property
     def treated(self) -> bool:
@@ -269,9 +268,10 @@ class Recipe:
             )
         for kind, column in policy.columns.items():
             place = f"policies.{name}.{kind}"
-            if isinstance(policy.objective, SFTConfig):
+            if not policy.objective.compares:
                 raise UserError(
-                    f"{place}: objective sft learns single responses and has no use for it; leave it out"
+                    f"{place}: objective {policy.objective.name} learns single responses and has no use for it; "
+                    "leave it out"
                 )
             if column.source == "grades":
                 if kind == "strength" and policy.order is not None:

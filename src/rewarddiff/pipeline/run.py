@@ -14,7 +14,7 @@ from rewarddiff.data.ledger import Reason
 from rewarddiff.designs import comparisons
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
-from rewarddiff.loop.train import check_tracker
+from rewarddiff.loop.processes import check_tracker
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import Run, prepare
 from rewarddiff.pipeline.judging import held_out, judged, rewards_stage
@@ -22,8 +22,6 @@ from rewarddiff.pipeline.policies import grades, policy_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.scorers import evaluation_stage
 from rewarddiff.pipeline.stage import Stage
-from rewarddiff.policies.preference import check_groups
-from rewarddiff.policies.sft import SFTConfig
 from rewarddiff.records import Group
 from rewarddiff.scorers.neural.objectives import check_strengths
 from rewarddiff.store import fingerprint
@@ -85,8 +83,7 @@ def check_early(run: Run) -> None:
             models.resolve(scorer.warm_start)
     for name, policy in recipe.policies.items():
         check_tracker(policy.train.track)
-        if not isinstance(policy.objective, SFTConfig):
-            check_groups(run.splits["train"], policy.objective)
+        policy.objective.check(run.splits["train"])
         for kind, column in policy.columns.items():
             for split in ("train", "dev") if kind == "strength" else ("train",):
                 if column.source == "grades" and policy.order is None:

@@ -21,7 +21,7 @@ from rewarddiff.evaluation.scorers import (
     evaluate_differences,
     held_out_comparisons,
 )
-from rewarddiff.loop.train import train
+from rewarddiff.loop.train import discard_checkpoint, train
 from rewarddiff.machine import Meter
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import Run, comparisons, content
@@ -75,6 +75,7 @@ def scorer_stage(run: Run, name: str, seed: int) -> Stage:
     scorer.name = f"scorers.{name} (seed {seed})"
     remark = _calibrate(run, scorer, name)
     save_scorer(scorer, stage.folder / "model")
+    discard_checkpoint(stage.folder)
     stage.finish(
         curve=result.curve, cost=result.cost, ledger=ledger.to_dict(), temperature=scorer.temperature,
         temperature_remark=remark,

@@ -1,5 +1,4 @@
-"""Saving an adapter so that it says what it was trained on, also where that was itself an
-adapter."""
+"""Saving an adapter so that it says what it was trained on, be that itself an adapter."""
 
 from __future__ import annotations
 
@@ -12,12 +11,12 @@ from rewarddiff import model_files, models
 from rewarddiff.errors import UserError
 
 FREE = {
-    "r", "lora_alpha", "lora_dropout", "use_rslora", "rank_pattern", "alpha_pattern", "target_modules",
-    "init_lora_weights", "task_type", "inference_mode", "base_model_name_or_path", "revision", "peft_type",
-    "peft_version", "auto_mapping", "runtime_config", "fan_in_fan_out",
+    "r", "lora_alpha", "lora_dropout", "use_rslora", "rank_pattern", "alpha_pattern",
+    "target_modules", "init_lora_weights", "task_type", "inference_mode", "revision",
+    "base_model_name_or_path", "peft_type", "peft_version", "auto_mapping", "runtime_config",
+    "fan_in_fan_out",
 }  # fmt: skip
-"""What two adapters of plain LoRA may differ in and still add up to one: sizes, scales and places,
-and notes."""
+"""What two adapters of plain LoRA may differ in and still add up to one: sizes, places, notes."""
 
 
 def save(model: Any, folder: Path) -> None:
@@ -27,7 +26,8 @@ def save(model: Any, folder: Path) -> None:
     here it never does.
     """
     config = model.peft_config["default"]
-    base, config.base_model_name_or_path = config.base_model_name_or_path, None
+    base = config.base_model_name_or_path
+    config.base_model_name_or_path = None
     model.save_pretrained(folder)
     config.base_model_name_or_path = base
     _name_base(folder, base)
@@ -45,17 +45,16 @@ def require_stackable(name: str | Path, *, dora: bool = False) -> None:
     for folder in earlier:
         with models.explained(folder):
             config = peft.PeftConfig.from_pretrained(str(folder))
-        cause = "lora.dora cannot be added to it" if dora else _more_than_lora(config)
-        if cause:
+        obstacle = "lora.dora cannot be added to it" if dora else _more_than_lora(config)
+        if obstacle:
             raise UserError(
-                f"{name}: an adapter, and {cause}, so that no single adapter holds both; set lora.merge=true to save a "
-                "whole model"
+                f"{name}: an adapter, and {obstacle}, so that no single adapter holds both; "
+                "set lora.merge=true to save a whole model"
             )
 
 
 def stack(folder: Path) -> None:
-    """Save in `folder`, whose adapter was trained on an adapter, one of plain LoRA on their base
-    that holds both.
+    """Replace an adapter that was trained on an adapter by one that holds both, of their base.
 
     s₁B₁A₁ + s₂B₂A₂ = [B₁ B₂][s₁A₁; s₂A₂]: ranks add up, and nothing is lost.
     """
@@ -80,7 +79,7 @@ def stack(folder: Path) -> None:
 
 
 def _more_than_lora(config: Any) -> str:
-    """What an adapter does beyond adding BA to weights; "" where it is plain LoRA."""
+    """Return what an adapter does beyond adding BA to weights; "" where it is plain LoRA."""
     import peft
 
     if not isinstance(config, peft.LoraConfig):
@@ -89,9 +88,11 @@ def _more_than_lora(config: Any) -> str:
     if not isinstance(config.target_modules, set | list):
         return "one whose target_modules are a pattern"
     plain = peft.LoraConfig()
-    others = [f.name for f in fields(config) if f.name not in FREE]
-    unlike = [name for name in others if getattr(config, name) != getattr(plain, name)]
-    return f"one with {unlike[0]}" if unlike else ""
+    for setting in fields(config):
+        name = setting.name
+        if name not in FREE and getattr(config, name) != getattr(plain, name):
+            return f"one with {name}"
+    return ""
 
 
 def _name_base(folder: Path, base: str) -> None:

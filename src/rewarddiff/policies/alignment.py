@@ -1,37 +1,210 @@
-"""An objective over token trees: from items to the batch it reads, and from its losses to what the
-loop sums."""
+"""Objectives on comparisons and labels: what their configs share, and what the loop trains.
+
+A coefficient multiplies what a config's `losses` give for its comparison. The likelihood term `nll`
+is a regulariser and is not multiplied: E[c·L_align + λ·L_reg], as in arXiv 2408.09385.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch import Tensor, nn
 
-from rewarddiff.forward import LogProbs, node_sums
-from rewarddiff.loop.objective import LossOutput, TrainConfig
-from rewarddiff.losses import weighted_sum
-from rewarddiff.policies.objectives import KTO, Batch, Context, PolicyObjective
-from rewarddiff.policies.preference import PreferenceItem
+from rewarddiff.config import at_least, positive
+from rewarddiff.data.ledger import Ledger, Reason
+from rewarddiff.encoding import Encoder
+from rewarddiff.errors import UserError
+from rewarddiff.forward import LogProbs, node_sums, recomputed
+from rewarddiff.loop.objective import LossOutput, TrainConfig, one_group
+from rewarddiff.losses import pointwise
+from rewarddiff.losses.reduce import weighted_sum
+from rewarddiff.policies.batch import Batch, Column, Context, Probe, Singles, in_parts
+from rewarddiff.policies.items import Pairs, PreferenceItem, preference_items
+from rewarddiff.records import Group
 from rewarddiff.trees import Tree, group_tree, microbatches
 
 
+@dataclass(frozen=True, kw_only=True)
+class AlignmentConfig:
+    """What every objective on comparisons and labels can be given.
+
+    Attributes:
+        nll: weight of −log π of the chosen response (lists: of the best; single responses: of the
+            desirable ones), λ of E[L_align + λ·L_reg].
+        nll_reduction: its mean over tokens, or their sum (RRHF's L_ft).
+        anchored: only where the policy's likelihood fell below the reference's (Uni-DPO).
+        per_token: log-ratios are averaged over the response's tokens (IPO's authors' advice;
+            LN-DPO).
+    """
+
+    name: str = ""
+    nll: float = 0.0
+    nll_reduction: Literal["mean", "sum"] = "mean"
+    anchored: bool = False
+    per_token: bool = False
+
+    columns: ClassVar[frozenset[Column]] = frozenset({"reference"})
+    probes: ClassVar[Probe | None] = None
+    whole_lists: ClassVar[bool] = False
+    positive_strength: ClassVar[bool] = False
+    compares: ClassVar[bool] = True
+    above_zero: ClassVar[tuple[str, ...]] = ()
+    at_least_zero: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "nll", *self.at_least_zero)
+        positive(self, *self.above_zero)
+
+    @property
+    def reads(self) -> frozenset[Column]:
+        if self.anchored or self.per_token:
+            return self.columns | {"reference"}
+        return self.columns
+
+    # -- its items ----------------------------------------------------------------------------
+
+    def check(self, groups: Iterable[Group]) -> None:
+        """Look at the groups before they are trained on.
+
+        Raises:
+            UserError: they have labels only where it needs comparisons, or all labels are the same.
+        """
+        labels: set[bool] = set()
+        for group in groups:
+            if any(not c.tie for c in group.known_comparisons()):
+                return
+            labels.update(label for _, label in group.known_labels())
+        if labels and "labels" not in self.reads:
+            raise UserError(
+                f"objective {self.name} needs comparisons, the data has single labelled responses: "
+                "use objective kto"
+            )
+        if len(labels) == 1:
+            present, absent = "undesirable", "desirable"
+            if labels == {True}:
+                present, absent = absent, present
+            raise UserError(
+                f"objective {self.name} learns from desirable and undesirable responses, here all are "
+                f"{present}: bring {absent} ones as well"
+            )
+
+    def items(
+        self, groups: Iterable[tuple[Group, Pairs]], encoder: Encoder, ledger: Ledger
+    ) -> list[PreferenceItem]:
+        """Return items of groups; those with nothing for the objective are counted.
+
+        Raises:
+            UserError: the objective reads strengths, and a group's comparisons have none.
+        """
+        items: list[PreferenceItem] = []
+        for group, pairs in groups:
+            read = group if "labels" in self.reads else replace(group, labels=())
+            self._count_if_unused(group, read, ledger)
+            pairs = self._with_usable_strengths(group, pairs, ledger)
+            if not pairs.comparisons and not any(read.known_labels()):
+                continue
+            encoded = encoder.group(replace(read, comparisons=pairs.comparisons), ledger)
+            if encoded is not None:
+                pairs = pairs.where([encoded.usable(c) for c in pairs.comparisons])
+                items += preference_items(encoded, pairs, whole=self.whole_lists)
+        return items
+
+    def _count_if_unused(self, group: Group, read: Group, ledger: Ledger) -> None:
+        """Count a group without a label to learn from and without an order."""
+        has_order = any(not c.tie for c in group.known_comparisons())
+        if has_order or any(read.known_labels()):
+            return
+        detail = "no comparison, or only ties"
+        if any(group.known_labels()):
+            detail = "labelled, not compared"
+        ledger.change(Reason.NO_ORDER, group, f"{detail}: not trained on")
+
+    def _with_usable_strengths(self, group: Group, pairs: Pairs, ledger: Ledger) -> Pairs:
+        """Return the comparisons whose strength the objective can take; the others are counted."""
+        if "strength" in self.reads and pairs.comparisons and not pairs.strengths:
+            raise UserError(
+                f"{group.source or group.id}: objective {self.name} reads by how much a response is "
+                "better, and no strength is given: train by a recipe with `strength`, or use one "
+                "that reads the order alone"
+            )
+        if not self.positive_strength:
+            return pairs
+        usable = [strength > 0 for strength in pairs.strengths]
+        if not all(usable):
+            detail = f"{usable.count(False)} comparisons without a positive strength left out"
+            ledger.change(Reason.NO_ORDER, group, detail)
+        return pairs.where(usable)
+
+    def count(self, item: PreferenceItem) -> float:
+        """Return an item's share of the denominator: its comparisons, or one for a whole list."""
+        return 1 if self.whole_lists else len(item.comparisons)
+
+    # -- its loss -----------------------------------------------------------------------------
+
+    def over(
+        self, policy: LogProbs, *, signed: bool = False, tokens: int | None = None
+    ) -> Alignment:
+        return Alignment(policy, self, signed=signed, tokens=tokens)
+
+    def begin(
+        self, probed: Sequence[Sequence[float]], state: dict[str, float], training: bool
+    ) -> Context:
+        """Return what all micro-batches need of what was probed of every item of the global batch.
+
+        Args:
+            state: what is carried from batch to batch, and kept in checkpoints.
+        """
+        return Context()
+
+    def losses(self, batch: Batch) -> Tensor:
+        """Return one value per comparison, not weighted, not reduced."""
+        raise NotImplementedError
+
+    def weights(self, batch: Batch) -> Tensor:
+        """Return the coefficient of every value of `losses`."""
+        return batch.coefficients
+
+    def rewards(self, batch: Batch) -> Tensor:
+        """Return the implicit reward of every response, for the metrics, (responses,)."""
+        scale: float = getattr(self, "beta", 1.0)
+        return scale * (batch.ratio if "reference" in self.reads else batch.mean)
+
+    def regulariser(self, batch: Batch) -> Tensor:
+        """Return λ·L_reg summed over comparisons, or over lists."""
+        places = self.liked(batch)
+        logps = batch.mean if self.nll_reduction == "mean" else batch.policy
+        if self.anchored:
+            policy = batch.policy[places].detach()
+            values = pointwise.anchored_nll(logps[places], policy, batch.reference[places])
+        else:
+            values = pointwise.nll(logps[places])
+        return self.nll * values.sum()
+
+    def liked(self, batch: Batch) -> Tensor:
+        """Return the places of the responses whose likelihood the regulariser defends."""
+        return batch.best if self.whole_lists else batch.chosen
+
+
 class Alignment:
-    """Any policy objective, each comparison's loss multiplied by its coefficient (arXiv
-    2408.09385).
+    """What the loop trains: each comparison's loss times its coefficient (arXiv 2408.09385).
 
     Args:
         signed: let negative coefficients through.
         tokens: an item of more is read in several trees, one after the other, with the same result;
             None: never.
+
+    Attributes:
+        state: what the objective carries from batch to batch.
     """
 
     def __init__(
         self,
         policy: LogProbs,
-        config: PolicyObjective,
+        config: AlignmentConfig,
         *,
         signed: bool = False,
         tokens: int | None = None,
@@ -48,153 +221,137 @@ class Alignment:
         return len(item.tree)
 
     def count(self, item: PreferenceItem) -> float:
-        """Comparisons; lists count one each, and single responses one each."""
-        if isinstance(self.config, KTO):
-            return 2 * len(item.comparisons) + len(item.labels)
-        return 1 if self.config.whole_lists else len(item.comparisons)
+        return self.config.count(item)
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
-        return [
-            {"params": [p for p in self.module.parameters() if p.requires_grad], "lr": config.lr}
-        ]
+        return one_group(self.module, config)
 
-    # -- the global batch, before its losses --------------------------------------------------------------------------
+    # -- the global batch, before its losses --------------------------------------------------
 
     @property
     def probes(self) -> bool:
         return self.config.probes is not None
 
-    def probe(self, module: torch.nn.Module, items: Sequence[PreferenceItem]) -> list[list[float]]:
-        """What the objective wants to know of every item of the global batch; called without
-        gradient."""
+    def probe(self, module: nn.Module, items: Sequence[PreferenceItem]) -> list[Sequence[float]]:
+        """Return what the objective wants to know of every item of the global batch."""
         if self.config.probes == "h":
-            h = self.batch(module, items).h.tolist()
-            return [[h.pop(0) for _ in item.comparisons] for item in items]
+            pairs = [len(item.comparisons) for item in items]
+            return in_parts(self.batch(module, items).h.tolist(), pairs)
         trees = [item.mismatch for item in items if item.mismatch is not None]
-        sums = self._read(module, trees)[:, 0].tolist()
-        return [[value - item.mismatch_reference] for value, item in zip(sums, items, strict=True)]
+        policy = torch.tensor(self._read(module, trees)[:, 0].tolist(), dtype=torch.float64)
+        reference = policy.new_tensor([item.mismatch_reference for item in items])
+        return pointwise.log_ratio(policy, reference)[:, None].tolist()
 
     def begin(
         self, items: Sequence[PreferenceItem], probed: Sequence[Sequence[float]], *, training: bool
     ) -> None:
         """Take notice of the global batch: all its items, and what was probed of each."""
         self._context = self.config.begin(probed, self.state, training)
-        keep = self._context.keep or ()
-        self._keep = {id(item): own for item, own in zip(items, keep, strict=False)}
+        # The loop hands over the same objects in micro-batches; items cut from one group share ids.
+        self._keep = dict(zip(map(id, items), self._context.keep, strict=False))
 
-    # -- a micro-batch ------------------------------------------------------------------------------------------------
+    # -- a micro-batch ------------------------------------------------------------------------
 
-    def loss(self, module: torch.nn.Module, items: Sequence[PreferenceItem]) -> LossOutput:
+    def loss(self, module: nn.Module, items: Sequence[PreferenceItem]) -> LossOutput:
         batch = self.batch(module, items)
-        total = weighted_sum(
-            self.config.losses(batch), self.config.weights(batch), signed=self.signed
-        )
+        losses, weights = self.config.losses(batch), self.config.weights(batch)
+        total = weighted_sum(losses, weights, signed=self.signed)
         if self.config.nll:
             total = total + self.config.regulariser(batch)
         return LossOutput(total, self._metrics(batch))
 
-    def batch(self, module: torch.nn.Module, items: Sequence[PreferenceItem]) -> Batch:
+    def batch(self, module: nn.Module, items: Sequence[PreferenceItem]) -> Batch:
+        """Read items in one forward pass, and lay out their columns."""
         reads = self.config.reads
         sums = self._read(module, [item.tree for item in items], collision="collision" in reads)
-        device, dtype = sums.device, sums.dtype
-
-        def column(values: Sequence[float]) -> Tensor:
-            return torch.tensor(values, dtype=dtype, device=device)
-
-        def places(values: Sequence[int]) -> Tensor:
-            return torch.tensor(values, dtype=torch.long, device=device)
-
-        first, start = [], 0
+        column = partial(torch.tensor, dtype=sums.dtype, device=sums.device)
+        places = partial(torch.tensor, dtype=torch.long, device=sums.device)
+        lengths: list[int] = []
+        pairs: list[tuple[int, int]] = []
+        shares: list[float] = []
+        keep: list[float] = []
+        best: list[int] = []
+        lists: list[tuple[Tensor, Tensor]] = []
+        labels: list[tuple[int, bool, float]] = []
         for item in items:
-            first.append(start)
-            start += item.responses
-        own = list(zip(first, items, strict=True))
-        pairs = [(f + a, f + b) for f, item in own for a, b in item.comparisons]
-        labels = [(f + place, yes, c) for f, item in own for place, yes, c in item.labels]
-        keep = [k for item in items for k in self._keep.get(id(item), ())] if self._keep else None
-        strengths = [s for item in items for s in item.strengths]
+            first = len(lengths)  # the place of the item's first response in the batch
+            lengths += [len(node.tokens) for node in item.tree.nodes[1:]]
+            pairs += [(first + chosen, first + rejected) for chosen, rejected in item.comparisons]
+            shares += [1 / len(item.comparisons) for _ in item.comparisons]
+            keep += self._keep.get(id(item), (1.0,) * len(item.comparisons))
+            best.append(first + item.best)
+            labels += [(first + place, desirable, c) for place, desirable, c in item.labels]
+            if "scores" in reads:
+                lists.append((places(range(first, len(lengths))), column(item.scores)))
         return Batch(
             policy=sums[:, 0],
-            lengths=column([len(node.tokens) for item in items for node in item.tree.nodes[1:]]),
-            chosen=places([a for a, _ in pairs]),
-            rejected=places([b for _, b in pairs]),
-            coefficients=column([c for item in items for c in item.coefficients]),
-            share=column([1 / len(item.comparisons) for item in items for _ in item.comparisons]),
-            best=places([f + item.best for f, item in own]),
-            reference=column([v for item in items for v in item.reference])
-            if "reference" in reads
-            else None,
-            strength=column(strengths) if "strength" in reads else None,
-            collision=sums[:, 1] if "collision" in reads else None,
-            lists=tuple(
-                (places(range(f, f + item.responses)), column(item.scores))
-                for f, item in own
-                if "scores" in reads
-            ),
-            labelled=(
+            reference=column(_joined(item.reference for item in items)),
+            lengths=column(lengths),
+            collision=sums[:, 1:].flatten(),
+            chosen=places([chosen for chosen, _ in pairs]),
+            rejected=places([rejected for _, rejected in pairs]),
+            coefficients=column(_joined(item.coefficients for item in items)),
+            strength=column(_joined(item.strengths for item in items)),
+            share=column(shares),
+            keep=column(keep),
+            best=places(best),
+            lists=tuple(lists),
+            labelled=Singles(
                 places([place for place, _, _ in labels]),
-                torch.tensor([yes for _, yes, _ in labels], dtype=torch.bool, device=device),
-                column([c for _, _, c in labels]),
+                torch.tensor([yes for _, yes, _ in labels], dtype=torch.bool, device=sums.device),
+                column([coefficient for _, _, coefficient in labels]),
             ),
             context=self._context,
-            keep=None if keep is None else column(keep),
             per_token=self.config.per_token,
         )
 
-    def _read(
-        self, module: torch.nn.Module, trees: Sequence[Tree], *, collision: bool = False
-    ) -> Tensor:
-        """Summed log-probabilities of every response (and, beside them, collisions), (responses, 1
-        or 2)."""
-        if self.tokens is not None and len(trees) == 1 and len(trees[0]) > self.tokens:
-            parts = list(_parts(trees[0], self.tokens))
-            return torch.cat([_later(self._sums, module, [part], collision) for part in parts])
-        return self._sums(module, trees, collision)
+    def _read(self, module: nn.Module, trees: Sequence[Tree], *, collision: bool = False) -> Tensor:
+        """Return Σ log π of every response, and collisions beside: (responses, 1 or 2)."""
+        if self.tokens is None or len(trees) > 1 or len(trees[0]) <= self.tokens:
+            return self._sums(module, trees, collision)
+        parts = _parts(trees[0], self.tokens)
+        return torch.cat([recomputed(self._sums, module, [part], collision) for part in parts])
 
-    def _sums(self, module: torch.nn.Module, trees: Sequence[Tree], collision: bool) -> Tensor:
+    def _sums(self, module: nn.Module, trees: Sequence[Tree], collision: bool) -> Tensor:
         packed = self.module.pack(list(trees))
         values = module(packed, collision=True) if collision else module(packed)
         sums = node_sums(packed, values.reshape(len(values), -1))
-        responses = torch.ones(packed.nodes, dtype=torch.bool, device=sums.device)
-        responses[packed.first] = False
-        return sums[responses]
+        is_response = torch.ones(packed.nodes, dtype=torch.bool, device=sums.device)
+        is_response[packed.first] = False
+        return sums[is_response]
 
     def _metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
-        """Named as TRL's; rewards in logits."""
-        policy, rewards = batch.policy.detach(), self.config.rewards(batch).detach()
-        places, desirable, _ = batch.singles
-        chosen, rejected = places[desirable], places[~desirable]
+        """Return sums and counts, named as TRL's; rewards in logits."""
+        logps = batch.policy.detach()
+        rewards = self.config.rewards(batch).detach()
+        singles = batch.singles
+        chosen = singles.places[singles.desirable]
+        rejected = singles.places[~singles.desirable]
         margins = rewards[batch.chosen] - rewards[batch.rejected]
         values = {
             "rewards/chosen": rewards[chosen],
             "rewards/rejected": rewards[rejected],
             "rewards/margins": margins,
             "rewards/accuracies": (margins.sign() + 1) / 2,  # a margin of 0 counts one half
-            "logps/chosen": policy[chosen],
-            "logps/rejected": policy[rejected],
+            "logps/chosen": logps[chosen],
+            "logps/rejected": logps[rejected],
         }
-        found = {
-            name: (value.sum().item(), float(len(value)))
-            for name, value in values.items()
-            if len(value)
-        }
-        known = {"beta": self._context.beta, "kl": self._context.kl}
-        return found | {name: (value, 1.0) for name, value in known.items() if value is not None}
+        metrics = {}
+        for name, entries in values.items():
+            if len(entries):
+                metrics[name] = (entries.sum().item(), float(len(entries)))
+        for name, value in self._context.values.items():
+            metrics[name] = (value, 1.0)
+        return metrics
 
 
-def _parts(tree: Tree, tokens: int) -> list[Tree]:
-    """The prompt with as many of its responses at a time as fit."""
+def _joined(columns: Iterable[Sequence[float]]) -> list[float]:
+    return [value for column in columns for value in column]
+
+
+def _parts(tree: Tree, tokens: int) -> Iterator[Tree]:
+    """Yield the prompt with as many of its responses at a time as fit."""
     root, *branches = tree.nodes
     room = max(1, tokens - len(root.tokens))
-    cuts = microbatches([len(node.tokens) for node in branches], room)
-    return [group_tree(root.tokens, [branches[i].tokens for i in cut]) for cut in cuts]
-
-
-def _later(function: Any, *args: Any) -> Tensor:
-    """The same values; what the backward pass needs is computed again then, instead of being
-    kept."""
-    if not torch.is_grad_enabled():
-        result: Tensor = function(*args)
-        return result
-    kept: Tensor = checkpoint(function, *args, use_reentrant=False)
-    return kept
+    for cut in microbatches([len(node.tokens) for node in branches], room):
+        yield group_tree(root.tokens, [branches[i].tokens for i in cut])

@@ -17,23 +17,17 @@ from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.schedule import batch_at, steps_within
 from rewarddiff.loop.train import TrainResult, digest, train
 from rewarddiff.policies import adapters
-from rewarddiff.policies.alignment import Alignment
-from rewarddiff.policies.objectives import DPO, PolicyObjective
-from rewarddiff.policies.preference import (
-    PreferenceItem,
-    ReferenceMeter,
-    with_mismatch,
-    with_reference,
-)
-from rewarddiff.policies.sft import SFT, SFTConfig, SFTItem
+from rewarddiff.policies.items import PreferenceItem
+from rewarddiff.policies.objectives import AnyObjective
+from rewarddiff.policies.objectives.pairs import DPO
+from rewarddiff.policies.reference import ReferenceMeter, with_mismatch, with_reference
 from rewarddiff.store import Store, fingerprint
 
 
 @checked
 @dataclass(frozen=True)
 class LoraConfig:
-    """Low-rank adapters through peft; the reference is the base model with the adapter switched
-    off.
+    """Low-rank adapters through peft; the reference is the base with the adapter switched off.
 
     Attributes:
         targets: the layers that get one.
@@ -65,7 +59,7 @@ class PolicyConfig:
         train: the loop's settings.
     """
 
-    objective: PolicyObjective | SFTConfig = field(default_factory=DPO)
+    objective: AnyObjective = field(default_factory=DPO)
     lora: LoraConfig | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
 
@@ -73,8 +67,7 @@ class PolicyConfig:
 def start_of(
     name: str | Path, config: PolicyConfig, seed: int
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """What training starts from: the model, with fresh adapters where they are asked for, and its
-    tokenizer.
+    """Return what training starts from: the model, with adapters if asked for, and its tokenizer.
 
     Raises:
         UserError: adapters are asked for on an adapter that does not go together with them.
@@ -90,8 +83,7 @@ def start_of(
 
 
 def with_adapter(model: PreTrainedModel, config: PolicyConfig, seed: int = 0) -> PreTrainedModel:
-    """The model itself, or the model with fresh adapters around its linear layers, drawn by the
-    seed.
+    """Return the model, where adapters are asked for with fresh ones, drawn by the seed.
 
     Weights that are not trained are kept in the precision of training; adapters are float32.
     """
@@ -102,11 +94,14 @@ def with_adapter(model: PreTrainedModel, config: PolicyConfig, seed: int = 0) ->
 
     if config.train.precision == "bf16" and config.lora.bits is None:
         model = model.to(torch.bfloat16)  # type: ignore[arg-type]
-    targets: Any = config.lora.targets
     settings = peft.LoraConfig(
-        r=config.lora.r, lora_alpha=config.lora.alpha, lora_dropout=0.0, target_modules=targets,
-        use_dora=config.lora.dora, task_type="CAUSAL_LM",
-    )  # fmt: skip
+        r=config.lora.r,
+        lora_alpha=config.lora.alpha,
+        lora_dropout=0.0,
+        target_modules=config.lora.targets,
+        use_dora=config.lora.dora,
+        task_type="CAUSAL_LM",
+    )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         adapted: Any = peft.get_peft_model(model, settings)
@@ -115,18 +110,21 @@ def with_adapter(model: PreTrainedModel, config: PolicyConfig, seed: int = 0) ->
 
 def train_policy(
     model: PreTrainedModel,
-    items: Sequence[PreferenceItem] | Sequence[SFTItem],
+    items: Sequence[PreferenceItem],
     config: PolicyConfig,
     *,
     output: Path,
     weights: str,
-    dev: Sequence[PreferenceItem] | Sequence[SFTItem] = (),
+    dev: Sequence[PreferenceItem] = (),
     seed: int = 0,
     store: Store | None = None,
     signed: bool = False,
     name: str = "policy",
 ) -> TrainResult:
     """Train `model` in place; the cost counts the reference pass.
+
+    A checkpoint is left in `output`, for the case that saving the model is interrupted:
+    `discard_checkpoint` removes it.
 
     Args:
         model: a causal LM, with its adapter already around it where one is wanted (`with_adapter`).
@@ -135,48 +133,53 @@ def train_policy(
         signed: let negative coefficients through.
     """
     policy = LogProbs(model)
-    if isinstance(config.objective, SFTConfig):
-        goal: Any = SFT(policy)
-        return train(goal, items, dev=dev, output=output, config=config.train, seed=seed, name=name)
-    parts: list[Any] = [list(items), [] if config.train.eval_every is None else list(dev)]
-    reads = config.objective.reads
-    if "mismatch" in reads:
-        parts = [with_mismatch(part) if part else [] for part in parts]
-    bits = config.lora.bits if config.lora else None
-    base = weights if bits is None else f"{weights} in {bits} bits"
+    objective = config.objective
     meter = ReferenceMeter()
-    if store is not None and "reference" in reads:
-        made_from = fingerprint(
-            "reference cost", base, repr(config), seed, digest(items), digest(dev)
-        )
-        meter = ReferenceMeter(store, made_from)
+    if store is not None and "reference" in objective.reads:
+        made_from = (_reference_weights(weights, config), repr(config), seed)
+        key = fingerprint("reference cost", *made_from, digest(items), digest(dev))
+        meter = ReferenceMeter(store, key)
+    items = list(items)
+    dev = [] if config.train.eval_every is None else list(dev)
+    if "mismatch" in objective.reads:
+        items, dev = with_mismatch(items), with_mismatch(dev)
     with meter:
-        if "reference" in reads:
-            used = _used([len(item.tree) for item in parts[0]], config.train, seed)
-            together = [*(parts[0][i] for i in used), *parts[1]]
-            known = with_reference(
-                together, policy, config.train, weights=base, store=store, meter=meter
+        if "reference" in objective.reads:
+            used = _trained_on([len(item.tree) for item in items], config.train, seed)
+            read = with_reference(
+                [*(items[i] for i in used), *dev],
+                policy,
+                config.train,
+                weights=_reference_weights(weights, config),
+                store=store,
+                meter=meter,
             )
-            for i, item in zip(used, known, strict=False):
-                parts[0][i] = item
-            parts[1] = known[len(used) :]
-    objective = Alignment(
-        policy, config.objective, signed=signed, tokens=config.train.microbatch_tokens
-    )
-    result = train(
-        objective, parts[0], dev=parts[1], output=output, config=config.train, seed=seed, name=name
-    )
+            for i, item in zip(used, read, strict=False):
+                items[i] = item
+            dev = read[len(used) :]
+    goal = objective.over(policy, signed=signed, tokens=config.train.microbatch_tokens)
+    result = train(goal, items, dev=dev, output=output, config=config.train, seed=seed, name=name)
     result.cost["reference_seconds"] = meter.seconds
     result.cost["reference_tokens"] = meter.tokens
     return result
 
 
-def _used(sizes: Sequence[int], config: TrainConfig, seed: int) -> list[int]:
-    """The items that training comes to: with few steps not all of them."""
+def _reference_weights(weights: str, config: PolicyConfig) -> str:
+    """Return the fingerprint of the weights as they are held: quantised ones answer differently."""
+    if config.lora is None or config.lora.bits is None:
+        return weights
+    return f"{weights} in {config.lora.bits} bits"
+
+
+def _trained_on(sizes: Sequence[int], config: TrainConfig, seed: int) -> list[int]:
+    """Return the items that training comes to, rising: with few steps not all of them."""
     steps = steps_within(sizes, config, seed)
     if steps >= math.ceil(len(sizes) / config.batch_size):  # an epoch comes to all
         return list(range(len(sizes)))
-    return sorted({i for step in range(steps) for i in batch_at(len(sizes), step, config, seed)})
+    used: set[int] = set()
+    for step in range(steps):
+        used.update(batch_at(len(sizes), step, config, seed))
+    return sorted(used)
 
 
 def save_policy(
@@ -185,9 +188,9 @@ def save_policy(
     folder: Path,
     lora: LoraConfig | None = None,
 ) -> None:
-    """An ordinary Hugging Face folder (or a peft adapter's), in place only when complete.
+    """Save an ordinary Hugging Face folder (or a peft adapter's), in place only when complete.
 
-    A merged one is made on the base's whole weights, also where training held them quantised. An
+    A merged model is made on the base's whole weights, also where training held them quantised. An
     adapter that was trained on another one is saved as one adapter of their base, which holds both.
     """
     fresh = files.begin(folder)

@@ -1,49 +1,21 @@
 """Policy objectives: small frozen configs, each with its own loss; a recipe names one of them."""
 
-from rewarddiff.policies.objectives.batch import Batch, Context, Terms
-from rewarddiff.policies.objectives.lists import KTO, PRO, RRHF
-from rewarddiff.policies.objectives.pairs import DPO, IPO, ORPO, WPO, BetaDPO, Robust, SimPO, SLiC
-from rewarddiff.policies.objectives.strength import MLRDPO, MMPO, ODPO, RDPO, RPO, UniDPO
+from __future__ import annotations
 
-PairObjective = (
-    DPO
-    | Robust
-    | IPO
-    | SimPO
-    | ORPO
-    | SLiC
-    | WPO
-    | BetaDPO
-    | ODPO
-    | RPO
-    | MMPO
-    | RDPO
-    | MLRDPO
-    | UniDPO
-)
-PolicyObjective = PairObjective | RRHF | PRO | KTO
+from functools import reduce
+from importlib import import_module
+from operator import or_
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "DPO",
-    "IPO",
-    "KTO",
-    "MLRDPO",
-    "MMPO",
-    "ODPO",
-    "ORPO",
-    "PRO",
-    "RDPO",
-    "RPO",
-    "RRHF",
-    "WPO",
-    "Batch",
-    "BetaDPO",
-    "Context",
-    "PairObjective",
-    "PolicyObjective",
-    "Robust",
-    "SLiC",
-    "SimPO",
-    "Terms",
-    "UniDPO",
-]
+from rewarddiff.policies.names import OBJECTIVES
+from rewarddiff.policies.objective import PolicyObjective
+
+BY_NAME: dict[str, type[Any]] = {}
+for _name, _entry in OBJECTIVES.items():
+    BY_NAME[_name] = getattr(import_module(f"{__name__}.{_entry.module}"), _entry.config)
+
+if TYPE_CHECKING:
+    AnyObjective = PolicyObjective
+else:
+    AnyObjective = reduce(or_, BY_NAME.values())
+    """Any of the configs, as the reader of recipes wants it."""

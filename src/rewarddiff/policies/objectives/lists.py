@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from rewarddiff import losses
-from rewarddiff.config import at_least, checked, positive
-from rewarddiff.policies.objectives.batch import Batch, Column, Context, Probe, Terms
+from rewarddiff.config import checked
+from rewarddiff.losses import listwise, pairwise, pointwise
+from rewarddiff.policies.alignment import AlignmentConfig
+from rewarddiff.policies.batch import Batch, Context
+from rewarddiff.policies.items import PreferenceItem
 
 
 @checked
 @dataclass(frozen=True, kw_only=True)
-class RRHF(Terms):
+class RRHF(AlignmentConfig):
     """A hinge on every pair of a list, and the likelihood of its best response (arXiv 2304.05302).
 
     With `reduction` sum (the paper) a list counts by its pairs, with mean every list alike.
@@ -26,21 +28,22 @@ class RRHF(Terms):
     reduction: Literal["sum", "mean"] = "sum"
     nll: float = 1.0
     nll_reduction: Literal["mean", "sum"] = "sum"
-    columns: ClassVar[frozenset[Column]] = frozenset()
-    whole_lists: ClassVar[bool] = True
+    columns = frozenset()
+    whole_lists = True
 
     def losses(self, batch: Batch) -> Tensor:
-        return losses.hinge(batch.mean[batch.chosen], batch.mean[batch.rejected])
+        return pairwise.hinge(batch.mean[batch.chosen], batch.mean[batch.rejected])
 
     def weights(self, batch: Batch) -> Tensor:
-        return batch.coefficients if self.reduction == "sum" else batch.coefficients * batch.share
+        if self.reduction == "sum":
+            return batch.coefficients
+        return batch.coefficients * batch.share
 
 
 @checked
 @dataclass(frozen=True, kw_only=True)
-class PRO(Terms):
-    """Each response against all below it, at temperatures set by how far below they are (arXiv
-    2306.17492).
+class PRO(AlignmentConfig):
+    """Each response against all below it, at temperatures set by how far (arXiv 2306.17492).
 
     A step's coefficient is the mean of those of the comparisons in which its response is the better
     one.
@@ -48,26 +51,25 @@ class PRO(Terms):
 
     name: Literal["pro"] = "pro"
     nll: float = 0.05
-    columns: ClassVar[frozenset[Column]] = frozenset({"scores"})
-    whole_lists: ClassVar[bool] = True
+    columns = frozenset({"scores"})
+    whole_lists = True
 
     def losses(self, batch: Batch) -> Tensor:
-        return torch.cat([losses.pro(batch.mean[places], scores) for places, scores in batch.lists])
+        lists = [listwise.pro(batch.mean[places], scores) for places, scores in batch.lists]
+        return torch.cat(lists)
 
     def weights(self, batch: Batch) -> Tensor:
-        size = len(batch.policy)
-        total = torch.zeros(size, dtype=batch.coefficients.dtype, device=batch.policy.device)
-        count = total.index_add(0, batch.chosen, torch.ones_like(batch.coefficients))
-        total = total.index_add(0, batch.chosen, batch.coefficients)
-        steps = torch.cat([places[_steps(scores)] for places, scores in batch.lists])
-        return torch.where(count[steps] > 0, total[steps] / count[steps].clamp(min=1), 1.0)
+        zeros = torch.zeros_like(batch.lengths)
+        wins = zeros.index_add(0, batch.chosen, torch.ones_like(batch.coefficients))
+        total = zeros.index_add(0, batch.chosen, batch.coefficients)
+        steps = torch.cat([places[listwise.pro_steps(scores)] for places, scores in batch.lists])
+        return torch.where(wins[steps] > 0, total[steps] / wins[steps].clamp(min=1), 1.0)
 
 
 @checked
 @dataclass(frozen=True, kw_only=True)
-class KTO(Terms):
-    """Single responses, desirable or not, against what the policy moved on the whole (arXiv
-    2402.01306).
+class KTO(AlignmentConfig):
+    """Single responses, desirable or not, against what the policy moved at all (arXiv 2402.01306).
 
     A pair is two of them, both with its coefficient. z0 is read on mismatched responses of the
     global batch.
@@ -77,43 +79,33 @@ class KTO(Terms):
     beta: float = 0.1
     desirable_weight: float = 1.0
     undesirable_weight: float = 1.0
-    columns: ClassVar[frozenset[Column]] = frozenset({"reference", "mismatch", "labels"})
-    probes: ClassVar[Probe | None] = "mismatch"
+    columns = frozenset({"reference", "mismatch", "labels"})
+    probes = "mismatch"
+    above_zero = ("beta",)
+    at_least_zero = ("desirable_weight", "undesirable_weight")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive(self, "beta")
-        at_least(self, 0, "desirable_weight", "undesirable_weight")
+    def count(self, item: PreferenceItem) -> float:
+        return 2 * len(item.comparisons) + len(item.labels)
 
     def begin(
         self, probed: Sequence[Sequence[float]], state: dict[str, float], training: bool
     ) -> Context:
-        values = torch.tensor([value for own in probed for value in own], dtype=torch.float64)
-        return Context(kl=float(losses.kl_estimate(values)))
+        log_ratios = torch.tensor([ratio for (ratio,) in probed], dtype=torch.float64)
+        return Context({"kl": float(pointwise.kl_estimate(log_ratios))})
 
     def losses(self, batch: Batch) -> Tensor:
-        places, desirable, _ = batch.singles
-        return losses.kto(
-            batch.ratio[places],
-            desirable,
-            kl=torch.tensor(
-                batch.context.kl or 0.0, dtype=batch.policy.dtype, device=batch.policy.device
-            ),
+        singles = batch.singles
+        return pointwise.kto(
+            batch.ratio[singles.places],
+            singles.desirable,
+            kl=batch.policy.new_tensor(batch.context.values["kl"]),
             beta=self.beta,
             desirable_weight=self.desirable_weight,
             undesirable_weight=self.undesirable_weight,
         )
 
     def weights(self, batch: Batch) -> Tensor:
-        return batch.singles[2]
+        return batch.singles.coefficients
 
     def liked(self, batch: Batch) -> Tensor:
-        places, desirable, _ = batch.singles
-        return places[desirable]
-
-
-def _steps(scores: Tensor) -> Tensor:
-    """The responses that have another below them, best first: those `losses.pro` gives a value
-    for."""
-    order = scores.argsort(descending=True, stable=True)
-    return order[scores[order] > scores.min()]
+        return batch.singles.places[batch.singles.desirable]

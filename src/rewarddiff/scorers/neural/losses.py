@@ -153,7 +153,7 @@ class BradleyTerry(ScorerLoss):
     name: Literal["bradley-terry"] = "bradley-terry"
 
     def losses(self, batch: Gaps) -> Tensor:
-        return scoring.difference(batch.gap)
+        return scoring.bradley_terry(batch.gap)
 
 
 @checked
@@ -179,7 +179,7 @@ class Margin(ScorerLoss):
         positive(self, "scale")
 
     def losses(self, batch: Gaps) -> Tensor:
-        return scoring.difference(batch.gap - self.scale * self._margins(batch))
+        return scoring.bradley_terry(batch.gap, self.scale * self._margins(batch))
 
     def check(self, strengths: Iterable[float]) -> None:
         for strength in strengths:
