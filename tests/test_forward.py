@@ -135,11 +135,15 @@ def test_trees_in_blocks_equal_separate_sequences(name: str, cut: None) -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("plain", [False, True], ids=["trees", "rows"])
-def test_trees_equal_separate_sequences(name: str, plain: bool) -> None:
+def test_trees_equal_separate_sequences(
+    name: str, plain: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if plain:
+        monkeypatch.setattr(Trunk, "_can_read_trees", lambda _: False)
     model = make(name).eval()
     expected = one_at_a_time(model, TREES)
     expected_gradients = gradients(model, expected)
-    policy = LogProbs(model, plain=plain)
+    policy = LogProbs(model)
     assert policy.trunk.plain is plain
     switch_dropout_off(model)
     values = policy(policy.pack(TREES))

@@ -184,17 +184,16 @@ class Trunk(nn.Module):
     Args:
         model: a causal LM, a bare decoder, or a peft model around one. Its attention implementation
             is changed; generation keeps working (it falls back to `sdpa`).
-        plain: run plain padded rows without asking; otherwise the self-check decides.
 
     Attributes:
         plain: whether inputs are laid out as plain rows (pack with `plain=trunk.plain`, or use
             `trunk.pack`).
     """
 
-    def __init__(self, model: PreTrainedModel, *, plain: bool = False) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
-        self.plain = plain or not self._can_read_trees()
+        self.plain = not self._can_read_trees()
 
     @property
     def inner(self) -> PreTrainedModel:
@@ -317,9 +316,9 @@ class LogProbs(nn.Module):
     pass, never kept.
     """
 
-    def __init__(self, model: PreTrainedModel, *, plain: bool = False) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
-        self.trunk = Trunk(model, plain=plain)
+        self.trunk = Trunk(model)
         self.own_head = self._head_is_known()
 
     @property

@@ -40,16 +40,16 @@ def items(n: int = 6, coefficient: float | None = None) -> list[PreferenceItem]:
     return with_mismatch(found)
 
 
-def known(own: list[PreferenceItem], seed: int = 7) -> list[PreferenceItem]:
+def with_reference_of_another(own: list[PreferenceItem], seed: int = 7) -> list[PreferenceItem]:
     """With log ρ of another model, so that policy and reference differ."""
     return with_reference(own, LogProbs(tiny(seed)), EXACT, weights="another")
 
 
-def moved(seed: int = 0) -> LogProbs:
+def tiny_policy(seed: int = 0) -> LogProbs:
     return LogProbs(tiny(seed)).eval()
 
 
-def measured(config: AlignmentConfig, own: list[PreferenceItem], policy: LogProbs) -> torch.Tensor:
+def loss_of(config: AlignmentConfig, own: list[PreferenceItem], policy: LogProbs) -> torch.Tensor:
     goal = Alignment(policy, config)
     policy.eval()
     if goal.probes:
@@ -59,12 +59,12 @@ def measured(config: AlignmentConfig, own: list[PreferenceItem], policy: LogProb
 
 
 def gradients(config: AlignmentConfig, own: list[PreferenceItem]) -> dict[str, torch.Tensor]:
-    policy = moved()
-    measured(config, known(own), policy).backward()
+    policy = tiny_policy()
+    loss_of(config, with_reference_of_another(own), policy).backward()
     return {name: p.grad.clone() for name, p in policy.named_parameters() if p.grad is not None}
 
 
-def plain(policy: LogProbs, item: PreferenceItem) -> list[torch.Tensor]:
+def logps_of_all_tokens(policy: LogProbs, item: PreferenceItem) -> list[torch.Tensor]:
     """Log-probabilities of every response's tokens, one plain forward pass each, by transformers
     alone."""
     prompt, *responses = (node.tokens for node in item.tree.nodes)
@@ -76,17 +76,16 @@ def plain(policy: LogProbs, item: PreferenceItem) -> list[torch.Tensor]:
     return found
 
 
-def taken(policy: LogProbs, item: PreferenceItem) -> list[torch.Tensor]:
+def token_logps(policy: LogProbs, item: PreferenceItem) -> list[torch.Tensor]:
     responses = [torch.tensor(node.tokens) for node in item.tree.nodes[1:]]
     return [
         all_.gather(1, r[:, None])[:, 0]
-        for all_, r in zip(plain(policy, item), responses, strict=True)
+        for all_, r in zip(logps_of_all_tokens(policy, item), responses, strict=True)
     ]
 
 
 def test_names_are_one_each_and_none_is_forgotten() -> None:
     assert [cls().name for cls in BY_NAME.values()] == list(BY_NAME)
-    assert len(NAMES) == 17
 
 
 @pytest.mark.parametrize("cls", EVERY, ids=NAMES)
@@ -106,12 +105,12 @@ def test_micro_batches_add_up(cls: type[Any], tmp_path: Path) -> None:
     """Two steps of training in one micro-batch or in many: the same weights."""
     after = []
     for tokens in (10_000, 30):
-        policy = moved()
+        policy = tiny_policy()
         config = replace(EXACT, max_steps=2, microbatch_tokens=tokens, lr=1e-3)
         goal = Alignment(policy, cls(), tokens=tokens)
         train(
             goal,
-            known(items(8)),
+            with_reference_of_another(items(8)),
             output=tmp_path / str(tokens),
             config=replace(config, batch_size=4),
         )
@@ -124,7 +123,7 @@ def by_hand(config: AlignmentConfig, own: list[PreferenceItem], policy: LogProbs
     multiplied in."""
     total = 0.0
     for item in own:
-        token = taken(policy, item)
+        token = token_logps(policy, item)
         s = [t.sum().item() for t in token]
         p = [t.mean().item() for t in token]
         n = [len(t) for t in token]
@@ -173,19 +172,19 @@ HAND = [DPO, Robust, IPO, SimPO, ORPO, SLiC, ODPO, RPO, MMPO, RDPO, MLRDPO, RRHF
 
 @pytest.mark.parametrize("cls", HAND, ids=[cls().name for cls in HAND])
 def test_the_equation_on_plain_sequences(cls: type[Any]) -> None:
-    policy, config = moved(), cls(nll=0.0)
-    own = known(items())
-    ours = measured(config, own, policy).item()
+    policy, config = tiny_policy(), cls(nll=0.0)
+    own = with_reference_of_another(items())
+    ours = loss_of(config, own, policy).item()
     assert ours == pytest.approx(by_hand(config, own, policy), rel=1e-6)
 
 
 def test_wpo_weighs_by_the_policys_own_likelihood() -> None:
     # w(y) = exp(mean_t[log π(y_t) − log Σ_v π(v)²]); the product of both, at most 1.
-    policy = moved()
-    own = known(items(2, 1.0))
+    policy = tiny_policy()
+    own = with_reference_of_another(items(2, 1.0))
     total, weights = 0.0, []
     for item in own:
-        every, token = plain(policy, item), taken(policy, item)
+        every, token = logps_of_all_tokens(policy, item), token_logps(policy, item)
         own_weight = [
             (t - (2 * e).logsumexp(-1)).mean().exp().item()
             for t, e in zip(token, every, strict=True)
@@ -196,33 +195,33 @@ def test_wpo_weighs_by_the_policys_own_likelihood() -> None:
             h = s[w] - item.reference[w] - s[l] + item.reference[l]
             total += weights[-1] * -log_sigmoid(0.1 * h)
     assert min(weights) < 1
-    assert measured(WPO(), own, policy).item() == pytest.approx(total, rel=1e-6)
+    assert loss_of(WPO(), own, policy).item() == pytest.approx(total, rel=1e-6)
 
 
 def test_uni_dpo_by_hand() -> None:
-    policy = moved()
-    (item,) = known(items(2, 1.0))[:1]
+    policy = tiny_policy()
+    (item,) = with_reference_of_another(items(2, 1.0))[:1]
     assert item.comparisons == ((0, 1),)
-    token = taken(policy, item)
+    token = token_logps(policy, item)
     p, s = [t.mean().item() for t in token], [t.sum().item() for t in token]
     ratio = [(s[i] - item.reference[i]) / len(token[i]) for i in (0, 1)]
     quality = 1 / (1 + math.exp(-0.1 * item.strengths[0]))
     focal = 1 - 1 / (1 + math.exp(-(2 * (p[0] - p[1]) - 0.8)))
     likelihood = 0.01 * -p[0] if s[0] < item.reference[0] else 0.0
     value = quality * focal * -log_sigmoid(2 * (ratio[0] - ratio[1])) + likelihood
-    assert measured(UniDPO(), [item], policy).item() == pytest.approx(value, rel=1e-6)
+    assert loss_of(UniDPO(), [item], policy).item() == pytest.approx(value, rel=1e-6)
 
 
 def test_rrhf_adds_the_likelihood_of_the_best_and_can_average() -> None:
-    policy = moved()
-    own = known(items())
-    rank = measured(RRHF(nll=0.0), own, policy).item()
+    policy = tiny_policy()
+    own = with_reference_of_another(items())
+    rank = loss_of(RRHF(nll=0.0), own, policy).item()
     best = sum(
-        taken(policy, item)[0].sum().item() for item in own
+        token_logps(policy, item)[0].sum().item() for item in own
     )  # scores fall with the place: the first is best
-    assert measured(RRHF(), own, policy).item() == pytest.approx(rank - best, rel=1e-6)
+    assert loss_of(RRHF(), own, policy).item() == pytest.approx(rank - best, rel=1e-6)
     means = sum(by_hand(RRHF(nll=0.0), [item], policy) / len(item.comparisons) for item in own)
-    assert measured(RRHF(nll=0.0, reduction="mean"), own, policy).item() == pytest.approx(
+    assert loss_of(RRHF(nll=0.0, reduction="mean"), own, policy).item() == pytest.approx(
         means, rel=1e-6
     )
 
@@ -231,42 +230,42 @@ def test_pro_on_plain_sequences() -> None:
     # A list of three with scores 3, 2, 1: T_1 = (1, 2), T_2 = (1). Step 1: −log e^{2p1}/(e^{2p1} +
     # e^{p2} + e^{2p3}); step 2: −log e^{p2}/(e^{p2} + e^{p3}). Their coefficients: the mean over
     # the pairs a response wins.
-    policy = moved()
-    item = known(items(3))[1]
+    policy = tiny_policy()
+    item = with_reference_of_another(items(3))[1]
     assert (item.responses, item.scores, item.comparisons) == (
         3,
         (3.0, 2.0, 1.0),
         ((0, 1), (0, 2), (1, 2)),
     )
-    p = [t.mean().item() for t in taken(policy, item)]
+    p = [t.mean().item() for t in token_logps(policy, item)]
     first = -math.log(
         math.exp(2 * p[0]) / (math.exp(2 * p[0]) + math.exp(p[1]) + math.exp(2 * p[2]))
     )
     second = -math.log(math.exp(p[1]) / (math.exp(p[1]) + math.exp(p[2])))
     a, b, c = item.coefficients
     hand = (a + b) / 2 * first + c * second
-    assert measured(PRO(nll=0.0), [item], policy).item() == pytest.approx(hand, rel=1e-6)
+    assert loss_of(PRO(nll=0.0), [item], policy).item() == pytest.approx(hand, rel=1e-6)
 
 
 def test_kto_reads_z0_on_responses_to_other_prompts() -> None:
-    policy, own = moved(7), known(items(), 0)
-    other = [float(taken(policy, replace(item, tree=item.mismatch))[0].sum()) for item in own]
+    policy, own = tiny_policy(7), with_reference_of_another(items(), 0)
+    other = [float(token_logps(policy, replace(item, tree=item.mismatch))[0].sum()) for item in own]
     z0 = max(
         0.0, sum(v - item.mismatch_reference for v, item in zip(other, own, strict=True)) / len(own)
     )
     total = 0.0
     for item in own:
-        s = [t.sum().item() for t in taken(policy, item)]
+        s = [t.sum().item() for t in token_logps(policy, item)]
         for (w, l), c in zip(item.comparisons, item.coefficients, strict=True):  # noqa: E741
             up, down = (1 / (1 + math.exp(-0.1 * (s[i] - item.reference[i] - z0))) for i in (w, l))
             total += c * ((1 - up) + (1 - 1 / (1 + (down / (1 - down)))))  # σ(−x) = 1/(1 + e^x)
     assert z0 > 0
-    assert measured(KTO(), own, policy).item() == pytest.approx(total, rel=1e-6)
+    assert loss_of(KTO(), own, policy).item() == pytest.approx(total, rel=1e-6)
 
 
 def test_kto_takes_single_responses_and_z0_has_no_gradient() -> None:
-    policy = moved()
-    pair = known(items(2, 2.0))
+    policy = tiny_policy()
+    pair = with_reference_of_another(items(2, 2.0))
     single = [
         replace(
             i,
@@ -279,8 +278,8 @@ def test_kto_takes_single_responses_and_z0_has_no_gradient() -> None:
     ]
     single = [replace(i, labels=tuple((w, yes, 2.0) for a, b in p.comparisons for w, yes in ((a, True), (b, False))))
               for i, p in zip(single, pair, strict=True)]  # fmt: skip
-    assert measured(KTO(), single, policy).item() == pytest.approx(
-        measured(KTO(), pair, policy).item(), rel=1e-9
+    assert loss_of(KTO(), single, policy).item() == pytest.approx(
+        loss_of(KTO(), pair, policy).item(), rel=1e-9
     )
     goal = Alignment(policy, KTO())
     assert [goal.count(i) for i in single] == [goal.count(i) for i in pair]
@@ -328,11 +327,11 @@ def test_beta_dpo_stops_and_goes_on_exactly(
     config = replace(EXACT, batch_size=2, save_every=2)
 
     def run(output: Path, own: Alignment) -> dict[str, torch.Tensor]:
-        train(own, known(items(8)), output=output, config=config)
+        train(own, with_reference_of_another(items(8)), output=output, config=config)
         return {name: p.detach().clone() for name, p in own.module.named_parameters()}
 
-    straight = run(tmp_path / "a", Alignment(moved(), BetaDPO()))
-    goal = Alignment(moved(), BetaDPO())
+    straight = run(tmp_path / "a", Alignment(tiny_policy(), BetaDPO()))
+    goal = Alignment(tiny_policy(), BetaDPO())
     original, calls = Alignment.begin, []
 
     def failing(self: Alignment, *args: Any, **kwargs: Any) -> None:
@@ -345,7 +344,7 @@ def test_beta_dpo_stops_and_goes_on_exactly(
     with pytest.raises(RuntimeError, match="power cut"):
         run(tmp_path / "b", goal)
     monkeypatch.setattr(Alignment, "begin", original)
-    again = Alignment(moved(), BetaDPO())
+    again = Alignment(tiny_policy(), BetaDPO())
     assert_same(run(tmp_path / "b", again), straight, 0)
     assert again.state["batches"] == 4
 
@@ -361,10 +360,12 @@ from pathlib import Path
 from rewarddiff.policies.alignment import Alignment
 from rewarddiff.loop.train import train
 from rewarddiff.policies.objectives.{module} import {name}
-from test_objectives import EXACT, items, known, moved
+from test_objectives import EXACT, items, with_reference_of_another, tiny_policy
 def run(output):
     config = replace(EXACT, max_steps=2, batch_size=4)
-    return train(Alignment(moved(), {name}()), known(items(8)), output=Path(output), config=config, dev=known(items(3)))
+    objective = Alignment(tiny_policy(), {name}())
+    train_items, dev = (with_reference_of_another(items(n)) for n in (8, 3))
+    return train(objective, train_items, output=Path(output), config=config, dev=dev)
 if __name__ == "__main__":
     run("together")
 """
@@ -404,7 +405,7 @@ def test_a_list_beyond_the_budget_is_read_in_parts(monkeypatch: pytest.MonkeyPat
     )
     found = []
     for tokens in (None, 20):
-        policy = moved()
+        policy = tiny_policy()
         sizes.clear()
         loss = Alignment(policy, RRHF(), tokens=tokens).loss(policy, [item]).loss
         loss.backward()
@@ -421,30 +422,30 @@ def test_a_list_beyond_the_budget_is_read_in_parts(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("name", ["per_token", "nll", "anchored"])
 def test_terms_any_objective_can_take(name: str) -> None:
-    policy = moved()
-    own = known(items(4, 1.0))
-    base = measured(DPO(), own, policy).item()
-    token = [taken(policy, item) for item in own]
+    policy = tiny_policy()
+    own = with_reference_of_another(items(4, 1.0))
+    base = loss_of(DPO(), own, policy).item()
+    token = [token_logps(policy, item) for item in own]
     chosen = [(t[w].mean().item(), t[w].sum().item(), item.reference[w])
               for t, item in zip(token, own, strict=True) for w, _ in item.comparisons]  # fmt: skip
     if name == "nll":
         expected = base - 0.5 * sum(mean for mean, _, _ in chosen)
-        assert measured(DPO(nll=0.5), own, policy).item() == pytest.approx(expected, rel=1e-6)
+        assert loss_of(DPO(nll=0.5), own, policy).item() == pytest.approx(expected, rel=1e-6)
         expected = base - 0.5 * sum(total for _, total, _ in chosen)
-        assert measured(DPO(nll=0.5, nll_reduction="sum"), own, policy).item() == pytest.approx(
+        assert loss_of(DPO(nll=0.5, nll_reduction="sum"), own, policy).item() == pytest.approx(
             expected, rel=1e-6
         )
     elif name == "anchored":
         below = [mean for mean, total, reference in chosen if total < reference]
         assert 0 < len(below) < len(chosen)
-        anchored = measured(DPO(nll=0.5, anchored=True), own, policy).item()
+        anchored = loss_of(DPO(nll=0.5, anchored=True), own, policy).item()
         assert anchored == pytest.approx(base - 0.5 * sum(below), rel=1e-6)
     else:
         total = 0.0
         for t, item in zip(token, own, strict=True):
             ratio = [(x.sum().item() - r) / len(x) for x, r in zip(t, item.reference, strict=True)]
             total += sum(-log_sigmoid(0.1 * (ratio[w] - ratio[l])) for w, l in item.comparisons)  # noqa: E741
-        assert measured(DPO(per_token=True), own, policy).item() == pytest.approx(total, rel=1e-6)
+        assert loss_of(DPO(per_token=True), own, policy).item() == pytest.approx(total, rel=1e-6)
 
 
 @pytest.mark.parametrize("cls", EVERY, ids=NAMES)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_objectives import known, measured, moved, taken
+from test_objectives import loss_of, tiny_policy, token_logps, with_reference_of_another
 from test_preference import EXACT, assert_same, tiny
 from transformers import PreTrainedTokenizerFast
 
@@ -257,15 +257,15 @@ def test_a_batch_with_one_label_only_is_an_ordinary_step(label: bool) -> None:
     # divided by the number of either label.
     beta = 0.4
     own = [item for item in singles(8) if item.labels[0][1] == label]
-    policy = moved()
+    policy = tiny_policy()
     items = with_reference(with_mismatch(own), policy, EXACT, weights="itself")
-    loss = measured(KTO(beta=beta), items, policy)
+    loss = loss_of(KTO(beta=beta), items, policy)
     assert loss.item() == pytest.approx(len(own) * 0.5, rel=1e-9)
     loss.backward()
     ours = {name: p.grad.clone() for name, p in policy.named_parameters()}
     policy.zero_grad()
     (
-        sum(taken(policy, item)[0].sum() for item in own) * (-beta / 4 if label else beta / 4)
+        sum(token_logps(policy, item)[0].sum() for item in own) * (-beta / 4 if label else beta / 4)
     ).backward()  # type: ignore[union-attr]
     for name, p in policy.named_parameters():
         torch.testing.assert_close(
@@ -277,11 +277,11 @@ def test_a_batch_with_one_label_only_is_an_ordinary_step(label: bool) -> None:
 
 
 def test_the_likelihood_term_is_of_desirable_responses() -> None:
-    policy, own = moved(), known(with_mismatch(singles(6)))
-    mean = [taken(policy, item)[0].mean().item() for item in own if item.labels[0][1]]
+    policy, own = tiny_policy(), with_reference_of_another(with_mismatch(singles(6)))
+    mean = [token_logps(policy, item)[0].mean().item() for item in own if item.labels[0][1]]
     assert len(mean) == 3
-    expected = measured(KTO(), own, policy).item() - 0.5 * sum(mean)
-    assert measured(KTO(nll=0.5), own, policy).item() == pytest.approx(expected, rel=1e-6)
+    expected = loss_of(KTO(), own, policy).item() - 0.5 * sum(mean)
+    assert loss_of(KTO(nll=0.5), own, policy).item() == pytest.approx(expected, rel=1e-6)
 
 
 # -- batches -----------------------------------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def test_micro_batches_of_one_label_each_add_up(tmp_path: Path) -> None:
     # Micro-batches hold items of similar length; here length and label go together.
     after, seen = [], []
     for tokens in (10_000, 30):
-        policy = moved()
+        policy = tiny_policy()
         goal = Alignment(policy, KTO(), tokens=tokens)
         original = goal.loss
 
@@ -302,7 +302,7 @@ def test_micro_batches_of_one_label_each_add_up(tmp_path: Path) -> None:
             return original(module, items)
 
         goal.loss = watched  # type: ignore[method-assign]
-        items = known(with_mismatch(singles(16)))
+        items = with_reference_of_another(with_mismatch(singles(16)))
         config = replace(EXACT, max_steps=2, microbatch_tokens=tokens, batch_size=8)
         train(goal, items, output=tmp_path / str(tokens), config=config)
         after.append({name: p.detach().clone() for name, p in policy.named_parameters()})

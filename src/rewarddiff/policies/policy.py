@@ -133,42 +133,54 @@ def train_policy(
         signed: let negative coefficients through.
     """
     policy = LogProbs(model)
-    objective = config.objective
-    meter = ReferenceMeter()
-    if store is not None and "reference" in objective.reads:
-        made_from = (_reference_weights(weights, config), repr(config), seed)
-        key = fingerprint("reference cost", *made_from, digest(items), digest(dev))
-        meter = ReferenceMeter(store, key)
-    items = list(items)
-    dev = [] if config.train.eval_every is None else list(dev)
-    if "mismatch" in objective.reads:
-        items, dev = with_mismatch(items), with_mismatch(dev)
-    with meter:
-        if "reference" in objective.reads:
-            used = _trained_on([len(item.tree) for item in items], config.train, seed)
-            read = with_reference(
-                [*(items[i] for i in used), *dev],
-                policy,
-                config.train,
-                weights=_reference_weights(weights, config),
-                store=store,
-                meter=meter,
-            )
-            for i, item in zip(used, read, strict=False):
-                items[i] = item
-            dev = read[len(used) :]
-    goal = objective.over(policy, signed=signed, tokens=config.train.microbatch_tokens)
-    result = train(goal, items, dev=dev, output=output, config=config.train, seed=seed, name=name)
-    result.cost["reference_seconds"] = meter.seconds
-    result.cost["reference_tokens"] = meter.tokens
+    if config.train.eval_every is None:
+        dev = ()
+    items, dev, reference_cost = _with_reference(
+        policy, items, dev, config, weights=weights, seed=seed, store=store
+    )
+    tokens = config.train.microbatch_tokens
+    objective = config.objective.over(policy, signed=signed, tokens=tokens)
+    result = train(
+        objective, items, dev=dev, output=output, config=config.train, seed=seed, name=name
+    )
+    result.cost.update(reference_cost)
     return result
 
 
-def _reference_weights(weights: str, config: PolicyConfig) -> str:
-    """Return the fingerprint of the weights as they are held: quantised ones answer differently."""
-    if config.lora is None or config.lora.bits is None:
-        return weights
-    return f"{weights} in {config.lora.bits} bits"
+def _with_reference(
+    policy: LogProbs,
+    items: Sequence[PreferenceItem],
+    dev: Sequence[PreferenceItem],
+    config: PolicyConfig,
+    *,
+    weights: str,
+    seed: int,
+    store: Store | None,
+) -> tuple[list[PreferenceItem], list[PreferenceItem], dict[str, float]]:
+    """Return items as the objective reads them, and what reading the reference has cost."""
+    reads = config.objective.reads
+    if config.lora is not None and config.lora.bits is not None:
+        weights = f"{weights} in {config.lora.bits} bits"  # quantised weights answer differently
+    made_from = (weights, repr(config), seed, digest(items), digest(dev))
+    items, dev = list(items), list(dev)
+    if "mismatch" in reads:
+        items, dev = with_mismatch(items), with_mismatch(dev)
+    if "reference" not in reads:
+        return items, dev, {"reference_seconds": 0.0, "reference_tokens": 0}
+    with ReferenceMeter(store, fingerprint("reference cost", *made_from)) as meter:
+        trained_on = _trained_on([len(item.tree) for item in items], config.train, seed)
+        together = with_reference(
+            [*(items[i] for i in trained_on), *dev],
+            policy,
+            config.train,
+            weights=weights,
+            store=store,
+            meter=meter,
+        )
+    dev = together[len(trained_on) :]
+    for i, item in zip(trained_on, together, strict=False):
+        items[i] = item
+    return items, dev, {"reference_seconds": meter.seconds, "reference_tokens": meter.tokens}
 
 
 def _trained_on(sizes: Sequence[int], config: TrainConfig, seed: int) -> list[int]:

@@ -107,6 +107,10 @@ class ReferenceMeter(Meter):
             if earlier:
                 self.go_on(earlier[key])
 
+    def __enter__(self) -> ReferenceMeter:
+        super().__enter__()
+        return self
+
     def begin(self, tokens: int) -> None:
         """Take notice that so many tokens are going to be read."""
         if not self.tokens:
