@@ -135,24 +135,42 @@ def tree_attention(
         k = _at(keys, read)
         v = _at(values, read)
         if softcap is None:
-            output = F.scaled_dot_product_attention(
-                q,
-                k,
-                v,
-                mask,
-                dropout,
-                is_causal=mask is None,
-                scale=scaling,
-                enable_gqa=q.shape[1] != k.shape[1],
-            )
+            outputs.append(_attended(q, k, v, mask, scaling, dropout))
         else:
             assert mask is not None
-            scale = scaling if scaling is not None else q.shape[-1] ** -0.5
-            logits = torch.tanh(q @ k.transpose(-1, -2) * scale / softcap) * softcap + mask
-            weights = logits.softmax(-1, dtype=torch.float32).to(v.dtype)
-            output = F.dropout(weights, dropout) @ v
-        outputs.append(output)
+            outputs.append(_attended_with_cap(q, k, v, mask, scaling, dropout, softcap))
     return torch.cat(outputs, 2).transpose(1, 2).contiguous(), None
+
+
+def _attended(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scaling: float | None, dropout: float
+) -> Tensor:
+    return F.scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        mask,
+        dropout,
+        is_causal=mask is None,
+        scale=scaling,
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
+
+
+def _attended_with_cap(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor,
+    scaling: float | None,
+    dropout: float,
+    cap: float,
+) -> Tensor:
+    """Attend with scores held within ±cap by a tanh, as Gemma 2 does."""
+    scale = scaling if scaling is not None else q.shape[-1] ** -0.5
+    scores = torch.tanh(q @ k.transpose(-1, -2) * scale / cap) * cap + mask
+    weights = scores.softmax(-1, dtype=torch.float32).to(v.dtype)
+    return F.dropout(weights, dropout) @ v
 
 
 def _at(pieces: Sequence[Tensor], places: Sequence[int]) -> Tensor:
@@ -319,7 +337,7 @@ class LogProbs(nn.Module):
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.trunk = Trunk(model)
-        self.own_head = self._head_is_known()
+        self.knows_head = self._head_is_known()
 
     @property
     def model(self) -> PreTrainedModel:
@@ -338,7 +356,7 @@ class LogProbs(nn.Module):
                 token are to agree.
         """
         read = _gather_both if collision else _gather
-        if not self.own_head:
+        if not self.knows_head:
             logits = self.trunk.inner(**self.trunk.inputs(packed)).logits.flatten(0, 1)
             return read(logits[packed.read], packed.targets)
         states = self.trunk(packed).index_select(0, packed.read)

@@ -158,10 +158,10 @@ class _Run:
 
     def _between_steps(self, done: int, stopped: threading.Event) -> None:
         """Stop if told to, also while the dev set is read; evaluate and save where that is due."""
-        self._stop_if_told(stopped, done)
+        self._stop_if_asked(stopped, done)
         if self._evaluation_is_due(done):
             self._evaluate(done)
-            self._stop_if_told(stopped, done)
+            self._stop_if_asked(stopped, done)
         if done < self.steps and self.accelerator.is_main_process and self.pace.due(done):
             self._save_if_possible(done)
 
@@ -374,7 +374,7 @@ class _Run:
             )
             self.pace = checkpoint.Pace(0, 0)
 
-    def _stop_if_told(self, stopped: threading.Event, step: int) -> None:
+    def _stop_if_asked(self, stopped: threading.Event, step: int) -> None:
         """Raise KeyboardInterrupt in every process if any was told to stop, once all is kept."""
         if any(from_every_process(stopped.is_set())):
             self._save(step)
