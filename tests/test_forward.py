@@ -83,8 +83,7 @@ DEPTH_FIRST = [
 
 
 def one_at_a_time(model: transformers.PreTrainedModel, trees: list[Tree]) -> torch.Tensor:
-    """Per-token log-probabilities of every non-root node, each path run alone by the model's own
-    eager code."""
+    """Log-probabilities of every non-root token, each path run alone by the model itself."""
     model.set_attn_implementation("eager")
     values = []
     for tree in trees:

@@ -1,5 +1,4 @@
-"""Blocks of attention: together they read what a plain forward pass over every path would, and no
-block is wasteful."""
+"""Blocks of attention read what a forward pass over every path reads, and waste little."""
 
 import random
 

@@ -1,5 +1,4 @@
-"""The loop on a straight line: what stops it, what it goes on from, and what is counted of both
-parts."""
+"""The loop on a straight line: what stops it, what it goes on from, what is counted."""
 
 from __future__ import annotations
 
@@ -54,8 +53,7 @@ def points(count: int) -> list[Point]:
 
 
 class Line:
-    """Least squares; the smallest thing that the loop can train. `read` is called with every
-    micro-batch."""
+    """Least squares, the smallest thing to train; `read` is called with every micro-batch."""
 
     def __init__(self, read: Callable[[Sequence[Point]], None] = lambda _: None) -> None:
         torch.manual_seed(0)
@@ -81,8 +79,7 @@ class Line:
 
 @dataclass
 class Ended:
-    """A training that came to its end: its weights, and its lines of metrics without their
-    times."""
+    """A training at its end: weights, and lines of metrics without their times."""
 
     weights: list[float]
     lines: list[dict[str, Any]]
@@ -208,8 +205,7 @@ class Listing:
 
 @contextmanager
 def dying_at(number: int, names: Sequence[str], *, backwards: bool) -> Iterator[None]:
-    """Let the `number`-th of these calls of `os`, and all that come after it, kill; folders are
-    listed in one order."""
+    """Let the `number`-th of these calls of `os` kill, and all after it; fix the order of listings."""
     calls, scandir = itertools.count(1), os.scandir
 
     def dying(function: Callable[..., Any]) -> Callable[..., Any]:

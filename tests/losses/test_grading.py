@@ -1,5 +1,4 @@
-"""Losses that know by how much: values worked by hand, probabilities that add up, identities,
-finite differences."""
+"""Losses of scorers that know by how much: values by hand, probabilities, identities."""
 
 import math
 from fractions import Fraction
@@ -87,8 +86,7 @@ def test_rao_kupper_adds_up_and_is_as_published(d: float, tau: float) -> None:
 
 @given(LOGITS, st.lists(POSITIVE, min_size=1, max_size=5), st.booleans())
 def test_grades_add_up(d: float, steps: list[float], ties: bool) -> None:
-    """All grades of either side, and a tie where there is one, have probabilities that add up to
-    1."""
+    """The probabilities of all grades of either side, and of a tie, add up to 1."""
     cuts = vector(*steps).cumsum(0)
     cuts = cuts if ties else torch.cat([vector(0), cuts])
     levels = torch.arange(1, len(cuts) + 1)

@@ -1,5 +1,4 @@
-"""Losses on a chosen and a rejected response: values worked by hand, identities, finite
-differences, and TRL."""
+"""Losses on a chosen and a rejected response: values by hand, identities, and TRL."""
 
 import math
 from collections import defaultdict
@@ -294,8 +293,7 @@ def stand_in(**settings: object) -> SimpleNamespace:
 def trl_dpo(
     policy: Tensor, reference: Tensor, log_sum_sq: Tensor | None = None, **settings: object
 ) -> Tensor:
-    """TRL's mean over pairs of its loss; policy and reference are [chosen…, rejected…], one token a
-    response."""
+    """TRL's mean loss; policy and reference are [chosen…, rejected…], one token each."""
 
     def model(**_: object) -> SimpleNamespace:
         column = policy.unsqueeze(1)

@@ -1,5 +1,4 @@
-"""Losses of single responses: values worked by hand, identities, finite differences, and TRL's
-KTO."""
+"""Losses of single responses: values by hand, identities, and TRL's KTO."""
 
 import math
 from collections import defaultdict

@@ -1,5 +1,4 @@
-"""Where losses meet coefficients: identity 1 of the method, on a DPO loss of small linear
-models."""
+"""Where losses meet coefficients: identity 1 of the method, on small linear models."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,4 @@
-"""TRL's own trainers are the referee: the same inputs go through TRL's code and through ours
-(float64, 1e-6).
+"""TRL's own trainers are the referee (float64, 1e-6).
 
 Two ways of asking. A stub in place of the model hands TRL chosen log-probabilities or scores as
 parameters, so its loss is checked over a wide range and its gradient with respect to them. A tiny
@@ -108,8 +107,7 @@ def reward_trainer(tmp_path_factory: pytest.TempPathFactory) -> RewardTrainer:
 
 
 class GivenLogProbs(nn.Module):
-    """Stands where TRL expects a model and returns the given summed log-probabilities, one token a
-    response."""
+    """Stands where TRL expects a model; returns given log-probabilities, one token each."""
 
     def __init__(self, logps: Tensor) -> None:
         super().__init__()
@@ -136,8 +134,7 @@ def trl_dpo(
     reference: Tensor,
     **settings: object,
 ) -> tuple[Tensor, Tensor]:
-    """TRL's mean loss over pairs and its gradient; policy and reference are [chosen…,
-    rejected…]."""
+    """TRL's mean loss and its gradient; inputs are [chosen…, rejected…]."""
     for name, value in {"precompute_ref_logps": True, **settings}.items():
         monkeypatch.setattr(trainer, name, value)
     model, (ref_chosen, ref_rejected) = GivenLogProbs(policy), reference.chunk(2)

@@ -1,5 +1,4 @@
-"""Weights: values worked by hand, what a uniform policy gives, frequencies of the draw, and TRL's
-WPO."""
+"""Weights: values by hand, a uniform policy, frequencies of the draw, and TRL's WPO."""
 
 import math
 from collections.abc import Callable

@@ -1,5 +1,4 @@
-"""Every objective through the whole pipeline: the same recipe with one key changed, on the embedded
-data."""
+"""Every objective through the whole pipeline, by one key of a recipe."""
 
 import json
 import logging

@@ -1,5 +1,4 @@
-"""Adapters: what is saved loads elsewhere, the reference is the bare base, and the base may be
-quantised."""
+"""Adapters: what is saved loads elsewhere, and the reference is the bare base."""
 
 from __future__ import annotations
 
@@ -148,8 +147,7 @@ def by_peft(base: Path, folder: Path) -> torch.Tensor:
 def test_lora_on_an_adapter_keeps_what_the_adapter_learned(
     merge: bool, policy_folder: Path, tmp_path: Path
 ) -> None:
-    """One step of no length: the export answers as the adapter it started from, and so does that of
-    a second round."""
+    """One step of no length: the export answers as the adapter it started from."""
     sft = an_adapter(policy_folder, tmp_path / "sft")
     learned = by_peft(policy_folder, sft)
     base = logits(AutoModelForCausalLM.from_pretrained(policy_folder))
@@ -175,8 +173,7 @@ def test_lora_on_an_adapter_keeps_what_the_adapter_learned(
 
 
 def test_lora_on_an_adapter_adds_up(policy_folder: Path, tmp_path: Path) -> None:
-    """W + s₁B₁A₁ + s₂B₂A₂: saved merged and saved as one adapter, after steps that change
-    something."""
+    """W + s₁B₁A₁ + s₂B₂A₂, saved merged and saved as one adapter, is the same."""
     sft = an_adapter(policy_folder, tmp_path / "sft", rank_pattern={"up_proj": 1}, use_rslora=True)
     alone, _ = trained(tmp_path / "a", sft, LoraConfig(r=4))
     merged, _ = trained(tmp_path / "b", sft, LoraConfig(r=4, merge=True))
@@ -266,8 +263,7 @@ def test_an_adapter_serves_a_scorer_as_its_merged_model_does(
 def test_an_adapter_that_holds_a_reward_models_head_is_a_reward_model(
     policy_folder: Path, tmp_path: Path
 ) -> None:
-    """As TRL's RewardTrainer saves it with a peft_config: the head stands whole beside the low
-    ranks."""
+    """TRL's RewardTrainer with a peft_config saves the head whole, beside the low ranks."""
     torch.manual_seed(4)
     base = AutoModelForSequenceClassification.from_pretrained(policy_folder, num_labels=1)
     settings = peft.LoraConfig(

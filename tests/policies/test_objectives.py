@@ -1,5 +1,4 @@
-"""Every objective as the loop runs it: its equation on plain sequences, and the identities of
-coefficients."""
+"""Every objective as the loop runs it: its equation on plain sequences, and identities."""
 
 from __future__ import annotations
 
@@ -65,8 +64,7 @@ def gradients(config: AlignmentConfig, own: list[PreferenceItem]) -> dict[str, t
 
 
 def logps_of_all_tokens(policy: LogProbs, item: PreferenceItem) -> list[torch.Tensor]:
-    """Log-probabilities of every response's tokens, one plain forward pass each, by transformers
-    alone."""
+    """Log-probabilities over the vocabulary at every response token, by transformers alone."""
     prompt, *responses = (node.tokens for node in item.tree.nodes)
     found = []
     for response in responses:
@@ -119,8 +117,7 @@ def test_micro_batches_add_up(cls: type[Any], tmp_path: Path) -> None:
 
 
 def by_hand(config: AlignmentConfig, own: list[PreferenceItem], policy: LogProbs) -> float:
-    """The loss by its equation, from plain forward passes; sums over comparisons, coefficients
-    multiplied in."""
+    """The summed loss by its equation, from plain forward passes."""
     total = 0.0
     for item in own:
         token = token_logps(policy, item)
@@ -450,8 +447,7 @@ def test_terms_any_objective_can_take(name: str) -> None:
 
 @pytest.mark.parametrize("cls", EVERY, ids=NAMES)
 def test_trained_by_name_with_what_it_reads(cls: type[Any], tmp_path: Path) -> None:
-    """The reference is read only where it is needed; training lowers the loss on what it is trained
-    on."""
+    """The reference is read only where it is needed; training lowers the loss."""
     policy = tiny(0)
     config = PolicyConfig(objective=cls(), train=replace(EXACT, epochs=8, lr=3e-3))
     own = [replace(item, mismatch=None) for item in items(8)]

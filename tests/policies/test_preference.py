@@ -122,8 +122,7 @@ def test_one_batch_of_eight_or_many_micro_batches_give_the_same_gradient(tmp_pat
 
 
 def on_two_processes(tmp_path: Path, code: str) -> list[tuple[int, str]]:
-    """Run code as both ranks of a group of two, in `tmp_path`; exit status and what each wrote to
-    stderr."""
+    """Run code as both ranks of a group of two; return their exit statuses and stderr."""
     own = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
     script = tmp_path / "two.py"
     script.write_text(f"import sys\nsys.path[:0] = {own!r}\n{code}")

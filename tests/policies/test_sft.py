@@ -1,5 +1,4 @@
-"""Supervised fine-tuning against transformers' own loss with labels, and the choice of the response
-to learn."""
+"""Supervised fine-tuning against transformers' own loss, and the choice of the response."""
 
 from __future__ import annotations
 
@@ -40,8 +39,7 @@ def llama() -> LlamaForCausalLM:
 
 
 def transformers_loss(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
-    """Mean cross-entropy over response tokens: right-padded rows, prompts and padding labelled
-    −100."""
+    """Mean cross-entropy over response tokens of right-padded rows."""
     prompts = [tokenizer(group.prompt).input_ids for group in GROUPS]
     rows = [
         p + tokenizer(text + "<eos>").input_ids for p, text in zip(prompts, LEARNED, strict=True)

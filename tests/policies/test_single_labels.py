@@ -235,8 +235,7 @@ def test_demonstrations_are_not_what_is_labelled_undesirable(
 
 
 def singles(n: int, sorted_by_label: bool = True) -> list[PreferenceItem]:
-    """One response a prompt, the first half desirable and short, the other half undesirable and
-    long."""
+    """One response a prompt: half desirable and short, half undesirable and long."""
     draw = torch.Generator().manual_seed(3)
 
     def text(length: int) -> list[int]:
@@ -345,8 +344,7 @@ def test_the_first_batches_hold_as_many_of_a_label_as_chance_has_it() -> None:
 
 
 def test_batches_of_one_item_train(tmp_path: Path) -> None:
-    """The worst luck of all: every batch holds one label. Losses and metrics stay finite, and the
-    loss falls."""
+    """The worst luck of all: every batch holds one label, and losses stay finite."""
     config = PolicyConfig(
         objective=KTO(beta=0.5), train=replace(EXACT, batch_size=1, epochs=3, lr=2e-3)
     )

@@ -1,5 +1,4 @@
-"""The whole path from text rows to gradients, against TRL's DPOTrainer: template, tokens, packing,
-reference, loss.
+"""The whole path from text rows to gradients, against TRL's DPOTrainer.
 
 Weights are float64, but TRL takes log-probabilities in float32 whatever the weights are (its fused
 output layer), and norms and rotary angles are float32 inside Llama on both sides. A response here

@@ -1,5 +1,4 @@
-"""The whole path from a file of labelled rows to gradients, against TRL's KTOTrainer: tokens, z0,
-reference, loss.
+"""The whole path from a file of labelled rows to gradients, against TRL's KTOTrainer.
 
 Weights are float64, but TRL takes log-probabilities in float32 whatever the weights are (its fused
 output layer), and norms and rotary angles are float32 inside Llama on both sides. A response here

@@ -18,8 +18,7 @@ Divergence = Literal["sq", "bwd", "fwd"]
 
 
 def odpo(h: Tensor, strength: Tensor, *, beta: float, alpha: float) -> Tensor:
-    r"""−log σ(βh − α·log Δ), one value per pair: the odds of the chosen response ought to exceed
-    Δ^α.
+    r"""−log σ(βh − α·log Δ), one value per pair: the chosen one's odds ought to exceed Δ^α.
 
     Args:
         h: nats, shape (pairs,).
