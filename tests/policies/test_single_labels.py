@@ -270,7 +270,10 @@ def test_a_batch_with_one_label_only_is_an_ordinary_step(label: bool) -> None:
         torch.testing.assert_close(
             ours[name], p.grad, rtol=1e-6, atol=1e-8
         )  # norms are float32 inside Llama
-    metrics = Alignment(policy, KTO()).loss(policy, items).metrics
+    objective = Alignment(policy, KTO())
+    with torch.no_grad():
+        objective.begin(items, objective.probe(policy, items), training=False)
+    metrics = objective.loss(policy, items).metrics
     assert ("rewards/chosen" in metrics, "rewards/rejected" in metrics) == (label, not label)
     assert all(math.isfinite(total) and count > 0 for total, count in metrics.values())
 
