@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_HOMES: dict[str, tuple[str, ...]] = {
     "coefficients": ("CoefficientConfig", "weigh"),
     "data": ("Groups", "Ledger", "load_groups", "split"),
     "encoding": ("LengthConfig",),
@@ -74,7 +74,11 @@ _HOMES = {
         "BatchMargin", "BradleyTerry", "Margin", "Ordinal", "Scaled", "Soft", "Ties",
     ),
 }  # fmt: skip
-"""Modules, and the names that live there; objectives are in `policies.names`."""
+"""Modules, and the names that live there."""
+
+for _entry in OBJECTIVES.values():
+    _module = f"policies.objectives.{_entry.module}"
+    _HOMES[_module] = (*_HOMES.get(_module, ()), _entry.config)
 
 __all__ = [
     "DPO",
@@ -132,11 +136,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "losses":
         return importlib.import_module("rewarddiff.losses")
-    objectives = {entry.config: entry.module for entry in OBJECTIVES.values()}
-    if name in objectives:
-        module = importlib.import_module(f"rewarddiff.policies.objectives.{objectives[name]}")
-        globals()[name] = getattr(module, name)
-        return globals()[name]
     for module, names in _HOMES.items():
         if name in names:
             attribute = "coefficients" if name == "weigh" else name
