@@ -166,7 +166,8 @@ def test_coefficients_stay_with_their_comparisons_where_some_are_left_out(
     weighed = coefficients([1.0, 2.0, 3.0, 4.0], CoefficientConfig(alpha=1.0, normalise="none"))
     ledger = Ledger()
     own, encoder = policies.Columns(weighed), Encoder(tiny_tokenizer, LengthConfig(max_response=4))
-    items = policies._items(groups, own, encoder, ledger, PolicyConfig())
+    pairs = policies._with_pairs(groups, own)
+    items = PolicyConfig().objective.items(pairs, encoder, ledger)
     assert [item.coefficients for item in items] == [
         (2.0, 3.0),
         (4.0,),
