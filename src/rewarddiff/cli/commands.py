@@ -91,30 +91,31 @@ def score(args: Namespace) -> None:
 def evaluate(args: Namespace) -> None:
     from rewarddiff.data import Ledger
     from rewarddiff.data.files import name_of
-    from rewarddiff.evaluation.scorers import overlap_remark
     from rewarddiff.pipeline import eval_stage
+    from rewarddiff.report.scorer_statements import overlap_remark
+    from rewarddiff.results import plain
 
     *scorers, data = args.paths
     if not scorers:
         args.parser.error("give at least one SCORER, and then DATA")
     output = args.output or Path("runs") / f"eval-{name_of(data)}"
     results = eval_stage(scorers, data, output, **_reading(args))
-    ledger = Ledger.from_dict(results["ledger"])
+    ledger = Ledger.from_dict(plain(results.data.ledger))
     if ledger.dropped or ledger.changed:
         say(ledger.table())
-    for name, evaluation in results["scorers"].items():
+    for scorer in results.scorers:
         if len(scorers) > 1:
-            say(f"{name}:")
-        say(*figures.beside_baselines(evaluation))
-        remark = overlap_remark(evaluation["trained_on"])
+            say(f"{scorer.name}:")
+        say(*figures.beside_baselines(plain(scorer.evaluation)))
+        remark = overlap_remark(scorer.evaluation.trained_on)
         if remark:
             say(remark)
-    for contrast in results["scorer_contrasts"]:
-        pair = f"{contrast['a']} − {contrast['b']}"
-        gap = figures.interval(contrast["gap"])
-        say(f"accuracy of {pair}  {gap}  p={contrast['p']:.2g}")
-        if contrast["spearman_gap"]["value"] is not None:
-            say(f"spearman_strength of {pair}  {figures.interval(contrast['spearman_gap'])}")
+    for contrast in results.scorer_contrasts:
+        pair = f"{contrast.a} − {contrast.b}"
+        say(f"accuracy of {pair}  {figures.interval(plain(contrast.gap))}  p={contrast.p:.2g}")
+        if contrast.spearman_gap.known:
+            gap = figures.interval(plain(contrast.spearman_gap))
+            say(f"spearman_strength of {pair}  {gap}")
     say(f"results  {output / 'results.json'}", f"report   {output / 'report.html'}")
 
 

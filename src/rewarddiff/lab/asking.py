@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from rewarddiff.coefficients import CoefficientConfig, Control, Negative
 from rewarddiff.config import at_least
-from rewarddiff.evaluation.metrics import Interval, seeds_interval
+from rewarddiff.evaluation.intervals import seeds_interval
 from rewarddiff.lab.policy import Method, Training, gains
 from rewarddiff.lab.world import Sample, World, draw, scored
+from rewarddiff.results import Interval
 
 QUALITIES = (1.0, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2, 0.0)
 

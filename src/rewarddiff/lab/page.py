@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
-from rewarddiff.evaluation.metrics import Interval
 from rewarddiff.lab.asking import Finding, LabConfig
 from rewarddiff.lab.identities import Identity
 from rewarddiff.lab.words import signed
@@ -17,7 +15,7 @@ from rewarddiff.report.cells import Cell, Table
 from rewarddiff.report.figures import Drawing
 from rewarddiff.report.page import Section, compose, picture, write
 from rewarddiff.report.text import markdown_table
-from rewarddiff.report.values import interval
+from rewarddiff.results import Interval
 from rewarddiff.writing import figure
 
 
@@ -90,7 +88,7 @@ def drawing(finding: Finding, colours: Mapping[str, str]) -> Drawing:
     for line, row in finding.rows.items():
         points = []
         for place, gap in row.items():
-            points.append((float(finding.places.index(place)), interval(asdict(gap))))
+            points.append((float(finding.places.index(place)), gap))
         rows.append((line, points, False))
     ticks = [(float(i), place) for i, place in enumerate(finding.places)]
     svg = plots.lines(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rewarddiff.evaluation.metrics import Interval
+from rewarddiff.results import Interval
 from rewarddiff.writing import figure
 
 Row = Mapping[str, Interval]

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rewarddiff import __version__, models
 from rewarddiff.config import at_least, load_recipe, positive
 from rewarddiff.data import Ledger, load_groups
 from rewarddiff.evaluation import best_of_n as law
-from rewarddiff.evaluation.metrics import SHARE, Interval, bootstrap
-from rewarddiff.evaluation.scorers import plain
+from rewarddiff.evaluation.arrays import Array
+from rewarddiff.evaluation.intervals import SHARE, bootstrap
 from rewarddiff.outputs import folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.augment import drawn_by
@@ -26,16 +24,25 @@ from rewarddiff.pipeline.scorers import held_out_groups
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.records import Group
 from rewarddiff.report.best_of_n import render_best_of_n
+from rewarddiff.results import (
+    BestOfResults,
+    Interval,
+    LedgerCounts,
+    OverOptimisation,
+    Pick,
+    plain,
+    read,
+)
 from rewarddiff.sampling import SamplingConfig
 from rewarddiff.sampling.several import Temperature
 from rewarddiff.scorers.neural.build import load_scorer
 from rewarddiff.store import Store
 from rewarddiff.writing import say
 
-Array = NDArray[np.float64]
-
 EMPTY = "."
 """What scorers read where a draw is empty: a text without tokens has no score."""
+
+FILE = "best_of_n.json"
 
 
 @dataclass(frozen=True)
@@ -73,11 +80,11 @@ def best_of_n_stage(
     gold: str | Path,
     output: Path,
     overrides: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Write `output/best_of_n.json` and `.html`; draws and scores are kept in
-    `output/store.sqlite`, and found again.
+) -> BestOfResults:
+    """Write `output/best_of_n.json` and `.html`, and return the results.
 
-    Prompts that a scorer which picks was trained on are left out, unless there are no others.
+    Draws and scores are kept in `output/store.sqlite`, and read again. Prompts that a scorer which
+    picks was trained on are left out, unless there are no others.
 
     Args:
         scorers: those that pick. A difference model's score of a draw is its difference to the
@@ -93,23 +100,23 @@ def best_of_n_stage(
     output = user_path(output)
     with folder_for(output):
         _say_replaced(output, {"data": str(data), "model": str(model), "gold": str(gold)})
-        found = _measured(data, model, list(map(str, scorers)), str(gold), config, output)
-        write_json(output / "best_of_n.json", found)
-        render_best_of_n(found, output)
-    return found
+        names = [str(scorer) for scorer in scorers]
+        results = _measured(data, model, names, str(gold), config, output)
+        write_json(output / FILE, plain(results))
+        render_best_of_n(results, output)
+    return results
 
 
 def _say_replaced(output: Path, asked: Mapping[str, str]) -> None:
-    """Say beforehand which answers of other data, another policy or another judge will be
-    replaced."""
+    """Say beforehand which answers to another question will be replaced."""
     try:
-        earlier = json.loads((output / "best_of_n.json").read_text())
+        earlier = json.loads((output / FILE).read_text())
         before = {name: earlier[name] for name in asked}
     except (OSError, ValueError, KeyError, TypeError):
         return
     if before != asked:
-        told = ", ".join(f"{name} {value}" for name, value in before.items())
-        say(f"{output}: what is there will be replaced ({told})")
+        named = ", ".join(f"{name} {value}" for name, value in before.items())
+        say(f"{output}: what is there will be replaced ({named})")
 
 
 def _measured(
@@ -119,87 +126,82 @@ def _measured(
     gold: str,
     config: BestOfConfig,
     output: Path,
-) -> dict[str, Any]:
-    """The content of `best_of_n.json`."""
+) -> BestOfResults:
     ledger = Ledger()
-    read = list(load_groups(data, limit=config.limit, ledger=ledger, max_drop=config.max_drop))
+    groups = load_groups(data, limit=config.limit, ledger=ledger, max_drop=config.max_drop)
     print_losses(ledger)
-    groups, trained_on = held_out_groups(read, scorers)
+    held_out, trained_on = held_out_groups(list(groups), scorers)
+    draw = Temperature(
+        k=max(config.n) + 1,
+        temperature=config.temperature,
+        max_new_tokens=config.max_new_tokens,
+    )
     output.mkdir(parents=True, exist_ok=True)
     with Store(output / "store.sqlite") as store:
-        draw = Temperature(
-            k=max(config.n) + 1,
-            temperature=config.temperature,
-            max_new_tokens=config.max_new_tokens,
-        )
-        drawn = drawn_by(model, groups, draw, config.sampling, config.max_prompt, store)
-        lists = [
-            g.with_responses([s.text.strip() or EMPTY for s in own])
-            for g, own in zip(groups, drawn, strict=True)
-        ]
-        values = {name: _scores(name, lists, store) for name in dict.fromkeys([*scorers, gold])}
-    return {
-        "schema": 1,
-        "version": __version__,
-        "data": str(data),
-        "model": str(model),
-        "gold": gold,
-        "config": asdict(config),
-        "prompts": len(groups),
-        "trained_on": trained_on,
-        "ledger": ledger.to_dict(),
-        "empty": sum(not s.text.strip() for own in drawn for s in own),
-        "rows": [
-            row for name in scorers for row in _rows(name, values[name], values[gold], config.n)
-        ],
-        "fits": [_fit(name, values[name], values[gold], config.n) for name in scorers],
-    }
+        samples = drawn_by(model, held_out, draw, config.sampling, config.max_prompt, store)
+        texts = [[sample.text.strip() for sample in of_prompt] for of_prompt in samples]
+        lists = []
+        for group, of_prompt in zip(held_out, texts, strict=True):
+            lists.append(group.with_responses([text or EMPTY for text in of_prompt]))
+        scores = {name: _scores(name, lists, store) for name in dict.fromkeys([*scorers, gold])}
+    picks = []
+    fits = []
+    for name in scorers:
+        picks += [_pick(name, n, scores[name], scores[gold]) for n in sorted(set(config.n))]
+        fits.append(_fit(name, scores[name], scores[gold], config.n))
+    return BestOfResults(
+        version=__version__,
+        data=str(data),
+        model=str(model),
+        gold=gold,
+        config=asdict(config),
+        prompts=len(held_out),
+        trained_on=trained_on,
+        ledger=read(LedgerCounts, ledger.to_dict()),
+        empty=sum(of_prompt.count("") for of_prompt in texts),
+        rows=tuple(picks),
+        fits=tuple(fits),
+    )
 
 
 def _scores(name: str, lists: Sequence[Group], store: Store) -> Array:
-    """Of every draw, (prompts, draws)."""
+    """Return the score of every draw, (prompts, draws)."""
     scorer = load_scorer(user_path(name)).to(models.device())
     if scorer.kind == "reward" or len(lists[0].responses) == 1:
         return np.stack(scorer.scores(lists, store=store, progress=f"scores by {name}"))
     pairs = [[(i, 0) for i in range(1, len(group.responses))] for group in lists]
-    found = scorer.differences(lists, pairs, store=store, progress=f"differences by {name}")
-    return np.stack([np.concatenate([[0.0], d]) for d in found])
+    differences = scorer.differences(lists, pairs, store=store, progress=f"differences by {name}")
+    return np.stack([np.concatenate([[0.0], d]) for d in differences])
 
 
-def _rows(name: str, scores: Array, gold: Array, sizes: Sequence[int]) -> list[dict[str, Any]]:
-    return [
-        {
-            "scorer": name,
-            "n": n,
-            "kl": float(law.kl(n)),
-            "score": asdict(_gain(scores, scores, n)),
-            "gold": asdict(_gain(scores, gold, n)),
-            "wins": asdict(bootstrap(law.wins(scores, gold, n), bounds=SHARE)),
-        }
-        for n in sorted(set(sizes))
-    ]
+def _pick(name: str, n: int, scores: Array, gold: Array) -> Pick:
+    return Pick(
+        scorer=name,
+        n=n,
+        kl=float(law.kl(n)),
+        score=_gain(scores, scores, n),
+        gold=_gain(scores, gold, n),
+        wins=bootstrap(law.wins(scores, gold, n), bounds=SHARE),
+    )
 
 
 def _gain(scores: Array, values: Array, n: int) -> Interval:
-    # Of one draw there is nothing to pick: it gains 0, not by the look of some prompts but of all.
-    bounds = (0.0, 0.0) if n == 1 else None
+    bounds = None
+    if n == 1:  # of one draw nothing is picked: it gains 0 of any prompt, not only of those seen
+        bounds = (0.0, 0.0)
     return bootstrap(law.gain(scores, values, n), bounds=bounds)
 
 
-def _fit(name: str, scores: Array, gold: Array, sizes: Sequence[int]) -> dict[str, Any]:
+def _fit(name: str, scores: Array, gold: Array, sizes: Sequence[int]) -> OverOptimisation:
     gains = [float(law.gain(scores, gold, n).mean()) for n in sizes]
-    return {"scorer": name, **fitted(sizes, gains)}
+    return fit(name, sizes, gains)
 
 
-def fitted(sizes: Sequence[int], gains: Sequence[float]) -> dict[str, float | None]:
-    """The law of over-optimisation as plain JSON values: `alpha`, `beta`, `peak`, and the nats that
-    were `measured`.
-
-    The peak is None where it lies beyond those.
-    """
-    law_of_gains = law.overoptimisation(list(sizes), list(gains))
+def fit(name: str, sizes: Sequence[int], gains: Sequence[float]) -> OverOptimisation:
+    """Fit the law of over-optimisation; a peak beyond the measured nats is none."""
+    fitted = law.overoptimisation(list(sizes), list(gains))
     measured = float(law.kl(max(sizes)))
-    if law_of_gains.peak > measured:
-        law_of_gains = replace(law_of_gains, peak=math.nan)
-    figures: dict[str, float | None] = plain({**asdict(law_of_gains), "measured": measured})
-    return figures
+    peak = fitted.peak
+    if peak > measured:
+        peak = math.nan
+    return OverOptimisation(name, fitted.alpha, fitted.beta, peak, measured)

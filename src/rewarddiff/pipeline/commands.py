@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of, print_losses
 from rewarddiff.pipeline.placing import check_model_place, check_place, place
 from rewarddiff.pipeline.recipe import PolicyRecipe, Recipe, ScorerRecipe
-from rewarddiff.pipeline.results import gather, read_results
+from rewarddiff.pipeline.results import gather
 from rewarddiff.pipeline.run import carry_out
 from rewarddiff.pipeline.scorers import compare, held_out_calibration, measure
 from rewarddiff.pipeline.stage import write_json
@@ -40,6 +40,7 @@ from rewarddiff.policies.objectives import BY_NAME
 from rewarddiff.policies.policy import PolicyConfig, save_policy, start_of
 from rewarddiff.records import Group, plain_prompt
 from rewarddiff.report import render, terminal_table
+from rewarddiff.results import RESULTS, Evaluation, plain, read_results
 from rewarddiff.scorers.neural import train as scorers_train
 from rewarddiff.scorers.neural.build import load_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
@@ -68,10 +69,10 @@ def _one_process() -> None:
 def _run(config: Recipe) -> None:
     with Meter() as meter:
         results = gather(carry_out(config, config.folder))
-    results["seconds"] = meter.seconds
-    write_json(config.folder / "results.json", results)
+    results = replace(results, seconds=meter.seconds)
+    write_json(config.folder / RESULTS, plain(results))
     report_stage(config.folder)
-    console().print(terminal_table(read_results(config.folder)))
+    console().print(terminal_table(results))
 
 
 def train_scorer(
@@ -119,9 +120,8 @@ def _held(folder: Path, processes: PartialState) -> AbstractContextManager[None]
     return run_folder_for(folder) if processes.is_main_process else nullcontext()
 
 
-def evaluate(scorer: Scorer, groups: Sequence[Group]) -> dict[str, Any]:
-    """Every figure of a scorer on labelled groups (see
-    `evaluation.scorers.evaluate_differences`)."""
+def evaluate(scorer: Scorer, groups: Sequence[Group]) -> Evaluation:
+    """Return every figure of a scorer on labelled groups, see `evaluation.scorers`."""
     return measure(compare(scorer, groups), scorer.temperature)
 
 

@@ -113,11 +113,6 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
             for label, test in tests.items():
                 count_trained_on(test, trained_on, ledgers[label])
     counts = {name: _counts(part) for name, part in splits.items()}
-    if not any(found["labels"] for found in counts.values()):
-        counts = {
-            name: {k: v for k, v in found.items() if k != "labels"}
-            for name, found in counts.items()
-        }
     identity = fingerprint(content(groups), dict(data.splits), data.seed)
     further = {label: content(found) for label, found in tests.items()}
     before = Stage.found(output / "data").get("inputs", {})

@@ -1,10 +1,9 @@
-"""What a ranking by fewer comparisons costs in quality: designs and methods side by side, on lists
-of known order."""
+"""What a ranking by fewer comparisons costs in quality, on lists of known order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -17,16 +16,16 @@ from rewarddiff.config import load_recipe
 from rewarddiff.data import Ledger, load_groups
 from rewarddiff.designs import DesignConfig
 from rewarddiff.errors import UserError
-from rewarddiff.evaluation.metrics import SHARE, two_way_bootstrap
+from rewarddiff.evaluation.intervals import SHARE, two_way_bootstrap
 from rewarddiff.outputs import file_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of, prepare, print_losses
 from rewarddiff.pipeline.recipe import Recipe
-from rewarddiff.pipeline.results import read_results
 from rewarddiff.pipeline.scorers import held_out_groups
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.rankings import Method
 from rewarddiff.records import Group
+from rewarddiff.results import DesignResults, DesignRow, ListSizes, plain, read_results
 from rewarddiff.scorers.neural.build import load_scorer
 from rewarddiff.scorers.ranking import DesignFigures, compare_designs
 from rewarddiff.store import Store
@@ -40,9 +39,8 @@ def designs_stage(
     limit: int | None = None,
     output: Path | None = None,
     **reading: Any,
-) -> dict[str, Any]:
-    """Measure all designs by the methods that suit them, and a reward model by its scores; with
-    `output`, as JSON too.
+) -> DesignResults:
+    """Measure all designs by the methods that suit them, and a reward model by its scores.
 
     Correlations are with the scores of `all`. Lists whose prompts a scorer was trained on are left
     out, unless there are no others.
@@ -51,18 +49,26 @@ def designs_stage(
         scorers: of one kind, trained with several seeds: figures are means over them, intervals
             over them and groups; each has designs drawn by a seed of its own.
         budgets: comparisons of a list, further designs.
-        limit: at most so many groups. reading: see `load_groups`.
+        limit: at most so many groups.
+        output: a JSON file for the figures.
+        reading: see `load_groups`.
 
     Raises:
         UserError: no list with a known order; a budget that cannot join a list's responses.
     """
-    name = str(scorers[0]) if len(scorers) == 1 else f"{scorers[0]} and {len(scorers) - 1} more"
-    path = None if output is None else user_path(output)
-    with nullcontext() if path is None else file_made_of(data, path, reading.get("split")):
+    name = str(scorers[0])
+    if len(scorers) > 1:
+        name += f" and {len(scorers) - 1} more"
+
+    place: AbstractContextManager[None] = nullcontext()
+    if output is not None:
+        output = user_path(output)
+        place = file_made_of(data, output, reading.get("split"))
+    with place:
         ledger = Ledger()
         groups = load_groups(data, ledger=ledger, **reading)
         print_losses(ledger)
-        return _figures({name: scorers}, groups, str(data), budgets, limit, path)
+        return _figures({name: scorers}, groups, str(data), budgets, limit, output)
 
 
 def designs_of_run(
@@ -71,32 +77,33 @@ def designs_of_run(
     *,
     limit: int | None = None,
     output: Path | None = None,
-) -> dict[str, Any]:
-    """The same for all scorers of a finished run, over its seeds and on its own test split.
+) -> DesignResults:
+    """Measure them for all scorers of a finished run, over its seeds and on its own test split.
 
     Raises:
         UserError: no run, no scorers, no test split; and as `designs_stage`.
     """
     folder = user_path(run)
-    recipe = load_recipe(read_results(folder)["recipe"], [], Recipe)
-    if not recipe.scorers or not recipe.data.splits.get("test"):
-        raise UserError(
-            f"{folder}: the run has no {'test split' if recipe.scorers else 'scorers'}; name SCORER and DATA"
-        )
-    path = None if output is None else user_path(output)
-    with nullcontext() if path is None else file_for(path):
-        return _of_run(recipe, folder, budgets, limit, path)
-
-
-def _of_run(
-    recipe: Recipe, folder: Path, budgets: Sequence[int], limit: int | None, output: Path | None
-) -> dict[str, Any]:
-    made = prepare(recipe, folder, again=True)
-    scorers = {
-        name: [folder / "scorers" / f"{name}-{seed}" / "model" for seed in recipe.seeds]
-        for name in recipe.scorers
-    }
-    return _figures(scorers, made.splits["test"], str(folder), budgets, limit, output, made.store)
+    settings = read_results(folder).recipe
+    if settings is None:
+        raise UserError(f"{folder}: holds an evaluation and no run; name SCORER and DATA")
+    recipe = load_recipe(settings, [], Recipe)
+    if not recipe.scorers:
+        raise UserError(f"{folder}: the run has no scorers; name SCORER and DATA")
+    if not recipe.data.splits.get("test"):
+        raise UserError(f"{folder}: the run has no test split; name SCORER and DATA")
+    place: AbstractContextManager[None] = nullcontext()
+    if output is not None:
+        output = user_path(output)
+        place = file_for(output)
+    with place:
+        run_again = prepare(recipe, folder, again=True)
+        groups = run_again.splits["test"]
+        scorers = {
+            name: [folder / "scorers" / f"{name}-{seed}" / "model" for seed in recipe.seeds]
+            for name in recipe.scorers
+        }
+        return _figures(scorers, groups, str(folder), budgets, limit, output, store=run_again.store)
 
 
 def _figures(
@@ -107,34 +114,36 @@ def _figures(
     limit: int | None,
     output: Path | None,
     store: Store | None = None,
-) -> dict[str, Any]:
-    ordered = list(
-        islice((g for g in data if any(not c.tie for c in g.known_comparisons())), limit)
-    )
-    groups, trained_on = held_out_groups(
-        ordered, [path for seeds in scorers.values() for path in seeds]
-    )
+) -> DesignResults:
+    ordered = (group for group in data if _has_order(group))
+    folders = [folder for seeds in scorers.values() for folder in seeds]
+    groups, trained_on = held_out_groups(list(islice(ordered, limit)), folders)
     if not groups:
         raise UserError(
             f"{name}: no list has a known order; give its responses scores, ranks or comparisons"
         )
     rows = []
     for scorer, seeds in scorers.items():
-        runs = [_measured(path, groups, budgets, seed, store) for seed, path in enumerate(seeds)]
-        rows += [{"scorer": scorer, **_row(own)} for own in zip(*runs, strict=True)]
+        by_seed = [
+            _measured(folder, groups, budgets, seed, store) for seed, folder in enumerate(seeds)
+        ]
+        rows += [_row(scorer, of_design) for of_design in zip(*by_seed, strict=True)]
     sizes = [len(group.responses) for group in groups]
-    found = {
-        "schema": 1,
-        "data": name,
-        "seeds": max(map(len, scorers.values())),
-        "groups": len(groups),
-        "trained_on": trained_on,
-        "responses": {"mean": float(np.mean(sizes)), "least": min(sizes), "most": max(sizes)},
-        "rows": rows,
-    }
+    results = DesignResults(
+        data=name,
+        seeds=max(map(len, scorers.values())),
+        groups=len(groups),
+        trained_on=trained_on,
+        responses=ListSizes(float(np.mean(sizes)), min(sizes), max(sizes)),
+        rows=tuple(rows),
+    )
     if output is not None:
-        write_json(output, found)
-    return found
+        write_json(output, plain(results))
+    return results
+
+
+def _has_order(group: Group) -> bool:
+    return any(not comparison.tie for comparison in group.known_comparisons())
 
 
 def _measured(
@@ -146,34 +155,37 @@ def _measured(
 ) -> list[DesignFigures]:
     loaded = load_scorer(user_path(scorer)).to(models.device())
     methods: tuple[Method, ...] = get_args(Method)
-    every = DesignConfig("all", seed=seed)
-    designs = [
-        DesignConfig("both"),
-        every,
-        *(DesignConfig("budget", n, seed) for n in budgets),
-        DesignConfig("anchor", seed=seed),
-    ]
+    every_pair = DesignConfig("all", seed=seed)
+    designs = [DesignConfig("both"), every_pair]
+    designs += [DesignConfig("budget", n, seed) for n in budgets]
+    designs.append(DesignConfig("anchor", seed=seed))
     if loaded.kind == "reward":  # every design comes to the same
-        designs, methods = [every], ("potentials",)
-    progress = f"comparisons by {scorer}"
+        designs = [every_pair]
+        methods = ("potentials",)
     return compare_designs(
-        loaded, groups, designs, methods, reference=every, store=store, progress=progress
+        loaded,
+        groups,
+        designs,
+        methods,
+        reference=every_pair,
+        store=store,
+        progress=f"comparisons by {scorer}",
     )
 
 
-def _row(runs: Sequence[DesignFigures]) -> dict[str, Any]:
-    """A design by a method: means over the seeds."""
-    first = runs[0]
-    means = {
-        key: float(np.mean([getattr(run, key) for run in runs]))
-        for key in ("tokens", "uncertainty", "inconsistency", "cyclic", "spearman", "kendall")
-    }
-    return {
-        "design": asdict(first.design),
-        "method": first.method,
-        "readings": first.readings / max(1, first.groups),
-        **means,
-        "accuracy": asdict(
-            two_way_bootstrap([run.right for run in runs], first.asked, bounds=SHARE)
-        ),
-    }
+def _row(scorer: str, by_seed: Sequence[DesignFigures]) -> DesignRow:
+    first = by_seed[0]
+    right = [figures.right for figures in by_seed]
+    return DesignRow(
+        scorer=scorer,
+        design=asdict(first.design),
+        method=first.method,
+        readings=first.readings / max(1, first.groups),
+        tokens=float(np.mean([figures.tokens for figures in by_seed])),
+        uncertainty=float(np.mean([figures.uncertainty for figures in by_seed])),
+        inconsistency=float(np.mean([figures.inconsistency for figures in by_seed])),
+        cyclic=float(np.mean([figures.cyclic for figures in by_seed])),
+        spearman=float(np.mean([figures.spearman for figures in by_seed])),
+        kendall=float(np.mean([figures.kendall for figures in by_seed])),
+        accuracy=two_way_bootstrap(right, first.asked, bounds=SHARE),
+    )

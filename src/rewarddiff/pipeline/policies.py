@@ -13,14 +13,16 @@ from rewarddiff.config import to_dict
 from rewarddiff.data import Ledger
 from rewarddiff.encoding import Encoder
 from rewarddiff.errors import UserError
+from rewarddiff.evaluation.histograms import histogram
 from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.pipeline.data import Run, comparisons
 from rewarddiff.pipeline.recipe import StrengthConfig
-from rewarddiff.pipeline.scorers import Part, differences_stage, histogram, ordered, scorer_stage
+from rewarddiff.pipeline.scorers import Part, differences_stage, ordered, scorer_stage
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.policies.items import Pairs
 from rewarddiff.policies.policy import save_policy, start_of, train_policy
 from rewarddiff.records import Comparison, Group
+from rewarddiff.results import plain
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
     discard_checkpoint(stage.folder)
     told = {}
     if own.weighed is not None and own.differences is not None:
-        told = {"report": own.weighed.report, "histogram": histogram(own.differences)}
+        told = {"report": own.weighed.report, "histogram": plain(histogram(own.differences))}
     stage.finish(curve=result.curve, cost=result.cost, coefficient=told, ledger=ledger.to_dict())
     return stage
 

@@ -5,28 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from rewarddiff import models
-from rewarddiff.coefficients import Array
 from rewarddiff.config import to_dict
 from rewarddiff.data import Ledger, prompt_hashes
 from rewarddiff.errors import UserError
-from rewarddiff.evaluation.scorers import (
-    Calibration,
-    ScoredComparison,
-    calibrate,
-    evaluate_differences,
-    held_out_comparisons,
-)
+from rewarddiff.evaluation.calibration import Calibration, calibrate
+from rewarddiff.evaluation.scored import ScoredComparison
+from rewarddiff.evaluation.scorers import evaluate_differences
 from rewarddiff.loop.train import discard_checkpoint, train
 from rewarddiff.machine import Meter
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import Run, comparisons, content
 from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.records import Comparison, Group
+from rewarddiff.results import Evaluation, TrainedOn, plain
 from rewarddiff.scorers.neural import heads
 from rewarddiff.scorers.neural.build import load_scorer, save_scorer, trained_prompts
 from rewarddiff.scorers.neural.scorer import Scorer
@@ -34,7 +29,7 @@ from rewarddiff.scorers.neural.train import train_scorer
 from rewarddiff.scorers.ranking import consistency, rank
 from rewarddiff.store import Store, fingerprint
 
-FIGURES = 4
+FIGURES = 5
 """Raised when an evaluation tells more, or otherwise: the figures of an earlier one are then made
 anew."""
 
@@ -160,7 +155,7 @@ def evaluation_stage(run: Run, name: str, seed: int) -> Stage:
         {label: [asdict(c) for c in own] for label, own in compared.items()},
     )
     temperature = trained.manifest["temperature"]
-    told = {label: measure(own, temperature) for label, own in compared.items()}
+    told = {label: plain(measure(own, temperature)) for label, own in compared.items()}
     stage.finish(evaluations=told, cost=meter.cost())
     return stage
 
@@ -172,19 +167,14 @@ def compare(
     return [ScoredComparison(**c) for c in scorer.measured(groups, store=store, progress=progress)]
 
 
-def measure(
-    compared: Sequence[ScoredComparison], temperature: float | None = None
-) -> dict[str, Any]:
-    """Every figure of a scorer with this temperature, and the histogram of its differences,
-    oriented by the label."""
-    (new,) = held_out_comparisons(compared)
-    d = [c.difference for c in new if c.strength != 0]
-    return {**evaluate_differences(compared, temperature=temperature), "histogram": histogram(d)}
+def measure(compared: Sequence[ScoredComparison], temperature: float | None = None) -> Evaluation:
+    """Return every figure of a scorer with this temperature."""
+    return evaluate_differences(compared, temperature=temperature)
 
 
 def held_out_groups(
     groups: Sequence[Group], scorers: Iterable[str | Path]
-) -> tuple[list[Group], dict[str, Any]]:
+) -> tuple[list[Group], TrainedOn]:
     """Return the groups whose prompts none of these scorers was trained on, and how many others
     there are.
 
@@ -194,34 +184,17 @@ def held_out_groups(
         scorers: their folders.
 
     Returns:
-        The groups; and `known`, whether all scorers say what they were trained on, `prompts`, the
-        groups that one of them was trained on, and `left_out`, whether those are left out.
+        The groups, and what the scorers were trained on; its `prompts` are groups.
     """
     prompts = [trained_prompts(user_path(folder)) for folder in scorers]
     trained = frozenset[str]().union(*(hashes for hashes in prompts if hashes is not None))
     new = [group for group in groups if trained.isdisjoint(prompt_hashes([group]))]
-    trained_on = {
-        "known": all(hashes is not None for hashes in prompts),
-        "prompts": len(groups) - len(new),
-        "left_out": 0 < len(new) < len(groups),
-    }
+    trained_on = TrainedOn(
+        known=all(hashes is not None for hashes in prompts),
+        prompts=len(groups) - len(new),
+        left_out=0 < len(new) < len(groups),
+    )
     return new or list(groups), trained_on
-
-
-def histogram(values: Sequence[float] | Array) -> dict[str, Any]:
-    """Counts of all values, none left out, in bins with an edge at 0."""
-    if not len(values):
-        return {"edges": [], "counts": [], "negative": 0}
-    low, high = min(0.0, float(np.min(values))), max(0.0, float(np.max(values)))
-    width = max((high - low) / 40, 1e-9)
-    edges = np.arange(np.floor(low / width), np.ceil(high / width) + 1) * width
-    edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
-    counts, _ = np.histogram(values, edges)
-    return {
-        "edges": edges.tolist(),
-        "counts": counts.tolist(),
-        "negative": int((np.asarray(values) < 0).sum()),
-    }
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,13 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rewarddiff import __version__, files
 from rewarddiff.errors import UserError
-from rewarddiff.evaluation.metrics import seeds_interval
+from rewarddiff.evaluation.intervals import seeds_interval
 from rewarddiff.machine import Meter
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.pipeline.commands import report_stage
@@ -38,9 +38,10 @@ from rewarddiff.pipeline.points import Point, Sweep, Variant, number, plan
 from rewarddiff.pipeline.results import gather
 from rewarddiff.pipeline.run import check_early, check_places, complete
 from rewarddiff.pipeline.stage import Stage, write_json
-from rewarddiff.report.statements import scorer_notes
+from rewarddiff.report.scorer_statements import scorer_notes
 from rewarddiff.report.sweep import render_sweep, terminal_sweep
 from rewarddiff.report.values import duration
+from rewarddiff.results import RESULTS, PolicyResult, Results, ScorerResult, plain
 from rewarddiff.store import Store
 from rewarddiff.writing import console, say
 
@@ -153,7 +154,7 @@ def _prepared(variant: Variant, sweep: Sweep) -> SharingRun:
     return SharingRun(**vars(prepare(variant.recipe, folder)), beside=others)
 
 
-def _results(run: Run, variant: Variant, trained: Callable[[Stage], None]) -> dict[str, Any]:
+def _results(run: Run, variant: Variant, trained: Callable[[Stage], None]) -> Results:
     """All stages of one run, its `results.json` and its page."""
     if variant.label:
         say(f"run {variant.label}")
@@ -161,13 +162,14 @@ def _results(run: Run, variant: Variant, trained: Callable[[Stage], None]) -> di
         results = gather(complete(run, trained), variant.pairs)
     # Of the many comparisons of points sweep.html makes one picture; here they would be too many to
     # read.
-    results["notes"] = [
-        "A run of a sweep: its policies are points, which sweep.html sums up.",
-        *scorer_notes(results),
-    ]
-    write_json(
-        run.output / "results.json", {**results, "stages": ["sweep"], "seconds": meter.seconds}
+    first = "A run of a sweep: its policies are points, which sweep.html sums up."
+    results = replace(
+        results,
+        command="sweep",
+        notes=(first, *scorer_notes(results).values()),
+        seconds=meter.seconds,
     )
+    write_json(run.output / RESULTS, plain(results))
     report_stage(run.output)
     return results
 
@@ -195,7 +197,7 @@ def _there(folder: Path) -> bool:
 # --- results --------------------------------------------------------------------------------------------------------
 
 
-def _content(sweep: Sweep, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _content(sweep: Sweep, results: Sequence[Results]) -> dict[str, Any]:
     """The content of sweep.json; figures are those of the runs' results.json."""
     both = list(zip(sweep.variants, results, strict=True))
     return {
@@ -222,11 +224,11 @@ def _content(sweep: Sweep, results: Sequence[Mapping[str, Any]]) -> dict[str, An
         "scorers": [
             {
                 "settings": _told(variant.settings),
-                "dev_loss": _dev_loss(own["scorers"], line["name"]),
-                **line,
+                "dev_loss": _dev_loss(own.scorers, line.name),
+                **plain(line),
             }
             for variant, own in both
-            for line in own["summary"]["scorers"]
+            for line in own.summary.scorers
         ],
     }
 
@@ -235,15 +237,13 @@ def _told(settings: Mapping[str, str]) -> dict[str, float | str]:
     return {key: number(value) for key, value in settings.items()}
 
 
-def _point(point: Point, variant: Variant, results: Mapping[str, Any]) -> dict[str, Any]:
+def _point(point: Point, variant: Variant, results: Results) -> dict[str, Any]:
     """A point's dev loss, rewards, and gaps to its baseline and to its controls."""
     policy = variant.recipe.policies[point.name]
     names = {
         other.name: other.policy for other in variant.points if other.control not in (None, "none")
     }
-    rewards = [
-        line["rewards"] for line in results["summary"]["policies"] if line["name"] == point.name
-    ]
+    rewards = [plain(p)["rewards"] for p in results.summary.policies if p.name == point.name]
     return {
         "policy": point.policy,
         "settings": _told({**variant.settings, **point.settings}),
@@ -252,7 +252,7 @@ def _point(point: Point, variant: Variant, results: Mapping[str, Any]) -> dict[s
         "objective": policy.objective.name,
         "control": point.control,
         "against": point.against,
-        "dev_loss": _dev_loss(results["policies"], point.name),
+        "dev_loss": _dev_loss(results.policies, point.name),
         "rewards": rewards[0] if rewards else {},
         **_held_against(results, point.name, point.against),
         "controls": [
@@ -262,23 +262,31 @@ def _point(point: Point, variant: Variant, results: Mapping[str, Any]) -> dict[s
     }
 
 
-def _dev_loss(trained: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any] | None:
+def _dev_loss(
+    trained: Sequence[ScorerResult] | Sequence[PolicyResult], name: str
+) -> dict[str, Any] | None:
     """Over seeds, at the end of training; of a difference model its main term, which regularisers
     have no part in."""
-    curves = [run["curve"] for run in trained if run["name"] == name and run["curve"]]
-    ends = [[line for line in curve if line["split"] == "dev"][-1:] for curve in curves]
-    if not all(ends) or not ends:
+    losses = []
+    for result in trained:
+        if result.name == name and result.curve:
+            dev = [line for line in result.curve if line["split"] == "dev"]
+            if not dev:
+                return None
+            losses.append(dev[-1].get("main", dev[-1]["loss"]))
+    if not losses:
         return None
-    return asdict(seeds_interval([end.get("main", end["loss"]) for (end,) in ends]))
+    interval: dict[str, Any] = plain(seeds_interval(losses))
+    return interval
 
 
-def _held_against(results: Mapping[str, Any], a: str, b: str) -> dict[str, Any]:
+def _held_against(results: Results, a: str, b: str) -> dict[str, Any]:
     """Gaps by scorer, mean reward of a less that of b, over all seeds; and in what the two were
     trained unequally.
 
     There are none where the two are the same.
     """
-    lines = [c for c in results["contrasts"] if (c["a"], c["b"], c["seed"]) == (a, b, "all")]
+    lines = [plain(c) for c in results.contrasts if (c.a, c.b, c.seed) == (a, b, "all")]
     gaps = {
         c["scorer"]: {**c["mean_gap"], "used_in_training": c["used_in_training"]} for c in lines
     }

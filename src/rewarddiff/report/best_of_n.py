@@ -6,93 +6,82 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewarddiff.report import plots
-from rewarddiff.report.cells import Cell, Results, Table, real_cell, share_cell
+from rewarddiff.report.cells import Table, real_cell, share_cell, texts
 from rewarddiff.report.figures import Drawing
 from rewarddiff.report.page import Section, compose, write
+from rewarddiff.report.scorer_statements import trained_on_remarks
 from rewarddiff.report.text import terminal_page
-from rewarddiff.report.values import (
-    Interval,
-    count,
-    entries,
-    interval,
-    mapping,
-    names,
-    number,
-    real,
-    trained_on_remarks,
-    word,
-)
-from rewarddiff.writing import figure
+from rewarddiff.report.values import count, real, two_digits
+from rewarddiff.results import BestOfResults, OverOptimisation, Pick
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 
-def render_best_of_n(found: Results, folder: Path) -> Path:
+def render_best_of_n(results: BestOfResults, folder: Path) -> Path:
     """Write `folder/best_of_n.html`, and return its path."""
-    path = Path(folder) / "best_of_n.html"
-    sections = [
-        Section(
-            "gain",
-            "What picking gains",
-            intro="Gain in reward over a single draw, by the scorer that judges and by the one that picked, with 95 % "
-            "intervals over prompts; how often the pick is better than a single draw.",
-            figures=(
-                _drawing(found, "gold", "by the judge"),
-                _drawing(found, "wins", "wins against a single draw"),
-            ),
-            tables=(picks_table(found), fits_table(found)),
-        )
-    ]
-    title = f"Best of n: {word(found.get('model'))}"
-    prompts = f"{count(number(found.get('prompts')))} prompts of {word(found.get('data'))}"
-    made = f"rewarddiff {word(found.get('version'))} · {prompts}"
-    write(path, compose(title, made, verdict(found), sections, remarks=counts(found)))
+    path = folder / "best_of_n.html"
+    section = Section(
+        "gain",
+        "What picking gains",
+        intro="Gain in reward over a single draw, by the scorer that judges and by the one that "
+        "picked, with 95 % intervals over prompts; how often the pick is better than a single "
+        "draw.",
+        figures=drawings(results),
+        tables=(picks_table(results), fits_table(results)),
+    )
+    title = f"Best of n: {results.model}"
+    prompts = f"{count(results.prompts)} prompts of {results.data}"
+    subtitle = f"rewarddiff {results.version} · {prompts}"
+    write(path, compose(title, subtitle, verdict(results), [section], remarks=counts(results)))
     return path
 
 
-def verdict(found: Results) -> str:
-    """For each scorer the n at which the judge likes its picks best; at last the judge itself,
-    where it picks too."""
-    said, gold = [], word(found.get("gold"))
-    picking = names(entries(found.get("rows")), "scorer")
-    for name in sorted(picking, key=lambda name: name == gold):
-        rows = [row for row in entries(found.get("rows")) if row["scorer"] == name]
-        best = max(rows, key=lambda row: number(row.get("gold")))
-        gain = interval(best.get("gold"))
-        shown = "" if gain.excludes_zero else ", not told apart from no gain"
-        own = " by its own judgement, which is no independent evidence" * (name == gold)
-        said.append(f"{name}: best at n = {best['n']} (gain {real(gain.value)}{shown}){own}")
-    return f"Judged by {gold}: " + "; ".join(said) + "."
+def terminal_best_of_n(results: BestOfResults) -> Group:
+    """Return the verdict and the tables as one rich renderable."""
+    tables = (picks_table(results), fits_table(results))
+    return terminal_page(verdict(results), counts(results), tables)
 
 
-def terminal_best_of_n(found: Results) -> Group:
-    """The verdict and the tables as one rich renderable."""
-    return terminal_page(verdict(found), counts(found), (picks_table(found), fits_table(found)))
+def verdict(results: BestOfResults) -> str:
+    """Say for each scorer the n at which the judge likes its picks best.
+
+    At last of the judge itself, where it picks too.
+    """
+    picks_by_scorer = _by_scorer(results)
+    parts = []
+    for name in sorted(picks_by_scorer, key=lambda name: name == results.gold):
+        best = max(picks_by_scorer[name], key=lambda pick: pick.gold.value)
+        gain = real(best.gold.value)
+        if not best.gold.excludes_zero:
+            gain += ", not told apart from no gain"
+        part = f"{name}: best at n = {best.n} (gain {gain})"
+        if name == results.gold:
+            part += " by its own judgement, which is no independent evidence"
+        parts.append(part)
+    return f"Judged by {results.gold}: {'; '.join(parts)}."
 
 
-def picks_table(found: Results) -> Table:
-    rows = tuple(
-        (
-            Cell(word(row.get("scorer"))),
-            Cell(count(number(row.get("n")))),
-            Cell(figure(number(row.get("kl")), ".2f")),
-            real_cell(interval(row.get("score"))),
-            real_cell(interval(row.get("gold"))),
-            share_cell(interval(row.get("wins"))),
-        )
-        for row in entries(found.get("rows"))
-    )
-    return Table(
-        "Picks", ("picked by", "n", "KL, nats", "gain by itself", "gain by the judge", "wins"), rows
-    )
+def _by_scorer(results: BestOfResults) -> dict[str, list[Pick]]:
+    picks: dict[str, list[Pick]] = {}
+    for row in results.rows:
+        picks.setdefault(row.scorer, []).append(row)
+    return picks
 
 
-def fits_table(found: Results) -> Table:
+def picks_table(results: BestOfResults) -> Table:
     rows = []
-    for fit in entries(found.get("fits")):
-        figures = (Cell(real(number(fit.get(key)))) for key in ("alpha", "beta"))
-        rows.append((Cell(word(fit.get("scorer"))), *figures, Cell(_peak(fit))))
+    for row in results.rows:
+        gains = (real_cell(row.score), real_cell(row.gold), share_cell(row.wins))
+        rows.append((*texts(row.scorer, count(row.n), two_digits(row.kl)), *gains))
+    columns = ("picked by", "n", "KL, nats", "gain by itself", "gain by the judge", "wins")
+    return Table("Picks", columns, tuple(rows))
+
+
+def fits_table(results: BestOfResults) -> Table:
+    rows = []
+    for fit in results.fits:
+        rows.append(texts(fit.scorer, real(fit.alpha), real(fit.beta), _peak(fit)))
     return Table(
         "Over-optimisation: gain by the judge = d(α − βd), d = √KL",
         ("picked by", "α", "β", "turns at, nats"),
@@ -101,45 +90,43 @@ def fits_table(found: Results) -> Table:
     )
 
 
-def _peak(fit: Results) -> str:
-    """Where the law turns; nothing is said of what lies beyond the measured nats."""
-    peak, measured = number(fit.get("peak")), number(fit.get("measured"))
-    rises = number(fit.get("alpha")) > 0
-    beyond = rises and not peak <= measured
-    return f"not within 0–{measured:.2f}" if beyond else real(peak)
+def _peak(fit: OverOptimisation) -> str:
+    """Return where the law turns; nothing is said of what lies beyond the measured nats."""
+    is_measured = fit.peak <= fit.measured
+    if fit.alpha > 0 and not is_measured:
+        return f"not within 0–{fit.measured:.2f}"
+    return real(fit.peak)
 
 
-def counts(found: Results) -> list[str]:
-    """What was left out or scored as something else."""
-    said = []
-    if dropped := number(mapping(found.get("ledger")).get("dropped")):
-        said.append(f"{count(dropped)} rows of the data were dropped.")
-    if empty := number(found.get("empty")):
-        said.append(f"{count(empty)} draws were empty, and scored as a full stop.")
-    return said + trained_on_remarks(found, "prompts")
+def counts(results: BestOfResults) -> list[str]:
+    """Say what was left out or scored as something else."""
+    remarks = []
+    dropped = results.ledger.total - results.ledger.kept
+    if dropped:
+        remarks.append(f"{count(dropped)} rows of the data were dropped.")
+    if results.empty:
+        remarks.append(f"{count(results.empty)} draws were empty, and scored as a full stop.")
+    return remarks + trained_on_remarks(results.trained_on, "prompts")
 
 
-def _drawing(found: Results, key: str, axis: str) -> Drawing:
-    rows = entries(found.get("rows"))
-    sizes = sorted({int(row["n"]) for row in rows})
-    ticks = [(float(i), str(n)) for i, n in enumerate(sizes)]
-    lines: list[tuple[str, list[tuple[float, Interval]], bool]] = [
-        (
-            name,
-            [
-                (float(sizes.index(row["n"])), interval(row.get(key)))
-                for row in rows
-                if row["scorer"] == name
-            ],
-            False,
-        )
-        for name in names(rows, "scorer")
-    ]
-    title = "Gain by the judge" if key == "gold" else "Win rate"
-    level = [("", 0.0 if key == "gold" else 0.5)]
-    colours = plots.palette(name for name, *_ in lines)
-    return Drawing(
-        title,
-        f"{axis}, by n",
-        plots.lines(lines, ticks, level, colours, f"{title} by n", ("n", axis)),
-    )
+def drawings(results: BestOfResults) -> tuple[Drawing, ...]:
+    """Return the gain by the judge, and the win rate, by n."""
+    sizes = sorted({row.n for row in results.rows})
+    ticks = [(float(place), str(n)) for place, n in enumerate(sizes)]
+    gains: list[plots.Line] = []
+    wins: list[plots.Line] = []
+    for name, picks in _by_scorer(results).items():
+        places = [float(sizes.index(pick.n)) for pick in picks]
+        gold = [pick.gold for pick in picks]
+        won = [pick.wins for pick in picks]
+        gains.append((name, list(zip(places, gold, strict=True)), False))
+        wins.append((name, list(zip(places, won, strict=True)), False))
+    drawn = []
+    for title, axis, lines, level in (
+        ("Gain by the judge", "by the judge", gains, 0.0),
+        ("Win rate", "wins against a single draw", wins, 0.5),
+    ):
+        colours = plots.palette(name for name, *_ in lines)
+        svg = plots.lines(lines, ticks, [("", level)], colours, f"{title} by n", ("n", axis))
+        drawn.append(Drawing(title, f"{axis}, by n", svg))
+    return tuple(drawn)

@@ -1,26 +1,22 @@
 """What tables are made of, on the page, the terminal and in Markdown alike."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from rewarddiff.report.values import DASH, Interval, count, percent, real
-from rewarddiff.writing import figure
-
-Results = Mapping[str, Any]
+from rewarddiff.report.values import DASH, bounds, count, percent, points, real, two_digits
+from rewarddiff.results import Interval
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One entry of a table: the figure, its interval or another lesser remark, and a mark such as
-    †."""
+    """One entry of a table: the figure, its interval or another lesser remark, and a mark: †."""
 
     text: str
     minor: str = ""
     mark: str = ""
 
     def __str__(self) -> str:
-        return f"{self.text}{self.mark}" + (f" {self.minor}" if self.minor else "")
+        return f"{self.text}{self.mark} {self.minor}".rstrip()
 
 
 Rows = tuple[tuple[Cell, ...], ...]
@@ -28,12 +24,14 @@ Rows = tuple[tuple[Cell, ...], ...]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under a head; `words` are the indices of columns of text (the others hold
-    figures).
+    """Rows of cells under a head.
 
-    `marks`: what marks in its cells mean, shown wherever the table is; `notes` stand below it on
-    the page alone. `stacked`: on the page, intervals go below the figures they belong to. `empty`:
-    what its having no rows says; where that is nothing, the table is left out.
+    Attributes:
+        empty: what its having no rows says; where that is nothing, the table is left out.
+        marks: what marks in its cells mean, shown wherever the table is.
+        notes: stand below it on the page alone.
+        words: indices of columns of text; the others hold figures.
+        stacked: on the page, intervals go below the figures they belong to.
     """
 
     title: str
@@ -47,28 +45,41 @@ class Table:
 
 
 def filled(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> tuple[tuple[str, ...], Rows]:
-    """Return the columns without those of which nothing is known, and the rows likewise; the first
-    column stays."""
-    kept = [i for i in range(len(columns)) if i == 0 or any(row[i].text != DASH for row in rows)]
-    return tuple(columns[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in rows)
+    """Return columns and rows without the columns of which nothing is known.
+
+    The first column stays.
+    """
+    empty = [i for i in range(1, len(columns)) if all(row[i].text == DASH for row in rows)]
+    return without(columns, rows, empty)
 
 
-def real_cell(found: Interval, mark: str = "") -> Cell:
-    bounds = f"[{real(found.low)}, {real(found.high)}]" if found.bounded else ""
-    return Cell(real(found.value), bounds, mark)
+def without(
+    columns: Sequence[str], rows: Sequence[Sequence[Cell]], left_out: Sequence[int]
+) -> tuple[tuple[str, ...], Rows]:
+    """Return columns and rows without some columns."""
+    kept = [i for i in range(len(columns)) if i not in left_out]
+    kept_rows = [tuple(row[i] for i in kept) for row in rows]
+    return tuple(columns[i] for i in kept), tuple(kept_rows)
 
 
-def share_cell(found: Interval, with_n: bool = False) -> Cell:
-    bounds = (
-        f"[{figure(100 * found.low, '.1f')}, {figure(100 * found.high, '.1f')}]"
-        if found.bounded
-        else ""
-    )
-    return Cell(
-        percent(found.value), f"{bounds} n = {count(found.n)}".strip() if with_n else bounds
-    )
+def texts(*items: str) -> tuple[Cell, ...]:
+    """Return a cell for each text."""
+    return tuple(Cell(text) for text in items)
 
 
-def correlation_cell(found: Interval) -> Cell:
-    bounds = f"[{figure(found.low, '.2f')}, {figure(found.high, '.2f')}]" if found.bounded else ""
-    return Cell(figure(found.value, ".2f") if found.known else DASH, bounds)
+def real_cell(interval: Interval, mark: str = "") -> Cell:
+    return Cell(real(interval.value), bounds(interval, real), mark)
+
+
+def share_cell(interval: Interval) -> Cell:
+    return Cell(percent(interval.value), bounds(interval, points))
+
+
+def counted_share_cell(interval: Interval) -> Cell:
+    """A share with its interval and what it is a share of."""
+    of = f"n = {count(interval.n)}"
+    return Cell(percent(interval.value), f"{bounds(interval, points)} {of}".strip())
+
+
+def correlation_cell(interval: Interval) -> Cell:
+    return Cell(two_digits(interval.value), bounds(interval, two_digits))

@@ -2,63 +2,50 @@
 
 from __future__ import annotations
 
-from rewarddiff.report.cells import Cell, Results, Table, share_cell
-from rewarddiff.report.values import (
-    count,
-    entries,
-    interval,
-    mapping,
-    number,
-    percent,
-    real,
-    trained_on_remarks,
-    word,
-)
+from rewarddiff.report.cells import Table, share_cell, texts
+from rewarddiff.report.scorer_statements import trained_on_remarks
+from rewarddiff.report.values import count, percent, real
+from rewarddiff.results import DesignResults, DesignRow
 
 
-def designs_table(found: Results) -> Table:
-    """A design by a method a row, from `pipeline.designs.designs_stage`."""
-    rows = tuple(
-        (
-            Cell(word(row.get("scorer"))),
-            Cell(_name(mapping(row.get("design")))),
-            Cell(word(row.get("method"))),
-            *(Cell(count(round(number(row.get(key))))) for key in ("readings", "tokens")),
-            share_cell(interval(row.get("accuracy"))),
-            Cell(real(number(row.get("spearman")))),
-            *(Cell(percent(number(row.get(key)))) for key in ("inconsistency", "cyclic")),
+def designs_table(results: DesignResults) -> Table:
+    """Return a design by a method a row, from `pipeline.designs.designs_stage`."""
+    rows = []
+    for row in results.rows:
+        costs = (count(row.readings), count(row.tokens))
+        rows.append(
+            (
+                *texts(row.scorer, _name(row), row.method, *costs),
+                share_cell(row.accuracy),
+                *texts(real(row.spearman), percent(row.inconsistency), percent(row.cyclic)),
+            )
         )
-        for row in entries(found.get("rows"))
-    )
-    sizes = mapping(found.get("responses"))
-    least, most = count(number(sizes.get("least"))), count(number(sizes.get("most")))
-    size = least if least == most else f"{least} to {most}"
-    seeds = number(found.get("seeds"))
-    over = f"{seeds:.0f} seeds and lists" if seeds > 1 else "lists"
+    sizes = results.responses
+    size = count(sizes.least)
+    if sizes.least != sizes.most:
+        size += f" to {count(sizes.most)}"
+    over = "lists"
+    if results.seeds > 1:
+        over = f"{results.seeds} seeds and lists"
+    heads = ("scorer", "design", "method", "readings", "tokens", "accuracy", "ρ with all")
     return Table(
-        f"Designs on {count(number(found.get('groups')))} lists of {size} responses",
-        (
-            "scorer",
-            "design",
-            "method",
-            "readings",
-            "tokens",
-            "accuracy",
-            "ρ with all",
-            "inconsistency",
-            "cyclic",
-        ),
-        rows,
+        f"Designs on {count(results.groups)} lists of {size} responses",
+        (*heads, "inconsistency", "cyclic"),
+        tuple(rows),
         notes=(
-            "Readings and tokens: of a list, mean. Accuracy: share of the data's comparisons whose better response "
-            f"scores higher, with its 95 % interval over {over}. ρ: rank correlation with the scores of `all` by the "
-            "same method, mean over lists. Inconsistency: share of the squared differences that no scores explain. "
-            "Cyclic: share of the triples compared that go round.",
-            *trained_on_remarks(found, "lists"),
+            "Readings and tokens: of a list, mean. Accuracy: share of the data's comparisons whose "
+            f"better response scores higher, with its 95 % interval over {over}. ρ: rank "
+            "correlation with the scores of `all` by the same method, mean over lists. "
+            "Inconsistency: share of the squared differences that no scores explain. Cyclic: share "
+            "of the triples compared that go round.",
+            *trained_on_remarks(results.trained_on, "lists"),
         ),
         words=frozenset({0, 1, 2}),
     )
 
 
-def _name(design: Results) -> str:
-    return f"budget {design.get('budget')}" if design.get("budget") else word(design.get("mode"))
+def _name(row: DesignRow) -> str:
+    mode: str = row.design["mode"]
+    if row.design["budget"] is None:
+        return mode
+    return f"budget {row.design['budget']}"

@@ -1,33 +1,27 @@
 """sweep.json → its tables, figures and page."""
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rewarddiff.report import plots
-from rewarddiff.report.cells import Cell, Results, Table, correlation_cell, real_cell, share_cell
+from rewarddiff.report.cells import Cell, Table, correlation_cell, real_cell, share_cell
 from rewarddiff.report.figures import Drawing
 from rewarddiff.report.page import Section, compose, write
-from rewarddiff.report.statements import KEYS_NAMED, SENTENCES, trained_unequally, unequal
-from rewarddiff.report.tables import TRAINED_WITH, UNEQUAL
+from rewarddiff.report.policy_tables import TRAINED_WITH, UNEQUAL
+from rewarddiff.report.statements import KEYS_NAMED, SENTENCES, trained_unequally
 from rewarddiff.report.text import markdown_page, terminal_page
-from rewarddiff.report.values import (
-    DASH,
-    Interval,
-    count,
-    entries,
-    interval,
-    mapping,
-    number,
-    percent,
-    real,
-    setting,
-)
+from rewarddiff.report.values import DASH, count, percent, real, setting
+from rewarddiff.results import UNKNOWN, Interval, Unequal
 
 if TYPE_CHECKING:
     from rich.console import Group
+
+Results = Mapping[str, Any]
+"""The content of sweep.json, or a part of it."""
 
 Facet = tuple[tuple[str, ...], Any]
 """What the points of one figure have in common: their settings of all axes but the first, and one
@@ -55,7 +49,7 @@ def render_sweep(sweep: Results, folder: Path) -> Path:
 
 def page(sweep: Results) -> str:
     """The page as text."""
-    axes = ", ".join(axis["key"] for axis in entries(sweep.get("axes"))) or "seed"
+    axes = ", ".join(axis["key"] for axis in sweep["axes"]) or "seed"
     made = (f"rewarddiff {sweep['version']}", str(sweep["created"]), _seeds(sweep))
     gaps, losses = gap_figures(sweep), loss_figures(sweep)
     parts = [
@@ -109,10 +103,10 @@ def verdict(sweep: Results) -> str:
     """How many gaps of weighted policies to their baseline are told apart from zero by independent
     scorers."""
     found = [
-        gap for p in entries(sweep["points"]) if p["control"] == "none" for gap in mapping(p["gaps"]).values()
+        gap for p in sweep["points"] if p["control"] == "none" for gap in p["gaps"].values()
     ]  # fmt: skip
-    independent = [interval(gap) for gap in found if not gap["used_in_training"]]
-    gaps = independent or [interval(gap) for gap in found]
+    independent = [_interval(gap) for gap in found if not gap["used_in_training"]]
+    gaps = independent or [_interval(gap) for gap in found]
     if not sweep["points"]:
         return "No policies were trained: a sweep of scorers alone."
     if not gaps:
@@ -123,7 +117,7 @@ def verdict(sweep: Results) -> str:
     of = f"Of {len(gaps)} gaps between weighted policies and their baseline under"
     if not independent:
         return f"No independent evidence. {of} the scorers they were trained with, {counted}"
-    used = [interval(gap) for gap in found if gap["used_in_training"]]
+    used = [_interval(gap) for gap in found if gap["used_in_training"]]
     above_by_used, below_by_used = (
         sum(gap.low > 0 for gap in used),
         sum(gap.high < 0 for gap in used),
@@ -138,12 +132,12 @@ def verdict(sweep: Results) -> str:
 
 
 def remarks(sweep: Results) -> list[str]:
-    gaps = [gap for p in entries(sweep["points"]) for gap in mapping(p["gaps"]).values()]
+    gaps = [gap for p in sweep["points"] for gap in p["gaps"].values()]
     found = []
-    differing = [p for p in entries(sweep["points"]) if unequal(p)]
+    differing = [p for p in sweep["points"] if _unequal(p)]
     if differing:
         first = differing[0]
-        text = trained_unequally(unequal(first), KEYS_NAMED)
+        text = trained_unequally(_unequal(first), KEYS_NAMED)
         many = f"; {len(differing)} points in all are held against one trained unequally" * (
             len(differing) > 1
         )
@@ -155,7 +149,7 @@ def remarks(sweep: Results) -> list[str]:
         )
     if len(sweep["seeds"]) == 1:
         found.append("One seed: intervals are over prompts alone and say nothing of other seeds.")
-    if any(axis["key"].startswith(("scorers.", "data.")) for axis in entries(sweep["axes"])):
+    if any(axis["key"].startswith(("scorers.", "data.")) for axis in sweep["axes"]):
         found.append(
             "Runs with other data or scorers are judged by other scorers: compare gaps within a run."
         )
@@ -169,7 +163,7 @@ def _least(sweep: Results) -> list[str]:
     Other keys change what the loss is, and then it tells nothing.
     """
     labels: dict[str, dict[str, str]] = {}
-    for axis in entries(sweep["axes"]):
+    for axis in sweep["axes"]:
         if axis["key"].startswith("scorers."):
             _, name, setting = axis["key"].split(".", 2)
             if not setting.startswith(REGULARISERS):
@@ -177,15 +171,11 @@ def _least(sweep: Results) -> list[str]:
             labels.setdefault(name, {})[axis["key"]] = axis["label"]
     found = []
     for name, own in sorted(labels.items()):
-        known = [
-            line for line in entries(sweep["scorers"]) if line["name"] == name and line["dev_loss"]
-        ]
+        known = [line for line in sweep["scorers"] if line["name"] == name and line["dev_loss"]]
         if len(known) > 1:
-            best = min(known, key=lambda line: interval(line["dev_loss"]).value)
-            at = ", ".join(
-                f"{own[k]} {_value(v)}" for k, v in mapping(best["settings"]).items() if k in own
-            )
-            loss = real(interval(best["dev_loss"]).value)
+            best = min(known, key=lambda line: _interval(line["dev_loss"]).value)
+            at = ", ".join(f"{own[k]} {_value(v)}" for k, v in best["settings"].items() if k in own)
+            loss = real(_interval(best["dev_loss"]).value)
             found.append(
                 f"The dev loss of {name}, without its regularisers, is least at {at}: {loss}."
             )
@@ -200,15 +190,15 @@ def _are(many: int) -> str:
 
 
 def points_table(sweep: Results) -> Table:
-    points = entries(sweep["points"])
+    points = sweep["points"]
     scorers = _judges(sweep)
-    labels = [axis["label"] for axis in entries(sweep["axes"])]
+    labels = [axis["label"] for axis in sweep["axes"]]
     rows = tuple(
         (
             Cell(point["policy"]),
             *_settings(sweep, point),
             _against(point),
-            real_cell(interval(point["dev_loss"])),
+            real_cell(_interval(point["dev_loss"])),
             *(_gap(point["gaps"], scorer) for scorer in scorers),
         )
         for point in points
@@ -232,15 +222,17 @@ def points_table(sweep: Results) -> Table:
 def controls_table(sweep: Results) -> Table:
     """Weighted policies against their controls at the same settings."""
     scorers = _judges(sweep)
-    labels = [axis["label"] for axis in entries(sweep["axes"])]
+    labels = [axis["label"] for axis in sweep["axes"]]
     rows = tuple(
         (
-            Cell(f"{point['policy']} − {control['policy']}", mark=UNEQUAL * bool(unequal(control))),
+            Cell(
+                f"{point['policy']} − {control['policy']}", mark=UNEQUAL * bool(_unequal(control))
+            ),
             *_settings(sweep, point),
             *(_gap(control["gaps"], scorer) for scorer in scorers),
         )
-        for point in entries(sweep["points"])
-        for control in entries(point["controls"])
+        for point in sweep["points"]
+        for control in point["controls"]
     )
     return Table(
         "Weighted policies less their controls",
@@ -248,11 +240,7 @@ def controls_table(sweep: Results) -> Table:
         rows if scorers else (),
         marks=_marks(
             rows,
-            [
-                control
-                for point in entries(sweep["points"])
-                for control in entries(point["controls"])
-            ],
+            [control for point in sweep["points"] for control in point["controls"]],
         ),
         stacked=True,
     )
@@ -260,19 +248,19 @@ def controls_table(sweep: Results) -> Table:
 
 def scorers_table(sweep: Results) -> Table:
     """Accuracy in every run, where there are several."""
-    runs = entries(sweep["runs"])
-    swept = {key for run in runs for key in mapping(run["settings"])}
-    axes = [axis for axis in entries(sweep["axes"]) if axis["key"] in swept]
+    runs = sweep["runs"]
+    swept = {key for run in runs for key in run["settings"]}
+    axes = [axis for axis in sweep["axes"] if axis["key"] in swept]
     rows = tuple(
         (
             Cell(line["name"]),
-            *(Cell(_value(mapping(line["settings"]).get(axis["key"]))) for axis in axes),
-            real_cell(interval(line["dev_loss"])) if line["dev_loss"] else Cell(DASH),
-            share_cell(interval(line["accuracy"])),
-            correlation_cell(interval(line["spearman_strength"])),
-            Cell(percent(number(line["ece"]))),
+            *(Cell(_value(line["settings"].get(axis["key"]))) for axis in axes),
+            real_cell(_interval(line["dev_loss"])),
+            share_cell(_interval(line["accuracy"])),
+            correlation_cell(_interval(line["spearman_strength"])),
+            Cell(percent(_number(line["ece"]))),
         )
-        for line in sorted(entries(sweep["scorers"]), key=lambda line: str(line["name"]))
+        for line in sorted(sweep["scorers"], key=lambda line: str(line["name"]))
     )
     return Table(
         "Scorers on held-out comparisons",
@@ -290,7 +278,7 @@ def scorers_table(sweep: Results) -> Table:
 
 
 def axes_table(sweep: Results) -> Table:
-    rows = [(str(axis["key"]), axis["values"]) for axis in entries(sweep["axes"])]
+    rows = [(str(axis["key"]), axis["values"]) for axis in sweep["axes"]]
     rows.append(("seed", sweep["seeds"]))
     return Table(
         "Keys and values",
@@ -301,21 +289,15 @@ def axes_table(sweep: Results) -> Table:
 
 
 def runs_table(sweep: Results) -> Table:
-    runs = entries(sweep["runs"])
+    runs = sweep["runs"]
     rows = tuple(
         (
             Cell(f"{'' if run['folder'] == '.' else run['folder'] + '/'}report.html"),
             Cell(
-                ", ".join(
-                    f"{key} = {_value(value)}" for key, value in mapping(run["settings"]).items()
-                )
+                ", ".join(f"{key} = {_value(value)}" for key, value in run["settings"].items())
                 or DASH
             ),
-            Cell(
-                count(
-                    len({p["name"] for p in entries(sweep["points"]) if p["run"] == run["folder"]})
-                )
-            ),
+            Cell(count(len({p["name"] for p in sweep["points"] if p["run"] == run["folder"]}))),
         )
         for run in runs
     )
@@ -323,42 +305,58 @@ def runs_table(sweep: Results) -> Table:
 
 
 def _settings(sweep: Results, point: Results) -> Iterable[Cell]:
-    return (
-        Cell(_value(mapping(point["settings"]).get(axis["key"]))) for axis in entries(sweep["axes"])
-    )
+    return (Cell(_value(point["settings"].get(axis["key"]))) for axis in sweep["axes"])
 
 
 def _gap(gaps: Any, scorer: str) -> Cell:
-    found = mapping(mapping(gaps).get(scorer))
-    return real_cell(interval(found), TRAINED_WITH * bool(found.get("used_in_training")))
+    if scorer not in gaps:
+        return Cell(DASH)
+    gap = gaps[scorer]
+    mark = TRAINED_WITH if gap["used_in_training"] else ""
+    return real_cell(_interval(gap), mark)
 
 
 def _against(point: Results) -> Cell:
     if point["name"] == point["against"]:
         return Cell("the baseline itself")
-    return Cell(point["against"], mark=UNEQUAL * bool(unequal(point)))
+    return Cell(point["against"], mark=UNEQUAL * bool(_unequal(point)))
 
 
 def _marks(rows: Sequence[Sequence[Cell]], points: Sequence[Results]) -> tuple[str, ...]:
     """What the marks in rows mean; `points` are those, or their controls, that may be trained
     unequally."""
     used = any(cell.mark == TRAINED_WITH for row in rows for cell in row)
-    texts = [trained_unequally(unequal(point)) for point in points if unequal(point)]
+    texts = [trained_unequally(_unequal(point)) for point in points if _unequal(point)]
     return ((MARKED,) if used else ()) + tuple(
         f"{UNEQUAL} {text}." for text in dict.fromkeys(texts)
     )
 
 
 def _judges(sweep: Results) -> list[str]:
-    return list(
-        dict.fromkeys(
-            scorer for point in entries(sweep["points"]) for scorer in mapping(point["gaps"])
-        )
-    )
+    return list(dict.fromkeys(scorer for point in sweep["points"] for scorer in point["gaps"]))
 
 
 def _value(value: Any) -> str:
     return DASH if value is None else setting(value)
+
+
+def _interval(values: Results | None) -> Interval:
+    if values is None:
+        return UNKNOWN
+    return Interval(
+        _number(values["value"]), _number(values["low"]), _number(values["high"]), values["n"]
+    )
+
+
+def _number(value: Any) -> float:
+    """Return a number of a file; NaN for null, and for a value of a key that is no number."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    return math.nan
+
+
+def _unequal(point: Results) -> tuple[Unequal, ...]:
+    return tuple(Unequal(**difference) for difference in point["unequal"])
 
 
 def _seeds(sweep: Results) -> str:
@@ -379,7 +377,7 @@ def gap_figures(sweep: Results) -> tuple[Drawing, ...]:
             for policy, own in _by_policy(points):
                 along = [(p, _own_gap(p, scorer)) for p in own]
                 used |= any(
-                    mapping(mapping(p["gaps"]).get(scorer)).get("used_in_training") for p in own
+                    scorer in p["gaps"] and p["gaps"][scorer]["used_in_training"] for p in own
                 )
                 rows.append((policy, along))
             what = "gap to the base model" if against else "gap to the baseline"
@@ -392,15 +390,15 @@ def loss_figures(sweep: Results) -> tuple[Drawing, ...]:
     """Dev loss along the first axis, a line for each policy; those without that key at their
     height."""
     found = []
-    axes = entries(sweep["axes"])
+    axes = sweep["axes"]
     for (rest, objective), points in _groups(sweep, lambda p: p["objective"]):
         rows = [
-            (policy, [(p, interval(p["dev_loss"])) for p in own])
+            (policy, [(p, _interval(p["dev_loss"])) for p in own])
             for policy, own in _by_policy(points)
         ]
         levels = [
-            (str(p["policy"]), number(p["dev_loss"]))
-            for p in entries(sweep["points"])
+            (str(p["policy"]), _number(p["dev_loss"]))
+            for p in sweep["points"]
             if p["objective"] == objective
             and axes[0]["key"] not in p["settings"]
             and _rest(sweep, p) in (rest, ())
@@ -412,9 +410,9 @@ def loss_figures(sweep: Results) -> tuple[Drawing, ...]:
 
 def _own_gap(point: Results, scorer: str) -> Interval:
     return (
-        Interval(0.0)
+        Interval.unbounded(0.0)
         if point["name"] == point["against"]
-        else interval(mapping(point["gaps"]).get(scorer))
+        else _interval(point["gaps"].get(scorer))
     )
 
 
@@ -427,7 +425,7 @@ def _drawn(
     what: str,
 ) -> list[Drawing]:
     """The figure of `what`, a line for each policy; none where nothing is known."""
-    axis = entries(sweep["axes"])[0]
+    axis = sweep["axes"][0]
     place = _places(axis["values"])
     drawn = []
     for policy, own in rows:
@@ -443,15 +441,15 @@ def _drawn(
         f"{name} {', '.join(real(found.value) for _, found in points)}" for name, points, _ in drawn
     )
     label = ", ".join([title, *caption, f"along {axis['label']}: {said}"])
-    colours = plots.palette(str(point["policy"]) for point in entries(sweep["points"]))
+    colours = plots.palette(str(point["policy"]) for point in sweep["points"])
     svg = plots.lines(drawn, ticks, levels, colours, label, (str(axis["label"]), what))
     return [Drawing(title, ", ".join(caption), svg)]
 
 
 def _groups(sweep: Results, key: Callable[[Results], Any]) -> Iterable[tuple[Facet, list[Results]]]:
     """The points along the first axis, by their settings of the other axes and by a key."""
-    axes = entries(sweep["axes"])
-    along = [p for p in entries(sweep["points"]) if axes and axes[0]["key"] in p["settings"]]
+    axes = sweep["axes"]
+    along = [p for p in sweep["points"] if axes and axes[0]["key"] in p["settings"]]
     found: dict[Facet, list[Results]] = {}
     for point in along:
         found.setdefault((_rest(sweep, point), key(point)), []).append(point)
@@ -459,7 +457,7 @@ def _groups(sweep: Results, key: Callable[[Results], Any]) -> Iterable[tuple[Fac
 
 
 def _rest(sweep: Results, point: Results) -> tuple[str, ...]:
-    axes = entries(sweep["axes"])[1:]
+    axes = sweep["axes"][1:]
     return tuple(
         f"{a['label']} {_value(point['settings'][a['key']])}"
         for a in axes
@@ -477,7 +475,7 @@ def _by_policy(points: Sequence[Results]) -> list[tuple[str, list[Results]]]:
 def _places(values: Sequence[Any]) -> dict[str, float]:
     """Where values stand on x, by their text: to scale where they are numbers that can then be told
     apart."""
-    texts, numbers = [_value(value) for value in values], [number(value) for value in values]
+    texts, numbers = [_value(value) for value in values], [_number(value) for value in values]
     known = sorted(x for x in numbers if x == x)
     least = min((b - a for a, b in pairwise(known)), default=0.0)
     if len(known) == len(values) > 1 and least >= (known[-1] - known[0]) / 20:

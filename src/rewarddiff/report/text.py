@@ -4,30 +4,30 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rewarddiff.report.bookkeeping import costs_table
-from rewarddiff.report.cells import Cell, Results, Table
+from rewarddiff.report.cells import Cell, Table
 from rewarddiff.report.designs import designs_table
 from rewarddiff.report.statements import head
-from rewarddiff.report.tables import strength_table, summary_tables
+from rewarddiff.report.summary import summary_tables
+from rewarddiff.results import DesignResults, Results
 from rewarddiff.writing import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, Group, RenderableType  # noqa: TID251
+    from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType  # noqa: TID251
     from rich.table import Table as RichTable
+    from rich.text import Text
 
 BETWEEN = 2
 """Spaces between columns."""
 
 
 def terminal_table(results: Results) -> "Group":
-    """The head of the results and the summary tables as one rich renderable that fits itself to the
-    terminal."""
+    """Return the head of the results and the summary tables, fitting themselves to the terminal."""
     said = head(results)
     return terminal_page(said.result, said.limits, summary_tables(results))
 
 
 def terminal_page(result: str, remarks: Iterable[str], tables: Iterable[Table]) -> "Group":
-    """A bold first sentence, remarks, and the tables that have rows, with what their marks mean."""
+    """Return a bold first sentence, remarks, and the tables that have rows, with their marks."""
     from rich.console import Group
     from rich.text import Text
 
@@ -35,27 +35,30 @@ def terminal_page(result: str, remarks: Iterable[str], tables: Iterable[Table]) 
     parts += [Text(printable(remark)) for remark in remarks]
     for table in tables:
         if table.rows:
-            parts += [
-                Text(),
-                Fitted(table),
-                *(Text(printable(mark), style="dim") for mark in table.marks),
-            ]
+            parts += [Text(), Fitted(table), *_dim(table.marks)]
     return Group(*parts)
 
 
-def terminal_designs(found: Results) -> "Group":
-    """The table of designs as one rich renderable."""
+def terminal_designs(results: DesignResults) -> "Group":
+    """Return the table of designs as one rich renderable."""
     from rich.console import Group
+
+    table = designs_table(results)
+    return Group(Fitted(table), *_dim(table.notes))
+
+
+def _dim(texts: Iterable[str]) -> "list[Text]":
     from rich.text import Text
 
-    table = designs_table(found)
-    return Group(Fitted(table), *(Text(printable(note), style="dim") for note in table.notes))
+    return [Text(printable(text), style="dim") for text in texts]
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A table on any width: cells are stacked where it is too wide, and then its columns go below
-    one another."""
+    """A table on any width.
+
+    Where it is too wide, cells are stacked, and then its columns go below one another.
+    """
 
     table: Table
 
@@ -72,11 +75,11 @@ class Fitted:
 
 
 def _panels(table: Table, width: int) -> Iterator[tuple[dict[int, int], bool]]:
-    """The columns to be drawn side by side with their widths, and whether minor remarks go below
-    their figures.
+    """Yield columns to be drawn side by side with their widths, and whether cells are stacked.
 
-    Every panel begins with the first column, and the other words at the left that tell rows apart,
-    as far as they take no more than half of the width; each other column is in one of the panels.
+    In a stacked cell the minor remark goes below its figure. Every panel begins with the first
+    column, and the other words at the left that tell rows apart, as far as they take no more than
+    half of the width; each other column is in one of the panels.
     """
     columns = range(len(table.columns))
     natural = [_natural(table, column, stacked=False) for column in columns]
@@ -101,8 +104,10 @@ def _panels(table: Table, width: int) -> Iterator[tuple[dict[int, int], bool]]:
 
 
 def _widened(table: Table, panel: dict[int, int], width: int) -> dict[int, int]:
-    """The widths, with what is left over given to the columns that would be on one line then, the
-    first ones first."""
+    """Return the widths, with what is left over given to the columns that then need one line.
+
+    The first ones come first.
+    """
     left = width - _total(panel.values())
     widened = {}
     for column, least in panel.items():
@@ -118,20 +123,26 @@ def _total(widths: Iterable[int]) -> int:
 
 
 def _natural(table: Table, column: int, *, stacked: bool) -> int:
-    """The width at which nothing of a column is broken."""
+    """Return the width at which nothing of a column is broken."""
     texts = [table.columns[column]]
     for row in table.rows:
         figure, minor = _texts(row[column])
-        texts += [figure, minor] if stacked else [f"{figure} {minor}".strip()]
+        if stacked:
+            texts += [figure, minor]
+        else:
+            texts.append(f"{figure} {minor}".strip())
     return _widest(texts)
 
 
 def _least(table: Table, column: int) -> int:
-    """The width at which no figure, no interval and no word of a column is broken."""
+    """Return the width at which no figure, no interval and no word of a column is broken."""
     pieces = table.columns[column].split(" ")
     for row in table.rows:
         for text in _texts(row[column]):
-            pieces += text.split(" ") if column in table.words else [text]
+            if column in table.words:
+                pieces += text.split(" ")
+            else:
+                pieces.append(text)
     return _widest(pieces)
 
 
@@ -152,61 +163,48 @@ def _drawn(table: Table, columns: dict[int, int], stacked: bool) -> "RichTable":
     drawn = RichTable(box=None, pad_edge=False, padding=(0, BETWEEN, 0, 0))
     for column, width in columns.items():
         title = Text(printable(table.columns[column]))
-        drawn.add_column(
-            title,
-            justify="left" if column in table.words else "right",
-            overflow="fold",
-            width=width,
-        )
+        side: JustifyMethod = "left" if column in table.words else "right"
+        drawn.add_column(title, justify=side, overflow="fold", width=width)
     between = "\n" if stacked else " "
     for row in table.rows:
-        cells = [_texts(row[column]) for column in columns]
-        drawn.add_row(
-            *(
-                Text.assemble(figure, (between + minor if minor else "", "dim"))
-                for figure, minor in cells
-            )
-        )
+        cells = []
+        for column in columns:
+            figure, minor = _texts(row[column])
+            cell = Text(figure)
+            if minor:
+                cell.append(between + minor, "dim")
+            cells.append(cell)
+        drawn.add_row(*cells)
     return drawn
 
 
 # --- Markdown --------------------------------------------------------------------------------------------------------
 
 
-def markdown_tables(results: Results) -> str:
-    """The head of the results and the summary tables as GitHub-flavoured Markdown."""
-    said = head(results)
-    return markdown_page(
-        said.result,
-        said.limits,
-        (*summary_tables(results), strength_table(results), costs_table(results)),
-    )
-
-
 def markdown_page(
     result: str, remarks: Iterable[str], tables: Iterable[Table], *, notes: bool = False
 ) -> str:
-    """A first sentence, remarks, and the tables that have rows; `notes`: with their notes."""
-    parts = [_one_line(text) for text in (result, *remarks)]
+    """Return a first sentence, remarks, and the tables that have rows; `notes`: with theirs."""
+    parts = [_one_line(result), *map(_one_line, remarks)]
     for table in tables:
         if table.rows:
-            below = (*table.marks, *(table.notes if notes else ()))
-            parts += [
-                f"### {_one_line(table.title)}",
-                markdown_table(table),
-                *map(_one_line, below),
-            ]
+            parts += [f"### {_one_line(table.title)}", markdown_table(table)]
+            parts += map(_one_line, table.marks)
+            if notes:
+                parts += map(_one_line, table.notes)
     return "\n\n".join(parts) + "\n"
 
 
 def markdown_table(table: Table) -> str:
-    """Its head and rows, without title and notes."""
+    """Return its head and rows, without title and notes."""
+    rules = ["---" if i in table.words else "---:" for i in range(len(table.columns))]
+    rows = [[str(cell) for cell in row] for row in table.rows]
+    return "\n".join(map(_markdown_row, [table.columns, rules, *rows]))
 
-    def line(items: Iterable[object]) -> str:
-        return "| " + " | ".join(_one_line(str(item)).replace("|", "\\|") for item in items) + " |"
 
-    rule = ("---" if index in table.words else "---:" for index in range(len(table.columns)))
-    return "\n".join([line(table.columns), line(rule), *(line(row) for row in table.rows)])
+def _markdown_row(items: Iterable[str]) -> str:
+    escaped = [_one_line(item).replace("|", "\\|") for item in items]
+    return f"| {' | '.join(escaped)} |"
 
 
 def _one_line(text: str) -> str:

@@ -1,0 +1,200 @@
+"""Policies held against each other: gaps in reward, who judges them, and how they were trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rewarddiff import models
+from rewarddiff.config import to_dict
+from rewarddiff.evaluation.arrays import Array
+from rewarddiff.evaluation.intervals import two_way_bootstrap
+from rewarddiff.model_files import ABOUT
+from rewarddiff.pipeline.data import Run
+from rewarddiff.pipeline.points import COLUMNS
+from rewarddiff.pipeline.recipe import BASE, PolicyRecipe, Recipe
+from rewarddiff.results import Contrast, PolicyResult, Unequal
+from rewarddiff.sampling import Sample
+
+Pair = tuple[str, str]
+
+Rewards = Mapping[int, Mapping[str, Mapping[str, Sequence[float]]]]
+"""seed → scorer → policy → one reward per held-out prompt."""
+
+Samples = Mapping[int, Mapping[str, Sequence[Sample]]]
+"""seed → policy → one sample per held-out prompt."""
+
+SAME_AMOUNT = 1.01
+"""Steps or tokens that differ by no more than this factor are the same."""
+
+
+def default_pairs(recipe: Recipe) -> list[Pair]:
+    """Return which policies a run holds against each other.
+
+    Each weighted one, or one in a scorer's order, against each policy of its objective without
+    strengths (unweighted, constant, shuffled, inverse), and all against the base model.
+    """
+    policies = recipe.policies
+    pairs = []
+    for a, treated in policies.items():
+        for b, plain in policies.items():
+            same_objective = treated.objective.name == plain.objective.name
+            if treated.treated and not plain.treated and same_objective:
+                pairs.append((a, b))
+    return pairs + [(name, BASE) for name in policies]
+
+
+def contrasts(
+    run: Run,
+    pairs: Iterable[Pair],
+    rewards: Rewards,
+    samples: Samples,
+    trained: Sequence[PolicyResult],
+) -> Iterator[Contrast]:
+    """Yield every pair under every scorer, by seed where there are several, and over all.
+
+    Args:
+        trained: all policies of the run.
+    """
+    if not rewards:
+        return
+    for a, b in pairs:
+        differences: tuple[Unequal, ...] = ()
+        if BASE not in (a, b):
+            differences = unequal(run.recipe.policies, trained, a, b)
+        for scorer in run.recipe.scorers:
+            used = used_in_training(run.recipe, a, scorer) or used_in_training(
+                run.recipe, b, scorer
+            )
+            gaps = {s: reward_gaps(rewards[s][scorer], samples[s], a, b) for s in rewards}
+            if len(gaps) > 1:
+                for seed, of_seed in gaps.items():
+                    shares = win_tie_lose(np.array([of_seed]))
+                    mean_gap = two_way_bootstrap([of_seed])
+                    yield Contrast(a, b, scorer, used, differences, seed, mean_gap, *shares)
+            together = np.array(list(gaps.values()))
+            mean_gap = two_way_bootstrap(together)
+            shares = win_tie_lose(together)
+            yield Contrast(a, b, scorer, used, differences, "all", mean_gap, *shares)
+
+
+def reward_gaps(
+    rewards: Mapping[str, Sequence[float]], samples: Mapping[str, Sequence[Sample]], a: str, b: str
+) -> list[float]:
+    """Return the reward of a less that of b for every prompt; 0 where both say the same."""
+    gaps = []
+    pairs = zip(rewards[a], rewards[b], samples[a], samples[b], strict=True)
+    for reward_a, reward_b, sample_a, sample_b in pairs:
+        if sample_a.text == sample_b.text:
+            gaps.append(0.0)
+        else:
+            gaps.append(reward_a - reward_b)
+    return gaps
+
+
+def win_tie_lose(gaps: Array) -> tuple[float, float, float]:
+    """Return the shares of gaps above, at and below 0."""
+    return float((gaps > 0).mean()), float((gaps == 0).mean()), float((gaps < 0).mean())
+
+
+# --- who is no independent judge ------------------------------------------------------------------
+
+
+def used_in_training(recipe: Recipe, policy: str, scorer: str) -> bool:
+    """Whether this scorer, or one that shares a start with it, had a part in training a policy."""
+    if policy == BASE:
+        return False
+    starts = _starts(recipe, scorer)
+    return any(starts & _starts(recipe, source) for source in recipe.sources_of(policy))
+
+
+def _starts(recipe: Recipe, scorer: str) -> set[str]:
+    """Return what a scorer's training goes back to.
+
+    Scorers of the recipe by name, and trained models by place and content. A backbone is none of
+    these, unless another scorer of the recipe is taken from it as it is.
+    """
+    config = recipe.scorers[scorer]
+    starts = {f"scorers.{scorer}"}
+    if config.trained is not None:
+        return starts | _lineage(config.trained)
+    if config.warm_start is not None and config.warm_start in recipe.scorers:
+        return starts | _starts(recipe, config.warm_start)
+    if config.warm_start is not None:
+        return starts | _lineage(config.warm_start)
+    trained: set[str] = set()
+    for other in recipe.scorers.values():
+        if other.trained is not None:
+            trained |= _lineage(other.trained)
+    if trained:
+        starts |= _lineage(config.backbone) & trained
+    return starts
+
+
+def _lineage(name: str) -> set[str]:
+    """Return a trained model's place and fingerprint, and those of what it began from.
+
+    What it began from counts as far as that is still there.
+    """
+    folder = models.resolve(name)
+    lineage = {str(folder), models.fingerprint(folder)}
+    about = Path(folder) / ABOUT
+    if not about.is_file():
+        return lineage
+    began = json.loads(about.read_text())["config"].get("warm_start")
+    if began is None:
+        return lineage
+    if Path(began).is_dir():
+        return lineage | _lineage(began)
+    return lineage | {began}
+
+
+# --- in what two trainings differ -----------------------------------------------------------------
+
+
+def unequal(
+    policies: Mapping[str, PolicyRecipe], trained: Sequence[PolicyResult], a: str, b: str
+) -> tuple[Unequal, ...]:
+    """Return in what the training of two policies differs, besides what they are compared for.
+
+    That is coefficient, strength and order. Options of the objective count where both have the same
+    one; steps and tokens where they differ by more than a per cent.
+    """
+    ours = _compared_settings(policies[a])
+    theirs = _compared_settings(policies[b])
+    if ours["objective"]["name"] != theirs["objective"]["name"]:
+        for settings in (ours, theirs):
+            settings["objective"] = {"name": settings["objective"]["name"]}
+    differences = list(_differing(ours, theirs))
+    for key, amount in (("steps", _steps), ("tokens", _tokens)):
+        of_a = sum(amount(policy) for policy in trained if policy.name == a)
+        of_b = sum(amount(policy) for policy in trained if policy.name == b)
+        if max(of_a, of_b) > SAME_AMOUNT * min(of_a, of_b):
+            differences.append(Unequal(key, of_a, of_b))
+    return tuple(differences)
+
+
+def _compared_settings(policy: PolicyRecipe) -> dict[str, Any]:
+    return {key: value for key, value in to_dict(policy).items() if key not in COLUMNS}
+
+
+def _differing(a: Any, b: Any, place: str = "") -> Iterator[Unequal]:
+    """Yield dotted keys with both values; where one side has no such part, the part as a whole."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        for key in {**a, **b}:
+            yield from _differing(a.get(key), b.get(key), f"{place}.{key}".removeprefix("."))
+    elif a != b:
+        yield Unequal(place, a, b)
+
+
+def _steps(policy: PolicyResult) -> int:
+    steps = [line["step"] for line in policy.curve if line["split"] == "train"]
+    return max(steps, default=0)  # type: ignore[return-value]
+
+
+def _tokens(policy: PolicyResult) -> int:
+    return policy.cost.tokens or 0

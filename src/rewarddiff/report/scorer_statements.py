@@ -1,0 +1,141 @@
+"""What results say of scorers, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rewarddiff.report.cells import share_cell
+from rewarddiff.report.values import bounds, count, mean, percent, points, real
+from rewarddiff.results import (
+    CurveLine,
+    Cut,
+    Overlap,
+    Results,
+    ScorerResult,
+    ScorerSummary,
+    TrainedOn,
+)
+
+
+def scorer_notes(results: Results) -> dict[str, str]:
+    """Return a sentence on every scorer that is not shown to beat a rule by length, or a coin."""
+    sentences = {line.name: scorer_note(line) for line in results.summary.scorers}
+    return {name: sentence for name, sentence in sentences.items() if sentence}
+
+
+def scorer_note(line: ScorerSummary) -> str:
+    """Say that a scorer is not shown to beat the better of two rules; empty where it is."""
+    longer = line.longer_wins.value
+    best = max(longer, 1 - longer)
+    not_shown = line.accuracy.low <= best  # neither where one of the two is not known
+    if not not_shown:
+        return ""
+    rule = "a coin"
+    if longer > 0.5:
+        rule = "choosing the longer response"
+    elif longer < 0.5:
+        rule = "choosing the shorter response"
+    return f"{line.name}: its accuracy is not shown to be above {rule} ({percent(best)})."
+
+
+def trained(results: Results) -> list[str]:
+    """Return how good every scorer is by itself, or else how its and each policy's training ended."""
+    sentences = []
+    for line in results.summary.scorers:
+        if line.accuracy.known:
+            accuracy = share_cell(line.accuracy)
+            sentences.append(f"{line.name} is right on {accuracy} of held-out comparisons.")
+        else:
+            curves = [run.curve for run in results.scorers if run.name == line.name]
+            sentences += _ended(curves, line.name)
+    for name in dict.fromkeys(policy.name for policy in results.policies):
+        curves = [policy.curve for policy in results.policies if policy.name == name]
+        sentences += _ended(curves, name)
+    return sentences
+
+
+def _ended(curves: Sequence[Sequence[CurveLine]], name: str) -> list[str]:
+    """Say how the training of all seeds ended, by the dev split where there is one.
+
+    Nothing where no curve is known.
+    """
+    for split in ("dev", "train"):
+        of_split = [[line for line in curve if line["split"] == split] for curve in curves]
+        of_split = [lines for lines in of_split if lines]
+        if of_split:
+            steps = count(mean(_number(lines[-1], "step") for lines in of_split))
+            first = real(mean(_number(lines[0], "loss") for lines in of_split))
+            last = real(mean(_number(lines[-1], "loss") for lines in of_split))
+            return [
+                f"{name} was trained for {steps} steps: {split} loss {first} at first, "
+                f"{last} at last."
+            ]
+    return []
+
+
+def _number(line: Mapping[str, str | float], key: str) -> float:
+    value = line[key]
+    assert not isinstance(value, str)
+    return value
+
+
+# --- of one evaluation ----------------------------------------------------------------------------
+
+
+def evaluation_note(result: ScorerResult) -> str:
+    """Say how good a scorer is on the data of an evaluation, beside length."""
+    evaluation = result.evaluation
+    accuracy = evaluation.accuracy
+    if not accuracy.n:
+        return f"{result.name}: no comparison has a better response."
+    longer = percent(evaluation.baselines.longer_wins.value)
+    of = f"{accuracy.n} comparisons {bounds(accuracy, points)}".rstrip()
+    sentences = [
+        f"{result.name} is right on {percent(accuracy.value)} of {of}; "
+        f"the longer response is the better one in {longer}.",
+    ]
+    if evaluation.cut is not None:
+        sentences.append(_cut_remark(evaluation.cut))
+    sentences.append(overlap_remark(evaluation.trained_on))
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _cut_remark(cut: Cut) -> str:
+    parts = []
+    for name, many in (("prompt", cut.prompt), ("response", cut.response)):
+        if many:
+            parts.append(f"{many} with a {name} beyond its limits")
+    if not parts:
+        return ""
+    return f"It read {' and '.join(parts)} in part."
+
+
+def overlap_remark(overlap: Overlap) -> str:
+    """Say what of the data a scorer was trained on; empty where all comparisons are held out."""
+    if not overlap.known:
+        return "Its folder does not say what it was trained on, so these prompts may be among them."
+    if not overlap.comparisons:
+        return ""
+    seen = f"{overlap.comparisons} comparisons of {overlap.prompts} prompts that it was trained on"
+    if overlap.left_out:
+        return f"Left out are {seen}."
+    return f"These are figures of training, not of held-out data: there is nothing but {seen}."
+
+
+def trained_on_remarks(trained_on: TrainedOn, things: str) -> list[str]:
+    """Return sentences on the prompts that scorers were, or may have been, trained on."""
+    remarks = []
+    if not trained_on.known:
+        remarks.append(
+            "Not every scorer says what it was trained on, so these prompts may be among that."
+        )
+    seen = f"{count(trained_on.prompts)}"
+    if trained_on.left_out:
+        remarks.append(
+            f"{seen} further {things} are left out: a scorer was trained on their prompts."
+        )
+    elif trained_on.prompts:
+        remarks.append(
+            f"A scorer was trained on the prompts of all {seen} {things}: nothing here is held out."
+        )
+    return remarks

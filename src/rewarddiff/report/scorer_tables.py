@@ -1,0 +1,138 @@
+"""Results → tables of scorers: how often they are right, and how far they know by how much."""
+
+from collections.abc import Sequence
+
+from rewarddiff.report.cells import (
+    Cell,
+    Table,
+    correlation_cell,
+    counted_share_cell,
+    filled,
+    real_cell,
+    share_cell,
+    texts,
+    without,
+)
+from rewarddiff.report.values import DASH, percent, real, setting
+from rewarddiff.results import Bin, Interval, Results
+from rewarddiff.writing import figure
+
+NOTES = {
+    "accuracy": "Accuracy: share of comparisons where the scorer agrees with the label; d = 0 "
+    "counts half.",
+    "ρ with strength": "ρ: Spearman correlation of |d| with the strength stated in the data itself.",
+    "ECE": "ECE: expected calibration error of σ(d). T: the temperature that calibrates σ(d/T); "
+    "above 1 the scorer is overconfident. ECE at T: what is left of the error then.",
+    "asymmetry": "Asymmetry: mean |d(a,b) + d(b,a)| relative to mean |d|; 0 % is exactly "
+    f"antisymmetric, {DASH} where the scorer is so by construction.",
+}
+"""What the columns of the table of scorers are."""
+
+INTERVALS = (
+    "Intervals resample prompts, and over several seeds both; those are at least Student's t over "
+    "the seeds."
+)
+
+
+def scorers_table(results: Results) -> Table:
+    rows = []
+    for line in results.summary.scorers:
+        rows.append(
+            (
+                *texts(line.name, line.kind, str(line.seeds)),
+                share_cell(line.accuracy),
+                correlation_cell(line.spearman_strength),
+                Cell(percent(line.ece)),
+                Cell(real(line.temperature)),
+                Cell(percent(line.ece_tempered)),
+                Cell(percent(line.antisymmetry)),
+            )
+        )
+    known = [run for run in results.scorers if run.evaluation.baselines.longer_wins.known]
+    if known:
+        longer_wins = share_cell(known[0].evaluation.baselines.longer_wins)
+        unknown = texts(*[DASH] * 5)
+        rows.append((*texts("longer wins", "baseline", DASH), longer_wins, *unknown))
+    heads = ("scorer", "kind", "seeds", "accuracy", "ρ with strength")
+    columns, shown = filled((*heads, "ECE", "T", "ECE at T", "asymmetry"), rows)
+    notes = [note for column, note in NOTES.items() if column in columns]
+    if any(row[3].minor for row in rows):
+        notes.append(INTERVALS)
+    return Table(
+        "Scorers on held-out comparisons",
+        columns,
+        shown,
+        notes=tuple(notes),
+        words=frozenset({0, 1}),
+    )
+
+
+def scorer_contrasts_table(results: Results) -> Table:
+    rows = []
+    for line in results.scorer_contrasts:
+        gap = line.gap
+        in_points = Interval(100 * gap.value, 100 * gap.low, 100 * gap.high, gap.n)
+        rows.append(
+            (
+                Cell(f"{line.a} − {line.b}"),
+                Cell(line.test),
+                real_cell(in_points),
+                Cell(higher(gap, line.a, line.b)),
+                Cell(real(line.p)),
+                correlation_cell(line.spearman_gap),
+            )
+        )
+    heads = ("pair", "on", "gap in accuracy, points", "shown", "p", "gap in ρ with strength")
+    empty = [i for i in (4, 5) if all(row[i].text == DASH for row in rows)]
+    columns, shown = without(heads, rows, empty)
+    note = "The same comparisons, paired; intervals as above."
+    if "p" in columns:
+        note += " p: of a test that flips the signs of prompts' gaps."
+    return Table("Scorers head to head", columns, shown, notes=(note,), words=frozenset({0, 1, 3}))
+
+
+def higher(gap: Interval, a: str, b: str) -> str:
+    """Return which of two is shown to be higher by their gap."""
+    if not gap.bounded:
+        return DASH
+    if not gap.excludes_zero:
+        return "no difference"
+    if gap.low > 0:
+        return f"{a} higher"
+    return f"{b} higher"
+
+
+def strength_table(results: Results) -> Table:
+    """Return accuracy by |d|: a row a scorer and seed, a column a range.
+
+    Where scorers have other ranges, a row a range.
+    """
+    title = "Accuracy by |d|"
+    runs = []
+    for run in results.scorers:
+        shares = dict(labelled(run.evaluation.by_bin))
+        runs.append((texts(run.name, setting(run.seed)), shares))
+    labels = list(dict.fromkeys(label for _, shares in runs for label in shares))
+    if any(list(shares) != labels for _, shares in runs):
+        ranges = []
+        for who, shares in runs:
+            ranges += [(*who, Cell(label), counted_share_cell(s)) for label, s in shares.items()]
+        columns = ("scorer", "seed", "|d|", "accuracy")
+        return Table(title, columns, tuple(ranges), words=frozenset({0, 1, 2}))
+    rows = [(*who, *map(counted_share_cell, shares.values())) for who, shares in runs]
+    return Table(title, ("scorer", "seed", *labels), tuple(rows), stacked=True)
+
+
+def labelled(bins: Sequence[Bin]) -> list[tuple[str, Interval]]:
+    """Return the accuracy of every bin with the name of its range: 0–1, ≥ 3, 2."""
+    shares = []
+    for one in bins:
+        low = figure(one.low, "g")
+        if one.low == one.high:
+            label = low
+        elif one.high == float("inf"):
+            label = f"≥ {low}"
+        else:
+            label = f"{low}–{figure(one.high, 'g')}"
+        shares.append((label, one.accuracy))
+    return shares
