@@ -2,23 +2,20 @@
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import is_dataclass, replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from rewarddiff.evaluation.scorers import (
-    Calibration,
-    ScoredComparison,
-    calibrate,
-    evaluate_differences,
-    held_out_comparisons,
-    hits,
-    overlap_remark,
-)
+from rewarddiff.evaluation.calibration import Calibration, calibrate
+from rewarddiff.evaluation.scored import ScoredComparison, held_out_comparisons
+from rewarddiff.evaluation.scorers import evaluate_differences
+from rewarddiff.evaluation.side_by_side import side_by_side
 from rewarddiff.records import STYLES
+from rewarddiff.report.scorer_statements import overlap_remark
+from rewarddiff.results import Calibrated, Evaluation, HeadSpread, Interval, Overlap, plain, read
 
 
 def test_figures_by_hand() -> None:
@@ -37,41 +34,44 @@ def test_figures_by_hand() -> None:
         ),  # a tie
     ]
     figures = evaluate_differences(comparisons)
-    assert (figures["n"], figures["n_groups"], figures["ties"], figures["undecided"]) == (
+    assert (figures.n, figures.n_groups, figures.ties, figures.undecided) == (
         3,
         2,
         1,
         0,
     )
-    assert figures["accuracy"]["value"] == pytest.approx(2 / 3)
-    assert figures["accuracy"]["n"] == 3
-    assert figures["accuracy_by_order"] == {"forward": 1.0, "backward": pytest.approx(2 / 3)}
-    assert figures["mean"] == pytest.approx(2 / 3)
-    assert figures["mean_abs"] == pytest.approx(1)
-    assert figures["mean_abs_ties"] == 0
-    assert [(b["low"], b["high"], b["accuracy"]["value"]) for b in figures["by_bin"]] == [
+    assert figures.accuracy.value == pytest.approx(2 / 3)
+    assert figures.accuracy.n == 3
+    assert figures.accuracy_by_order.forward == 1
+    assert figures.accuracy_by_order.backward == pytest.approx(2 / 3)
+    assert figures.mean == pytest.approx(2 / 3)
+    assert figures.mean_abs == pytest.approx(1)
+    assert figures.mean_abs_ties == 0
+    assert [(b.low, b.high, b.accuracy.value) for b in figures.by_bin] == [
         (0, 1.2, 0.5),  # quartiles of ½, ½, 2 at ½, ½ and 1¼; below ½ there is nothing
-        (1.2, None, 1.0),
+        (1.2, math.inf, 1.0),
     ]
-    assert [(b["low"], b["high"], b["accuracy"]["value"]) for b in figures["by_strength"]] == [
+    assert [(b.low, b.high, b.accuracy.value) for b in figures.by_strength] == [
         (1, 1, 0.0),
         (3, 3, 1.0),
         (5, 5, 1.0),
     ]
-    assert figures["antisymmetry"]["mean"] == pytest.approx((2 + 3 + 0) / 3)
+    assert figures.antisymmetry.mean == pytest.approx((2 + 3 + 0) / 3)
     # |d̄| = 2, ½, ½, 0 against 5, 1, 3, 0: ranks 4, 2½, 2½, 1 and 4, 2, 3, 1; Pearson of the ranks
     # is (1.5·1.5 + 0 + 0 + 1.5·1.5)/√(4.5·5) = 4.5/√22.5.
-    assert figures["spearman_strength"]["value"] == pytest.approx(4.5 / math.sqrt(22.5))
-    assert figures["spearman_strength_oriented"]["value"] == pytest.approx(1)
-    assert figures["baselines"]["longer_wins"]["value"] == 0.5
+    assert figures.spearman_strength.value == pytest.approx(4.5 / math.sqrt(22.5))
+    assert figures.spearman_strength_oriented.value == pytest.approx(1)
+    assert figures.baselines.longer_wins.value == 0.5
 
 
 def test_no_data_is_null_in_strict_json() -> None:
     figures = evaluate_differences([])
-    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
-    assert figures["n"] == 0
-    assert figures["accuracy"] == {"value": None, "low": None, "high": None, "n": 0}
-    assert figures["ece"] is figures["temperature"] is figures["spearman_strength"]["value"] is None
+    text = json.dumps(plain(figures), allow_nan=False)
+    assert repr(read(Evaluation, json.loads(text))) == repr(figures)  # NaN is not equal to NaN
+    assert figures.n == 0
+    assert json.loads(text)["accuracy"] == {"value": None, "low": None, "high": None, "n": 0}
+    for unknown in (figures.ece, figures.temperature, figures.spearman_strength.value):
+        assert math.isnan(unknown)
 
 
 def test_a_reward_model_has_no_second_reading() -> None:
@@ -79,11 +79,10 @@ def test_a_reward_model_has_no_second_reading() -> None:
         ScoredComparison(f"p{i}", d=1.0, chosen_length=2, rejected_length=1) for i in range(3)
     ]
     figures = evaluate_differences(comparisons)
-    assert figures["accuracy"]["value"] == 1
-    assert figures["antisymmetry"] == {"mean": None, "max": None, "relative": None}
-    assert figures["accuracy_by_order"] == {"forward": None, "backward": None}
-    assert figures["by_strength"] == []
-    json.dumps(figures, allow_nan=False)
+    assert figures.accuracy.value == 1
+    assert math.isnan(figures.antisymmetry.relative)
+    assert math.isnan(figures.accuracy_by_order.backward)
+    assert figures.by_strength == ()
 
 
 def test_an_overconfident_scorer_is_mended_by_a_temperature_from_other_prompts() -> None:
@@ -99,12 +98,10 @@ def test_an_overconfident_scorer_is_mended_by_a_temperature_from_other_prompts()
         ],
         resamples=100,
     )
-    assert figures["temperature"] == pytest.approx(4, rel=0.1)
-    assert figures["ece_tempered"] < 0.03 < 0.15 < figures["ece"]
-    assert figures["accuracy"]["low"] < figures["accuracy"]["value"] < figures["accuracy"]["high"]
-    assert [b["accuracy"]["n"] for b in figures["by_strength"]] == [
-        800
-    ] * 5  # many strengths: quintiles
+    assert figures.temperature == pytest.approx(4, rel=0.1)
+    assert figures.ece_tempered < 0.03 < 0.15 < figures.ece
+    assert figures.accuracy.low < figures.accuracy.value < figures.accuracy.high
+    assert [b.accuracy.n for b in figures.by_strength] == [800] * 5  # many strengths: quintiles
 
 
 def test_no_comparison_is_judged_by_a_temperature_it_helped_to_fit() -> None:
@@ -115,50 +112,47 @@ def test_no_comparison_is_judged_by_a_temperature_it_helped_to_fit() -> None:
         return [ScoredComparison(name, 5.0 if i < right else -5.0, 1, 1) for i in range(8)]
 
     errors = {
-        evaluate_differences(prompt("a", 6) + prompt(f"b{i}", 7), resamples=2)["ece_tempered"]
+        evaluate_differences(prompt("a", 6) + prompt(f"b{i}", 7), resamples=2).ece_tempered
         for i in range(12)
     }
-    assert None in errors
-    assert [error for error in errors if error is not None] == pytest.approx(
-        [1 / 8] * (len(errors) - 1)
-    )
-    assert len(errors) > 1
+    known = [error for error in errors if not math.isnan(error)]
+    assert 0 < len(known) < len(errors)
+    assert known == pytest.approx([1 / 8] * len(known))
 
 
 def test_accuracy_by_length() -> None:
     lengths = [(1.0, 2, 9), (-1.0, 3, 4), (1.0, 9, 2), (2.0, 9, 8), (0.0, 9, 1), (-1.0, 5, 5)]
     found = evaluate_differences([ScoredComparison(f"p{i}", *own) for i, own in enumerate(lengths)])
-    assert (found["by_length"]["shorter"]["value"], found["by_length"]["shorter"]["n"]) == (0.5, 2)
-    assert (found["by_length"]["longer"]["value"], found["by_length"]["longer"]["n"]) == (
+    assert (found.by_length.shorter.value, found.by_length.shorter.n) == (0.5, 2)
+    assert (found.by_length.longer.value, found.by_length.longer.n) == (
         pytest.approx(2.5 / 3),
         3,
     )
-    assert found["by_length"]["equal"] == 1
-    constant = found["baselines"]["constant"]
-    assert (constant["accuracy"]["value"], constant["nll"], constant["ece"]) == (
+    assert found.by_length.equal == 1
+    constant = found.baselines.constant
+    assert (constant.accuracy.value, constant.nll, constant.ece) == (
         0.5,
         pytest.approx(math.log(2)),
         0,
     )
-    length = found["baselines"]["length"]["by_length"]
-    assert (length["shorter"]["value"], length["longer"]["value"]) == (0, 1)
+    length = found.baselines.length.by_length
+    assert (length.shorter.value, length.longer.value) == (0, 1)
 
 
 def test_a_scorer_that_reads_length_is_the_length_baseline() -> None:
     draw = np.random.default_rng(1)
-    lengths = draw.integers(1, 200, (60, 2))
+    lengths = np.sort(draw.integers(1, 200, (60, 2)))
+    lengths[:42] = lengths[:42, ::-1]  # the longer response is the better one in seven of ten
     strengths = draw.integers(1, 5, 60).astype(float)
     comparisons = [
         ScoredComparison(f"p{i}", float(np.log1p(a) - np.log1p(b)), int(a), int(b), strength)
         for i, ((a, b), strength) in enumerate(zip(lengths, strengths, strict=True))
     ]
     found = evaluate_differences(comparisons)
-    length = found["baselines"]["length"]
-    assert length["ece"] == pytest.approx(found["ece_tempered"])
-    assert length["spearman_strength"]["value"] == pytest.approx(
-        found["spearman_strength"]["value"]
-    )
-    assert found["baselines"]["longer_wins"]["value"] == pytest.approx(found["accuracy"]["value"])
+    length = found.baselines.length
+    assert length.ece == pytest.approx(found.ece_tempered)
+    assert length.spearman_strength.value == pytest.approx(found.spearman_strength.value)
+    assert found.baselines.longer_wins.value == pytest.approx(found.accuracy.value)
 
 
 def test_doubt_by_hand() -> None:
@@ -171,18 +165,10 @@ def test_doubt_by_hand() -> None:
         )
         for i, (d, spread, strength) in enumerate(said)
     ]
-    spread = evaluate_differences(comparisons)["spread"]
-    assert spread == {
-        "mean": pytest.approx(1.0),
-        "auroc": pytest.approx(0.75),
-        "auroc_alone": pytest.approx(1.5 / 4),
-    }
+    spread = evaluate_differences(comparisons).spread
+    assert spread == HeadSpread(pytest.approx(1.0), pytest.approx(0.75), pytest.approx(1.5 / 4))
     without = [ScoredComparison("p", d=1.0, chosen_length=1, rejected_length=1)]
-    assert evaluate_differences(without)["spread"] == {
-        "mean": None,
-        "auroc": None,
-        "auroc_alone": None,
-    }
+    assert math.isnan(evaluate_differences(without).spread.mean)
 
 
 def test_probabilities_at_the_scorers_own_temperature() -> None:
@@ -191,18 +177,10 @@ def test_probabilities_at_the_scorers_own_temperature() -> None:
         ScoredComparison(f"p{i}", 2 * math.log(3) * sign, 1, 2)
         for i, sign in enumerate((1, 1, 1, -1))
     ]
-    found = evaluate_differences(said, temperature=2.0)["calibrated"]
+    found = evaluate_differences(said, temperature=2.0).calibrated
     nll = -(3 * math.log(3 / 4) + math.log(1 / 4)) / 4
-    assert found == {
-        "temperature": 2.0,
-        "nll": pytest.approx(nll),
-        "ece": pytest.approx(0, abs=1e-12),
-    }
-    assert evaluate_differences(said)["calibrated"] == {
-        "temperature": None,
-        "nll": None,
-        "ece": None,
-    }
+    assert found == Calibrated(2.0, pytest.approx(nll), pytest.approx(0, abs=1e-12))
+    assert math.isnan(evaluate_differences(said).calibrated.temperature)
 
 
 def test_the_head_of_a_part_is_measured_on_its_part() -> None:
@@ -219,11 +197,8 @@ def test_the_head_of_a_part_is_measured_on_its_part() -> None:
             ScoredComparison(f"p{i}", d, 1, 2, subset=part, aspect=own)
             for i, (part, d, own) in enumerate(said)
         ]
-    )["by_aspect"]
-    shares = {
-        part["aspect"]: (part["own"]["value"], part["weighted"]["value"], part["own"]["n"])
-        for part in found
-    }
+    ).by_aspect
+    shares = {part.aspect: (part.own.value, part.weighted.value, part.own.n) for part in found}
     assert shares == {"harmless": (1.0, 0.5, 2), "helpful": (0.0, 1.0, 1)}
 
 
@@ -232,16 +207,14 @@ def test_parts_of_a_collection() -> None:
     found = evaluate_differences(
         [ScoredComparison(f"p{i}", d, 1, 2, subset=part) for i, (part, d) in enumerate(said)]
     )
-    parts = {part["subset"]: part["accuracy"]["value"] for part in found["by_subset"]}
+    parts = {part.subset: part.accuracy.value for part in found.by_subset}
     assert parts == {"(none)": 1, "chat": pytest.approx(2 / 3), "maths": 0}
-    assert found["macro_accuracy"] == pytest.approx((1 + 2 / 3 + 0) / 3)
-    assert (
-        evaluate_differences([ScoredComparison("p", 1.0, 1, 2, subset="chat")])["by_subset"] == []
-    )
+    assert found.macro_accuracy == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert evaluate_differences([ScoredComparison("p", 1.0, 1, 2, subset="chat")]).by_subset == ()
     names = evaluate_differences(
         [ScoredComparison(f"p{i}", 1.0, 1, 2, subset=f"{i}.txt") for i in range(51)]
     )
-    assert (names["subsets"], names["by_subset"]) == (51, [])
+    assert (names.subsets, names.by_subset) == (51, ())
 
 
 def test_best_of_n_by_hand() -> None:
@@ -275,14 +248,14 @@ def test_best_of_n_by_hand() -> None:
             # a pair is no list
             pair("g", 0, 1, 1.0),
         ]
-    )["best_of_n"]
-    assert (found["first"]["value"], found["first"]["n"]) == (
+    ).best_of_n
+    assert (found.first.value, found.first.n) == (
         pytest.approx((1 + 1 + 0.5 + 0 + 1) / 5),
         5,
     )
-    assert found["chance"] == pytest.approx((1 / 4 + 2 / 3 + 1 / 3 + 1 / 3 + 1 / 3) / 5)
-    assert found["n"] == pytest.approx(16 / 5)
-    assert found["partial"] == 1
+    assert found.chance == pytest.approx((1 / 4 + 2 / 3 + 1 / 3 + 1 / 3 + 1 / 3) / 5)
+    assert found.n == pytest.approx(16 / 5)
+    assert found.partial == 1
 
 
 def test_baselines_have_the_figures_of_scorers() -> None:
@@ -300,10 +273,10 @@ def test_baselines_have_the_figures_of_scorers() -> None:
         for rejected in range(others)
     ]  # fmt: skip
     found = evaluate_differences(comparisons, resamples=20)
-    constant = found["baselines"]["constant"]["best_of_n"]
-    assert constant["first"]["value"] == pytest.approx(found["best_of_n"]["chance"])
+    constant = found.baselines.constant.best_of_n
+    assert constant.first.value == pytest.approx(found.best_of_n.chance)
     by_length = [replace(c, d=float(c.chosen_length - c.rejected_length)) for c in comparisons]
-    said, length = evaluate_differences(by_length, resamples=20), found["baselines"]["length"]
+    said, length = evaluate_differences(by_length, resamples=20), found.baselines.length
     for figure in (
         "accuracy",
         "by_strength",
@@ -312,7 +285,7 @@ def test_baselines_have_the_figures_of_scorers() -> None:
         "best_of_n",
         "by_length",
     ):
-        assert length[figure] == said[figure], figure
+        assert getattr(length, figure) == getattr(said, figure), figure
 
 
 def test_groups_of_one_prompt_are_resampled_together() -> None:
@@ -326,12 +299,14 @@ def test_groups_of_one_prompt_are_resampled_together() -> None:
     together = evaluate_differences(
         [replace(c, prompt="right" if c.d > 0 else "wrong") for c in rows]
     )
-    assert (alone["n_groups"], together["n_groups"]) == (8, 2)
-    assert alone["accuracy"]["value"] == together["accuracy"]["value"] == 0.5
-    assert (together["accuracy"]["low"], together["accuracy"]["high"]) == (0, 1)
-    assert 0 < alone["accuracy"]["low"] < alone["accuracy"]["high"] < 1
-    told = hits([replace(c, prompt="right" if c.d > 0 else "wrong") for c in rows])
-    assert [part.tolist() for part in told] == [[4, 0], [4, 4]]
+    assert (alone.n_groups, together.n_groups) == (8, 2)
+    assert alone.accuracy.value == together.accuracy.value == 0.5
+    assert (together.accuracy.low, together.accuracy.high) == (0, 1)
+    assert 0 < alone.accuracy.low < alone.accuracy.high < 1
+    by_prompt = [replace(c, prompt="right" if c.d > 0 else "wrong") for c in rows]
+    (agreement,) = side_by_side([by_prompt])
+    assert agreement.right.tolist() == [[4, 0]]
+    assert agreement.sizes.tolist() == [4, 4]
 
 
 def styled(
@@ -362,28 +337,28 @@ def test_rm_bench_by_hand() -> None:
     """
     found = evaluate_differences(
         styled("p", (0.5, 1.5, 2.5), (0, 1, 2), "math") + styled("q", (0, 1, 2), (0, 1, 2), "chat")
-    )["rm_bench"]
-    assert [found[key]["value"] for key in ("easy", "normal", "hard")] == [1, 0.5, 0]
-    assert found["average"] == 0.5
-    assert found["matrix"] == [[0.5, 0, 0], [1, 0.5, 0], [1, 1, 0.5]]
-    assert [(part["domain"], part["normal"]["value"]) for part in found["by_domain"]] == [
+    ).rm_bench
+    assert [found.easy.value, found.normal.value, found.hard.value] == [1, 0.5, 0]
+    assert found.average == 0.5
+    assert found.matrix == ((0.5, 0, 0), (1, 0.5, 0), (1, 1, 0.5))
+    assert [(part.domain, part.normal.value) for part in found.by_domain] == [
         ("chat", 0),
         ("math", 1),
     ]
-    assert (found["easy"]["n"], found["partial"]) == (6, 0)
+    assert (found.easy.n, found.partial) == (6, 0)
 
 
 def test_rm_bench_is_the_triangles_of_the_matrix() -> None:
     rewards = np.random.default_rng(0).normal(size=(25, 2, 3))
     found = evaluate_differences(
         [c for i, row in enumerate(rewards) for c in styled(f"p{i}", *row)]
-    )["rm_bench"]
+    ).rm_bench
     matrix = (rewards[:, 0, :, None] > rewards[:, 1, None, :]).mean(0)
-    assert np.allclose(found["matrix"], matrix)
-    assert found["hard"]["value"] == pytest.approx(np.triu(matrix, 1).sum() / 3)
-    assert found["normal"]["value"] == pytest.approx(np.trace(matrix) / 3)
-    assert found["easy"]["value"] == pytest.approx(np.tril(matrix, -1).sum() / 3)
-    assert found["hard"]["low"] < found["hard"]["value"] < found["hard"]["high"]
+    assert np.allclose(found.matrix, matrix)
+    assert found.hard.value == pytest.approx(np.triu(matrix, 1).sum() / 3)
+    assert found.normal.value == pytest.approx(np.trace(matrix) / 3)
+    assert found.easy.value == pytest.approx(np.tril(matrix, -1).sum() / 3)
+    assert found.hard.low < found.hard.value < found.hard.high
 
 
 def test_rm_bench_counts_domains_alike_and_both_halves_of_safety_as_one() -> None:
@@ -392,18 +367,18 @@ def test_rm_bench_counts_domains_alike_and_both_halves_of_safety_as_one() -> Non
     won, lost = ((1, 1, 1), (0, 0, 0)), ((0, 0, 0), (1, 1, 1))
     math_ = [c for name in "abc" for c in styled(name, *won, "math")]
     safety = styled("d", *won, "safety-refuse") + styled("e", *lost, "safety-response")
-    found = evaluate_differences(math_ + safety)["rm_bench"]
-    assert [part["domain"] for part in found["by_domain"]] == ["math", "safety"]
-    assert [part["hard"]["value"] for part in found["by_domain"]] == [1, 0.5]
-    assert found["average"] == pytest.approx(0.75)
-    assert np.allclose(found["matrix"], 0.75)
+    found = evaluate_differences(math_ + safety).rm_bench
+    assert [part.domain for part in found.by_domain] == ["math", "safety"]
+    assert [part.hard.value for part in found.by_domain] == [1, 0.5]
+    assert found.average == pytest.approx(0.75)
+    assert np.allclose(found.matrix, 0.75)
 
 
 def test_rm_bench_leaves_out_what_lost_a_style() -> None:
     whole, part = styled("p", (1, 1, 1), (0, 0, 0)), styled("q", (0, 0, 0), (1, 1, 1))[:-1]
-    found = evaluate_differences(whole + part)["rm_bench"]
-    assert (found["partial"], found["hard"]["n"], found["average"]) == (1, 3, 1)
-    assert evaluate_differences([ScoredComparison("p", 1.0, 1, 2)])["rm_bench"] == {}
+    found = evaluate_differences(whole + part).rm_bench
+    assert (found.partial, found.hard.n, found.average) == (1, 3, 1)
+    assert evaluate_differences([ScoredComparison("p", 1.0, 1, 2)]).rm_bench is None
 
 
 def test_every_reward_is_in_the_histograms_once() -> None:
@@ -414,14 +389,14 @@ def test_every_reward_is_in_the_histograms_once() -> None:
             ScoredComparison("p", better - worse, 1, 2, pair=pair, rewards=(better, worse))
             for pair, (better, worse) in said
         ]
-    )["rewards"]
-    assert (found["mean"], found["std"]) == (
+    ).rewards
+    assert (found.mean, found.std) == (
         pytest.approx(38 / 3),
         pytest.approx(np.std([40, 1, -3])),
     )
-    assert (found["edges"][0], found["edges"][-1]) == (-3, 40)
-    assert (sum(found["chosen"]), sum(found["rejected"])) == (2, 2)  # 40 and 1; 1 and −3
-    assert (found["chosen"][-1], found["rejected"][0]) == (1, 1)
+    assert (found.edges[0], found.edges[-1]) == (-3, 40)
+    assert (sum(found.chosen), sum(found.rejected)) == (2, 2)  # 40 and 1; 1 and −3
+    assert (found.chosen[-1], found.rejected[0]) == (1, 1)
 
 
 def said_by(d: Sequence[float], **more: object) -> list[ScoredComparison]:
@@ -477,24 +452,25 @@ def test_what_the_scorer_was_trained_on_is_left_out() -> None:
     )
     new = [replace(c, group=f"new {c.group}") for c in new]
     mixed = evaluate_differences(seen + new)
-    assert (mixed["accuracy"]["value"], mixed["n"], mixed["n_groups"]) == (0.25, 4, 4)
-    assert mixed["trained_on"] == {"known": True, "prompts": 6, "comparisons": 6, "left_out": True}
-    assert {**mixed, "trained_on": None} == {**evaluate_differences(new), "trained_on": None}
+    assert (mixed.accuracy.value, mixed.n, mixed.n_groups) == (0.25, 4, 4)
+    assert mixed.trained_on == Overlap(True, 6, True, 6)
+    alone = replace(evaluate_differences(new), trained_on=mixed.trained_on)
+    assert repr(mixed) == repr(alone)  # NaN is not equal to NaN
     assert (
-        overlap_remark(mixed["trained_on"])
+        overlap_remark(mixed.trained_on)
         == "Left out are 6 comparisons of 6 prompts that it was trained on."
     )
 
 
 def test_figures_of_training_are_called_so() -> None:
     only = evaluate_differences(said_by([1.0] * 6, trained_on=True))
-    assert (only["n"], only["trained_on"]["left_out"]) == (6, False)
-    assert overlap_remark(only["trained_on"]).startswith(
+    assert (only.n, only.trained_on.left_out) == (6, False)
+    assert overlap_remark(only.trained_on).startswith(
         "These are figures of training, not of held-out data"
     )
-    unknown = evaluate_differences(said_by([1.0] * 6))["trained_on"]
+    unknown = evaluate_differences(said_by([1.0] * 6)).trained_on
     assert overlap_remark(unknown).startswith("Its folder does not say what it was trained on")
-    new = evaluate_differences(said_by([1.0] * 6, trained_on=False))["trained_on"]
+    new = evaluate_differences(said_by([1.0] * 6, trained_on=False)).trained_on
     assert overlap_remark(new) == ""
 
 
@@ -517,23 +493,22 @@ def test_no_interval_of_figures_is_a_point() -> None:
         rows + [c for i in range(14) for c in styled(f"s{i}", (9, 9, 9), (1, 1, 1))], resamples=50
     )
 
-    def intervals(value: object, path: str = "") -> list[tuple[str, dict[str, float]]]:
-        if isinstance(value, dict) and {"value", "low", "high"} <= value.keys():
-            return [(path, value)]
-        parts = (
-            value.items()
-            if isinstance(value, dict)
-            else enumerate(value)
-            if isinstance(value, list)
-            else ()
-        )
-        return [found for key, part in parts for found in intervals(part, f"{path}/{key}")]
+    intervals = list(all_intervals(figures))
+    assert len(intervals) > 20
+    for interval in intervals:
+        if interval.bounded:
+            assert interval.low < interval.high, interval
 
-    found = intervals(figures)
-    assert len(found) > 20
-    for path, interval in found:
-        if interval["value"] is not None and interval["low"] is not None:
-            assert interval["low"] < interval["high"], path
+
+def all_intervals(part: object) -> Iterator[Interval]:
+    if isinstance(part, Interval):
+        yield part
+    elif isinstance(part, tuple):
+        for inner in part:
+            yield from all_intervals(inner)
+    elif is_dataclass(part):
+        for inner in vars(part).values():
+            yield from all_intervals(inner)
 
 
 def test_rm_bench_all_won_is_no_more_than_1() -> None:
@@ -543,12 +518,13 @@ def test_rm_bench_all_won_is_no_more_than_1() -> None:
         for i in range(12)
         for c in styled(f"p{i}", (9, 9, 9), (1, 1, 1), "chat" if i < 3 else "math")
     ]
-    hard = evaluate_differences(rows, resamples=50)["rm_bench"]["hard"]
+    hard = evaluate_differences(rows, resamples=50).rm_bench.hard
     referee = stats.binomtest(12, 12).proportion_ci(method="wilson")
-    assert (hard["value"], hard["high"]) == (1, 1)
-    assert hard["low"] == pytest.approx(referee.low)
+    assert (hard.value, hard.high) == (1, 1)
+    assert hard.low == pytest.approx(referee.low)
 
 
 def test_the_spread_of_one_is_not_known() -> None:
     figures = evaluate_differences([ScoredComparison("p", 1.0, 1, 2)])
-    assert (figures["mean"], figures["std"]) == (1, None)
+    assert figures.mean == 1
+    assert math.isnan(figures.std)

@@ -15,7 +15,7 @@ import pytest
 from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
-from rewarddiff.evaluation.scorers import ScoredComparison
+from rewarddiff.evaluation.scored import ScoredComparison
 from rewarddiff.pipeline.commands import run_recipe
 from rewarddiff.pipeline.data import comparisons
 from rewarddiff.pipeline.policies import columns, part_of

@@ -12,7 +12,7 @@ import pytest
 
 from rewarddiff.data import load_groups
 from rewarddiff.errors import UserError
-from rewarddiff.evaluation.scorers import Calibration
+from rewarddiff.evaluation.calibration import Calibration
 from rewarddiff.pipeline.commands import run_recipe
 from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
