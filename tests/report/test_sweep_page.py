@@ -31,7 +31,7 @@ def point(
 ) -> Any:
     """A point with gaps (scorer, whether used in training, low); each interval is two wide."""
     told = {
-        s: {"value": low + 1, "low": low, "high": low + 2, "used_in_training": used}
+        s: {"value": low + 1, "low": low, "high": low + 2, "n": 9, "used_in_training": used}
         for s, used, low in gaps
     }
     return {
@@ -45,6 +45,7 @@ def point(
         "dev_loss": {"value": 0.5, "low": 0.25, "high": 0.75, "n": 2},
         "gaps": told,
         "controls": [],
+        "unequal": [],
         **more,
     }
 
@@ -56,7 +57,16 @@ def sweep() -> dict[str, Any]:
         {
             "policy": "shuffled",
             "name": "shuffled-2",
-            "gaps": {"judge": {"value": -7.0, "used_in_training": False}},
+            "gaps": {
+                "judge": {
+                    "value": -7.0,
+                    "low": None,
+                    "high": None,
+                    "n": 9,
+                    "used_in_training": False,
+                }
+            },
+            "unequal": [],
         }
     ]
     return {

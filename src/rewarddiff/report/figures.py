@@ -62,22 +62,17 @@ def _held_out_histograms(results: Results) -> Iterator[Drawing]:
 
 def _training_histograms(results: Results) -> Iterator[Drawing]:
     """Draw the differences behind each coefficient; policies with the same share a figure."""
-    sources = {policy.name: _source(policy) for policy in results.policies}
+    configs = {policy.name: policy.coefficient for policy in results.policies}
     seen = set()
     for line, seed in _first_seeds(results.coefficients):
-        source = sources[line.policy]
+        config = configs[line.policy]
+        assert config is not None
+        source: str = config.get("scorer") or config["source"]
         if (source, line.histogram) not in seen:
             seen.add((source, line.histogram))
             caption = f"training comparisons{seed}"
             share = line.report.share_negative
             yield _histogram(results, source, caption, line.histogram, share)
-
-
-def _source(policy: PolicyResult) -> str:
-    """Return who said the differences of a policy's coefficients."""
-    assert policy.coefficient is not None
-    scorer: str = policy.coefficient.get("scorer") or policy.coefficient["source"]
-    return scorer
 
 
 def _histogram(

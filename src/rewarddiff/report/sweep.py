@@ -397,7 +397,7 @@ def loss_figures(sweep: Results) -> tuple[Drawing, ...]:
             for policy, own in _by_policy(points)
         ]
         levels = [
-            (str(p["policy"]), _number(p["dev_loss"]))
+            (str(p["policy"]), _interval(p["dev_loss"]).value)
             for p in sweep["points"]
             if p["objective"] == objective
             and axes[0]["key"] not in p["settings"]
