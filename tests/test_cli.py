@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import re
@@ -17,6 +18,7 @@ import pytest
 
 from rewarddiff import cli
 from rewarddiff.errors import TrainingError, UserError
+from rewarddiff.results import Interval, LedgerCounts, Overlap, Place, ScorerContrast, Tally
 
 COMMANDS = ("demo", "run", "sweep", "check", "train", "score", "eval", "report", "doctor")
 
@@ -59,18 +61,25 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
             "by_domain": [{"domain": "math", "average": 0.5}],
         },
         "ece": None,
-        "trained_on": {"known": True, "prompts": 0, "comparisons": 0, "left_out": False},
     }
-    contrast = {
-        "a": "t",
-        "b": "s",
-        "gap": {"value": 0.05, "low": -0.1, "high": 0.2, "n": 12},
-        "p": 0.25,
-    }
-    contrast["spearman_gap"] = {"value": 0.1, "low": None, "high": None, "n": 9}
-    ledger = {"total": 13, "kept": 12, "changed": {}}
-    ledger["dropped"] = {"empty_response": {"count": 1, "examples": [{"source": "d.jsonl:7"}]}}
-    found = {"scorers": {"s": figures}, "scorer_contrasts": [contrast], "ledger": ledger}
+    contrast = ScorerContrast(
+        a="t",
+        b="s",
+        test="test",
+        gap=Interval(0.05, -0.1, 0.2, 12),
+        spearman_gap=Interval.unbounded(0.1, 9),
+        p=0.25,
+    )
+    dropped = {"empty_response": Tally(1, (Place("d.jsonl:7", "", ""),))}
+    evaluation = dataclasses.make_dataclass(
+        "Figures", [(name, Any) for name in (*figures, "trained_on")]
+    )
+    new = Overlap(known=True, prompts=0, left_out=False, comparisons=0)
+    found = types.SimpleNamespace(
+        data=types.SimpleNamespace(ledger=LedgerCounts(13, 12, dropped, {})),
+        scorers=[types.SimpleNamespace(name="s", evaluation=evaluation(**figures, trained_on=new))],
+        scorer_contrasts=[contrast],
+    )
     pipeline.eval_stage = stage("eval_stage", found)  # type: ignore[attr-defined]
     pipeline.sweep_points = stage("sweep_points", ["one", "two"])  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "rewarddiff.pipeline", pipeline)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from rewarddiff.cli import main
 from rewarddiff.data import load_groups, prompt_hashes
 from rewarddiff.evaluation.best_of_n import kl
 from rewarddiff.pipeline import best_of_n_stage
-from rewarddiff.pipeline.best_of_n import fitted
-from rewarddiff.report.best_of_n import fits_table
+from rewarddiff.pipeline.best_of_n import fit
+from rewarddiff.report.best_of_n import _peak
+from rewarddiff.results import OverOptimisation, TrainedOn
 from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.scorer import Scorer
@@ -82,28 +84,28 @@ def test_no_figure_is_made_of_rounding_or_lies_outside_its_data(
     found = best_of_n_stage(
         data, policy_folder, names, scorers["gold"], tmp_path, ["n=[1,2,4]", "max_new_tokens=6"]
     )
-    for row in found["rows"]:
-        if row["n"] == 1:
-            for key in ("score", "gold"):
-                assert (row[key]["value"], row[key]["low"], row[key]["high"]) == (0, 0, 0)
-    for fit in found["fits"]:
-        assert fit["measured"] == pytest.approx(math.log(4) - 3 / 4)
-        assert fit["peak"] is None or 0 <= fit["peak"] <= fit["measured"]
-    straight = {"scorer": "s", "alpha": 1.0, "beta": 1e-4, "peak": None, "measured": 0.64}
-    assert "not within 0–0.64" in str(fits_table({"fits": [straight]}).rows)
-    assert "0.100" in str(fits_table({"fits": [{**straight, "peak": 0.1}]}).rows)
+    for row in found.rows:
+        if row.n == 1:
+            for gain in (row.score, row.gold):
+                assert (gain.value, gain.low, gain.high) == (0, 0, 0)
+    for law in found.fits:
+        assert law.measured == pytest.approx(math.log(4) - 3 / 4)
+        assert math.isnan(law.peak) or 0 <= law.peak <= law.measured
+    straight = OverOptimisation("s", 1.0, 1e-4, peak=math.nan, measured=0.64)
+    assert _peak(straight) == "not within 0–0.64"
+    assert _peak(replace(straight, peak=0.1)) == "0.100"
 
 
 def test_a_turning_point_outside_the_data_is_no_number() -> None:
     """Gains d(1 − βd) at n = 2 and 4: the turn is at (1/2β)² nats; beyond log 4 − 3/4 = 0.64 it was
     not measured."""
     n = [1, 2, 4]
-    for beta, turn in ((1.0, 0.25), (0.1, None)):
+    for beta, turn in ((1.0, 0.25), (0.1, math.nan)):
         d = np.sqrt(kl(n))
         gains = d * (1 - beta * d)
-        fit = fitted(n, gains.tolist())
-        assert fit["peak"] == (None if turn is None else pytest.approx(turn))
-        assert fit["beta"] == pytest.approx(beta)
+        law = fit("s", n, gains.tolist())
+        assert law.peak == pytest.approx(turn, nan_ok=True)
+        assert law.beta == pytest.approx(beta)
 
 
 def test_prompts_that_a_picking_scorer_was_trained_on_are_left_out(
@@ -121,8 +123,8 @@ def test_prompts_that_a_picking_scorer_was_trained_on_are_left_out(
             tmp_path / str(count),
         ]
         found = best_of_n_stage(*given, ["n=[1]", "max_new_tokens=1"])
-        assert found["prompts"] == left
-        assert found["trained_on"] == {"known": True, "prompts": count, "left_out": count < 6}
+        assert found.prompts == left
+        assert found.trained_on == TrainedOn(True, count, left_out=count < 6)
         page = (tmp_path / str(count) / "best_of_n.html").read_text()
         sentence = (
             "2 further prompts are left out"
@@ -148,7 +150,7 @@ def test_what_is_kept_is_not_drawn_or_read_again(
             tmp_path,
             [f"n=[{n}]", "max_new_tokens=6"],
         )
-        return {row["n"]: row["gold"]["value"] for row in found["rows"]}
+        return {row.n: row.gold.value for row in found.rows}
 
     first = run("1,2,4")
     monkeypatch.setattr(

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from rewarddiff.data import Ledger
 from rewarddiff.pipeline.data import Run, prepare
 from rewarddiff.pipeline.recipe import DataConfig, Recipe
 from rewarddiff.report.bookkeeping import ledger_table
+from rewarddiff.results import Data, read
 
 
 def pairs(prompts: list[Any], good: str = "good") -> str:
@@ -61,9 +63,8 @@ def test_prompts_of_a_test_file_that_are_trained_on_are_counted(
     printed = capsys.readouterr().out
     assert f"same: 43 rows: 43 kept, 0 dropped\n  changed  {trained_on:>7}  in_training" in printed
     assert "new: " not in printed
-    table = ledger_table(
-        {"data": {"ledger": run.prepared["ledger"], "tests": run.prepared["tests"]}}
-    )
+    data = read(Data, {key: run.prepared[key] for key in ("splits", "ledger", "tests")})
+    table = ledger_table(SimpleNamespace(data=data))  # type: ignore[arg-type]
     assert ["same: in training", "changed", str(trained_on)] in [
         [cell.text for cell in row[:3]] for row in table.rows
     ]

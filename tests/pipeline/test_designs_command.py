@@ -13,6 +13,7 @@ from rewarddiff.data import load_groups, prompt_hashes
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline import designs_of_run, designs_stage, run_recipe
 from rewarddiff.report.designs import designs_table
+from rewarddiff.results import TrainedOn
 from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
 
@@ -46,17 +47,18 @@ def scorers(encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> l
 def test_figures_are_means_over_seeds(lists: Path, scorers: list[Path]) -> None:
     """Copeland in both orders, worked out from the differences of every pair."""
     found = designs_stage(scorers, lists, [6])
-    rows = {(r["design"]["mode"], r["method"]): r for r in found["rows"]}
+    rows = {(r.design["mode"], r.method): r for r in found.rows}
     assert {mode for mode, _ in rows} == {"both", "all", "budget", "anchor"}
     assert (
-        len(rows) == len(found["rows"]) == 4 + 4 + 1 + 1
+        len(rows) == len(found.rows) == 4 + 4 + 1 + 1
     )  # by the methods that need every pair, and by potentials
-    assert [
-        rows[mode, "potentials"]["readings"] for mode in ("both", "all", "budget", "anchor")
-    ] == [20, 10, 6, 4]
-    assert all(
-        rows["all", m]["spearman"] == pytest.approx(1) for m in ("potentials", "borda", "sum")
-    )
+    assert [rows[mode, "potentials"].readings for mode in ("both", "all", "budget", "anchor")] == [
+        20,
+        10,
+        6,
+        4,
+    ]
+    assert all(rows["all", m].spearman == pytest.approx(1) for m in ("potentials", "borda", "sum"))
     groups = list(load_groups(lists))
     pairs = list(combinations(range(5), 2))
     hits = []
@@ -73,10 +75,10 @@ def test_figures_are_means_over_seeds(lists: Path, scorers: list[Path]) -> None:
                 0.5 * (1 + np.sign(wins[a] - wins[b]) * np.sign(group.scores[a] - group.scores[b]))
                 for a, b in pairs
             ]
-    accuracy = rows["both", "copeland"]["accuracy"]
-    assert accuracy["value"] == pytest.approx(np.mean(hits))
-    assert accuracy["n"] == len(hits) == 160
-    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+    accuracy = rows["both", "copeland"].accuracy
+    assert accuracy.value == pytest.approx(np.mean(hits))
+    assert accuracy.n == len(hits) == 160
+    assert accuracy.low <= accuracy.value <= accuracy.high
 
 
 def test_lists_whose_prompts_a_scorer_was_trained_on_are_left_out(
@@ -87,25 +89,23 @@ def test_lists_whose_prompts_a_scorer_was_trained_on_are_left_out(
         knowing.prompts = prompt_hashes(load_groups(lists, limit=count))
         save_scorer(knowing, tmp_path / "knowing")
         found = designs_stage([tmp_path / "knowing"], lists)
-        assert found["groups"] == left
-        assert found["trained_on"] == {"known": True, "prompts": count, "left_out": count < 8}
-        assert all(row["accuracy"]["n"] == 10 * left for row in found["rows"])
+        assert found.groups == left
+        assert found.trained_on == TrainedOn(True, count, left_out=count < 8)
+        assert all(row.accuracy.n == 10 * left for row in found.rows)
         sentence = (
             "3 further lists are left out" if count < 8 else "trained on the prompts of all 8 lists"
         )
         assert sentence in " ".join(designs_table(found).notes)
-    assert designs_stage(scorers, lists)["trained_on"]["known"] is False
+    assert designs_stage(scorers, lists).trained_on.known is False
 
 
 def test_potentials_and_sums_order_alike_where_all_are_read(
     lists: Path, scorers: list[Path]
 ) -> None:
-    rows = {
-        (r["design"]["mode"], r["method"]): r for r in designs_stage(scorers[:1], lists)["rows"]
-    }
-    assert rows["both", "potentials"]["accuracy"] == rows["both", "sum"]["accuracy"]
+    rows = {(r.design["mode"], r.method): r for r in designs_stage(scorers[:1], lists).rows}
+    assert rows["both", "potentials"].accuracy == rows["both", "sum"].accuracy
     assert stats.rankdata(
-        [rows[m, "potentials"]["tokens"] for m in ("anchor", "all", "both")]
+        [rows[m, "potentials"].tokens for m in ("anchor", "all", "both")]
     ).tolist() == [1, 2, 3]
 
 
@@ -145,10 +145,10 @@ def test_a_run_with_all_its_scorers_on_its_test_split(
     found = designs_of_run(folder, [6])
     results = json.loads((folder / "results.json").read_text())
     held_out = results["data"]["splits"]["test"]["groups"]
-    assert (found["groups"], found["seeds"]) == (held_out, 2)
-    assert [row["scorer"] for row in found["rows"]] == ["reward"] + ["difference"] * 10
+    assert (found.groups, found.seeds) == (held_out, 2)
+    assert [row.scorer for row in found.rows] == ["reward"] + ["difference"] * 10
     (reward,) = (line for line in results["summary"]["scorers"] if line["name"] == "reward")
-    assert found["rows"][0]["accuracy"]["value"] == pytest.approx(reward["accuracy"]["value"])
+    assert found.rows[0].accuracy.value == pytest.approx(reward["accuracy"]["value"])
     capsys.readouterr()
     assert main(["designs", str(folder)]) == 0
     assert f"Designs on {held_out} lists" in capsys.readouterr().out

@@ -246,14 +246,9 @@ def test_prompts_that_the_scorer_was_trained_on_are_left_out(
     assert "Left out are 3 comparisons of 3 prompts that it was trained on." in printed
     assert "Its folder does not say what it was trained on" in printed
     # nothing but what it was trained on
-    seen = eval_stage([trained_here], pairs(tmp_path / "t.jsonl", range(6)))["scorers"][
-        trained_here
-    ]
-    assert (seen["n"], seen["trained_on"]["comparisons"], seen["trained_on"]["left_out"]) == (
-        6,
-        6,
-        False,
-    )
+    (only,) = eval_stage([trained_here], pairs(tmp_path / "t.jsonl", range(6))).scorers
+    trained_on = only.evaluation.trained_on
+    assert (only.evaluation.n, trained_on.comparisons, trained_on.left_out) == (6, 6, False)
 
 
 def test_what_was_trained_on_goes_along_with_a_scorer(trained_here: str, tmp_path: Path) -> None:

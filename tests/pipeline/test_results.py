@@ -1,7 +1,6 @@
 """What results.json says of figures worked by hand."""
 
 import json
-import math
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +11,19 @@ import pytest
 
 from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
+from rewarddiff.evaluation.side_by_side import side_by_side
 from rewarddiff.pipeline import results
+from rewarddiff.pipeline.contrasts import reward_gaps, unequal, used_in_training, win_tie_lose
 from rewarddiff.pipeline.recipe import Recipe
-from rewarddiff.pipeline.results import _contrast, _gaps, _lengths, _used, read_results, unequal
-from rewarddiff.report.statements import notes
+from rewarddiff.pipeline.results import _lengths
+from rewarddiff.results import (
+    Cost,
+    LedgerCounts,
+    PolicyResult,
+    SampleLengths,
+    Unequal,
+    read_results,
+)
 from rewarddiff.sampling import Sample
 from rewarddiff.scorers.neural.build import new_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
@@ -29,34 +37,18 @@ def test_lengths_of_samples() -> None:
         Sample("four", False),
     ]
     assert list(_lengths({7: {"dpo": drawn}})) == [
-        {"policy": "dpo", "seed": 7, "n": 4, "empty": 2, "unfinished": 2, "mean_words": 1.0}
+        SampleLengths("dpo", seed=7, n=4, empty=2, unfinished=2, mean_words=1.0)
     ]
 
 
 def test_the_same_text_is_a_tie() -> None:
     rewards = {"a": [1.0, 2.0, 5.0], "b": [0.0, 2.5, 1.0]}
     samples = {"a": [Sample("x", True)] * 3, "b": [Sample(t, True) for t in ("y", "y", "x")]}
-    assert _gaps(rewards, samples, "a", "b") == [1.0, -0.5, 0.0]
+    assert reward_gaps(rewards, samples, "a", "b") == [1.0, -0.5, 0.0]
 
 
-def test_a_contrast_over_seeds_is_of_all_their_gaps() -> None:
-    # Two prompts that disagree by far and three seeds that agree: the doubt is that of the prompts,
-    # which means over prompts (0.5 for every seed) would not show.
-    pooled = _contrast(np.array([[2.0, -1.0]] * 3))
-    assert (pooled["win"], pooled["tie"], pooled["lose"]) == (0.5, 0.0, 0.5)
-    assert pooled["mean_gap"]["value"] == 0.5
-    assert (pooled["mean_gap"]["low"], pooled["mean_gap"]["high"]) == (-1.0, 2.0)
-
-
-def test_gaps_that_are_all_alike_are_no_finding() -> None:
-    """Policies that say the same on every prompt: nothing bounds a reward, so there is no interval
-    to show."""
-    alike = _contrast(np.zeros((1, 5)))["mean_gap"]
-    assert alike["value"] == 0
-    assert math.isnan(alike["low"])
-    named = {"a": "dpo", "b": "base", "scorer": "reward", "seed": "all", "used_in_training": False}
-    (note,) = notes({"contrasts": [{**named, "mean_gap": alike}]})
-    assert note.startswith("dpo against base: by reward +0.000, without an interval")
+def test_wins_ties_and_losses_are_shares_of_all_gaps() -> None:
+    assert win_tie_lose(np.array([[2.0, -1.0, 0.0, 3.0]] * 3)) == (0.5, 0.25, 0.25)
 
 
 def test_scorers_are_compared_on_the_same_comparisons(tmp_path: Path) -> None:
@@ -92,13 +84,14 @@ def test_scorers_are_compared_on_the_same_comparisons(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results, "evaluation_stage", stage)
         compared = results._compared(run)
-    (own,) = results.agreements(compared["test", "one"])
+    (own,) = side_by_side(compared["test", "one"])
     assert (own.right.tolist(), own.sizes.tolist(), own.graded) == ([[1, 1], [0, 2]], [1, 2], 1)
-    found = {c["test"]: c for c in results._scorer_contrasts(run, compared)}
-    assert found["test"]["spearman_gap"]["value"] is None  # ties alone are no strengths to go by
-    assert (found["test"]["a"], found["test"]["b"]) == ("two", "one")
-    assert found["test"]["gap"]["value"] == pytest.approx((6 - 4) / 6)
-    assert found["other"]["gap"]["value"] == 0.5
+    of_test, of_other = results._scorer_contrasts(run, compared)
+    assert (of_test.test, of_other.test) == ("test", "other")
+    assert not of_test.spearman_gap.known  # ties alone are no strengths to go by
+    assert (of_test.a, of_test.b) == ("two", "one")
+    assert of_test.gap.value == pytest.approx((6 - 4) / 6)
+    assert of_other.gap.value == 0.5
 
 
 def trained_scorer(
@@ -138,11 +131,28 @@ def test_scorers_that_share_a_start_do_not_judge_independently(
         "offset": {"objective": "odpo", "strength": source},
     }
     recipe = load_recipe({"name": "r", "scorers": scorers, "policies": policies}, [], Recipe)
-    run: Any = SimpleNamespace(recipe=recipe)
     for policy in ("weighted", "ordered", "offset"):
-        dependent = {scorer for scorer in scorers if _used(run, policy, scorer)}
+        dependent = {scorer for scorer in scorers if used_in_training(recipe, policy, scorer)}
         assert dependent == {"used", "copy", "began", "warm", "chain", "on-it"}, policy
-    assert not any(_used(run, policy, scorer) for policy in ("dpo", "base") for scorer in scorers)
+    assert not any(
+        used_in_training(recipe, policy, scorer) for policy in ("dpo", "base") for scorer in scorers
+    )
+
+
+def trained_policy(name: str, steps: int, tokens: int) -> PolicyResult:
+    measured = {"seconds": 1.0, "tokens": tokens, "tokens_per_second": float(tokens)}
+    peaks = {"peak_memory_bytes": None, "peak_gpu_memory_bytes": None}
+    return PolicyResult(
+        name=name,
+        seed=0,
+        objective="dpo",
+        coefficient=None,
+        order=None,
+        strength=None,
+        curve=({"split": "train", "step": steps},),
+        cost=Cost.measured(measured | peaks),
+        ledger=LedgerCounts(0, 0, {}, {}),
+    )
 
 
 def test_whatever_else_two_policies_differ_in_is_named() -> None:
@@ -164,24 +174,20 @@ def test_whatever_else_two_policies_differ_in_is_named() -> None:
     }
     recipe = load_recipe({"name": "r", "policies": policies}, [], Recipe).policies
     amounts = {"dpo": (1, 1000), "weighted": (6, 6000), "alike": (1, 1009), "ipo": (1, 1011)}
-    trained = [
-        {"name": name, "curve": [{"split": "train", "step": steps}], "cost": {"tokens": tokens}}
-        for name, (steps, tokens) in amounts.items()
-    ]
-    named = {
-        line["key"]: (line["a"], line["b"]) for line in unequal(recipe, trained, "weighted", "dpo")
-    }
+    trained = [trained_policy(name, *amount) for name, amount in amounts.items()]
+    named = {line.key: (line.a, line.b) for line in unequal(recipe, trained, "weighted", "dpo")}
     lora = named.pop("lora")
     assert (lora[0]["r"], lora[1]) == (2, None)
     assert named == {
         "objective.beta": (0.2, 0.1), "train.lr": (1e-6, 5e-6), "train.max_steps": (6, 1),
         "steps": (6, 1), "tokens": (6000, 1000),
     }  # fmt: skip
-    assert unequal(recipe, trained, "alike", "dpo") == []  # 0.9 per cent more tokens
+    assert unequal(recipe, trained, "alike", "dpo") == ()  # 0.9 per cent more tokens
     # another objective has options of its own, which are not compared; 1.1 per cent more tokens
-    assert unequal(recipe, trained, "ipo", "dpo") == [
-        {"key": "objective.name", "a": "ipo", "b": "dpo"}, {"key": "tokens", "a": 1011, "b": 1000},
-    ]  # fmt: skip
+    assert unequal(recipe, trained, "ipo", "dpo") == (
+        Unequal("objective.name", "ipo", "dpo"),
+        Unequal("tokens", 1011, 1000),
+    )
 
 
 def test_what_holds_no_results_is_said_in_a_line(tmp_path: Path) -> None:
@@ -198,3 +204,21 @@ def test_what_holds_no_results_is_said_in_a_line(tmp_path: Path) -> None:
     for name, cause in causes.items():
         with pytest.raises(UserError, match=rf"{name}/results.json: .*{cause}"):
             read_results(tmp_path / name)
+
+
+def written(results: dict[str, Any], folder: Path) -> Path:
+    (folder / "results.json").write_text(json.dumps(results))
+    return folder
+
+
+def test_results_of_another_version_are_refused_in_a_line(tmp_path: Path) -> None:
+    older = {"schema": 1, "name": "demo", "version": "0.1.0", "scorers": [], "notes": []}
+    with pytest.raises(UserError) as refused:
+        read_results(written(older, tmp_path))
+    assert str(refused.value) == (
+        f"{tmp_path}/results.json: schema is 1, and this version reads 2; run the recipe again to "
+        "write it anew"
+    )
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(UserError, match=r"results\.json: is not JSON \(.*\); run the recipe again"):
+        read_results(tmp_path)

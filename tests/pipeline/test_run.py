@@ -258,11 +258,11 @@ def test_train_score_and_eval_by_themselves(
         "reward", str(encoder_folder), data, tmp_path / "rm", ["lr=1e-3", "max_steps=2", "seed=3"]
     )
     found = eval_stage([scorer], data, tmp_path / "eval")
-    (figures,) = found["scorers"].values()
-    assert found["scorer_contrasts"] == []
+    (figures,) = (scorer.evaluation for scorer in found.scorers)
+    assert found.scorer_contrasts == ()
     splits = json.loads((tmp_path / "rm" / "run" / "results.json").read_text())["data"]["splits"]
     held_out = 40 - splits["train"]["groups"]  # all prompts are different
-    assert figures["n"] == 3 * held_out  # ordered pairs of three responses
+    assert figures.n == 3 * held_out  # ordered pairs of three responses
     evaluation = json.loads((tmp_path / "eval" / "results.json").read_text())["scorers"][0][
         "evaluation"
     ]
@@ -326,11 +326,11 @@ def test_scorers_are_evaluated_against_each_other(
         for seed, kind in enumerate(("reward", "difference"))
     ]
     found = eval_stage(scorers, data, tmp_path / "eval")
-    first, second = (found["scorers"][str(scorer)]["accuracy"]["value"] for scorer in scorers)
-    (contrast,) = found["scorer_contrasts"]
-    assert (contrast["a"], contrast["b"]) == (str(scorers[1]), str(scorers[0]))
-    assert contrast["gap"]["value"] == pytest.approx(second - first)
-    assert contrast["gap"]["low"] <= contrast["gap"]["value"] <= contrast["gap"]["high"]
+    first, second = (scorer.evaluation.accuracy.value for scorer in found.scorers)
+    (contrast,) = found.scorer_contrasts
+    assert (contrast.a, contrast.b) == (str(scorers[1]), str(scorers[0]))
+    assert contrast.gap.value == pytest.approx(second - first)
+    assert contrast.gap.low <= contrast.gap.value <= contrast.gap.high
     assert "Scorers head to head" in (tmp_path / "eval" / "report.html").read_text()
     assert main(["eval", *map(str, scorers), str(data)]) == 0
 

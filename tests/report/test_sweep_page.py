@@ -109,6 +109,7 @@ def test_the_verdict_counts_weighted_policies_under_independent_scorers(
         "value": -2.0,
         "low": -3.0,
         "high": -1.0,
+        "n": 9,
         "used_in_training": True,
     }
     assert "otherwise" not in verdict(agreeing)
