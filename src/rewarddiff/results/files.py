@@ -1,0 +1,51 @@
+"""results.json: read strictly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rewarddiff.errors import UserError
+from rewarddiff.results.reading import adapter
+from rewarddiff.results.run import Results
+
+RESULTS = "results.json"
+
+AGAIN = "run the recipe again to write it anew"
+
+
+def read_results(folder: Path) -> Results:
+    """Return what a finished run or evaluation wrote. Raises UserError."""
+    from pydantic import ValidationError
+
+    path = folder / RESULTS
+    mend = "give the folder of a finished run"
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; {mend}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {mend}") from None
+    try:
+        results: Results = adapter(Results).validate_json(text, strict=True)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_cause(error)}; {AGAIN}") from None
+    return results
+
+
+def _cause(error: Any) -> str:
+    """Say in a few words what is wrong with a file of results: of its errors, the telling one."""
+    errors = error.errors(include_url=False, include_context=False)
+    by_key = {".".join(map(str, one["loc"])): one for one in errors}
+    if "schema" in by_key:
+        return f"schema is {by_key['schema']['input']}, and this version reads 2"
+    key, first = next(iter(by_key.items()))
+    if first["type"] == "json_invalid":
+        return f"is not JSON ({first['msg'].removeprefix('Invalid JSON: ')})"
+    if not key:
+        return "holds no results"
+    if first["type"] == "missing":
+        return f"{key} is missing"
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"{key} is a key that results do not have"
+    return f"{key}: {first['msg']}"

@@ -1,0 +1,261 @@
+"""The content of results.json, of a run and of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rewarddiff.results.evaluation import Evaluation
+from rewarddiff.results.fields import Curve, Figure, Histogram, Interval, Settings, Strict
+from rewarddiff.results.work import Cost, Data, LedgerCounts, StageCost
+
+
+@dataclass(frozen=True)
+class ScorerResult(Strict):
+    """A scorer of one seed on one test.
+
+    Attributes:
+        name: the scorer's, with the test where that is not the run's own split.
+        curve: of its training; empty where it was trained before, or the test is a further one.
+    """
+
+    name: str
+    scorer: str
+    test: str
+    kind: str
+    seed: int
+    backbone: str
+    evaluation: Evaluation
+    curve: Curve
+    cost: Cost
+    ledger: LedgerCounts
+
+
+@dataclass(frozen=True)
+class ScorerContrast(Strict):
+    """Two scorers on the comparisons that neither was trained on: figures of a less those of b.
+
+    Attributes:
+        gap: in accuracy. spearman_gap: in the correlation with the strength of the data.
+        p: of a test that flips the signs of prompts' gaps; unknown over several seeds.
+    """
+
+    a: str
+    b: str
+    test: str
+    gap: Interval
+    spearman_gap: Interval
+    p: Figure
+
+
+@dataclass(frozen=True)
+class OrderResult(Strict):
+    """Lists that a scorer put in order for a policy, see `scorers.ranking.Consistency`."""
+
+    policy: str
+    seed: int
+    scorer: str
+    method: str
+    groups: int
+    readings: int
+    inconsistency: Figure
+    cyclic: Figure
+    triples: int
+    agreement: Figure
+    comparisons: int
+
+
+@dataclass(frozen=True)
+class Distribution(Strict):
+    """Mean, standard deviation and quantiles, by their share as text: "0.05"."""
+
+    mean: Figure
+    std: Figure
+    quantiles: Mapping[str, Figure]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoefficientReport(Strict):
+    """What became of the pairs, and how their weights are spread; see `coefficients`.
+
+    Attributes:
+        before: of the differences. after: of the weights of the pairs that are kept.
+        effective_share: (Σ|w|)² / (n Σw²).
+        spread, share_doubted: of a scorer with several heads.
+    """
+
+    n: int
+    n_kept: int
+    share_negative: Figure
+    share_dropped: Figure
+    share_flipped: Figure
+    share_zero: Figure
+    effective_share: Figure
+    before: Distribution
+    after: Distribution
+    warnings: tuple[str, ...]
+    spread: Distribution | None
+    share_doubted: Figure
+
+
+@dataclass(frozen=True)
+class CoefficientResult(Strict):
+    """The coefficients of a policy, and a histogram of the differences behind them."""
+
+    policy: str
+    seed: int
+    report: CoefficientReport
+    histogram: Histogram
+
+
+@dataclass(frozen=True)
+class PolicyResult(Strict):
+    """A policy of one seed, with its columns as the recipe asks for them."""
+
+    name: str
+    seed: int
+    objective: str
+    coefficient: Settings | None
+    order: Settings | None
+    strength: Settings | None
+    curve: Curve
+    cost: Cost
+    ledger: LedgerCounts
+
+
+@dataclass(frozen=True)
+class RewardMean(Strict):
+    """Mean reward of a policy's samples under a scorer.
+
+    Attributes:
+        used_in_training: whether the scorer, or one of the same start, had a part in training the
+            policy: it is no independent judge then.
+    """
+
+    policy: str
+    seed: int
+    scorer: str
+    used_in_training: bool
+    mean: Interval
+
+
+@dataclass(frozen=True)
+class SampleLengths(Strict):
+    """A policy's samples: how many are empty, or cut at `max_new_tokens`, and their mean words."""
+
+    policy: str
+    seed: int
+    n: int
+    empty: int
+    unfinished: int
+    mean_words: Figure
+
+
+@dataclass(frozen=True)
+class Unequal(Strict):
+    """A dotted key of the recipe, or an amount of training, in which two policies differ."""
+
+    key: str
+    a: Any
+    b: Any
+
+
+@dataclass(frozen=True)
+class Contrast(Strict):
+    """Two policies under one scorer, for one seed or over all of them.
+
+    Attributes:
+        used_in_training: as in `RewardMean`, of either policy.
+        unequal: in what their training differs, besides coefficient, strength and order.
+        mean_gap: mean reward of a less that of b.
+        win, tie, lose: shares of the prompts.
+    """
+
+    a: str
+    b: str
+    scorer: str
+    used_in_training: bool
+    unequal: tuple[Unequal, ...]
+    seed: int | Literal["all"]
+    mean_gap: Interval
+    win: Figure
+    tie: Figure
+    lose: Figure
+
+
+@dataclass(frozen=True)
+class PromptSamples(Strict):
+    """A held-out prompt with every policy's response, and its reward under every scorer."""
+
+    prompt: str
+    responses: Mapping[str, str]
+    rewards: Mapping[str, Mapping[str, Figure]]
+
+
+@dataclass(frozen=True)
+class ScorerSummary(Strict):
+    """A scorer on one test over all seeds; figures without an interval are means over seeds."""
+
+    name: str
+    kind: str
+    seeds: int
+    accuracy: Interval
+    spearman_strength: Interval
+    spearman_strength_oriented: Figure
+    ece: Figure
+    temperature: Figure
+    ece_tempered: Figure
+    mean: Figure
+    std: Figure
+    antisymmetry: Figure
+    longer_wins: Interval
+
+
+@dataclass(frozen=True)
+class PolicySummary(Strict):
+    """A policy's mean reward by scorer, over seeds and prompts."""
+
+    name: str
+    seeds: int
+    rewards: Mapping[str, Interval]
+
+
+@dataclass(frozen=True)
+class Summary(Strict):
+    scorers: tuple[ScorerSummary, ...]
+    policies: tuple[PolicySummary, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results(Strict):
+    """The content of `results.json`.
+
+    Attributes:
+        command: what made it. A run of a sweep has points for policies.
+        recipe: as it was resolved; None of an evaluation.
+        notes: sentences on what was found, and on what limits it.
+        seconds: that all of it took.
+    """
+
+    schema: Literal[2] = 2
+    command: Literal["run", "sweep", "eval"]
+    name: str
+    version: str
+    created: str
+    recipe: Settings | None
+    machine: Mapping[str, Any]
+    data: Data
+    scorers: tuple[ScorerResult, ...]
+    scorer_contrasts: tuple[ScorerContrast, ...]
+    orders: tuple[OrderResult, ...]
+    coefficients: tuple[CoefficientResult, ...]
+    policies: tuple[PolicyResult, ...]
+    rewards: tuple[RewardMean, ...]
+    lengths: tuple[SampleLengths, ...]
+    contrasts: tuple[Contrast, ...]
+    samples: tuple[PromptSamples, ...]
+    costs: tuple[StageCost, ...]
+    summary: Summary
+    notes: tuple[str, ...]
+    seconds: Figure
