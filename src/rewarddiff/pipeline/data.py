@@ -20,10 +20,13 @@ from rewarddiff.records import Comparison, Group
 from rewarddiff.store import Store, fingerprint
 from rewarddiff.writing import say
 
+COUNTS = 2
+"""Raised when the manifest tells more, or otherwise: that of an earlier run is then made anew."""
+
 
 @contextmanager
 def file_made_of(data: str | Path, output: Path, split: str | None = None) -> Iterator[None]:
-    """`file_for` what is made of data: not a file that is read, nor one more of a folder of rows.
+    """Guard a file as `file_for` does, also against being read as data.
 
     Raises:
         UserError: the output would be lost or read as data; the data is not there, or cannot be
@@ -32,7 +35,8 @@ def file_made_of(data: str | Path, output: Path, split: str | None = None) -> It
     read = sources.paths(data, split)
     if sources.takes_in(data, output):
         raise UserError(
-            f"{output}: lies in the data's folder, and would be read as data there; choose another output"
+            f"{output}: lies in the data's folder, and would be read as data there; choose another "
+            "output"
         )
     with file_for(output, read):
         yield
@@ -60,10 +64,10 @@ class Run:
 
     @property
     def held_out(self) -> dict[str, Groups]:
-        """What scorers are evaluated on: the run's own test split, and every further file of
-        `data.tests`."""
-        own = {"test": self.splits["test"]} if "test" in self.splits else {}
-        return {**own, **self.tests}
+        """What scorers are evaluated on: the test split, and every file of `data.tests`."""
+        if "test" not in self.splits:
+            return self.tests
+        return {"test": self.splits["test"], **self.tests}
 
     def stage(self, folder: str, name: str, **inputs: Any) -> Stage:
         stage = Stage(self.output / folder, name, {"data": self.data, **inputs})
@@ -88,7 +92,8 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
     """
     data = recipe.data
     cache = output / "cache"
-    ledger, ledgers = Ledger(), {label: Ledger() for label in data.tests}
+    ledger = Ledger()
+    test_ledgers = {label: Ledger() for label in data.tests}
     with Meter() as meter:
         groups = load_groups(
             data.path,
@@ -99,33 +104,38 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
             max_drop=data.max_drop,
             cache=cache,
         )
-        if (most := data.max_comparisons) is not None:
-            groups = Groups.write(
-                (thin(g, most, data.seed) for g in groups), cache / f"thin-{most}.arrow"
-            )
+        most = data.max_comparisons
+        if most is not None:
+            thinned = (thin(group, most, data.seed) for group in groups)
+            groups = Groups.write(thinned, cache / f"thin-{most}.arrow")
         splits = split(groups, data.splits, data.seed)
         tests = {
-            label: load_groups(path, ledger=ledgers[label], max_drop=data.max_drop, cache=cache)
+            label: load_groups(
+                path, ledger=test_ledgers[label], max_drop=data.max_drop, cache=cache
+            )
             for label, path in data.tests.items()
         }
         if tests:
             trained_on = prompt_hashes(splits["train"])
             for label, test in tests.items():
-                count_trained_on(test, trained_on, ledgers[label])
+                count_trained_on(test, trained_on, test_ledgers[label])
     counts = {name: _counts(part) for name, part in splits.items()}
     identity = fingerprint(content(groups), dict(data.splits), data.seed)
-    further = {label: content(found) for label, found in tests.items()}
-    before = Stage.found(output / "data").get("inputs", {})
-    if again and (before.get("data"), before.get("tests")) != (identity, further):
+    test_contents = {label: content(test) for label, test in tests.items()}
+    earlier = Stage.found(output / "data").get("inputs", {})
+    if again and (earlier.get("data"), earlier.get("tests")) != (identity, test_contents):
         raise UserError(
             f"{data.path}: is not as it was when {output} was made; run the recipe again"
         )
-    stage = Stage(output / "data", "prepare", {"data": identity, "tests": further})
+    inputs = {"data": identity, "tests": test_contents, "counts": COUNTS}
+    stage = Stage(output / "data", "prepare", inputs)
     if not stage.done:
-        told = {label: found.to_dict() for label, found in ledgers.items()}
-        stage.finish(splits=counts, ledger=ledger.to_dict(), tests=told, cost=meter.cost())
-    for label, found in ({} if again else {"": ledger, **ledgers}).items():
-        print_losses(found, label)
+        ledgers = {label: test_ledger.to_dict() for label, test_ledger in test_ledgers.items()}
+        stage.finish(splits=counts, ledger=ledger.to_dict(), tests=ledgers, cost=meter.cost())
+    if not again:
+        print_losses(ledger)
+        for label, test_ledger in test_ledgers.items():
+            print_losses(test_ledger, label)
     store = Store(output / "store.sqlite")
     return Run(recipe, output, splits, tests, identity, stage.manifest, store, {"data": stage})
 
@@ -133,27 +143,24 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
 def print_losses(ledger: Ledger, label: str = "") -> None:
     """Print a ledger in which something was dropped or changed."""
     if ledger.dropped or ledger.changed:
-        say(f"{label}: {ledger.table()}" if label else ledger.table())
+        say(f"{label}: {ledger.table()}".removeprefix(": "))
 
 
 def count_trained_on(test: Iterable[Group], trained_on: Collection[str], ledger: Ledger) -> None:
-    """Count the test groups whose prompt is among those trained on: figures on them are not of new
-    prompts.
+    """Count the test groups whose prompt is among those trained on.
+
+    Figures on them are not of new prompts.
 
     Args:
         trained_on: see `prompt_hashes`.
     """
     for group in test:
         if not prompt_hashes([group]).isdisjoint(trained_on):
-            ledger.change(
-                Reason.IN_TRAINING,
-                group,
-                "the prompt is also in the training split",
-            )
+            ledger.change(Reason.IN_TRAINING, group, "the prompt is also in the training split")
 
 
 def _counts(groups: Groups) -> dict[str, int]:
-    """Groups, comparisons, and labels of single responses in a split."""
+    """Count groups, comparisons, and labels of single responses in a split."""
     compared = labelled = 0
     for group in groups:
         compared += len(comparisons(group))
@@ -162,29 +169,22 @@ def _counts(groups: Groups) -> dict[str, int]:
 
 
 def content(groups: Iterable[Group]) -> str:
-    """A hash of all groups, one after the other: they need not fit in memory."""
+    """Return a hash of all groups, one after the other: they need not fit in memory."""
     digest = hashlib.blake2b(digest_size=16)
     for group in groups:
         values = asdict(group) | {"source": ""}
-        for name in (
-            "labels",
-            "subset",
-            "styles",
-        ):  # what was made from data without them is still good
+        # What was made from data without these, or from turns without extras, is still good.
+        for name in ("labels", "subset", "styles"):
             if not values[name]:
                 del values[name]
-        if not isinstance(
-            group.prompt, str
-        ):  # and so is what was made from turns without further keys
-            values["prompt"] = [_known(turn) for turn in values["prompt"]]
+        if not isinstance(group.prompt, str):
+            for turn in values["prompt"]:
+                if not turn["extras"]:
+                    del turn["extras"]
         digest.update(fingerprint(values).encode())
     return digest.hexdigest()
 
 
-def _known(turn: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in turn.items() if key != "extras" or value}
-
-
 def comparisons(group: Group) -> list[Comparison]:
-    """The comparisons a policy is trained on: ties say nothing of which."""
+    """Return the comparisons that a policy is trained on: ties say nothing of which."""
     return [c for c in group.known_comparisons() if not c.tie]

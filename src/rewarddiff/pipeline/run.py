@@ -28,7 +28,7 @@ from rewarddiff.store import fingerprint
 
 
 def carry_out(recipe: Recipe, output: Path) -> Run:
-    """All stages for all seeds; what is already there is not done again."""
+    """Carry out all stages for all seeds; what is already there is not done again."""
     check_places(recipe, output)
     run = prepare(recipe, output)
     check_early(run)
@@ -36,7 +36,7 @@ def carry_out(recipe: Recipe, output: Path) -> Run:
 
 
 def complete(run: Run, trained: Callable[[Stage], None] = lambda stage: None) -> Run:
-    """The stages after the data. `trained` is told of every policy that is there."""
+    """Carry out the stages after the data; `trained` hears of every policy that is there."""
     for seed in run.recipe.seeds:
         for name in run.recipe.scorers:
             evaluation_stage(run, name, seed)
@@ -50,8 +50,11 @@ def complete(run: Run, trained: Callable[[Stage], None] = lambda stage: None) ->
 
 
 def check_places(recipe: Recipe, output: Path) -> None:
-    """Refuse a model or data in a folder that this run may make anew, and so remove. Raises
-    UserError."""
+    """Refuse a model or data in a folder that this run may make anew, and so remove.
+
+    Raises:
+        UserError: names the key, and the folder of the run.
+    """
     sources = {"model": recipe.model, "data.path": recipe.data.path}
     for label, path in recipe.data.tests.items():
         sources[f"data.tests.{label}"] = path
@@ -62,43 +65,60 @@ def check_places(recipe: Recipe, output: Path) -> None:
     trained = [f"scorers/{name}-{seed}" for name, seed in product(recipe.scorers, recipe.seeds)]
     trained += [f"policies/{name}-{seed}" for name, seed in product(recipe.policies, recipe.seeds)]
     for key, source in sources.items():
+        if source is None:
+            continue
+        place = user_path(source).resolve()
         for stage in trained:
-            if source is not None and user_path(source).resolve().is_relative_to(
-                (output / stage).resolve()
-            ):
+            if place.is_relative_to((output / stage).resolve()):
                 raise UserError(
-                    f"{key}: {source} lies in a folder that this run makes anew ({stage}); choose another output"
+                    f"{key}: {source} lies in a folder that this run makes anew ({stage}); "
+                    "choose another output"
                 )
 
 
 def check_early(run: Run) -> None:
-    """Find what would stop the run later, before anything is trained. Raises UserError."""
+    """Find what would stop the run later, before anything is trained.
+
+    Raises:
+        UserError: names the key, the row or the model at fault.
+    """
     recipe = run.recipe
+    train = run.splits["train"]
     for scorer in recipe.scorers.values():
         check_tracker(scorer.train.track)
         models.resolve(scorer.trained or scorer.backbone)
         if scorer.trained is None:
-            check_strengths(run.splits["train"], scorer.loss)
+            check_strengths(train, scorer.loss)
         if scorer.warm_start is not None and scorer.warm_start not in recipe.scorers:
             models.resolve(scorer.warm_start)
     for name, policy in recipe.policies.items():
         check_tracker(policy.train.track)
-        policy.objective.check(run.splits["train"])
-        for kind, column in policy.columns.items():
-            for split in ("train", "dev") if kind == "strength" else ("train",):
-                if column.source == "grades" and policy.order is None:
-                    grades(f"policies.{name}.{kind}", run.splits.get(split, ()))
-        if policy.order is not None and run.splits["train"]:
-            comparisons(
-                max(len(group.responses) for group in run.splits["train"]), policy.order.design
-            )
+        policy.objective.check(train)
+        if policy.order is None:
+            _check_grades(run, name)
+        elif train:
+            longest = max(len(group.responses) for group in train)
+            comparisons(longest, policy.order.design)
     check_prompts(run)
 
 
-def check_prompts(run: Run) -> None:
-    """Find the prompts that a model of the run cannot read. Raises UserError.
+def _check_grades(run: Run, name: str) -> None:
+    """Raise a UserError where a policy asks for grades and the data lacks some."""
+    for kind, column in run.recipe.policies[name].columns.items():
+        if column.source == "grades":
+            place = f"policies.{name}.{kind}"
+            grades(place, run.splits["train"])
+            if kind == "strength":  # the dev loss reads it too
+                grades(place, run.splits.get("dev", ()))
 
-    Every prompt is rendered for it, so the store remembers that nothing was found.
+
+def check_prompts(run: Run) -> None:
+    """Find the prompts that a model of the run cannot read.
+
+    Every prompt is rendered for it, so the store remembers that all can be read.
+
+    Raises:
+        UserError: names the row and the cause.
     """
     recipe = run.recipe
     sources = [scorer.trained or scorer.backbone for scorer in recipe.scorers.values()]
@@ -116,32 +136,32 @@ def check_prompts(run: Run) -> None:
 
 
 def _check_policies_prompts(run: Run, model: str) -> None:
-    """Training drops what the chat template refuses, up to `max_drop`; a prompt of samples has to
-    be there."""
-    encoder = Encoder(
-        models.load_tokenizer(model), run.recipe.lengths, models.context_length(model)
-    )
-    _check_share(
-        encoder, chain(run.splits["train"], run.splits.get("dev", ())), run.recipe.data.max_drop
-    )
+    """Check the prompts of training, dev and samples.
+
+    Training drops what the chat template refuses, up to `max_drop`; a prompt of samples has to be
+    there.
+    """
+    tokenizer = models.load_tokenizer(model)
+    encoder = Encoder(tokenizer, run.recipe.lengths, models.context_length(model))
+    train = run.splits["train"]
+    _check_share(encoder, chain(train, run.splits.get("dev", ())), run.recipe.data.max_drop)
+    new_tokens = 1
     if judged(run):
         encoder.require(held_out(run))
-    taken = (
-        group.prompt for group, cause in encoder.refusals(run.splits["train"]) if cause is None
-    )
-    prompt = next(taken, None)
-    if prompt is not None:
-        new = run.recipe.evaluation.sampling.max_new_tokens if judged(run) else 1
-        encoder.fitting(prompt, new)
-        encoder.end_of(prompt)
+        new_tokens = run.recipe.evaluation.sampling.max_new_tokens
+    for group, cause in encoder.refusals(train):
+        if cause is None:  # one prompt tells whether there is room, and an end of turn
+            encoder.fitting(group.prompt, new_tokens)
+            encoder.end_of(group.prompt)
+            break
 
 
 def _check_scorers_prompts(run: Run, name: str) -> None:
-    """Training drops what the chat template refuses, up to `max_drop`; what the scorer is asked
-    about has to be there.
+    """Check the prompts that a scorer is trained on and asked about.
 
-    It is asked about what it is measured on, and about the training split where a policy is trained
-    with its answers.
+    Training drops what the chat template refuses, up to `max_drop`; what the scorer is asked about
+    has to be there. That is what it is measured on, and the training split where a policy is
+    trained with its answers.
     """
     scorer = run.recipe.scorers[name]
     tokenizer = models.load_tokenizer(scorer.trained or scorer.backbone)
@@ -154,9 +174,8 @@ def _check_scorers_prompts(run: Run, name: str) -> None:
         asked.append(run.splits["train"])
     for groups in asked:
         encoder.require(groups)
-    if (
-        scorer.trained is None and not scorer.aspects
-    ):  # with aspects, training counts only some of the rows
+    # With aspects, training counts only some of the rows.
+    if scorer.trained is None and not scorer.aspects:
         _check_share(encoder, run.splits["train"], run.recipe.data.max_drop)
 
 

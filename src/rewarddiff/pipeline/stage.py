@@ -1,5 +1,7 @@
-"""Stages map files to files. Each writes one directory; its manifest, written last, says what it
-was made from."""
+"""Stages map files to files.
+
+Each writes one directory; its manifest, written last, says what it was made from.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +38,12 @@ class Stage:
     """
 
     def __init__(self, folder: Path, name: str, inputs: dict[str, Any]) -> None:
-        self.folder, self.name = folder, name
+        self.folder = folder
+        self.name = name
         self.inputs = {"stage": name, "version": __version__, **inputs}
         self.key = fingerprint(self.inputs)
-        self.manifest, self.anew = self.found(folder), ""
+        self.manifest = self.found(folder)
+        self.anew = ""
         if self.manifest:
             lost = _lost(folder, self.manifest)
             if self.manifest.get("key") != self.key:
@@ -64,16 +68,12 @@ class Stage:
 
     def finish(self, **outputs: Any) -> dict[str, Any]:
         """Declare the directory complete."""
-        listed = {"key": self.key, "inputs": self.inputs, "files": _sizes(self.folder)}
-        self.manifest = {
-            **listed,
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            **outputs,
-        }
+        written = {"key": self.key, "inputs": self.inputs, "files": _sizes(self.folder)}
+        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self.manifest = {**written, "created": created, **outputs}
         write_json(self.folder / MANIFEST, self.manifest)
-        write_json(
-            self.folder / STARTED, listed
-        )  # still says who wrote all this should the manifest be lost
+        # Should the manifest be lost, this still says who wrote all the files.
+        write_json(self.folder / STARTED, written)
         self.done = True
         return self.manifest
 
@@ -88,31 +88,28 @@ class Stage:
             names = {file.name for file in self.folder.iterdir()}
             if names and names.isdisjoint(NOTES):
                 raise UserError(f"{self.folder}: holds files that no run wrote; {mend}")
-            foreign = (
-                sorted(_sizes(self.folder).keys() - written.keys()) if written is not None else []
-            )
-            if foreign:
-                raise UserError(
-                    f"{self.folder}: holds files that no run wrote ({foreign[0]}); {mend}"
-                )
+        if written is not None:
+            for foreign in sorted(_sizes(self.folder).keys() - written.keys()):
+                raise UserError(f"{self.folder}: holds files that no run wrote ({foreign}); {mend}")
         files.remove(self.folder)
 
     @staticmethod
     def found(folder: Path) -> dict[str, Any]:
-        """The manifest of a directory that was finished; empty where there is none."""
+        """Return the manifest of a directory that was finished; empty where there is none."""
         return _read(folder / MANIFEST)
 
     @staticmethod
     def complete(folder: Path, key: str) -> bool:
-        """Whether a directory was finished from the inputs of this key, and all its files are
-        there."""
+        """Whether a directory was finished from the inputs of this key, with all files there."""
         manifest = Stage.found(folder)
         return manifest.get("key") == key and not _lost(folder, manifest)
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """The bytes of every file below a folder, by its path there; a stage's own notes and hidden
-    files are left out."""
+    """Return the bytes of every file below a folder, by its path there.
+
+    A stage's own notes and hidden files are left out.
+    """
     sizes = {}
     for file in sorted(folder.rglob("*")):
         path = file.relative_to(folder)
@@ -123,18 +120,17 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _lost(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """The files of a complete directory that later stages need, and that are not as they were
-    written."""
-    there = _sizes(folder)
-    needed = {
-        name: size for name, size in manifest.get("files", {}).items() if not _for_people(name)
-    }
-    return [name for name, size in needed.items() if there.get(name) != size]
+    """Return the files that later stages need, and that are not as they were written."""
+    sizes = _sizes(folder)
+    lost = []
+    for name, size in manifest.get("files", {}).items():
+        if not _for_people(name) and sizes.get(name) != size:
+            lost.append(name)
+    return lost
 
 
 def _for_people(name: str) -> bool:
-    """Whether a file is only read by people, or was only for going on: it may be changed or
-    deleted."""
+    """Whether a file may be changed or deleted: people read it, or it was only for going on."""
     return name.endswith(".md") or name.startswith(("metrics.jsonl", "logs/", "checkpoint"))
 
 
@@ -143,11 +139,12 @@ def _read(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write atomically; NaN and infinities, which JSON does not have, become null."""
-    files.write_text(
-        path, json.dumps(finite(content), indent=1, default=str, allow_nan=False) + "\n"
-    )
+    text = json.dumps(finite(content), indent=1, default=str, allow_nan=False)
+    files.write_text(path, f"{text}\n")
