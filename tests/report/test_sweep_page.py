@@ -8,17 +8,9 @@ from typing import Any
 
 import pytest
 
-from rewarddiff.report.sweep import (
-    _places,
-    controls_table,
-    gap_figures,
-    loss_figures,
-    markdown,
-    page,
-    points_table,
-    remarks,
-    verdict,
-)
+from rewarddiff.report.sweep import markdown, page, remarks, verdict
+from rewarddiff.report.sweep_figures import gap_figures, loss_figures, places_of
+from rewarddiff.report.sweep_tables import controls_table, points_table
 
 
 def point(
@@ -174,7 +166,7 @@ def test_points_trained_unequally_are_named(sweep: dict[str, Any]) -> None:
 
 
 def test_places_are_to_scale_where_values_can_be_told_apart() -> None:
-    assert _places([0.0, 0.5, 2.0]) == {"0": 0.0, "0.5": 0.5, "2": 2.0}
-    assert _places([1e-6, 1e-5, 1e-3]) == {"1e−6": 0.0, "1e−5": 1.0, "0.001": 2.0}
-    assert _places(["clip", "abs"]) == {"clip": 0.0, "abs": 1.0}
-    assert _places([3.0]) == {"3": 0.0}
+    assert places_of([0.0, 0.5, 2.0]) == {"0": 0.0, "0.5": 0.5, "2": 2.0}
+    assert places_of([1e-6, 1e-5, 1e-3]) == {"1e−6": 0.0, "1e−5": 1.0, "0.001": 2.0}
+    assert places_of(["clip", "abs"]) == {"clip": 0.0, "abs": 1.0}
+    assert places_of([3.0]) == {"3": 0.0}
