@@ -51,8 +51,8 @@ def test_unknown_figures_are_null_in_the_file_and_nan_inside() -> None:
             "scorers.0.evaluation.ece is missing",
         ),
         (
-            lambda v: v["summary"]["scorers"][0].update(acuracy=1),
-            "summary.scorers.0.acuracy is a key that results do not have",
+            lambda v: v["summary"]["scorers"][0].update(accuracies=1),
+            "summary.scorers.0.accuracies is a key that results do not have",
         ),
         (
             lambda v: v["rewards"][0]["mean"].update(value="0.5"),
