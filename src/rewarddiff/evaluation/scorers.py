@@ -81,17 +81,19 @@ def evaluate_differences(
 
 
 def _by_aspect(ordered: Scored, resamples: int) -> tuple[AspectAccuracy, ...]:
-    parts: dict[str, list[ScoredComparison]] = {}
+    by_own_head: dict[str, list[ScoredComparison]] = {}
+    by_all_heads: dict[str, list[ScoredComparison]] = {}
     for c in ordered:
         if c.aspect is not None:
-            parts.setdefault(c.subset, []).append(c)
-    by_aspect = []
-    for name, of_part in sorted(parts.items()):
-        by_own_head = [replace(c, d=c.aspect, d_swapped=None) for c in of_part]  # type: ignore[arg-type]
-        by_aspect.append(
-            AspectAccuracy(name, share(by_own_head, resamples), share(of_part, resamples))
-        )
-    return tuple(by_aspect)
+            by_all_heads.setdefault(c.subset, []).append(c)
+            alone = replace(c, d=c.aspect, d_swapped=None)
+            by_own_head.setdefault(c.subset, []).append(alone)
+    accuracies = []
+    for part in sorted(by_all_heads):
+        own = share(by_own_head[part], resamples)
+        weighted = share(by_all_heads[part], resamples)
+        accuracies.append(AspectAccuracy(part, own, weighted))
+    return tuple(accuracies)
 
 
 def _spread(ordered: Scored) -> HeadSpread:

@@ -14,7 +14,7 @@ from rewarddiff.data.thinning import thin
 from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
 from rewarddiff.outputs import file_for
-from rewarddiff.pipeline.recipe import Recipe
+from rewarddiff.pipeline.recipe import DataConfig, Recipe
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.records import Comparison, Group
 from rewarddiff.store import Store, fingerprint
@@ -91,34 +91,12 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
         UserError: data that cannot be read, too much of it dropped, or other data than the run's.
     """
     data = recipe.data
-    cache = output / "cache"
     ledger = Ledger()
     test_ledgers = {label: Ledger() for label in data.tests}
     with Meter() as meter:
-        groups = load_groups(
-            data.path,
-            format=data.format,
-            split=data.split,
-            limit=data.limit,
-            ledger=ledger,
-            max_drop=data.max_drop,
-            cache=cache,
-        )
-        most = data.max_comparisons
-        if most is not None:
-            thinned = (thin(group, most, data.seed) for group in groups)
-            groups = Groups.write(thinned, cache / f"thin-{most}.arrow")
+        groups = _groups(data, output / "cache", ledger)
         splits = split(groups, data.splits, data.seed)
-        tests = {
-            label: load_groups(
-                path, ledger=test_ledgers[label], max_drop=data.max_drop, cache=cache
-            )
-            for label, path in data.tests.items()
-        }
-        if tests:
-            trained_on = prompt_hashes(splits["train"])
-            for label, test in tests.items():
-                count_trained_on(test, trained_on, test_ledgers[label])
+        tests = _tests(data, output / "cache", test_ledgers, splits)
     counts = {name: _counts(part) for name, part in splits.items()}
     identity = fingerprint(content(groups), dict(data.splits), data.seed)
     test_contents = {label: content(test) for label, test in tests.items()}
@@ -138,6 +116,38 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
             print_losses(test_ledger, label)
     store = Store(output / "store.sqlite")
     return Run(recipe, output, splits, tests, identity, stage.manifest, store, {"data": stage})
+
+
+def _groups(data: DataConfig, cache: Path, ledger: Ledger) -> Groups:
+    """Return the groups of a recipe's data, with no more comparisons than it asks for."""
+    groups = load_groups(
+        data.path,
+        format=data.format,
+        split=data.split,
+        limit=data.limit,
+        ledger=ledger,
+        max_drop=data.max_drop,
+        cache=cache,
+    )
+    most = data.max_comparisons
+    if most is None:
+        return groups
+    thinned = (thin(group, most, data.seed) for group in groups)
+    return Groups.write(thinned, cache / f"thin-{most}.arrow")
+
+
+def _tests(
+    data: DataConfig, cache: Path, ledgers: Mapping[str, Ledger], splits: Mapping[str, Groups]
+) -> dict[str, Groups]:
+    """Return the groups of further test files, and count those whose prompts are trained on."""
+    tests = {}
+    for label, path in data.tests.items():
+        tests[label] = load_groups(path, ledger=ledgers[label], max_drop=data.max_drop, cache=cache)
+    if tests:
+        trained_on = prompt_hashes(splits["train"])
+        for label, test in tests.items():
+            count_trained_on(test, trained_on, ledgers[label])
+    return tests
 
 
 def print_losses(ledger: Ledger, label: str = "") -> None:

@@ -76,7 +76,7 @@ def share_cell(interval: Interval) -> Cell:
 
 
 def counted_share_cell(interval: Interval) -> Cell:
-    """A share with its interval and what it is a share of."""
+    """Return a share with its interval and what it is a share of."""
     of = f"n = {count(interval.n)}"
     return Cell(percent(interval.value), f"{bounds(interval, points)} {of}".strip())
 

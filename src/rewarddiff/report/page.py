@@ -80,7 +80,7 @@ def render(results: Results, folder: Path) -> Path:
 
 def page(results: Results) -> str:
     """Return the page as text."""
-    said = head(results)
+    first = head(results)
     parts = [f"rewarddiff {results.version}", results.created]
     test = results.data.splits.get("test")
     if test is not None:
@@ -88,10 +88,10 @@ def page(results: Results) -> str:
     return compose(
         results.name,
         " · ".join(parts),
-        said.result,
+        first.result,
         sections(results),
-        remarks=said.limits,
-        further=said.further,
+        remarks=first.limits,
+        further=first.further,
     )
 
 

@@ -309,7 +309,7 @@ def bars(rows: Sequence[tuple[str, float, str]], label: str) -> str:
     return _draw(24 + 24 * len(rows), label, paint)
 
 
-# --- helpers ---------------------------------------------------------------------------------------------------------
+# --- helpers --------------------------------------------------------------------------------------
 
 
 def _draw(height: float, label: str, paint: Callable[["Figure"], None]) -> str:

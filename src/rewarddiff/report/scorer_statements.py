@@ -39,7 +39,7 @@ def scorer_note(line: ScorerSummary) -> str:
 
 
 def trained(results: Results) -> list[str]:
-    """Return how good every scorer is by itself, or else how its and each policy's training ended."""
+    """Return how good every scorer is, or else how its and each policy's training ended."""
     sentences = []
     for line in results.summary.scorers:
         if line.accuracy.known:

@@ -1,5 +1,6 @@
 """Results → tables of scorers: how often they are right, and how far they know by how much."""
 
+import math
 from collections.abc import Sequence
 
 from rewarddiff.report.cells import (
@@ -20,7 +21,8 @@ from rewarddiff.writing import figure
 NOTES = {
     "accuracy": "Accuracy: share of comparisons where the scorer agrees with the label; d = 0 "
     "counts half.",
-    "ρ with strength": "ρ: Spearman correlation of |d| with the strength stated in the data itself.",
+    "ρ with strength": "ρ: Spearman correlation of |d| with the strength stated in the data "
+    "itself.",
     "ECE": "ECE: expected calibration error of σ(d). T: the temperature that calibrates σ(d/T); "
     "above 1 the scorer is overconfident. ECE at T: what is left of the error then.",
     "asymmetry": "Asymmetry: mean |d(a,b) + d(b,a)| relative to mean |d|; 0 % is exactly "
@@ -126,13 +128,13 @@ def strength_table(results: Results) -> Table:
 def labelled(bins: Sequence[Bin]) -> list[tuple[str, Interval]]:
     """Return the accuracy of every bin with the name of its range: 0–1, ≥ 3, 2."""
     shares = []
-    for one in bins:
-        low = figure(one.low, "g")
-        if one.low == one.high:
+    for group in bins:
+        low = figure(group.low, "g")
+        if group.low == group.high:
             label = low
-        elif one.high == float("inf"):
+        elif group.high == math.inf:
             label = f"≥ {low}"
         else:
-            label = f"{low}–{figure(one.high, 'g')}"
-        shares.append((label, one.accuracy))
+            label = f"{low}–{figure(group.high, 'g')}"
+        shares.append((label, group.accuracy))
     return shares

@@ -77,7 +77,7 @@ def _slices(evaluation: Evaluation) -> tuple[Cell, ...]:
 
 def subsets_table(results: Results) -> Table:
     """Return a row a part of the collection, a column a scorer and seed, and one for length."""
-    scorers = [(name, own) for name, own in _with_length(results) if own.by_subset]
+    scorers = [scorer for scorer in _with_length(results) if scorer[1].by_subset]
     accuracies = []
     for _, agreement in scorers:
         accuracies.append({part.subset: part.accuracy for part in agreement.by_subset})

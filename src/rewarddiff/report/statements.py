@@ -128,7 +128,7 @@ def trained_with(results: Results) -> set[tuple[str, str]]:
 def trained_unequally(differences: Sequence[Unequal], most: int | None = None) -> str:
     """Return `trained unequally: train.lr 1e−6 against 5e−6, …`, at most so many keys by name."""
     named = differences[:most]
-    texts = [f"{one.key} {setting(one.a)} against {setting(one.b)}" for one in named]
+    texts = [f"{key.key} {setting(key.a)} against {setting(key.b)}" for key in named]
     text = f"trained unequally: {', '.join(texts)}"
     rest = len(differences) - len(named)
     if rest:

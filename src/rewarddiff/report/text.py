@@ -12,7 +12,13 @@ from rewarddiff.results import DesignResults, Results
 from rewarddiff.writing import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType  # noqa: TID251
+    from rich.console import (
+        Console,  # noqa: TID251
+        ConsoleOptions,
+        Group,
+        JustifyMethod,
+        RenderableType,
+    )
     from rich.table import Table as RichTable
     from rich.text import Text
 
@@ -22,8 +28,8 @@ BETWEEN = 2
 
 def terminal_table(results: Results) -> "Group":
     """Return the head of the results and the summary tables, fitting themselves to the terminal."""
-    said = head(results)
-    return terminal_page(said.result, said.limits, summary_tables(results))
+    first = head(results)
+    return terminal_page(first.result, first.limits, summary_tables(results))
 
 
 def terminal_page(result: str, remarks: Iterable[str], tables: Iterable[Table]) -> "Group":
@@ -178,7 +184,7 @@ def _drawn(table: Table, columns: dict[int, int], stacked: bool) -> "RichTable":
     return drawn
 
 
-# --- Markdown --------------------------------------------------------------------------------------------------------
+# --- Markdown -------------------------------------------------------------------------------------
 
 
 def markdown_page(

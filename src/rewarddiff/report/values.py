@@ -77,7 +77,7 @@ def count(value: float | None) -> str:
 
 
 def setting(value: Any) -> str:
-    """Return a value of a configuration as a recipe writes it: 1e−6, true, {r: 8}; none for null."""
+    """Return a value of a recipe as one writes it: 1e−6, true, {r: 8}; none for null."""
     match value:
         case None:
             return "none"

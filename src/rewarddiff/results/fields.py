@@ -66,7 +66,7 @@ class Interval(Strict):
 
     @classmethod
     def unbounded(cls, value: float, n: int = 0) -> Interval:
-        """A value of whose spread nothing is known."""
+        """Return a value of whose spread nothing is known."""
         return cls(value, math.nan, math.nan, n)
 
     @property

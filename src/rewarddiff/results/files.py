@@ -36,7 +36,7 @@ def read_results(folder: Path) -> Results:
 def _cause(error: Any) -> str:
     """Say in a few words what is wrong with a file of results: of its errors, the telling one."""
     errors = error.errors(include_url=False, include_context=False)
-    by_key = {".".join(map(str, one["loc"])): one for one in errors}
+    by_key = {".".join(map(str, fault["loc"])): fault for fault in errors}
     if "schema" in by_key:
         return f"schema is {by_key['schema']['input']}, and this version reads 2"
     key, first = next(iter(by_key.items()))

@@ -1,4 +1,4 @@
-"""Dataclasses of results from and to JSON values, by pydantic, which is imported when it is needed."""
+"""Dataclasses of results from and to JSON values; pydantic is imported when it is needed."""
 
 from __future__ import annotations
 

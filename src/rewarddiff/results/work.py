@@ -76,7 +76,7 @@ class Cost(Strict):
 
     @classmethod
     def measured(cls, figures: Mapping[str, Any]) -> Cost:
-        """The cost that a `Meter` gave; only policies read a reference."""
+        """Return the cost that a `Meter` gave; only policies read a reference."""
         without = {"reference_seconds": math.nan, "reference_tokens": None}
         return read(cls, {**without, **figures})
 
