@@ -148,17 +148,17 @@ def test_a_failed_write_leaves_the_old_file(
 ) -> None:
     path = tmp_path / "x.json"
     write_json(path, {"old": True})
-    write = Path.write_text
+    write = Path.write_bytes
 
-    def half(self: Path, text: str, *args: Any, **more: Any) -> int:
-        write(self, text[: len(text) // 2], *args, **more)
+    def half(self: Path, content: bytes) -> int:
+        write(self, content[: len(content) // 2])
         raise OSError("disk full")
 
     def refuse(*_: Any) -> None:
         raise OSError("stopped")
 
     if failing == "writing":
-        monkeypatch.setattr(Path, "write_text", half)
+        monkeypatch.setattr(Path, "write_bytes", half)
     if failing == "renaming":
         monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises((OSError, RuntimeError)):

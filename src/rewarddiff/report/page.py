@@ -135,7 +135,7 @@ def compose(
 
 def write(path: Path, text: str) -> None:
     """Write a page; halves of pairs, which no encoding can write, become question marks."""
-    files.write_text(path, text.encode("utf-8", "replace").decode())
+    files.write_bytes(path, text.encode("utf-8", "replace"))
 
 
 def picture(svg: str) -> str:
