@@ -32,7 +32,6 @@ KINDS = [
     ("difference", "segments"),
     ("difference", "last"),
     ("difference", "general"),
-    ("difference", "mixed"),
 ]
 """Every kind of scorer, with the head of a difference model."""
 

@@ -45,7 +45,6 @@ EVERY = [
     {"kind": "difference", "head": "segments"},
     {"kind": "difference", "head": "last"},
     {"kind": "difference", "head": "general"},
-    {"kind": "difference", "head": "mixed"},
 ]
 SINGLE = {"rtol": 1e-5, "atol": 5e-6}
 """Of scores up to 3 that float32 sums of other lengths make up; a token too far is off by a tenth

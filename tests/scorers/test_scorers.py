@@ -32,7 +32,6 @@ KINDS = [
     ("reward", "segments"),
     ("difference", "segments"),
     ("difference", "last"),
-    ("difference", "mixed"),
 ]
 
 
@@ -111,7 +110,7 @@ def test_decoder_reads_trees_as_single_sequences(folders, groups) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(
         folders["decoder"], num_labels=1
     ).eval()
-    for kind, head in KINDS[:-1]:  # mixed reads alone as well
+    for kind, head in KINDS:
         scorer = make(folders["decoder"], kind=kind, head=head)
         model.load_state_dict(scorer.reader.model.state_dict())
         texts = scorer.reader.texts

@@ -233,7 +233,7 @@ def _reader(
         config.lengths,
         not config.pointwise,
     )
-    segments = not joint or config.head in ("segments", "mixed")
+    segments = not joint or config.head == "segments"
     room = context(model, tokenizer, encoder=backbone.encoder)
     if backbone.encoder:
         rows = EncoderTexts(tokenizer, lengths, room, joint=joint)

@@ -50,13 +50,8 @@ class ScorerConfig:
             responses are read together, and one head reads each one's own segment of the joint
             text, d = f(y1) − f(y2); it holds the reward model as the special case in which neither
             segment heeds the other. On a causal body the first segment cannot see the second;
-            reading both orders makes up for it. mixed: that of segments, which in training reads
-            responses alone as well as together; d is the mean of what the pair says, read together
-            in both orders, and of what its responses say alone. last (the paper): d is read once,
-            at the end of the joint text.
-        together: of head mixed in training: how many of an item's responses are read together; one
-            of these is drawn for each item, and fewer are read where they would be cut. A reading
-            never costs more than its responses read alone.
+            reading both orders makes up for it. last (the paper): d is read once, at the end of the
+            joint text.
         rank: of head general: pairs of entries of v, the planes in which preferences can go round.
         heads: so many heads on one body, an ensemble: each begins by itself and is trained on its
             own resample of the comparisons, each of which weighs Poisson(1) in a head's loss (Oza
@@ -99,8 +94,7 @@ class ScorerConfig:
 
     kind: Literal["reward", "difference"] = "reward"
     backbone: str = "all-minilm-l6-v2"
-    head: Literal["general", "mixed", "segments", "last"] = "general"
-    together: tuple[int, ...] = (1, 2, 4)
+    head: Literal["general", "segments", "last"] = "general"
     rank: int = 2
     heads: int = 1
     aspects: Mapping[str, float] = field(default_factory=dict)
@@ -125,13 +119,11 @@ class ScorerConfig:
                 f"pooling cls is the architecture's own head of one number: head {self.head} needs mean"
             )
         ordered = self.duplication or self.reverse or self.orders != "both"
-        if self.kind == "difference" and self.head in ("general", "mixed") and ordered:
+        if self.kind == "difference" and self.head == "general" and ordered:
             cause = f"head {self.head} is antisymmetric as it is"
             raise ValueError(
                 f"{cause}: leave out orders, duplication and reverse, or use head segments"
             )
-        if not self.together or min(self.together) < 1:
-            raise ValueError("together holds numbers of responses, at least 1, as in [1, 2, 4]")
         if min(self.duplication, self.reverse) < 0:
             raise ValueError("duplication and reverse are weights, at least 0")
         at_least(self, 1, "comparisons")
@@ -193,11 +185,6 @@ class ScorerConfig:
     def head_weights(self) -> tuple[float, ...]:
         """What each counts in the scorer's r and d, which are sums over the heads."""
         return tuple(self.aspects.values()) or (1 / self.head_count,) * self.head_count
-
-    @property
-    def mixed(self) -> bool:
-        """Whether responses are read both alone and together."""
-        return self.kind == "difference" and self.head == "mixed"
 
     @property
     def width(self) -> int:

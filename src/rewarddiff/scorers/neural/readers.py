@@ -65,16 +65,9 @@ class Reader(nn.Module, ABC):
     def device(self) -> torch.device:
         return self.model.device
 
-    def forward(self, readings: Sequence[Reading], *, apart: bool = False) -> Tensor:
-        """float32 (readings,), or (readings, width) where there is more than one number of each.
-
-        Args:
-            apart: what the head gives at every place, (places,) or (places, width), in the order of
-                readings and of their responses.
-        """
+    def forward(self, readings: Sequence[Reading]) -> Tensor:
+        """float32 (readings,), or (readings, width) where there is more than one number of each."""
         values = self.values(readings)
-        if apart:
-            return values
         counts = [self.places(reading) for reading in readings]
         if max(counts, default=1) == 1:
             return values
@@ -90,7 +83,9 @@ class Reader(nn.Module, ABC):
 
     @abstractmethod
     def values(self, readings: Sequence[Reading]) -> Tensor:
-        """What the head gives at every place, (places,) or (places, width): see `forward`."""
+        """What the head gives at every place, (places,) or (places, width).
+
+        In the order of readings and of their responses."""
 
     @abstractmethod
     def cost(self, readings: Sequence[Reading]) -> int:

@@ -119,9 +119,7 @@ class Scorer:
 
         A reward model gives r(a) − r(b), head general what it says, antisymmetric to the bit.
         Another difference model gives, for `orders` both, ½(d(a, b) − d(b, a)), which is so too and
-        0 for a = b; for one, d(a, b) as read with a first. Of head mixed d(a, b) is the mean of
-        what is read together and of f(a) − f(b), each read alone, and only the latter where the
-        pair would be cut.
+        0 for a = b; for one, d(a, b) as read with a first.
 
         Args:
             comparisons: for every group, pairs of indices of its responses.
@@ -309,7 +307,7 @@ class Scorer:
         alone = [(i,) for i in sorted({i for pair in together for i in pair})]
         if self.config.pointwise:
             return [*alone]
-        return [*together, *alone] if self.config.mixed else [*together]
+        return [*together]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -354,27 +352,13 @@ class Scorer:
         store: Store | None,
         progress: str | None,
     ) -> list[Array]:
-        """What every head says of pairs as they stand, (pairs, heads) per group; of head mixed,
-        alone and together."""
+        """What every head says of pairs as they stand, (pairs, heads) per group."""
         pages, count = self._pages(groups), self.config.head_count
         read = self._said(groups, pages, comparisons, store, progress)
-        together = [
+        return [
             np.array([own[pair] for pair in pairs]).reshape(-1, count)
             for own, pairs in zip(read, comparisons, strict=True)
         ]
-        if not self.config.mixed:
-            return together
-        found = []
-        for page, pairs, d, gaps in zip(
-            pages, comparisons, together, self._gaps(read, comparisons), strict=True
-        ):
-            share = 0.5 * self._whole(page, pairs)[:, None]
-            found.append(share * d + (1 - share) * gaps[:, 0])
-        return found
-
-    def _whole(self, page: Page, pairs: Sequence[Pair]) -> Array:
-        """1 where two responses can be read together without a cut, as training does, else 0."""
-        return np.array([float(not self.reader.texts.cut(page, a, b)) for a, b in pairs])
 
     def _gaps(
         self, apart: Sequence[Mapping[Shown, Array]], comparisons: Sequence[Sequence[Pair]]

@@ -256,8 +256,9 @@ class ScorerObjective:
         texts, cut, kept = self.module.texts, set(page.cut), []
         for c in comparisons:
             better, worse = c.chosen, c.rejected
-            together = texts.joint and not self.config.mixed
-            one, other = ((better, worse), (worse, better)) if together else ((better,), (worse,))
+            one, other = ((better,), (worse,))
+            if texts.joint:
+                one, other = (better, worse), (worse, better)
             cut |= texts.cut(page, *one) | texts.cut(page, *other)
             if texts.reading(page, *one) != texts.reading(page, *other):
                 kept.append(c)

@@ -1,12 +1,9 @@
-"""The objectives of scorers that read responses together: the paper's, and one that reads them
-alone as well."""
+"""The objective of scorers that read two responses together: the paper's."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from hashlib import blake2b
-from itertools import accumulate
 
 import torch
 from torch import nn
@@ -79,51 +76,3 @@ class DifferenceObjective(ScorerObjective):
         """Two random bits, the same in every epoch and however the data is cut."""
         text = f"{self.seed}/{item.id}/{c.chosen}/{c.rejected}"
         return blake2b(text.encode(), digest_size=1).digest()[0]
-
-
-class MixedObjective(ScorerObjective):
-    """The loss of f_w − f_l, the responses of an item being read alone or so many together, in an
-    order drawn for it.
-
-    One head learns to read a response by itself and beside others. Every comparison of the item is
-    trained on, also of responses that were not read together.
-    """
-
-    def collect(self, batch: Batch, item: ScorerItem) -> list[tuple[int, ...]]:
-        """Per reading of the item: its place in the batch, and the responses it shows."""
-        texts, page = self.module.texts, item.page
-        return [(batch.add(texts.reading(page, *part)), *part) for part in self._parts(item)]
-
-    def loss(self, module: nn.Module, items: Sequence[ScorerItem]) -> LossOutput:
-        batch = Batch()
-        collected = [self.collect(batch, item) for item in items]
-        values = heads.cut(module(batch.readings, apart=True), 1)[..., 0]  # (places, heads)
-        first = list(accumulate(map(self.module.places, batch.readings), initial=0))
-        chosen, rejected = list[int](), list[int]()
-        for item, readings in zip(items, collected, strict=True):
-            places = {
-                i: first[reading] + n for reading, *part in readings for n, i in enumerate(part)
-            }
-            chosen += [places[c.chosen] for c in item.comparisons]
-            rejected += [places[c.rejected] for c in item.comparisons]
-        gap = values[chosen] - values[rejected]
-        losses = self.shared(items, self.losses(items, gap))
-        return LossOutput(losses.sum(), {**self.metrics(items, gap), "main": total(losses)})
-
-    def _parts(self, item: ScorerItem) -> list[list[int]]:
-        """The item's responses, shuffled and cut into readings; the same in every epoch."""
-        used = sorted({i for c in item.comparisons for i in (c.chosen, c.rejected)})
-        draw = random.Random(f"{self.seed}/{item.id}/{item.comparisons[0]}")
-        draw.shuffle(used)
-        most = draw.choice(self.config.together)
-        parts = list[list[int]]()
-        for i in used:
-            if (
-                parts
-                and len(parts[-1]) < most
-                and not self.module.texts.cut(item.page, *parts[-1], i)
-            ):
-                parts[-1].append(i)
-            else:
-                parts.append([i])
-        return parts
