@@ -14,7 +14,6 @@ from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.loop.objective import TrainConfig
-from rewarddiff.loop.train import train
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.neural.build import load_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
@@ -148,13 +147,13 @@ def test_an_aspect_without_comparisons_is_refused(folders, tmp_path: Path) -> No
     config = make(folders["encoder"], aspects=TWO).config
     for others, known in (([pair("honest")], "helpful, honest"), ([], "helpful")):
         with pytest.raises(UserError, match=f"is of part 'harmless' \\(the data names: {known}\\)"):
-            train_scorer(config, [pair("helpful"), *others], loop=train, output=tmp_path)
+            train_scorer(config, [pair("helpful"), *others], output=tmp_path)
     with pytest.raises(UserError, match="the data names: none"):
-        train_scorer(config, [pair("")], loop=train, output=tmp_path)
+        train_scorer(config, [pair("")], output=tmp_path)
 
 
 def test_a_part_that_is_no_aspect_needs_no_strengths_and_gives_none(
-    folders, tmp_path: Path
+    folders, tmp_path: Path, monkeypatch
 ) -> None:
     """Strengths 1 and 3 of the aspects have mean 2; the 50 of another part would change what a
     weight is."""
@@ -165,10 +164,11 @@ def test_a_part_that_is_no_aspect_needs_no_strengths_and_gives_none(
         seen.append(trained.grades.mean)
         raise KeyboardInterrupt
 
+    monkeypatch.setattr("rewarddiff.scorers.neural.train.train", loop)
     groups = [pair("helpful", strength=1.0), pair("harmless", strength=3.0)]
     for other in (pair("honest", strength=50.0), pair("honest")):
         with pytest.raises(KeyboardInterrupt):
-            train_scorer(config, [*groups, other], [other], loop=loop, output=tmp_path)
+            train_scorer(config, [*groups, other], [other], output=tmp_path)
     assert seen == [2, 2]
 
 
@@ -193,7 +193,7 @@ def test_two_parts_that_want_opposite_things_are_both_learnt(folders, tmp_path: 
         backbone=str(folders["encoder"]), aspects={"helpful": 1, "harmless": 1}, train=settings,
         lengths=LengthConfig(max_response=16),
     )  # fmt: skip
-    scorer, result = train_scorer(config, groups(40, 0), groups(7, 40), loop=train, output=tmp_path)
+    scorer, result = train_scorer(config, groups(40, 0), groups(7, 40), output=tmp_path)
     assert (result.dev["accuracy/helpful"], result.dev["accuracy/harmless"]) == (1, 1)
     held = groups(7, 40)
     helpful = np.concatenate(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,25 @@ from torch import nn
 
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import TrainingError
+from rewarddiff.loop.train import TrainResult
 from rewarddiff.records import Group
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.train import train_scorer
 
 
-@dataclass
-class Result:
-    steps: int = 1
+@pytest.fixture
+def trained_as(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[nn.Module], None]], None]:
+    """Have training leave what a function makes of the weights."""
 
+    def use(spoils: Callable[[nn.Module], None]) -> None:
+        def train(objective: Any, *_: Any, **__: Any) -> TrainResult:
+            with torch.no_grad():
+                spoils(objective.module)
+            return TrainResult(1, {}, {})
 
-def loop_that(spoils: Callable[[nn.Module], None]) -> Any:
-    """A training loop that leaves these weights."""
+        monkeypatch.setattr("rewarddiff.scorers.neural.train.train", train)
 
-    def loop(objective: Any, *_: Any, **__: Any) -> Result:
-        with torch.no_grad():
-            spoils(objective.module)
-        return Result()
-
-    return loop
+    return use
 
 
 def silence(module: nn.Module, part: str) -> None:
@@ -46,39 +45,40 @@ def silence(module: nn.Module, part: str) -> None:
 @pytest.mark.parametrize("backbone", ["decoder", "encoder"])
 @pytest.mark.parametrize("kind", ["reward", "difference"])
 def test_a_scorer_that_gives_all_responses_one_number_is_refused(
-    folders: dict[str, Path], groups: list[Group], tmp_path: Path, backbone: str, kind: str
+    folders: dict[str, Path],
+    groups: list[Group],
+    tmp_path: Path,
+    backbone: str,
+    kind: str,
+    trained_as: Any,
 ) -> None:
     config = ScorerConfig(
         kind=kind, backbone=str(folders[backbone]), lengths=LengthConfig(max_response=64)
     )  # type: ignore[arg-type]
     part = "score" if backbone == "decoder" and kind == "reward" else "head"
+    trained_as(lambda module: silence(module, part))
     with pytest.raises(
         TrainingError, match=f"^{kind} model: after training all responses have the same score: "
     ):
-        train_scorer(
-            config, groups, loop=loop_that(lambda module: silence(module, part)), output=tmp_path
-        )
+        train_scorer(config, groups, output=tmp_path)
 
 
 def test_an_encoder_whose_tokens_see_no_others_is_refused(
-    folders: dict[str, Path], groups: list[Group], tmp_path: Path
+    folders: dict[str, Path], groups: list[Group], tmp_path: Path, trained_as: Any
 ) -> None:
     # Its responses still differ, by their own tokens; loaded again it would be taken for a decoder.
     config = ScorerConfig(backbone=str(folders["encoder"]), lengths=LengthConfig(max_response=64))
+    trained_as(lambda module: silence(module, "attention.output.dense"))
     with pytest.raises(
         TrainingError, match="after training no token of the encoder sees another one"
     ):
-        train_scorer(
-            config,
-            groups,
-            loop=loop_that(lambda m: silence(m, "attention.output.dense")),
-            output=tmp_path,
-        )
+        train_scorer(config, groups, output=tmp_path)
 
 
 def test_a_scorer_that_tells_responses_apart_is_given_back(
-    folders: dict[str, Path], groups: list[Group], tmp_path: Path
+    folders: dict[str, Path], groups: list[Group], tmp_path: Path, trained_as: Any
 ) -> None:
     config = ScorerConfig(backbone=str(folders["encoder"]), lengths=LengthConfig(max_response=64))
-    scorer, _ = train_scorer(config, groups, loop=loop_that(lambda module: None), output=tmp_path)
+    trained_as(lambda module: None)
+    scorer, _ = train_scorer(config, groups, output=tmp_path)
     assert scorer.trained

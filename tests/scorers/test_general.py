@@ -13,7 +13,6 @@ from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.loop.objective import TrainConfig
-from rewarddiff.loop.train import train
 from rewarddiff.losses import general_gap
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
@@ -121,7 +120,7 @@ def test_what_goes_round_is_learnt_where_no_reward_can(folders, tmp_path: Path) 
             lengths=LengthConfig(max_response=16),
             **more,
         )
-        scorer, _ = train_scorer(config, rounds(), loop=train, output=tmp_path / name)
+        scorer, _ = train_scorer(config, rounds(), output=tmp_path / name)
         pairs = [[(c.chosen, c.rejected) for c in g.known_comparisons()] for g in rounds()]
         found[name] = np.mean([d[0] > 0 for d in scorer.differences(rounds(), pairs)])
     assert found["reward"] < 0.7

@@ -15,7 +15,7 @@ from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.loop.objective import TrainConfig
-from rewarddiff.loop.train import TrainResult, train
+from rewarddiff.loop.train import TrainResult
 from rewarddiff.records import Comparison
 from rewarddiff.scorers.neural import heads
 from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
@@ -224,7 +224,9 @@ def test_only_training_is_resampled(folders, groups) -> None:
     assert {share for item in items for share in item.shares} == {(1.0,)}
 
 
-def test_training_resamples_its_own_data_and_no_other(folders, groups, tmp_path: Path) -> None:
+def test_training_resamples_its_own_data_and_no_other(
+    folders, groups, tmp_path: Path, monkeypatch
+) -> None:
     seen = {}
 
     def loop(trained, items, *, dev, **_):
@@ -234,9 +236,8 @@ def test_training_resamples_its_own_data_and_no_other(folders, groups, tmp_path:
         )
         return TrainResult(0, {}, {})
 
-    train_scorer(
-        make(folders["encoder"], heads=4).config, groups, groups, loop=loop, output=tmp_path
-    )
+    monkeypatch.setattr("rewarddiff.scorers.neural.train.train", loop)
+    train_scorer(make(folders["encoder"], heads=4).config, groups, groups, output=tmp_path)
     assert len(seen["train"]) > 5
     assert seen["dev"] == {(0.25,) * 4}
 
@@ -316,9 +317,7 @@ def test_an_easy_task_is_learnt_and_doubt_is_where_no_example_was(
         lengths=LengthConfig(max_response=16),
     )
     held_out = easy(40, 1)
-    scorer, result = train_scorer(
-        config, easy(120, 0), held_out[:20], loop=train, output=tmp_path / "run"
-    )
+    scorer, result = train_scorer(config, easy(120, 0), held_out[:20], output=tmp_path / "run")
     assert result.dev["accuracy"] > 0.95
     known = [[(c.chosen, c.rejected) for c in g.known_comparisons()] for g in held_out]
     d, s = (np.concatenate(ask(held_out, known)) for ask in (scorer.differences, scorer.spreads))

@@ -14,7 +14,7 @@ from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.loop.objective import TrainConfig
-from rewarddiff.loop.train import TrainResult, train
+from rewarddiff.loop.train import TrainResult
 from rewarddiff.records import Comparison, Group, Message
 from rewarddiff.scorers.neural.build import load_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
@@ -61,11 +61,12 @@ def test_margin_shifts_by_the_strength(folders) -> None:
     assert loss == pytest.approx(-log_sigmoid(second - first - 2.0), rel=1e-5)
 
 
-def test_a_scorer_is_trained_only_by_steps(folders, groups, tmp_path: Path) -> None:
+def test_a_scorer_is_trained_only_by_steps(folders, groups, tmp_path: Path, monkeypatch) -> None:
     config = ScorerConfig(backbone=str(folders["encoder"]), lengths=LengthConfig(max_response=64))
-    scorer, _ = train_scorer(
-        config, groups, loop=lambda *_, **__: TrainResult(0, {}, {}), output=tmp_path
+    monkeypatch.setattr(
+        "rewarddiff.scorers.neural.train.train", lambda *_, **__: TrainResult(0, {}, {})
     )
+    scorer, _ = train_scorer(config, groups, output=tmp_path)
     with pytest.raises(UserError, match="never trained"):
         save_scorer(scorer, tmp_path / "model")
 
@@ -139,7 +140,7 @@ def test_loss_does_not_depend_on_how_items_meet(folders, groups, backbone) -> No
     assert loss == pytest.approx(alone, rel=1e-6)
 
 
-def test_fewer_comparisons_are_among_more(folders, tmp_path: Path) -> None:
+def test_fewer_comparisons_are_among_more(folders, tmp_path: Path, monkeypatch) -> None:
     """The same seed draws the first ones first; another draws others."""
     pairs = [
         Group(f"g{n}", f"p{n}", ("one", "other"), comparisons=(Comparison(0, 1),))
@@ -151,9 +152,10 @@ def test_fewer_comparisons_are_among_more(folders, tmp_path: Path) -> None:
         seen[seed, objective.config.comparisons] = {item.id for item in items}
         return TrainResult(0, {}, {})
 
+    monkeypatch.setattr("rewarddiff.scorers.neural.train.train", loop)
     for seed, most in ((0, 5), (0, 12), (1, 5), (0, 100)):
         config = ScorerConfig(backbone=str(folders["encoder"]), comparisons=most)
-        train_scorer(config, pairs, loop=loop, output=tmp_path, seed=seed)
+        train_scorer(config, pairs, output=tmp_path, seed=seed)
     assert {key: len(ids) for key, ids in seen.items()} == {
         (0, 5): 5,
         (0, 12): 12,
@@ -274,9 +276,7 @@ def test_an_easy_task_is_learnt(folders, tmp_path: Path, backbone, kind, head) -
         lengths=LengthConfig(max_response=16),
     )
     held_out = easy(60, 1)
-    scorer, result = train_scorer(
-        config, easy(120, 0), held_out[:20], loop=train, output=tmp_path / "run"
-    )
+    scorer, result = train_scorer(config, easy(120, 0), held_out[:20], output=tmp_path / "run")
     assert result.dev["accuracy"] > 0.95
     save_scorer(scorer, tmp_path / "model")
     pairs = [[(c.chosen, c.rejected) for c in group.known_comparisons()] for group in held_out]

@@ -15,7 +15,6 @@ from rewarddiff.config import load_recipe
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.loop.objective import TrainConfig
-from rewarddiff.loop.train import train
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.neural.build import load_scorer, save_scorer
 from rewarddiff.scorers.neural.config import OdinConfig, ScorerConfig
@@ -151,9 +150,7 @@ def test_rewards_no_longer_go_by_length_and_the_scorer_is_an_ordinary_one(
             train=settings,
             lengths=LengthConfig(max_response=16),
         )
-        scorer, result = train_scorer(
-            config, wordy(160, 0), held_out, loop=train, output=tmp_path / name
-        )
+        scorer, result = train_scorer(config, wordy(160, 0), held_out, output=tmp_path / name)
         scores = np.concatenate(scorer.scores(held_out))
         lengths = [len(r) for g in held_out for r in g.responses]
         found[name] = np.corrcoef(scores, lengths)[0, 1]

@@ -212,7 +212,7 @@ def test_every_loss_trains_by_its_name(folders, tmp_path: Path, kind, loss) -> N
         return
     config, ledger = configured(folders, loss, kind=kind, head="segments"), Ledger()
     scorer, result = train_scorer(
-        config, graded(), graded(4), loop=train, output=tmp_path / "run", ledger=ledger
+        config, graded(), graded(4), output=tmp_path / "run", ledger=ledger
     )
     keeps_ties = loss in ("soft", "ties", "ordinal")
     assert ledger.count(Reason.NO_ORDER) == (0 if keeps_ties else 2)
@@ -235,7 +235,7 @@ def test_a_batch_of_ties_alone(folders, tmp_path: Path) -> None:
     """What is told of gaps is then nothing, and training goes on."""
     config = configured(folders, "ties")
     config = replace(config, train=replace(config.train, batch_size=1))
-    _, result = train_scorer(config, graded(), [graded()[0]], loop=train, output=tmp_path)
+    _, result = train_scorer(config, graded(), [graded()[0]], output=tmp_path)
     assert math.isnan(result.dev["accuracy"])
     assert math.isfinite(result.dev["loss"])
 
@@ -243,7 +243,7 @@ def test_a_batch_of_ties_alone(folders, tmp_path: Path) -> None:
 def test_one_gap_has_no_shape(folders, tmp_path: Path) -> None:
     config = configured(folders, {"name": "batch-margin", "scope": "device"})
     config = replace(config, train=replace(config.train, batch_size=1))
-    _, result = train_scorer(config, graded(), loop=train, output=tmp_path)
+    _, result = train_scorer(config, graded(), output=tmp_path)
     lines = [line for line in result.curve if line["split"] == "train"]
     assert all(math.isnan(line["margin_skew"]) for line in lines)
     assert all(line["batch_margin"] == pytest.approx(line["margin"], rel=1e-5) for line in lines)
@@ -255,14 +255,12 @@ def test_ties_alone_teach_nothing_of_how_much(folders, tmp_path: Path, loss) -> 
         Group(f"g{i}", "p", ("one", "two"), comparisons=(Comparison(0, 1, 0.0),)) for i in range(3)
     ]
     with pytest.raises(UserError, match=f"loss {loss} needs comparisons with a better response"):
-        train_scorer(configured(folders, loss), ties, loop=train, output=tmp_path)
+        train_scorer(configured(folders, loss), ties, output=tmp_path)
 
 
 def test_a_tie_that_no_cut_point_holds_is_left_out(folders, tmp_path: Path) -> None:
     decided = [g for g in graded(16) if not g.comparisons[0].tie]
-    _, result = train_scorer(
-        configured(folders, "ordinal"), decided, graded(4), loop=train, output=tmp_path
-    )
+    _, result = train_scorer(configured(folders, "ordinal"), decided, graded(4), output=tmp_path)
     assert math.isfinite(result.dev["loss"])
 
 
@@ -276,11 +274,9 @@ def test_a_map_of_margins_is_looked_through_first(folders, tmp_path: Path) -> No
             for i, s in enumerate(strengths)
         ]
 
-    train_scorer(configured(folders, loss), groups(16.7, 33.4), loop=train, output=tmp_path)
+    train_scorer(configured(folders, loss), groups(16.7, 33.4), output=tmp_path)
     with pytest.raises(UserError, match="strength 5 is not in the map"):
-        train_scorer(
-            configured(folders, loss), groups(16.7), groups(5.0), loop=train, output=tmp_path
-        )
+        train_scorer(configured(folders, loss), groups(16.7), groups(5.0), output=tmp_path)
 
 
 def test_differences_of_scores_are_the_same_grade() -> None:
@@ -290,7 +286,7 @@ def test_differences_of_scores_are_the_same_grade() -> None:
 
 
 def test_what_is_learned_moves(folders, tmp_path: Path) -> None:
-    scorer, _ = train_scorer(configured(folders, "ties"), graded(), loop=train, output=tmp_path)
+    scorer, _ = train_scorer(configured(folders, "ties"), graded(), output=tmp_path)
     assert scorer.learned["tau"][0] != pytest.approx(0.5, abs=1e-4)
 
 
@@ -298,7 +294,7 @@ def test_what_is_learned_moves(folders, tmp_path: Path) -> None:
 def test_strengths_are_asked_for(folders, tmp_path: Path, loss) -> None:
     group = Group("a", "p", ("one", "two"), comparisons=(Comparison(1, 0),), source="d.jsonl:7")
     with pytest.raises(UserError, match=rf"d\.jsonl:7: loss {loss} needs strengths"):
-        train_scorer(configured(folders, loss), [group], loop=train, output=tmp_path)
+        train_scorer(configured(folders, loss), [group], output=tmp_path)
 
 
 def test_centering_is_added_once_a_pair(folders) -> None:

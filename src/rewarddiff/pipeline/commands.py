@@ -99,9 +99,7 @@ def train_scorer(
     check_model_place(folder, starts, scorer=True)
     processes = together.processes()
     with _held(folder, processes):
-        scorer, _ = scorers_train.train_scorer(
-            config, train, dev, loop=loop.train, output=folder, seed=seed
-        )
+        scorer, _ = scorers_train.train_scorer(config, train, dev, output=folder, seed=seed)
         if processes.is_main_process:
             if dev:
                 calibration = held_out_calibration(scorer, dev)

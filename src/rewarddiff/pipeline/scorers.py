@@ -15,7 +15,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.evaluation.calibration import Calibration, calibrate
 from rewarddiff.evaluation.scored import ScoredComparison
 from rewarddiff.evaluation.scorers import evaluate_differences
-from rewarddiff.loop.train import discard_checkpoint, train
+from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.machine import Meter
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import Run, comparisons, content
@@ -64,7 +64,7 @@ def scorer_stage(run: Run, name: str, seed: int) -> Stage:
     ledger = Ledger()
     run.say(f"scorer {name}, seed {seed}")
     scorer, result = train_scorer(
-        config, run.splits["train"], run.splits.get("dev", ()), loop=train, output=stage.folder, seed=seed,
+        config, run.splits["train"], run.splits.get("dev", ()), output=stage.folder, seed=seed,
         ledger=ledger, max_drop=run.recipe.data.max_drop, name=f"{name} (seed {seed})",
     )  # fmt: skip
     scorer.name = f"scorers.{name} (seed {seed})"

@@ -255,12 +255,12 @@ class ScorerObjective:
         lost tokens."""
         texts, cut, kept = self.module.texts, set(page.cut), []
         for c in comparisons:
-            better, worse = c.chosen, c.rejected
-            one, other = ((better,), (worse,))
+            shown: tuple[tuple[int, ...], ...] = ((c.chosen,), (c.rejected,))
             if texts.joint:
-                one, other = (better, worse), (worse, better)
-            cut |= texts.cut(page, *one) | texts.cut(page, *other)
-            if texts.reading(page, *one) != texts.reading(page, *other):
+                shown = ((c.chosen, c.rejected), (c.rejected, c.chosen))
+            cut.update(*(texts.cut(page, *responses) for responses in shown))
+            first, second = (texts.reading(page, *responses) for responses in shown)
+            if first != second:
                 kept.append(c)
         return kept, cut
 
