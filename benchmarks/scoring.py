@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
@@ -36,8 +37,8 @@ from rewarddiff.encoding import LengthConfig
 from rewarddiff.records import Group
 from rewarddiff.scorers.neural.build import new_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
-from rewarddiff.scorers.neural.scorer import Scorer
-from rewarddiff.scorers.ranking import rank, tokens
+from rewarddiff.scorers.neural.scorer import NeuralScorer
+from rewarddiff.scorers.ranking import rank, scores
 
 SEED = 0
 UNLIMITED = 1_000_000
@@ -47,7 +48,7 @@ WAYS = (*DESIGNS, "differences-rows", "reward-trees", "reward-rows")
 Values = list[float]
 
 
-def make_scorer(task: Task) -> Scorer:
+def make_scorer(task: Task) -> NeuralScorer:
     """The paper's: the text read once, at its end. The head is fresh and the same in every
     process."""
     kind: Any = "reward" if task.way.startswith("reward") else "difference"
@@ -59,10 +60,10 @@ def make_scorer(task: Task) -> Scorer:
     return scorer
 
 
-def in_trees(scorer: Scorer, way: str) -> Callable[[Sequence[Group]], Values]:
+def in_trees(scorer: NeuralScorer, way: str) -> Callable[[Sequence[Group]], Values]:
     def read(groups: Sequence[Group]) -> Values:
         if way == "reward-trees":
-            return [value for scores in scorer.scores(groups) for value in scores.tolist()]
+            return np.concatenate(scores(scorer, groups)).tolist()
         return [
             d
             for ranking in rank(scorer, groups, DESIGNS[way])
@@ -72,7 +73,7 @@ def in_trees(scorer: Scorer, way: str) -> Callable[[Sequence[Group]], Values]:
     return read
 
 
-def in_rows(scorer: Scorer, counted: list[int]) -> Callable[[Sequence[Group]], Values]:
+def in_rows(scorer: NeuralScorer, counted: list[int]) -> Callable[[Sequence[Group]], Values]:
     """The usual way: transformers' own model and attention over rows padded to the longest of
     eight.
 
@@ -105,7 +106,7 @@ def in_rows(scorer: Scorer, counted: list[int]) -> Callable[[Sequence[Group]], V
     return read
 
 
-def texts(scorer: Scorer, group: Group) -> list[list[int]]:
+def texts(scorer: NeuralScorer, group: Group) -> list[list[int]]:
     """The rows of a group: each response's, or each comparison's."""
     shown = scorer.reader.texts
     page = shown.page(group)
@@ -120,12 +121,12 @@ def texts(scorer: Scorer, group: Group) -> list[list[int]]:
     ]
 
 
-def tree_tokens(scorer: Scorer, way: str, groups: Sequence[Group]) -> int:
+def tree_tokens(scorer: NeuralScorer, way: str, groups: Sequence[Group]) -> int:
     pairs = [
         comparisons(len(group.responses), DESIGNS.get(way, DesignConfig()), group.id)
         for group in groups
     ]
-    return sum(tokens(scorer, group, own) for group, own in zip(groups, pairs, strict=True))
+    return sum(map(scorer.tokens, groups, pairs))
 
 
 def run_scoring(task: Task) -> GroupOutcome:

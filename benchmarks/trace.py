@@ -39,9 +39,12 @@ SCORERS: dict[str, dict[str, Any]] = {
     "batch-margin": {"kind": "reward", "loss": "batch-margin"},
     "difference": {"kind": "difference", "warm_start": "reward"},
     "general-ensemble": {"kind": "difference", "heads": 3},
-    "segments": {"kind": "difference", "head": "segments", "duplication": 0.1, "reverse": 0.1},
+    "segments": {
+        "kind": "difference",
+        "head": {"name": "segments", "duplication": 0.1, "reverse": 0.1},
+    },
     "last": {"kind": "difference", "head": "last", "backbone": "policy"},
-    "one-order": {"kind": "difference", "head": "segments", "orders": "one"},
+    "one-order": {"kind": "difference", "head": {"name": "segments", "orders": "one"}},
 }
 
 OBJECTIVES = (
@@ -67,22 +70,21 @@ def record() -> dict[str, Any]:
             if name != "sft":
                 policies[name] |= {"strength": {"source": "grades", "scale": 0.2}}
                 policies[f"{name}+difference"] = policies[name] | {
-                    "coefficient": {"source": "difference", "scorer": "difference", **COEFFICIENT}
+                    "coefficient": {"source": "difference", **COEFFICIENT}
                 }
         policies |= {
             "by-reward": {
                 "objective": "dpo",
                 "train": SMALL,
-                "coefficient": {"source": "reward", "scorer": "reward"},
+                "coefficient": {"source": "reward"},
             },
             "by-grades": {"objective": "dpo", "train": SMALL, "coefficient": {"source": "grades"}},
             "calibrated": {
                 "objective": "odpo",
                 "train": SMALL,
-                "strength": {"source": "difference", "scorer": "difference", "scale": 3.0},
+                "strength": {"source": "difference", "scale": 3.0},
                 "coefficient": {
                     "source": "difference",
-                    "scorer": "difference",
                     "orders": "one",
                     "negative": "flip",
                 },
@@ -90,14 +92,13 @@ def record() -> dict[str, Any]:
             "in-order": {
                 "objective": "rrhf",
                 "train": SMALL,
-                "order": {"source": "difference", "scorer": "difference"},
+                "order": {"source": "difference"},
             },
             "shuffled": {
                 "objective": "dpo",
                 "train": SMALL,
                 "coefficient": {
                     "source": "difference",
-                    "scorer": "difference",
                     "control": "shuffled",
                 },
             },
@@ -193,7 +194,7 @@ def _models(place: Path) -> dict[str, str]:
 def _values(path: Path) -> list[Any]:
     import numpy as np
 
-    values: list[Any] = np.load(path, allow_pickle=False).tolist()
+    values: list[Any] = np.load(path, allow_pickle=False).ravel().tolist()
     return values
 
 

@@ -20,12 +20,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from rewarddiff.policies.names import OBJECTIVES
+from rewarddiff.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from rewarddiff import losses
-    from rewarddiff.coefficients import CoefficientConfig
-    from rewarddiff.coefficients import coefficients as weigh
+    from rewarddiff.coefficients import CoefficientConfig, weigh
     from rewarddiff.data import Groups, Ledger, load_groups, split
+    from rewarddiff.differences import Differences
     from rewarddiff.encoding import LengthConfig
     from rewarddiff.errors import TrainingError, UserError
     from rewarddiff.loop.objective import TrainConfig
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from rewarddiff.policies.policy import LoraConfig, PolicyConfig
     from rewarddiff.records import Comparison, Group, Message
     from rewarddiff.scorers.neural.build import load_scorer, save_scorer
-    from rewarddiff.scorers.neural.config import OdinConfig, ScorerConfig
+    from rewarddiff.scorers.neural.config import General, Last, OdinConfig, ScorerConfig, Segments
     from rewarddiff.scorers.neural.losses import (
         BatchMargin,
         BradleyTerry,
@@ -57,11 +58,10 @@ if TYPE_CHECKING:
         Ties,
     )
 
-__version__ = "0.1.0"
-
 _HOMES: dict[str, tuple[str, ...]] = {
     "coefficients": ("CoefficientConfig", "weigh"),
     "data": ("Groups", "Ledger", "load_groups", "split"),
+    "differences": ("Differences",),
     "encoding": ("LengthConfig",),
     "errors": ("TrainingError", "UserError"),
     "loop.objective": ("TrainConfig",),
@@ -69,7 +69,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "policies.policy": ("LoraConfig", "PolicyConfig"),
     "records": ("Comparison", "Group", "Message"),
     "scorers.neural.build": ("load_scorer", "save_scorer"),
-    "scorers.neural.config": ("OdinConfig", "ScorerConfig"),
+    "scorers.neural.config": ("General", "Last", "OdinConfig", "ScorerConfig", "Segments"),
     "scorers.neural.losses": (
         "BatchMargin", "BradleyTerry", "Margin", "Ordinal", "Scaled", "Soft", "Ties",
     ),
@@ -98,8 +98,11 @@ __all__ = [
     "BradleyTerry",
     "CoefficientConfig",
     "Comparison",
+    "Differences",
+    "General",
     "Group",
     "Groups",
+    "Last",
     "Ledger",
     "LengthConfig",
     "LoraConfig",
@@ -113,6 +116,7 @@ __all__ = [
     "SLiC",
     "Scaled",
     "ScorerConfig",
+    "Segments",
     "SimPO",
     "Soft",
     "Ties",
@@ -138,8 +142,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("rewarddiff.losses")
     for module, names in _HOMES.items():
         if name in names:
-            attribute = "coefficients" if name == "weigh" else name
-            value = getattr(importlib.import_module(f"rewarddiff.{module}"), attribute)
+            value = getattr(importlib.import_module(f"rewarddiff.{module}"), name)
             globals()[name] = value
             return value
     raise AttributeError(f"module 'rewarddiff' has no attribute '{name}'")

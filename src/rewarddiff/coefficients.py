@@ -18,18 +18,16 @@ filtering does alone.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from rewarddiff.config import checked
+from rewarddiff.differences import Array, Differences, Mask, by_group, joined
 from rewarddiff.errors import UserError
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 Negative = Literal["clip", "abs", "flip", "drop", "floor", "signed"]
 Squash = Literal["none", "tanh", "sigmoid", "log1p", "clip", "rank"]
@@ -51,11 +49,10 @@ class CoefficientConfig:
     squashing, scaling or lower bound.
 
     Attributes:
-        source: where differences come from: a difference model, a reward model, or the data's own
-            grades.
-        scorer: name of the scorer to ask; None: the only one of that kind.
-        orders: ask the difference model in one order (the paper) or average both (exactly
-            antisymmetric).
+        source: whose differences: the name of a scorer of the recipe, or `grades`, the data's own
+            strengths. In Python differences are handed in.
+        orders: ask a scorer that reads two responses together in one order (the paper) or average
+            both (exactly antisymmetric).
         calibrated: divide differences by the scorer's temperature, so that σ(Δ) is the probability
             to be preferred.
         lower: z ≥ 0: a difference counts as Δ − z·s, with s its standard deviation over the heads
@@ -80,8 +77,7 @@ class CoefficientConfig:
         seed: of `shuffled`.
     """
 
-    source: Literal["difference", "reward", "grades"] = "difference"
-    scorer: str | None = None
+    source: str | None = None
     orders: Literal["both", "one"] = "both"
     calibrated: bool = False
     lower: float = 0.0
@@ -93,6 +89,8 @@ class CoefficientConfig:
     normalise: Normalise = "none"
     control: Control = "none"
     seed: int = 0
+
+    replaced: ClassVar[Mapping[str, str]] = {"scorer": "is now source; write source: {given}"}
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.alpha) and self.alpha >= 0):
@@ -123,7 +121,7 @@ class CoefficientConfig:
 
 @dataclass(frozen=True, slots=True)
 class CoefficientResult:
-    """One entry per difference, in order.
+    """One entry per difference, in order; one array per group.
 
     Attributes:
         weights: the coefficients; 0.0 where the pair is dropped.
@@ -132,76 +130,47 @@ class CoefficientResult:
         report: counts, shares and distributions, ready for JSON.
     """
 
-    weights: Array
-    flip: Mask
-    keep: Mask
+    weights: list[Array]
+    flip: list[Mask]
+    keep: list[Mask]
     report: dict[str, Any]
 
 
-def both_orders(forward: ArrayLike, backward: ArrayLike) -> Array:
-    """d̄(1,2) = ½(d(1,2) − d(2,1)): antisymmetric to the bit, and exactly 0 for a response against
-    itself.
-
-    Args:
-        forward: d(x, y1, y2), shape (pairs,).
-        backward: d(x, y2, y1), the same pairs read the other way round, not oriented.
-
-    Raises:
-        ValueError: unequal shapes.
-
-    >>> both_orders([3.0], [-1.0])
-    array([2.])
-    """
-    first, second = np.asarray(forward, dtype=np.float64), np.asarray(backward, dtype=np.float64)
-    if first.shape != second.shape:
-        raise ValueError(f"shapes differ: forward {first.shape}, backward {second.shape}")
-    return 0.5 * (first - second)
-
-
-def lower_bounds(differences: ArrayLike, spreads: ArrayLike, z: float) -> Array:
-    """Δ − z·s: what a scorer says a difference is at least, z standard deviations off.
+def lower_bounds(differences: Array, spreads: Array, z: float) -> Array:
+    """Return Δ − z·s: what a scorer says a difference is at least, z standard deviations off.
 
     Args:
         differences: Δ, oriented by the label, shape (pairs,).
         spreads: s ≥ 0, the standard deviation of each, same shape and unit.
 
-    Raises:
-        ValueError: unequal shapes.
-        UserError: a spread that is negative or not finite.
-
-    >>> lower_bounds([2.0, -1.0], [0.5, 0.5], 2.0)
+    >>> lower_bounds(np.array([2.0, -1.0]), np.array([0.5, 0.5]), 2.0)
     array([ 1., -2.])
     """
-    delta, spread = np.asarray(differences, dtype=np.float64), np.asarray(spreads, dtype=np.float64)
-    if delta.shape != spread.shape:
-        raise ValueError(f"shapes differ: differences {delta.shape}, spreads {spread.shape}")
-    if not (np.isfinite(spread) & (spread >= 0)).all():
-        raise UserError("coefficients: a spread is negative or not finite; score the data again")
-    return delta - z * spread
+    return differences - z * spreads
 
 
-def coefficients(
-    differences: ArrayLike, config: CoefficientConfig, spreads: ArrayLike | None = None
-) -> CoefficientResult:
-    """The weight of every comparison, and which to flip or leave out.
+def weigh(differences: Sequence[Differences], config: CoefficientConfig) -> CoefficientResult:
+    """Return the weight of every comparison, and which to flip or leave out.
+
+    Scales, ranks and controls are those of all groups together.
 
     Args:
-        differences: Δ, oriented by the label, shape (pairs,).
-        config: see `CoefficientConfig`.
-        spreads: the standard deviation of each over the scorer's heads, same shape and unit; read
-            with `lower`.
+        differences: of each group, oriented by the label: pairs are (chosen, rejected).
 
     Raises:
-        ValueError: not one-dimensional, or unequal shapes.
-        UserError: no pairs, a difference that is not finite, no spreads for `lower`, or weights
-            with nothing in them to train on.
+        UserError: no pairs, a difference that is not finite, no spread for `lower`, or weights with
+            nothing in them to train on.
 
-    >>> coefficients([4.0, -1.0, 9.0], CoefficientConfig(alpha=0.5)).weights
-    array([2., 0., 3.])
+    >>> weigh([Differences.of([4.0, -1.0, 9.0])], CoefficientConfig(alpha=0.5)).weights
+    [array([2., 0., 3.])]
     """
-    said = np.asarray(differences, dtype=np.float64)
-    _check(said)
-    delta = _bounds(said, config, spreads)
+    sizes = [len(group.pairs) for group in differences]
+    if not sum(sizes):
+        raise UserError("coefficients: no comparisons to weigh; check the data's split and ledger")
+    together = joined(differences)
+    stated = together.mean
+    _check_finite(stated)
+    delta = _bounds(stated, together, config)
     negative = delta < 0
     flip = negative if config.negative == "flip" else np.zeros_like(negative)
     keep = ~negative if config.negative == "drop" else np.ones_like(negative)
@@ -210,34 +179,35 @@ def coefficients(
         raise UserError(
             f"coefficients: every pair is dropped, the scorer contradicts all labels{mend}"
         )
-
     weights = np.zeros_like(delta)
     weights[keep] = _weights(delta[keep], config)
-    report = _report(said, weights, flip, keep, config)
-    if spreads is not None:
-        spread = _describe(np.asarray(spreads, dtype=np.float64))
-        report |= {"spread": spread, "share_doubted": float((negative & (said >= 0)).mean())}
-    return CoefficientResult(weights, flip, keep, report)
+    report = _report(stated, weights, flip, keep)
+    if together.ensemble:
+        report["spread"] = _describe(together.spread)
+        report["share_doubted"] = float((negative & (stated >= 0)).mean())
+    return CoefficientResult(
+        weights=by_group(weights, sizes),
+        flip=by_group(flip, sizes),
+        keep=by_group(keep, sizes),
+        report=report,
+    )
 
 
-def _bounds(delta: Array, config: CoefficientConfig, spreads: ArrayLike | None) -> Array:
-    """What the differences count as: themselves, or with `lower` their lower bounds."""
+def _bounds(delta: Array, differences: Differences, config: CoefficientConfig) -> Array:
+    """Return what the differences count as: themselves, or with `lower` their lower bounds."""
     if config.lower == 0:
         return delta
-    if spreads is None:
+    if not differences.ensemble:
         raise UserError(
             "coefficient.lower: needs the spread of every difference; ask a scorer with several heads"
         )
-    return lower_bounds(delta, spreads, config.lower)
+    return lower_bounds(delta, differences.spread, config.lower)
 
 
-def _check(delta: Array) -> None:
-    if delta.ndim != 1:
-        raise ValueError(f"differences must be one-dimensional, got shape {delta.shape}")
-    if delta.size == 0:
-        raise UserError("coefficients: no comparisons to weigh; check the data's split and ledger")
-    if not np.isfinite(delta).all():
-        first = int(np.flatnonzero(~np.isfinite(delta))[0])
+def _check_finite(delta: Array) -> None:
+    finite = np.isfinite(delta)
+    if not finite.all():
+        first = int(np.flatnonzero(~finite)[0])
         raise UserError(f"coefficients: difference {first} is {delta[first]}; score the data again")
 
 
@@ -247,12 +217,14 @@ def _weights(delta: Array, config: CoefficientConfig) -> Array:
     with np.errstate(over="ignore"):
         weights = _squash(_treat(delta, config), config) ** config.alpha
     if config.negative == "clip":
-        weights[delta < 0] = 0.0  # sigmoid would give them ½
+        # The sigmoid would give them ½.
+        weights[delta < 0] = 0.0
     if not np.isfinite(weights).all():
         raise UserError(f"coefficients: R^{config.alpha} overflows; lower alpha or set squash=clip")
     _require_some(weights, config)
     weights = _control(_normalise(weights, config.normalise), config)
-    _require_some(weights, config)  # the mean of signed weights can be 0
+    # The mean of signed weights can be 0.
+    _require_some(weights, config)
     return weights
 
 
@@ -277,8 +249,10 @@ def _treat(delta: Array, config: CoefficientConfig) -> Array:
 
 
 def _squash(r: Array, config: CoefficientConfig) -> Array:
-    """g(R), odd in R (only `signed` lets a negative R come here) except for the sigmoid."""
-    scale, sign, size = config.squash_scale, np.sign(r), np.abs(r)
+    """Return g(R), odd in R (only `signed` lets a negative R come here) except for the sigmoid."""
+    scale = config.squash_scale
+    sign = np.sign(r)
+    size = np.abs(r)
     match config.squash:
         case "none":
             return r
@@ -291,15 +265,16 @@ def _squash(r: Array, config: CoefficientConfig) -> Array:
         case "clip":
             return np.clip(r, -scale, scale)
         case "rank":
-            ranks, some = np.zeros_like(r), size > 0
-            ranks[some] = rankdata(size[some]) / max(int(some.sum()), 1)
+            ranks = np.zeros_like(r)
+            nonzero = size > 0
+            ranks[nonzero] = rankdata(size[nonzero]) / max(int(nonzero.sum()), 1)
             return sign * ranks
 
 
 def _normalise(weights: Array, kind: Normalise) -> Array:
     if kind == "none":
         return weights
-    divisor = float(weights.mean() if kind == "mean" else weights.std())
+    divisor = float(weights.mean()) if kind == "mean" else float(weights.std())
     if not divisor > np.finfo(np.float64).eps * float(np.abs(weights).max()):
         raise UserError(
             f"coefficients: normalise={kind} divides by {divisor:g}; use normalise=none"
@@ -320,8 +295,7 @@ def _control(weights: Array, config: CoefficientConfig) -> Array:
 
 
 def _reverse_order(weights: Array) -> Array:
-    """The k-th smallest place gets the k-th largest weight; equal weights share the mean of their
-    places."""
+    """Give the k-th smallest place the k-th largest weight; equal weights share a mean."""
     _, level, size = np.unique(weights, return_inverse=True, return_counts=True)
     ends = np.cumsum(size)
     falling = np.sort(weights)[::-1]
@@ -329,11 +303,12 @@ def _reverse_order(weights: Array) -> Array:
     return np.asarray((total / size)[level], dtype=np.float64)
 
 
-def _report(
-    delta: Array, weights: Array, flip: Mask, keep: Mask, config: CoefficientConfig
-) -> dict[str, Any]:
+def _report(delta: Array, weights: Array, flip: Mask, keep: Mask) -> dict[str, Any]:
     kept = weights[keep]
     negative_weights = int((kept < 0).sum())
+    warnings = []
+    if negative_weights:
+        warnings.append(f"{negative_weights} negative weights: the loss has no lower bound")
     return {
         "n": int(delta.size),
         "n_kept": int(keep.sum()),
@@ -344,24 +319,19 @@ def _report(
         "effective_share": _effective_share(np.abs(kept)),
         "before": _describe(delta),
         "after": _describe(kept),
-        "warnings": [f"{negative_weights} negative weights: the loss has no lower bound"]
-        if negative_weights
-        else [],
+        "warnings": warnings,
     }
 
 
 def _effective_share(sizes: Array) -> float:
-    """(Σw)² / (n Σw²): 1 when all pairs weigh the same, 1/n when one pair has it all."""
-    w = sizes / sizes.max()  # squares of very large weights would overflow
+    """Return (Σw)² / (n Σw²): 1 when all pairs weigh the same, 1/n when one pair has it all."""
+    # Squares of very large weights would overflow.
+    w = sizes / sizes.max()
     return float(w.sum() ** 2 / (w.size * np.square(w).sum()))
 
 
 def _describe(values: Array) -> dict[str, Any]:
-    quantiles = np.quantile(values, QUANTILES)
-    return {
-        "mean": float(values.mean()),
-        "std": float(values.std()),
-        "quantiles": {
-            f"{q:g}": float(value) for q, value in zip(QUANTILES, quantiles, strict=True)
-        },
-    }
+    quantiles = {}
+    for q, value in zip(QUANTILES, np.quantile(values, QUANTILES), strict=True):
+        quantiles[f"{q:g}"] = float(value)
+    return {"mean": float(values.mean()), "std": float(values.std()), "quantiles": quantiles}

@@ -21,6 +21,7 @@ first. `anchor` reads its one response first in all.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,12 +30,10 @@ from itertools import combinations, permutations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rewarddiff.differences import Array, Pair
 from rewarddiff.errors import UserError
 
-Array = NDArray[np.float64]
-Pair = tuple[int, int]
 Mode = Literal["both", "all", "anchor", "budget"]
 
 
@@ -69,8 +68,7 @@ class DesignConfig:
 
 
 def comparisons(n: int, design: DesignConfig, group: str = "") -> list[Pair]:
-    """The comparisons of a group of n responses, in rising order; none where there is nothing to
-    compare.
+    """Return the comparisons of a group of n responses, in rising order.
 
     Args:
         group: its name: with the seed it draws what is left to chance.
@@ -93,12 +91,12 @@ def comparisons(n: int, design: DesignConfig, group: str = "") -> list[Pair]:
 
 
 def uncertainty(n: int, pairs: Sequence[Pair]) -> float:
-    """Mean over all pairs (a, b) of the variance of s_a − s_b, where every comparison has noise of
-    variance 1.
+    """Return the mean over all pairs (a, b) of the variance of s_a − s_b.
 
-    s are the scores of least squares (`rankings.potentials`). It is 2·tr(L⁺)/(n − 1), with L the
-    Laplacian of the graph of comparisons: the mean of its effective resistances. Infinite where
-    some response is joined to none of the others; NaN where there are no two responses.
+    Every comparison has noise of variance 1. s are the scores of least squares
+    (`rankings.potentials`). It is 2·tr(L⁺)/(n − 1), with L the Laplacian of the graph of
+    comparisons: the mean of its effective resistances. Infinite where some response is joined to
+    none of the others; NaN where there are no two responses.
 
     Source: Klein and Randić 1993, Journal of Mathematical Chemistry 12 (n·tr(L⁺) is the sum of all
     resistances).
@@ -107,9 +105,10 @@ def uncertainty(n: int, pairs: Sequence[Pair]) -> float:
     1.333
     """
     if n < 2:
-        return float("nan")
+        return math.nan
     values = np.linalg.eigvalsh(_laplacian(n, pairs))[1:]
-    return float(2 * (1 / values).sum() / (n - 1)) if values[0] > 1e-9 else float("inf")
+    is_joined = values[0] > 1e-9
+    return float(2 * (1 / values).sum() / (n - 1)) if is_joined else math.inf
 
 
 def _graph(n: int, design: DesignConfig) -> tuple[Pair, ...]:
@@ -124,44 +123,44 @@ def _graph(n: int, design: DesignConfig) -> tuple[Pair, ...]:
 
 @lru_cache(maxsize=256)
 def _best(n: int, size: int) -> tuple[Pair, ...]:
-    """`size` pairs a < b that leave little uncertainty: for up to 6 responses at most 7 % more than
-    the best do.
+    """Return `size` pairs a < b that leave little uncertainty.
 
-    Of all trees the star is the best. From the star and from the ring on, pairs are added one by
-    one, and the better of the two results is taken.
+    For up to 6 responses that is at most 7 % more than the best do. Of all trees the star is the
+    best. From the star and from the ring on, pairs are added one by one, and the better of the two
+    results is taken.
     """
     if size == n * (n - 1) // 2:
         return tuple(combinations(range(n), 2))
     star = [(0, i) for i in range(1, n)]
     ring = [*((i, i + 1) for i in range(n - 1)), (0, n - 1)]
-    grown = [_grown(n, start, size) for start in (ring, star) if len(start) <= size]
-    found = min(grown, key=lambda own: round(uncertainty(n, list(own)), 9))
-    return tuple(found)
+    graphs = [_grown(n, start, size) for start in (ring, star) if len(start) <= size]
+    best = min(graphs, key=lambda pairs: round(uncertainty(n, pairs), 9))
+    return tuple(best)
 
 
 def _grown(n: int, start: Sequence[Pair], size: int) -> list[Pair]:
-    """The start and, one by one, the pair that lowers tr(L⁺) most (A-optimality).
+    """Return the start and, one by one, the pair that lowers tr(L⁺) most (A-optimality).
 
     Adding (a, b) lowers it by ‖L⁺(e_a − e_b)‖² / (1 + (e_a − e_b)ᵀL⁺(e_a − e_b)).
     """
     pairs = list(start)
     inverse = np.asarray(np.linalg.pinv(_laplacian(n, pairs), hermitian=True), dtype=np.float64)
-    left = np.triu(np.ones((n, n), dtype=bool), 1)
-    left[tuple(zip(*pairs, strict=True))] = False
+    is_left = np.triu(np.ones((n, n), dtype=bool), 1)
+    for pair in pairs:
+        is_left[pair] = False
     while len(pairs) < size:
-        gain = np.where(left, _spread(inverse @ inverse) / (1 + _spread(inverse)), -1.0)
-        a, b = map(
-            int, np.unravel_index(gain.round(9).argmax(), gain.shape)
-        )  # of several alike the first
+        gain = np.where(is_left, _spread(inverse @ inverse) / (1 + _spread(inverse)), -1.0)
+        # Of several alike the first; rounded, so that they are alike on every machine.
+        a, b = divmod(int(gain.round(9).argmax()), n)
         change = inverse[:, a] - inverse[:, b]
         inverse = inverse - np.outer(change, change) / (1 + change[a] - change[b])
-        left[a, b] = False
+        is_left[a, b] = False
         pairs.append((a, b))
     return sorted(pairs)
 
 
 def _spread(matrix: Array) -> Array:
-    """(e_a − e_b)ᵀ M (e_a − e_b) for all a, b."""
+    """Return (e_a − e_b)ᵀ M (e_a − e_b) for all a, b."""
     diagonal = matrix.diagonal()
     return np.asarray(diagonal[:, None] + diagonal - 2 * matrix)
 
@@ -175,27 +174,27 @@ def _laplacian(n: int, pairs: Sequence[Pair]) -> Array:
 
 
 def _balanced(n: int, pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs turned so that every response stands first as often as second, or once more or
-    less.
+    """Turn pairs so that every response stands first as often as second, or once more or less.
 
     Responses with an odd number of pairs are paired with one that is not there; then all numbers
     are even, the graph falls into closed walks, and a walk enters each response as often as it
     leaves it.
     """
-    left: list[set[int]] = [set() for _ in range(n + 1)]
+    neighbours: list[set[int]] = [set() for _ in range(n + 1)]
     for a, b in pairs:
-        left[a].add(b)
-        left[b].add(a)
-    for a in [a for a in range(n) if len(left[a]) % 2]:
-        left[a].add(n)
-        left[n].add(a)
+        neighbours[a].add(b)
+        neighbours[b].add(a)
+    for a in range(n):
+        if len(neighbours[a]) % 2:
+            neighbours[a].add(n)
+            neighbours[n].add(a)
     turned = []
     for start in range(n + 1):
         a = start
-        while left[a]:
-            b = min(left[a])
-            left[a].remove(b)
-            left[b].remove(a)
+        while neighbours[a]:
+            b = min(neighbours[a])
+            neighbours[a].remove(b)
+            neighbours[b].remove(a)
             turned.append((a, b))
             a = b
     return [pair for pair in turned if n not in pair]

@@ -1,5 +1,4 @@
-"""From differences between responses to one order of them, and how far they are from having one.
-numpy only.
+"""From differences between responses to one order of them. numpy only.
 
 A list's comparisons are pairs (a, b) of indices with d(a, b), positive where a is better; what was
 not compared is not used. Every method gives one score per response, higher is better, so that d
@@ -13,10 +12,10 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[np.float64]
-Pair = tuple[int, int]
+from rewarddiff.differences import Array, Pair
+
 Method = Literal["borda", "copeland", "sum", "potentials"]
 
 ROUNDING = 1e-12
@@ -24,7 +23,7 @@ ROUNDING = 1e-12
 
 
 def rank(n: int, pairs: Sequence[Pair], d: ArrayLike, method: Method = "potentials") -> Array:
-    """Scores of n responses.
+    """Return scores of n responses.
 
     Args:
         method: `borda` the mean of σ(d) over a response's comparisons, its chance to win one;
@@ -42,24 +41,24 @@ def rank(n: int, pairs: Sequence[Pair], d: ArrayLike, method: Method = "potentia
         return potentials(n, pairs, values)
     matrix = np.full((n, n), np.nan)
     for (a, b), value in zip(pairs, values, strict=True):
-        matrix[a, b], matrix[b, a] = value, -value
-    known = ~np.isnan(matrix)
-    filled = np.where(known, matrix, 0.0)
+        matrix[a, b] = value
+        matrix[b, a] = -value
+    compared = ~np.isnan(matrix)
+    filled = np.where(compared, matrix, 0.0)
     if method == "sum":
         return np.asarray(filled.sum(1), dtype=np.float64)
     if method == "copeland":
         return np.asarray(np.sign(filled).sum(1), dtype=np.float64)
-    chances = np.where(known, 0.5 * (1.0 + np.tanh(0.5 * filled)), 0.0)
-    return np.asarray(
-        np.where(known.any(1), chances.sum(1) / np.maximum(known.sum(1), 1), 0.5), dtype=np.float64
-    )
+    chances = np.where(compared, 0.5 * (1.0 + np.tanh(0.5 * filled)), 0.0)
+    mean_chances = chances.sum(1) / np.maximum(compared.sum(1), 1)
+    return np.where(compared.any(1), mean_chances, 0.5)
 
 
 def potentials(n: int, pairs: Sequence[Pair], d: ArrayLike) -> Array:
-    """The scores s of least Σ (s_a − s_b − d(a, b))², with mean 0 (of all such, those of least Σ
-    s²).
+    """Return the scores s of least Σ (s_a − s_b − d(a, b))², with mean 0.
 
-    Responses that no chain of comparisons joins have their own zero each.
+    Of all such these are the ones of least Σ s². Responses that no chain of comparisons joins have
+    their own zero each.
 
     Source: Jiang, Lim, Yao and Ye 2011 (HodgeRank), Mathematical Programming 127.
 
@@ -67,19 +66,22 @@ def potentials(n: int, pairs: Sequence[Pair], d: ArrayLike) -> Array:
     array([ 1.333,  0.333, -1.667])
     """
     values = _checked(n, pairs, d)
+    if not values.any():
+        return np.zeros(n)
     incidence = np.zeros((len(values), n))
     for row, (a, b) in enumerate(pairs):
-        incidence[row, a], incidence[row, b] = 1.0, -1.0
-    found, *_ = np.linalg.lstsq(incidence, values, rcond=None) if len(values) else (np.zeros(n),)
-    unit = ROUNDING * np.abs(values).max(initial=0.0)
-    return np.asarray(np.round(found / unit) * unit if unit else found, dtype=np.float64) + 0.0
+        incidence[row, a] = 1.0
+        incidence[row, b] = -1.0
+    scores, *_ = np.linalg.lstsq(incidence, values, rcond=None)
+    unit = ROUNDING * np.abs(values).max()
+    # Adding 0 makes 0 of −0.
+    return np.asarray(np.round(scores / unit) * unit, dtype=np.float64) + 0.0
 
 
 def inconsistency(n: int, pairs: Sequence[Pair], d: ArrayLike) -> float:
-    """The share of Σ d² that no scores explain, in [0, 1]: 0 where d(a, b) = s_a − s_b, 1 for a
-    pure cycle.
+    """Return the share of Σ d² that no scores explain, in [0, 1].
 
-    NaN where there is nothing to explain: no comparison, or all d = 0.
+    0 where d(a, b) = s_a − s_b, 1 for a pure cycle. NaN where there is nothing to explain: no comparison, or all d = 0.
 
     >>> inconsistency(3, [(0, 1), (1, 2), (2, 0)], [1.0, 1.0, 1.0])  # a ≻ b ≻ c ≻ a
     1.0
@@ -94,8 +96,7 @@ def inconsistency(n: int, pairs: Sequence[Pair], d: ArrayLike) -> float:
 
 
 def cyclic_triples(n: int, pairs: Sequence[Pair], d: ArrayLike) -> tuple[int, int]:
-    """How many of the triples with all three comparisons go round (a ≻ b ≻ c ≻ a), and how many
-    triples there are.
+    """Count the triples that go round (a ≻ b ≻ c ≻ a), and those with all three comparisons.
 
     Where a difference is 0 the triple does not go round.
 
@@ -105,7 +106,8 @@ def cyclic_triples(n: int, pairs: Sequence[Pair], d: ArrayLike) -> tuple[int, in
     values = _checked(n, pairs, d)
     sign: dict[Pair, float] = {}
     for (a, b), value in zip(pairs, values, strict=True):
-        sign[a, b], sign[b, a] = np.sign(value), -np.sign(value)
+        sign[a, b] = np.sign(value)
+        sign[b, a] = -sign[a, b]
     cyclic = triples = 0
     for a, b, c in combinations(range(n), 3):
         around = [sign.get(pair) for pair in ((a, b), (b, c), (c, a))]

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewarddiff.coefficients import CoefficientConfig, Negative, coefficients
+from rewarddiff.coefficients import CoefficientConfig, Negative, weigh
+from rewarddiff.differences import Differences
 from rewarddiff.losses.pairwise import dpo
 from rewarddiff.losses.reduce import weighted_sum
 
@@ -41,9 +42,8 @@ def test_sum_by_hand() -> None:
 def test_alpha_zero_is_the_unweighted_method_to_the_bit(
     negative: Negative, dtype: torch.dtype
 ) -> None:
-    weights = coefficients(
-        differences(), CoefficientConfig(alpha=0.0, negative=negative, normalise="mean")
-    ).weights
+    config = CoefficientConfig(alpha=0.0, negative=negative, normalise="mean")
+    (weights,) = weigh([Differences.of(differences())], config).weights
     loss, grad = gradient(torch.tensor(weights, dtype=dtype))
     plain_loss, plain_grad = gradient(None)
     assert torch.equal(loss, plain_loss)

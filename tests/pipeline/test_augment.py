@@ -19,6 +19,7 @@ from rewarddiff.records import Group
 from rewarddiff.sampling import Sample
 from rewarddiff.sampling.several import Beams, Rejection
 from rewarddiff.scorers.neural.build import load_scorer
+from rewarddiff.scorers.ranking import scores as scores_by
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_from_pairs_to_lists_to_training(
     assert all(sorted(line["origins"]) == ["data"] * 2 + ["policy"] * 4 for line in lines)
     assert all(line["scores"] == sorted(line["scores"], reverse=True) for line in lines)
     groups = list(load_groups(output))
-    own = load_scorer(scorer).scores(groups)
+    own = scores_by(load_scorer(scorer), groups)
     for group, scores in zip(groups, own, strict=True):
         np.testing.assert_allclose(group.scores, scores, rtol=1e-5, atol=1e-6)
 
@@ -98,12 +99,9 @@ def test_joined_by_hand() -> None:
     group = Group("g", "p", ("a", "b"), scores=(1.0, 2.0))
     drawn = [Sample("a ", True), Sample("c", True), Sample(" ", True), Sample("c", False)]
     joined = room._joined(group, drawn, AugmentConfig(), ledger)
-    assert joined is not None
-    assert joined[0].responses == ("a", "b", "c")
-    assert joined[1] == ["data", "data", "policy"]
-    assert joined[0].scores is None
+    assert joined == {"a": "data", "b": "data", "c": "policy"}
     assert (ledger.count("empty_response"), ledger.count("identical_responses")) == (1, 1)
-    assert room._joined(group, [Sample("c", True)], AugmentConfig(own=False), ledger) is None
+    assert room._joined(group, [Sample("c", True)], AugmentConfig(own=False), ledger) == {}
     assert ledger.count("single_response") == 1
 
 

@@ -17,7 +17,7 @@ from rewarddiff.report.best_of_n import _peak
 from rewarddiff.results import OverOptimisation, TrainedOn
 from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
-from rewarddiff.scorers.neural.scorer import Scorer
+from rewarddiff.scorers.neural.scorer import NeuralScorer
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def test_what_is_kept_is_not_drawn_or_read_again(
     monkeypatch.setattr(
         "rewarddiff.sampling.generate._continue", lambda *_, **__: pytest.fail("drawn again")
     )
-    monkeypatch.setattr(Scorer, "_compute", lambda *_, **__: pytest.fail("scored again"))
+    monkeypatch.setattr(NeuralScorer, "_compute", lambda *_, **__: pytest.fail("scored again"))
     assert run("1,2,4") == pytest.approx(first)
     fewer = run("1,2")  # the first two draws of four
     assert fewer[1] == pytest.approx(0, abs=1e-9)

@@ -67,7 +67,7 @@ def test_figures_are_means_over_seeds(lists: Path, scorers: list[Path]) -> None:
             groups, load_scorer(folder).differences(groups, [pairs] * len(groups)), strict=True
         ):
             wins = np.zeros(5)
-            for (a, b), value in zip(pairs, d, strict=True):
+            for (a, b), value in zip(pairs, d.mean, strict=True):
                 wins[a] += np.sign(value)
                 wins[b] -= np.sign(value)
             assert group.scores is not None

@@ -19,6 +19,7 @@ from rewarddiff.pipeline.commands import train_scorer
 from rewarddiff.records import Group
 from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.ranking import scores as scores_by
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,7 @@ def results_of(model: object, row: dict[str, object]) -> list[list[float]]:
 
     responses = (*row["chosen"], *row["rejected"])  # type: ignore[misc]
     group = Group("g", (Message("user", str(row["prompt"])),), responses)
-    return [scores.tolist() for scores in model.scores([group])]  # type: ignore[attr-defined]
+    return [scores.tolist() for scores in scores_by(model, [group])]  # type: ignore[attr-defined]
 
 
 def test_rows_of_one_prompt_are_one_prompt(scorers: list[str], tmp_path: Path) -> None:
@@ -364,7 +365,7 @@ def test_how_many_numbers_are_lacking_is_counted(kind: str, policy_folder: Path)
         UserError,
         match=f"the scorer: {count} get no finite number, the first of them in d.jsonl:2: ",
     ):
-        scorer.scores(groups)
+        scores_by(scorer, groups)
 
 
 def test_names_and_parts_of_the_data_do_nothing_to_the_terminal(

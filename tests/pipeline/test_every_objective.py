@@ -37,7 +37,7 @@ def recipe(policy_folder: Path, encoder_folder: Path, output: Path) -> dict[str,
             "policy": {
                 "objective": "dpo",
                 "train": small,
-                "coefficient": {"alpha": 0.5, "negative": "abs"},
+                "coefficient": {"source": "difference", "alpha": 0.5, "negative": "abs"},
                 "strength": {"source": "grades", "scale": 0.2},
             }
         },

@@ -6,7 +6,6 @@ import random
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,15 @@ from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
 from rewarddiff.evaluation.scored import ScoredComparison
+from rewarddiff.pipeline.columns import columns, ordered, part_of
 from rewarddiff.pipeline.commands import run_recipe
 from rewarddiff.pipeline.data import comparisons
-from rewarddiff.pipeline.policies import columns, part_of
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.results import _calibration_notes
 from rewarddiff.pipeline.run import prepare
-from rewarddiff.pipeline.scorers import ordered, scorer_stage
+from rewarddiff.pipeline.scorers import scorer_stage
 from rewarddiff.scorers.neural.build import load_scorer
+from rewarddiff.scorers.ranking import scores as scores_by
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_the_scorer_says_what_a_list_is_trained_on(recipe: dict[str, Any], folde
     assert [g.id for g in part.groups] == [g.id for g in own]
     for group, d in zip(part.groups, differences, strict=True):
         matrix = np.zeros((4, 4))
-        for (a, b), value in zip(pairs, d, strict=True):
+        for (a, b), value in zip(pairs, d.mean, strict=True):
             matrix[a, b], matrix[b, a] = value, -value
         scores = matrix.mean(1)
         np.testing.assert_allclose(group.scores, scores, atol=1e-6)
@@ -108,11 +108,12 @@ def test_grades_of_another_column_are_the_gaps_of_the_scores(
     part = part_of(run, "dpo+own", 0)
     own = columns(run, "dpo+own", 0, part)
     assert own.differences is not None
-    assert (own.differences > 0).all()
+    gaps_told = [d.mean for d in own.differences]
+    assert all((gaps > 0).all() for gaps in gaps_told)
     first = part.groups[0]
-    (rewards,) = reward.scores([first])
+    (rewards,) = scores_by(reward, [first])
     gaps = sorted(abs(rewards[a] - rewards[b]) for a, b in combinations(range(4), 2))
-    np.testing.assert_allclose(sorted(own.differences[:6]), gaps, atol=1e-6)
+    np.testing.assert_allclose(sorted(gaps_told[0]), gaps, atol=1e-6)
 
 
 def test_the_report_says_how_consistent_it_was(recipe: dict[str, Any], folder: Path) -> None:
@@ -228,8 +229,8 @@ def test_a_policy_is_held_against_the_one_in_the_datas_order(folder: Path) -> No
 
 
 def test_an_order_without_its_scorer_names_the_key(recipe: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"policies.rrhf\+diff.order.scorer: no scorer 'judge'"):
-        run_recipe(recipe, ["policies.rrhf+diff.order.scorer=judge"])
+    with pytest.raises(UserError, match=r"policies.rrhf\+diff.order.source: no scorer 'judge'"):
+        run_recipe(recipe, ["policies.rrhf+diff.order.source=judge"])
 
 
 def test_calibrated_differences_are_those_over_the_temperature(
@@ -245,16 +246,19 @@ def test_calibrated_differences_are_those_over_the_temperature(
     run = prepare(plan, folder)
     part = part_of(run, "dpo", 0)
     temperature = 2.5
-    trained = SimpleNamespace(manifest={"temperature": temperature})
-    monkeypatch.setattr("rewarddiff.pipeline.policies.scorer_stage", lambda *_: trained)
+    monkeypatch.setattr("rewarddiff.pipeline.columns._temperature", lambda *_: temperature)
     plain = replace(
         plan,
-        policies={n: replace(p, coefficient=CoefficientConfig()) for n, p in plan.policies.items()},
+        policies={
+            n: replace(p, coefficient=CoefficientConfig(source="difference"))
+            for n, p in plan.policies.items()
+        },
     )
     d = columns(replace(run, recipe=plain), "dpo", 0, part).differences
-    found = [columns(run, name, 0, part) for name in ("dpo", "mmpo")]
-    np.testing.assert_allclose(found[0].differences, d / temperature)
-    np.testing.assert_allclose(found[1].strengths, 2 * d / temperature)
+    weighted, mmpo = (columns(run, name, 0, part) for name in ("dpo", "mmpo"))
+    for plain_d, calibrated, strengths in zip(d, weighted.differences, mmpo.strengths, strict=True):
+        np.testing.assert_allclose(calibrated.mean, plain_d.mean / temperature)
+        np.testing.assert_allclose(strengths, 2 * plain_d.mean / temperature)
 
 
 def test_a_scorer_without_a_temperature_is_not_calibrated(
@@ -262,7 +266,10 @@ def test_a_scorer_without_a_temperature_is_not_calibrated(
 ) -> None:
     data = {**recipe["data"], "splits": {"train": 0.6, "test": 0.4}}
     policies = {
-        "dpo": {"train": recipe["policies"]["rrhf"]["train"], "coefficient": {"calibrated": True}}
+        "dpo": {
+            "train": recipe["policies"]["rrhf"]["train"],
+            "coefficient": {"source": "difference", "calibrated": True},
+        }
     }
     scorers = {"difference": recipe["scorers"]["difference"]}
     plan = {
@@ -282,7 +289,10 @@ def test_a_temperature_at_its_bound_is_none(recipe: dict[str, Any], tmp_path: Pa
     """A scorer that is right on all of dev: the smaller T, the better."""
     scorers = {"difference": recipe["scorers"]["difference"]}
     policies = {
-        "dpo": {"train": recipe["policies"]["rrhf"]["train"], "coefficient": {"calibrated": True}}
+        "dpo": {
+            "train": recipe["policies"]["rrhf"]["train"],
+            "coefficient": {"source": "difference", "calibrated": True},
+        }
     }
     plan = load_recipe(
         {**recipe, "policies": policies, "scorers": scorers}, [f"output={tmp_path}"], Recipe
@@ -290,7 +300,7 @@ def test_a_temperature_at_its_bound_is_none(recipe: dict[str, Any], tmp_path: Pa
     run = prepare(plan, tmp_path)
     right = [ScoredComparison(f"p{i}", 0.1, 1, 2, 1.0) for i in range(9)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rewarddiff.pipeline.scorers.compare", lambda *_: right)
+        patch.setattr("rewarddiff.pipeline.scorers.compare", lambda *_, **__: right)
         stage = scorer_stage(run, "difference", 0)
     assert stage.manifest["temperature"] is None
     assert load_scorer(stage.folder / "model").temperature is None

@@ -19,7 +19,7 @@ from rewarddiff.pipeline.recipe import DataConfig, EvaluationConfig, Recipe, Str
 from rewarddiff.pipeline.run import prepare
 from rewarddiff.policies.objectives import BY_NAME
 from rewarddiff.sampling import SamplingConfig
-from rewarddiff.scorers.neural.config import OdinConfig, ScorerConfig
+from rewarddiff.scorers.neural.config import Last, OdinConfig, ScorerConfig, Segments
 from rewarddiff.scorers.neural.losses import Loss
 
 ROOT = Path(__file__).parents[2]
@@ -104,12 +104,12 @@ HOLDERS = [
     ("policies.dpo.train", TrainConfig),
     ("policies.weighted.coefficient", CoefficientConfig),
     ("policies.graded.strength", StrengthConfig),
-    ("scorers.reward", ScorerConfig),
     ("scorers.reward.train", TrainConfig),
     ("scorers.reward.odin", OdinConfig),
     ("evaluation.sampling", SamplingConfig),
     *((f"policies.dpo.objective={name}", cls) for name, cls in BY_NAME.items() if name != "sft"),
     *((f"scorers.reward.loss={cls().name}", cls) for cls in get_args(Loss)),
+    *((f"scorers.reward.head={cls().name}", cls) for cls in (Segments, Last)),
 ]
 
 
@@ -137,12 +137,18 @@ def test_numbers_in_a_mapping_are_finite(override: str) -> None:
         load_recipe(plan(), [override], Recipe)
 
 
-@pytest.mark.parametrize(
-    "options", [{"duplication": math.nan}, {"train": {"weight_decay": math.inf}}]
-)
-def test_numbers_are_finite_in_python(options: dict[str, Any]) -> None:
+def test_numbers_are_finite_in_python() -> None:
     with pytest.raises(UserError, match=r"ScorerConfig: .* should be a finite number"):
-        ScorerConfig(kind="difference", head="last", **options)
+        ScorerConfig(train={"weight_decay": math.inf})  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"Last: .* should be a finite number"):
+        Last(duplication=math.inf)
+
+
+def test_old_spellings_are_answered_in_python_too() -> None:
+    with pytest.raises(UserError, match=r"ScorerConfig: reverse: is now an option of the head"):
+        ScorerConfig(kind="difference", reverse=0.1)  # type: ignore[call-arg]
+    with pytest.raises(UserError, match=r"scorer: is now source; write source: mine"):
+        CoefficientConfig(scorer="mine")  # type: ignore[call-arg]
 
 
 def test_values_at_the_edge() -> None:
@@ -167,10 +173,31 @@ def test_values_at_the_edge() -> None:
         ("policies.sft.coefficient={source: grades}", "policies.sft.coefficient: objective sft"),
         (
             "policies.weighted.coefficient.scorer=reward",
-            "scorer 'reward' is a reward model; set it to reward",
+            "policies.weighted.coefficient.scorer: is now source; write source: reward",
         ),
-        ("policies.graded.coefficient.scorer=reward", "source grades asks no scorer"),
-        ("policies.weighted.coefficient.scorer=rewrad", "no scorer 'rewrad'"),
+        (
+            "policies.dpo.order={source: reward, scorer: mine}",
+            "policies.dpo.order.scorer: is now source; write source: mine",
+        ),
+        (
+            "policies.weighted.coefficient.source=rewrad",
+            "coefficient.source: no scorer 'rewrad' (there are: reward, difference)",
+        ),
+        (
+            "policies.weighted.coefficient.source=null",
+            "is missing; name a scorer (there are: reward, difference), or grades",
+        ),
+        ("policies.dpo.order={source: grades}", "policies.dpo.order.source: no scorer 'grades'"),
+        ("scorers.grades={}", "scorers.grades: the data's own strengths have this name"),
+        ("scorers.difference.head=mixed", "'mixed', should be 'general' or 'segments' or 'last'"),
+        (
+            "scorers.difference.duplication=0.1",
+            "write it there, as in head: {name: segments, duplication: 0.1}",
+        ),
+        (
+            "scorers.difference.rank=3",
+            "write it there, as in head: {name: general, rank: 3}",
+        ),
         (
             "policies.weighted.coefficient.lower=1",
             "scorer 'difference' has no spread over heads; set scorers.dif",
@@ -201,6 +228,13 @@ def test_refused_before_anything_is_done(override: str, message: str) -> None:
         load_recipe(plan(), [override], Recipe).check()
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_kind_that_names_no_scorer_is_answered_with_the_scorer_of_that_kind() -> None:
+    recipe = plan()
+    recipe["scorers"] = {"pairs": {"kind": "difference"}, "rm": {"kind": "reward"}}
+    with pytest.raises(UserError, match=r"are: pairs, rm\); write source: pairs$"):
+        load_recipe(recipe, [], Recipe).check()
 
 
 def test_a_split_of_several(tmp_path: Path) -> None:

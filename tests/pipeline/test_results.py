@@ -123,7 +123,7 @@ def test_scorers_that_share_a_start_do_not_judge_independently(
         "other": {"kind": "reward", "trained": other},
         "fresh": {"kind": "reward", "backbone": body},
     }
-    source = {"source": "reward", "scorer": "used"}
+    source = {"source": "used"}
     policies: dict[str, Any] = {
         "dpo": {"objective": "dpo"},
         "weighted": {"objective": "dpo", "coefficient": source},
@@ -170,7 +170,7 @@ def test_whatever_else_two_policies_differ_in_is_named() -> None:
             "train": train,
             "coefficient": {"source": "grades"},
         },
-        "ipo": {"objective": {"name": "ipo"}, "train": train, "order": {"scorer": "x"}},
+        "ipo": {"objective": {"name": "ipo"}, "train": train, "order": {"source": "x"}},
     }
     recipe = load_recipe({"name": "r", "policies": policies}, [], Recipe).policies
     amounts = {"dpo": (1, 1000), "weighted": (6, 6000), "alike": (1, 1009), "ipo": (1, 1011)}

@@ -15,24 +15,26 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from rewarddiff import rendering
 from rewarddiff.cli import main
-from rewarddiff.coefficients import CoefficientConfig, coefficients
+from rewarddiff.coefficients import CoefficientConfig, weigh
 from rewarddiff.config import load_recipe
 from rewarddiff.data import Ledger, load_groups
+from rewarddiff.differences import Differences
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.pipeline import data as data_stage
 from rewarddiff.pipeline import judging, policies, scorers
+from rewarddiff.pipeline.columns import grades
 from rewarddiff.pipeline.commands import run_recipe, score_stage, train_stage
 from rewarddiff.pipeline.evaluating import eval_stage
-from rewarddiff.pipeline.policies import grades
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.run import check_early
 from rewarddiff.policies.policy import PolicyConfig
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.neural.build import new_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
-from rewarddiff.scorers.neural.scorer import Scorer
+from rewarddiff.scorers.neural.scorer import NeuralScorer
+from rewarddiff.scorers.ranking import scores as scores_by
 
 
 @pytest.fixture(scope="session")
@@ -146,7 +148,7 @@ def test_a_run_and_the_same_run_again(
     rewards = output / "rewards/0/rewards.json"
     before = rewards.read_text()
     shutil.rmtree(rewards.parent)  # the stage is done again, with scores from the store
-    monkeypatch.setattr(Scorer, "_compute", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(NeuralScorer, "_compute", lambda *_: pytest.fail("read again"))
     judging.rewards_stage(data_stage.prepare(load_recipe(plan, [], Recipe), output), 0)
     assert rewards.read_text() == before
 
@@ -163,7 +165,8 @@ def test_coefficients_stay_with_their_comparisons_where_some_are_left_out(
         ),
         Group("h", "p", ("yes", "no"), comparisons=(Comparison(1, 0),)),
     ]
-    weighed = coefficients([1.0, 2.0, 3.0, 4.0], CoefficientConfig(alpha=1.0, normalise="none"))
+    stated = [Differences.of([1.0, 2.0, 3.0]), Differences.of([4.0])]
+    weighed = weigh(stated, CoefficientConfig(alpha=1.0, normalise="none"))
     ledger = Ledger()
     own, encoder = policies.Columns(weighed), Encoder(tiny_tokenizer, LengthConfig(max_response=4))
     pairs = policies._with_pairs(groups, own)
@@ -375,7 +378,8 @@ def test_grades_that_are_missing_are_named() -> None:
         UserError, match=r"gives only the order of 2 of 7 comparisons, first in f\.jsonl:5; fill in"
     ):
         grades("policies.dpo.coefficient", rows)
-    assert grades("policies.dpo.coefficient", rows[:4]).tolist() == [1.0] * 4
+    stated = grades("policies.dpo.coefficient", rows[:4])
+    assert [d.mean.tolist() for d in stated] == [[1.0]] * 4
 
 
 def test_faults_are_found_before_anything_is_trained(
@@ -487,7 +491,7 @@ def test_templates_are_tried_before_anything_is_trained(
     ):
         assert re.search(r"talk.jsonl:4: .*System role not supported", bad(given, capsys))
     with pytest.raises(UserError, match=re.escape(f"talk.jsonl:4: {REFUSED}")):
-        new_scorer(ScorerConfig(backbone=str(gemma))).scores(load_groups(str(data)))
+        scores_by(new_scorer(ScorerConfig(backbone=str(gemma))), load_groups(str(data)))
 
 
 def test_a_scorer_needs_the_rows_it_is_asked_about(
@@ -595,7 +599,9 @@ def test_too_many_groups_lost_to_a_scorer(
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     plan = recipe(policy_folder, encoder_folder, path, tmp_path / "run") | {"policies": {}}
-    monkeypatch.setattr(scorers, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(
+        "rewarddiff.scorers.neural.train.train", lambda *_, **__: pytest.fail("trained")
+    )
     with pytest.raises(UserError, match="identical_after_truncation"):
         run_recipe(plan)
 

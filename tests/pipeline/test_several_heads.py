@@ -34,7 +34,7 @@ def recipe(policy: Path, encoder: Path, tmp_path: Path) -> dict[str, Any]:
             "dpo": {
                 "objective": "dpo",
                 "train": SMALL,
-                "coefficient": {"lower": 0.5, "negative": "floor"},
+                "coefficient": {"source": "five", "lower": 0.5, "negative": "floor"},
             }
         },
         "evaluation": {"sampling": {"max_new_tokens": 4, "stop": []}, "prompts": 2},
@@ -52,7 +52,8 @@ def test_a_run_weighs_by_lower_bounds(
     calibrated_at(3.0, monkeypatch)
     folder = run_recipe(recipe(policy_folder, encoder_folder, tmp_path))
     (kept,) = folder.glob("differences/*")
-    d, s = np.load(kept / "train.npy"), np.load(kept / "train-spread.npy")
+    by_head = np.load(kept / "train.npy")
+    d, s = by_head.mean(1), by_head.std(1, ddof=1)
     results = json.loads((folder / "results.json").read_text())
     (weighed,) = results["coefficients"]
     # the floor takes the place of every bound below it
@@ -65,7 +66,7 @@ def test_a_run_weighs_by_lower_bounds(
     loaded = load_scorer(folder / "scorers/five-0/model")
     groups = list(load_groups("demo", limit=12))
     pairs = [[(c.chosen, c.rejected) for c in g.known_comparisons() if not c.tie] for g in groups]
-    spreads = np.concatenate(loaded.spreads(groups, pairs))
+    spreads = np.concatenate([stated.spread for stated in loaded.differences(groups, pairs)])
     assert all(np.isclose(spreads, own, rtol=1e-4).any() for own in s)
 
     calibrated = run_recipe(
@@ -85,6 +86,7 @@ def test_a_trained_scorer_of_one_head_is_refused(
     save_scorer(single, tmp_path / "single")
     asked = recipe(policy_folder, encoder_folder, tmp_path)
     asked["scorers"] = {"one": {"kind": "difference", "trained": str(tmp_path / "single")}}
+    asked["policies"]["dpo"]["coefficient"]["source"] = "one"
     with pytest.raises(
         UserError, match=r"policies\.dpo\.coefficient\.lower: scorer 'one' has no spread"
     ):

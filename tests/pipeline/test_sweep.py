@@ -173,12 +173,17 @@ def test_without_an_unweighted_policy_alpha_0_is_the_baseline() -> None:
 def test_keys_of_the_recipe_make_runs_of_their_own() -> None:
     sweep = plan(
         recipe(),
-        ["scorers.difference.duplication=0,0.5", "data.limit=20,30", "coefficient.alpha=1,2"],
+        ["scorers.difference.head.duplication=0,0.5", "data.limit=20,30", "coefficient.alpha=1,2"],
     )
     assert [v.folder.as_posix() for v in sweep.variants] == [
         f"runs/tiny-sweep/runs/duplication-{d}-limit-{n}" for d in ("0", "0.5") for n in (20, 30)
     ]
-    assert [v.recipe.scorers["difference"].duplication for v in sweep.variants] == [0, 0, 0.5, 0.5]
+    assert [v.recipe.scorers["difference"].head.duplication for v in sweep.variants] == [
+        0,
+        0,
+        0.5,
+        0.5,
+    ]
     assert all(list(v.recipe.policies)[1] == "weighted-alpha-1" for v in sweep.variants)
 
 
@@ -357,7 +362,7 @@ def test_runs_share_what_is_equal(
 ) -> None:
     given = recipe(policy_folder, encoder_folder, data)
     del given["policies"]["shuffled"]
-    ask = ["scorers.difference.duplication=0,0.5", f"output={tmp_path / 's'}"]
+    ask = ["scorers.difference.head.duplication=0,0.5", f"output={tmp_path / 's'}"]
     folder = sweep_recipe(given, ask)
     # one reward model and two difference models; the unweighted policy and two weighted ones; their
     # samples
@@ -369,8 +374,8 @@ def test_runs_share_what_is_equal(
     assert all((run / "report.html").exists() for run in (one, two))
     sweep = json.loads((folder / "sweep.json").read_text())
     assert [line["settings"] for line in sweep["scorers"] if line["name"] == "difference"] == [
-        {"scorers.difference.duplication": 0},
-        {"scorers.difference.duplication": 0.5},
+        {"scorers.difference.head.duplication": 0},
+        {"scorers.difference.head.duplication": 0.5},
     ]
     told = (folder / "sweep.md").read_text()
     assert "Scorers on held-out comparisons" in told

@@ -31,6 +31,7 @@ from rewarddiff.policies.policy import LoraConfig, PolicyConfig
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.neural.backbones import load_backbone
 from rewarddiff.scorers.neural.build import load_scorer
+from rewarddiff.scorers.ranking import scores as scores_by
 
 GROUPS = [
     Group(f"g{i}", f"Say {i}", (f"yes {i}!", f"no {i}"), comparisons=(Comparison(0, 1),))
@@ -277,7 +278,7 @@ def test_an_adapter_that_holds_a_reward_models_head_is_a_reward_model(
     with torch.no_grad():
         texts = [f"Say yes. {response}<eos>" for response in groups[0].responses]
         expected = [reward(**tokenizer(text, return_tensors="pt")).logits.item() for text in texts]
-    found = load_scorer(tmp_path / "reward").scores(groups)[0]
+    found = scores_by(load_scorer(tmp_path / "reward"), groups)[0]
     assert found.tolist() == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 

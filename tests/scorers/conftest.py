@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
@@ -20,11 +21,13 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from rewarddiff.differences import Array, weighed
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.records import Group, Message
 from rewarddiff.scorers.neural.build import new_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
-from rewarddiff.scorers.neural.scorer import Scorer
+from rewarddiff.scorers.neural.scorer import NeuralScorer
+from rewarddiff.scorers.protocol import Scorer
 
 BACKBONES = ["decoder", "encoder"]
 KINDS = [
@@ -83,9 +86,44 @@ def pair_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def make(folder: Path, **options: object) -> Scorer:
+HEAD_OPTIONS = ("rank", "orders", "duplication", "reverse", "regulariser")
+
+
+def configured(folder: Path, **options: Any) -> ScorerConfig:
+    """A configuration; options of the head stand beside its name."""
+    inside = {option: options.pop(option) for option in HEAD_OPTIONS if option in options}
+    if inside:
+        options["head"] = {"name": options.get("head", "general"), **inside}
     settings = {"lengths": LengthConfig(max_response=64), **options}
-    return new_scorer(ScorerConfig(backbone=str(folder), **settings), seed=1)  # type: ignore[arg-type]
+    return ScorerConfig(backbone=str(folder), **settings)
+
+
+def make(folder: Path, **options: Any) -> NeuralScorer:
+    return new_scorer(configured(folder, **options), seed=1)
+
+
+def means(scorer: Scorer, *args: Any, **options: Any) -> list[Array]:
+    """d of each group's pairs."""
+    return [d.mean for d in scorer.differences(*args, **options)]
+
+
+def spreads(scorer: Scorer, *args: Any, **options: Any) -> list[Array]:
+    """The spread of d over the heads of each group's pairs."""
+    return [d.spread for d in scorer.differences(*args, **options)]
+
+
+def by_head(scorer: Scorer, *args: Any, **options: Any) -> list[Array]:
+    """d of each group's pairs, by head."""
+    return [d.by_head for d in scorer.differences(*args, **options)]
+
+
+def readings(scorer: Scorer, *args: Any, **options: Any) -> list[Array]:
+    """d(a, b) and d(b, a) of each group's pairs as read, (pairs, 2)."""
+    read = []
+    for d in scorer.differences(*args, **options):
+        backward = -d.forward if d.backward is None else d.backward
+        read.append(np.stack([weighed(way, d.weights) for way in (d.forward, backward)], axis=1))
+    return read
 
 
 @pytest.fixture

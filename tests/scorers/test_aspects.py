@@ -13,6 +13,7 @@ import torch
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
+from rewarddiff.evaluation.comparisons import compare
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.neural.build import load_scorer, save_scorer
@@ -20,8 +21,9 @@ from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.losses import Scaled
 from rewarddiff.scorers.neural.objectives import objective
 from rewarddiff.scorers.neural.train import train_scorer
+from rewarddiff.scorers.ranking import scores
 
-from .conftest import BACKBONES, KINDS, make
+from .conftest import BACKBONES, KINDS, by_head, make, means, spreads
 
 TWO = {"helpful": 0.75, "harmless": -2.0}
 
@@ -67,7 +69,7 @@ def test_losses_and_what_the_log_tells_are_of_a_comparisons_own_head(folders, ki
     output = trained.loss(scorer.reader, trained.items(groups, Ledger()))
     heads = [list(TWO).index(g.subset) for g in groups]
     read = [
-        scorer.by_head([g], [[(0, 1), (1, 0)]], orders="one")[0][:, k]
+        by_head(scorer, [g], [[(0, 1), (1, 0)]], orders="one")[0][:, k]
         for g, k in zip(groups, heads, strict=True)
     ]
     choices = [
@@ -88,39 +90,36 @@ def test_a_scorer_says_the_weighted_sum(
 ) -> None:
     scorer = make(folders[backbone], kind=kind, head=head, aspects=TWO)
     pairs = [list(combinations(range(len(g.responses)), 2)) for g in groups]
-    for d, own in zip(
-        scorer.differences(groups, pairs), scorer.by_head(groups, pairs), strict=True
-    ):
+    for d, own in zip(means(scorer, groups, pairs), by_head(scorer, groups, pairs), strict=True):
         np.testing.assert_allclose(d, 0.75 * own[:, 0] - 2 * own[:, 1], rtol=1e-12)
     if kind == "reward":
-        for r, d in zip(scorer.scores(groups), scorer.differences(groups, pairs), strict=True):
+        for r, d in zip(scores(scorer, groups), means(scorer, groups, pairs), strict=True):
             np.testing.assert_allclose(
                 [r[a] - r[b] for a, b in combinations(range(len(r)), 2)], d, atol=1e-6
             )
     parts = [replace(g, subset=name) for g, name in zip(groups, [*reversed(TWO), ""], strict=True)]
-    said = scorer.measured(parts)
+    said = compare(scorer, parts)
     for g, k in zip(parts, (1, 0, None), strict=True):
-        own = [c for c in said if c["group"] == g.id]
-        (read,) = scorer.by_head([g], [[c["pair"] for c in own]])
+        own = [c for c in said if c.group == g.id]
+        (read,) = by_head(scorer, [g], [[c.pair for c in own]])
         expected = [None] * len(own) if k is None else pytest.approx(read[:, k].tolist(), abs=1e-6)
-        assert [c["aspect"] for c in own] == expected
+        assert [c.aspect for c in own] == expected
     scorer.trained, scorer.temperature = True, 1.5
     save_scorer(scorer, tmp_path / "model")
     loaded = load_scorer(tmp_path / "model")
     assert dict(loaded.config.aspects) == TWO
-    for one, other in zip(
-        scorer.differences(groups, pairs), loaded.differences(groups, pairs), strict=True
-    ):
+    for one, other in zip(means(scorer, groups, pairs), means(loaded, groups, pairs), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_other_weights_without_new_training(folders, groups) -> None:
     scorer = make(folders["encoder"], aspects=TWO)
-    before, read = scorer.fingerprint, scorer.by_head(groups, [[(0, 1)]] * 3)
+    before, read = scorer.fingerprint, by_head(scorer, groups, [[(0, 1)]] * 3)
     scorer.temperature = 1.5
-    assert scorer.weigh(TWO).temperature == 1.5
+    scorer.weigh(TWO)
+    assert scorer.temperature == 1.5
     scorer.weigh({"harmless": 1.0, "helpful": 0.0})  # by name, not by place
-    for (d,), own in zip(scorer.differences(groups, [[(0, 1)]] * 3), read, strict=True):
+    for (d,), own in zip(means(scorer, groups, [[(0, 1)]] * 3), read, strict=True):
         assert d == own[0, 1]
     assert scorer.temperature is None
     assert scorer.fingerprint == before  # what was read stays good
@@ -132,7 +131,7 @@ def test_other_weights_without_new_training(folders, groups) -> None:
     with pytest.raises(UserError, match="the scorer's aspects are: none"):
         make(folders["encoder"]).weigh(TWO)
     with pytest.raises(UserError, match="a head for each aspect, and so no spread"):
-        scorer.spreads(groups, [[(0, 1)]] * 3)
+        spreads(scorer, groups, [[(0, 1)]] * 3)
 
 
 def test_other_parts_are_left_out_and_counted(folders) -> None:
@@ -196,12 +195,10 @@ def test_two_parts_that_want_opposite_things_are_both_learnt(folders, tmp_path: 
     scorer, result = train_scorer(config, groups(40, 0), groups(7, 40), output=tmp_path)
     assert (result.dev["accuracy/helpful"], result.dev["accuracy/harmless"]) == (1, 1)
     held = groups(7, 40)
-    helpful = np.concatenate(
-        scorer.weigh({"helpful": 1, "harmless": 0}).differences(held, [[(0, 1)]] * 14)
-    )
-    harmless = np.concatenate(
-        scorer.weigh({"helpful": 0, "harmless": 1}).differences(held, [[(0, 1)]] * 14)
-    )
+    scorer.weigh({"helpful": 1, "harmless": 0})
+    helpful = np.concatenate(means(scorer, held, [[(0, 1)]] * 14))
+    scorer.weigh({"helpful": 0, "harmless": 1})
+    harmless = np.concatenate(means(scorer, held, [[(0, 1)]] * 14))
     assert (helpful > 0).all()
     assert (harmless < 0).all()
 

@@ -9,6 +9,7 @@ import torch
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.scorers.neural.build import save_scorer
 from rewarddiff.scorers.neural.objectives import objective
+from rewarddiff.scorers.ranking import scores
 
 from .conftest import make
 
@@ -17,7 +18,7 @@ def test_training_in_bf16_changes_the_kernel_and_reading_changes_it_back(
     folders, groups, tmp_path
 ) -> None:
     scorer = make(folders["encoder"])
-    config, before = scorer.reader.model.config, scorer.scores(groups)
+    config, before = scorer.reader.model.config, scores(scorer, groups)
     own = config._attn_implementation
     assert own != "eager"
     trained = objective(scorer.reader, scorer.config)
@@ -29,7 +30,7 @@ def test_training_in_bf16_changes_the_kernel_and_reading_changes_it_back(
     assert config._attn_implementation == "eager"
     loss.backward()
     assert abs(loss.item() - exact) < 0.02 * exact
-    for a, b in zip(before, scorer.scores(groups), strict=True):
+    for a, b in zip(before, scores(scorer, groups), strict=True):
         np.testing.assert_array_equal(a, b)
     assert config._attn_implementation == own
     scorer.trained = True

@@ -18,7 +18,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.scorers.neural.backbones import context, load_backbone, reads_both_ways
 from rewarddiff.scorers.neural.build import load_scorer, save_scorer
 
-from .conftest import BACKBONES, make, pair_tokenizer
+from .conftest import BACKBONES, make, pair_tokenizer, readings
 
 SMALL = {
     "vocab_size": 300,
@@ -87,8 +87,8 @@ def test_a_decoder_without_trees_and_without_a_classification_head(
     save_scorer(scorer, tmp_path / "scorer")
     pairs = [[(0, 1)]] * len(groups)
     for a, b in zip(
-        scorer.readings(groups, pairs),
-        load_scorer(tmp_path / "scorer").readings(groups, pairs),
+        readings(scorer, groups, pairs),
+        readings(load_scorer(tmp_path / "scorer"), groups, pairs),
         strict=True,
     ):
         np.testing.assert_array_equal(a, b)

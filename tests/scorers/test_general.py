@@ -12,6 +12,7 @@ import torch
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
+from rewarddiff.evaluation.comparisons import compare
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.losses import general_gap
 from rewarddiff.records import Comparison, Group
@@ -19,9 +20,9 @@ from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.objectives import objective
 from rewarddiff.scorers.neural.train import train_scorer
-from rewarddiff.scorers.ranking import rank, tokens
+from rewarddiff.scorers.ranking import rank, scores
 
-from .conftest import BACKBONES, make
+from .conftest import BACKBONES, make, means
 
 
 def test_three_vectors_go_round() -> None:
@@ -44,14 +45,14 @@ def test_antisymmetric_to_the_bit_at_the_price_of_rewards(folders, groups, backb
     scorer = make(folders[backbone], kind="difference", head="general", rank=3)
     reward = make(folders[backbone], kind="reward")
     pairs = [[*permutations(range(len(g.responses)), 2), (0, 0)] for g in groups]
-    for group, own, d in zip(groups, pairs, scorer.differences(groups, pairs), strict=True):
+    for group, own, d in zip(groups, pairs, means(scorer, groups, pairs), strict=True):
         known = dict(zip(own, d.tolist(), strict=True))
         assert known[0, 0] == 0
         assert all(known[a, b] == -known[b, a] for a, b in own)
         assert any(d != 0)
         every = list(combinations(range(len(group.responses)), 2))
-        assert tokens(scorer, group, every) == tokens(reward, group, every)
-        assert [c["d_swapped"] for c in scorer.measured([group])] == [None] * len(every)
+        assert scorer.tokens(group, every) == reward.tokens(group, every)
+        assert [c.d_swapped for c in compare(scorer, [group])] == [None] * len(every)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -64,7 +65,7 @@ def test_a_difference_is_what_the_head_says_of_two_texts_read_alone(
     with torch.no_grad():
         a, b = (scorer.reader([texts.reading(page, i)])[0].double().numpy() for i in (0, 1))
     by_hand = a[0] - b[0] + a[1] * b[2] - a[2] * b[1] + a[3] * b[4] - a[4] * b[3]
-    assert scorer.differences([group], [[(0, 1)]])[0][0] == pytest.approx(by_hand, rel=1e-4)
+    assert means(scorer, [group], [[(0, 1)]])[0][0] == pytest.approx(by_hand, rel=1e-4)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -73,7 +74,7 @@ def test_saved_and_loaded(folders, groups, tmp_path: Path, backbone) -> None:
     scorer.trained = True
     save_scorer(scorer, tmp_path / "model")
     again = load_scorer(tmp_path / "model")
-    for one, other in zip(scorer.scores(groups), again.scores(groups), strict=True):
+    for one, other in zip(scores(scorer, groups), scores(again, groups), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
     assert again.fingerprint == scorer.fingerprint
 
@@ -94,9 +95,7 @@ def test_it_starts_from_a_reward_model(folders, groups, tmp_path: Path, backbone
     assert scorer.reader.own_head is not None
     scorer.reader.own_head.weight.data[1:] = 0
     pairs = [[(0, 1)] for _ in groups]
-    for own, known in zip(
-        scorer.differences(groups, pairs), teacher.differences(groups, pairs), strict=True
-    ):
+    for own, known in zip(means(scorer, groups, pairs), means(teacher, groups, pairs), strict=True):
         assert own == pytest.approx(known, rel=1e-4, abs=1e-6)
 
 
@@ -122,7 +121,7 @@ def test_what_goes_round_is_learnt_where_no_reward_can(folders, tmp_path: Path) 
         )
         scorer, _ = train_scorer(config, rounds(), output=tmp_path / name)
         pairs = [[(c.chosen, c.rejected) for c in g.known_comparisons()] for g in rounds()]
-        found[name] = np.mean([d[0] > 0 for d in scorer.differences(rounds(), pairs)])
+        found[name] = np.mean([d[0] > 0 for d in means(scorer, rounds(), pairs)])
     assert found["reward"] < 0.7
     assert found["general"] == 1
     (ranking,) = rank(scorer, rounds()[:1])
@@ -132,7 +131,7 @@ def test_what_goes_round_is_learnt_where_no_reward_can(folders, tmp_path: Path) 
 def test_a_loss_is_of_its_differences(folders) -> None:
     scorer = make(folders["encoder"], kind="difference", head="general")
     group = Group("a", "p", ("one", "other"), comparisons=(Comparison(0, 1),))
-    ((d,),) = scorer.differences([group], [[(0, 1)]])
+    ((d,),) = means(scorer, [group], [[(0, 1)]])
     trained = objective(scorer.reader, scorer.config)
     with torch.no_grad():
         loss = trained.loss(scorer.reader, trained.items([group], Ledger())).loss.item()
@@ -143,10 +142,10 @@ def test_a_loss_is_of_its_differences(folders) -> None:
     ("options", "message"),
     [
         ({"pooling": "cls"}, "head general needs mean"),
-        ({"reverse": 0.1}, "antisymmetric as it is"),
-        ({"rank": 0}, "rank"),
+        ({"head": {"name": "general", "reverse": 0.1}}, "reverse"),
+        ({"head": {"name": "general", "rank": 0}}, "rank is 0, should be at least 1"),
     ],
 )
 def test_what_it_has_no_use_for(options: dict[str, object], message: str) -> None:
     with pytest.raises((ValueError, UserError), match=message):
-        ScorerConfig(kind="difference", head="general", **options)  # type: ignore[arg-type]
+        ScorerConfig(kind="difference", **options)  # type: ignore[arg-type]

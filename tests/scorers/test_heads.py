@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from rewarddiff.data.ledger import Ledger
+from rewarddiff.differences import joined
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
+from rewarddiff.evaluation.comparisons import compare
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.train import TrainResult
 from rewarddiff.records import Comparison
@@ -23,9 +25,10 @@ from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.losses import BatchMargin
 from rewarddiff.scorers.neural.objectives import objective
 from rewarddiff.scorers.neural.train import train_scorer
+from rewarddiff.scorers.ranking import scores
 from rewarddiff.store import Store
 
-from .conftest import BACKBONES, KINDS, make
+from .conftest import BACKBONES, KINDS, by_head, make, means, spreads
 from .test_objectives import easy
 
 
@@ -62,20 +65,17 @@ def test_together_they_say_the_mean_of_what_each_says_alone(
     pairs = all_pairs(groups)
     singles = [alone(scorer, k) for k in range(3)]
     for orders in ("both", "one"):
-        said = [single.differences(groups, pairs, orders=orders) for single in singles]
-        means, spreads = (
-            ask(groups, pairs, orders=orders) for ask in (scorer.differences, scorer.spreads)
-        )
-        for i in range(len(groups)):
-            three = np.stack([own[i] for own in said])
-            np.testing.assert_allclose(means[i], three.mean(0), rtol=1e-4, atol=1e-6)
+        by_single = [means(single, groups, pairs, orders=orders) for single in singles]
+        for i, d in enumerate(scorer.differences(groups, pairs, orders=orders)):
+            three = np.stack([of_single[i] for of_single in by_single])
+            np.testing.assert_allclose(d.mean, three.mean(0), rtol=1e-4, atol=1e-6)
             squares = ((three - three.mean(0)) ** 2).sum(0) / 2  # n − 1
-            np.testing.assert_allclose(spreads[i], np.sqrt(squares), rtol=1e-3, atol=1e-6)
-            assert (spreads[i] > 0).all()
+            np.testing.assert_allclose(d.spread, np.sqrt(squares), rtol=1e-3, atol=1e-6)
+            assert (d.spread > 0).all()
     if kind == "reward":
-        rewards = np.mean([np.concatenate(single.scores(groups)) for single in singles], axis=0)
+        rewards = np.mean([np.concatenate(scores(single, groups)) for single in singles], axis=0)
         np.testing.assert_allclose(
-            np.concatenate(scorer.scores(groups)), rewards, rtol=1e-4, atol=1e-6
+            np.concatenate(scores(scorer, groups)), rewards, rtol=1e-4, atol=1e-6
         )
 
 
@@ -85,37 +85,35 @@ def test_both_orders_stay_antisymmetric_to_the_bit(folders, groups, kind, head) 
     pairs = all_pairs(groups)
     back = [[(b, a) for a, b in own] for own in pairs]
     same = [[(0, 0)] for _ in groups]
-    for d, other in zip(
-        scorer.differences(groups, pairs), scorer.differences(groups, back), strict=True
-    ):
+    for d, other in zip(means(scorer, groups, pairs), means(scorer, groups, back), strict=True):
         np.testing.assert_array_equal(d, -other)
-    for s, other in zip(scorer.spreads(groups, pairs), scorer.spreads(groups, back), strict=True):
+    for s, other in zip(spreads(scorer, groups, pairs), spreads(scorer, groups, back), strict=True):
         np.testing.assert_array_equal(s, other)
-    assert all(s == 0 for (s,) in scorer.spreads(groups, same))
+    assert all(s == 0 for (s,) in spreads(scorer, groups, same))
 
 
 def test_measured_comparisons_tell_the_spread(folders, groups) -> None:
     for kind in ("reward", "difference"):
         scorer = make(folders["encoder"], kind=kind, heads=3)
         known = [[(c.chosen, c.rejected) for c in g.known_comparisons()] for g in groups]
-        told = scorer.measured(groups)
-        assert [c["spread"] for c in told] == pytest.approx(
-            np.concatenate(scorer.spreads(groups, known)).tolist()
+        told = compare(scorer, groups)
+        assert [c.spread for c in told] == pytest.approx(
+            np.concatenate(spreads(scorer, groups, known)).tolist()
         )
         if kind == "reward":
-            gaps = [c["rewards"][0] - c["rewards"][1] for c in told]
-            assert [c["d"] for c in told] == pytest.approx(gaps, rel=1e-5, abs=1e-7)
-    assert {c["spread"] for c in make(folders["encoder"]).measured(groups)} == {None}
+            gaps = [c.rewards[0] - c.rewards[1] for c in told]
+            assert [c.d for c in told] == pytest.approx(gaps, rel=1e-5, abs=1e-7)
+    assert {c.spread for c in compare(make(folders["encoder"]), groups)} == {None}
 
 
 def test_one_reading_serves_them_all(folders, groups, tmp_path: Path, monkeypatch) -> None:
     scorer, pairs = make(folders["encoder"], kind="difference", heads=3), all_pairs(groups)
     with Store(tmp_path / "store.db") as store:
-        found = scorer.differences(groups, pairs, store=store)
+        found = means(scorer, groups, pairs, store=store)
         monkeypatch.setattr(scorer.reader, "values", lambda _: pytest.fail("read again"))
-        scorer.spreads(groups, pairs, store=store)
-        by_head = scorer.by_head(groups, pairs, store=store)
-    for d, own in zip(found, by_head, strict=True):
+        spreads(scorer, groups, pairs, store=store)
+        every_head = by_head(scorer, groups, pairs, store=store)
+    for d, own in zip(found, every_head, strict=True):
         np.testing.assert_allclose(d, own.mean(1), rtol=1e-12)
 
 
@@ -123,7 +121,7 @@ def test_one_head_has_no_spread(folders, groups) -> None:
     with pytest.raises(
         UserError, match="one head, and so no spread: train one with heads, as in heads: 5"
     ):
-        make(folders["encoder"]).spreads(groups, all_pairs(groups))
+        spreads(make(folders["encoder"]), groups, all_pairs(groups))
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -137,10 +135,8 @@ def test_saved_and_loaded_with_equal_scores_and_spreads(
     loaded = load_scorer(tmp_path / "model")
     assert loaded.config == scorer.config
     assert loaded.fingerprint == scorer.fingerprint
-    for ask in ("by_head", "differences", "spreads"):
-        for one, other in zip(
-            getattr(scorer, ask)(groups, pairs), getattr(loaded, ask)(groups, pairs), strict=True
-        ):
+    for ask in (by_head, means, spreads):
+        for one, other in zip(ask(scorer, groups, pairs), ask(loaded, groups, pairs), strict=True):
             np.testing.assert_array_equal(one, other)
 
 
@@ -176,7 +172,7 @@ def test_warm_starts_between_one_head_and_several(
     assert 0.15 < (several - rows(one)).std() < 0.25
     assert torch.equal(rows(start(three, heads=3)), rows(three))
     pupil = start(three)
-    for own, known in zip(pupil.scores(groups), three.scores(groups), strict=True):
+    for own, known in zip(scores(pupil, groups), scores(three, groups), strict=True):
         np.testing.assert_allclose(own, known, rtol=1e-4, atol=1e-5)
 
 
@@ -320,21 +316,20 @@ def test_an_easy_task_is_learnt_and_doubt_is_where_no_example_was(
     scorer, result = train_scorer(config, easy(120, 0), held_out[:20], output=tmp_path / "run")
     assert result.dev["accuracy"] > 0.95
     known = [[(c.chosen, c.rejected) for c in g.known_comparisons()] for g in held_out]
-    d, s = (np.concatenate(ask(held_out, known)) for ask in (scorer.differences, scorer.spreads))
+    stated = joined(scorer.differences(held_out, known))
+    d, s = stated.mean, stated.spread
     assert (d > 0).mean() > 0.95
     signs = [
         replace(g, responses=tuple(r[:-1] + "+" for r in g.responses)) for g in held_out
     ]  # both end alike
-    alike, doubt = (
-        np.concatenate(ask(signs, known)) for ask in (scorer.differences, scorer.spreads)
-    )
-    assert np.median(s / np.abs(d)) < 0.5 * np.median(doubt / np.abs(alike))
+    doubted = joined(scorer.differences(signs, known))
+    assert np.median(s / np.abs(d)) < 0.5 * np.median(doubted.spread / np.abs(doubted.mean))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"heads": 0}, "heads must be at least 1"),
+        ({"heads": 0}, "heads is 0, should be at least 1"),
         ({"heads": 2, "pooling": "cls"}, "several heads need mean"),
         ({"heads": 2, "loss": BatchMargin()}, "one mean gap, for one head"),
     ],

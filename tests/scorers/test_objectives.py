@@ -21,8 +21,9 @@ from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.losses import Margin
 from rewarddiff.scorers.neural.objectives import objective
 from rewarddiff.scorers.neural.train import train_scorer
+from rewarddiff.scorers.ranking import scores
 
-from .conftest import BACKBONES, make
+from .conftest import BACKBONES, make, means, readings
 
 
 def loss_and_metrics(scorer, groups):
@@ -45,7 +46,7 @@ def test_bradley_terry_over_all_pairs(folders, groups, backbone) -> None:
     assert sum(map(trained.count, items)) == 10
     gaps = [
         s[c.chosen] - s[c.rejected]
-        for g, s in zip(groups, scorer.scores(groups), strict=True)
+        for g, s in zip(groups, scores(scorer, groups), strict=True)
         for c in g.known_comparisons()
     ]
     assert loss == pytest.approx(-sum(map(log_sigmoid, gaps)), rel=1e-5)
@@ -56,7 +57,7 @@ def test_bradley_terry_over_all_pairs(folders, groups, backbone) -> None:
 def test_margin_shifts_by_the_strength(folders) -> None:
     scorer = make(folders["encoder"], loss=Margin())
     group = Group("a", "p", ("one", "two"), comparisons=(Comparison(1, 0, 2.0),))
-    first, second = scorer.scores([group])[0]
+    first, second = scores(scorer, [group])[0]
     _, _, loss, _ = loss_and_metrics(scorer, [group])
     assert loss == pytest.approx(-log_sigmoid(second - first - 2.0), rel=1e-5)
 
@@ -86,7 +87,7 @@ def test_difference_losses(folders, backbone, head, kind) -> None:
         regulariser=kind,
     )
     group = Group("a", "p", ("one", "other"), comparisons=(Comparison(0, 1),))
-    (read,) = scorer.readings([group], [[(0, 1), (0, 0), (1, 1)]])
+    (read,) = readings(scorer, [group], [[(0, 1), (0, 0), (1, 1)]])
     forward, backward = read[0]
     power = 2 if kind == "square" else 1
     _, _, loss, metrics = loss_and_metrics(scorer, [group])
@@ -105,7 +106,7 @@ def test_average_trains_the_mean_of_both_orders(folders, backbone) -> None:
     """−log σ(½(d(w, l) − d(l, w))), which is the same for whichever is read first."""
     scorer = make(folders[backbone], kind="difference", head="segments", orders="average")
     group = Group("a", "p", ("one", "other"), comparisons=(Comparison(1, 0),))
-    forward, backward = scorer.readings([group], [[(1, 0)]])[0][0]
+    forward, backward = readings(scorer, [group], [[(1, 0)]])[0][0]
     _, _, loss, metrics = loss_and_metrics(scorer, [group])
     assert loss == pytest.approx(-log_sigmoid((forward - backward) / 2), rel=1e-5)
     assert metrics["margin"] == pytest.approx((forward - backward) / 2, rel=1e-4)
@@ -123,7 +124,7 @@ def test_one_order_is_drawn_for_each_pair(folders) -> None:
     pairs = [
         Group(f"g{n}", "p", ("one", "other"), comparisons=(Comparison(0, 1),)) for n in range(40)
     ]
-    forward, backward = scorer.readings(pairs[:1], [[(0, 1)]])[0][0]
+    forward, backward = readings(scorer, pairs[:1], [[(0, 1)]])[0][0]
     expected = {round(-log_sigmoid(forward), 4), round(-log_sigmoid(-backward), 4)}
     losses = [round(loss_and_metrics(scorer, [pair])[2], 4) for pair in pairs]
     assert set(losses) == expected
@@ -280,7 +281,7 @@ def test_an_easy_task_is_learnt(folders, tmp_path: Path, backbone, kind, head) -
     assert result.dev["accuracy"] > 0.95
     save_scorer(scorer, tmp_path / "model")
     pairs = [[(c.chosen, c.rejected) for c in group.known_comparisons()] for group in held_out]
-    differences = load_scorer(tmp_path / "model").differences(held_out, pairs)
+    differences = means(load_scorer(tmp_path / "model"), held_out, pairs)
     assert sum(d[0] > 0 for d in differences) / len(differences) > 0.95
 
 

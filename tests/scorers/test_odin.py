@@ -21,6 +21,7 @@ from rewarddiff.scorers.neural.config import OdinConfig, ScorerConfig
 from rewarddiff.scorers.neural.losses import BatchMargin
 from rewarddiff.scorers.neural.objectives import objective
 from rewarddiff.scorers.neural.train import train_scorer
+from rewarddiff.scorers.ranking import scores
 
 from .conftest import BACKBONES, make, told_by
 
@@ -151,9 +152,9 @@ def test_rewards_no_longer_go_by_length_and_the_scorer_is_an_ordinary_one(
             lengths=LengthConfig(max_response=16),
         )
         scorer, result = train_scorer(config, wordy(160, 0), held_out, output=tmp_path / name)
-        scores = np.concatenate(scorer.scores(held_out))
+        rewards = np.concatenate(scores(scorer, held_out))
         lengths = [len(r) for g in held_out for r in g.responses]
-        found[name] = np.corrcoef(scores, lengths)[0, 1]
+        found[name] = np.corrcoef(rewards, lengths)[0, 1]
     assert found["plain"] > 0.5
     assert abs(found["odin"]) < 0.2
     assert result.dev["correlation/length"] > 0.9
@@ -162,7 +163,7 @@ def test_rewards_no_longer_go_by_length_and_the_scorer_is_an_ordinary_one(
     loaded = load_scorer(tmp_path / "model")
     assert loaded.config.odin == OdinConfig()
     assert loaded.fingerprint == scorer.fingerprint
-    np.testing.assert_array_equal(np.concatenate(loaded.scores(held_out)), scores)
+    np.testing.assert_array_equal(np.concatenate(scores(loaded, held_out)), rewards)
     if backbone == "decoder":
         model, report = AutoModelForSequenceClassification.from_pretrained(
             tmp_path / "model", output_loading_info=True

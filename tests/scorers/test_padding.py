@@ -25,6 +25,7 @@ from transformers import (
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group
 from rewarddiff.scorers.neural.build import load_scorer, save_scorer
+from rewarddiff.scorers.ranking import scores
 
 from .conftest import make
 
@@ -89,12 +90,12 @@ def test_a_reward_model_is_the_same_after_saving(tmp_path: Path, backbone) -> No
     backbone(tmp_path / "backbone")
     original = AutoTokenizer.from_pretrained(tmp_path / "backbone")
     scorer = make(tmp_path / "backbone")
-    before = np.concatenate(scorer.scores(GROUPS))
+    before = np.concatenate(scores(scorer, GROUPS))
     assert len(set(before.round(6))) == len(before)  # also of "!!" and "! !"
     scorer.trained = True
     save_scorer(scorer, tmp_path / "reward")
     loaded = load_scorer(tmp_path / "reward")
-    np.testing.assert_array_equal(np.concatenate(loaded.scores(GROUPS)), before)
+    np.testing.assert_array_equal(np.concatenate(scores(loaded, GROUPS)), before)
     for tokenizer in (scorer.tokenizer, loaded.tokenizer):
         assert tokenizer.tokenize("Wow!!") == original.tokenize("Wow!!") == ["W", "o", "w", "!!"]
         assert tokenizer.decode(tokenizer("Wow!!").input_ids, skip_special_tokens=True) == "Wow!!"

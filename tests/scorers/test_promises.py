@@ -36,9 +36,10 @@ from rewarddiff.records import Group, Message
 from rewarddiff.scorers.neural import readers
 from rewarddiff.scorers.neural import scorer as base
 from rewarddiff.scorers.neural.build import load_scorer, save_scorer
-from rewarddiff.scorers.neural.scorer import Scorer
+from rewarddiff.scorers.neural.scorer import NeuralScorer
+from rewarddiff.scorers.ranking import scores
 
-from .conftest import BACKBONES, make
+from .conftest import BACKBONES, make, readings
 
 EVERY = [
     {"kind": "reward"},
@@ -56,7 +57,7 @@ def flat(found: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.asarray(values).ravel() for values in found])
 
 
-def terms(scorer: Scorer, groups: list[Group]) -> float:
+def terms(scorer: NeuralScorer, groups: list[Group]) -> float:
     """The largest sum of sizes, Σ|w||h|, of what the head adds up: float32 keeps 6e-8 of that, not
     of what is left."""
     head = scorer.reader.own_head or scorer.reader.model.score
@@ -64,7 +65,7 @@ def terms(scorer: Scorer, groups: list[Group]) -> float:
     hook = head.register_forward_hook(
         lambda m, x, _: seen.append((x[0].abs() @ m.weight.abs().T).max().item())
     )
-    scorer.readings(groups, PAIRS)
+    readings(scorer, groups, PAIRS)
     hook.remove()
     return max(seen)
 
@@ -81,22 +82,22 @@ def test_float32_readings_do_not_depend_on_their_company(
     """
     scorer = make(folders[backbone], **options)
     size = terms(scorer, groups)
-    together = flat(scorer.readings(groups, PAIRS))
+    together = flat(readings(scorer, groups, PAIRS))
     assert np.abs(together).max() > 0.02 * size  # a scorer that says nothing would pass
 
     def same(found: list[np.ndarray]) -> None:
         assert np.abs(flat(found) - together).max() <= 1e-6 * size
 
-    turned = scorer.readings(groups[::-1], [pairs[::-1] for pairs in PAIRS[::-1]])
+    turned = readings(scorer, groups[::-1], [pairs[::-1] for pairs in PAIRS[::-1]])
     same([values[::-1] for values in turned[::-1]])
-    same([scorer.readings([g], [p])[0] for g, p in zip(groups, PAIRS, strict=True)])
+    same([readings(scorer, [g], [p])[0] for g, p in zip(groups, PAIRS, strict=True)])
     for budget in (1, 70, 200):
         monkeypatch.setattr(base, "READ_TOKENS", budget)
-        monkeypatch.setitem(readers.CHUNK_TOKENS, "cpu", budget)
-        same(scorer.readings(groups, PAIRS))
+        monkeypatch.setattr(readers, "CPU_TOKENS", budget)
+        same(readings(scorer, groups, PAIRS))
 
 
-def with_tokenizer(scorer: Scorer, folder: Path, **changes: Any) -> Scorer:
+def with_tokenizer(scorer: NeuralScorer, folder: Path, **changes: Any) -> NeuralScorer:
     """The scorer as it is loaded with another tokenizer's settings beside its weights."""
     scorer.trained = True
     save_scorer(scorer, folder)
@@ -116,7 +117,7 @@ def test_the_tokenizers_side_of_padding_does_not_matter(
             make(folders[backbone], **options), tmp_path / side, padding_side=side
         )
         assert scorer.tokenizer.padding_side == side
-        read[side] = flat(scorer.readings(groups, PAIRS))
+        read[side] = flat(readings(scorer, groups, PAIRS))
     np.testing.assert_array_equal(read["left"], read["right"])
 
 
@@ -144,7 +145,7 @@ def test_a_decoder_is_read_at_the_last_real_token(
     save_scorer(plain, tmp_path / "scorer")
     tokenizer.save_pretrained(tmp_path / "scorer")
     scorer = load_scorer(tmp_path / "scorer")
-    found = scorer.scores([Group("g", "How does it end? ", tuple(ENDS))])[0]
+    found = scores(scorer, [Group("g", "How does it end? ", tuple(ENDS))])[0]
 
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "scorer").eval()
     texts = ["How does it end? " + text.removesuffix("<eos>") + "<eos>" for text in ENDS]
@@ -181,7 +182,7 @@ def test_a_saved_decoder_scores_the_same_in_transformers(
     assert len(set(inputs.attention_mask.sum(1).tolist())) > 3
     with torch.no_grad():
         expected = theirs(**inputs).logits[:, 0].numpy()
-    np.testing.assert_allclose(flat(scorer.scores(groups)), expected, **SINGLE)
+    np.testing.assert_allclose(flat(scores(scorer, groups)), expected, **SINGLE)
 
 
 def as_text(tokenizer: Any, group: Group, response: str) -> str:
@@ -206,7 +207,7 @@ def test_a_saved_encoder_scores_the_same_in_transformers(folders, tmp_path) -> N
     inputs = tokenizer(*map(list, zip(*pairs, strict=True)), padding=True, return_tensors="pt")
     with torch.no_grad():
         expected = theirs(**inputs).logits[:, 0].numpy()
-    np.testing.assert_allclose(flat(scorer.scores(groups)), expected, **SINGLE)
+    np.testing.assert_allclose(flat(scores(scorer, groups)), expected, **SINGLE)
 
 
 @pytest.mark.parametrize("pad", ["<pad>", "<eos>"])
@@ -233,7 +234,9 @@ def test_a_reward_model_of_trls_scores_the_same_here(
     scorer = load_scorer(tmp_path / "trl")
     assert (scorer.kind, scorer.trained) == ("reward", True)
     expected = trl_scores(model.eval(), list(trainer.train_dataset), tokenizer.pad_token_id)
-    np.testing.assert_allclose(np.stack(scorer.scores(asked(chat is not None))), expected, **SINGLE)
+    np.testing.assert_allclose(
+        np.stack(scores(scorer, asked(chat is not None))), expected, **SINGLE
+    )
 
 
 @pytest.mark.parametrize("pad_is_end", [False, True])
@@ -247,7 +250,7 @@ def test_a_foreign_reward_model_is_read_where_trl_reads_it(
     for part in (model, tokenizer):
         part.save_pretrained(tmp_path / "foreign")
     scorer = load_scorer(tmp_path / "foreign")
-    found = np.stack(scorer.scores(asked(chat is not None)))
+    found = np.stack(scores(scorer, asked(chat is not None)))
     np.testing.assert_allclose(found, trl_scores(model, rows, tokenizer.pad_token_id), **SINGLE)
     with torch.no_grad():
         alone = [
@@ -262,7 +265,7 @@ def test_a_foreign_reward_model_is_read_where_trl_reads_it(
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "again").eval()
     assert again.config.pad_token_id == tokenizer.pad_token_id
     np.testing.assert_array_equal(
-        np.stack(load_scorer(tmp_path / "again").scores(asked(chat is not None))), found
+        np.stack(scores(load_scorer(tmp_path / "again"), asked(chat is not None))), found
     )
 
 
@@ -280,7 +283,7 @@ def test_a_foreign_reward_model_reads_what_its_tokenizer_adds(
     for part in (model, tokenizer):
         part.save_pretrained(tmp_path / "foreign")
     groups = [*asked(False), Group("empty", "", ("Hi", "Ho"))]
-    found = np.stack(load_scorer(tmp_path / "foreign").scores(groups))
+    found = np.stack(scores(load_scorer(tmp_path / "foreign"), groups))
     np.testing.assert_allclose(found, trl_scores(model, rows, tokenizer.pad_token_id), **SINGLE)
 
 
@@ -297,8 +300,9 @@ def test_a_merge_across_prompt_and_response_is_read_as_one_token(tmp_path) -> No
         part.save_pretrained(tmp_path / "foreign")
     rows = trl_rows(tokenizer, [trl_row("ab", "c", "d", False), trl_row("", "a", "b", False)])
     assert rows[0]["chosen_ids"] == [0, 4, 5]
-    found = load_scorer(tmp_path / "foreign").scores(
-        [Group("0", "ab", ("c", "d")), Group("1", "", ("a", "b"))]
+    found = scores(
+        load_scorer(tmp_path / "foreign"),
+        [Group("0", "ab", ("c", "d")), Group("1", "", ("a", "b"))],
     )
     np.testing.assert_allclose(
         np.stack(found), trl_scores(model, rows, tokenizer.pad_token_id), **SINGLE
@@ -326,7 +330,7 @@ def test_a_saved_scorer_scores_what_a_template_writes(
         for group in asked(chat is not None)
         for text in group.responses
     ]
-    found = flat(scorer.scores(asked(chat is not None)))
+    found = flat(scores(scorer, asked(chat is not None)))
     batch = tokenizer(texts, padding=True, return_tensors="pt", add_special_tokens=False)
     with torch.no_grad():
         np.testing.assert_allclose(found, theirs(**batch).logits[:, 0], **SINGLE)
@@ -349,9 +353,9 @@ def test_a_scorer_of_before_is_read_up_to_the_end_token(tiny_tokenizer, tmp_path
     assert about.pop("way") == "whole"
     (tmp_path / "reward" / ABOUT).write_text(json.dumps(about))
 
-    found = np.stack(load_scorer(tmp_path / "reward").scores(asked(True)))
+    found = np.stack(scores(load_scorer(tmp_path / "reward"), asked(True)))
     theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "reward").eval()
-    for group, scores in zip(asked(True), found, strict=True):
+    for group, rewards in zip(asked(True), found, strict=True):
         texts = [as_text(tokenizer, group, text).removesuffix("\n") for text in group.responses]
         assert all(text.endswith("<|im_end|>") for text in texts)
         ids = [
@@ -362,8 +366,8 @@ def test_a_scorer_of_before_is_read_up_to_the_end_token(tiny_tokenizer, tmp_path
             expected = [
                 theirs.score(theirs.model(row).last_hidden_state[0, -1]).item() for row in ids
             ]
-        np.testing.assert_allclose(scores, expected, **SINGLE)
-    assert np.abs(found - np.stack(scorer.scores(asked(True)))).max() > 0.01
+        np.testing.assert_allclose(rewards, expected, **SINGLE)
+    assert np.abs(found - np.stack(scores(scorer, asked(True)))).max() > 0.01
 
 
 def test_a_scorers_way_has_to_be_known(folders, tmp_path) -> None:

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from rewarddiff.designs import DesignConfig, comparisons
+from rewarddiff.differences import Differences
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group
+from rewarddiff.scorers.design_figures import compare_designs
 from rewarddiff.scorers.neural import scorer as base
 from rewarddiff.scorers.neural.readers import Forest
-from rewarddiff.scorers.ranking import compare_designs, rank, tokens
+from rewarddiff.scorers.ranking import rank, scores
 
-from .conftest import BACKBONES, make
+from .conftest import BACKBONES, make, means, readings
 
 DESIGNS = [
     DesignConfig(),
@@ -52,7 +54,7 @@ def test_comparisons_of_a_group_are_one_tree_of_depth_two(folders) -> None:
     lengths = (
         len(readings[0][0]) + sum(map(len, first)) + sum(len(reading[2]) for reading in readings)
     )
-    assert len(tree) == lengths == tokens(scorer, SIX, comparisons(6, DesignConfig()))
+    assert len(tree) == lengths == scorer.tokens(SIX, comparisons(6, DesignConfig()))
 
 
 def test_a_tree_is_cut_only_where_it_must_be(folders) -> None:
@@ -92,7 +94,7 @@ def test_a_ranking_by_hand(folders, groups, backbone) -> None:
     """Three responses, every order read: potentials are the row sums of d̄ over 3."""
     scorer = make(folders[backbone], kind="difference", head="segments")
     (found,) = rank(scorer, groups[:1])
-    (read,) = scorer.readings(groups[:1], [[(0, 1), (0, 2), (1, 2)]])
+    (read,) = readings(scorer, groups[:1], [[(0, 1), (0, 2), (1, 2)]])
     ab, ac, bc = 0.5 * (read[:, 0] - read[:, 1])
     assert found.pairs == ((0, 1), (0, 2), (1, 2))
     assert found.differences.tolist() == [ab, ac, bc]
@@ -101,9 +103,7 @@ def test_a_ranking_by_hand(folders, groups, backbone) -> None:
     assert found.cyclic == (int(ab * bc > 0 and ab * ac < 0), 1)
     assert found.readings == 6
     # and the default scores, the mean of d̄ over the other two, are 3/2 of them
-    assert scorer.scores(groups[:1])[0] == pytest.approx(
-        1.5 * scorer.scores(groups[:1], design=DesignConfig())[0]
-    )
+    assert scores(scorer, groups[:1])[0] == pytest.approx(1.5 * found.scores)
 
 
 def test_single_orders_are_given_as_read(folders, groups) -> None:
@@ -114,7 +114,7 @@ def test_single_orders_are_given_as_read(folders, groups) -> None:
         assert found.pairs == tuple(pairs)
         assert found.readings == len(group.responses) - 1
         assert found.differences == pytest.approx(
-            scorer.differences([group], [pairs], orders="one")[0], rel=1e-4
+            means(scorer, [group], [pairs], orders="one")[0], rel=1e-4
         )
         anchor = pairs[0][0]
         d = dict(zip([b for _, b in pairs], found.differences, strict=True)) | {anchor: 0.0}
@@ -127,12 +127,11 @@ def test_single_orders_are_given_as_read(folders, groups) -> None:
 @pytest.mark.parametrize("design", DESIGNS, ids=lambda design: design.mode)
 def test_a_reward_model_gives_the_same_scores_by_every_design(folders, design) -> None:
     scorer = make(folders["encoder"])
-    (scores,) = scorer.scores([SIX])
+    (rewards,) = scores(scorer, [SIX])
     (found,) = rank(scorer, [SIX], design)
-    assert found.scores == pytest.approx(scores - scores.mean())
+    assert found.scores == pytest.approx(rewards - rewards.mean())
     assert found.inconsistency == pytest.approx(0, abs=1e-9)
-    assert found.readings == len(scores)
-    assert np.array_equal(scorer.scores([SIX], design=design)[0], scores)
+    assert found.readings == len(rewards)
 
 
 def test_designs_measured_by_hand(folders, monkeypatch) -> None:
@@ -150,7 +149,7 @@ def test_designs_measured_by_hand(folders, monkeypatch) -> None:
 
     def differences(groups, pairs, **_):
         read.append(sum(map(len, pairs)))
-        return [np.array([d[pair] for pair in own]) for own in pairs]
+        return [Differences.of([d[pair] for pair in own], own, apart=False) for own in pairs]
 
     monkeypatch.setattr(scorer, "differences", differences)
     group = Group("a", "p", ("one", "two", "three"), (2, 1, 0))
@@ -159,8 +158,12 @@ def test_designs_measured_by_hand(folders, monkeypatch) -> None:
         scorer, [group, alone], [DesignConfig(), DesignConfig("anchor"), DesignConfig("all")]
     )
     assert read == [6]  # every comparison once
-    for figures, readings, uncertainty in ((full, 6, 1 / 3), (every, 3, 2 / 3), (anchor, 2, 4 / 3)):
-        assert (figures.readings, figures.comparisons) == (readings, 3)
+    for figures, read_texts, uncertainty in (
+        (full, 6, 1 / 3),
+        (every, 3, 2 / 3),
+        (anchor, 2, 4 / 3),
+    ):
+        assert (figures.readings, figures.comparisons) == (read_texts, 3)
         assert figures.uncertainty == pytest.approx(uncertainty)
         assert figures.agreement == pytest.approx(2 / 3)
         assert (figures.spearman, figures.kendall) == (pytest.approx(1), pytest.approx(1))
@@ -179,7 +182,9 @@ def test_correlation_with_another_order(folders, monkeypatch) -> None:
     monkeypatch.setattr(
         scorer,
         "differences",
-        lambda groups, pairs, **_: [np.array([values[p] for p in own]) for own in pairs],
+        lambda groups, pairs, **_: [
+            Differences.of([values[pair] for pair in own], own, apart=False) for own in pairs
+        ],
     )
     groups = [
         Group(str(i), "p", ("one", "two"), comparisons=(Comparison(1, 0, 1.0),)) for i in range(20)

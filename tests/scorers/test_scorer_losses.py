@@ -35,6 +35,7 @@ from rewarddiff.scorers.neural.losses import (
 )
 from rewarddiff.scorers.neural.objectives import objective, shape
 from rewarddiff.scorers.neural.train import train_scorer
+from rewarddiff.scorers.ranking import scores
 
 from .conftest import BACKBONES, make, told_by
 
@@ -105,11 +106,13 @@ def test_ties_start_at_their_tau() -> None:
 
 
 def test_ordinal_cut_points_start_even_and_hold_0_without_ties() -> None:
-    assert Ordinal().told(FOUR, Ordinal().parameters(FOUR)) == {
+    assert Ordinal().learned_values(FOUR, Ordinal().parameters(FOUR)) == {
         "cuts": pytest.approx([0, 0.5, 1, 1.5])
     }
     tied = Grades.of([0, 1, 2])
-    assert Ordinal().told(tied, Ordinal().parameters(tied)) == {"cuts": pytest.approx([0.5, 1])}
+    assert Ordinal().learned_values(tied, Ordinal().parameters(tied)) == {
+        "cuts": pytest.approx([0.5, 1])
+    }
 
 
 def test_batch_margin_contexts() -> None:
@@ -305,7 +308,7 @@ def test_centering_is_added_once_a_pair(folders) -> None:
         trained = objective(scorer.reader, scorer.config)
         with torch.no_grad():
             found.append(trained.loss(scorer.reader, trained.items([group], Ledger())).loss.item())
-    total = sum(plain.scores([group])[0])
+    total = sum(scores(plain, [group])[0])
     assert found[1] - found[0] == pytest.approx(0.5 * total**2, rel=1e-4)
 
 
@@ -322,7 +325,7 @@ def test_the_batch_mean_is_of_eight_items_however_they_are_read(
     found = {}
     for tokens in (4096, 48 if backbone == "encoder" else 30):
         scorer = make(folders[backbone], loss=BatchMargin())
-        gaps = [s[0] - s[1] for s in scorer.scores(groups)]
+        gaps = [s[0] - s[1] for s in scores(scorer, groups)]
         trained = objective(scorer.reader, scorer.config)
         sizes: list[int] = []
         loss = trained.loss

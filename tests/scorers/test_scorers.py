@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,16 +18,19 @@ from transformers import (
 from rewarddiff import models
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
+from rewarddiff.evaluation.comparisons import compare
+from rewarddiff.model_files import ABOUT
 from rewarddiff.records import Group
 from rewarddiff.scorers.neural import readers
 from rewarddiff.scorers.neural import scorer as base
 from rewarddiff.scorers.neural.backbones import load_backbone
 from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
-from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.config import General, Head, Last, ScorerConfig, Segments
 from rewarddiff.scorers.neural.losses import BatchMargin, BradleyTerry
+from rewarddiff.scorers.ranking import scores
 from rewarddiff.store import Store
 
-from .conftest import BACKBONES, make
+from .conftest import BACKBONES, make, means, readings
 
 KINDS = [
     ("reward", "segments"),
@@ -56,29 +60,29 @@ def test_batching_and_order_change_nothing(
     scorer = make(folders[backbone], kind=kind, head=head)
     scorer.reader.double()  # so that what is left is a fault and not rounding
     pairs = all_pairs(groups)
-    together = scorer.readings(groups, pairs)
-    alone = [scorer.readings([g], [p])[0] for g, p in zip(groups, pairs, strict=True)]
+    together = readings(scorer, groups, pairs)
+    alone = [readings(scorer, [g], [p])[0] for g, p in zip(groups, pairs, strict=True)]
     close(together, alone)
-    backwards = scorer.readings(groups[::-1], [p[::-1] for p in pairs[::-1]])
+    backwards = readings(scorer, groups[::-1], [p[::-1] for p in pairs[::-1]])
     close(together, [values[::-1] for values in backwards[::-1]])
     monkeypatch.setattr(base, "READ_TOKENS", 1)  # every reading by itself
-    monkeypatch.setitem(readers.CHUNK_TOKENS, "cpu", 1)
-    close(together, scorer.readings(groups, pairs))
+    monkeypatch.setattr(readers, "CPU_TOKENS", 1)
+    close(together, readings(scorer, groups, pairs))
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("head", ["segments", "last"])
 def test_both_orders_are_antisymmetric_to_the_bit(folders, groups, backbone, head) -> None:
     scorer = make(folders[backbone], kind="difference", head=head)
-    forward = scorer.differences(groups, [[(0, 1)]] * 3)
-    backward = scorer.differences(groups, [[(1, 0)]] * 3)
-    same = scorer.differences(groups, [[(1, 1)]] * 3)
+    forward = means(scorer, groups, [[(0, 1)]] * 3)
+    backward = means(scorer, groups, [[(1, 0)]] * 3)
+    same = means(scorer, groups, [[(1, 1)]] * 3)
     for f, b, s in zip(forward, backward, same, strict=True):
         assert f[0] == -b[0]
         assert f[0] != 0
         assert s[0] == 0
-    one = scorer.differences(groups, [[(0, 1)]] * 3, orders="one")
-    other = scorer.differences(groups, [[(1, 0)]] * 3, orders="one")
+    one = means(scorer, groups, [[(0, 1)]] * 3, orders="one")
+    other = means(scorer, groups, [[(1, 0)]] * 3, orders="one")
     assert any(a[0] != -b[0] for a, b in zip(one, other, strict=True))
     for f, a, b in zip(forward, one, other, strict=True):
         assert f[0] == pytest.approx(0.5 * (a[0] - b[0]), rel=1e-5, abs=1e-6)
@@ -87,9 +91,9 @@ def test_both_orders_are_antisymmetric_to_the_bit(folders, groups, backbone, hea
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_reward_differences_are_gaps_of_scores(folders, groups, backbone) -> None:
     scorer = make(folders[backbone])
-    scores = scorer.scores(groups)
-    differences = scorer.differences(groups, all_pairs(groups))
-    for s, d, pairs in zip(scores, differences, all_pairs(groups), strict=True):
+    rewards = scores(scorer, groups)
+    differences = means(scorer, groups, all_pairs(groups))
+    for s, d, pairs in zip(rewards, differences, all_pairs(groups), strict=True):
         assert d.tolist() == [s[a] - s[b] for a, b in pairs]
 
 
@@ -98,11 +102,11 @@ def test_scores_of_a_difference_model(folders, groups, backbone) -> None:
     """Of three responses the first scores ½(d̄(0,1) + d̄(0,2)); all scores sum to 0 since d̄ is
     antisymmetric."""
     scorer = make(folders[backbone], kind="difference", head="segments")
-    (scores,) = scorer.scores(groups[:1])
-    d = scorer.differences(groups[:1], [[(0, 1), (0, 2)]])[0]
-    assert scores[0] == pytest.approx(0.5 * (d[0] + d[1]), rel=1e-5, abs=1e-6)
-    assert scores.sum() == pytest.approx(0, abs=1e-12)
-    assert scorer.scores([Group("x", "p", ("only",))])[0].tolist() == [0]
+    (means_to_others,) = scores(scorer, groups[:1])
+    d = means(scorer, groups[:1], [[(0, 1), (0, 2)]])[0]
+    assert means_to_others[0] == pytest.approx(0.5 * (d[0] + d[1]), rel=1e-5, abs=1e-6)
+    assert means_to_others.sum() == pytest.approx(0, abs=1e-12)
+    assert scores(scorer, [Group("x", "p", ("only",))])[0].tolist() == [0]
 
 
 def test_decoder_reads_trees_as_single_sequences(folders, groups) -> None:
@@ -124,9 +128,9 @@ def test_decoder_reads_trees_as_single_sequences(folders, groups) -> None:
                 at = model.score(states[torch.tensor(ends)]).squeeze(-1)
             expected = at[1] - at[2] if (kind, head) == ("difference", "segments") else at[-1]
             pair = (
-                scorer.readings([group], [[(0, 1)]])[0][0, 0]
+                readings(scorer, [group], [[(0, 1)]])[0][0, 0]
                 if arity == 2
-                else scorer.scores([group])[0][0]
+                else scores(scorer, [group])[0][0]
             )
             assert pair == pytest.approx(expected.item(), rel=1e-5, abs=1e-6)
 
@@ -159,7 +163,7 @@ def test_encoder_pools_the_response(folders) -> None:
     with torch.no_grad():
         states = model(**inputs).last_hidden_state[0, 6:9]
         expected = (states.mean(0) @ head.weight[0]).item()
-    assert scorer.scores([Group("a", "why?", ("so",))])[0][0] == pytest.approx(expected, rel=1e-5)
+    assert scores(scorer, [Group("a", "why?", ("so",))])[0][0] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -168,7 +172,7 @@ def test_saved_and_loaded_scores_are_equal(folders, groups, tmp_path, backbone, 
     scorer = make(folders[backbone], kind=kind, head=head)
     scorer.trained, scorer.temperature, scorer.data = True, 1.5, "abc"
     pairs = all_pairs(groups)
-    before = scorer.readings(groups, pairs)
+    before = readings(scorer, groups, pairs)
     save_scorer(scorer, tmp_path / "scorer")
     save_scorer(scorer, tmp_path / "scorer")  # over an older one
     assert [p.name for p in tmp_path.iterdir()] == ["scorer"]
@@ -177,7 +181,7 @@ def test_saved_and_loaded_scores_are_equal(folders, groups, tmp_path, backbone, 
     assert (loaded.kind, loaded.temperature, loaded.data) == (kind, 1.5, "abc")
     assert loaded.config == scorer.config
     assert loaded.fingerprint == scorer.fingerprint  # the weights, bit for bit
-    for a, b in zip(before, loaded.readings(groups, pairs), strict=True):
+    for a, b in zip(before, readings(loaded, groups, pairs), strict=True):
         # On some machines a product rounds otherwise where its weights lie otherwise in memory.
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
 
@@ -213,7 +217,7 @@ def test_transformers_loads_a_reward_model_with_equal_scores(
     assert model.num_labels == 1
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "reward")
     plain = [g for g in groups if isinstance(g.prompt, str)]
-    for group, scores in zip(plain, scorer.scores(plain), strict=True):
+    for group, rewards in zip(plain, scores(scorer, plain), strict=True):
         if backbone == "encoder":
             inputs = tokenizer(
                 [group.prompt] * len(group.responses),
@@ -229,11 +233,11 @@ def test_transformers_loads_a_reward_model_with_equal_scores(
             )
         with torch.no_grad():
             theirs = model.eval()(**inputs).logits[:, 0]
-        np.testing.assert_allclose(scores, theirs.numpy(), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(rewards, theirs.numpy(), rtol=1e-5, atol=1e-6)
     # loaded as a stranger's reward model, without this package's file beside it
     (tmp_path / "reward" / "rewarddiff_scorer.json").unlink()
     stranger = load_scorer(tmp_path / "reward")
-    close(stranger.scores(plain), scorer.scores(plain))
+    close(scores(stranger, plain), scores(scorer, plain))
 
 
 def test_padding_never_is_the_end_token(folders, tmp_path, tiny_tokenizer) -> None:
@@ -295,12 +299,12 @@ def test_warm_start_keeps_the_reward_models_body_and_head(folders, tmp_path, bac
     teacher.trained = True
     save_scorer(teacher, tmp_path / "reward")
 
-    def start(head: str) -> base.Scorer:
+    def start(head: str) -> base.NeuralScorer:
         return new_scorer(
             ScorerConfig(kind="difference", head=head, warm_start=str(tmp_path / "reward")), seed=3
         )
 
-    def heads(scorer: base.Scorer) -> torch.Tensor:
+    def heads(scorer: base.NeuralScorer) -> torch.Tensor:
         return torch.cat([p.flatten() for p in scorer.reader.head_parameters()])
 
     for name, weight in teacher.reader.model.base_model.state_dict().items():
@@ -338,9 +342,9 @@ def test_store_spares_the_second_reading(folders, groups, tmp_path, monkeypatch)
     scorer = make(folders["encoder"], kind="difference")
     pairs = all_pairs(groups)
     with Store(tmp_path / "store.db") as store:
-        first = scorer.differences(groups, pairs, store=store)
+        first = means(scorer, groups, pairs, store=store)
         monkeypatch.setattr(scorer.reader, "values", lambda _: pytest.fail("read again"))
-        second = scorer.differences(groups, pairs, store=store)
+        second = means(scorer, groups, pairs, store=store)
         for a, b in zip(first, second, strict=True):
             np.testing.assert_array_equal(a, b)
         other = make(folders["encoder"], kind="difference", head="last")
@@ -348,14 +352,14 @@ def test_store_spares_the_second_reading(folders, groups, tmp_path, monkeypatch)
 
 
 def test_measured_comparisons(folders, groups) -> None:
-    measured = make(folders["encoder"], kind="difference").measured(groups)
-    assert [m["group"] for m in measured] == ["a"] * 3 + ["b"] + ["c"] * 6
-    assert measured[3]["strength"] == 2
-    assert (measured[3]["chosen_length"], measured[3]["rejected_length"]) == (
+    measured = compare(make(folders["encoder"], kind="difference"), groups)
+    assert [m.group for m in measured] == ["a"] * 3 + ["b"] + ["c"] * 6
+    assert measured[3].strength == 2
+    assert (measured[3].chosen_length, measured[3].rejected_length) == (
         len("Four."),
         len("Five, I think."),
     )
-    assert all(m["d_swapped"] is None for m in make(folders["encoder"]).measured(groups))
+    assert all(m.d_swapped is None for m in compare(make(folders["encoder"]), groups))
 
 
 def test_reward_reads_what_a_policy_would_write(folders, groups) -> None:
@@ -371,7 +375,7 @@ def test_reward_reads_what_a_policy_would_write(folders, groups) -> None:
     ("options", "message"),
     [
         ({"kind": "difference", "pooling": "cls"}, "pooling cls"),
-        ({"reverse": -1.0}, "at least 0"),
+        ({"kind": "difference", "head": {"name": "last", "reverse": -1.0}}, "at least 0"),
         ({"item_comparisons": 0}, "at least 1"),
         (
             {"kind": "difference", "head": "segments", "loss": BatchMargin()},
@@ -384,5 +388,41 @@ def test_reward_reads_what_a_policy_would_write(folders, groups) -> None:
     ],
 )
 def test_configurations_that_make_no_sense(options: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, UserError), match=message):
         ScorerConfig(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("saved", "head"),
+    [
+        ({"head": "general", "rank": 3}, General(rank=3)),
+        ({"head": "segments", "rank": 2, "orders": "one", "reverse": 0.2},
+         Segments(orders="one", reverse=0.2)),
+        ({"head": "last", "regulariser": "abs", "together": [1, 2, 4]}, Last(regulariser="abs")),
+    ],
+)  # fmt: skip
+def test_a_head_of_before_it_had_its_own_options_is_read(
+    folders, tmp_path: Path, saved: dict[str, object], head: Head
+) -> None:
+    scorer = make(folders["encoder"], kind="difference", head="general", rank=3)
+    if head.name != "general":
+        scorer = make(folders["encoder"], kind="difference", head=head.name)
+    scorer.trained = True
+    save_scorer(scorer, tmp_path / "scorer")
+    about = json.loads((tmp_path / "scorer" / ABOUT).read_text())
+    del about["config"]["head"]
+    about["format"] = 1
+    about["config"] |= saved
+    (tmp_path / "scorer" / ABOUT).write_text(json.dumps(about))
+    assert load_scorer(tmp_path / "scorer").config.head == head
+
+
+def test_a_head_that_is_gone_is_named(folders, tmp_path: Path) -> None:
+    scorer = make(folders["encoder"], kind="difference", head="segments")
+    scorer.trained = True
+    save_scorer(scorer, tmp_path / "scorer")
+    about = json.loads((tmp_path / "scorer" / ABOUT).read_text())
+    about["config"] |= {"head": "mixed", "together": [1, 2]}
+    (tmp_path / "scorer" / ABOUT).write_text(json.dumps(about))
+    with pytest.raises(UserError, match=r"'mixed', should be 'general' or 'segments' or 'last'"):
+        load_scorer(tmp_path / "scorer")

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rewarddiff.config.schema import Place, fields_of, inside, is_made
+from rewarddiff.config.schema import Place, dataclasses_in, fields_of, inside, is_made
 from rewarddiff.errors import suggest
 
 HINT = " – did you mean "
@@ -136,7 +136,7 @@ def _message(place: Place, detail: Any, schema: Any) -> str:
         case "missing":
             return f"key '{key}' is missing"
         case "unexpected_keyword_argument":
-            return f"unknown key '{key}'{_nearest_key(place, schema)}"
+            return _unknown_key(place, detail, schema)
         case "literal_error":
             return _other_choice(prefix, detail)
         case "value_error" | "assertion_error":
@@ -153,12 +153,17 @@ def _message(place: Place, detail: Any, schema: Any) -> str:
     return f"{prefix}, {complaint}"
 
 
-def _nearest_key(place: Place, schema: Any) -> str:
+def _unknown_key(place: Place, detail: Any, schema: Any) -> str:
     hint = schema
     for part in place[:-1]:
         hint = inside(hint, part)
     name = str(place[-1])
-    return suggest(name, fields_of(hint).keys() - {name})
+    for cls in dataclasses_in(hint):
+        # A dataclass answers its old spellings with the new ones.
+        replaced = getattr(cls, "replaced", {})
+        if name in replaced:
+            return f"{dotted(place)}: {replaced[name].format(given=detail['input'])}"
+    return f"unknown key '{dotted(place)}'{suggest(name, fields_of(hint).keys() - {name})}"
 
 
 def _other_choice(prefix: str, detail: Any) -> str:

@@ -115,7 +115,8 @@ def fields_alone(cls: Any) -> Any:
     for name, hint in fields_of(cls).items():
         default = functools.partial(default_of, cls, name)
         fields.append((name, hint, dataclasses.field(default_factory=default)))
-    return dataclasses.make_dataclass(cls.__name__, fields)
+    namespace = {"replaced": getattr(cls, "replaced", {})}
+    return dataclasses.make_dataclass(cls.__name__, fields, namespace=namespace)
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rewarddiff.coefficients import both_orders
+from rewarddiff.differences import both_orders
 from rewarddiff.evaluation.arrays import Array, array
 from rewarddiff.results import Overlap
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rewarddiff import __version__
 from rewarddiff.lab.asking import Finding, LabConfig
 from rewarddiff.lab.identities import identities
 from rewarddiff.lab.page import render_lab
@@ -12,6 +11,7 @@ from rewarddiff.lab.questions import QUESTIONS
 from rewarddiff.outputs import folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.progress import task
+from rewarddiff.version import __version__
 
 __all__ = ["Finding", "LabConfig", "lab"]
 

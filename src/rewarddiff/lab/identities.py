@@ -22,7 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rewarddiff.coefficients import CoefficientConfig, Negative, coefficients
+from rewarddiff.coefficients import CoefficientConfig, Negative, weigh
+from rewarddiff.differences import Differences
 from rewarddiff.losses.pairwise import dpo
 from rewarddiff.losses.reduce import weighted_sum
 
@@ -51,7 +52,8 @@ class Identity:
 def weights(treatment: Negative, d: float = 1.0) -> tuple[float, float]:
     """Return coefficients of a comparison the scorer agrees with, and of one it contradicts."""
     config = CoefficientConfig(alpha=1.0, negative=treatment, floor=FLOOR)
-    agreed, contradicted = coefficients([d, -d], config).weights.tolist()
+    (pair,) = weigh([Differences.of([d, -d])], config).weights
+    agreed, contradicted = pair.tolist()
     return agreed, contradicted
 
 

@@ -13,8 +13,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from rewarddiff.coefficients import CoefficientConfig, coefficients
+from rewarddiff.coefficients import CoefficientConfig, weigh
 from rewarddiff.config import at_least, positive
+from rewarddiff.differences import Differences
 from rewarddiff.lab.world import Array, Sample
 from rewarddiff.losses import pairwise, strength
 from rewarddiff.losses.reduce import weighted_sum
@@ -124,8 +125,9 @@ def _weights_and_signs(method: Method) -> tuple[Array, Array]:
     """Return weights, and −1 where the label is turned."""
     if method.weight is None:
         return np.ones_like(method.differences), np.ones_like(method.differences)
-    result = coefficients(method.differences, method.weight)
-    return result.weights * result.keep, np.where(result.flip, -1.0, 1.0)
+    result = weigh([Differences.of(method.differences)], method.weight)
+    (weights,), (flip,), (keep,) = result.weights, result.flip, result.keep
+    return weights * keep, np.where(flip, -1.0, 1.0)
 
 
 def _judged(sample: Sample, theta: Array) -> tuple[Array, Array]:

@@ -1,21 +1,23 @@
-"""More responses to rank: those of the data and those a policy writes, scored, best first, as lists
-for RRHF and PRO.
+"""More responses to rank: those of the data and those a policy writes, scored, best first.
 
-The defaults are how RRHF made its lists of HH (HH+): two responses of the data and four diverse
-beams of the policy.
+They are lists for RRHF and PRO. The defaults are how RRHF made its lists of HH (HH+): two responses
+of the data and four diverse beams of the policy.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rewarddiff import files, models
 from rewarddiff.config import at_least, load_recipe
 from rewarddiff.data import Ledger, Reason, load_groups
+from rewarddiff.differences import Array
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
@@ -24,7 +26,8 @@ from rewarddiff.records import Group, plain_prompt
 from rewarddiff.sampling import Sample, SamplingConfig
 from rewarddiff.sampling.several import Beams, Draw, Rejection, accept, several
 from rewarddiff.scorers.neural.build import load_scorer
-from rewarddiff.scorers.neural.scorer import Scorer
+from rewarddiff.scorers.protocol import Scorer
+from rewarddiff.scorers.ranking import scores
 from rewarddiff.store import Store
 
 
@@ -59,8 +62,7 @@ def augment(
     output: Path,
     config: AugmentConfig | None = None,
 ) -> Ledger:
-    """Write one JSON line per prompt: `responses` best first, their `scores`, and the `origins` of
-    each.
+    """Write one JSON line per prompt: `responses` best first, `scores` and `origins` of each.
 
     What was drawn and read is kept in `output` + ".store.sqlite", so that an interrupted run goes
     on.
@@ -69,7 +71,8 @@ def augment(
         UserError: nothing to read, a model or scorer that is none, too many groups with nothing to
             rank.
     """
-    config, output = config or AugmentConfig(), user_path(output)
+    config = config or AugmentConfig()
+    output = user_path(output)
     with file_made_of(data, output):
         ledger = Ledger()
         groups = list(
@@ -80,9 +83,8 @@ def augment(
         joined = Ledger()
         with Store(output.with_name(output.name + ".store.sqlite")) as store:
             lines = _lists(data, groups, model, judge, config, joined, store)
-        files.write_text(
-            output, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        )
+        written = [json.dumps(line, ensure_ascii=False) + "\n" for line in lines]
+        files.write_text(output, "".join(written))
     return joined
 
 
@@ -98,22 +100,21 @@ def _lists(
     """Draw, join with the data's responses, score, and return a line for each group."""
     drawn = drawn_by(model, groups, config.draw, config.sampling, config.max_prompt, store)
     if isinstance(config.draw, Rejection):
-        drawn = list(_accepted(groups, drawn, judge, config.draw, config.sampling.seed, store))
-    lists = [
-        own
-        for g, new in zip(groups, drawn, strict=True)
-        if (own := _joined(g, new, config, ledger))
-    ]
+        drawn = _accepted(groups, drawn, judge, config.draw, config.sampling.seed, store)
+    lists = []
+    origins = []
+    for group, samples in zip(groups, drawn, strict=True):
+        origin_of = _joined(group, samples, config, ledger)
+        if origin_of:
+            lists.append(group.with_responses(list(origin_of)))
+            origins.append(list(origin_of.values()))
     ledger.enforce(config.max_drop)
     if not lists:
         raise UserError(
             f"{data}: no prompt is left with two different responses; draw more, or set own=true"
         )
-    scores = judge.scores([group for group, _ in lists], store=store, progress="scoring")
-    return [
-        _line(group, origins, own.tolist())
-        for (group, origins), own in zip(lists, scores, strict=True)
-    ]
+    ranked = scores(judge, lists, store=store, progress="scoring")
+    return list(map(_line, lists, origins, ranked))
 
 
 def augment_stage(
@@ -123,7 +124,7 @@ def augment_stage(
     output: Path,
     overrides: Sequence[str] = (),
 ) -> Ledger:
-    """`augment` with options of `AugmentConfig` as `key=value`."""
+    """Run `augment` with options of `AugmentConfig` as `key=value`."""
     return augment(data, model, scorer, output, load_recipe({}, overrides, AugmentConfig))
 
 
@@ -135,8 +136,10 @@ def drawn_by(
     max_prompt: int | None,
     store: Store,
 ) -> list[list[Sample]]:
-    """Responses of a policy, by its name or folder, to the prompts of groups; what is stored is not
-    drawn again."""
+    """Draw responses of a policy, by its name or folder, to the prompts of groups.
+
+    What is stored is not drawn again.
+    """
     policy, tokenizer = models.load_causal_lm(model)
     encoder = Encoder(
         tokenizer, LengthConfig(max_prompt=max_prompt, max_response=1), models.context_length(model)
@@ -160,58 +163,64 @@ def _accepted(
     draw: Rejection,
     seed: int,
     store: Store,
-) -> Iterator[list[Sample]]:
-    """Of each group's different candidates, those that rejection sampling takes."""
-    different: list[list[Sample]] = [
-        list({s.text: s for s in own if s.text.strip()}.values()) for own in drawn
-    ]
-    asked = [
-        g.with_responses([s.text for s in own] or [""])
-        for g, own in zip(groups, different, strict=True)
-    ]
-    rewards = judge.scores(asked, store=store, progress="candidates")
-    for place, (own, r) in enumerate(zip(different, rewards, strict=True)):
-        k = min(draw.k, len(own))
-        yield [own[i] for i in accept(r[: len(own)], k, beta=draw.beta, seed=seed + place)]
+) -> list[list[Sample]]:
+    """Return, of each group's different candidates, those that rejection sampling takes."""
+    candidates = []
+    asked = []
+    for group, samples in zip(groups, drawn, strict=True):
+        different = {sample.text: sample for sample in samples if sample.text.strip()}
+        candidates.append(list(different.values()))
+        # A group of none is scored by an empty text, which is not taken.
+        asked.append(group.with_responses(list(different) or [""]))
+    rewards = scores(judge, asked, store=store, progress="candidates")
+    accepted = []
+    for place, (samples, reward) in enumerate(zip(candidates, rewards, strict=True)):
+        k = min(draw.k, len(samples))
+        taken = accept(reward[: len(samples)], k, beta=draw.beta, seed=seed + place)
+        accepted.append([samples[i] for i in taken])
+    return accepted
 
 
 def _joined(
     group: Group, drawn: Sequence[Sample], config: AugmentConfig, ledger: Ledger
-) -> tuple[Group, list[str]] | None:
-    """The group with the different, non-empty responses of both origins; None, and counted, if
-    there is only one."""
-    own = list(group.responses) if config.own else []
-    found: dict[str, str] = {}
-    for text, origin in [*((text, "data") for text in own), *((s.text, "policy") for s in drawn)]:
+) -> dict[str, str]:
+    """Return the different, non-empty responses of a group, each with its origin.
+
+    Where there is only one the group is dropped, and counted, and nothing is returned.
+    """
+    texts = []
+    if config.own:
+        texts += [(text, "data") for text in group.responses]
+    texts += [(sample.text, "policy") for sample in drawn]
+    origins: dict[str, str] = {}
+    empty = 0
+    for text, origin in texts:
         if text.strip():
-            found.setdefault(text.strip(), origin)
-    everything = len(own) + len(drawn)
-    empty = sum(not text.strip() for text in [*own, *(s.text for s in drawn)])
-    if len(found) < 2:
-        ledger.drop(
-            Reason.SINGLE_RESPONSE,
-            group,
-            f"{len(found)} of {everything} are different",
-        )
-        return None
+            origins.setdefault(text.strip(), origin)
+        else:
+            empty += 1
+    if len(origins) < 2:
+        detail = f"{len(origins)} of {len(texts)} are different"
+        ledger.drop(Reason.SINGLE_RESPONSE, group, detail)
+        return {}
     if empty:
-        ledger.change(Reason.EMPTY_RESPONSE, group, f"{empty} of {everything} left out")
-    if repeats := everything - empty - len(found):
-        ledger.change(
-            Reason.IDENTICAL_RESPONSES,
-            group,
-            f"{repeats} of {everything} left out",
-        )
+        detail = f"{empty} of {len(texts)} left out"
+        ledger.change(Reason.EMPTY_RESPONSE, group, detail)
+    repeats = len(texts) - empty - len(origins)
+    if repeats:
+        detail = f"{repeats} of {len(texts)} left out"
+        ledger.change(Reason.IDENTICAL_RESPONSES, group, detail)
     ledger.keep()
-    return group.with_responses(found), list(found.values())
+    return origins
 
 
-def _line(group: Group, origins: Sequence[str], scores: Sequence[float]) -> dict[str, Any]:
-    order = sorted(range(len(scores)), key=lambda i: -scores[i])
+def _line(group: Group, origins: Sequence[str], scores: Array) -> dict[str, Any]:
+    """Return a list as it is written, best first."""
+    order = np.argsort(-scores, kind="stable").tolist()
     return {
         "id": group.id,
         "prompt": plain_prompt(group.prompt),
         "responses": [group.responses[i] for i in order],
-        "scores": [scores[i] for i in order],
+        "scores": [float(scores[i]) for i in order],
         "origins": [origins[i] for i in order],
     }

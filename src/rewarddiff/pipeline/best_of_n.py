@@ -36,6 +36,7 @@ from rewarddiff.results import (
 from rewarddiff.sampling import SamplingConfig
 from rewarddiff.sampling.several import Temperature
 from rewarddiff.scorers.neural.build import load_scorer
+from rewarddiff.scorers.ranking import scores
 from rewarddiff.store import Store
 from rewarddiff.writing import say
 
@@ -168,10 +169,10 @@ def _scores(name: str, lists: Sequence[Group], store: Store) -> Array:
     """Return the score of every draw, (prompts, draws)."""
     scorer = load_scorer(user_path(name)).to(models.device())
     if scorer.kind == "reward" or len(lists[0].responses) == 1:
-        return np.stack(scorer.scores(lists, store=store, progress=f"scores by {name}"))
+        return np.stack(scores(scorer, lists, store=store, progress=f"scores by {name}"))
     pairs = [[(i, 0) for i in range(1, len(group.responses))] for group in lists]
     differences = scorer.differences(lists, pairs, store=store, progress=f"differences by {name}")
-    return np.stack([np.concatenate([[0.0], d]) for d in differences])
+    return np.stack([np.concatenate([[0.0], d.mean]) for d in differences])
 
 
 def _pick(name: str, n: int, scores: Array, gold: Array) -> Pick:

@@ -19,8 +19,10 @@ from rewarddiff import files, models
 from rewarddiff.config import load_recipe
 from rewarddiff.data import Ledger, load_groups
 from rewarddiff.data.files import name_of
+from rewarddiff.differences import Array
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError, suggest
+from rewarddiff.evaluation.comparisons import compare
 from rewarddiff.loop import processes as together
 from rewarddiff.loop import train as loop
 from rewarddiff.loop.objective import TrainConfig
@@ -32,7 +34,7 @@ from rewarddiff.pipeline.placing import check_model_place, check_place, place
 from rewarddiff.pipeline.recipe import PolicyRecipe, Recipe, ScorerRecipe
 from rewarddiff.pipeline.results import gather
 from rewarddiff.pipeline.run import carry_out
-from rewarddiff.pipeline.scorers import compare, held_out_calibration, measure
+from rewarddiff.pipeline.scorers import held_out_calibration, measure
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.policies import policy as policies
 from rewarddiff.policies.items import Pairs
@@ -44,15 +46,25 @@ from rewarddiff.results import RESULTS, Evaluation, plain, read_results
 from rewarddiff.scorers.neural import train as scorers_train
 from rewarddiff.scorers.neural.build import load_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
-from rewarddiff.scorers.neural.scorer import Scorer
+from rewarddiff.scorers.neural.scorer import NeuralScorer
+from rewarddiff.scorers.protocol import Scorer
+from rewarddiff.scorers.ranking import scores
 from rewarddiff.writing import console
 
 logger = logging.getLogger(__name__)
 
+Coefficients = Sequence[float] | Array
+"""The weights of a group's comparisons."""
+
+SCORERS = ("reward", "difference")
+"""What `train` makes that is no policy."""
+
 
 def run_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Path:
-    """Carry out a recipe; write `results.json` and `report.html`, print the tables, and return the
-    run's folder."""
+    """Carry out a recipe and return the run's folder.
+
+    `results.json` and `report.html` are written there, and the tables printed.
+    """
     config = load_recipe(recipe, list(overrides), Recipe)
     config.check()
     _one_process()
@@ -82,20 +94,19 @@ def train_scorer(
     *,
     output: str | Path,
     seed: int = 0,
-) -> Scorer:
-    """Train a scorer on labelled groups; metrics and checkpoints go to `output`, the scorer to
-    `output/model`.
+) -> NeuralScorer:
+    """Train a scorer on labelled groups; it is saved in `output/model`.
 
-    Where there are dev groups its temperature is fitted on them.
+    Metrics and checkpoints go to `output`. Where there are dev groups its temperature is fitted on them.
 
     Raises:
         UserError: `output/model` is a model that training starts from, or a policy; another
-            training writes to `output`; or as `scorers.train`.
+            training writes to `output`; or as `scorers.neural.train`.
     """
     folder = user_path(output)
-    starts = (
-        [config.backbone] if config.warm_start is None else [config.warm_start, config.backbone]
-    )
+    starts = [config.backbone]
+    if config.warm_start is not None:
+        starts.insert(0, config.warm_start)
     check_model_place(folder, starts, scorer=True)
     processes = together.processes()
     with _held(folder, processes):
@@ -113,8 +124,10 @@ def train_scorer(
 
 
 def _held(folder: Path, processes: PartialState) -> AbstractContextManager[None]:
-    """Keep other trainings out of a folder; of processes that train together, the main one does, as
-    it writes there."""
+    """Keep other trainings out of a folder.
+
+    Of processes that train together the main one does, as it writes there.
+    """
     return run_folder_for(folder) if processes.is_main_process else nullcontext()
 
 
@@ -126,7 +139,7 @@ def evaluate(scorer: Scorer, groups: Sequence[Group]) -> Evaluation:
 def train_policy(
     model: str | Path,
     train: Sequence[Group],
-    coefficients: Sequence[Sequence[float]] | None = None,
+    coefficients: Sequence[Coefficients] | None = None,
     *,
     output: str | Path,
     config: PolicyConfig | None = None,
@@ -139,8 +152,8 @@ def train_policy(
 
     Args:
         model: the starting point, which is also the reference.
-        coefficients: for every group, one weight for each of its `known_comparisons()`; None: all
-            1. Ties are left out of training whatever their weight.
+        coefficients: for every group, one weight for each of its `known_comparisons()`, as `weigh`
+            gives them; None: all 1. Ties are left out of training whatever their weight.
 
     Raises:
         UserError: `output/model` is a model that training starts from, or a scorer; another
@@ -164,20 +177,20 @@ def train_policy(
 def _trained_policy(
     model: str | Path,
     train: Sequence[Group],
-    coefficients: Sequence[Sequence[float]] | None,
+    coefficients: Sequence[Coefficients] | None,
     folder: Path,
     config: PolicyConfig,
     lengths: LengthConfig | None,
     seed: int,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model after training, which no folder holds yet, and its tokenizer."""
+    """Return the model after training, which no folder holds yet, and its tokenizer."""
     policy, tokenizer = start_of(model, config, seed)
     encoder = Encoder(tokenizer, lengths or LengthConfig(), models.context_length(model))
     objective = config.objective
     if coefficients is not None and not objective.compares:
         raise UserError(
-            f"coefficients: objective {objective.name} learns single responses and has no use for them; "
-            "leave it out"
+            f"coefficients: objective {objective.name} learns single responses and has no use "
+            "for them; leave it out"
         )
     objective.check(train)
     items = objective.items(_with_pairs(train, coefficients), encoder, Ledger())
@@ -194,29 +207,30 @@ def _trained_policy(
 
 
 def _with_pairs(
-    groups: Sequence[Group], coefficients: Sequence[Sequence[float]] | None
+    groups: Sequence[Group], coefficients: Sequence[Coefficients] | None
 ) -> Iterator[tuple[Group, Pairs]]:
+    """Yield each group with its comparisons and their coefficients; ties are left out."""
     if coefficients is not None and len(coefficients) != len(groups):
         raise UserError(
             f"coefficients: {len(coefficients)} lists for {len(groups)} groups; "
             "give one list a group, with a weight for each of its known_comparisons()"
         )
     for i, group in enumerate(groups):
-        known = list(group.known_comparisons())
-        weights = (
-            [1.0] * len(known)
-            if coefficients is None
-            else [float(weight) for weight in coefficients[i]]
-        )
-        if len(weights) != len(known):
-            raise UserError(
-                f"{group.source or group.id}: {len(known)} comparisons, {len(weights)} coefficients"
-            )
-        if not all(map(math.isfinite, weights)) or min(weights, default=0.0) < 0:
-            raise UserError(
-                f"{group.source or group.id}: coefficients {weights} should be finite and not negative"
-            )
-        yield group, Pairs(tuple(known), tuple(weights)).where([not c.tie for c in known])
+        pairs = Pairs.unweighted(list(group.known_comparisons()))
+        if coefficients is not None:
+            weights = tuple(float(weight) for weight in coefficients[i])
+            _check_weights(group, pairs, weights)
+            pairs = replace(pairs, coefficients=weights)
+        yield group, pairs.where([not comparison.tie for comparison in pairs.comparisons])
+
+
+def _check_weights(group: Group, pairs: Pairs, weights: Sequence[float]) -> None:
+    """Raise a UserError unless there is a weight for each comparison of a group."""
+    row = group.source or group.id
+    if len(weights) != len(pairs.comparisons):
+        raise UserError(f"{row}: {len(pairs.comparisons)} comparisons, {len(weights)} coefficients")
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
+        raise UserError(f"{row}: coefficients {list(weights)} should be finite and not negative")
 
 
 def report_stage(run: Path) -> Path:
@@ -244,19 +258,20 @@ def score_stage(
         loaded = load_scorer(folder).to(models.device())
         groups = load_groups(data, ledger=ledger, **reading)
         print_losses(ledger)
-        scores_by_group = loaded.scores(groups, progress="scoring")
-        lines = [
-            _scored(group, scores) for group, scores in zip(groups, scores_by_group, strict=True)
-        ]
+        scores_by_group = scores(loaded, groups, progress="scoring")
+        lines = map(_scored, groups, scores_by_group)
         files.write_text(path, "".join(f"{line}\n" for line in lines))
     return path
 
 
-def _scored(group: Group, scores: Any) -> str:
-    columns = {"responses": group.responses, "scores": scores.tolist()}
-    return json.dumps(
-        {"id": group.id, "prompt": plain_prompt(group.prompt), **columns}, ensure_ascii=False
-    )
+def _scored(group: Group, scores: Array) -> str:
+    line = {
+        "id": group.id,
+        "prompt": plain_prompt(group.prompt),
+        "responses": group.responses,
+        "scores": scores.tolist(),
+    }
+    return json.dumps(line, ensure_ascii=False)
 
 
 def train_stage(
@@ -272,19 +287,17 @@ def train_stage(
     """
     output = user_path(output)
     run = output / "run"
-    common = {"name": kind, "output": str(run), "data": {"path": str(data)}}
-    splits = (
-        {"train": 0.8, "dev": 0.1, "test": 0.1}
-        if kind in ("reward", "difference")
-        else {"train": 0.9, "dev": 0.1}
-    )
-    common["data"]["splits"] = splits  # type: ignore[index]
-    if kind in ("reward", "difference"):
-        recipe = {**common, "scorers": {kind: {"kind": kind, "backbone": model}}}
+    recipe: dict[str, Any] = {"name": kind, "output": str(run)}
+    if kind in SCORERS:
+        splits = {"train": 0.8, "dev": 0.1, "test": 0.1}
+        recipe["scorers"] = {kind: {"kind": kind, "backbone": model}}
         trained = run / "scorers"
     else:
-        recipe = {**common, "model": model, "policies": {kind: {"objective": kind}}}
+        splits = {"train": 0.9, "dev": 0.1}
+        recipe["model"] = model
+        recipe["policies"] = {kind: {"objective": kind}}
         trained = run / "policies"
+    recipe["data"] = {"path": str(data), "splits": splits}
     keys = _short_keys(kind)
     config = load_recipe(recipe, [_full(text, keys) for text in overrides], Recipe)
     config.check()
@@ -299,7 +312,7 @@ def train_stage(
 
 
 def _full(override: str, keys: Mapping[str, str]) -> str:
-    """An override by its full name in the recipe; `keys` are those of `_short_keys`."""
+    """Return an override by its full name in the recipe; `keys` are those of `_short_keys`."""
     first = override.partition("=")[0].partition(".")[0]
     if first not in keys:
         raise UserError(
@@ -309,14 +322,24 @@ def _full(override: str, keys: Mapping[str, str]) -> str:
 
 
 def _short_keys(kind: str) -> dict[str, str]:
-    """What every key that `train` takes stands behind in the recipe; one of several meanings is the
-    last one's here."""
-    if kind in ("reward", "difference"):
+    """Return what every key that `train` takes stands behind in the recipe.
+
+    One of several meanings is the last one's here.
+    """
+    keys: dict[str, str] = {}
+    if kind in SCORERS:
         place = f"scorers.{kind}."
-        keys = {field.name: place for field in fields(ScorerRecipe)}
+        _add_keys(keys, ScorerRecipe, place)
     else:
         place = f"policies.{kind}."
-        keys = {field.name: f"{place}objective." for field in fields(BY_NAME[kind])}
-        keys |= {field.name: place for field in fields(PolicyRecipe)}
-    keys |= {field.name: f"{place}train." for field in fields(TrainConfig)}
-    return keys | {field.name: "" for field in fields(Recipe)}
+        _add_keys(keys, BY_NAME[kind], f"{place}objective.")
+        _add_keys(keys, PolicyRecipe, place)
+    _add_keys(keys, TrainConfig, f"{place}train.")
+    _add_keys(keys, Recipe, "")
+    return keys
+
+
+def _add_keys(keys: dict[str, str], config: Any, place: str) -> None:
+    """Say that the fields of a configuration stand behind this place."""
+    for field in fields(config):
+        keys[field.name] = place

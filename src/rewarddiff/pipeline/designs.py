@@ -26,8 +26,8 @@ from rewarddiff.pipeline.stage import write_json
 from rewarddiff.rankings import Method
 from rewarddiff.records import Group
 from rewarddiff.results import DesignResults, DesignRow, ListSizes, plain, read_results
+from rewarddiff.scorers.design_figures import DesignFigures, compare_designs
 from rewarddiff.scorers.neural.build import load_scorer
-from rewarddiff.scorers.ranking import DesignFigures, compare_designs
 from rewarddiff.store import Store
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from rewarddiff import models
 from rewarddiff.data import Groups, Ledger, load_groups
 from rewarddiff.errors import UserError
+from rewarddiff.evaluation.comparisons import compare
 from rewarddiff.evaluation.intervals import sign_flip_test
 from rewarddiff.evaluation.scored import Scored
 from rewarddiff.evaluation.side_by_side import side_by_side
@@ -20,7 +21,7 @@ from rewarddiff.machine import Meter
 from rewarddiff.outputs import folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.results import header, summarised
-from rewarddiff.pipeline.scorers import compare, measure
+from rewarddiff.pipeline.scorers import measure
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.report import render
 from rewarddiff.report.scorer_statements import evaluation_note
@@ -139,7 +140,7 @@ def _measured(name: str, groups: Groups) -> tuple[Scored, ScorerResult]:
     """Return what a scorer says of every comparison, and its figures."""
     scorer = load_scorer(user_path(name)).to(models.device())
     with Meter() as meter:
-        comparisons = compare(scorer, groups, f"scoring by {name}")
+        comparisons = compare(scorer, groups, progress=f"scoring by {name}")
         evaluation = measure(comparisons, scorer.temperature)
         cut = Cut(**scorer.cut(groups))
     result = ScorerResult(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
+
+import numpy as np
 
 from rewarddiff import models
 from rewarddiff.config import to_dict
+from rewarddiff.differences import Array
 from rewarddiff.encoding import Encoder
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.data import Run
@@ -17,6 +21,8 @@ from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.records import Group
 from rewarddiff.sampling import FORMAT, Sample, sample
 from rewarddiff.scorers.neural.build import load_scorer
+from rewarddiff.scorers.protocol import Pointwise, Scorer
+from rewarddiff.store import Store
 
 
 def judged(run: Run) -> bool:
@@ -25,24 +31,28 @@ def judged(run: Run) -> bool:
 
 
 def held_out(run: Run) -> list[Group]:
-    """Groups with different prompts, as many as the recipe asks for."""
-    unique = {json.dumps(asdict(g)["prompt"]): g for g in run.splits["test"]}
+    """Return groups with different prompts, as many as the recipe asks for."""
+    unique = {json.dumps(asdict(group)["prompt"]): group for group in run.splits["test"]}
     return list(unique.values())[: run.recipe.evaluation.prompts]
 
 
 def samples_stage(run: Run, name: str, seed: int) -> Stage:
-    """One response of a policy to every held-out prompt. The base model has no seed of its own."""
+    """Draw one response of a policy to every held-out prompt.
+
+    The base model has no seed of its own.
+    """
     recipe = run.recipe
     assert recipe.model is not None
-    folder = (
-        models.resolve(recipe.model)
-        if name == BASE
-        else policy_stage(run, name, seed).folder / "model"
-    )
+    if name == BASE:
+        folder = models.resolve(recipe.model)
+        place = f"samples/{name}"
+    else:
+        folder = policy_stage(run, name, seed).folder / "model"
+        place = f"samples/{name}-{seed}"
     weights = models.fingerprint(folder)
     config = recipe.evaluation.sampling
     stage = run.stage(
-        f"samples/{name}" if name == BASE else f"samples/{name}-{seed}",
+        place,
         "samples",
         weights=weights,
         base=models.fingerprint(recipe.model),
@@ -56,12 +66,15 @@ def samples_stage(run: Run, name: str, seed: int) -> Stage:
     model, tokenizer = models.load_causal_lm(folder)
     model = model.to(models.device())  # type: ignore[arg-type]
     encoder = Encoder(tokenizer, recipe.lengths, models.context_length(recipe.model))
-    prompts = [g.prompt for g in held_out(run)]
+    prompts = [group.prompt for group in held_out(run)]
     room = config.max_new_tokens
-    cut = sum(len(encoder.fitting(p, room)) < len(encoder.prompt(p)) for p in prompts)
+    cut = 0
+    for prompt in prompts:
+        cut += len(encoder.fitting(prompt, room)) < len(encoder.prompt(prompt))
     if cut:
         run.say(
-            f"{cut} of {len(prompts)} held-out prompts are cut to their end to leave room for {room} new tokens"
+            f"{cut} of {len(prompts)} held-out prompts are cut to their end to leave room for "
+            f"{room} new tokens"
         )
     with Meter() as meter:
         samples = sample(
@@ -74,18 +87,19 @@ def samples_stage(run: Run, name: str, seed: int) -> Stage:
             meter=meter,
             name=f"samples of {name}",
         )
-    write_json(stage.folder / "samples.json", [asdict(s) for s in samples])
+    write_json(stage.folder / "samples.json", [asdict(sample) for sample in samples])
     stage.finish(cost=meter.cost(), prompts=len(prompts), prompts_cut=cut)
     return stage
 
 
 def read_samples(stage: Stage) -> list[Sample]:
-    """What a samples stage wrote, in the order of the held-out prompts."""
-    return [Sample(**s) for s in json.loads((stage.folder / "samples.json").read_text())]
+    """Return what a samples stage wrote, in the order of the held-out prompts."""
+    written = json.loads((stage.folder / "samples.json").read_text())
+    return [Sample(**sample) for sample in written]
 
 
 def rewards_stage(run: Run, seed: int) -> Stage:
-    """Every scorer of this seed on every policy's samples.
+    """Have every scorer of this seed judge every policy's samples.
 
     A reward model scores a sample alone; a difference model compares it with the base model's
     sample.
@@ -96,29 +110,37 @@ def rewards_stage(run: Run, seed: int) -> Stage:
     stage = run.stage(
         f"rewards/{seed}",
         "rewards",
-        samples={name: made.key for name, made in samples.items()},
-        scorers={name: made.key for name, made in scorers.items()},
+        samples={name: drawn.key for name, drawn in samples.items()},
+        scorers={name: trained.key for name, trained in scorers.items()},
     )
     if stage.done:
         return stage
-    drawn = {name: read_samples(made) for name, made in samples.items()}
-    prompts = held_out(run)
-    groups = [
-        Group(g.id, g.prompt, tuple(drawn[name][i].text or " " for name in names), source=g.source)
-        for i, g in enumerate(prompts)
-    ]
-    found: dict[str, dict[str, list[float]]] = {}
+    texts = [_texts(samples[name]) for name in names]
+    groups = []
+    for group, *responses in zip(held_out(run), *texts, strict=True):
+        groups.append(Group(group.id, group.prompt, tuple(responses), source=group.source))
+    rewards: dict[str, dict[str, list[float]]] = {}
     with Meter() as meter:
-        for label, scored in scorers.items():
-            scorer = load_scorer(scored.folder / "model").to(models.device())
-            if scorer.kind == "reward":
-                values = scorer.scores(groups, store=run.store, progress=f"rewards by {label}")
-            else:
-                pairs = [[(i, 0) for i in range(len(names))]] * len(groups)
-                values = scorer.differences(
-                    groups, pairs, store=run.store, progress=f"rewards by {label}"
-                )
-            found[label] = {name: [float(v[i]) for v in values] for i, name in enumerate(names)}
-    write_json(stage.folder / "rewards.json", found)
+        for label, trained in scorers.items():
+            scorer = load_scorer(trained.folder / "model").to(models.device())
+            values = _rewards(scorer, groups, run.store, f"rewards by {label}")
+            rewards[label] = dict(zip(names, values.T.tolist(), strict=True))
+    write_json(stage.folder / "rewards.json", rewards)
     stage.finish(cost=meter.cost())
     return stage
+
+
+def _texts(stage: Stage) -> list[str]:
+    """Return a policy's samples; a text without tokens has no score, so none is empty."""
+    return [sample.text or " " for sample in read_samples(stage)]
+
+
+def _rewards(scorer: Scorer, groups: Sequence[Group], store: Store, progress: str) -> Array:
+    """Return what a scorer says of every sample, (prompts, policies)."""
+    if isinstance(scorer, Pointwise):
+        return np.stack(scorer.rewards(groups, store=store, progress=progress))
+    pairs = []
+    for group in groups:
+        pairs.append([(place, 0) for place in range(len(group.responses))])
+    differences = scorer.differences(groups, pairs, store=store, progress=progress)
+    return np.stack([d.mean for d in differences])

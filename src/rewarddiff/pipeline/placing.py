@@ -36,45 +36,53 @@ def check_model_place(output: Path, starts: Iterable[str | Path], *, scorer: boo
         for place in _made_anew(output):
             if _lies_in(start, place):
                 raise UserError(
-                    f"{start}: training starts from it, and would replace {place}; choose another output"
+                    f"{start}: training starts from it, and would replace {place}; "
+                    "choose another output"
                 )
     model = output / "model"
-    if not scorer and (model / model_files.ABOUT).is_file():
+    holds_scorer = (model / model_files.ABOUT).is_file()
+    if holds_scorer and not scorer:
         raise UserError(
             f"{model}: holds a scorer, which the policy would replace; choose another output"
         )
-    of_a_policy = any((model / name).is_file() for name in ("config.json", model_files.ADAPTER))
-    if scorer and of_a_policy and not (model / model_files.ABOUT).is_file():
+    holds_model = any((model / name).is_file() for name in ("config.json", model_files.ADAPTER))
+    if scorer and holds_model and not holds_scorer:
         raise UserError(
-            f"{model}: holds a model that is no scorer, and would be replaced; choose another output"
+            f"{model}: holds a model that is no scorer, and would be replaced; "
+            "choose another output"
         )
 
 
 def _made_anew(output: Path) -> list[Path]:
-    """The folders that are replaced or removed, with those beside them by which `files` does so."""
-    return [beside for name in MADE_ANEW for beside in files.names(output / name)]
+    """Return the folders that are replaced or removed, with those by which `files` does so."""
+    folders: list[Path] = []
+    for name in MADE_ANEW:
+        folders += files.names(output / name)
+    return folders
 
 
 def _lies_in(folder: Path, place: Path) -> bool:
     """Whether a folder is a place or lies in it, by whatever names they are called."""
     if not (folder.exists() and place.exists()):
         return False
-    return any(place.samefile(parent) for parent in (folder.resolve(), *folder.resolve().parents))
+    folder = folder.resolve()
+    return any(place.samefile(parent) for parent in (folder, *folder.parents))
 
 
 def check_place(model: str | Path, output: Path) -> None:
-    """Refuse an output in which a training would replace files that no earlier one placed there.
-    Raises UserError."""
+    """Refuse an output in which a training would replace files of others. Raises UserError."""
     source = user_path(model)
     if source.is_dir() and output.is_dir() and source.samefile(output):
         raise UserError(f"{output}: the output is the model's own folder; choose another")
     placed = _placed(output)
-    for file in sorted(output.iterdir()) if output.is_dir() else ():
+    for file in _files(output):
         if model_files.is_saved(file.name) and file not in placed:
             raise UserError(
-                f"{output}: holds a model that no training put there ({file.name}); choose another output"
+                f"{output}: holds a model that no training put there ({file.name}); "
+                "choose another output"
             )
-    if placed:  # what lies in the run's folder may be made anew now, and would no longer tell
+    if placed:
+        # What lies in the run's folder may be made anew now, and would no longer tell.
         write_json(output / RECORD, {file.name: _identity(file) for file in placed})
 
 
@@ -85,43 +93,60 @@ def place(model: Path, output: Path) -> None:
         UserError: a file that no training put there is in the way; the model is whole where it was
             trained.
     """
-    made = [file for file in sorted(model.iterdir()) if file.is_file()]
-    kept = [file.name for file in made if _identity(file) == _identity(output / file.name)]
+    trained = [file for file in _files(model) if file.is_file()]
+    unchanged = set()
+    for file in trained:
+        if _identity(file) == _identity(output / file.name):
+            unchanged.add(file.name)
     for file in _placed(output):
-        if file.name not in kept:
+        if file.name not in unchanged:
             file.unlink()
-    write_json(output / RECORD, {file.name: _identity(file) for file in made})
-    for file in made:
+    write_json(output / RECORD, {file.name: _identity(file) for file in trained})
+    for file in trained:
+        if file.name in unchanged:
+            continue
         target = output / file.name
-        if target.exists() and file.name not in kept:
-            if file.name == "README.md":  # the user's own says more than a model card of ours
-                continue
-            raise UserError(
-                f"{target}: no training put this file there; move it away, and run the same command again"
-            )
-        if file.name not in kept:
+        if not target.exists():
             files.link(file, target)
+        elif file.name != "README.md":
+            # A README of the user's says more than a model card of ours.
+            raise UserError(
+                f"{target}: no training put this file there; move it away, "
+                "and run the same command again"
+            )
 
 
 def _placed(output: Path) -> list[Path]:
-    """The files directly in `output` that a training placed there: the record, or the run itself,
-    holds the same."""
+    """Return the files directly in `output` that a training placed there.
+
+    The record says so, or the run itself holds the same.
+    """
     try:
         record = json.loads((output / RECORD).read_text())
     except (OSError, ValueError):
+        record = None
+    if not isinstance(record, dict):
         record = {}
     placed = []
-    for file in sorted(output.iterdir()) if output.is_dir() else ():
-        recorded = [record.get(file.name)] if isinstance(record, dict) else []
-        made = [_identity(twin) for twin in output.glob(f"run/*/*/model/{glob.escape(file.name)}")]
-        if (identity := _identity(file)) is not None and identity in recorded + made:
+    for file in _files(output):
+        identity = _identity(file)
+        twins = output.glob(f"run/*/*/model/{glob.escape(file.name)}")
+        known = [record.get(file.name), *map(_identity, twins)]
+        if identity is not None and identity in known:
             placed.append(file)
     return placed
 
 
+def _files(folder: Path) -> list[Path]:
+    """Return what lies directly in a folder; nothing where there is none."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
 def _identity(file: Path) -> list[int] | None:
-    """Size and time of the last change, which links and copies of a file share; None where there is
-    no plain file."""
+    """Return size and time of the last change, which links and copies of a file share.
+
+    None where there is no plain file.
+    """
     if file.is_symlink() or not file.is_file():
         return None
     status = file.stat()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar
 
 from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import at_least, positive
@@ -18,13 +18,16 @@ from rewarddiff.policies.policy import PolicyConfig
 from rewarddiff.rankings import Method
 from rewarddiff.sampling import SamplingConfig
 from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.protocol import Orders
 
 BASE = "base"
 """The name of the model before training among the policies."""
 
+GRADES = "grades"
+"""The name of the data's own strengths among the scorers."""
+
 NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*")
-"""Names of runs, scorers, policies and test files are names of folders, and of none that are hidden
-or above."""
+"""Names of runs, scorers, policies and test files: of folders that are neither hidden nor above."""
 
 
 @dataclass(frozen=True)
@@ -83,29 +86,29 @@ class ScorerRecipe(ScorerConfig):
 
     @property
     def own(self) -> ScorerConfig:
-        """What is learned: the scorer's own configuration."""
-        return ScorerConfig(**{f.name: getattr(self, f.name) for f in fields(ScorerConfig)})
+        """The scorer's own configuration: what is learned."""
+        options = {field.name: getattr(self, field.name) for field in fields(ScorerConfig)}
+        return ScorerConfig(**options)
 
 
 @dataclass(frozen=True)
 class StrengthConfig:
-    """Where an objective that uses strength by itself (an offset, a target, a soft label) takes it
-    from.
+    """Where an objective that reads strengths (an offset, a target, a soft label) takes them from.
 
     Attributes:
-        source: a difference model, a reward model, or the data's own grades.
-        scorer: name of the scorer to ask; None: the only one of that kind.
-        orders: ask a difference model in one order, or average both.
+        source: the name of a scorer of the recipe, or `grades`, the data's own strengths.
+        orders: ask a scorer that reads two responses together in one order, or average both.
         calibrated: divide differences by the scorer's temperature: they are then log-odds, the unit
             of soft labels and offsets.
         scale: what the differences are multiplied by; grades come in the data's own unit.
     """
 
-    source: Literal["difference", "reward", "grades"] = "difference"
-    scorer: str | None = None
-    orders: Literal["both", "one"] = "both"
+    source: str | None = None
+    orders: Orders = "both"
     calibrated: bool = False
     scale: float = 1.0
+
+    replaced: ClassVar[Mapping[str, str]] = CoefficientConfig.replaced
 
     def __post_init__(self) -> None:
         positive(self, "scale")
@@ -113,29 +116,29 @@ class StrengthConfig:
 
 @dataclass(frozen=True)
 class OrderConfig:
-    """A scorer that puts every group's responses in order, in place of the data: RRHF(diff) is
-    `source: difference`.
+    """A scorer that puts every group's responses in order, in place of the data.
 
-    Responses get scores, and the comparisons of the data (all pairs where it has none) are turned
-    as the scores say. For a coefficient, `source: grades` is then the gap of the scores.
+    RRHF(diff) is that, with a difference model. Responses get scores, and the comparisons of the
+    data (all pairs where it has none) are turned as the scores say. For a coefficient,
+    `source: grades` is then the gap of the scores.
 
     Attributes:
-        source: a difference model, or a reward model.
-        scorer: name of the scorer to ask; None: the only one of that kind.
+        source: the name of a scorer of the recipe.
         method: from differences to scores; of a design that leaves comparisons out, potentials.
         design: the comparisons that a difference model reads.
     """
 
-    source: Literal["difference", "reward"] = "difference"
-    scorer: str | None = None
+    source: str | None = None
     method: Method = "potentials"
     design: DesignConfig = field(default_factory=DesignConfig)
+
+    replaced: ClassVar[Mapping[str, str]] = CoefficientConfig.replaced
 
     def __post_init__(self) -> None:
         if self.method != "potentials" and not self.design.complete:
             raise ValueError(
-                f"method {self.method} needs every comparison, design {self.design.mode} leaves some out: "
-                "use potentials"
+                f"method {self.method} needs every comparison, design {self.design.mode} leaves "
+                "some out: use potentials"
             )
 
 
@@ -160,17 +163,21 @@ class PolicyRecipe(PolicyConfig):
 
     @property
     def treated(self) -> bool:
-        """Whether a scorer's or the grades' strengths change what it is trained with: not a
-        baseline, nor a control."""
+        """Whether strengths change what it is trained with: not a baseline, nor a control."""
         weighted = self.coefficient is not None and self.coefficient.control == "none"
         return weighted or self.order is not None
 
     @property
     def columns(self) -> dict[str, OrderConfig | CoefficientConfig | StrengthConfig]:
         """The columns it is trained with, by name."""
-        strength = self.strength if self.reads_strength else None
-        found = {"order": self.order, "coefficient": self.coefficient, "strength": strength}
-        return {name: column for name, column in found.items() if column is not None}
+        columns: dict[str, OrderConfig | CoefficientConfig | StrengthConfig] = {}
+        if self.order is not None:
+            columns["order"] = self.order
+        if self.coefficient is not None:
+            columns["coefficient"] = self.coefficient
+        if self.strength is not None and self.reads_strength:
+            columns["strength"] = self.strength
+        return columns
 
 
 @dataclass(frozen=True)
@@ -220,7 +227,10 @@ class Recipe:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        return (self.seed,) if isinstance(self.seed, int) else self.seed
+        """Every seed of the run."""
+        if isinstance(self.seed, int):
+            return (self.seed,)
+        return self.seed
 
     @property
     def folder(self) -> Path:
@@ -228,7 +238,7 @@ class Recipe:
         return user_path(self.output) if self.output else Path("runs") / self.name
 
     def check(self) -> None:
-        """What types cannot say. Raises UserError."""
+        """Check what types cannot say. Raises UserError."""
         _check_name("name", self.name)
         if self.policies and self.model is None:
             raise UserError(f"recipe {self.name}: policies need a model; set model=")
@@ -245,100 +255,100 @@ class Recipe:
             _check_name("policies", name)
             if name == BASE:
                 raise UserError(
-                    f"policies.{BASE}: the model before training has this name; give the policy another"
+                    f"policies.{BASE}: the model before training has this name; "
+                    "give the policy another"
                 )
             self._check_columns(name, policy)
 
     def _check_scorers(self) -> None:
-        before: list[str] = []
+        earlier: list[str] = []
         for name, scorer in self.scorers.items():
             _check_name("scorers", name)
+            if name == GRADES:
+                raise UserError(
+                    f"scorers.{GRADES}: the data's own strengths have this name; "
+                    "give the scorer another"
+                )
             start = scorer.warm_start
-            if start in self.scorers and start not in before:
+            if start in self.scorers and start not in earlier:
                 raise UserError(
                     f"scorers.{name}.warm_start: '{start}' does not stand before it; move it up"
                 )
-            before.append(name)
+            earlier.append(name)
 
     def _check_columns(self, name: str, policy: PolicyRecipe) -> None:
         if policy.reads_strength and policy.strength is None:
             raise UserError(
-                f"policies.{name}: objective {policy.objective.name} reads strengths; say where they come from with "
-                f"policies.{name}.strength.source=grades, reward or difference"
+                f"policies.{name}: objective {policy.objective.name} reads strengths; say where "
+                f"they come from with policies.{name}.strength.source=grades, or the name of a "
+                "scorer"
             )
         for kind, column in policy.columns.items():
             place = f"policies.{name}.{kind}"
             if not policy.objective.compares:
                 raise UserError(
-                    f"{place}: objective {policy.objective.name} learns single responses and has no use for it; "
-                    "leave it out"
+                    f"{place}: objective {policy.objective.name} learns single responses and has no use "
+                    "for it; leave it out"
                 )
-            if column.source == "grades":
-                if kind == "strength" and policy.order is not None:
-                    raise UserError(
-                        f"{place}.source: grades, but the order is that of a scorer, whose strengths are in another "
-                        "unit; take them from that scorer too"
-                    )
-                if column.scorer is not None:
-                    raise UserError(
-                        f"{place}.scorer: source grades asks no scorer; leave it out, or change source"
-                    )
-                if not isinstance(column, OrderConfig) and column.calibrated:
-                    raise UserError(
-                        f"{place}.calibrated: grades have no temperature; leave it out, or change source"
-                    )
-                if isinstance(column, CoefficientConfig) and column.lower:
-                    raise UserError(
-                        f"{place}.lower: grades have no spread; leave it out, or change source"
-                    )
-                continue
-            scorer = self.source_of(name, kind)
-            if (found := self.scorers[scorer].kind) != column.source:
-                raise UserError(
-                    f"{place}.source: {column.source}, but scorer '{scorer}' is a {found} model; set it to {found}"
-                )
-            known = self.scorers[scorer]
-            if (
-                isinstance(column, CoefficientConfig)
-                and column.lower
-                and not (known.spreads or known.trained)
-            ):
-                mend = (
-                    "use one without aspects, with heads: 5"
-                    if known.aspects
-                    else f"set scorers.{scorer}.heads to 5"
-                )
-                raise UserError(
-                    f"{place}.lower: scorer '{scorer}' has no spread over heads; {mend}"
-                )
+            if self.source_of(name, kind) == GRADES:
+                _check_grades(place, column, policy)
+            elif isinstance(column, CoefficientConfig) and column.lower:
+                self._check_spread(place, self.source_of(name, kind))
 
-    def source_of(self, policy: str, kind: str = "coefficient") -> str:
-        """The scorer that a policy's coefficients, its strengths, or its order come from."""
-        column, place = self.policies[policy].columns[kind], f"policies.{policy}.{kind}"
-        if column.scorer is not None:
-            if column.scorer not in self.scorers:
-                known = ", ".join(self.scorers) or "none"
-                raise UserError(f"{place}.scorer: no scorer '{column.scorer}' (there are: {known})")
-            return column.scorer
-        found = [name for name, scorer in self.scorers.items() if scorer.kind == column.source]
-        if len(found) != 1:
-            raise UserError(
-                f"{place}: {len(found)} scorers of kind {column.source}; name one with {kind}.scorer"
-            )
-        return found[0]
+    def _check_spread(self, place: str, name: str) -> None:
+        """Refuse a lower bound of a scorer without a spread. What a trained one has shows later."""
+        scorer = self.scorers[name]
+        if scorer.heads > 1 or scorer.trained:
+            return
+        mend = f"set scorers.{name}.heads to 5"
+        if scorer.aspects:
+            mend = "use one without aspects, with heads: 5"
+        raise UserError(f"{place}.lower: scorer '{name}' has no spread over heads; {mend}")
+
+    def source_of(self, policy: str, kind: str) -> str:
+        """Return the scorer that a policy's coefficients, strengths or order come from, or `grades`.
+
+        Raises:
+            UserError: the recipe has no such scorer.
+        """
+        source = self.policies[policy].columns[kind].source
+        place = f"policies.{policy}.{kind}.source"
+        names = ", ".join(self.scorers) or "none"
+        if source is None:
+            instead = "" if kind == "order" else f", or {GRADES}"
+            raise UserError(f"{place}: is missing; name a scorer (there are: {names}){instead}")
+        if source in self.scorers or (source == GRADES and kind != "order"):
+            return source
+        of_kind = [name for name, scorer in self.scorers.items() if scorer.kind == source]
+        mend = f"; write source: {of_kind[0]}" if len(of_kind) == 1 else ""
+        raise UserError(f"{place}: no scorer '{source}' (there are: {names}){mend}")
 
     def sources_of(self, policy: str) -> set[str]:
-        """The scorers that have a part in training a policy."""
-        columns = self.policies[policy].columns
-        return {
-            self.source_of(policy, kind)
-            for kind, column in columns.items()
-            if column.source != "grades"
-        }
+        """Return the scorers that have a part in training a policy."""
+        sources = {self.source_of(policy, kind) for kind in self.policies[policy].columns}
+        return sources - {GRADES}
+
+
+def _check_grades(
+    place: str, column: OrderConfig | CoefficientConfig | StrengthConfig, policy: PolicyRecipe
+) -> None:
+    """Refuse what the data's own strengths cannot be used for. Raises UserError."""
+    if isinstance(column, StrengthConfig) and policy.order is not None:
+        raise UserError(
+            f"{place}.source: grades, but the order is that of a scorer, whose strengths are in "
+            "another unit; take them from that scorer too"
+        )
+    if not isinstance(column, OrderConfig) and column.calibrated:
+        raise UserError(
+            f"{place}.calibrated: grades have no temperature; leave it out, or change source"
+        )
+    if isinstance(column, CoefficientConfig) and column.lower:
+        raise UserError(f"{place}.lower: grades have no spread; leave it out, or change source")
 
 
 def _check_name(where: str, name: str) -> None:
     if not NAME.fullmatch(name):
         raise UserError(
-            f"{where}: '{name}' names a folder; use letters, digits and -+._ only, and no dot at its beginning"
+            f"{where}: '{name}' names a folder; use letters, digits and -+._ only, "
+            "and no dot at its beginning"
         )

@@ -20,6 +20,7 @@ from rewarddiff.config import to_dict
 from rewarddiff.evaluation.intervals import two_way_bootstrap
 from rewarddiff.evaluation.scored import Scored, ScoredComparison
 from rewarddiff.evaluation.side_by_side import SeedsAgreement, side_by_side
+from rewarddiff.pipeline.columns import order_stage
 from rewarddiff.pipeline.contrasts import (
     Pair,
     Rewards,
@@ -32,7 +33,7 @@ from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.judging import held_out, judged, read_samples, rewards_stage, samples_stage
 from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.recipe import BASE
-from rewarddiff.pipeline.scorers import evaluation_stage, order_stage, scorer_stage
+from rewarddiff.pipeline.scorers import evaluation_stage, scorer_stage
 from rewarddiff.records import prompt_text
 from rewarddiff.report.scorer_statements import overlap_remark
 from rewarddiff.report.statements import notes

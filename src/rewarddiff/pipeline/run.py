@@ -16,9 +16,10 @@ from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.loop.processes import check_tracker
 from rewarddiff.paths import user_path
+from rewarddiff.pipeline.columns import grades
 from rewarddiff.pipeline.data import Run, prepare
 from rewarddiff.pipeline.judging import held_out, judged, rewards_stage
-from rewarddiff.pipeline.policies import grades, policy_stage
+from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.scorers import evaluation_stage
 from rewarddiff.pipeline.stage import Stage
@@ -165,7 +166,7 @@ def _check_scorers_prompts(run: Run, name: str) -> None:
     """
     scorer = run.recipe.scorers[name]
     tokenizer = models.load_tokenizer(scorer.trained or scorer.backbone)
-    by_template = scorer.kind == "reward" or (scorer.trained is None and scorer.pointwise)
+    by_template = scorer.kind == "reward" or (scorer.trained is None and scorer.reads_apart)
     if tokenizer.chat_template is None or not by_template:
         return
     encoder = Encoder(tokenizer, LengthConfig())

@@ -22,7 +22,10 @@ from rewarddiff.results import Interval
 if TYPE_CHECKING:
     from rich.console import Group
 
-REGULARISERS = ("duplication", "reverse", "regulariser", "odin", "loss.center", "train.")
+REGULARISERS = (
+    *("head.duplication", "head.reverse", "head.regulariser"),
+    *("odin", "loss.center", "train."),
+)
 """Keys of a scorer that leave alone what its dev loss is of: they weigh what is not in it, or say
 how it is trained."""
 

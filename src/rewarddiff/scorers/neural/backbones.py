@@ -1,5 +1,4 @@
-"""Loading a body for a scorer, from a plain model or from a trained scorer's folder, and finding
-out how it reads."""
+"""Loading a body for a scorer, and finding out how it reads."""
 
 from __future__ import annotations
 
@@ -50,8 +49,9 @@ class Backbone:
 
 
 def load_backbone(source: str, *, bare: bool = False) -> Backbone:
-    """Load weights (safetensors only) in float32 and the tokenizer; an adapter's are worked into
-    its base's.
+    """Load weights (safetensors only) in float32 and the tokenizer.
+
+    An adapter's weights are worked into its base's.
 
     Args:
         source: a short name, a folder, or a hub name.
@@ -64,7 +64,8 @@ def load_backbone(source: str, *, bare: bool = False) -> Backbone:
     config = models.load_config(source)
     if getattr(config, "is_encoder_decoder", False):
         raise UserError(
-            f"{source}: a {config.model_type} encodes and decodes; a scorer needs a decoder or an encoder"
+            f"{source}: a {config.model_type} encodes and decodes; "
+            "a scorer needs a decoder or an encoder"
         )
     mapped = type(config) in transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     if mapped and not bare:
@@ -75,18 +76,15 @@ def load_backbone(source: str, *, bare: bool = False) -> Backbone:
     else:
         model, missing = models.load_model(AutoModel, source, dtype=torch.float32)
     tokenizer = models.saved_tokenizer(source)
-    names = config.architectures or []
-    labels = (
-        config.num_labels
-        if any(name.endswith("ForSequenceClassification") for name in names)
-        else None
-    )
+    labels = None
+    for name in config.architectures or ():
+        if name.endswith("ForSequenceClassification"):
+            labels = config.num_labels
     return Backbone(model, tokenizer, missing, reads_both_ways(model), labels)
 
 
 def reads_both_ways(model: PreTrainedModel) -> bool:
-    """Whether an earlier token's state changes when only a later token does: an encoder's, not a
-    decoder's."""
+    """Whether an earlier token's state changes when only a later token does: an encoder's does."""
     high = min(model.config.get_text_config().vocab_size, 1000)
     ids = (torch.arange(1, 9) * 37 % high)[None].repeat(2, 1)
     ids[1, -1] = (ids[1, -1] + 1) % high
@@ -101,23 +99,21 @@ def reads_both_ways(model: PreTrainedModel) -> bool:
 def context(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, encoder: bool
 ) -> int | None:
-    """Positions the model can read; of an encoder, those its table has from the first on that it
-    uses."""
+    """Return the positions the model can read; None where it has no limit."""
     limit: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if encoder and limit is not None:
-        table = next(
-            (m for name, m in model.named_modules() if name.endswith("position_embeddings")), None
-        )
-        offset = getattr(
-            table, "padding_idx", None
-        )  # RoBERTa counts positions from after the padding's index
-        limit = limit if offset is None else limit - offset - 1
-        limit = min(limit, tokenizer.model_max_length)
-    return limit
+    if limit is None or not encoder:
+        return limit
+    for name, module in model.named_modules():
+        padding = getattr(module, "padding_idx", None)
+        if name.endswith("position_embeddings") and padding is not None:
+            # RoBERTa counts positions from after the padding's index.
+            limit -= padding + 1
+            break
+    return min(limit, tokenizer.model_max_length)
 
 
 def fresh_head(model: PreTrainedModel, width: int = 1) -> nn.Linear:
-    """A linear head on the body's states, small at first."""
+    """Return a linear head on the body's states, small at first."""
     config = model.config.get_text_config()
     head = nn.Linear(config.hidden_size, width, bias=False)
     nn.init.normal_(head.weight, std=getattr(config, "initializer_range", 0.02))
@@ -137,22 +133,17 @@ def use_distinct_padding(
     """
     names: Any = tokenizer
     rows = models.embeddings(model)
-    pad = next((token for token in _special(tokenizer) if token not in ends and token < rows), None)
-    if pad is None:
-        pad = _added_padding(model, tokenizer, ends)
+    usable = [token for token in _special(tokenizer) if token not in ends and token < rows]
+    pad = usable[0] if usable else _added_padding(model, tokenizer, ends)
     names.pad_token = names.convert_ids_to_tokens(pad)
     model.config.get_text_config().pad_token_id = pad
 
 
 def _special(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The tokens that the tokenizer itself takes for special ones, those first that serve best as
-    padding."""
+    """Return the tokenizer's special tokens, those first that serve best as padding."""
     names: Any = tokenizer
-    best = [
-        token
-        for token in (names.pad_token_id, names.unk_token_id, names.bos_token_id)
-        if token is not None
-    ]
+    named = (names.pad_token_id, names.unk_token_id, names.bos_token_id)
+    best = [token for token in named if token is not None]
     unnamed = [token for token, added in names.added_tokens_decoder.items() if added.special]
     return [*best, *sorted(names.all_special_ids), *sorted(unnamed)]
 
@@ -160,7 +151,7 @@ def _special(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 def _added_padding(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ends: Collection[int]
 ) -> int:
-    """A padding token of its own, with an embedding (of zeros; padding is never read)."""
+    """Add a padding token, with an embedding (of zeros: padding is never read)."""
     names: Any = tokenizer
     if names.pad_token_id is None or names.pad_token_id in ends:
         names.add_special_tokens({"pad_token": PADDING})

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -36,12 +36,16 @@ from rewarddiff.scorers.neural.backbones import (
     load_backbone,
     use_distinct_padding,
 )
-from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.config import Last, ScorerConfig, Segments
 from rewarddiff.scorers.neural.readers import Reader, RowReader, TreeReader
-from rewarddiff.scorers.neural.scorer import Scorer
+from rewarddiff.scorers.neural.scorer import NeuralScorer, scorer_of
 from rewarddiff.scorers.neural.texts import DecoderTexts, EncoderTexts, Way
 
 HEAD = "head.safetensors"
+
+JOINT_OPTIONS = ("orders", "duplication", "reverse", "regulariser")
+HEAD_OPTIONS = {"general": ("rank",), "segments": JOINT_OPTIONS, "last": JOINT_OPTIONS}
+"""In files of format 1 these stand beside the head's name."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,8 @@ class About:
     way: Way = "whole"
 
 
-def new_scorer(config: ScorerConfig, *, seed: int = 0) -> Scorer:
-    """A scorer to be trained: the backbone with a fresh head, or the trained scorer that
-    `warm_start` names.
+def new_scorer(config: ScorerConfig, *, seed: int = 0) -> NeuralScorer:
+    """Return a scorer to be trained: the backbone with a fresh head, or what `warm_start` names.
 
     Raises:
         UserError: the backbone is no model, or cannot serve this configuration.
@@ -73,66 +76,79 @@ def new_scorer(config: ScorerConfig, *, seed: int = 0) -> Scorer:
     return scorer
 
 
-def _new_scorer(config: ScorerConfig) -> Scorer:
+def _new_scorer(config: ScorerConfig) -> NeuralScorer:
     if config.warm_start is None:
         backbone = load_backbone(config.backbone)
         models.require_embeddings(backbone.model, backbone.tokenizer, config.backbone)
-        scorer = Scorer(config, _reader(backbone, config, None), backbone.tokenizer)
-        scorer.prompts = trained_prompts(
-            models.resolve(config.backbone)
-        )  # where the backbone is itself a scorer
+        scorer = scorer_of(config, _reader(backbone, config, None), backbone.tokenizer)
+        # The backbone may itself be a scorer.
+        scorer.prompts = trained_prompts(models.resolve(config.backbone))
         return scorer
     teacher = load_scorer(config.warm_start)
-    scorer = Scorer(config, _warm_reader(teacher, config), teacher.tokenizer)
+    scorer = scorer_of(config, _warm_reader(teacher, config), teacher.tokenizer)
     scorer.prompts = teacher.prompts
     return scorer
 
 
-def _warm_reader(teacher: Scorer, config: ScorerConfig) -> Reader:
-    """The teacher's body, with its head where that serves this configuration, or else one made of
-    it or a fresh one."""
-    model, head = teacher.reader.model, teacher.reader.own_head
-    backbone = Backbone(
-        model, teacher.tokenizer, frozenset(), isinstance(teacher.reader, RowReader)
-    )
-    alike = config.kind == teacher.kind or config.head != "last"
+def _warm_reader(teacher: NeuralScorer, config: ScorerConfig) -> Reader:
+    """Return a reader with the teacher's body.
+
+    Its head is the teacher's where that serves this configuration, or one made of it, or a fresh
+    one.
+    """
+    model = teacher.reader.model
+    is_encoder = isinstance(teacher.reader, RowReader)
+    backbone = Backbone(model, teacher.tokenizer, frozenset(), is_encoder)
+    # Head last reads a joint text at its end, as no other head is read.
+    alike = config.kind == teacher.kind or not isinstance(config.head, Last)
     if alike and (config.width > 1 or teacher.config.head_count > 1):
         return _reader(backbone, config, _refitted(teacher, config))
-    keeps = teacher.config.width == 1 and alike
-    if not keeps and backbone.classifies and not backbone.encoder:
-        head = fresh_head(model)
-        model.score.weight.data.copy_(head.weight.data)  # type: ignore[union-attr, operator]
-    return _reader(backbone, config, head if keeps else None)
+    if alike and teacher.config.width == 1:
+        return _reader(backbone, config, teacher.reader.own_head)
+    if backbone.classifies and not is_encoder:
+        fresh = fresh_head(model)
+        model.score.weight.data.copy_(fresh.weight.data)  # type: ignore[union-attr, operator]
+    return _reader(backbone, config, None)
 
 
-def _refitted(teacher: Scorer, config: ScorerConfig) -> nn.Linear:
-    """A head of other numbers that begins with what a trained one gives, where that can be read
-    alike.
+def _refitted(teacher: NeuralScorer, config: ScorerConfig) -> nn.Linear:
+    """Return a head of other numbers that begins with what a trained one gives.
 
     The same heads begin as the teacher's; one with what all of the teacher's say together; several
-    each with that and a fresh draw, which is small.
+    each with that and a fresh draw, which is small. An architecture's own head of another kind
+    cannot be read so, and all is fresh.
     """
-    model: Any = teacher.reader.model
-    old, found = teacher.config, fresh_head(model, config.width)
-    own = teacher.reader.own_head
-    known = (
-        own.weight if own is not None else getattr(getattr(model, "score", None), "weight", None)
-    )
-    if known is None:
-        return found
-    rows = known.data.reshape(old.head_count, old.head_width, -1)
-    fresh = found.weight.data.view(config.head_count, config.head_width, -1)
+    old = teacher.config
+    head = fresh_head(teacher.reader.model, config.width)
+    weight = _head_weight(teacher.reader)
+    if weight is None:
+        return head
+    rows = weight.data.reshape(old.head_count, old.head_width, -1)
+    fresh = head.weight.data.view(config.head_count, config.head_width, -1)
     if old.head_count == config.head_count and set(old.aspects) == set(config.aspects):
-        width, known_aspects = min(old.head_width, config.head_width), list(old.aspects)
-        same = [known_aspects.index(name) for name in config.aspects] or list(range(old.head_count))
-        fresh[:, :width] = rows[same, :width]
+        order = list(range(old.head_count))
+        if config.aspects:
+            order = [list(old.aspects).index(name) for name in config.aspects]
+        width = min(old.head_width, config.head_width)
+        fresh[:, :width] = rows[order, :width]
+        return head
+    together = torch.tensor(old.head_weights, dtype=rows.dtype) @ rows[:, 0]
+    if config.head_count > 1:
+        fresh[:, 0] += together
     else:
-        said = torch.tensor(old.head_weights, dtype=rows.dtype) @ rows[:, 0]
-        fresh[:, 0] = said + fresh[:, 0] * (config.head_count > 1)
-    return found
+        fresh[:, 0] = together
+    return head
 
 
-def save_scorer(scorer: Scorer, folder: Path) -> None:
+def _head_weight(reader: Reader) -> torch.Tensor | None:
+    """Return the weight of the linear head that a reader has; None of an architecture's own kind."""
+    if reader.own_head is not None:
+        return reader.own_head.weight
+    weight: torch.Tensor | None = getattr(getattr(reader.model, "score", None), "weight", None)
+    return weight
+
+
+def save_scorer(scorer: NeuralScorer, folder: Path) -> None:
     """Write the folder beside its place and rename it into place when it is complete.
 
     Raises:
@@ -145,10 +161,11 @@ def save_scorer(scorer: Scorer, folder: Path) -> None:
     reader.model.save_pretrained(fresh)
     scorer.tokenizer.save_pretrained(fresh)
     if reader.own_head is not None:
-        save_file({"weight": reader.own_head.weight.detach().cpu().contiguous()}, fresh / HEAD)
+        weight = reader.own_head.weight.detach().cpu().contiguous()
+        save_file({"weight": weight}, fresh / HEAD)
     way = reader.texts.way if isinstance(reader.texts, DecoderTexts) else "whole"
     about = asdict(About(scorer.config, scorer.temperature, scorer.data, scorer.learned, way))
-    about = {"format": 1, "kind": scorer.kind, "trained": True, **about}
+    about = {"format": 2, "kind": scorer.kind, "trained": True, **about}
     (fresh / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
     if scorer.prompts is not None:
         hashes = np.array(sorted(int(digits, 16) for digits in scorer.prompts), dtype=np.uint64)
@@ -156,14 +173,14 @@ def save_scorer(scorer: Scorer, folder: Path) -> None:
     files.replace(fresh, folder)
 
 
-def load_scorer(source: str | Path) -> Scorer:
-    """Load what `save_scorer` wrote, or any reward model of one label (a TRL RewardTrainer's
-    output, …).
+def load_scorer(source: str | Path) -> NeuralScorer:
+    """Load what `save_scorer` wrote, or any reward model of one label, as a TRL RewardTrainer's.
 
     Raises:
         UserError: it is no model, or a model whose head was never trained.
     """
-    folder = models.resolve(str(source))  # as a Path it could be no name of the hub
+    # As a Path it could be no name of the hub.
+    folder = models.resolve(str(source))
     about = _about(folder)
     own_head = (folder / HEAD).exists()
     backbone = load_backbone(str(source), bare=own_head)
@@ -174,27 +191,31 @@ def load_scorer(source: str | Path) -> Scorer:
     if backbone.missing or not (own_head or backbone.classifies):
         lacking = min(backbone.missing, default=HEAD)
         raise UserError(
-            f"{source}: no trained head ({lacking} is not in it); train a scorer on this model first"
+            f"{source}: no trained head ({lacking} is not in it); "
+            "train a scorer on this model first"
         )
     models.require_embeddings(backbone.model, backbone.tokenizer, source)
     if about is None:
-        about = About(
-            ScorerConfig(backbone=str(source), pooling="cls" if backbone.encoder else "mean")
-        )
+        pooling: Literal["cls", "mean"] = "cls" if backbone.encoder else "mean"
+        about = About(ScorerConfig(backbone=str(source), pooling=pooling))
     head = _saved_head(folder / HEAD, backbone, about.config.width) if own_head else None
     reader = _reader(backbone, about.config, head, about.way)
     if about.way == "apart":
         _use_distinct_padding(reader)
-    scorer = Scorer(about.config, reader, backbone.tokenizer)
-    scorer.trained, scorer.temperature, scorer.data = True, about.temperature, about.data
+    scorer = scorer_of(about.config, reader, backbone.tokenizer)
+    scorer.trained = True
+    scorer.temperature = about.temperature
+    scorer.data = about.data
     scorer.learned = about.learned
-    scorer.name, scorer.prompts = str(source), trained_prompts(folder)
+    scorer.name = str(source)
+    scorer.prompts = trained_prompts(folder)
     return scorer
 
 
 def trained_prompts(folder: Path) -> frozenset[str] | None:
-    """Return the hashes of the prompts that a scorer was trained on; None where its folder does not
-    say.
+    """Return the hashes of the prompts that a scorer was trained on.
+
+    None where its folder does not say.
 
     Raises:
         UserError: the file of hashes is none.
@@ -225,18 +246,14 @@ def _saved_head(file: Path, backbone: Backbone, width: int) -> nn.Linear:
 def _reader(
     backbone: Backbone, config: ScorerConfig, head: nn.Linear | None, way: Way = "whole"
 ) -> Reader:
-    """The body with a head: the given one, the model's own, or a fresh one."""
-    body: Any
-    model, tokenizer, lengths, joint = (
-        backbone.model,
-        backbone.tokenizer,
-        config.lengths,
-        not config.pointwise,
-    )
-    segments = not joint or config.head == "segments"
+    """Return the body with a head: the given one, the model's own, or a fresh one."""
+    model: Any = backbone.model
+    tokenizer = backbone.tokenizer
+    joint = not config.reads_apart
+    segments = not joint or isinstance(config.head, Segments)
     room = context(model, tokenizer, encoder=backbone.encoder)
     if backbone.encoder:
-        rows = EncoderTexts(tokenizer, lengths, room, joint=joint)
+        rows = EncoderTexts(tokenizer, config.lengths, room, joint=joint)
         if config.pooling == "cls":
             if not backbone.classifies:
                 raise UserError(
@@ -244,49 +261,70 @@ def _reader(
                 )
             return RowReader(model, None, rows, segments=segments).eval()
         body = model.base_model
-        return RowReader(
-            body, head or fresh_head(body, config.width), rows, segments=segments
-        ).eval()
-    texts = DecoderTexts(tokenizer, lengths, room, joint=joint, closed=joint and segments, way=way)
-    if head is None and config.width == 1 and isinstance(getattr(model, "score", None), nn.Linear):
+        if head is None:
+            head = fresh_head(body, config.width)
+        return RowReader(body, head, rows, segments=segments).eval()
+    closed = joint and segments
+    texts = DecoderTexts(tokenizer, config.lengths, room, joint=joint, closed=closed, way=way)
+    has_own_head = isinstance(getattr(model, "score", None), nn.Linear)
+    if head is None and config.width == 1 and has_own_head:
         texts.padding = model.config.get_text_config().pad_token_id
         return TreeReader(model, None, texts, segments=segments).eval()
     body = model.base_model
-    return TreeReader(body, head or fresh_head(body, config.width), texts, segments=segments).eval()
+    if head is None:
+        head = fresh_head(body, config.width)
+    return TreeReader(body, head, texts, segments=segments).eval()
 
 
 def _use_distinct_padding(reader: Reader) -> None:
-    """Where transformers looks for padding in the readings of a scorer trained here, it finds
-    none."""
+    """See to it that transformers finds no padding in the readings of a scorer trained here."""
     texts = reader.texts
     if isinstance(texts, DecoderTexts) and reader.own_head is None:
         use_distinct_padding(reader.model, texts.tokenizer, texts.ends)
         texts.padding = reader.model.config.get_text_config().pad_token_id
 
 
+def _current(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a scorer's saved configuration in today's spelling."""
+    # Before losses had names.
+    if config.pop("margin", False):
+        config["loss"] = "margin"
+    # Before heads had options of their own.
+    if isinstance(config.get("head"), str):
+        head = {"name": config["head"]}
+        for option in HEAD_OPTIONS.get(config["head"], ()):
+            if option in config:
+                head[option] = config[option]
+        for option in ("rank", "together", *JOINT_OPTIONS):
+            config.pop(option, None)
+        config["head"] = head
+    return config
+
+
 def _about(folder: Path) -> About | None:
-    """What `rewarddiff_scorer.json` says; None where there is none."""
+    """Return what `rewarddiff_scorer.json` says; None where there is none."""
     path = folder / ABOUT
     if not path.exists():
         return None
     try:
-        said = json.loads(path.read_text())
-        given = dict(said["config"])
-        if given.pop("margin", False):  # as it was called before losses had names
-            given["loss"] = "margin"
-        config = load_recipe(given, [], ScorerConfig)
-        temperature = None if said["temperature"] is None else float(said["temperature"])
-        way = said.get("way", "apart")
+        saved = json.loads(path.read_text())
+        config = load_recipe(_current(dict(saved["config"])), [], ScorerConfig)
+        temperature = saved["temperature"]
+        if temperature is not None:
+            temperature = float(temperature)
+        way = saved.get("way", "apart")
         if way not in get_args(Way):
             raise ValueError(f"way is {way}, should be one of {', '.join(get_args(Way))}")
-        about = About(config, temperature, str(said["data"]), dict(said.get("learned", {})), way)
-        trained = said["trained"]
+        learned = dict(saved.get("learned", {}))
+        about = About(config, temperature, str(saved["data"]), learned, way)
+        trained = saved["trained"]
     except (json.JSONDecodeError, KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(
             f"{path}: not the description of a scorer ({error}); train the scorer again"
         ) from error
     if trained is not True:
         raise UserError(
-            f"{folder}: no trained head (its description says so); train a scorer on this model first"
+            f"{folder}: no trained head (its description says so); "
+            "train a scorer on this model first"
         )
     return about

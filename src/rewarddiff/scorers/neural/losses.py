@@ -1,8 +1,7 @@
-"""What a scorer is trained to say of a gap: small frozen configs, each with its own loss; a recipe
-names one of them.
+"""What a scorer is trained to say of a gap: small frozen configs, each with its own loss.
 
-The gap Δ of a comparison is r_w − r_l of a reward model, or d of a difference model, oriented by
-the label.
+A recipe names one of them. The gap Δ of a comparison is r_w − r_l of a reward model, or d of a
+difference model, oriented by the label.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from rewarddiff.errors import UserError
 from rewarddiff.losses import grading, scoring
 
 MAX_GRADES = 12
-"""More distinct strengths than this are no grades: they are cut into quantiles where a loss wants
-grades."""
-
+"""More distinct strengths than this are no grades: a loss that wants grades gets quantiles."""
 
 NEAR = 1e-5
-"""Strengths that differ by less, relatively, are the same: they are differences of scores, and pass
-through float32."""
+"""Strengths that differ by less, relatively, are the same.
+
+They are differences of scores, and pass through float32.
+"""
 
 
 @dataclass(frozen=True)
@@ -49,25 +48,29 @@ class Grades:
 
     @classmethod
     def of(cls, strengths: Iterable[float | None]) -> Grades:
-        known = [s for s in strengths if s is not None]
-        decided = np.array(
-            [float(f"{s:.6g}") for s in known if s > 0], dtype=np.float64
-        )  # 4.2 − 3.9 is 3.3 − 3.0
-        if not decided.size:
+        """Return the grades of these strengths; None is unknown, 0 a tie."""
+        known = [strength for strength in strengths if strength is not None]
+        # Rounded, so that 4.2 − 3.9 is 3.3 − 3.0.
+        rounded = [float(f"{strength:.6g}") for strength in known if strength > 0]
+        if not rounded:
             return cls(ties=bool(known))
+        decided = np.array(rounded)
         levels = np.unique(decided)
         if levels.size > MAX_GRADES:
-            levels = np.unique(np.quantile(decided, np.linspace(0, 1, MAX_GRADES + 1)[:-1]))
-        edges = tuple(levels.tolist())
-        return cls(edges, float(decided.max()), float(decided.mean()), decided.size < len(known))
+            shares = np.linspace(0, 1, MAX_GRADES + 1)[:-1]
+            levels = np.unique(np.quantile(decided, shares))
+        return cls(
+            edges=tuple(levels.tolist()),
+            largest=float(decided.max()),
+            mean=float(decided.mean()),
+            ties=len(rounded) < len(known),
+        )
 
     def levels(self, strengths: Tensor) -> Tensor:
-        """The grade of every strength: 0 a tie, 1 the least, …"""
-        edges = torch.tensor(self.edges, dtype=strengths.dtype, device=strengths.device) * (
-            1 - NEAR
-        )
-        found = torch.bucketize(strengths, edges, right=True)
-        return torch.where(strengths > 0, found.clamp(min=1), 0)
+        """Return the grade of every strength: 0 a tie, 1 the least, …"""
+        edges = torch.tensor(self.edges, dtype=strengths.dtype, device=strengths.device)
+        levels = torch.bucketize(strengths, edges * (1 - NEAR), right=True)
+        return torch.where(strengths > 0, levels.clamp(min=1), 0)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Context:
     """
 
     mean: float = 0.0
-    threshold: float = float("inf")
+    threshold: float = math.inf
     pull: float = 0.0
     shares: Mapping[str, float] = field(default_factory=dict)
 
@@ -133,15 +136,17 @@ class ScorerLoss:
         return self.ties
 
     def parameters(self, grades: Grades) -> dict[str, nn.Parameter]:
-        """What it learns by itself, at its start."""
+        """Return what it learns by itself, at its start."""
         return {}
 
-    def told(self, grades: Grades, learned: Mapping[str, Tensor]) -> dict[str, list[float]]:
-        """What it learned by itself, in the unit of Δ."""
+    def learned_values(
+        self, grades: Grades, learned: Mapping[str, Tensor]
+    ) -> dict[str, list[float]]:
+        """Return what it learned by itself, in the unit of Δ."""
         return {}
 
     def losses(self, batch: Gaps) -> Tensor:
-        """One value per comparison."""
+        """Return one value per comparison."""
         raise NotImplementedError
 
 
@@ -186,23 +191,24 @@ class Margin(ScorerLoss):
             self._listed(strength)
 
     def _listed(self, strength: float) -> float:
-        """The key of the map that a strength has."""
+        """Return the key of the map that a strength has."""
         if not isinstance(self.margins, Mapping):
             return strength
-        found = [key for key in self.margins if math.isclose(key, strength, rel_tol=NEAR)]
-        if not found:
-            raise UserError(f"loss.margins: strength {strength:g} is not in the map; add it")
-        return found[0]
+        for key in self.margins:
+            if math.isclose(key, strength, rel_tol=NEAR):
+                return key
+        raise UserError(f"loss.margins: strength {strength:g} is not in the map; add it")
 
     def _margins(self, batch: Gaps) -> Tensor:
         if self.margins == "strength":
             return batch.strength
         if isinstance(self.margins, Mapping):
-            return batch.gap.new_tensor(
-                [self.margins[self._listed(s)] for s in batch.strength.tolist()]
-            )
+            keys = map(self._listed, batch.strength.tolist())
+            return batch.gap.new_tensor([self.margins[key] for key in keys])
         steps = (batch.grades.levels(batch.strength) - 1).to(batch.gap.dtype)
-        return steps if self.margins == "large" else steps / max(1, len(batch.grades.edges) - 1)
+        if self.margins == "large":
+            return steps
+        return steps / max(1, len(batch.grades.edges) - 1)
 
 
 @checked
@@ -247,16 +253,19 @@ class Soft(ScorerLoss):
 
     def losses(self, batch: Gaps) -> Tensor:
         if self.target == "sigmoid":
-            return grading.soft(batch.gap, (batch.strength / (self.scale or 1.0)).sigmoid())
-        certain = (batch.strength / (self.scale or batch.grades.largest)).clamp(max=1)
+            scale = 1.0 if self.scale is None else self.scale
+            return grading.soft(batch.gap, (batch.strength / scale).sigmoid())
+        scale = batch.grades.largest if self.scale is None else self.scale
+        certain = (batch.strength / scale).clamp(max=1)
         return grading.soft(batch.gap, 0.5 + 0.5 * certain)
 
 
 @checked
 @dataclass(frozen=True, kw_only=True)
 class Ties(ScorerLoss):
-    """Bradley–Terry where neither may be better (Rao and Kupper 1967; arXiv 2410.05328); τ is
-    learned.
+    """Bradley–Terry where neither may be better; τ is learned.
+
+    Source: Rao and Kupper 1967; arXiv 2410.05328.
 
     Attributes:
         tau: where τ starts.
@@ -273,7 +282,9 @@ class Ties(ScorerLoss):
     def parameters(self, grades: Grades) -> dict[str, nn.Parameter]:
         return {"tau": nn.Parameter(_inverse_softplus(torch.tensor(self.tau)))}
 
-    def told(self, grades: Grades, learned: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    def learned_values(
+        self, grades: Grades, learned: Mapping[str, Tensor]
+    ) -> dict[str, list[float]]:
         return {"tau": [softplus(learned["tau"]).item()]}
 
     def losses(self, batch: Gaps) -> Tensor:
@@ -293,34 +304,40 @@ class Ordinal(ScorerLoss):
     ties: ClassVar[bool] = True
 
     def parameters(self, grades: Grades) -> dict[str, nn.Parameter]:
-        steps = max(
-            0, len(grades.edges) - (not grades.ties)
-        )  # without ties the first cut-point stands at 0
+        steps = len(grades.edges)
+        if steps and not grades.ties:
+            # The first cut-point stands at 0.
+            steps -= 1
         return {"steps": nn.Parameter(_inverse_softplus(torch.full((steps,), 0.5)))}
 
     def keeps_ties(self, grades: Grades) -> bool:
-        return grades.ties  # else there is no place between the cut-points for one of the dev set
+        # Else there is no place between the cut-points for a tie of the dev set.
+        return grades.ties
 
-    def told(self, grades: Grades, learned: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    def learned_values(
+        self, grades: Grades, learned: Mapping[str, Tensor]
+    ) -> dict[str, list[float]]:
         return {"cuts": self.cuts(grades, learned).tolist()}
 
     def losses(self, batch: Gaps) -> Tensor:
-        return grading.ordinal(
-            batch.gap, batch.grades.levels(batch.strength), self.cuts(batch.grades, batch.learned)
-        )
+        levels = batch.grades.levels(batch.strength)
+        return grading.ordinal(batch.gap, levels, self.cuts(batch.grades, batch.learned))
 
     @staticmethod
     def cuts(grades: Grades, learned: Mapping[str, Tensor]) -> Tensor:
-        """The cut-points above 0, rising."""
+        """Return the cut-points above 0, rising."""
         cuts = softplus(learned["steps"]).cumsum(0)
-        return cuts if grades.ties else torch.cat([cuts.new_zeros(1), cuts])
+        if grades.ties:
+            return cuts
+        return torch.cat([cuts.new_zeros(1), cuts])
 
 
 @checked
 @dataclass(frozen=True, kw_only=True)
 class BatchMargin(ScorerLoss):
-    """−log σ(Δ − F·μ), μ the batch's mean gap: pairs below a threshold are pushed further (arXiv
-    2404.04932).
+    """−log σ(Δ − F·μ), μ the batch's mean gap: pairs below a threshold are pushed further.
+
+    Source: arXiv 2404.04932.
 
     Attributes:
         threshold: F = 1 where a gap is below the mean μ (`batch_mean`, the paper's method) or below
@@ -356,13 +373,12 @@ class BatchMargin(ScorerLoss):
 
     def losses(self, batch: Gaps) -> Tensor:
         context = batch.context
-        found = grading.batch_margin(batch.gap, context.mean, context.threshold)
-        return found + context.pull * (
-            batch.gap - batch.gap.detach()
-        )  # adds nothing but its gradient
+        losses = grading.batch_margin(batch.gap, context.mean, context.threshold)
+        # This adds nothing but its gradient.
+        return losses + context.pull * (batch.gap - batch.gap.detach())
 
     def context(self, gaps: Sequence[float], state: dict[str, float], *, training: bool) -> Context:
-        """From all gaps of a batch: μ, the threshold, and what the log says.
+        """Make μ, the threshold, and what the log says of all gaps of a batch.
 
         Args:
             state: carried from batch to batch; a running mean is changed by training only.
@@ -374,17 +390,19 @@ class BatchMargin(ScorerLoss):
             if training:
                 state["mean"] = running
             mean = running
-        mean = max(0.0, mean) if self.clamp else mean
-        limits = {
-            "batch_mean": mean,
-            "quantile": float(np.quantile(values, self.quantile)),
-            "none": float("inf"),
-        }
-        threshold = limits[self.threshold]
+        if self.clamp:
+            mean = max(0.0, mean)
+        threshold = math.inf
+        if self.threshold == "batch_mean":
+            threshold = mean
+        elif self.threshold == "quantile":
+            threshold = float(np.quantile(values, self.quantile))
         below = values < threshold
-        free = not self.detach and not (self.clamp and mean == 0)
-        # ∂/∂μ of Σ −log σ(Δ − Fμ) is Σ F·σ(Fμ − Δ); every Δ has a share of 1/n in μ
-        pull = float((below / (1 + np.exp(values - below * mean))).mean()) if free else 0.0
+        pull = 0.0
+        is_clamped = self.clamp and mean == 0
+        if not self.detach and not is_clamped:
+            # ∂/∂μ of Σ −log σ(Δ − Fμ) is Σ F·σ(Fμ − Δ); every Δ has a share of 1/n in μ.
+            pull = float((below / (1 + np.exp(values - below * mean))).mean())
         shares = {"batch_margin": mean, "shifted": float(below.mean())}
         return Context(mean, threshold, pull, shares)
 

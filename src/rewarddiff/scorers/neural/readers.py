@@ -1,5 +1,4 @@
-"""From readings to numbers: a Hugging Face body, and one linear head that reads it at the
-responses.
+"""From readings to numbers: a Hugging Face body, and one linear head that reads it at the responses.
 
 A reading's *places* are where the head reads it: every response's segment, or the text as a whole.
 
@@ -11,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, groupby
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -20,13 +19,14 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from rewarddiff.forward import Trunk
-from rewarddiff.scorers.neural.texts import EncoderTexts, Reading, Texts, Tokens
+from rewarddiff.scorers.neural.texts import EncoderTexts, Reading, Texts
 from rewarddiff.trees import Node, Tree
 
-CHUNK_TOKENS = {"cpu": 2048}
-"""Padded tokens an encoder reads at once: on a CPU what its caches hold, elsewhere
-`CHUNK_ELSEWHERE`."""
-CHUNK_ELSEWHERE = 32768
+CPU_TOKENS = 2048
+"""Padded tokens that an encoder reads at once on a CPU: what its caches hold."""
+
+DEVICE_TOKENS = 32768
+"""Padded tokens that an encoder reads at once elsewhere."""
 
 
 class Reader(nn.Module, ABC):
@@ -58,50 +58,59 @@ class Reader(nn.Module, ABC):
     @property
     def head(self) -> nn.Linear:
         """The linear head: its own, or the model's."""
-        found: Any = self.own_head if self.own_head is not None else self.model.score
-        return found  # type: ignore[no-any-return]
+        if self.own_head is not None:
+            return self.own_head
+        score: Any = self.model.score
+        return score  # type: ignore[no-any-return]
 
     @property
     def device(self) -> torch.device:
         return self.model.device
 
     def forward(self, readings: Sequence[Reading]) -> Tensor:
-        """float32 (readings,), or (readings, width) where there is more than one number of each."""
+        """Return float32 (readings,), or (readings, width) of more than one number each."""
         values = self.values(readings)
         counts = [self.places(reading) for reading in readings]
         if max(counts, default=1) == 1:
             return values
         places = torch.tensor(counts, device=values.device)
         first = places.cumsum(0) - places
+        # A reading of one place subtracts nothing: the clamp only keeps the index inside.
         second = values[(first + 1).clamp(max=len(values) - 1)]
-        several = (places > 1).reshape(-1, *(1 for _ in values.shape[1:]))
-        return values[first] - torch.where(several, second, 0)
+        has_second = (places > 1).reshape(-1, *(1 for _ in values.shape[1:]))
+        return values[first] - torch.where(has_second, second, 0)
 
     def places(self, reading: Reading) -> int:
-        """How many places a reading has. One without a prompt is of one response."""
-        return max(1, len(reading) - 1) if self.segments else 1
+        """Return how many places a reading has. One without a prompt is of one response."""
+        if not self.segments:
+            return 1
+        return max(1, len(reading) - 1)
 
     @abstractmethod
     def values(self, readings: Sequence[Reading]) -> Tensor:
-        """What the head gives at every place, (places,) or (places, width).
+        """Return what the head gives at every place, (places,) or (places, width).
 
-        In the order of readings and of their responses."""
+        In the order of readings and of their responses.
+        """
 
     @abstractmethod
     def cost(self, readings: Sequence[Reading]) -> int:
-        """Tokens it takes to read these together."""
+        """Count the tokens it takes to read these together."""
 
     @abstractmethod
     def batches(self, readings: Sequence[Reading], budget: int) -> Iterator[list[int]]:
-        """Indices to read together within a budget of tokens (one reading beyond it goes alone)."""
+        """Yield indices to read together within a budget of tokens.
+
+        A reading beyond the budget goes alone.
+        """
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """The head's: all that is not the body's."""
-        body = {id(p) for p in self.model.base_model.parameters()}
-        return [p for p in self.parameters() if id(p) not in body]
+        """Return the head's parameters: all that are not the body's."""
+        body = {id(parameter) for parameter in self.model.base_model.parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in body]
 
     def _score(self, states: Tensor) -> Tensor:
-        """The head in float32 whatever the body runs in: (…, hidden) → (…), or (…, width)."""
+        """Apply the head, in float32 whatever the body runs in: (…, hidden) → (…), or (…, width)."""
         with torch.autocast(states.device.type, enabled=False):
             states = states.to(self.head.weight.dtype)
             scores: Tensor = self.head(states)
@@ -117,35 +126,39 @@ class TreeReader(Reader):
         self, model: PreTrainedModel, head: nn.Linear | None, texts: Texts, *, segments: bool
     ) -> None:
         super().__init__(model, head, texts, segments=segments)
-        self._trunk = [Trunk(model)]  # in a list: the model's parameters are registered once, above
+        # In a list, so that the model's parameters are registered once, by `Reader`.
+        self._trunk = [Trunk(model)]
 
     def values(self, readings: Sequence[Reading]) -> Tensor:
         trunk = self._trunk[0]
         forest = Forest(readings)
         packed = trunk.pack(forest.trees())
-        first = packed.first.tolist()
-        places = []
+        first_node = packed.first.tolist()
+        places: list[int] = []
         for reading, (tree, path) in zip(readings, forest.paths, strict=True):
-            places += [first[tree] + node for node in path[-self.places(reading) :]]
-        states = trunk(packed)[packed.ends[torch.tensor(places, device=packed.ends.device)]]
-        return self._score(states)
+            read_at = path[-self.places(reading) :]
+            places += [first_node[tree] + node for node in read_at]
+        ends = packed.ends[torch.tensor(places, device=packed.ends.device)]
+        return self._score(trunk(packed)[ends])
 
     def cost(self, readings: Sequence[Reading]) -> int:
         return Forest(readings).size
 
     def batches(self, readings: Sequence[Reading], budget: int) -> Iterator[list[int]]:
-        """Neighbours that begin alike are kept together as far as the budget allows: a tree is
-        whole where it fits."""
-        if self._trunk[0].plain:  # there nothing is shared
+        """Yield indices within a budget; neighbours that begin alike stay together where they fit."""
+        if self._trunk[0].plain:
+            # There nothing is shared.
             yield from _rows_by_length(readings, budget)
             return
-        forest, batch = Forest(), list[int]()
+        forest = Forest()
+        batch: list[int] = []
         for part in _parts(readings, range(len(readings)), 1, budget):
-            own = [readings[i] for i in part]
-            if batch and forest.size + forest.growth(*own) > budget:
+            added = [readings[i] for i in part]
+            if batch and forest.size + forest.growth(added) > budget:
                 yield batch
-                forest, batch = Forest(), []
-            for reading in own:
+                forest = Forest()
+                batch = []
+            for reading in added:
                 forest.add(reading)
             batch += part
         if batch:
@@ -155,12 +168,14 @@ class TreeReader(Reader):
 def _parts(
     readings: Sequence[Reading], indices: Sequence[int], depth: int, budget: int
 ) -> Iterator[list[int]]:
-    """Runs of readings that share their first `depth` parts; where one is beyond the budget, those
-    that share more."""
+    """Yield runs of readings that share their first `depth` parts.
+
+    A run beyond the budget is cut into those that share more.
+    """
     for _, run in groupby(indices, key=lambda i: readings[i][:depth]):
         part = list(run)
-        own = [readings[i] for i in part]
-        if depth >= len(own[0]) or Forest().growth(*own) <= budget:
+        of_part = [readings[i] for i in part]
+        if depth >= len(of_part[0]) or Forest().growth(of_part) <= budget:
             yield part
         else:
             yield from _parts(readings, part, depth + 1, budget)
@@ -176,42 +191,54 @@ class Forest:
 
     def __init__(self, readings: Sequence[Reading] = ()) -> None:
         self._nodes: list[list[Node]] = []
-        self._index: dict[Reading, tuple[int, int]] = {}
+        self._places: dict[Reading, tuple[int, int]] = {}
         self.paths: list[tuple[int, list[int]]] = []
         self.size = 0
         for reading in readings:
             self.add(reading)
 
-    def growth(self, *readings: Reading) -> int:
-        """Tokens that adding the readings would add."""
-        beginnings = {reading[:n] for reading in readings for n in range(1, len(reading) + 1)}
-        return sum(len(beginning[-1]) for beginning in beginnings if beginning not in self._index)
+    def growth(self, readings: Sequence[Reading]) -> int:
+        """Count the tokens that adding these readings would add."""
+        new: set[Reading] = set()
+        for reading in readings:
+            new.update(_beginnings(reading))
+        return sum(len(beginning[-1]) for beginning in new if beginning not in self._places)
 
     def add(self, reading: Reading) -> None:
-        path = [self._place(reading[:n]) for n in range(1, len(reading) + 1)]
-        self.paths.append((path[0][0], [node for _, node in path]))
+        places = [self._place(beginning) for beginning in _beginnings(reading)]
+        tree, _ = places[0]
+        self.paths.append((tree, [node for _, node in places]))
 
     def _place(self, beginning: Reading) -> tuple[int, int]:
-        """Tree and node of the last part of a beginning whose earlier parts have a place."""
-        if beginning not in self._index:
-            part: Tokens = beginning[-1]
-            if len(beginning) == 1:
-                self._nodes.append([])
-            tree, parent = (
-                self._index[beginning[:-1]] if len(beginning) > 1 else (len(self._nodes) - 1, -1)
-            )
-            self._nodes[tree].append(Node(part, parent))
-            self._index[beginning] = (tree, len(self._nodes[tree]) - 1)
-            self.size += len(part)
-        return self._index[beginning]
+        """Return tree and node of the last part of a beginning whose earlier parts have a place."""
+        if beginning in self._places:
+            return self._places[beginning]
+        if len(beginning) == 1:
+            tree, parent = len(self._nodes), -1
+            self._nodes.append([])
+        else:
+            tree, parent = self._places[beginning[:-1]]
+        nodes = self._nodes[tree]
+        part = beginning[-1]
+        nodes.append(Node(part, parent))
+        self.size += len(part)
+        self._places[beginning] = (tree, len(nodes) - 1)
+        return self._places[beginning]
 
     def trees(self) -> list[Tree]:
         return [Tree(tuple(nodes)) for nodes in self._nodes]
 
 
+def _beginnings(reading: Reading) -> list[Reading]:
+    """Return a reading's first part, its first two, and so on."""
+    return [reading[:n] for n in range(1, len(reading) + 1)]
+
+
 class RowReader(Reader):
-    """An encoder, read by the mean over a response's or the whole text's tokens, or by its own
-    classification head."""
+    """An encoder, read by the mean over a response's or the whole text's tokens.
+
+    Or by its own classification head, where it has one and no other is given.
+    """
 
     texts: EncoderTexts
 
@@ -219,43 +246,41 @@ class RowReader(Reader):
         self, model: PreTrainedModel, head: nn.Linear | None, texts: Texts, *, segments: bool
     ) -> None:
         super().__init__(model, head, texts, segments=segments)
-        unread = getattr(model, "pooler", None) if head is not None else None
-        if unread is not None:
-            unread.requires_grad_(
-                False
-            )  # processes wait for the gradient of every weight that asks for one
+        pooler = getattr(model, "pooler", None)
+        if head is not None and pooler is not None:
+            # It is not read: processes would wait for the gradient of every weight that asks for one.
+            pooler.requires_grad_(False)
         self._attention: str = model.config._attn_implementation
 
     def values(self, readings: Sequence[Reading]) -> Tensor:
-        budget = CHUNK_TOKENS.get(self.device.type, CHUNK_ELSEWHERE)
-        batches = list(self.batches(readings, budget))
-        values = torch.cat([self._rows([readings[i] for i in batch]) for batch in batches])
-        ends = list(accumulate(map(self.places, readings), initial=0))
-        order = [place for batch in batches for i in batch for place in range(ends[i], ends[i + 1])]
-        return values[torch.tensor(order, device=values.device).argsort()]
+        budget = CPU_TOKENS if self.device.type == "cpu" else DEVICE_TOKENS
+        values: list[Tensor] = [torch.empty(0)] * len(readings)
+        for batch in self.batches(readings, budget):
+            of_batch = [readings[i] for i in batch]
+            counts = list(map(self.places, of_batch))
+            for i, of_reading in zip(batch, self._rows(of_batch).split(counts), strict=True):
+                values[i] = of_reading
+        return torch.cat(values)
 
     def _attend(self) -> None:
-        """Choose the attention: a CPU's kernel for bf16 has a slow backward pass, plain products
-        beat it."""
-        slow = (
-            self.device.type == "cpu"
-            and torch.is_autocast_enabled("cpu")
-            and torch.is_grad_enabled()
-        )
-        wanted = "eager" if slow else self._attention
+        """Choose the attention: a CPU's kernel for bf16 has a slow backward pass, products beat it."""
+        on_cpu = self.device.type == "cpu"
+        is_slow = on_cpu and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
+        wanted = "eager" if is_slow else self._attention
         if self.model.config._attn_implementation != wanted:
             self.model.set_attn_implementation(wanted)
 
     def _rows(self, readings: Sequence[Reading]) -> Tensor:
+        """Read one padded batch: what the head gives at every place."""
         lengths = pad_sequence(
-            [torch.tensor([len(part) for part in reading]) for reading in readings], True
+            [torch.tensor(list(map(len, reading))) for reading in readings], True
         )
-        total, width = lengths.sum(1), int(lengths.sum(1).max())
-        ids = torch.zeros(len(readings), width, dtype=torch.long)
+        total = lengths.sum(1)
+        ids = torch.zeros(len(readings), int(total.max()), dtype=torch.long)
         for row, reading in zip(ids, readings, strict=True):
-            tokens = [token for part in reading for token in part]
-            row[: len(tokens)] = torch.tensor(tokens)
-        column = torch.arange(width)
+            tokens = torch.tensor([token for part in reading for token in part])
+            row[: len(tokens)] = tokens
+        column = torch.arange(ids.shape[1])
         inputs = {"input_ids": ids, "attention_mask": (column < total[:, None]).long()}
         if any(self.texts.types):
             before, after = self.texts.types
@@ -266,41 +291,49 @@ class RowReader(Reader):
             logits: Tensor = self.model(**inputs).logits
             return logits.float()[:, 0]
         states: Tensor = self.model.base_model(**inputs).last_hidden_state
+        return self._score(self._pooled(states, lengths, readings))
+
+    def _pooled(self, states: Tensor, lengths: Tensor, readings: Sequence[Reading]) -> Tensor:
+        """Return the mean state at every place, (places, hidden).
+
+        Args:
+            states: (readings, tokens, hidden).
+            lengths: of every part of each reading, (readings, parts).
+        """
         ends = lengths.cumsum(1)
-        starts = (
-            (ends - lengths)[:, 1:]
-            if self.segments
-            else torch.zeros(len(readings), 1, dtype=torch.long)
-        )
-        ends = ends[:, 1:] if self.segments else ends[:, -1:]
+        if self.segments:
+            starts, ends = (ends - lengths)[:, 1:], ends[:, 1:]
+        else:
+            starts, ends = torch.zeros(len(readings), 1, dtype=torch.long), ends[:, -1:]
+        column = torch.arange(states.shape[1])
         inside = (column >= starts[..., None]) & (column < ends[..., None])
         weights = (inside / inside.sum(-1, keepdim=True).clamp(min=1)).to(states.device)
+        precision = torch.float64 if states.dtype == torch.float64 else torch.float32
         with torch.autocast(states.device.type, enabled=False):
-            pooled = (
-                weights.to(states.dtype) @ states
-                if states.dtype == torch.float64
-                else weights @ states.float()
-            )
-        known = torch.arange(pooled.shape[1]) < torch.tensor(
-            [[self.places(reading)] for reading in readings]
-        )
-        return self._score(pooled)[known.to(states.device)]
+            pooled = weights.to(precision) @ states.to(precision)
+        # Of readings with fewer places than others the last ones are padding.
+        counts = torch.tensor([[self.places(reading)] for reading in readings])
+        is_place = torch.arange(pooled.shape[1]) < counts
+        return pooled[is_place.to(states.device)]
 
     def cost(self, readings: Sequence[Reading]) -> int:
-        return sum(len(part) for reading in readings for part in reading)
+        return sum(map(_length, readings))
 
     def batches(self, readings: Sequence[Reading], budget: int) -> Iterator[list[int]]:
         yield from _rows_by_length(readings, budget)
 
 
+def _length(reading: Reading) -> int:
+    return sum(map(len, reading))
+
+
 def _rows_by_length(readings: Sequence[Reading], budget: int) -> Iterator[list[int]]:
-    """Padded rows of similar length."""
-    sizes = [sum(map(len, reading)) for reading in readings]
+    """Yield indices of rows of similar length, whose padded tokens are within a budget."""
+    lengths = list(map(_length, readings))
     batch: list[int] = []
-    for i in sorted(range(len(readings)), key=lambda i: sizes[i]):
-        if (
-            batch and sizes[i] * (len(batch) + 1) > budget
-        ):  # the longest comes last and sets the width
+    for i in sorted(range(len(readings)), key=lambda i: lengths[i]):
+        # The longest comes last and sets the width.
+        if batch and lengths[i] * (len(batch) + 1) > budget:
             yield batch
             batch = []
         batch.append(i)

@@ -1,49 +1,43 @@
-"""The scorer: what the reward model and the difference model have in common for those who use
-them."""
+"""A trained scorer: a body and heads that are read at a prompt's responses."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
-from itertools import combinations
-from typing import Any, Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from rewarddiff.coefficients import both_orders
-from rewarddiff.data import prompt_hashes
-from rewarddiff.designs import DesignConfig
+from rewarddiff.differences import Array, Differences, Pair, by_group, weighed
 from rewarddiff.errors import UserError
+from rewarddiff.hashing import digest
+from rewarddiff.losses.scoring import general_gap
 from rewarddiff.progress import task
-from rewarddiff.records import Group, prompt_text
-from rewarddiff.scorers.neural import heads
+from rewarddiff.records import Group
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.readers import Reader
-from rewarddiff.scorers.neural.texts import Page, Reading
-from rewarddiff.scorers.ranking import rank
+from rewarddiff.scorers.neural.texts import Reading
+from rewarddiff.scorers.protocol import Orders
 from rewarddiff.store import Store, fingerprint, remember
 
-Array = NDArray[np.float64]
-Pair = tuple[int, int]
 Shown = tuple[int, ...]
 """The responses of a reading, in their order."""
 
 READ_TOKENS = 8192
-"""Tokens read at a time outside training; changes memory and speed only. A group's comparisons are
-read together where they are no more."""
+"""Tokens read at a time outside training; changes memory and speed only.
+
+A group's comparisons are read together where they are no more.
+"""
 
 
-class Scorer:
-    """A trained (or fresh) scorer.
+class NeuralScorer:
+    """A trained (or fresh) reward model or difference model.
 
     Attributes:
-        kind: "reward" or "difference".
         config: how it was made.
         reader: the module.
         temperature: T fitted on held-out comparisons (of a difference model on the mean of both
@@ -72,401 +66,242 @@ class Scorer:
         self.prompts: frozenset[str] | None = None
 
     def __repr__(self) -> str:
-        head = f", head={self.config.head!r}" if self.kind == "difference" else ""
-        state = "trained" if self.trained else "not trained"
-        temperature = "" if self.temperature is None else f", T={self.temperature:.3g}"
-        return (
-            f"Scorer({self.kind!r}{head}, backbone={self.config.backbone!r}, {state}{temperature})"
-        )
+        parts = [repr(self.kind), f"backbone={self.config.backbone!r}"]
+        if self.kind == "difference":
+            parts.insert(1, f"head={self.config.head.name!r}")
+        parts.append("trained" if self.trained else "not trained")
+        if self.temperature is not None:
+            parts.append(f"T={self.temperature:.3g}")
+        return f"Scorer({', '.join(parts)})"
 
     @property
     def kind(self) -> Literal["reward", "difference"]:
         return self.config.kind
 
-    def to(self, device: torch.device) -> Scorer:
-        """Move the module; returns the scorer itself."""
+    def to(self, device: torch.device) -> Self:
+        """Move the module; return the scorer itself."""
         self.reader.to(device)
         return self
 
-    def weigh(self, aspects: Mapping[str, float]) -> Scorer:
-        """Give the aspects other weights; returns the scorer itself. A temperature fitted with
-        others is forgotten.
+    def weigh(self, aspects: Mapping[str, float]) -> None:
+        """Give the aspects other weights; a temperature fitted with others is forgotten.
 
         Raises:
             UserError: these are not the scorer's aspects.
         """
-        known = self.config.aspects
-        if set(aspects) != set(known):
-            own = ", ".join(known) or "none"
+        earlier = self.config.aspects
+        if set(aspects) != set(earlier):
+            names = ", ".join(earlier) or "none"
             raise UserError(
-                f"aspects: weights for {', '.join(aspects)}, but the scorer's aspects are: {own}"
+                f"aspects: weights for {', '.join(aspects)}, but the scorer's aspects are: {names}"
             )
-        if any(aspects[name] != weight for name, weight in known.items()):
+        weights = {name: aspects[name] for name in earlier}
+        if weights != dict(earlier):
             self.temperature = None
-            self.config = replace(self.config, aspects={name: aspects[name] for name in known})
-        return self
+            self.config = replace(self.config, aspects=weights)
 
     def differences(
         self,
         groups: Sequence[Group],
-        comparisons: Sequence[Sequence[Pair]],
+        pairs: Sequence[Sequence[Pair]],
         *,
-        orders: Literal["both", "one"] = "both",
+        orders: Orders = "both",
         store: Store | None = None,
         progress: str | None = None,
-    ) -> list[Array]:
-        """d(x, a, b) in logits for the pairs (a, b) of each group; positive where a is better.
+    ) -> list[Differences]:
+        """Return d(x, a, b) in logits for the pairs (a, b) of each group: see `protocol.Scorer`.
 
-        A reward model gives r(a) − r(b), head general what it says, antisymmetric to the bit.
-        Another difference model gives, for `orders` both, ½(d(a, b) − d(b, a)), which is so too and
-        0 for a = b; for one, d(a, b) as read with a first.
-
-        Args:
-            comparisons: for every group, pairs of indices of its responses.
-            store: where values are kept and found again.
-            progress: name of the progress line; None: none.
-
-        Returns:
-            One array per group, in the order of its pairs.
+        A reward model gives r(a) − r(b), and head general what its rewards and vectors say.
         """
-        found = self.by_head(groups, comparisons, orders=orders, store=store, progress=progress)
-        return [heads.combined(values, self.config.head_weights) for values in found]
-
-    def spreads(
-        self,
-        groups: Sequence[Group],
-        comparisons: Sequence[Sequence[Pair]],
-        *,
-        orders: Literal["both", "one"] = "both",
-        store: Store | None = None,
-        progress: str | None = None,
-    ) -> list[Array]:
-        """How sure the scorer is: the standard deviation of d over its heads, for the pairs of each
-        group.
-
-        Without a store everything is read for it again; `by_head` gives what this and `differences`
-        are made of.
-
-        Raises:
-            UserError: the scorer has one head, or none that say the same thing.
-        """
-        self.require_spread()
-        found = self.by_head(groups, comparisons, orders=orders, store=store, progress=progress)
-        return [heads.spread(values) for values in found]
-
-    def require_spread(self) -> None:
-        """Raise a UserError unless the scorer has several heads for one thing."""
-        if not self.config.spreads:
-            cause = "a head for each aspect" if self.config.aspects else "one head"
-            raise UserError(
-                f"this scorer has {cause}, and so no spread: train one with heads, as in heads: 5"
-            )
-
-    def by_head(
-        self,
-        groups: Sequence[Group],
-        comparisons: Sequence[Sequence[Pair]],
-        *,
-        orders: Literal["both", "one"] = "both",
-        store: Store | None = None,
-        progress: str | None = None,
-    ) -> list[Array]:
-        """What every head says, in the order of `ScorerConfig.aspects`: d as in `differences`, but
-        (pairs, heads)."""
-        if orders == "one" and not self.config.pointwise:
-            return self._one_order(groups, comparisons, store, progress)
-        both = self._orders(groups, comparisons, store, progress)
-        return [both_orders(values[:, 0], values[:, 1]) for values in both]
-
-    def readings(
-        self,
-        groups: Sequence[Group],
-        comparisons: Sequence[Sequence[Pair]],
-        *,
-        store: Store | None = None,
-        progress: str | None = None,
-    ) -> list[Array]:
-        """Both single orders, (pairs, 2) per group: d(a, b) as read, and d(b, a) as read, not
-        oriented."""
-        both = self._orders(groups, comparisons, store, progress)
-        return [heads.combined(values, self.config.head_weights) for values in both]
-
-    def scores(
-        self,
-        groups: Sequence[Group],
-        *,
-        design: DesignConfig | None = None,
-        store: Store | None = None,
-        progress: str | None = None,
-    ) -> list[Array]:
-        """One number per response, higher is better.
-
-        A reward model gives r(x, y). A difference model has no score of a response alone: it gives
-        the mean of d̄(y, y') over the group's other responses (a Borda count of differences; 0 in a
-        group of one).
-
-        Args:
-            design: of a difference model: the comparisons to read instead of all in both orders.
-                The scores are then the potentials, whose own differences come closest to those
-                read; where all are read they are the Borda count times (k − 1)/k.
-        """
-        sizes = [len(group.responses) for group in groups]
-        if self.kind == "reward":
-            alone = [[(i,) for i in range(n)] for n in sizes]
-            read = self._read(groups, self._pages(groups), alone, store, progress)
-            return [self._rewards(values) for values in read]
-        if design is not None:
-            return [
-                found.scores for found in rank(self, groups, design, store=store, progress=progress)
-            ]
-        pairs = [list(combinations(range(n), 2)) for n in sizes]
-        differences = self.differences(groups, pairs, store=store, progress=progress)
-        scores = []
-        for n, own, d in zip(sizes, pairs, differences, strict=True):
-            total = np.zeros(n)
-            for (a, b), value in zip(own, d, strict=True):
-                total[a] += value
-                total[b] -= value
-            scores.append(total / max(1, n - 1))
-        return scores
-
-    def measured(
-        self, groups: Iterable[Group], *, store: Store | None = None, progress: str | None = None
-    ) -> list[dict[str, Any]]:
-        """Every labelled comparison with what the scorer says of it: the fields of
-        `evaluation.ScoredComparison`.
-
-        Ties are in, with strength 0. Lengths are in characters. Groups of one prompt have one
-        `prompt`.
-        """
-        groups = list(groups)
-        known = [list(group.known_comparisons()) for group in groups]
-        pairs = [[(c.chosen, c.rejected) for c in comparisons] for comparisons in known]
-        apart: list[dict[Shown, Array]] = [{} for _ in groups]
-        if self.config.pointwise:
-            apart = self._said(groups, self._pages(groups), pairs, store, progress)
-            values = self._gaps(apart, pairs)
-        else:
-            values = self._orders(groups, pairs, store, progress)
-        weights, aspects = self.config.head_weights, list(self.config.aspects)
-        trained_on = [self.trained_on(group) for group in groups]
-        return [
-            {
-                "group": group.id,
-                "prompt": fingerprint(prompt_text(group.prompt)),
-                "d": float(heads.combined(d[0], weights)),
-                "d_swapped": None
-                if self.config.pointwise
-                else float(heads.combined(d[1], weights)),
-                "spread": float(heads.spread(both_orders(d[0], d[1])))
-                if self.config.spreads
-                else None,
-                "aspect": float(both_orders(d[0], d[1])[aspects.index(group.subset)])
-                if group.subset in aspects
-                else None,
-                "strength": c.strength,
-                "chosen_length": len(group.responses[c.chosen]),
-                "rejected_length": len(group.responses[c.rejected]),
-                "pair": (c.chosen, c.rejected),
-                "rewards": self._rewards_of(own, c.chosen, c.rejected),
-                "subset": group.subset,
-                "styles": (group.styles[c.chosen], group.styles[c.rejected])
-                if group.styles
-                else None,
-                "trained_on": seen,
-            }
-            for group, comparisons, read, own, seen in zip(
-                groups, known, values, apart, trained_on, strict=True
-            )
-            for c, d in zip(comparisons, read, strict=True)
-        ]
-
-    def trained_on(self, group: Group) -> bool | None:
-        """Whether the scorer was trained on the group's prompt; None where that is not known."""
-        return None if self.prompts is None else not self.prompts.isdisjoint(prompt_hashes([group]))
+        if self.config.reads_apart:
+            return self._apart(groups, pairs, store, progress)
+        return self._together(groups, pairs, orders, store, progress)
 
     def cut(self, groups: Iterable[Group]) -> dict[str, int]:
-        """Of how many groups a `prompt` or a `response` is read in part, for the limits of length
-        or of the context."""
+        """Count the groups of which a `prompt` or a `response` is read in part.
+
+        What is longer than the limits, or than the model's context, is cut.
+        """
         counts = {"prompt": 0, "response": 0}
         texts = self.reader.texts
         for group in groups:
-            page, found = texts.page(group), set[str]()
-            for c in group.known_comparisons():
-                pair = (c.chosen, c.rejected)
-                for shown in zip(pair) if self.config.pointwise else (pair, pair[::-1]):
-                    found |= page.cut | texts.cut(page, *shown)
-            for part in found:
+            page = texts.page(group)
+            pairs = [(c.chosen, c.rejected) for c in group.known_comparisons()]
+            parts = set[str]()
+            for responses in self.shown(pairs, "both"):
+                parts |= page.cut | texts.cut(page, *responses)
+            for part in parts:
                 counts[part] += 1
         return counts
 
-    def shown(self, pairs: Iterable[Pair]) -> list[Shown]:
-        """The responses of every reading that these comparisons of a group take, each comparison
-        named once."""
-        together = list(pairs)
-        alone = [(i,) for i in sorted({i for pair in together for i in pair})]
-        if self.config.pointwise:
-            return [*alone]
-        return [*together]
+    def shown(self, pairs: Sequence[Pair], orders: Orders) -> list[Shown]:
+        """Return the responses of every reading that comparisons of a group take."""
+        if self.config.reads_apart:
+            return [(response,) for response in _compared(pairs)]
+        if orders == "one":
+            return list(pairs)
+        readings: list[Shown] = []
+        for a, b in pairs:
+            readings += [(a, b), (b, a)]
+        return readings
+
+    def tokens(self, group: Group, pairs: Sequence[Pair]) -> int:
+        """Count the tokens that these comparisons take, read as they stand.
+
+        What they share counts once where it is read once.
+        """
+        texts = self.reader.texts
+        page = texts.page(group)
+        readings = {texts.reading(page, *responses) for responses in self.shown(pairs, "one")}
+        return self.reader.cost(sorted(readings))
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of weights and settings: what a stored value depends on besides its text. Of the weights
-        when first asked."""
-        digest = hashlib.blake2b(digest_size=16)
+        """A hash of weights and settings: what a stored value depends on besides its text.
+
+        It is that of the weights when first asked.
+        """
+        return fingerprint(digest(self._weights()), self.kind, self.reader.segments)
+
+    def _weights(self) -> Iterator[bytes]:
+        """Yield the name and the bytes of every tensor of the reader."""
         for name, tensor in sorted(self.reader.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return fingerprint(digest.hexdigest(), self.kind, self.reader.segments)
+            yield name.encode()
+            yield tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
-    def _rewards(self, values: Array) -> Array:
-        """r of every response from what the heads give, (responses,) or (responses, heads)."""
-        return heads.combined(values.reshape(len(values), -1), self.config.head_weights)
-
-    def _rewards_of(self, read: Mapping[Shown, Array], *responses: int) -> tuple[float, ...] | None:
-        """r of these responses; None of a difference model."""
-        if self.kind != "reward":
-            return None
-        return tuple(self._rewards(np.stack([read[i,] for i in responses])).tolist())
-
-    def _orders(
+    def _apart(
         self,
         groups: Sequence[Group],
-        comparisons: Sequence[Sequence[Pair]],
+        pairs: Sequence[Sequence[Pair]],
         store: Store | None,
         progress: str | None,
-    ) -> list[Array]:
-        """What every head says of both orders, (pairs, 2, heads) per group, not oriented."""
-        if self.config.pointwise:
-            return self._gaps(
-                self._said(groups, self._pages(groups), comparisons, store, progress), comparisons
-            )
-        twice = [[order for a, b in pairs for order in ((a, b), (b, a))] for pairs in comparisons]
-        read = self._one_order(groups, twice, store, progress)
-        return [values.reshape(-1, 2, self.config.head_count) for values in read]
+    ) -> list[Differences]:
+        """Return the gaps between responses that are read by themselves."""
+        shown = [self.shown(group_pairs, "both") for group_pairs in pairs]
+        numbers = self._read(groups, shown, store, progress)
+        differences = []
+        for group_pairs, read in zip(pairs, numbers, strict=True):
+            row = {response: place for place, response in enumerate(_compared(group_pairs))}
+            first = read[[row[a] for a, _ in group_pairs]]
+            second = read[[row[b] for _, b in group_pairs]]
+            gap = general_gap(torch.from_numpy(first), torch.from_numpy(second)).numpy()
+            rewards = None
+            if self.kind == "reward":
+                rewards = np.stack([self._rewards(first), self._rewards(second)], axis=1)
+            differences.append(self._stated(group_pairs, gap, apart=True, rewards=rewards))
+        return differences
 
-    def _one_order(
+    def _together(
         self,
         groups: Sequence[Group],
-        comparisons: Sequence[Sequence[Pair]],
+        pairs: Sequence[Sequence[Pair]],
+        orders: Orders,
         store: Store | None,
         progress: str | None,
-    ) -> list[Array]:
-        """What every head says of pairs as they stand, (pairs, heads) per group."""
-        pages, count = self._pages(groups), self.config.head_count
-        read = self._said(groups, pages, comparisons, store, progress)
-        return [
-            np.array([own[pair] for pair in pairs]).reshape(-1, count)
-            for own, pairs in zip(read, comparisons, strict=True)
-        ]
+    ) -> list[Differences]:
+        """Return what the heads say of pairs that are read together."""
+        shown = [self.shown(group_pairs, orders) for group_pairs in pairs]
+        numbers = self._read(groups, shown, store, progress)
+        differences = []
+        for group_pairs, read in zip(pairs, numbers, strict=True):
+            d = read[..., 0]
+            if orders == "one":
+                differences.append(self._stated(group_pairs, d))
+            else:
+                differences.append(self._stated(group_pairs, d[::2], backward=d[1::2]))
+        return differences
 
-    def _gaps(
-        self, apart: Sequence[Mapping[Shown, Array]], comparisons: Sequence[Sequence[Pair]]
-    ) -> list[Array]:
-        """The gap of every pair of responses that were read by themselves, and its negative: as
-        `_orders`."""
-        found = []
-        for own, pairs in zip(apart, comparisons, strict=True):
-            if not pairs:
-                found.append(np.zeros((0, 2, self.config.head_count)))
-                continue
-            first, second = (
-                torch.from_numpy(np.stack([own[pair[k],] for pair in pairs])) for k in (0, 1)
-            )
-            gap = heads.gaps(first, second, self.config.head_width).numpy()
-            found.append(np.stack([gap, -gap], axis=1))
-        return found
-
-    def _pages(self, groups: Iterable[Group]) -> list[Page]:
-        return [self.reader.texts.page(group) for group in groups]
-
-    def _said(
+    def _stated(
         self,
-        groups: Sequence[Group],
-        pages: Sequence[Page],
-        comparisons: Sequence[Sequence[Pair]],
-        store: Store | None,
-        progress: str | None,
-    ) -> list[dict[Shown, Array]]:
-        """Of each group, what the head gives for every reading that its comparisons take."""
-        shown = [self.shown(pairs) for pairs in comparisons]
-        values = self._read(groups, pages, shown, store, progress)
-        return [
-            dict(zip(own, found, strict=True)) for own, found in zip(shown, values, strict=True)
-        ]
+        pairs: Sequence[Pair],
+        forward: Array,
+        *,
+        backward: Array | None = None,
+        apart: bool = False,
+        rewards: Array | None = None,
+    ) -> Differences:
+        config = self.config
+        return Differences(
+            pairs=tuple(pairs),
+            forward=forward,
+            backward=backward,
+            weights=config.head_weights,
+            ensemble=config.heads > 1,
+            aspects=tuple(config.aspects),
+            apart=apart,
+            rewards=rewards,
+        )
+
+    def _rewards(self, numbers: Array) -> Array:
+        """Return r of every response from the heads' numbers, as `_read` gives them."""
+        return weighed(numbers[..., 0], self.config.head_weights)
 
     def _read(
         self,
         groups: Sequence[Group],
-        pages: Sequence[Page],
-        responses: Sequence[Sequence[Shown]],
+        shown: Sequence[Sequence[Shown]],
         store: Store | None,
         progress: str | None,
     ) -> list[Array]:
-        """Return the reader's numbers for each reading of each group; equal texts are read once.
+        """Return the heads' numbers for each reading of each group; equal texts are read once.
 
         All that a scorer says is made of these numbers, so this is where one that is none is
         refused.
+
+        Returns:
+            (readings, heads, numbers of a head) for each group.
 
         Raises:
             UserError: a number is NaN or infinite.
         """
         texts = self.reader.texts
-        readings: list[Reading] = [
-            texts.reading(page, *indices)
-            for page, own in zip(pages, responses, strict=True)
-            for indices in own
-        ]
+        readings: list[Reading] = []
+        for group, responses in zip(groups, shown, strict=True):
+            page = texts.page(group)
+            readings += [texts.reading(page, *some) for some in responses]
+
+        def key(reading: Reading) -> str:
+            return fingerprint("score", self.fingerprint, self.precision, reading)
+
+        def compute(missing: Sequence[Reading]) -> Iterator[tuple[int, float]]:
+            return self._compute(missing, progress)
+
         unique = sorted(set(readings))  # texts that begin alike stand together
-        key = lambda reading: fingerprint("score", self.fingerprint, self.precision, reading)  # noqa: E731
-        compute = lambda missing: self._compute(missing, progress)  # noqa: E731
-        found = dict(zip(unique, remember(store, unique, key, compute), strict=True))
-        values = iter([found[reading] for reading in readings])
-        numbers = [np.array([next(values) for _ in own], dtype=np.float64) for own in responses]
-        self._require_finite(groups, numbers)
-        return numbers
+        values = dict(zip(unique, remember(store, unique, key, compute), strict=True))
+        shape = (-1, self.config.head_count, self.config.head_width)
+        numbers = np.array([values[reading] for reading in readings], dtype=np.float64)
+        by_reading = by_group(numbers.reshape(shape), map(len, shown))
+        self._require_finite(groups, by_reading)
+        return by_reading
 
     def _require_finite(self, groups: Sequence[Group], numbers: Sequence[Array]) -> None:
-        """Raise a UserError where a reading has a number that is not finite.
-
-        Args:
-            numbers: of each group, (readings,) or (readings, numbers of the heads).
-        """
-        count = lacking = 0
-        first = None
+        """Raise a UserError where a reading has a number that is not finite."""
+        lacking = 0
+        first_lacking = None
         for group, rows in zip(groups, numbers, strict=True):
-            finite = np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))
-            bad = int((~finite).sum())
-            count, lacking = count + len(rows), lacking + bad
-            if bad and first is None:
-                first = group
-        if first is None:
+            finite = np.isfinite(rows).all(axis=(1, 2))
+            lacking += int((~finite).sum())
+            if first_lacking is None and not finite.all():
+                first_lacking = group
+        if first_lacking is None:
             return
-        read = "responses" if self.config.pointwise else "readings"
+        read = "responses" if self.config.reads_apart else "readings"
         raise UserError(
-            f"{self.name}: {lacking} of {count} {read} get no finite number, the first of them in "
-            f"{first.source or first.id}: the model diverged, or its weights overflow in {self.precision}; "
-            "train it again with a smaller lr"
+            f"{self.name}: {lacking} of {sum(map(len, numbers))} {read} get no finite number, the "
+            f"first of them in {first_lacking.source or first_lacking.id}: the model diverged, or "
+            f"its weights overflow in {self.precision}; train it again with a smaller lr"
         )
-
-    def _values(self, readings: Sequence[Reading]) -> Array:
-        """The reader's numbers for readings in one batch, (readings,) or (readings, numbers of the
-        heads)."""
-        autocast = torch.autocast(
-            self.reader.device.type, torch.bfloat16, enabled=self.precision == "bf16"
-        )
-        with torch.no_grad(), autocast:
-            return np.array(self.reader(readings).tolist(), dtype=np.float64)
 
     def _compute(
         self, readings: Sequence[Reading], progress: str | None
     ) -> Iterator[tuple[int, float]]:
+        """Read texts in batches; yield the place and the numbers of each."""
         reader = self.reader
-        training = reader.training
+        was_training = reader.training
         reader.eval()
         diverged = False
         try:
-            with task(progress, len(readings)) if progress else nullcontext() as shown:
+            with task(progress, len(readings)) if progress else nullcontext() as line:
                 for batch in reader.batches(readings, READ_TOKENS):
                     values = self._values([readings[i] for i in batch])
                     if not np.isfinite(values).all() and not diverged:
@@ -475,7 +310,40 @@ class Scorer:
                         values = np.concatenate([self._values([readings[i]]) for i in batch])
                         diverged = not np.isfinite(values).any()
                     yield from zip(batch, values.tolist(), strict=True)
-                    if shown is not None:
-                        shown.advance(len(batch))
+                    if line is not None:
+                        line.advance(len(batch))
         finally:
-            reader.train(training)
+            reader.train(was_training)
+
+    def _values(self, readings: Sequence[Reading]) -> Array:
+        """Return the reader's numbers for one batch, (readings,) or (readings, all numbers)."""
+        autocast = torch.autocast(
+            self.reader.device.type, torch.bfloat16, enabled=self.precision == "bf16"
+        )
+        with torch.no_grad(), autocast:
+            return np.array(self.reader(readings).tolist(), dtype=np.float64)
+
+
+class RewardModel(NeuralScorer):
+    """A scorer that scores each response by itself: r(x, y)."""
+
+    def rewards(
+        self, groups: Sequence[Group], *, store: Store | None = None, progress: str | None = None
+    ) -> list[Array]:
+        """Return r(x, y) of every response of each group: see `protocol.Pointwise`."""
+        shown = [[(i,) for i in range(len(group.responses))] for group in groups]
+        numbers = self._read(groups, shown, store, progress)
+        return [self._rewards(read) for read in numbers]
+
+
+def scorer_of(
+    config: ScorerConfig, reader: Reader, tokenizer: PreTrainedTokenizerBase
+) -> NeuralScorer:
+    """Return a scorer of the kind that a configuration names."""
+    kind = RewardModel if config.kind == "reward" else NeuralScorer
+    return kind(config, reader, tokenizer)
+
+
+def _compared(pairs: Iterable[Pair]) -> list[int]:
+    """Return the responses that stand in these pairs, each once."""
+    return sorted({response for pair in pairs for response in pair})

@@ -25,16 +25,16 @@ Reading = tuple[Tokens, ...]
 Way = Literal["whole", "apart"]
 """How a response that is read by itself becomes tokens: see `DecoderTexts`."""
 
-LABELS = ("Query:", "; Response {}:")
+LABELS = ("Query:", "; Response 1:", "; Response 2:")
 """The paper's joint text is `Query: {x}; Response 1: {y1}; Response 2: {y2}`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A group as token ids, within the limits for prompt and response but not yet fitted to the
-    model's context.
+    """A group as token ids, within the limits for prompt and response.
 
-    `cut` says which of "prompt", "response" lost tokens to the limits.
+    It is not yet fitted to the model's context. `cut` says which of "prompt", "response" lost
+    tokens to the limits.
     """
 
     prompt: Tokens
@@ -43,21 +43,23 @@ class Page:
 
 
 def fit(lengths: Sequence[int], budget: int) -> list[int]:
-    """Lengths with the longest lowered, evenly, until they fit: min(n, level) with the highest
-    level that does.
+    """Return lengths with the longest lowered, evenly, until they fit.
+
+    That is min(n, level) with the highest level that does.
 
     >>> fit([100, 40, 300], 200)
     [80, 40, 80]
     """
     if sum(lengths) <= budget:
         return list(lengths)
-    low, high = 0, max(lengths)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (
-            (middle, high) if sum(min(n, middle) for n in lengths) <= budget else (low, middle)
-        )
-    return [min(n, low) for n in lengths]
+    level, too_high = 0, max(lengths)
+    while too_high - level > 1:
+        middle = (level + too_high) // 2
+        if sum(min(n, middle) for n in lengths) <= budget:
+            level = middle
+        else:
+            too_high = middle
+    return [min(n, level) for n in lengths]
 
 
 class Texts(ABC):
@@ -65,7 +67,7 @@ class Texts(ABC):
 
     Args:
         context: positions the model has, None where it has no limit.
-        joint: whether readings hold two responses or more.
+        joint: whether readings hold two responses.
     """
 
     def __init__(
@@ -83,7 +85,8 @@ class Texts(ABC):
         room = self.room(1 + joint)
         if room is not None and room < 16:
             raise UserError(
-                f"the model reads only {context} positions, too few for text: choose another backbone"
+                f"the model reads only {context} positions, too few for text: "
+                "choose another backbone"
             )
 
     @abstractmethod
@@ -93,30 +96,33 @@ class Texts(ABC):
     def response(self, prompt: Prompt, text: str) -> Tokens: ...
 
     def left_out(self, prompt: Prompt) -> str:
-        """What of the prompt's tools is not read, as `Encoder.left_out` says it; readable text
-        holds all of them."""
+        """Return what of the prompt's tools is not read, as `Encoder.left_out` says it.
+
+        Readable text holds all of them.
+        """
         return ""
 
     @abstractmethod
     def frame(self, prompt: Tokens, responses: Sequence[Tokens]) -> Reading:
-        """Labels and special tokens put around the parts."""
+        """Put labels and special tokens around the parts."""
 
     def room(self, responses: int) -> int | None:
-        """Positions left for a prompt and so many responses; None where the model has no limit."""
-        return (
-            None
-            if self.context is None
-            else self.context - sum(map(len, self.frame((), ((),) * responses)))
-        )
+        """Return the positions left for a prompt and so many responses.
+
+        None where the model has no limit.
+        """
+        if self.context is None:
+            return None
+        frame = self.frame((), ((),) * responses)
+        return self.context - sum(map(len, frame))
 
     def parts(self, group: Group) -> tuple[Tokens, list[Tokens]]:
-        """Tokens of the prompt and of each response, without a limit."""
-        return self.prompt(group.prompt), [
-            self.response(group.prompt, text) for text in group.responses
-        ]
+        """Return the tokens of the prompt and of each response, without a limit."""
+        responses = [self.response(group.prompt, text) for text in group.responses]
+        return self.prompt(group.prompt), responses
 
     def page(self, group: Group) -> Page:
-        """The group as tokens.
+        """Return the group as tokens.
 
         Raises:
             TemplateRefused: naming the row.
@@ -125,38 +131,45 @@ class Texts(ABC):
             prompt, responses = self.parts(group)
         except TemplateRefused as error:
             raise TemplateRefused(error.cause, group.source or group.id) from error
-        longest, limit = self.lengths.max_prompt or len(prompt), self.lengths.max_response
-        cut = {"prompt"} if len(prompt) > longest else set()
-        cut |= {"response"} if any(len(r) > limit for r in responses) else set()
-        return Page(prompt[-longest:], tuple(r[:limit] for r in responses), frozenset(cut))
+        longest = self.lengths.max_prompt or len(prompt)
+        limit = self.lengths.max_response
+        cut = set()
+        if len(prompt) > longest:
+            cut.add("prompt")
+        if any(len(response) > limit for response in responses):
+            cut.add("response")
+        shortened = tuple(response[:limit] for response in responses)
+        return Page(prompt[-longest:], shortened, frozenset(cut))
 
     def reading(self, page: Page, *responses: int) -> Reading:
-        """The text that shows these responses, in this order: one for a reward model, two for a
-        difference model."""
-        keep, *others = self._fitted(page, responses)
-        prompt = page.prompt[len(page.prompt) - keep :]
-        return self.frame(
-            prompt, tuple(page.responses[i][:n] for i, n in zip(responses, others, strict=True))
-        )
+        """Return the text that shows these responses, in this order."""
+        kept, *sizes = self._fitted(page, responses)
+        prompt = page.prompt[len(page.prompt) - kept :]
+        shown = []
+        for response, size in zip(responses, sizes, strict=True):
+            shown.append(page.responses[response][:size])
+        return self.frame(prompt, shown)
 
     def cut(self, page: Page, *responses: int) -> set[str]:
-        """Which of "prompt", "response" `reading` shows without their last or first tokens, for
-        want of room."""
-        keep, *others = self._fitted(page, responses)
-        cut = {"prompt"} if keep < len(page.prompt) else set()
-        return cut | {
-            "response" for i, n in zip(responses, others, strict=True) if n < len(page.responses[i])
-        }
+        """Return which of "prompt", "response" `reading` cuts for want of room."""
+        kept, *sizes = self._fitted(page, responses)
+        cut = set()
+        if kept < len(page.prompt):
+            cut.add("prompt")
+        for response, size in zip(responses, sizes, strict=True):
+            if size < len(page.responses[response]):
+                cut.add("response")
+        return cut
 
     def _fitted(self, page: Page, responses: Sequence[int]) -> list[int]:
-        """Tokens kept of the prompt and of each response."""
-        lengths = [len(page.prompt), *(len(page.responses[i]) for i in responses)]
+        """Return how many tokens are kept of the prompt and of each response."""
+        lengths = [len(page.prompt)] + [len(page.responses[i]) for i in responses]
         room = self.room(len(responses))
         return lengths if room is None else fit(lengths, room)
 
 
 class DecoderTexts(Texts):
-    """One response: prompt and response as one text. Two, or more: the paper's joint text.
+    """One response: prompt and response as one text. Two: the paper's joint text.
 
     A response that is read by itself ends where transformers' sequence classification reads: at the
     last token that is not padding. Way whole is that of TRL's RewardTrainer, and of the text that
@@ -185,7 +198,8 @@ class DecoderTexts(Texts):
         self.tokenizer = tokenizer
         end = tokenizer.eos_token_id
         self._end: Tokens = (end,) if closed and isinstance(end, int) else ()
-        self._labels: list[Tokens] = [self._encoder.prompt(LABELS[0])]
+        first, *others = LABELS
+        self._labels = [self._encoder.prompt(first), *map(self._continued, others)]
         self.way = way
         self.padding: int | None = None
         super().__init__(tokenizer, lengths, context, joint=joint)
@@ -194,15 +208,12 @@ class DecoderTexts(Texts):
         if self.joint or self.way == "apart":
             return super().parts(group)
         prompt = self._encoder.prompt(group.prompt)
-        readings = [
-            self._unpadded(tokens) for tokens in self._encoder.wholes(group.prompt, group.responses)
-        ]
-        # What all of them begin with, as far as it is the prompt; each has at least one token of
-        # its own.
-        shared = min(
-            (min(_common(prompt, tokens), len(tokens) - 1) for tokens in readings),
-            default=len(prompt),
-        )
+        wholes = self._encoder.wholes(group.prompt, group.responses)
+        readings = [self._unpadded(tokens) for tokens in wholes]
+        # What all of them begin with, as far as it is the prompt; each has a token of its own.
+        shared = len(prompt)
+        for tokens in readings:
+            shared = min(shared, _common(prompt, tokens), len(tokens) - 1)
         return prompt[:shared], [tokens[shared:] for tokens in readings]
 
     def prompt(self, prompt: Prompt) -> Tokens:
@@ -217,7 +228,9 @@ class DecoderTexts(Texts):
             return self._encoder.response(prompt, text)
         end = self._encoder.end_of(prompt)
         ids: Tokens = tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
-        return ids if ids[-1:] == (end,) else (*ids, end)
+        if ids[-1:] == (end,):
+            return ids
+        return (*ids, end)
 
     def left_out(self, prompt: Prompt) -> str:
         return "" if self.joint else self._encoder.left_out(prompt)
@@ -225,11 +238,8 @@ class DecoderTexts(Texts):
     def frame(self, prompt: Tokens, responses: Sequence[Tokens]) -> Reading:
         if not self.joint:
             return (prompt, *responses) if prompt else tuple(responses)
-        for n in range(len(self._labels), len(responses) + 1):
-            self._labels.append(self._continued(LABELS[1].format(n)))
-        return tuple(
-            label + part for label, part in zip(self._labels, (prompt, *responses), strict=False)
-        )
+        labelled = zip(self._labels, (prompt, *responses), strict=True)
+        return tuple(label + part for label, part in labelled)
 
     @property
     def ends(self) -> set[int]:
@@ -239,38 +249,42 @@ class DecoderTexts(Texts):
             prompts.append((Message("user", "Question"),))
         ends = set(self._encoder.ends(prompts))
         if self.way == "whole":
-            ends |= {
-                whole[-1]
-                for prompt in prompts
-                for whole in self._encoder.wholes(prompt, ["Answer"])
-            }
+            for prompt in prompts:
+                (whole,) = self._encoder.wholes(prompt, ["Answer"])
+                ends.add(whole[-1])
         return ends
 
     def _unpadded(self, tokens: Tokens) -> Tokens:
-        """The tokens up to the one at which transformers reads."""
+        """Return the tokens up to the one at which transformers reads."""
         length = len(tokens)
         while length > 1 and tokens[length - 1] == self.padding:
             length -= 1
         return tokens[:length]
 
     def _continued(self, text: str) -> Tokens:
-        """Tokens of a text that another stands before, without an end token."""
+        """Return the tokens of a text that another stands before, without an end token."""
         ids = self._encoder.continued(text)
-        return tuple(ids[:-1] if ids and ids[-1] == self.tokenizer.eos_token_id else ids)
+        if ids and ids[-1] == self.tokenizer.eos_token_id:
+            ids = ids[:-1]
+        return tuple(ids)
 
 
 def _common(one: Tokens, other: Tokens) -> int:
-    """How many tokens two texts have in common at their beginning."""
-    pairs = zip(one, other, strict=False)
-    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+    """Return how many tokens two texts have in common at their beginning."""
+    common = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        common += 1
+    return common
 
 
 class EncoderTexts(Texts):
-    """`[CLS] prompt [SEP] response [SEP]`, a further response and separator after it: the
-    tokenizer's way with pairs.
+    """`[CLS] prompt [SEP] response [SEP]`, with a second response and separator after it.
 
-    Conversations are read as plain text. Every response closes with its separator and is read as
-    the pair's second text, so a response looks the same alone, first and second.
+    That is the tokenizer's way with pairs. Conversations are read as plain text. Every response
+    closes with its separator and is read as the pair's second text, so a response looks the same
+    alone, first and second.
     """
 
     def __init__(
@@ -282,17 +296,13 @@ class EncoderTexts(Texts):
         joint: bool,
     ) -> None:
         pair: Any = tokenizer("a", "b", return_special_tokens_mask=True)
-        marked = zip(pair.special_tokens_mask, pair.input_ids, strict=True)
-        special = [
-            tuple(t for _, t in run)
-            for is_special, run in groupby(marked, lambda p: p[0])
-            if is_special
-        ]
-        if len(special) != 3:
+        frames = _special_runs(pair.input_ids, pair.special_tokens_mask)
+        if len(frames) != 3:
             raise UserError(
-                f"{tokenizer.name_or_path}: its tokenizer frames no pairs of texts; use another backbone"
+                f"{tokenizer.name_or_path}: its tokenizer frames no pairs of texts; "
+                "use another backbone"
             )
-        self._open, self._between, self._close = special
+        self._open, self._between, self._close = frames
         types = pair.get("token_type_ids", [0])
         self.types = (types[0], types[-1])
         super().__init__(tokenizer, lengths, context, joint=joint)
@@ -308,8 +318,17 @@ class EncoderTexts(Texts):
 
     def frame(self, prompt: Tokens, responses: Sequence[Tokens]) -> Reading:
         *earlier, last = responses
-        return (
-            self._open + prompt + self._between,
-            *(r + self._between for r in earlier),
-            last + self._close,
-        )
+        framed = [self._open + prompt + self._between]
+        framed += [response + self._between for response in earlier]
+        framed.append(last + self._close)
+        return tuple(framed)
+
+
+def _special_runs(ids: Sequence[int], is_special: Sequence[int]) -> list[Tokens]:
+    """Return the runs of special tokens that stand around a pair of texts."""
+    runs = []
+    marked = zip(is_special, ids, strict=True)
+    for special, run in groupby(marked, key=lambda token: token[0]):
+        if special:
+            runs.append(tuple(token for _, token in run))
+    return runs

@@ -22,7 +22,7 @@ from rewarddiff.scorers.neural.losses import Grades
 from rewarddiff.scorers.neural.objectives import objective
 from rewarddiff.scorers.neural.objectives.base import ScorerItem, ScorerObjective
 from rewarddiff.scorers.neural.readers import RowReader
-from rewarddiff.scorers.neural.scorer import Scorer
+from rewarddiff.scorers.neural.scorer import NeuralScorer
 from rewarddiff.store import fingerprint
 
 CHECKED_ITEMS = 64
@@ -39,7 +39,7 @@ def train_scorer(
     ledger: Ledger | None = None,
     max_drop: float = 1.0,
     name: str | None = None,
-) -> tuple[Scorer, TrainResult]:
+) -> tuple[NeuralScorer, TrainResult]:
     """Train a scorer on the comparisons of groups.
 
     Args:

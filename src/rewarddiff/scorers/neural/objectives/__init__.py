@@ -26,6 +26,6 @@ def objective(
 ) -> ScorerObjective:
     """What trains a scorer of this configuration; arguments as of `ScorerObjective`."""
     cls: type[ScorerObjective] = DifferenceObjective
-    if config.pointwise:
+    if config.reads_apart:
         cls = RewardObjective if config.odin is None else OdinObjective
     return cls(reader, config, grades=grades, seed=seed)

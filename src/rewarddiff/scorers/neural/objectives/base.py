@@ -1,5 +1,4 @@
-"""What the training loop trains: gaps of a reward model, or differences, under one of
-`scorers.losses`.
+"""What the training loop trains: gaps of a reward model, or differences, under one of `losses`.
 
 Groups become items once, before training; ties teach most losses nothing and are then left out, and
 counted.
@@ -11,6 +10,7 @@ import math
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -32,6 +32,12 @@ Metrics = dict[str, tuple[float, float]]
 
 SHAPE = ("margin_std", "margin_skew", "margin_kurtosis")
 """Names of the metrics that say how gaps are distributed; paper B's figures (arXiv 2404.04932)."""
+
+POWERS = (2, 3, 4)
+"""Of gaps, whose means these metrics are made of."""
+
+Shown = tuple[int, ...]
+"""The responses of a reading, in their order."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +64,10 @@ class Batch:
         self._index: dict[Reading, int] = {}
 
     def add(self, reading: Reading) -> int:
-        """Where its value will stand."""
+        """Return the place where its value will stand."""
         place = self._index.setdefault(reading, len(self.readings))
-        if place == len(self.readings):
+        is_new = place == len(self.readings)
+        if is_new:
             self.readings.append(reading)
         return place
 
@@ -88,17 +95,17 @@ class ScorerObjective:
     def items(
         self, groups: Iterable[Group], ledger: Ledger, *, resample: bool = False
     ) -> list[ScorerItem]:
-        """Groups as items; what is cut, tied or dropped goes into the ledger.
+        """Make items of groups; what is cut, tied or dropped goes into the ledger.
 
         Args:
             resample: whether each of several heads is given its own resample of the comparisons, as
                 in training.
         """
-        return [
-            item
-            for group in groups
-            for item in self._items(group, ledger, self.seed if resample else None)
-        ]
+        seed = self.seed if resample else None
+        items: list[ScorerItem] = []
+        for group in groups:
+            items += self._items(group, ledger, seed)
+        return items
 
     def size(self, item: ScorerItem) -> int:
         return item.tokens
@@ -108,12 +115,13 @@ class ScorerObjective:
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
         head = self.module.head_parameters()
-        known = {id(p) for p in head}
-        body = [p for p in self.module.parameters() if p.requires_grad and id(p) not in known]
-        return [
-            {"params": body, "lr": config.lr},
-            {"params": head, "lr": config.head_lr or config.lr},
-        ]
+        head_ids = {id(parameter) for parameter in head}
+        body = []
+        for parameter in self.module.parameters():
+            if parameter.requires_grad and id(parameter) not in head_ids:
+                body.append(parameter)
+        head_lr = config.lr if config.head_lr is None else config.head_lr
+        return [{"params": body, "lr": config.lr}, {"params": head, "lr": head_lr}]
 
     @property
     def probes(self) -> bool:
@@ -121,170 +129,190 @@ class ScorerObjective:
         return isinstance(loss, BatchMargin) and loss.scope != "device"
 
     def probe(self, module: nn.Module, items: Sequence[ScorerItem]) -> list[list[float]]:
-        """The gaps of every item."""
+        """Return the gaps of every item."""
         raise NotImplementedError
 
     def begin(
         self, items: Sequence[ScorerItem], probed: Sequence[Sequence[float]], *, training: bool
     ) -> None:
         assert isinstance(self.config.loss, BatchMargin)
-        gaps = [gap for own in probed for gap in own]
+        gaps = list(chain.from_iterable(probed))
         self.context = self.config.loss.context(gaps, self.state, training=training)
 
     def summary(self, means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
-        """Moments of the gap as its standard deviation, skewness and excess kurtosis."""
-        raw = [means[f"margin^{k}"] for k in (2, 3, 4)]
+        """Show moments of the gap as its standard deviation, skewness and excess kurtosis."""
         kept = {name: value for name, value in means.items() if not name.startswith("margin^")}
-        return kept | dict(
-            zip(SHAPE, shape(means["margin"], *raw, n=counts["margin"]), strict=True)
-        )
+        raw = [means["margin"], *(means[f"margin^{k}"] for k in POWERS)]
+        moments = shape(*raw, n=counts["margin"])
+        return kept | dict(zip(SHAPE, moments, strict=True))
 
     def learned(self) -> dict[str, list[float]]:
-        """What the loss learned beside the model."""
-        return self.config.loss.told(self.grades, dict(self.module.learned))
-
-    def gaps(self, items: Sequence[ScorerItem], gap: Tensor) -> Gaps:
-        """What the loss is given: the comparisons of the items with their gaps."""
-        strengths = [
-            math.nan if c.strength is None else c.strength
-            for item in items
-            for c in item.comparisons
-        ]
-        loss, context = self.config.loss, self.context
-        if isinstance(loss, BatchMargin) and loss.scope == "device":
-            context = loss.context(gap.detach().tolist(), {}, training=False)
-        return Gaps(gap, gap.new_tensor(strengths), self.grades, dict(self.module.learned), context)
+        """Return what the loss learned beside the model."""
+        return self.config.loss.learned_values(self.grades, dict(self.module.learned))
 
     def losses(self, items: Sequence[ScorerItem], gap: Tensor) -> Tensor:
-        """Every head's loss by itself: (comparisons, heads) from gaps of that shape."""
-        return torch.stack(
-            [self.config.loss.losses(self.gaps(items, own)) for own in gap.unbind(1)], 1
-        )
+        """Return every head's loss by itself: (comparisons, heads) from gaps of that shape."""
+        by_head = [self.config.loss.losses(self._gaps(items, of_head)) for of_head in gap.unbind(1)]
+        return torch.stack(by_head, 1)
 
     def shared(self, items: Sequence[ScorerItem], losses: Tensor) -> Tensor:
-        """What every comparison counts: the losses of the heads, (comparisons, heads), by its
-        shares in them."""
-        return (losses.new_tensor([own for item in items for own in item.shares]) * losses).sum(1)
+        """Sum the losses of the heads, (comparisons, heads), by the comparisons' shares in them."""
+        return (losses.new_tensor(_shares(items)) * losses).sum(1)
 
     def seen(self, items: Sequence[ScorerItem], values: Tensor) -> Tensor:
-        """What the log tells of values of the heads, (comparisons, heads): their mean, or that of
-        its own aspect."""
-        return (
-            self.shared(items, values.detach()) if self.config.aspects else values.detach().mean(1)
-        )
+        """Return what the log tells of values of the heads, (comparisons, heads).
+
+        That is their mean, or the value of a comparison's own aspect.
+        """
+        if self.config.aspects:
+            return self.shared(items, values.detach())
+        return values.detach().mean(1)
 
     def metrics(self, items: Sequence[ScorerItem], gap: Tensor) -> Metrics:
-        """What the log tells of gaps, (comparisons, heads)."""
-        gaps = self.gaps(items, self.seen(items, gap))
+        """Return what the log tells of gaps, (comparisons, heads)."""
+        gaps = self._gaps(items, self.seen(items, gap))
+        values = gaps.gap.double()
         decided = gaps.strength != 0
-        found = _moments(gaps.gap.double()[decided])
-        for name, own in self._aspects(items).items():
-            found[f"accuracy/{name}"] = _moments(
-                gaps.gap.double()[decided & own.to(decided.device)]
-            )["accuracy"]
-        return found | {name: (value, 1.0) for name, value in gaps.context.shares.items()}
-
-    def _aspects(self, items: Sequence[ScorerItem]) -> dict[str, Tensor]:
-        """Of every aspect, which comparisons train it."""
-        shares = torch.tensor([own for item in items for own in item.shares])
-        return dict(zip(self.config.aspects, shares.T > 0, strict=False))
+        metrics = _moments(values[decided])
+        if self.config.aspects:
+            trains = torch.tensor(_shares(items), device=decided.device) > 0
+            for place, name in enumerate(self.config.aspects):
+                of_aspect = values[decided & trains[:, place]]
+                metrics[f"accuracy/{name}"] = total(_right(of_aspect))
+        for name, value in gaps.context.shares.items():
+            metrics[name] = (value, 1.0)
+        return metrics
 
     def collect(self, batch: Batch, item: ScorerItem) -> list[tuple[int, ...]]:
-        """Add what the item's loss needs to the batch; per comparison, where the values will
-        stand."""
+        """Add what the item's loss needs to the batch.
+
+        Returns:
+            Per comparison, where the values will stand.
+        """
         raise NotImplementedError
+
+    def places(self, batch: Batch, items: Sequence[ScorerItem]) -> list[tuple[int, ...]]:
+        """Add what the loss of items needs to the batch: `collect` of all of them."""
+        places: list[tuple[int, ...]] = []
+        for item in items:
+            places += self.collect(batch, item)
+        return places
 
     def loss(self, module: nn.Module, items: Sequence[ScorerItem]) -> LossOutput:
         raise NotImplementedError
 
+    def _gaps(self, items: Sequence[ScorerItem], gap: Tensor) -> Gaps:
+        """Return what the loss is given: the comparisons of the items with their gaps."""
+        strengths = []
+        for item in items:
+            for comparison in item.comparisons:
+                strength = comparison.strength
+                strengths.append(math.nan if strength is None else strength)
+        loss = self.config.loss
+        context = self.context
+        if isinstance(loss, BatchMargin) and loss.scope == "device":
+            context = loss.context(gap.detach().tolist(), {}, training=False)
+        return Gaps(gap, gap.new_tensor(strengths), self.grades, dict(self.module.learned), context)
+
     def _items(self, group: Group, ledger: Ledger, seed: int | None) -> list[ScorerItem]:
         if not self.config.learns_from(group.subset):
-            ledger.change(Reason.NO_ASPECT, group, f"part '{group.subset}' trains no head")
+            detail = f"part '{group.subset}' trains no head"
+            ledger.change(Reason.NO_ASPECT, group, detail)
             ledger.keep()
             return []
-        known, loss = list(group.known_comparisons()), self.config.loss
-        check_strengths([group], loss)
-        decided = [c for c in known if loss.keeps_ties(self.grades) or not c.tie]
-        if len(decided) < len(known) or not known:
-            detail = f"{len(known) - len(decided)} ties are not trained on"
-            ledger.change(Reason.NO_ORDER, group, detail)
+        comparisons = self._trainable(group, ledger)
         try:
             page = self.module.texts.page(group)
         except TemplateRefused as error:
             ledger.drop(Reason.TEMPLATE_REFUSED, group, error.cause)
             return []
-        if left_out := self.module.texts.left_out(group.prompt):
+        left_out = self.module.texts.left_out(group.prompt)
+        if left_out:
             ledger.change(Reason.TOOLS_LEFT_OUT, group, left_out)
-        kept, cut = self._distinct(page, decided)
-        for part, reason in (("prompt", Reason.PROMPT_CUT), ("response", Reason.RESPONSE_CUT)):
-            if part in cut:
-                ledger.change(
-                    reason,
-                    group,
-                    "beyond the length limits or the model's context",
-                )
-        if decided and not kept:
-            ledger.drop(
-                Reason.IDENTICAL_AFTER_TRUNCATION,
-                group,
-                "alike in what the model reads",
-            )
+        kept = self._distinct(group, page, comparisons, ledger)
+        if comparisons and not kept:
+            detail = "alike in what the model reads"
+            ledger.drop(Reason.IDENTICAL_AFTER_TRUNCATION, group, detail)
             return []
-        if len(kept) < len(decided):
-            detail = f"{len(decided) - len(kept)} of {len(decided)} comparisons left out"
+        if len(kept) < len(comparisons):
+            detail = f"{len(comparisons) - len(kept)} of {len(comparisons)} comparisons left out"
             ledger.change(Reason.IDENTICAL_AFTER_TRUNCATION, group, detail)
         ledger.keep()
         size = self.config.item_comparisons
         if len(kept) > size:
             random.Random(f"{self.seed}/{group.id}").shuffle(kept)
-        parts = [kept[k : k + size] for k in range(0, len(kept), size)]
-        return [self._item(group, page, part, seed) for part in parts]
+        starts = range(0, len(kept), size)
+        return [self._item(group, page, kept[start : start + size], seed) for start in starts]
 
     def _item(
         self, group: Group, page: Page, comparisons: Sequence[Comparison], seed: int | None
     ) -> ScorerItem:
         shares = tuple(heads.shares(self.config, group, c, seed=seed) for c in comparisons)
-        item, batch = ScorerItem(group.id, page, tuple(comparisons), shares), Batch()
+        item = ScorerItem(group.id, page, tuple(comparisons), shares)
+        batch = Batch()
         self.collect(batch, item)
         return replace(item, tokens=self.module.cost(batch.readings))
 
+    def _trainable(self, group: Group, ledger: Ledger) -> list[Comparison]:
+        """Return the comparisons that the loss learns from; ties that it does not are counted."""
+        loss = self.config.loss
+        check_strengths([group], loss)
+        comparisons = list(group.known_comparisons())
+        keeps_ties = loss.keeps_ties(self.grades)
+        trainable = [c for c in comparisons if keeps_ties or not c.tie]
+        if len(trainable) < len(comparisons) or not comparisons:
+            detail = f"{len(comparisons) - len(trainable)} ties are not trained on"
+            ledger.change(Reason.NO_ORDER, group, detail)
+        return trainable
+
     def _distinct(
-        self, page: Page, comparisons: Sequence[Comparison]
-    ) -> tuple[list[Comparison], set[str]]:
-        """Comparisons whose two responses still differ where the model reads them, and which parts
-        lost tokens."""
-        texts, cut, kept = self.module.texts, set(page.cut), []
-        for c in comparisons:
-            shown: tuple[tuple[int, ...], ...] = ((c.chosen,), (c.rejected,))
+        self, group: Group, page: Page, comparisons: Sequence[Comparison], ledger: Ledger
+    ) -> list[Comparison]:
+        """Return the comparisons whose two responses still differ where the model reads them.
+
+        Parts that lose tokens are counted.
+        """
+        texts = self.module.texts
+        cut = set(page.cut)
+        kept = []
+        for comparison in comparisons:
+            shown: tuple[Shown, Shown] = ((comparison.chosen,), (comparison.rejected,))
             if texts.joint:
-                shown = ((c.chosen, c.rejected), (c.rejected, c.chosen))
-            cut.update(*(texts.cut(page, *responses) for responses in shown))
+                pair = (comparison.chosen, comparison.rejected)
+                shown = (pair, pair[::-1])
+            for responses in shown:
+                cut |= texts.cut(page, *responses)
             first, second = (texts.reading(page, *responses) for responses in shown)
             if first != second:
-                kept.append(c)
-        return kept, cut
+                kept.append(comparison)
+        detail = "beyond the length limits or the model's context"
+        if "prompt" in cut:
+            ledger.change(Reason.PROMPT_CUT, group, detail)
+        if "response" in cut:
+            ledger.change(Reason.RESPONSE_CUT, group, detail)
+        return kept
 
 
 def check_strengths(groups: Iterable[Group], loss: Loss) -> None:
-    """Raise UserError where the data gives only the order and the loss needs to know by how
-    much."""
-    for group in groups if loss.needs else ():
-        if any(c.strength is None for c in group.known_comparisons()):
-            place = group.source or group.id
+    """Raise a UserError where the loss needs to know by how much and the data gives the order."""
+    if not loss.needs:
+        return
+    for group in groups:
+        if any(comparison.strength is None for comparison in group.known_comparisons()):
             raise UserError(
-                f"{place}: loss {loss.name} needs strengths, and the data gives only the order; use loss bradley-terry"
+                f"{group.source or group.id}: loss {loss.name} needs strengths, and the data gives "
+                "only the order; use loss bradley-terry"
             )
 
 
 def shape(
     first: float, second: float, third: float, fourth: float, *, n: float
 ) -> tuple[float, float, float]:
-    """Standard deviation, skewness and excess kurtosis from the means of x, x², x³, x⁴ over n
-    values.
+    """Return standard deviation, skewness and excess kurtosis of n values.
 
-    NaN where the values are too few to have a shape: one has no deviation, two are always
-    symmetrical, and the kurtosis of three is always −1.5. Skewness and kurtosis are NaN also where
-    all x are alike.
+    They follow from the means of x, x², x³ and x⁴. NaN where the values are too few to have a
+    shape: one has no deviation, two are always symmetrical, and the kurtosis of three is always
+    −1.5. Skewness and kurtosis are NaN also where all x are alike.
 
     >>> shape(0.5, 0.5, 0.5, 0.5, n=4)  # of 0, 0, 1 and 1
     (0.5, 0.0, -2.0)
@@ -293,7 +321,8 @@ def shape(
         return math.nan, math.nan, math.nan
     variance = second - first**2
     if not variance > 1e-12 * second:
-        return (math.nan if math.isnan(first) else 0.0), math.nan, math.nan
+        deviation = math.nan if math.isnan(first) else 0.0
+        return deviation, math.nan, math.nan
     cubed = third - 3 * first * second + 2 * first**3
     fourfold = fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4
     skewness = cubed / variance**1.5 if n >= 3 else math.nan
@@ -301,12 +330,24 @@ def shape(
     return math.sqrt(variance), skewness, kurtosis
 
 
-def _moments(decided: Tensor) -> Metrics:
-    """Accuracy (a gap of 0 counts one half) and moments of the gaps that have a better response."""
-    found = {"accuracy": total((decided.sign() + 1) / 2), "margin": total(decided)}
-    return found | {f"margin^{k}": total(decided**k) for k in (2, 3, 4)}
-
-
 def total(values: Tensor) -> tuple[float, float]:
-    """A metric: the sum of these values, and how many they are."""
+    """Return a metric: the sum of these values, and how many they are."""
     return values.detach().double().sum().item(), len(values)
+
+
+def _moments(gaps: Tensor) -> Metrics:
+    """Return accuracy and moments of the gaps that have a better response."""
+    metrics = {"accuracy": total(_right(gaps)), "margin": total(gaps)}
+    for power in POWERS:
+        metrics[f"margin^{power}"] = total(gaps**power)
+    return metrics
+
+
+def _right(gaps: Tensor) -> Tensor:
+    """Return 1 where the better response has the larger score, ½ where both have the same."""
+    return (gaps.sign() + 1) / 2
+
+
+def _shares(items: Sequence[ScorerItem]) -> list[tuple[float, ...]]:
+    """Return the shares of all comparisons of items, one behind the other."""
+    return list(chain.from_iterable(item.shares for item in items))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from rewarddiff.hashing import number
 from rewarddiff.loop.objective import LossOutput
 from rewarddiff.losses import scoring
 from rewarddiff.records import Comparison
 from rewarddiff.scorers.neural import heads
+from rewarddiff.scorers.neural.config import JointHead
 from rewarddiff.scorers.neural.objectives.base import Batch, ScorerItem, ScorerObjective, total
 
 
@@ -24,55 +26,68 @@ class DifferenceObjective(ScorerObjective):
     whole loss always favours small ones.
     """
 
-    def collect(self, batch: Batch, item: ScorerItem) -> list[tuple[int, ...]]:
-        """Per comparison: the first reading, the other order (or −1), one response twice (or −1),
-        and the label.
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        assert isinstance(self.config.head, JointHead)
+        self.head = self.config.head
 
-        The label is 1 where the first reading has the chosen response first, else 0.
+    def collect(self, batch: Batch, item: ScorerItem) -> list[tuple[int, ...]]:
+        """Add the item's readings to the batch.
+
+        Returns:
+            Per comparison, the places of the first reading, of the other order (or −1), of one
+            response twice (or −1), and whether the first reading has the chosen response first.
         """
-        texts, config, page = self.module.texts, self.config, item.page
-        twice = config.orders != "one" or config.reverse > 0
+        texts = self.module.texts
+        page = item.page
+        reads_backward = self.head.orders != "one" or self.head.reverse > 0
         places: list[tuple[int, ...]] = []
-        for c in item.comparisons:
-            draw = self._draw(item, c)
-            first, second = (c.rejected, c.chosen) if draw & 1 else (c.chosen, c.rejected)
-            same = c.chosen if draw & 2 else c.rejected
-            places.append(
-                (
-                    batch.add(texts.reading(page, first, second)),
-                    batch.add(texts.reading(page, second, first)) if twice else -1,
-                    batch.add(texts.reading(page, same, same)) if config.duplication > 0 else -1,
-                    int(first == c.chosen),
-                )
-            )
+        for comparison in item.comparisons:
+            draw = self._draw(item, comparison)
+            first, second = comparison.chosen, comparison.rejected
+            if draw & 1:
+                first, second = second, first
+            forward = batch.add(texts.reading(page, first, second))
+            backward = same = -1
+            if reads_backward:
+                backward = batch.add(texts.reading(page, second, first))
+            if self.head.duplication > 0:
+                twice = comparison.chosen if draw & 2 else comparison.rejected
+                same = batch.add(texts.reading(page, twice, twice))
+            places.append((forward, backward, same, int(first == comparison.chosen)))
         return places
 
     def loss(self, module: nn.Module, items: Sequence[ScorerItem]) -> LossOutput:
-        config, batch = self.config, Batch()
-        places = torch.tensor([place for item in items for place in self.collect(batch, item)])
+        head = self.head
+        batch = Batch()
+        places = torch.tensor(self.places(batch, items))
         d = heads.cut(module(batch.readings), 1)[..., 0]  # (readings, heads)
-        forward, backward, same, first = places.to(d.device).T
-        sign = 2.0 * first[:, None] - 1.0
-        orders = (
-            [sign * d[forward]]
-            if config.orders == "one"
-            else [sign * d[forward], -sign * d[backward]]
-        )
-        mean = torch.stack(orders).mean(0)
-        trained = [mean] if config.orders == "average" else orders
-        losses = torch.stack([self.losses(items, gap) for gap in trained]).mean(0)
+        forward, backward, same, chosen_first = places.to(d.device).T
+        sign = 2.0 * chosen_first[:, None] - 1.0
+        oriented = [sign * d[forward]]
+        if head.orders != "one":
+            oriented.append(-sign * d[backward])
+        mean = torch.stack(oriented).mean(0)
+        losses = self._main(items, oriented, mean)
         metrics = {**self.metrics(items, mean), "main": total(self.shared(items, losses))}
-        if config.duplication > 0:
-            duplication = scoring.duplication(d[same], kind=config.regulariser)
-            losses = losses + config.duplication * duplication
+        if head.duplication > 0:
+            duplication = scoring.duplication(d[same], kind=head.regulariser)
+            losses = losses + head.duplication * duplication
             metrics["duplication"] = total(self.shared(items, duplication))
-        if config.reverse > 0:
-            reverse = scoring.reverse(d[forward], d[backward], kind=config.regulariser)
-            losses = losses + config.reverse * reverse
+        if head.reverse > 0:
+            reverse = scoring.reverse(d[forward], d[backward], kind=head.regulariser)
+            losses = losses + head.reverse * reverse
             metrics["reverse"] = total(self.shared(items, reverse))
         return LossOutput(self.shared(items, losses).sum(), metrics)
 
-    def _draw(self, item: ScorerItem, c: Comparison) -> int:
-        """Two random bits, the same in every epoch and however the data is cut."""
-        text = f"{self.seed}/{item.id}/{c.chosen}/{c.rejected}"
-        return blake2b(text.encode(), digest_size=1).digest()[0]
+    def _main(
+        self, items: Sequence[ScorerItem], oriented: Sequence[Tensor], mean: Tensor
+    ) -> Tensor:
+        """Return L_main of every head, (comparisons, heads)."""
+        trained = [mean] if self.head.orders == "average" else oriented
+        return torch.stack([self.losses(items, gap) for gap in trained]).mean(0)
+
+    def _draw(self, item: ScorerItem, comparison: Comparison) -> int:
+        """Draw two bits, the same in every epoch and however the data is cut."""
+        text = f"{self.seed}/{item.id}/{comparison.chosen}/{comparison.rejected}"
+        return number(text, bits=8)

@@ -1,5 +1,7 @@
-"""ODIN: a reward model that learns length beside quality, and keeps quality alone (arXiv
-2402.07319)."""
+"""ODIN: a reward model that learns length beside quality, and keeps quality alone.
+
+Source: Chen et al. 2024, arXiv 2402.07319.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
+from rewarddiff.differences import by_group
 from rewarddiff.loop.objective import LossOutput
 from rewarddiff.losses import grading
 from rewarddiff.losses.correlation import Correlation
@@ -43,46 +46,52 @@ class OdinObjective(RewardObjective):
         return True
 
     def probe(self, module: nn.Module, items: Sequence[ScorerItem]) -> list[Any]:
-        """Of each item, for both responses of every comparison: length, q and l."""
-        columns = torch.cat(
-            [self.lengths(items)[..., None], self._rewards(module, items).double().cpu()], -1
-        )
-        rows = iter(columns.tolist())
-        return [[response for _ in item.comparisons for response in next(rows)] for item in items]
+        """Return length, q and l of both responses of every comparison of each item."""
+        lengths = self.lengths(items)[..., None]
+        columns = torch.cat([lengths, self._rewards(module, items).detach().double().cpu()], -1)
+        sizes = (len(item.comparisons) for item in items)
+        # (comparisons, 2, 3) of an item become one row per response.
+        return [rows.reshape(-1, 3).tolist() for rows in by_group(columns.numpy(), sizes)]
 
     def begin(self, items: Sequence[ScorerItem], probed: Sequence[Any], *, training: bool) -> None:
-        lengths, *rewards = np.array([response for own in probed for response in own]).T
-        self.correlations = tuple(Correlation.of(own, lengths) for own in rewards)
+        responses = np.concatenate([np.array(rows) for rows in probed])
+        lengths, *rewards = responses.T
+        self.correlations = tuple(Correlation.of(of_head, lengths) for of_head in rewards)
         self.total = sum(map(self.count, items))
 
     def loss(self, module: nn.Module, items: Sequence[ScorerItem]) -> LossOutput:
-        rewards, center = self._rewards(module, items), self.config.loss.center
+        rewards = self._rewards(module, items)
         gap = rewards[:, 0] - rewards[:, 1]  # (comparisons, 2): of q and of l
+        quality = rewards[..., 0]
         losses = self.losses(items, gap.sum(1, keepdim=True))[:, 0]
-        main, quality = total(losses), rewards[..., 0]
+        main = total(losses)
+        center = self.config.loss.center
         if center:
             losses = losses + center * grading.centering(*quality.unbind(1))
         cosine = cosine_similarity(self.module.head.weight, self._length_head.weight).squeeze()
-        told = zip(("quality", "length"), self.correlations, strict=True)
+        of_quality, of_length = self.correlations
         metrics = {
             **self.metrics(items, gap[:, :1]),
             "main": main,
             "mean_reward": (quality.detach().double().sum().item(), quality.numel()),
-            **{f"correlation/{name}": _told(found.value) for name, found in told},
-            "cosine": _told(cosine.item()),
+            "correlation/quality": _unless_nan(of_quality.value),
+            "correlation/length": _unless_nan(of_length.value),
+            "cosine": _unless_nan(cosine.item()),
         }
         penalties = self.odin.correlation * self._disentangled(items, rewards)
         penalties = penalties + self.odin.orthogonal * len(gap) * cosine.abs()
         return LossOutput(losses.sum() + penalties, metrics)
 
     def lengths(self, items: Sequence[ScorerItem]) -> Tensor:
-        """Of both responses of every comparison, in tokens as they are read: (comparisons, 2),
-        float64."""
+        """Return the lengths of both responses of every comparison: (comparisons, 2), float64.
+
+        They are in tokens as they are read.
+        """
         batch = Batch()
-        places = [place for item in items for place in self.collect(batch, item)]
-        return torch.tensor(
-            [[len(batch.readings[i][-1]) for i in pair] for pair in places], dtype=torch.float64
-        )
+        lengths = []
+        for chosen, rejected in self.places(batch, items):
+            lengths.append((len(batch.readings[chosen][-1]), len(batch.readings[rejected][-1])))
+        return torch.tensor(lengths, dtype=torch.float64)
 
     @property
     def _length_head(self) -> nn.Linear:
@@ -90,28 +99,29 @@ class OdinObjective(RewardObjective):
         return self.module.beside
 
     def _rewards(self, module: nn.Module, items: Sequence[ScorerItem]) -> Tensor:
-        """(comparisons, 2, 2): of the chosen and of the rejected response, q and l."""
+        """Return q and l of the chosen and of the rejected response: (comparisons, 2, 2)."""
         return torch.stack(self.read(module, items), 1)[..., 0]
 
     def _disentangled(self, items: Sequence[ScorerItem], rewards: Tensor) -> Tensor:
-        """|ρ(q, length)| − ρ(l, length) once per comparison; its gradient is these responses' part
-        of the batch's."""
+        """Return |ρ(q, length)| − ρ(l, length) once per comparison.
+
+        Its gradient is these responses' part of the batch's.
+        """
         lengths = self.lengths(items).flatten().to(rewards)
+        of_quality, _ = self.correlations
+        # The penalty grows with |ρ(q, length)|, and falls with ρ(l, length).
+        signs = (float(np.nan_to_num(np.sign(of_quality.value))), -1.0)
         penalty = rewards.new_zeros(())
-        for own, found, sign in zip(
-            rewards.flatten(0, 1).T, self.correlations, self._signs(), strict=True
-        ):
-            pull = found.gradient(own.detach(), lengths)
-            value = 0.0 if math.isnan(found.value) else found.value
-            penalty = penalty + sign * (
-                len(rewards) * value + self.total * (pull * (own - own.detach())).sum()
-            )
+        by_head = rewards.flatten(0, 1).T
+        for values, correlation, sign in zip(by_head, self.correlations, signs, strict=True):
+            pull = correlation.gradient(values.detach(), lengths)
+            value = 0.0 if math.isnan(correlation.value) else correlation.value
+            # The second term is 0, and has the gradient.
+            moved = self.total * (pull * (values - values.detach())).sum()
+            penalty = penalty + sign * (len(rewards) * value + moved)
         return penalty
 
-    def _signs(self) -> tuple[float, float]:
-        """By which |ρ(q, length)| − ρ(l, length) grows with either correlation."""
-        return float(np.nan_to_num(np.sign(self.correlations[0].value))), -1.0
 
-
-def _told(value: float) -> tuple[float, float]:
+def _unless_nan(value: float) -> tuple[float, float]:
+    """Return a metric of one value, or of none where it is NaN."""
     return (0.0, 0.0) if math.isnan(value) else (value, 1.0)

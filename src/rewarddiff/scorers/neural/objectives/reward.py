@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from rewarddiff.differences import by_group
 from rewarddiff.loop.objective import LossOutput
 from rewarddiff.losses import grading, scoring
 from rewarddiff.scorers.neural import heads
@@ -14,40 +15,48 @@ from rewarddiff.scorers.neural.objectives.base import Batch, ScorerItem, ScorerO
 
 
 class RewardObjective(ScorerObjective):
-    """The loss of r_w − r_l (of head general, of its d), by default −log σ. Each response of an
-    item is read once."""
+    """The loss of r_w − r_l (of head general, of its d), by default −log σ.
+
+    Each response of an item is read once.
+    """
 
     def collect(self, batch: Batch, item: ScorerItem) -> list[tuple[int, ...]]:
+        """Add the item's readings to the batch; return the places of chosen and rejected."""
         texts = self.module.texts
-        return [
-            (
-                batch.add(texts.reading(item.page, c.chosen)),
-                batch.add(texts.reading(item.page, c.rejected)),
-            )
-            for c in item.comparisons
-        ]
+        places: list[tuple[int, ...]] = []
+        for comparison in item.comparisons:
+            chosen = batch.add(texts.reading(item.page, comparison.chosen))
+            rejected = batch.add(texts.reading(item.page, comparison.rejected))
+            places.append((chosen, rejected))
+        return places
 
     def probe(self, module: nn.Module, items: Sequence[ScorerItem]) -> list[list[float]]:
         chosen, rejected = self.read(module, items)
-        values = iter(scoring.general_gap(chosen, rejected)[:, 0].tolist())
-        return [[next(values) for _ in item.comparisons] for item in items]
+        gaps = scoring.general_gap(chosen, rejected)[:, 0].detach().cpu().numpy()
+        sizes = (len(item.comparisons) for item in items)
+        return [of_item.tolist() for of_item in by_group(gaps, sizes)]
 
     def loss(self, module: nn.Module, items: Sequence[ScorerItem]) -> LossOutput:
         chosen, rejected = self.read(module, items)
-        gap, center = scoring.general_gap(chosen, rejected), self.config.loss.center
+        gap = scoring.general_gap(chosen, rejected)
         losses = self.losses(items, gap)
         metrics = {**self.metrics(items, gap), "main": total(self.shared(items, losses))}
-        chosen, rejected = chosen[..., 0], rejected[..., 0]
+        chosen_rewards, rejected_rewards = chosen[..., 0], rejected[..., 0]
+        center = self.config.loss.center
         if center:
-            losses = losses + center * grading.centering(chosen, rejected)
-        metrics["mean_reward"] = total(self.seen([*items, *items], torch.cat([chosen, rejected])))
+            losses = losses + center * grading.centering(chosen_rewards, rejected_rewards)
+        rewards = torch.cat([chosen_rewards, rejected_rewards])
+        metrics["mean_reward"] = total(self.seen([*items, *items], rewards))
         return LossOutput(self.shared(items, losses).sum(), metrics)
 
     def read(self, module: nn.Module, items: Sequence[ScorerItem]) -> tuple[Tensor, Tensor]:
-        """Of the chosen and of the rejected response of every comparison, (comparisons, heads,
-        numbers of a head)."""
+        """Read the chosen and the rejected response of every comparison.
+
+        Returns:
+            (comparisons, heads, numbers of a head), twice.
+        """
         batch = Batch()
-        places = torch.tensor([place for item in items for place in self.collect(batch, item)])
-        values = heads.cut(module(batch.readings), self.config.head_width)
-        chosen, rejected = (values[column.to(values.device)] for column in places.T)
-        return chosen, rejected
+        places = torch.tensor(self.places(batch, items))
+        numbers = heads.cut(module(batch.readings), self.config.head_width)
+        chosen, rejected = places.to(numbers.device).T
+        return numbers[chosen], numbers[rejected]

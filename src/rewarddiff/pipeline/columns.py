@@ -1,0 +1,274 @@
+"""What policies' comparisons are trained with: an order, coefficients and strengths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from rewarddiff import models
+from rewarddiff.coefficients import CoefficientConfig, CoefficientResult, weigh
+from rewarddiff.config import to_dict
+from rewarddiff.differences import Array, Differences, Pair, by_group, joined
+from rewarddiff.errors import UserError
+from rewarddiff.machine import Meter
+from rewarddiff.pipeline.data import Run, comparisons
+from rewarddiff.pipeline.recipe import GRADES, StrengthConfig
+from rewarddiff.pipeline.scorers import scorer_stage
+from rewarddiff.pipeline.stage import Stage
+from rewarddiff.policies.items import Pairs
+from rewarddiff.records import Comparison, Group
+from rewarddiff.scorers.grades import DataGrades
+from rewarddiff.scorers.neural.build import load_scorer
+from rewarddiff.scorers.protocol import Orders
+from rewarddiff.scorers.ranking import consistency, rank
+from rewarddiff.store import fingerprint
+
+
+@dataclass(frozen=True)
+class Part:
+    """Groups whose comparisons are trained on or measured: a split, or an ordered one.
+
+    Attributes:
+        name: of the split.
+        order: the name of the order it has, if not the data's own. key: what that order was made
+            from.
+    """
+
+    groups: Sequence[Group]
+    name: str = "train"
+    order: str | None = None
+    key: str | None = None
+
+    @property
+    def suffix(self) -> str:
+        """What folders of this part end with."""
+        split = "" if self.name == "train" else f"-{self.name}"
+        order = "" if self.order is None else f"-as-{self.order}"
+        return split + order
+
+    @property
+    def pairs(self) -> list[list[Pair]]:
+        """(chosen, rejected) of every comparison of each group."""
+        return [[(c.chosen, c.rejected) for c in comparisons(group)] for group in self.groups]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a policy's comparisons are trained with, and where it came from.
+
+    Attributes:
+        weighed: coefficients, and which comparisons to flip or leave out; None: all 1.
+        strengths: of each group, signed and oriented by the label; None: none.
+        differences: those behind the coefficients.
+        key: of what these were made from.
+    """
+
+    weighed: CoefficientResult | None = None
+    strengths: list[Array] | None = None
+    differences: list[Differences] | None = None
+    key: tuple[str, ...] = ()
+
+
+def part_of(run: Run, name: str, seed: int, split: str = "train") -> Part:
+    """Return what policy `name` is trained on.
+
+    The order of dev is the data's, and so comparable between policies.
+    """
+    if split == "train" and run.recipe.policies[name].order is not None:
+        return ordered(run, name, seed)
+    return Part(run.splits[split], split)
+
+
+def columns(run: Run, name: str, seed: int, part: Part) -> Columns:
+    """Return the columns of policy `name`.
+
+    Coefficients are for training: the dev loss is unweighted, and so comparable between policies.
+    """
+    policy = run.recipe.policies[name]
+    weighed = strengths = differences = None
+    keys = []
+    if part.key is not None:
+        keys.append(part.key)
+    if policy.coefficient is not None and part.name == "train":
+        differences, key = _differences(run, name, "coefficient", policy.coefficient, seed, part)
+        config = replace(policy.coefficient, seed=policy.coefficient.seed + seed)
+        weighed = weigh(differences, config)
+        keys.append(key)
+    if policy.strength is not None and policy.reads_strength:
+        stated, key = _differences(run, name, "strength", policy.strength, seed, part)
+        strengths = _strengths(f"policies.{name}.strength", stated, policy.strength.scale)
+        keys.append(key)
+    return Columns(weighed, strengths, differences, tuple(keys))
+
+
+def with_columns(groups: Iterable[Group], columns: Columns) -> Iterator[tuple[Group, Pairs]]:
+    """Yield each group with its comparisons and their part of the columns."""
+    for place, group in enumerate(groups):
+        pairs = Pairs.unweighted(comparisons(group))
+        if columns.strengths is not None:
+            pairs = replace(pairs, strengths=tuple(columns.strengths[place].tolist()))
+        if columns.weighed is not None:
+            pairs = _weighed(pairs, columns.weighed, place)
+        yield group, pairs
+
+
+def _weighed(pairs: Pairs, weighed: CoefficientResult, group: int) -> Pairs:
+    """Return a group's comparisons with their coefficients; turned, or left out, as these say."""
+    flip = weighed.flip[group].tolist()
+    turned = []
+    for comparison, is_flipped in zip(pairs.comparisons, flip, strict=True):
+        if is_flipped:
+            comparison = Comparison(comparison.rejected, comparison.chosen, comparison.strength)
+        turned.append(comparison)
+    strengths = []
+    # There are none where no objective reads them.
+    for strength, is_flipped in zip(pairs.strengths, flip, strict=False):
+        strengths.append(-strength if is_flipped else strength)
+    weights = tuple(weighed.weights[group].tolist())
+    return Pairs(tuple(turned), weights, tuple(strengths)).where(weighed.keep[group].tolist())
+
+
+def grades(place: str, groups: Sequence[Group]) -> list[Differences]:
+    """Return the data's own strength of every comparison; `place` is the key that asks for it."""
+    return DataGrades(f"{place}.source: grades").differences(groups, Part(groups).pairs)
+
+
+def _differences(
+    run: Run,
+    name: str,
+    kind: str,
+    column: CoefficientConfig | StrengthConfig,
+    seed: int,
+    part: Part,
+) -> tuple[list[Differences], str]:
+    """Return the differences that a column asks for, and the key of what made them."""
+    place = f"policies.{name}.{kind}"
+    source = run.recipe.source_of(name, kind)
+    if source == GRADES:
+        return grades(place, part.groups), GRADES
+    stage = differences_stage(run, source, seed, column.orders, part)
+    differences = _read_differences(stage, part)
+    if isinstance(column, CoefficientConfig) and column.lower and not stage.manifest["ensemble"]:
+        raise UserError(
+            f"{place}.lower: scorer '{source}' has no spread over heads; train one with heads: 5"
+        )
+    if not column.calibrated:
+        return differences, stage.key
+    temperature = _temperature(run, source, seed, place)
+    return [d.over(temperature) for d in differences], f"{stage.key} over {temperature}"
+
+
+def _temperature(run: Run, scorer: str, seed: int, place: str) -> float:
+    """Return the temperature of a scorer. Raises a UserError where it has none."""
+    trained = scorer_stage(run, scorer, seed).manifest
+    temperature: float | None = trained["temperature"]
+    if temperature is None:
+        cause = trained["temperature_remark"] or "none was fitted"
+        raise UserError(
+            f"{place}.calibrated: scorer '{scorer}' has no temperature ({cause}); "
+            "give data.splits a larger share for dev, or leave it out"
+        )
+    return temperature
+
+
+def _strengths(place: str, differences: Sequence[Differences], scale: float) -> list[Array]:
+    """Return the strength of every comparison of each group.
+
+    Raises:
+        UserError: one is not finite: an objective would take NaN for a weak pair, or learn it.
+    """
+    # What overflows is refused.
+    with np.errstate(over="ignore"):
+        strengths = [scale * d.mean for d in differences]
+    values = np.concatenate([np.zeros(0), *strengths])
+    lacking = np.flatnonzero(~np.isfinite(values))
+    if lacking.size:
+        raise UserError(
+            f"{place}: {lacking.size} of {values.size} comparisons have no finite strength, the "
+            f"first is comparison {lacking[0]}; score the data again, or make scale smaller"
+        )
+    return strengths
+
+
+def order_stage(run: Run, policy: str, seed: int) -> Stage:
+    """Score every response of the training split by the scorer that orders a policy's data."""
+    config = run.recipe.policies[policy].order
+    assert config is not None
+    design = replace(config.design, seed=config.design.seed + seed)
+    name = run.recipe.source_of(policy, "order")
+    scorer = scorer_stage(run, name, seed)
+    folder = f"orders/{name}-{fingerprint(to_dict(config))[:8]}-{seed}"
+    stage = run.stage(folder, "order", scorer=scorer.key, config=to_dict(config))
+    if not stage.done:
+        groups = run.splits["train"]
+        loaded = load_scorer(scorer.folder / "model").to(models.device())
+        with Meter() as meter:
+            ranked = rank(
+                loaded, groups, design, config.method, store=run.store, progress=f"order by {name}"
+            )
+            scores = np.concatenate([ranking.scores for ranking in ranked])
+            np.save(stage.folder / "scores.npy", scores, allow_pickle=False)
+        stage.finish(cost=meter.cost(), report=asdict(consistency(groups, ranked)))
+    return stage
+
+
+def ordered(run: Run, policy: str, seed: int) -> Part:
+    """Return the training split in the order of `order_stage`."""
+    stage = order_stage(run, policy, seed)
+    groups = run.splits["train"]
+    scores = np.load(stage.folder / "scores.npy", allow_pickle=False)
+    in_order = []
+    sizes = (len(group.responses) for group in groups)
+    for group, group_scores in zip(groups, by_group(scores, sizes), strict=True):
+        in_order.append(_turned(group, tuple(group_scores.tolist())))
+    return Part(in_order, order=stage.folder.name, key=stage.key)
+
+
+def _turned(group: Group, scores: tuple[float, ...]) -> Group:
+    """Return the group with these scores, and its comparisons, ties among them, as they say."""
+    turned = []
+    for comparison in group.known_comparisons():
+        a, b = comparison.chosen, comparison.rejected
+        gap = scores[a] - scores[b]
+        turned.append(Comparison(a, b, gap) if gap >= 0 else Comparison(b, a, -gap))
+    return replace(group, scores=scores, comparisons=tuple(turned))
+
+
+def differences_stage(run: Run, name: str, seed: int, orders: Orders, part: Part) -> Stage:
+    """Ask a trained scorer for d(x, chosen, rejected) of every comparison; keep it by head."""
+    scorer = scorer_stage(run, name, seed)
+    made_from = {"scorer": scorer.key, "orders": orders, "split": part.name, "kept": "by head"}
+    if part.key is not None:
+        made_from["order"] = part.key
+    stage = run.stage(
+        f"differences/{name}-{orders}-{seed}{part.suffix}", "differences", **made_from
+    )
+    if not stage.done:
+        loaded = load_scorer(scorer.folder / "model").to(models.device())
+        with Meter() as meter:
+            stated = joined(
+                loaded.differences(
+                    part.groups,
+                    part.pairs,
+                    orders=orders,
+                    store=run.store,
+                    progress=f"differences by {name}",
+                )
+            )
+            np.save(stage.folder / f"{part.name}.npy", stated.by_head, allow_pickle=False)
+        stage.finish(cost=meter.cost(), weights=stated.weights, ensemble=stated.ensemble)
+    return stage
+
+
+def _read_differences(stage: Stage, part: Part) -> list[Differences]:
+    """Return what a stage kept of each group: of two orders read, their mean."""
+    by_head = np.load(stage.folder / f"{part.name}.npy", allow_pickle=False)
+    weights = tuple(stage.manifest["weights"])
+    differences = []
+    sizes = map(len, part.pairs)
+    for pairs, values in zip(part.pairs, by_group(by_head, sizes), strict=True):
+        ensemble = stage.manifest["ensemble"]
+        differences.append(Differences(tuple(pairs), values, weights=weights, ensemble=ensemble))
+    return differences

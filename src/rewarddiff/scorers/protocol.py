@@ -1,0 +1,65 @@
+"""What everyone who states by how much responses are better has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+from rewarddiff.differences import Array, Differences, Pair
+from rewarddiff.records import Group
+from rewarddiff.store import Store
+
+Orders = Literal["both", "one"]
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A reward model, a difference model, the data's own grades, …
+
+    Attributes:
+        name: what errors call it.
+        temperature: T fitted on held-out comparisons: σ(d / T) is then the probability to be
+            preferred. None where there is none.
+        prompts: hashes of the prompts that it learned from, as `data.prompt_hashes` makes them; None
+            where not known.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def temperature(self) -> float | None: ...
+
+    @property
+    def prompts(self) -> frozenset[str] | None: ...
+
+    def differences(
+        self,
+        groups: Sequence[Group],
+        pairs: Sequence[Sequence[Pair]],
+        *,
+        orders: Orders = "both",
+        store: Store | None = None,
+        progress: str | None = None,
+    ) -> list[Differences]:
+        """Return d(x, a, b) for the pairs (a, b) of each group, in their order.
+
+        Args:
+            pairs: for every group, pairs of places of its responses.
+            orders: read each pair both ways, which makes d antisymmetric to the bit, or with a first
+                alone. Where responses are read by themselves the two are the same.
+            store: where values are kept and found again.
+            progress: name of the progress line; None: none.
+        """
+        ...
+
+
+@runtime_checkable
+class Pointwise(Scorer, Protocol):
+    """A scorer that scores a response by itself: d(x, a, b) is r(x, a) − r(x, b)."""
+
+    def rewards(
+        self, groups: Sequence[Group], *, store: Store | None = None, progress: str | None = None
+    ) -> list[Array]:
+        """Return r(x, y) of every response of each group; higher is better."""
+        ...
