@@ -1,6 +1,5 @@
-"""Scorers: a reward model r(x, y) scores one response, a difference model d(x, y1, y2) compares
-two.
+"""Scorers: whoever states by how much one response is better than another.
 
-Both are a Hugging Face body read at certain tokens by one linear head; `base.Scorer` is what they
-share.
+`protocol.Scorer` is what they have in common. `neural` are those that are trained, a reward model
+r(x, y) of one response and a difference model d(x, y1, y2) of two; `grades` are the data's own.
 """
