@@ -96,7 +96,7 @@ class Differences:
             raise UserError(
                 f"this scorer has {cause}, and so no spread: train one with heads, as in heads: 5"
             )
-        return np.asarray(self.by_head.std(-1, ddof=1), dtype=np.float64)
+        return spread(self.by_head)
 
     @property
     def readings(self) -> int:
@@ -190,6 +190,15 @@ def weighed(values: Array, weights: Sequence[float]) -> Array:
     array([1.5])
     """
     return np.asarray((values * np.asarray(weights)).sum(-1), dtype=np.float64)
+
+
+def spread(values: Array) -> Array:
+    """Return the standard deviation over the heads, the last axis, with n − 1.
+
+    >>> spread(np.array([[1.0, 3.0], [2.0, 2.0]]))
+    array([1.41421356, 0.        ])
+    """
+    return np.asarray(values.std(-1, ddof=1), dtype=np.float64)
 
 
 def joined(groups: Sequence[Differences]) -> Differences:

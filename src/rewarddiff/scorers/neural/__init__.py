@@ -1,5 +1,4 @@
-"""Scorers that are trained: a reward model r(x, y) reads one response, a difference model d(x, y1, y2) compares two.
+"""Scorers that are trained: a reward model r(x, y), a difference model d(x, y1, y2).
 
-Both are a Hugging Face body read at certain tokens by one linear head; `scorer.Scorer` is what they
-share.
+Both are a Hugging Face body read at certain tokens by one linear head.
 """
