@@ -151,4 +151,5 @@ def test_a_labelled_response_joins_a_list_to_be_scored() -> None:
     group = rd.Group("g", "Why?", ("own",), labels=(False,))
     drawn = [Sample("new", True), Sample("own ", True)]
     joined = augment._joined(group, drawn, augment.AugmentConfig(), Ledger())
-    assert joined == (rd.Group("g", "Why?", ("own", "new")), ["data", "policy"])
+    assert joined == {"own": "data", "new": "policy"}
+    assert group.with_responses(list(joined)) == rd.Group("g", "Why?", ("own", "new"))
