@@ -22,8 +22,8 @@ from rewarddiff.differences import Differences
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.outputs import run_folder_for
+from rewarddiff.pipeline import columns, judging, policies, scorers
 from rewarddiff.pipeline import data as data_stage
-from rewarddiff.pipeline import judging, policies, scorers
 from rewarddiff.pipeline.columns import grades
 from rewarddiff.pipeline.commands import run_recipe, score_stage, train_stage
 from rewarddiff.pipeline.evaluating import eval_stage
@@ -168,8 +168,8 @@ def test_coefficients_stay_with_their_comparisons_where_some_are_left_out(
     stated = [Differences.of([1.0, 2.0, 3.0]), Differences.of([4.0])]
     weighed = weigh(stated, CoefficientConfig(alpha=1.0, normalise="none"))
     ledger = Ledger()
-    own, encoder = policies.Columns(weighed), Encoder(tiny_tokenizer, LengthConfig(max_response=4))
-    pairs = policies._with_pairs(groups, own)
+    own, encoder = columns.Columns(weighed), Encoder(tiny_tokenizer, LengthConfig(max_response=4))
+    pairs = columns.with_columns(groups, own)
     items = PolicyConfig().objective.items(pairs, encoder, ledger)
     assert [item.coefficients for item in items] == [
         (2.0, 3.0),

@@ -258,7 +258,7 @@ def coefficients(policy: str, seed: int) -> CoefficientResult:
 
 
 def policy(name: str, seed: int) -> PolicyResult:
-    coefficient = {"source": "difference", "scorer": "difference", "alpha": 0.5}
+    coefficient = {"source": "difference", "alpha": 0.5}
     return PolicyResult(
         name=name,
         seed=seed,

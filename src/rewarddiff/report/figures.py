@@ -67,7 +67,7 @@ def _training_histograms(results: Results) -> Iterator[Drawing]:
     for line, seed in _first_seeds(results.coefficients):
         config = configs[line.policy]
         assert config is not None
-        source: str = config.get("scorer") or config["source"]
+        source: str = config["source"]
         if (source, line.histogram) not in seen:
             seen.add((source, line.histogram))
             caption = f"training comparisons{seed}"
