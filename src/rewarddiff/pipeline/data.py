@@ -58,8 +58,8 @@ class Run:
     splits: dict[str, Groups]
     tests: dict[str, Groups]
     data: str
-    prepared: Mapping[str, Any]
     store: Store
+    prepared: Mapping[str, Any] = field(default_factory=dict)
     stages: dict[str, Stage] = field(default_factory=dict)
 
     @property
@@ -80,10 +80,11 @@ class Run:
         say(text)
 
 
-def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
+def prepare(recipe: Recipe, output: Path, *, again: bool = False, kind: type[Run] = Run) -> Run:
     """Read the data once into `output/data`, count what was dropped, and split it by prompt.
 
     Args:
+        kind: of the run that is returned.
         again: of a finished run, to go on with what it held out: other data is refused, and nothing
             is written.
 
@@ -105,8 +106,9 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
         raise UserError(
             f"{data.path}: is not as it was when {output} was made; run the recipe again"
         )
-    inputs = {"data": identity, "tests": test_contents, "counts": COUNTS}
-    stage = Stage(output / "data", "prepare", inputs)
+    store = Store(output / "store.sqlite")
+    run = kind(recipe, output, splits, tests, identity, store)
+    stage = run.stage("data", "prepare", tests=test_contents, counts=COUNTS)
     if not stage.done:
         ledgers = {label: test_ledger.to_dict() for label, test_ledger in test_ledgers.items()}
         stage.finish(splits=counts, ledger=ledger.to_dict(), tests=ledgers, cost=meter.cost())
@@ -114,8 +116,8 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False) -> Run:
         print_losses(ledger)
         for label, test_ledger in test_ledgers.items():
             print_losses(test_ledger, label)
-    store = Store(output / "store.sqlite")
-    return Run(recipe, output, splits, tests, identity, stage.manifest, store, {"data": stage})
+    run.prepared = stage.manifest
+    return run
 
 
 def _groups(data: DataConfig, cache: Path, ledger: Ledger) -> Groups:

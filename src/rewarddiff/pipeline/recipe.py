@@ -26,6 +26,9 @@ BASE = "base"
 GRADES = "grades"
 """The name of the data's own strengths among the scorers."""
 
+COLUMNS = ("order", "coefficient", "strength")
+"""Keys of a policy that only concern policies which have them."""
+
 NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*")
 """Names of runs, scorers, policies and test files: of folders that are neither hidden nor above."""
 

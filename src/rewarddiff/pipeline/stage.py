@@ -40,7 +40,7 @@ class Stage:
     def __init__(self, folder: Path, name: str, inputs: dict[str, Any]) -> None:
         self.folder = folder
         self.name = name
-        self.inputs = {"stage": name, "version": __version__, **inputs}
+        self.inputs = _inputs(name, inputs)
         self.key = fingerprint(self.inputs)
         self.manifest = self.found(folder)
         self.anew = ""
@@ -53,6 +53,8 @@ class Stage:
         self.done = bool(self.manifest) and not self.anew
         if not self.done:
             self._begin()
+        elif "files" not in _read(folder / STARTED):
+            self._say_who_wrote()  # a kill may come between the two files of `finish`
 
     def _begin(self) -> None:
         files.sweep_up(self.folder.parent)
@@ -72,10 +74,14 @@ class Stage:
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self.manifest = {**written, "created": created, **outputs}
         write_json(self.folder / MANIFEST, self.manifest)
-        # Should the manifest be lost, this still says who wrote all the files.
-        write_json(self.folder / STARTED, written)
+        self._say_who_wrote()
         self.done = True
         return self.manifest
+
+    def _say_who_wrote(self) -> None:
+        """Write down who wrote all the files, should the manifest be lost."""
+        written = {name: self.manifest[name] for name in ("key", "inputs", "files")}
+        write_json(self.folder / STARTED, written)
 
     def _clear(self, written: Mapping[str, int] | None) -> None:
         """Remove what an earlier run left; `written` are the files of a complete one.
@@ -99,10 +105,13 @@ class Stage:
         return _read(folder / MANIFEST)
 
     @staticmethod
-    def complete(folder: Path, key: str) -> bool:
-        """Whether a directory was finished from the inputs of this key, with all files there."""
-        manifest = Stage.found(folder)
-        return manifest.get("key") == key and not _lost(folder, manifest)
+    def key_of(name: str, inputs: dict[str, Any]) -> str:
+        """Return the key of a stage with these inputs."""
+        return fingerprint(_inputs(name, inputs))
+
+
+def _inputs(name: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    return {"stage": name, "version": __version__, **inputs}
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -1,23 +1,23 @@
-"""sweep.json → its page, with what is said first."""
+"""sweep.json → its page, and what is said of it first."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rewarddiff.report.cells import Table
 from rewarddiff.report.page import Section, compose, write
 from rewarddiff.report.statements import KEYS_NAMED, SENTENCES, trained_unequally
 from rewarddiff.report.sweep_figures import gap_figures, loss_figures
 from rewarddiff.report.sweep_tables import (
     axes_table,
+    combinations_table,
     controls_table,
     points_table,
-    runs_table,
     scorers_table,
+    seeds,
 )
-from rewarddiff.report.sweep_values import Sweep, interval, seeds_text, unequal, value_text
 from rewarddiff.report.text import markdown_page, terminal_page
-from rewarddiff.report.values import real
-from rewarddiff.results import Interval
+from rewarddiff.report.values import real, setting
+from rewarddiff.results import SweepGap, SweepResults, SweepScorer
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -26,22 +26,24 @@ REGULARISERS = (
     *("head.duplication", "head.reverse", "head.regulariser"),
     *("odin", "loss.center", "train."),
 )
-"""Keys of a scorer that leave alone what its dev loss is of: they weigh what is not in it, or say
-how it is trained."""
+"""Keys of a scorer that leave alone what its dev loss is of.
+
+They weigh what is not in it, or say how the scorer is trained.
+"""
 
 
-def render_sweep(sweep: Sweep, folder: Path) -> Path:
+def render_sweep(sweep: SweepResults, folder: Path) -> Path:
     """Write `folder/sweep.html` and `folder/sweep.md`, and return the page's path."""
-    path = folder / "sweep.html"
+    path = Path(folder) / "sweep.html"
     write(path, page(sweep))
     write(path.with_suffix(".md"), markdown(sweep))
     return path
 
 
-def page(sweep: Sweep) -> str:
+def page(sweep: SweepResults) -> str:
     """Return the page as text."""
-    axes = ", ".join(axis["key"] for axis in sweep["axes"]) or "seed"
-    subtitle = f"rewarddiff {sweep['version']} · {sweep['created']} · {seeds_text(sweep)}"
+    axes = ", ".join(axis.key for axis in sweep.axes) or "seed"
+    subtitle = f"rewarddiff {sweep.version} · {sweep.created} · {seeds(sweep)}"
     sections = [
         Section("points", "Points of the sweep", tables=(points_table(sweep),)),
         Section(
@@ -67,135 +69,161 @@ def page(sweep: Sweep) -> str:
             figures=loss_figures(sweep),
         ),
         Section("scorers", "Scorers on held-out comparisons", tables=(scorers_table(sweep),)),
-        Section("runs", "What was run", tables=(axes_table(sweep), runs_table(sweep))),
+        Section("runs", "What was run", tables=(axes_table(sweep), combinations_table(sweep))),
     ]
     sentences = remarks(sweep)
-    shown = SENTENCES - 1  # beside the verdict
     return compose(
-        f"{sweep['name']}: sweep of {axes}",
+        f"{sweep.name}: sweep of {axes}",
         subtitle,
         verdict(sweep),
         sections,
-        remarks=sentences[:shown],
-        further=sentences[shown:],
+        remarks=sentences[: SENTENCES - 1],
+        further=sentences[SENTENCES - 1 :],
     )
 
 
-def terminal_sweep(sweep: Sweep) -> "Group":
+def terminal_sweep(sweep: SweepResults) -> "Group":
     """Return the verdict and the tables as one rich renderable."""
-    return terminal_page(verdict(sweep), remarks(sweep), _tables(sweep))
+    tables = points_table(sweep), controls_table(sweep), scorers_table(sweep)
+    return terminal_page(verdict(sweep), remarks(sweep), tables)
 
 
-def markdown(sweep: Sweep) -> str:
+def markdown(sweep: SweepResults) -> str:
     """Return the verdict and the tables as GitHub-flavoured Markdown."""
-    return markdown_page(verdict(sweep), remarks(sweep), _tables(sweep), notes=True)
+    tables = points_table(sweep), controls_table(sweep), scorers_table(sweep)
+    return markdown_page(verdict(sweep), remarks(sweep), tables, notes=True)
 
 
-def _tables(sweep: Sweep) -> tuple[Table, ...]:
-    return points_table(sweep), controls_table(sweep), scorers_table(sweep)
+# --- what is said first --------------------------------------------------------------------------
 
 
-# --- what is said ---------------------------------------------------------------------------------
+def verdict(sweep: SweepResults) -> str:
+    """Say how many gaps of weighted policies to their baseline are told apart from zero.
 
-
-def verdict(sweep: Sweep) -> str:
-    """Say how many gaps of weighted policies are told apart from zero, by independent scorers."""
-    independent: list[Interval] = []
-    dependent: list[Interval] = []
-    for point in sweep["points"]:
-        if point["control"] == "none":
-            for gap in point["gaps"].values():
-                kind = dependent if gap["used_in_training"] else independent
-                kind.append(interval(gap))
-    if not sweep["points"]:
+    Independent scorers are asked; the others are heard where they say otherwise.
+    """
+    if not sweep.points:
         return "No policies were trained: a sweep of scorers alone."
-    gaps = independent or dependent
+    gaps: list[SweepGap] = []
+    for point in sweep.points:
+        if point.control == "none" and point.baseline is not None:
+            gaps += point.baseline.gaps.values()
     if not gaps:
         return "No weighted policy was held against its baseline."
-    above, below = _told_apart(gaps)
-    unclear = len(gaps) - above - below
-    counted = (
-        f"{_are(above)} above zero, {_are(below)} below, and {unclear or 'none'} not told apart "
-        "from zero."
-    )
-    of = f"Of {len(gaps)} gaps between weighted policies and their baseline under"
+    independent = [gap for gap in gaps if not gap.used_in_training]
+    dependent = [gap for gap in gaps if gap.used_in_training]
+    of = "gaps between weighted policies and their baseline under"
     if not independent:
-        return f"No independent evidence. {of} the scorers they were trained with, {counted}"
-    sentence = f"{of} scorers without a part in their training, {counted}"
-    also_above, also_below = _told_apart(dependent)
-    alike = (also_above > 0, also_below > 0) == (above > 0, below > 0)
-    if dependent and not alike:
+        return (
+            f"No independent evidence. Of {len(gaps)} {of} the scorers they were trained with, "
+            f"{_told_apart(dependent)}"
+        )
+    sentence = (
+        f"Of {len(independent)} {of} scorers without a part in their training, "
+        f"{_told_apart(independent)}"
+    )
+    if dependent and _directions(dependent) != _directions(independent):
+        above, below = _above(dependent), _below(dependent)
         sentence += (
             " The scorers they were trained with say otherwise: "
-            f"of {len(dependent)} gaps {_are(also_above)} above zero and {_are(also_below)} below."
+            f"of {len(dependent)} gaps {_are(above)} above zero and {_are(below)} below."
         )
     return sentence
 
 
-def _told_apart(gaps: list[Interval]) -> tuple[int, int]:
-    """Count the gaps above and below zero."""
-    return sum(gap.low > 0 for gap in gaps), sum(gap.high < 0 for gap in gaps)
-
-
-def _are(many: int) -> str:
-    return f"{many or 'none'} {'is' if many == 1 else 'are'}"
-
-
-def remarks(sweep: Sweep) -> list[str]:
-    """Say what limits the sweep, and where its scorers' dev losses are least."""
+def remarks(sweep: SweepResults) -> list[str]:
+    """Return what limits the verdict, and where scorers' dev losses are least."""
     sentences = []
-    differing = [point for point in sweep["points"] if point["unequal"]]
-    if differing:
-        first = differing[0]
-        text = trained_unequally(unequal(first), KEYS_NAMED)
-        sentence = f"{first['name']} and {first['against']} were {text}"
-        if len(differing) > 1:
-            sentence += f"; {len(differing)} points in all are held against one trained unequally"
-        sentences.append(f"{sentence}.")
-    gaps = sum(len(point["gaps"]) for point in sweep["points"])
+    unequal = [p for p in sweep.points if p.baseline is not None and p.baseline.unequal]
+    if unequal:
+        first = unequal[0].baseline
+        assert first is not None
+        text = trained_unequally(first.unequal, KEYS_NAMED)
+        more = ""
+        if len(unequal) > 1:
+            more = f"; {len(unequal)} points in all are held against one trained unequally"
+        sentences.append(f"{unequal[0].policy} and {first.policy} were {text}{more}.")
+    gaps = sum(len(point.baseline.gaps) for point in sweep.points if point.baseline is not None)
     if gaps > 4:
-        by_chance = max(1, round(gaps / 20))
+        by_chance = round(gaps / 20) or 1
         sentences.append(
             f"With {gaps} gaps looked at, about {by_chance} would leave zero out of its 95 % "
-            "interval if nothing had any effect: the best point of a sweep is to be confirmed with "
-            "other seeds."
+            "interval if nothing had any effect: the best point of a sweep is to be confirmed "
+            "with other seeds."
         )
-    if len(sweep["seeds"]) == 1:
+    if len(sweep.seeds) == 1:
         sentences.append(
             "One seed: intervals are over prompts alone and say nothing of other seeds."
         )
-    if any(axis["key"].startswith(("scorers.", "data.")) for axis in sweep["axes"]):
+    if any(axis.key.startswith(("scorers.", "data.")) for axis in sweep.axes):
         sentences.append(
-            "Runs with other data or scorers are judged by other scorers: compare gaps within a "
-            "run."
+            "Combinations with other data or scorers are judged by other scorers: compare gaps "
+            "within one."
         )
-    return sentences + _least_losses(sweep)
+    return sentences + _least_dev_losses(sweep)
 
 
-def _least_losses(sweep: Sweep) -> list[str]:
+def _least_dev_losses(sweep: SweepResults) -> list[str]:
     """Say where each scorer's dev loss is least.
 
-    Regularisers and settings of training are to be chosen by that. Other keys change what the loss
-    is, and then it tells nothing.
+    Regularisers and settings of training are to be chosen by it. Other keys change what the loss
+    is of, and then it tells nothing.
     """
     labels: dict[str, dict[str, str]] = {}
-    for axis in sweep["axes"]:
-        if axis["key"].startswith("scorers."):
-            _, name, key = axis["key"].split(".", 2)
+    for axis in sweep.axes:
+        room, _, rest = axis.key.partition(".")
+        if room == "scorers":
+            name, _, key = rest.partition(".")
             if not key.startswith(REGULARISERS):
                 return []
-            labels.setdefault(name, {})[axis["key"]] = axis["label"]
+            labels.setdefault(name, {})[axis.key] = axis.label
     sentences = []
-    for name, of_scorer in sorted(labels.items()):
-        losses = []
-        for line in sweep["scorers"]:
-            if line["name"] == name and line["dev_loss"]:
-                losses.append((interval(line["dev_loss"]).value, line["settings"]))
+    for name in sorted(labels):
+        losses = {}
+        for place, line in enumerate(sweep.scorers):
+            if line.summary.name == name and line.dev_loss is not None:
+                losses[place] = line.dev_loss.value
         if len(losses) > 1:
-            loss, settings = min(losses, key=lambda measured: measured[0])
-            at = [f"{of_scorer[k]} {value_text(v)}" for k, v in settings.items() if k in of_scorer]
+            best = min(losses, key=losses.__getitem__)
+            where = _settings(sweep.scorers[best], labels[name])
             sentences.append(
-                f"The dev loss of {name}, without its regularisers, is least at {', '.join(at)}: "
-                f"{real(loss)}."
+                f"The dev loss of {name}, without its regularisers, is least at {where}: "
+                f"{real(losses[best])}."
             )
     return sentences
+
+
+def _settings(scorer: SweepScorer, labels: Mapping[str, str]) -> str:
+    """Return those of a scorer's settings that have a label, as `duplication 0.5`."""
+    settings = [(labels[key], value) for key, value in scorer.settings.items() if key in labels]
+    return ", ".join(f"{label} {setting(value)}" for label, value in settings)
+
+
+def _told_apart(gaps: Iterable[SweepGap]) -> str:
+    gaps = list(gaps)
+    above, below = _above(gaps), _below(gaps)
+    rest = len(gaps) - above - below
+    return (
+        f"{_are(above)} above zero, {_are(below)} below, "
+        f"and {rest or 'none'} not told apart from zero."
+    )
+
+
+def _directions(gaps: Iterable[SweepGap]) -> tuple[bool, bool]:
+    """Tell whether any gap is above zero, and whether any is below."""
+    gaps = list(gaps)
+    return _above(gaps) > 0, _below(gaps) > 0
+
+
+def _above(gaps: Iterable[SweepGap]) -> int:
+    return sum(gap.gap.low > 0 for gap in gaps)
+
+
+def _below(gaps: Iterable[SweepGap]) -> int:
+    return sum(gap.gap.high < 0 for gap in gaps)
+
+
+def _are(many: int) -> str:
+    if many == 1:
+        return "1 is"
+    return f"{many or 'none'} are"

@@ -1,150 +1,142 @@
-"""sweep.json → its figures: gaps and dev losses along the first axis, a line a policy."""
+"""sweep.json → its figures: gaps and dev losses along the first axis."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from operator import itemgetter
-from typing import Any
 
 from rewarddiff.report import plots
 from rewarddiff.report.figures import Drawing
 from rewarddiff.report.policy_tables import TRAINED_WITH
-from rewarddiff.report.sweep_values import (
-    Point,
-    Sweep,
-    by_policy,
-    interval,
-    judges,
-    number,
-    value_text,
-)
-from rewarddiff.report.values import real
-from rewarddiff.results import UNKNOWN, Interval
-
-Facet = tuple[tuple[str, ...], Any]
-"""What the points of one figure have in common: their settings of all axes but the first, and one
-thing more."""
+from rewarddiff.report.sweep_tables import judges
+from rewarddiff.report.values import real, setting
+from rewarddiff.results import UNKNOWN, Interval, SweepPoint, SweepResults, Value
 
 BASE = "base"
 """What results call the model before training."""
 
 
-def gap_figures(sweep: Sweep) -> tuple[Drawing, ...]:
-    """Draw a figure for each scorer and setting of the other axes."""
+@dataclass(frozen=True)
+class Line:
+    """A policy's figures along the first axis."""
+
+    policy: str
+    is_control: bool
+    values: Mapping[Value, Interval]
+
+
+def gap_figures(sweep: SweepResults) -> tuple[Drawing, ...]:
+    """Draw a figure for each scorer and setting of the other axes, with a line for each policy."""
     drawings = []
-    for (settings, against_base), points in _facets(sweep, _is_against_base).items():
-        what = "gap to the base model" if against_base else "gap to the baseline"
+    for (others, is_to_base), points in _facets(sweep, _is_held_against_base):
+        what = "gap to the base model" if is_to_base else "gap to the baseline"
         for scorer in judges(sweep):
-            title = f"Under {scorer}"
-            if any(_was_used(point, scorer) for point in points):
-                title += f" {TRAINED_WITH}"
-            gaps = {id(point): _gap(point, scorer) for point in points}
-            caption = [what, *settings]
-            drawings += _drawn(sweep, title, caption, points, gaps, [("", 0.0)], what)
+            lines = _lines(sweep, [(point, _gap(point, scorer)) for point in points])
+            used = any(_was_used(point, scorer) for point in points)
+            title = f"Under {scorer} {TRAINED_WITH if used else ''}".rstrip()
+            drawings += _drawn(sweep, title, [what, *others], lines, [("", 0.0)], what)
     return tuple(drawings)
 
 
-def _is_against_base(point: Point) -> bool:
-    return bool(point["against"] == BASE)
-
-
-def _was_used(point: Point, scorer: str) -> bool:
-    return scorer in point["gaps"] and point["gaps"][scorer]["used_in_training"]
-
-
-def _gap(point: Point, scorer: str) -> Interval:
-    if point["name"] == point["against"]:
-        return Interval.unbounded(0.0)
-    if scorer not in point["gaps"]:
-        return UNKNOWN
-    return interval(point["gaps"][scorer])
-
-
-def loss_figures(sweep: Sweep) -> tuple[Drawing, ...]:
-    """Draw a figure for each objective and setting of the other axes.
-
-    Policies without the first axis stand at their height.
-    """
+def loss_figures(sweep: SweepResults) -> tuple[Drawing, ...]:
+    """Draw a line for each policy, and those that the first axis does not concern at their height."""
     drawings = []
-    for (settings, objective), points in _facets(sweep, itemgetter("objective")).items():
+    for (others, objective), points in _facets(sweep, lambda point: point.objective):
+        losses = [
+            (point, UNKNOWN if point.dev_loss is None else point.dev_loss) for point in points
+        ]
         levels = []
-        for point in sweep["points"]:
-            has_place = sweep["axes"][0]["key"] in point["settings"]
-            belongs = _other_settings(sweep, point) in (settings, ())
-            loss = interval(point["dev_loss"])
-            if point["objective"] == objective and belongs and not has_place and loss.known:
-                levels.append((point["policy"], loss.value))
-        losses = {id(point): interval(point["dev_loss"]) for point in points}
+        for point in sweep.points:
+            concerned = sweep.axes[0].key in point.settings
+            comparable = point.objective == objective and _others(sweep, point) in (others, ())
+            if comparable and not concerned and point.dev_loss is not None:
+                levels.append((point.policy, point.dev_loss.value))
         title = f"Objective {objective}"
-        drawings += _drawn(sweep, title, settings, points, losses, levels, "dev loss")
+        drawings += _drawn(sweep, title, others, _lines(sweep, losses), levels, "dev loss")
     return tuple(drawings)
 
 
-def _facets(sweep: Sweep, key: Callable[[Point], Any]) -> dict[Facet, list[Point]]:
-    """Return the points along the first axis, by their other settings and by a key."""
-    facets: dict[Facet, list[Point]] = {}
-    for point in sweep["points"]:
-        if sweep["axes"] and sweep["axes"][0]["key"] in point["settings"]:
-            facet = (_other_settings(sweep, point), key(point))
-            facets.setdefault(facet, []).append(point)
-    return facets
+def places(values: Sequence[Value]) -> dict[Value, float]:
+    """Return where values stand on the x axis.
 
-
-def _other_settings(sweep: Sweep, point: Point) -> tuple[str, ...]:
-    """Return a point's settings of all axes but the first that concern it."""
-    settings = []
-    for axis in sweep["axes"][1:]:
-        if axis["key"] in point["settings"]:
-            settings.append(f"{axis['label']} {value_text(point['settings'][axis['key']])}")
-    return tuple(settings)
+    To scale where all are numbers that can then be told apart, else one after the other.
+    """
+    numbers = sorted(value for value in values if isinstance(value, float))
+    if len(numbers) == len(values) > 1:
+        least = min(after - before for before, after in pairwise(numbers))
+        if least >= (numbers[-1] - numbers[0]) / 20:
+            return dict(zip(numbers, numbers, strict=True))
+    return {value: float(place) for place, value in enumerate(values)}
 
 
 def _drawn(
-    sweep: Sweep,
+    sweep: SweepResults,
     title: str,
     caption: Sequence[str],
-    points: Sequence[Point],
-    figures: Mapping[int, Interval],
+    lines: Sequence[Line],
     levels: Sequence[tuple[str, float]],
     what: str,
 ) -> list[Drawing]:
-    """Return the figure of `what`, a line for each policy; none where nothing is known.
-
-    Args:
-        figures: of every point, by its identity.
-    """
-    if not any(figure.known for figure in figures.values()):
+    """Return the figure of `what`; none where nothing is known."""
+    if not any(value.known for line in lines for value in line.values.values()):
         return []
-    axis = sweep["axes"][0]
-    places = places_of(axis["values"])
-    lines: list[plots.Line] = []
-    parts = []
-    for policy, of_policy in by_policy(points).items():
-        line = []
-        for point in of_policy:
-            value = value_text(point["settings"][axis["key"]])
-            line.append((places[value], figures[id(point)]))
-        line.sort(key=itemgetter(0))
-        is_control = of_policy[0]["control"] not in (None, "none")
-        lines.append((policy, line, is_control))
-        parts.append(f"{policy} {', '.join(real(figure.value) for _, figure in line)}")
-    ticks = [(x, text) for text, x in places.items()]
-    label = ", ".join([title, *caption, f"along {axis['label']}: {'; '.join(parts)}"])
-    colours = plots.palette(point["policy"] for point in sweep["points"])
-    svg = plots.lines(lines, ticks, levels, colours, label, (axis["label"], what))
+    axis = sweep.axes[0]
+    place = places(axis.values)
+    drawn, summaries = [], []
+    for line in lines:
+        points = sorted((place[value], interval) for value, interval in line.values.items())
+        drawn.append((line.policy, points, line.is_control))
+        figures = ", ".join(real(interval.value) for _, interval in points)
+        summaries.append(f"{line.policy} {figures}")
+    ticks = [(x, setting(value)) for value, x in place.items()]
+    label = ", ".join([title, *caption, f"along {axis.label}: {'; '.join(summaries)}"])
+    colours = plots.palette(point.policy for point in sweep.points)
+    svg = plots.lines(drawn, ticks, levels, colours, label, (axis.label, what))
     return [Drawing(title, ", ".join(caption), svg)]
 
 
-def places_of(values: Sequence[Any]) -> dict[str, float]:
-    """Return where values stand on x, by their text.
+def _facets(
+    sweep: SweepResults, key: Callable[[SweepPoint], Hashable]
+) -> Iterable[tuple[tuple[tuple[str, ...], Hashable], list[SweepPoint]]]:
+    """Group the points along the first axis by their settings of the other axes and by a key."""
+    facets: dict[tuple[tuple[str, ...], Hashable], list[SweepPoint]] = {}
+    for point in sweep.points:
+        if sweep.axes and sweep.axes[0].key in point.settings:
+            facets.setdefault((_others(sweep, point), key(point)), []).append(point)
+    return facets.items()
 
-    To scale where they are numbers that can then be told apart.
-    """
-    texts = [value_text(value) for value in values]
-    numbers = [number(value) for value in values]
-    ranked = sorted(numbers)
-    if len(values) > 1 and all(map(math.isfinite, numbers)):
-        least = min(b - a for a, b in pairwise(ranked))
-        if least >= (ranked[-1] - ranked[0]) / 20:
-            return dict(zip(texts, numbers, strict=True))
-    return {text: float(place) for place, text in enumerate(texts)}
+
+def _others(sweep: SweepResults, point: SweepPoint) -> tuple[str, ...]:
+    """Return a point's settings of all axes but the first, as `beta 0.1`."""
+    axes = [axis for axis in sweep.axes[1:] if axis.key in point.settings]
+    return tuple(f"{axis.label} {setting(point.settings[axis.key])}" for axis in axes)
+
+
+def _lines(sweep: SweepResults, figures: Sequence[tuple[SweepPoint, Interval]]) -> list[Line]:
+    """Return a line for each policy."""
+    key = sweep.axes[0].key
+    by_policy: dict[str, dict[Value, Interval]] = {}
+    controls = set()
+    for point, interval in figures:
+        by_policy.setdefault(point.policy, {})[point.settings[key]] = interval
+        if point.control not in (None, "none"):
+            controls.add(point.policy)
+    return [Line(policy, policy in controls, values) for policy, values in by_policy.items()]
+
+
+def _is_held_against_base(point: SweepPoint) -> bool:
+    return point.baseline is not None and point.baseline.policy == BASE
+
+
+def _gap(point: SweepPoint, scorer: str) -> Interval:
+    """Return a point's gap to its baseline, which is 0 where it is that policy itself."""
+    if point.baseline is None:
+        return Interval.unbounded(0.0)
+    if scorer not in point.baseline.gaps:
+        return UNKNOWN
+    return point.baseline.gaps[scorer].gap
+
+
+def _was_used(point: SweepPoint, scorer: str) -> bool:
+    if point.baseline is None or scorer not in point.baseline.gaps:
+        return False
+    return point.baseline.gaps[scorer].used_in_training

@@ -1,55 +1,37 @@
 """sweep.json → its tables."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from rewarddiff.report.cells import (
-    Cell,
-    Table,
-    correlation_cell,
-    real_cell,
-    share_cell,
-    texts,
-)
+from rewarddiff.report.cells import Cell, Table, correlation_cell, real_cell, share_cell
 from rewarddiff.report.policy_tables import TRAINED_WITH, UNEQUAL
 from rewarddiff.report.statements import trained_unequally
-from rewarddiff.report.sweep_values import (
-    Point,
-    Sweep,
-    controls,
-    interval,
-    judges,
-    number,
-    seeds_text,
-    setting_text,
-    unequal,
-    value_text,
-)
-from rewarddiff.report.values import DASH, count, percent
+from rewarddiff.report.values import DASH, percent, setting
+from rewarddiff.results import HeldAgainst, SweepPoint, SweepResults, Value
 
-TRAINED_EITHER = (
+MARKED = (
     f"{TRAINED_WITH} a scorer that had a part in training one of the two: no independent evidence."
 )
 
 
-def points_table(sweep: Sweep) -> Table:
+def points_table(sweep: SweepResults) -> Table:
+    """One row a point: its settings, dev loss, and gaps to its baseline."""
+    scorers = judges(sweep)
+    labels = [axis.label for axis in sweep.axes]
     rows = []
-    for point in sweep["points"]:
-        dev_loss = real_cell(interval(point["dev_loss"]))
-        settings = _settings(sweep, point)
-        rows.append(
-            (Cell(point["policy"]), *settings, _against(point), dev_loss, *_gaps(sweep, point))
-        )
-    labels = [axis["label"] for axis in sweep["axes"]]
+    for point in sweep.points:
+        dev_loss = Cell(DASH) if point.dev_loss is None else real_cell(point.dev_loss)
+        gaps = [_gap_cell(point.baseline, scorer) for scorer in scorers]
+        settings = _setting_cells(sweep, point.settings)
+        rows.append((Cell(point.policy), *settings, _baseline_cell(point), dev_loss, *gaps))
     return Table(
         "Points of the sweep",
-        ("policy", *labels, "against", "dev loss", *_under(sweep)),
+        ("policy", *labels, "against", "dev loss", *_gap_heads(scorers)),
         tuple(rows),
-        marks=_marks(rows, sweep["points"]),
+        marks=_marks([point.baseline for point in sweep.points if point.baseline is not None]),
         notes=(
             "Gap: mean reward of held-out samples, less that of the policy it is held against "
-            f"({DASH} where it is that policy itself); {seeds_text(sweep)}, 95 % intervals over "
-            "seeds and prompts.",
+            f"({DASH} where it is that policy itself); {seeds(sweep)}, 95 % intervals over seeds "
+            "and prompts.",
             "Dev loss: unweighted, mean over seeds; comparable where the objective and its options "
             "are the same.",
         ),
@@ -58,109 +40,124 @@ def points_table(sweep: Sweep) -> Table:
     )
 
 
-def controls_table(sweep: Sweep) -> Table:
-    """Return weighted policies against their controls at the same settings."""
+def controls_table(sweep: SweepResults) -> Table:
+    """One row a weighted policy and a control of it, at the same settings."""
+    scorers = judges(sweep)
+    labels = [axis.label for axis in sweep.axes]
     rows = []
-    for point, control in controls(sweep):
-        pair = Cell(f"{point['policy']} − {control['policy']}", mark=_unequal_mark(control))
-        rows.append((pair, *_settings(sweep, point), *_gaps(sweep, control)))
-    labels = [axis["label"] for axis in sweep["axes"]]
+    for point in sweep.points:
+        for control in point.controls:
+            pair = f"{point.policy} − {control.policy}"
+            gaps = [_gap_cell(control, scorer) for scorer in scorers]
+            mark = UNEQUAL if control.unequal else ""
+            rows.append((Cell(pair, mark=mark), *_setting_cells(sweep, point.settings), *gaps))
     return Table(
         "Weighted policies less their controls",
-        ("pair", *labels, *_under(sweep)),
-        tuple(rows) if judges(sweep) else (),
-        marks=_marks(rows, [control for _, control in controls(sweep)]),
+        ("pair", *labels, *_gap_heads(scorers)),
+        tuple(rows) if scorers else (),
+        marks=_marks([control for point in sweep.points for control in point.controls]),
         stacked=True,
     )
 
 
-def scorers_table(sweep: Sweep) -> Table:
-    """Return accuracy in every run, where there are several."""
-    runs = sweep["runs"]
-    swept = {key for run in runs for key in run["settings"]}
-    axes = [axis for axis in sweep["axes"] if axis["key"] in swept]
+def scorers_table(sweep: SweepResults) -> Table:
+    """One row a scorer at each of its settings, where it has several."""
+    axes = [axis for axis in sweep.axes if any(axis.key in s.settings for s in sweep.scorers)]
     rows = []
-    for line in sorted(sweep["scorers"], key=lambda line: line["name"]):
+    for scorer in sorted(sweep.scorers, key=lambda scorer: scorer.summary.name):
+        figures = scorer.summary
+        settings = [Cell(setting(scorer.settings[axis.key])) for axis in axes]
         rows.append(
             (
-                *texts(line["name"], *(setting_text(line, axis["key"]) for axis in axes)),
-                real_cell(interval(line["dev_loss"])),
-                share_cell(interval(line["accuracy"])),
-                correlation_cell(interval(line["spearman_strength"])),
-                Cell(percent(number(line["ece"]))),
+                Cell(figures.name),
+                *settings,
+                Cell(DASH) if scorer.dev_loss is None else real_cell(scorer.dev_loss),
+                share_cell(figures.accuracy),
+                correlation_cell(figures.spearman_strength),
+                Cell(percent(figures.ece)),
             )
         )
-    labels = [axis["label"] for axis in axes]
+    labels = [axis.label for axis in axes]
     return Table(
         "Scorers on held-out comparisons",
         ("scorer", *labels, "dev loss", "accuracy", "ρ with strength", "ECE"),
-        tuple(rows) if len(runs) > 1 else (),
-        empty="One run, so the same scorers at every point: report.html says how good they are.",
+        tuple(rows),
     )
 
 
-def axes_table(sweep: Sweep) -> Table:
-    rows = [texts(axis["key"], _listed(axis["values"])) for axis in sweep["axes"]]
-    rows.append(texts("seed", _listed(sweep["seeds"])))
-    return Table("Keys and values", ("key", "values"), tuple(rows), words=frozenset({0, 1}))
+def axes_table(sweep: SweepResults) -> Table:
+    """One row a key with its values."""
+    rows = [(axis.key, axis.values) for axis in sweep.axes]
+    rows.append(("seed", sweep.seeds))
+    return Table(
+        "Keys and values",
+        ("key", "values"),
+        tuple((Cell(key), Cell(", ".join(map(setting, values)))) for key, values in rows),
+        words=frozenset({0, 1}),
+    )
 
 
-def _listed(values: Iterable[Any]) -> str:
-    return ", ".join(map(value_text, values))
-
-
-def runs_table(sweep: Sweep) -> Table:
+def combinations_table(sweep: SweepResults) -> Table:
+    """One row a combination of values: where its results are."""
     rows = []
-    for run in sweep["runs"]:
-        page = f"{run['folder']}/report.html".removeprefix("./")
-        settings = [f"{key} = {value_text(value)}" for key, value in run["settings"].items()]
-        policies = {point["name"] for point in sweep["points"] if point["run"] == run["folder"]}
-        rows.append(texts(page, ", ".join(settings) or DASH, count(len(policies))))
-    columns = ("page", "settings", "policies")
-    return Table("Runs", columns, tuple(rows), words=frozenset({0, 1}))
+    for combination in sweep.combinations:
+        settings = [f"{key} = {setting(value)}" for key, value in combination.settings.items()]
+        rows.append((Cell(combination.folder), Cell(", ".join(settings) or DASH)))
+    return Table(
+        "Combinations",
+        ("folder", "settings"),
+        tuple(rows),
+        notes=("Each holds results.json; `rewarddiff report FOLDER` makes its page.",),
+        words=frozenset({0, 1}),
+    )
 
 
-# --- cells ----------------------------------------------------------------------------------------
+def judges(sweep: SweepResults) -> list[str]:
+    """Return the scorers under which points were held against others."""
+    names: dict[str, None] = {}
+    for point in sweep.points:
+        if point.baseline is not None:
+            names |= dict.fromkeys(point.baseline.gaps)
+    return list(names)
 
 
-def _settings(sweep: Sweep, point: Point) -> tuple[Cell, ...]:
-    return texts(*(setting_text(point, axis["key"]) for axis in sweep["axes"]))
+def seeds(sweep: SweepResults) -> str:
+    """Return how many seeds there are, in words."""
+    return f"{len(sweep.seeds)} seeds" if len(sweep.seeds) > 1 else "one seed"
 
 
-def _under(sweep: Sweep) -> list[str]:
-    return [f"gap under {scorer}" for scorer in judges(sweep)]
+def _gap_heads(scorers: Sequence[str]) -> list[str]:
+    return [f"gap under {scorer}" for scorer in scorers]
 
 
-def _gaps(sweep: Sweep, point: Point) -> list[Cell]:
-    return [_gap(point["gaps"], scorer) for scorer in judges(sweep)]
+def _setting_cells(sweep: SweepResults, settings: Mapping[str, Value]) -> list[Cell]:
+    """Return a cell for each axis; a dash where it does not concern the point."""
+    cells = []
+    for axis in sweep.axes:
+        concerned = axis.key in settings
+        cells.append(Cell(setting(settings[axis.key]) if concerned else DASH))
+    return cells
 
 
-def _gap(gaps: Mapping[str, Any], scorer: str) -> Cell:
-    if scorer not in gaps:
+def _gap_cell(against: HeldAgainst | None, scorer: str) -> Cell:
+    if against is None or scorer not in against.gaps:
         return Cell(DASH)
-    mark = TRAINED_WITH if gaps[scorer]["used_in_training"] else ""
-    return real_cell(interval(gaps[scorer]), mark)
+    under = against.gaps[scorer]
+    return real_cell(under.gap, TRAINED_WITH if under.used_in_training else "")
 
 
-def _against(point: Point) -> Cell:
-    if point["name"] == point["against"]:
+def _baseline_cell(point: SweepPoint) -> Cell:
+    if point.baseline is None:
         return Cell("the baseline itself")
-    return Cell(point["against"], mark=_unequal_mark(point))
+    return Cell(point.baseline.policy, mark=UNEQUAL if point.baseline.unequal else "")
 
 
-def _unequal_mark(point: Point) -> str:
-    return UNEQUAL if point["unequal"] else ""
-
-
-def _marks(rows: Iterable[Iterable[Cell]], points: Iterable[Point]) -> tuple[str, ...]:
-    """Say what the marks in rows mean.
-
-    Args:
-        points: those, or their controls, that may be trained unequally.
-    """
-    marks = []
-    if any(cell.mark == TRAINED_WITH for row in rows for cell in row):
-        marks.append(TRAINED_EITHER)
-    differences = [trained_unequally(unequal(point)) for point in points if point["unequal"]]
-    marks += [f"{UNEQUAL} {text}." for text in dict.fromkeys(differences)]
+def _marks(pairs: Sequence[HeldAgainst]) -> tuple[str, ...]:
+    """Return what the marks in a table mean, as far as there are any."""
+    marks: dict[str, None] = {}
+    if any(gap.used_in_training for pair in pairs for gap in pair.gaps.values()):
+        marks[MARKED] = None
+    for pair in pairs:
+        if pair.unequal:
+            marks[f"{UNEQUAL} {trained_unequally(pair.unequal)}."] = None
     return tuple(marks)

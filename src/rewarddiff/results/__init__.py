@@ -70,6 +70,16 @@ from rewarddiff.results.run import (
     Summary,
     Unequal,
 )
+from rewarddiff.results.sweep import (
+    HeldAgainst,
+    SweepAxis,
+    SweepCombination,
+    SweepGap,
+    SweepPoint,
+    SweepResults,
+    SweepScorer,
+    Value,
+)
 from rewarddiff.results.work import Cost, Data, LedgerCounts, Place, SplitCounts, StageCost, Tally
 
 __all__ = [
@@ -102,6 +112,7 @@ __all__ = [
     "Figure",
     "FirstOfList",
     "HeadSpread",
+    "HeldAgainst",
     "Histogram",
     "Interval",
     "LedgerCounts",
@@ -130,10 +141,17 @@ __all__ = [
     "Strict",
     "SubsetAccuracy",
     "Summary",
+    "SweepAxis",
+    "SweepCombination",
+    "SweepGap",
+    "SweepPoint",
+    "SweepResults",
+    "SweepScorer",
     "Tally",
     "TrainedOn",
     "Unequal",
     "UpperEnd",
+    "Value",
     "adapter",
     "plain",
     "read",
