@@ -154,12 +154,12 @@ def test_of_one_training_only_that_is_said() -> None:
     )
 
 
-def test_evaluations_and_runs_of_sweeps_begin_with_their_own_note() -> None:
-    notes = ("A run of a sweep.", "b", "c", "d", "e")
-    results = said_of(AGAINST, command="sweep", notes=notes)
+def test_evaluations_begin_with_their_own_note() -> None:
+    notes = ("a", "b", "c", "d", "e")
+    results = said_of(AGAINST, command="eval", notes=notes)
     said = head(results)
     assert (said.result, said.limits, said.further) == (
-        "A run of a sweep.",
+        "a",
         ("b", "c", "d"),
         ("e",),
     )

@@ -53,8 +53,8 @@ class Stage:
         self.done = bool(self.manifest) and not self.anew
         if not self.done:
             self._begin()
-        elif "files" not in _read(folder / STARTED):
-            self._say_who_wrote()  # a kill may come between the two files of `finish`
+        elif "files" in self.manifest and "files" not in _read(folder / STARTED):
+            self._say_who_wrote()  # a kill came between the two files of `finish`
 
     def _begin(self) -> None:
         files.sweep_up(self.folder.parent)

@@ -172,7 +172,7 @@ def _results(run: Run, combination: Combination, sweep: Sweep, estimate: _Estima
         say(combination.label)
     with Meter() as meter:
         results = gather(complete(run, estimate))
-    results = replace(results, command="sweep", seconds=meter.seconds)
+    results = replace(results, seconds=meter.seconds)
     folder = sweep.folder / "combinations" / combination.label
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RESULTS, plain(results))

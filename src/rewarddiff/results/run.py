@@ -232,14 +232,14 @@ class Results(Strict):
     """The content of `results.json`.
 
     Attributes:
-        command: what made it. A run of a sweep has points for policies.
+        command: what made it.
         recipe: as it was resolved; None of an evaluation.
         notes: sentences on what was found, and on what limits it.
         seconds: that all of it took.
     """
 
     schema: Literal[2] = 2
-    command: Literal["run", "sweep", "eval"]
+    command: Literal["run", "eval"]
     name: str
     version: str
     created: str
