@@ -83,3 +83,11 @@ def test_a_test_may_be_a_split_of_a_saved_dataset_or_a_folder(tmp_path: Path) ->
     )
     prompts = {name: [group.prompt for group in groups] for name, groups in run.tests.items()}
     assert prompts == {"saved": ["New 0", "New 1"], "folder": ["Other 2", "Other 3", "Other 4"]}
+
+
+def test_what_a_killed_run_began_to_write_is_removed(tmp_path: Path) -> None:
+    cache = tmp_path / "run" / "cache"
+    cache.mkdir(parents=True)
+    (cache / "0123.arrowabcdefgh.part").write_bytes(b"half of the rows")
+    prepared(tmp_path)
+    assert not list(cache.glob("*.part"))

@@ -322,3 +322,19 @@ def test_a_stage_killed_again_and_again_ends_with_the_same_result(
         if not killed:
             break
     assert contents(tmp_path / "s") == contents(tmp_path / "whole")
+
+
+def test_a_kill_between_the_two_notes_of_a_finished_stage_is_mended(tmp_path: Path) -> None:
+    """Its folder still refuses to be removed with a file that no stage wrote, manifest lost or not."""
+    folder = tmp_path / "s"
+    stage = started(folder, a=1)
+    begun = (folder / "started.json").read_text()
+    (folder / "scores.txt").write_text("42")
+    stage.finish()
+    (folder / "started.json").write_text(begun)  # as if killed before the second note
+    assert started(folder, a=1).done
+    (folder / "manifest.json").unlink()
+    (folder / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds files that no run wrote"):
+        started(folder, a=2)
+    assert (folder / "mine.txt").read_text() == "mine"

@@ -92,6 +92,10 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False, kind: type[Run
         UserError: data that cannot be read, too much of it dropped, or other data than the run's.
     """
     data = recipe.data
+    if not again:
+        # What a killed run has begun to write; this one alone writes here.
+        for begun in (output / "cache").glob("*.part"):
+            begun.unlink()
     ledger = Ledger()
     test_ledgers = {label: Ledger() for label in data.tests}
     with Meter() as meter:
