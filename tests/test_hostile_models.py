@@ -255,6 +255,23 @@ def configured_pickle(folder: Path) -> tuple[Path, str]:
     return folder, "transformers_weights names adapter_model.bin"
 
 
+def index_that_the_configuration_prefers(folder: Path) -> tuple[Path, str]:
+    """transformers then reads the index although there is a single file of weights."""
+    malice(folder / "weights.bin")
+    edit(
+        folder / "model.safetensors.index.json",
+        metadata={},
+        weight_map={"lm_head.weight": "weights.bin"},
+    )
+    edit(folder / "config.json", transformers_weights="model.safetensors.index.json")
+    return folder, "names weights.bin, which is no safetensors"
+
+
+def index_of_nothing(folder: Path) -> tuple[Path, str]:
+    edit(folder / "model.safetensors.index.json", metadata={}, weight_map={})
+    return folder, "weight_map does not name files of weights"
+
+
 def configured_kernel(folder: Path) -> tuple[Path, str]:
     edit(folder / "config.json", attn_implementation="some/kernel")
     return folder, "names code on the hub (some/kernel), which is never run"
@@ -295,7 +312,7 @@ def malice(file: Path) -> None:
 
 PICKLED = [
     index_of_pickles, index_of_a_pickled_model, index_of_files_elsewhere, index_of_an_absolute_path, configured_pickle,
-    configured_kernel, pickled_adapter, adapter_that_opens_a_pickle,
+    index_that_the_configuration_prefers, index_of_nothing, configured_kernel, pickled_adapter, adapter_that_opens_a_pickle,
 ]  # fmt: skip
 
 

@@ -24,18 +24,18 @@ ADAPTER = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ABOUT = "rewarddiff_scorer.json"
 PROMPTS = "rewarddiff_prompts.npy"
-READ = (
+READ_ENDINGS = (
     ".safetensors", ".json", ".jinja", ".txt", ".model", ".spm", ".tiktoken", ".codes", ".bpe", ".vocab", ".tokenizer",
-    PROMPTS,
+    PROMPTS,  # a whole name, matched as an ending
 )  # fmt: skip
 """Kinds of files that decide what a model answers, and what may be said of it: weights,
 configuration, templates, vocabularies, and the prompts that a scorer was trained on."""
-NOTES = (
+NOTE_PATTERNS = (
     "README*", "LICENSE*", "requirements.txt", "training_args*", "trainer_state.json",
     "*_results.json", ".*",
 )  # fmt: skip
 """Files of these kinds that no loader reads: what trainers and people write down."""
-SAVED = (
+SAVED_PATTERNS = (
     "config.json", "generation_config.json", "adapter_config.json", "*.safetensors.index.json", "tokenizer.json",
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "processor_config.json",
     "preprocessor_config.json", "vocab*.json", "*_vocab.json", "vocab.txt", "merges.txt", "dict.txt", "normalizer.json",
@@ -43,7 +43,7 @@ SAVED = (
 )  # fmt: skip
 """Names of .json and .txt by which a model, a tokenizer or a scorer is saved; others may be
 anyone's."""
-TEMPLATES = "additional_chat_templates"
+TEMPLATES_FOLDER = "additional_chat_templates"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 POINTER = b"version https://git-lfs"
 
@@ -52,7 +52,7 @@ def require_model(folder: Path, mend: str) -> None:
     """Look at a model's folder before anything in it is loaded.
 
     Args:
-        mend: what else could be given, for a folder that is none.
+        mend: what the user could give instead, for the message.
 
     Raises:
         UserError: `folder` is no model, or loading it would open a pickle or run code.
@@ -68,8 +68,13 @@ def require_model(folder: Path, mend: str) -> None:
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: not a model's folder: config.json is missing")
     _refuse_named_elsewhere(folder / "config.json")
-    in_shards = (folder / INDEX).is_file() and not (folder / WEIGHTS).is_file()
-    for name in _indexed(folder / INDEX) if in_shards else [WEIGHTS]:
+    weight_files = _indexed(folder / INDEX) if (folder / INDEX).is_file() else [WEIGHTS]
+    # An index beside a single file is looked at too: config.json may prefer it.
+    for name in weight_files:
+        _refuse_unread(folder, name)
+    if (folder / WEIGHTS).is_file() and not _prefers_index(folder):
+        weight_files = [WEIGHTS]
+    for name in weight_files:
         _require_weights(folder, name)
 
 
@@ -96,9 +101,9 @@ def has_tokenizer(folder: Path) -> bool:
 def files_read(folder: Path) -> list[Path]:
     """Return the files of a model's folder that decide what it answers.
 
-    They are told by their kind, so that none is forgotten.
+    They are recognised by their ending, so that none is forgotten.
     """
-    candidates = {*folder.iterdir(), *folder.glob(f"{TEMPLATES}/*.jinja")}
+    candidates = {*folder.iterdir(), *folder.glob(f"{TEMPLATES_FOLDER}/*.jinja")}
     if (folder / INDEX).is_file():
         # Shards may lie in a folder below.
         candidates.update(folder / name for name in _indexed(folder / INDEX))
@@ -108,7 +113,7 @@ def files_read(folder: Path) -> list[Path]:
 def fingerprint(folder: Path) -> str:
     """Return a hash of all `files_read` by name and content: 32 hexadecimal digits.
 
-    It is the same wherever they lie. Each file is read once a process, unless its size or time of
+    It does not depend on where the folder is. Each file is read once a process, unless its size or time of
     change differs later.
     """
     lines = []
@@ -138,14 +143,14 @@ def nearest(path: Path) -> str:
 
 
 def is_saved(name: str) -> bool:
-    """Return whether a model is saved by a file's name, and no user's notes or data."""
+    """Return whether a file of this name belongs to a saved model, not to a user's notes or data."""
     if name.endswith((".json", ".txt")):
-        return any(fnmatch(name, pattern) for pattern in SAVED)
+        return any(fnmatch(name, pattern) for pattern in SAVED_PATTERNS)
     return _is_read(name)
 
 
 def _is_read(name: str) -> bool:
-    return name.endswith(READ) and not any(fnmatch(name, note) for note in NOTES)
+    return name.endswith(READ_ENDINGS) and not any(fnmatch(name, note) for note in NOTE_PATTERNS)
 
 
 @lru_cache(maxsize=1024)
@@ -154,8 +159,13 @@ def _file_hash(file: Path, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(stream, "blake2b").hexdigest()
 
 
-def _require_weights(folder: Path, name: str) -> None:
-    """Refuse a file of weights that is missing, a pickle, a pointer or outside the folder."""
+def _prefers_index(folder: Path) -> bool:
+    """Return whether transformers reads the index although there is a single file of weights."""
+    return _json_object(folder / "config.json").get("transformers_weights") == INDEX
+
+
+def _refuse_unread(folder: Path, name: str) -> None:
+    """Refuse a file of weights that is a pickle by its name, or outside the folder."""
     if not name.endswith(".safetensors"):
         raise UserError(
             f"{folder}: {INDEX} names {name}, which is no safetensors; "
@@ -165,6 +175,10 @@ def _require_weights(folder: Path, name: str) -> None:
     absolute = PurePosixPath(name).is_absolute() or windows_path.is_absolute()
     if absolute or ".." in windows_path.parts:
         raise UserError(f"{folder}: {INDEX} names {name}, outside the folder; save the model again")
+
+
+def _require_weights(folder: Path, name: str) -> None:
+    """Refuse a file of weights that is missing, or a pointer."""
     if not (folder / name).is_file():
         pickled = sorted(file.name for file in folder.iterdir() if file.name.endswith(PICKLES))
         mend = ""
@@ -183,10 +197,10 @@ def _require_weights(folder: Path, name: str) -> None:
 def _indexed(index: Path) -> list[str]:
     """Return the files of weights that an index names, each once."""
     weight_map = _json_object(index).get("weight_map")
-    names = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
-    if not all(isinstance(name, str) for name in names):
+    names = weight_map.values() if isinstance(weight_map, dict) else ()
+    if not names or not all(isinstance(name, str) for name in names):
         raise UserError(f"{index}: weight_map does not name files of weights; save the model again")
-    return sorted({str(name) for name in names})
+    return sorted(set(names))
 
 
 def _refuse_named_elsewhere(config: Path) -> None:
@@ -216,7 +230,9 @@ def _entries(value: Any) -> Iterator[tuple[str, Any]]:
 def _json_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path.parent}: cannot be loaded ({path.name} is no JSON: {error}); save it again"
         ) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rewarddiff import model_files
 
-DOWNLOADED = [f"*{kind}" for kind in model_files.READ]
+DOWNLOADED = [f"*{kind}" for kind in model_files.READ_ENDINGS]
 """What is taken of a model on the hub: no pickles, and no code."""
 NOT_DOWNLOADED = ["*/*.safetensors", "*/*.json", "*/*.txt", "consolidated*"]
 """What is left there: the same weights for other programs."""

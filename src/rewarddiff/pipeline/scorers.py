@@ -135,7 +135,7 @@ def _trained_stage(run: Run, name: str, folder: str, seed: int) -> Stage:
     if stage.done:
         return stage
     with Meter() as meter:
-        scorer = load_scorer(folder)
+        scorer = load_scorer(folder).to(models.device())
         if scorer.kind != recipe.kind:
             raise UserError(
                 f"scorers.{name}.trained: {folder} is a {scorer.kind} model; "
