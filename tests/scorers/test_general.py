@@ -14,7 +14,7 @@ from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.evaluation.comparisons import compare
 from rewarddiff.loop.objective import TrainConfig
-from rewarddiff.losses import general_gap
+from rewarddiff.losses.scoring import general_gap
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig

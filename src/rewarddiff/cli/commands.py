@@ -133,17 +133,17 @@ def designs(args: Namespace) -> None:
     from rewarddiff.pipeline import designs_of_run, designs_stage
     from rewarddiff.report import terminal_designs
 
-    *scorers, last = args.paths
+    *scorers, data_or_run = args.paths
     reading = _reading(args)
     options = {"limit": args.limit, "output": args.output}
-    if scorers:
-        results = designs_stage(scorers, last, args.budget, **options, **reading)
-    elif reading:
+    if reading and not scorers:
         raise UserError(
             "--format, --split and --max-drop say how DATA is read: a run reads as its recipe says"
         )
+    if scorers:
+        results = designs_stage(scorers, data_or_run, args.budget, **options, **reading)
     else:
-        results = designs_of_run(last, args.budget, **options)
+        results = designs_of_run(data_or_run, args.budget, **options)
     console().print(terminal_designs(results))
     if args.output:
         say(f"results  {args.output}")
@@ -174,6 +174,6 @@ def doctor(args: Namespace) -> None:
 
 
 def _reading(args: Namespace) -> dict[str, Any]:
-    """Return how data is read, where that was said."""
-    asked = {"format": args.format, "split": args.split, "max_drop": args.max_drop}
-    return {name: value for name, value in asked.items() if value is not None}
+    """Return the options of reading that were given on the command line."""
+    options = {"format": args.format, "split": args.split, "max_drop": args.max_drop}
+    return {name: value for name, value in options.items() if value is not None}

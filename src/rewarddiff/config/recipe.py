@@ -32,11 +32,11 @@ def load_recipe(
     Args:
         recipe: a YAML (or JSON) file, or its content as a mapping.
         overrides: `dotted.key=value`, the value written as in YAML; a number as key counts into a
-            list. Null takes an entry with a name of its own out, as in `scorers.margin=null`.
+            list. Null removes a named entry, as in `scorers.margin=null`.
         schema: a dataclass.
 
     Raises:
-        UserError: naming the file (or the override), the key and the mend; the first problem and
+        UserError: naming the file (or the override), the key and the fix; the first problem and
             how many more.
     """
     if isinstance(recipe, Mapping):
@@ -44,14 +44,22 @@ def load_recipe(
     else:
         source, content = str(recipe), read_recipe(recipe)
     try:
-        # A copy in which aliased parts are no longer shared.
+        # A copy in which aliased parts are no longer shared. A mapping that contains itself is
+        # a ValueError.
         data = json.loads(json.dumps(content, default=str))
     except ValueError as error:
         raise UserError(
             f"{source}: contains itself, an alias points to a mapping around it"
         ) from error
-    places = {apply_override(data, text, schema): text for text in overrides}
-    return _validated(data, schema, source, places)
+    override_at: dict[Place, str] = {}
+    for override in overrides:
+        place = apply_override(data, override, schema)  # changes the data
+        override_at[place] = override
+    return _validated(data, schema, source, override_at)
+
+
+_schema_of_fields = functools.cache(fields_alone)
+"""The fields of a dataclass without its __init__, which would call itself here."""
 
 
 def checked(cls: type[T]) -> type[T]:
@@ -66,47 +74,51 @@ def checked(cls: type[T]) -> type[T]:
 
     @functools.wraps(make)
     def __init__(self: T, *args: Any, **options: Any) -> None:
-        given = {**dict(zip(signature.parameters, args, strict=False)), **options}
-        plain = {name: to_dict(value) for name, value in given.items()}
-        read = _validated(plain, _schema_of_fields(cast(Any, cls)), cls.__name__, {})
+        arguments = {**dict(zip(signature.parameters, args, strict=False)), **options}
+        as_data = {name: to_dict(value) for name, value in arguments.items()}
+        config = _validated(as_data, _schema_of_fields(cast(Any, cls)), cls.__name__, {})
+        # Python's own TypeError for an argument that is missing or one too many.
         bound = signature.bind(*args, **options)
-        make(self, **{name: getattr(read, name) for name in bound.arguments})
+        make(self, **{name: getattr(config, name) for name in bound.arguments})
 
     setattr(cls, "__init__", __init__)  # noqa: B010  (mypy refuses the plain assignment)
     return cls
 
 
-_schema_of_fields = functools.cache(fields_alone)
-
-
-def _validated(data: Any, schema: type[T], source: str, places: Mapping[Place, str]) -> T:
+def _validated(data: Any, schema: type[T], source: str, override_at: Mapping[Place, str]) -> T:
     """Return `data` as the dataclass `schema`.
 
     Args:
         source: what errors name.
-        places: the overrides by their place; an error at one of them names the override instead.
+        override_at: the overrides by their place; an error at one of them names the override
+            instead.
     """
-    text = json.dumps([completed(schema, data)])
+    text = json.dumps([completed(schema, data)])  # a list of one: see `_adapter`
     try:
         config = cast(T, _adapter(cast(Any, schema)).validate_json(text)[0])
     except ValidationError as error:
-        wrong = list(problems(error, json.loads(text), schema))
+        faults = list(problems(error, json.loads(text), schema))
     else:
-        wrong = list(not_finite(config))
-        if not wrong:
+        faults = list(not_finite(config))
+        if not faults:
             return config
-    place, message = wrong[0]
-    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-    for overridden, override in places.items():
-        depth = min(len(overridden), len(place))
-        if overridden[:depth] == place[:depth]:
-            source = f"override '{override}'"
+    place, message = faults[0]
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    for overridden, override in override_at.items():
+        if _holds_the_other(overridden, place):
+            source = f"override '{override}'"  # of several the last one, which had the last word
     raise UserError(f"{source}: {message}{more}")
+
+
+def _holds_the_other(one: Place, other: Place) -> bool:
+    """Return whether two places are the same, or one lies inside the other."""
+    depth = min(len(one), len(other))
+    return one[:depth] == other[:depth]
 
 
 @functools.cache
 def _adapter(schema: Any) -> TypeAdapter[list[Any]]:
-    """Return what validates JSON of a list of one `schema`, strictly; making it takes milliseconds.
+    """Return a strict validator of a JSON list that holds one `schema`; making it takes a moment.
 
     A list may become a tuple and a string a path, but "3" is no number and true is no 1. It is a
     list because pydantic only takes the setting that refuses unknown keys for types that are not

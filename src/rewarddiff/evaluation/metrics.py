@@ -1,8 +1,8 @@
-"""Figures on differences and rewards. numpy and scipy only; NaN where there is no data.
+"""Figures on differences and rewards; NaN where there is no data.
 
-`d` is always a difference oriented by the label: positive where the scorer agrees, in logits (nats
-of log-odds). Values that are not finite raise ValueError: a NaN compares as wrong and would pass
-for a measurement.
+`d` is a difference oriented by the label (`antisymmetry` takes it as read): positive where the
+scorer agrees, in logits (nats of log-odds). NaN raises ValueError: it compares as wrong and would
+pass for a measurement.
 """
 
 from __future__ import annotations
@@ -55,14 +55,15 @@ def bin_edges(d: ArrayLike) -> tuple[float, ...]:
     (0.0, 0.018, 0.026, 0.033, inf)
     """
     sizes = np.abs(finite(d))
-    held, _ = np.histogram(sizes, PAPER_BINS)
-    if not sizes.size or held.min() >= ENOUGH:
+    counts, _ = np.histogram(sizes, PAPER_BINS)
+    if not sizes.size or counts.min() >= ENOUGH:
         return PAPER_BINS
     edges = [0.0]
     for quartile in np.quantile(sizes, (0.25, 0.5, 0.75)):
-        edge = float(f"{quartile:.1e}")
-        below = (sizes >= edges[-1]) & (sizes < edge)
-        if below.any() and (sizes >= edge).any():
+        edge = float(f"{quartile:.1e}")  # two significant digits
+        is_in_bin_below = (sizes >= edges[-1]) & (sizes < edge)
+        leaves_some_above = (sizes >= edge).any()
+        if is_in_bin_below.any() and leaves_some_above:
             edges.append(edge)
     return (*edges, math.inf)
 
@@ -96,9 +97,9 @@ def share_by_bin(x: ArrayLike, hits: ArrayLike, edges: Sequence[float]) -> tuple
 
 
 def auroc(x: ArrayLike, positive: ArrayLike) -> float:
-    """Return how often x of a positive one is larger than that of a negative one, equal ones half.
+    """Return the probability that a positive has a larger x than a negative; equal counts a half.
 
-    NaN without either.
+    NaN without either. x may be infinite.
 
     Source: Mann and Whitney 1947; Hanley and McNeil 1982.
 
@@ -106,15 +107,18 @@ def auroc(x: ArrayLike, positive: ArrayLike) -> float:
     0.5
     """
     values = np.asarray(x, dtype=np.float64)
-    mark = np.asarray(positive, dtype=bool)
-    if values.shape != mark.shape or np.isnan(values).any():
-        raise ValueError(f"shapes {values.shape} and {mark.shape}, or a value that is NaN")
-    above = int(mark.sum())
-    below = int((~mark).sum())
-    if not above or not below:
+    is_positive = np.asarray(positive, dtype=bool)
+    if values.shape != is_positive.shape:
+        raise ValueError(f"shapes differ: {values.shape} and {is_positive.shape}")
+    if np.isnan(values).any():
+        raise ValueError("a value is NaN")
+    positives = int(is_positive.sum())
+    negatives = int((~is_positive).sum())
+    if not positives or not negatives:
         return math.nan
-    ranks = float(stats.rankdata(values)[mark].sum())
-    return (ranks - above * (above + 1) / 2) / (above * below)
+    rank_sum = float(stats.rankdata(values)[is_positive].sum())
+    # Mann and Whitney's U over the number of pairs.
+    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
 
 
 def negative_log_likelihood(d: ArrayLike) -> float:
@@ -127,8 +131,8 @@ def ece(d: ArrayLike) -> float:
 
     The label is no event to be calibrated against once d is oriented by it (it always came true),
     so each pair is read as an unlabelled one: the scorer bets on one response with confidence
-    σ(|d|) in [½, 1], and is right or not. `ECE_BINS` have equal width on [½, 1]. The same as the
-    two-sided error over (σ(d), 1) and (σ(−d), 0) with twice as many bins.
+    σ(|d|) in [½, 1], and is right or not. The `ECE_BINS` bins have equal width on [½, 1]. The
+    result equals the two-sided error over (σ(d), 1) and (σ(−d), 0) with twice as many bins.
 
     Source: Guo et al. 2017, arXiv 1706.04599, Eq. 3.
     """
@@ -136,9 +140,11 @@ def ece(d: ArrayLike) -> float:
     if values.size == 0:
         return math.nan
     confidence = 1.0 / (1.0 + np.exp(-np.abs(values)))
-    places = np.minimum(((confidence - 0.5) * 2 * ECE_BINS).astype(int), ECE_BINS - 1)
-    gaps = np.bincount(places, weights=correct(values) - confidence, minlength=ECE_BINS)
-    return float(np.abs(gaps).sum() / values.size)
+    bins = ((confidence - 0.5) * 2 * ECE_BINS).astype(int)
+    bins = np.minimum(bins, ECE_BINS - 1)  # a confidence of 1 belongs to the last bin
+    # (n_bin/n)·|mean gap| = |sum of gaps|/n
+    gap_sums = np.bincount(bins, weights=correct(values) - confidence, minlength=ECE_BINS)
+    return float(np.abs(gap_sums).sum() / values.size)
 
 
 def fit_temperature(d: ArrayLike) -> float:
@@ -146,7 +152,7 @@ def fit_temperature(d: ArrayLike) -> float:
 
     Fit it on pairs held out from those it is judged on. The loss is convex in 1/T; it is minimised
     over log T within `TEMPERATURE_BOUNDS`. NaN where it has no minimum between them, so that the
-    pairs do not tell T: there are none, all are right (the more certain the better), or the scorer
+    pairs do not tell T: there are none, all are 0, all are right (the more certain the better), or the scorer
     is no better than chance (the less certain the better).
 
     Source: Guo et al. 2017, arXiv 1706.04599, section 4.2.
@@ -163,7 +169,8 @@ def fit_temperature(d: ArrayLike) -> float:
     best = optimize.minimize_scalar(
         loss, bounds=(low, high), method="bounded", options={"xatol": 1e-8}
     )
-    if float(best.fun) >= min(loss(low), loss(high)):
+    is_least_at_a_bound = float(best.fun) >= min(loss(low), loss(high))
+    if is_least_at_a_bound:
         return math.nan
     return unit * math.exp(float(best.x))
 

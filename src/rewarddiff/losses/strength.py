@@ -70,14 +70,14 @@ def rpo(h: Tensor, strength: Tensor, *, beta: float, eta: float, kind: Divergenc
     tensor([1.])
     """
     _check(h, strength, beta=beta, eta=eta)
-    policy = beta * h
-    target = eta * strength
+    policy_logit = beta * h
+    target_logit = eta * strength
     if kind == "sq":
-        return (policy - target).square()
+        return (policy_logit - target_logit).square()
     if kind == "bwd":
-        return _bernoulli_kl(target, policy)
+        return _bernoulli_kl(target_logit, policy_logit)
     if kind == "fwd":
-        return _bernoulli_kl(policy, target)
+        return _bernoulli_kl(policy_logit, target_logit)
     raise ValueError(f"kind must be 'sq', 'bwd' or 'fwd', got {kind!r}")
 
 
@@ -100,9 +100,9 @@ def mmpo(h: Tensor, strength: Tensor, *, beta: float, gamma: float) -> Tensor:
     tensor([0.8133, 0.3134])
     """
     _check(h, strength, beta=beta, gamma=gamma)
-    policy = beta * h
+    logit = beta * h
     target = gamma * strength
-    return -target.sigmoid() * logsigmoid(policy) - (-target).sigmoid() * logsigmoid(-policy)
+    return -target.sigmoid() * logsigmoid(logit) - (-target).sigmoid() * logsigmoid(-logit)
 
 
 def rdpo(h: Tensor, strength: Tensor, *, beta: float, beta1: float) -> Tensor:
@@ -112,7 +112,7 @@ def rdpo(h: Tensor, strength: Tensor, *, beta: float, beta1: float) -> Tensor:
         h: nats, shape (pairs,).
         strength: Δ of either sign, same shape.
         beta: β > 0, 1/nats.
-        beta1: β₁ > 0, distrust of the ratings; ∞ is DPO.
+        beta1: β₁ > 0, how little the ratings are trusted; ∞ is DPO.
 
     Raises:
         ValueError: unequal shapes, Δ not finite, or a hyperparameter outside its range.
@@ -153,19 +153,21 @@ def ml_rdpo(
     >>> ml_rdpo(torch.tensor([0.0]), torch.tensor([2.0]), beta=0.1, variance=2.0)  # ln 2 + 1
     tensor([1.6931])
     """
-    _check(h, strength, variance=variance)
-    label = rdpo(h, strength, beta=beta, beta1=beta1)
-    return label + (beta * h - strength).square() / (2 * variance)
+    _check(h, strength, variance=variance)  # `rdpo` checks the others
+    label_loss = rdpo(h, strength, beta=beta, beta1=beta1)
+    rating_loss = (beta * h - strength).square() / (2 * variance)
+    return label_loss + rating_loss
 
 
-def _bernoulli_kl(p: Tensor, q: Tensor) -> Tensor:
-    """KL(σ(p) ‖ σ(q)) of the Bernoullis with these logits."""
-    of_ones = p.sigmoid() * (logsigmoid(p) - logsigmoid(q))
-    of_zeros = (-p).sigmoid() * (logsigmoid(-p) - logsigmoid(-q))
+def _bernoulli_kl(p_logit: Tensor, q_logit: Tensor) -> Tensor:
+    """KL(p ‖ q) of the Bernoulli distributions with these logits."""
+    of_ones = p_logit.sigmoid() * (logsigmoid(p_logit) - logsigmoid(q_logit))
+    of_zeros = (-p_logit).sigmoid() * (logsigmoid(-p_logit) - logsigmoid(-q_logit))
     return of_ones + of_zeros
 
 
 def _check(h: Tensor, strength: Tensor, **positive: float) -> None:
+    """Raise a ValueError unless shapes agree, strengths are finite and the others are positive."""
     require_same_shape(h=h, strength=strength)
     require(bool(strength.isfinite().all()), "strength must be finite")
     for name, value in positive.items():

@@ -24,11 +24,11 @@ class Ranking:
 
     Attributes:
         scores: one per response, higher is better.
-        pairs: what was compared; of pairs read in both orders, one.
+        pairs: what was compared; a pair that was read in both orders stands once.
         differences: d(a, b) of every pair, the mean over both orders where both were read.
         inconsistency: share of the squared differences that no scores explain
             (`rankings.inconsistency`).
-        cyclic: triples that go round, and triples of which all three pairs were compared.
+        cyclic: how many triples go round (a ≻ b ≻ c ≻ a), and of how many all pairs were compared.
         readings: texts read for it.
     """
 
@@ -42,12 +42,13 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Consistency:
-    """How far what was read has one order at all, and how far it is the data's.
+    """How well the readings fit one order, and how well that order fits the data.
 
     NaN where there is nothing to average.
 
     Attributes:
-        groups: of two responses or more. readings: texts read for them.
+        groups: of two responses or more.
+        readings: texts read for them.
         inconsistency: mean over the groups that have more comparisons than it takes to join them.
         cyclic: share of the triples compared that go round, and `triples`, how many those are.
         agreement: share of the data's comparisons, ties left out, whose better response scores
@@ -72,9 +73,8 @@ def scores(
 ) -> list[Array]:
     """Return one number per response, higher is better.
 
-    A pointwise scorer gives r(x, y). Another one has no score of a response alone: it is the mean
-    of d(y, y') over the group's other responses (a Borda count of differences; 0 in a group of
-    one).
+    A pointwise scorer gives r(x, y). For any other the score is the mean of d(y, y') over the
+    group's other responses: a Borda count of differences, 0 in a group of one.
     """
     if isinstance(scorer, Pointwise):
         return scorer.rewards(groups, store=store, progress=progress)
@@ -110,6 +110,7 @@ def rank(
     """
     design = design or DesignConfig()
     pairs = [comparisons(len(group.responses), design, group.id) for group in groups]
+    # A design that wants both orders lists both.
     differences = scorer.differences(groups, pairs, orders="one", store=store, progress=progress)
     ranked = []
     for group, d in zip(groups, differences, strict=True):
@@ -132,16 +133,16 @@ def ranking_of(n: int, differences: Differences, method: Method) -> Ranking:
 
 def _unordered(differences: Differences) -> tuple[tuple[Pair, ...], Array]:
     """Return each pair once, with the mean over both orders where both were read."""
-    read = dict(zip(differences.pairs, differences.mean.tolist(), strict=True))
+    d_by_pair = dict(zip(differences.pairs, differences.mean.tolist(), strict=True))
     pairs: list[Pair] = []
     values: list[float] = []
-    for (a, b), value in read.items():
-        if (b, a) not in read:
+    for (a, b), d in d_by_pair.items():
+        if (b, a) not in d_by_pair:
             pairs.append((a, b))
-            values.append(value)
-        elif a < b:
+            values.append(d)
+        elif a < b:  # read in both orders: kept once
             pairs.append((a, b))
-            values.append(float(both_orders(value, read[b, a])))
+            values.append(float(both_orders(d, d_by_pair[b, a])))
     return tuple(pairs), np.array(values)
 
 
@@ -150,7 +151,8 @@ def consistency(groups: Sequence[Group], ranked: Sequence[Ranking]) -> Consisten
     right, compared = agreement(groups, ranked)
     inconsistencies = []
     for ranking in ranked:
-        # A tree of comparisons is explained by scores whatever it says.
+        # Scores explain a tree of comparisons exactly, so its 0 says nothing. All responses are
+        # joined, so that as many comparisons as responses have a loop.
         has_loops = len(ranking.pairs) >= len(ranking.scores)
         if has_loops and not math.isnan(ranking.inconsistency):
             inconsistencies.append(ranking.inconsistency)

@@ -43,7 +43,7 @@ class RRHF(AlignmentConfig):
 @checked
 @dataclass(frozen=True, kw_only=True)
 class PRO(AlignmentConfig):
-    """Each response against all below it, at temperatures set by how far (arXiv 2306.17492).
+    """Rank each response above all worse ones, a larger gap in score more (arXiv 2306.17492).
 
     A step's coefficient is the mean of those of the comparisons in which its response is the better
     one.
@@ -55,24 +55,26 @@ class PRO(AlignmentConfig):
     whole_lists = True
 
     def losses(self, batch: Batch) -> Tensor:
-        lists = [listwise.pro(batch.mean[places], scores) for places, scores in batch.lists]
-        return torch.cat(lists)
+        by_list = [listwise.pro(batch.mean[places], scores) for places, scores in batch.lists]
+        return torch.cat(by_list)
 
     def weights(self, batch: Batch) -> Tensor:
         zeros = torch.zeros_like(batch.lengths)
         wins = zeros.index_add(0, batch.chosen, torch.ones_like(batch.coefficients))
-        total = zeros.index_add(0, batch.chosen, batch.coefficients)
-        steps = torch.cat([places[listwise.pro_steps(scores)] for places, scores in batch.lists])
-        return torch.where(wins[steps] > 0, total[steps] / wins[steps].clamp(min=1), 1.0)
+        coefficient_sums = zeros.index_add(0, batch.chosen, batch.coefficients)
+        means = coefficient_sums / wins.clamp(min=1)  # no 0/0 where a response wins nothing
+        means = torch.where(wins > 0, means, 1.0)  # a step without a comparison counts once
+        steps = [places[listwise.pro_steps(scores)] for places, scores in batch.lists]
+        return means[torch.cat(steps)]
 
 
 @checked
 @dataclass(frozen=True, kw_only=True)
 class KTO(AlignmentConfig):
-    """Single responses, desirable or not, against what the policy moved at all (arXiv 2402.01306).
+    """Raise desirable single responses and lower the others, against z0 (arXiv 2402.01306).
 
-    A pair is two of them, both with its coefficient. z0 is read on mismatched responses of the
-    global batch.
+    A pair is two of them, both with its coefficient. z0 is how far the policy has moved on
+    the whole, read on mismatched responses of the global batch.
     """
 
     name: Literal["kto"] = "kto"
@@ -90,7 +92,8 @@ class KTO(AlignmentConfig):
     def begin(
         self, probed: Sequence[Sequence[float]], state: dict[str, float], training: bool
     ) -> Context:
-        log_ratios = torch.tensor([ratio for (ratio,) in probed], dtype=torch.float64)
+        # One number is probed of each item: the log-ratio of its mismatched response.
+        log_ratios = torch.tensor([numbers[0] for numbers in probed], dtype=torch.float64)
         return Context({"kl": float(pointwise.kl_estimate(log_ratios))})
 
     def losses(self, batch: Batch) -> Tensor:
