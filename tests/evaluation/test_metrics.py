@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
@@ -141,6 +141,7 @@ def test_temperature_recovers_the_one_that_made_the_labels() -> None:
 
 
 @given(DIFFERENCES)
+@example(np.array([5e-324, 0.0]))  # half of it is 0
 def test_no_temperature_nearby_is_better(d: np.ndarray) -> None:
     temperature = metrics.fit_temperature(d)
     assume(not math.isnan(temperature))

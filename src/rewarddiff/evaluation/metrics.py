@@ -158,9 +158,11 @@ def fit_temperature(d: ArrayLike) -> float:
     Source: Guo et al. 2017, arXiv 1706.04599, section 4.2.
     """
     values = finite(d)
-    if not values.any():
+    if values.size == 0:
         return math.nan
     unit = float(np.abs(values).mean())
+    if unit < np.finfo(np.float64).tiny:  # below, a quotient by it would overflow
+        return math.nan
 
     def loss(log_t: float) -> float:
         return negative_log_likelihood(values / unit * math.exp(-log_t))
