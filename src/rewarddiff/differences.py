@@ -69,6 +69,21 @@ class Differences:
             )
         return cls(pairs, numbers[:, None], apart=apart)
 
+    @classmethod
+    def of_rewards(cls, rewards: ArrayLike, pairs: Sequence[Pair]) -> Differences:
+        """Take r(a) − r(b) of the pairs (a, b) of one group.
+
+        Args:
+            rewards: r of every response of the group.
+
+        >>> Differences.of_rewards([1.0, 3.0, 4.0], [(1, 0), (1, 2)]).mean
+        array([ 2., -1.])
+        """
+        numbers = np.asarray(rewards, dtype=np.float64)
+        of_pairs = numbers[np.array(pairs, dtype=int).reshape(-1, 2)]
+        gaps = of_pairs[:, :1] - of_pairs[:, 1:]
+        return cls(tuple(pairs), gaps, apart=True, rewards=of_pairs)
+
     @property
     def by_head(self) -> Array:
         """d by every head, (pairs, heads): the mean of both orders where both were read."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rewarddiff.config.schema import Place, dataclasses_in, fields_of, inside, is_made
+from rewarddiff.config.schema import Place, dataclasses_in, fields_of, inside, is_made, meant
 from rewarddiff.errors import suggest
 
 HINT = " – did you mean "
@@ -53,7 +53,7 @@ def problems(error: ValidationError, data: list[Any], schema: Any) -> Iterator[t
     for start, branches in _by_branch(error, data).items():
         messages: dict[Place, list[str]] = {}
         for place, detail in _likeliest(start, branches):
-            messages.setdefault(place, []).append(_message(place[1:], detail, schema))
+            messages.setdefault(place, []).append(_message(place[1:], detail, schema, data[0]))
         for place, texts in messages.items():
             yield place[1:], _joined(texts)
 
@@ -129,19 +129,24 @@ def _locate(loc: Place, data: Any, *, last_is_key: bool) -> tuple[Place, Place, 
     return place, union, branch
 
 
-def _message(place: Place, detail: Any, schema: Any) -> str:
+def _message(place: Place, detail: Any, schema: Any, recipe: Any) -> str:
     key = dotted(place) or "the recipe"
     prefix = f"'{key}' is {shown(detail['input'])}"
     match detail["type"]:
         case "missing":
             return f"key '{key}' is missing"
         case "unexpected_keyword_argument":
-            return _unknown_key(place, detail, schema)
+            return _unknown_key(place, detail, schema, recipe)
         case "literal_error":
-            return _other_choice(prefix, detail)
+            return _other_choice(prefix, detail["input"], detail["ctx"]["expected"])
+        case "union_tag_invalid":
+            tag = detail["ctx"]["discriminator"].strip("'")
+            given = detail["input"][tag]
+            expected = " or ".join(detail["ctx"]["expected_tags"].split(", "))
+            return _other_choice(f"'{dotted((*place, tag))}' is {shown(given)}", given, expected)
         case "value_error" | "assertion_error":
             return f"'{key}': {detail['ctx']['error']}"
-        case "dataclass_type" | "dict_type":
+        case "dataclass_type" | "dict_type" | "model_attributes_type":
             return f"{prefix}, should be a mapping of keys to values"
         case "list_type" | "tuple_type":
             return f"{prefix}, should be a list"
@@ -153,10 +158,11 @@ def _message(place: Place, detail: Any, schema: Any) -> str:
     return f"{prefix}, {complaint}"
 
 
-def _unknown_key(place: Place, detail: Any, schema: Any) -> str:
-    hint = schema
+def _unknown_key(place: Place, detail: Any, schema: Any, recipe: Any) -> str:
+    hint = meant(schema, recipe)
     for part in place[:-1]:
-        hint = inside(hint, part)
+        recipe = recipe[part]
+        hint = meant(inside(hint, part), recipe)
     name = str(place[-1])
     for cls in dataclasses_in(hint):
         # A dataclass answers its old spellings with the new ones.
@@ -166,10 +172,9 @@ def _unknown_key(place: Place, detail: Any, schema: Any) -> str:
     return f"unknown key '{dotted(place)}'{suggest(name, fields_of(hint).keys() - {name})}"
 
 
-def _other_choice(prefix: str, detail: Any) -> str:
-    expected = detail["ctx"]["expected"]
+def _other_choice(prefix: str, given: object, expected: str) -> str:
     choices = re.findall(r"'([^']*)'", expected)
-    near = difflib.get_close_matches(str(detail["input"]), choices, n=1)
+    near = difflib.get_close_matches(str(given), choices, n=1)
     message = f"{prefix}{SHOULD_BE}{expected}"
     return f"{message}{HINT}'{near[0]}'?" if near else message
 

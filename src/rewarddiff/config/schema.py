@@ -84,9 +84,20 @@ def default_of(hint: Any, name: str) -> Any:
 
 def named(hint: Any, value: Any) -> Any:
     """Return a word that names one of the dataclasses in `hint` as a mapping; else the value."""
-    if isinstance(value, str) and any(_names(cls) for cls in dataclasses_in(hint)):
-        return {"name": value}
+    tag = _tag(hint)
+    if isinstance(value, str) and tag is not None:
+        return {tag: value}
     return value
+
+
+def meant(hint: Any, value: Any) -> Any:
+    """Return the dataclass of `hint` that a mapping names, or else `hint`."""
+    tag = _tag(hint)
+    if tag is not None and isinstance(value, Mapping):
+        for cls in dataclasses_in(hint):
+            if value.get(tag) in _words(cls, tag):
+                return cls
+    return hint
 
 
 def completed(hint: Any, value: Any) -> Any:
@@ -96,14 +107,17 @@ def completed(hint: Any, value: Any) -> Any:
     value = named(hint, value)
     if not isinstance(value, Mapping):
         return value
-    hint = _meant(hint, value)
+    if _tag(hint) == "kind":
+        # A mapping without a kind is what the first dataclass is by default.
+        value = {"kind": default_of(dataclasses_in(hint)[0], "kind"), **value}
+    hint = meant(hint, value)
     result = {}
     for key, item in value.items():
         item_hint = inside(hint, key)
         default = default_of(hint, key)
         if len(dataclasses_in(item_hint)) == 1:
             item = _over(default, item)
-        elif isinstance(item, Mapping) and _names(type(default)):
+        elif isinstance(item, Mapping) and _words(type(default), "name"):
             item = {"name": default.name, **item}
         result[key] = completed(item_hint, item)
     return result
@@ -130,20 +144,22 @@ def _members(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
-def _names(cls: Any) -> tuple[str, ...]:
-    """Return what the `name` of a dataclass may be, where the type of that field says so."""
+def _tag(hint: Any) -> str | None:
+    """Return the key that tells which dataclass is meant: `name`, or `kind` where all have one."""
+    classes = dataclasses_in(hint)
+    if any(_words(cls, "name") for cls in classes):
+        return "name"
+    if len(classes) > 1 and all(_words(cls, "kind") for cls in classes):
+        return "kind"
+    return None
+
+
+def _words(cls: Any, tag: str) -> tuple[str, ...]:
+    """Return what this field of a dataclass may be, where its type lists the words."""
     if not dataclasses.is_dataclass(cls):
         return ()
-    hint = _hints(cast(Any, cls)).get("name")
+    hint = _hints(cast(Any, cls)).get(tag)
     return get_args(hint) if get_origin(hint) is Literal else ()
-
-
-def _meant(hint: Any, value: Mapping[str, Any]) -> Any:
-    """Return the dataclass that `value` names, or else `hint`."""
-    for cls in dataclasses_in(hint):
-        if value.get("name") in _names(cls):
-            return cls
-    return hint
 
 
 def _over(default: object, value: Any) -> Any:

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from rewarddiff import models
 from rewarddiff.coefficients import CoefficientConfig, CoefficientResult, weigh
 from rewarddiff.config import to_dict
 from rewarddiff.differences import Array, Differences, Pair, by_group, joined
@@ -15,12 +14,11 @@ from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.data import Run, comparisons
 from rewarddiff.pipeline.recipe import GRADES, StrengthConfig
-from rewarddiff.pipeline.scorers import scorer_stage
+from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.policies.items import Pairs
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.grades import DataGrades
-from rewarddiff.scorers.neural.build import load_scorer
 from rewarddiff.scorers.protocol import Orders
 from rewarddiff.scorers.ranking import consistency, rank
 from rewarddiff.store import fingerprint
@@ -203,7 +201,7 @@ def order_stage(run: Run, policy: str, seed: int) -> Stage:
     stage = run.stage(folder, "order", scorer=scorer.key, config=to_dict(config))
     if not stage.done:
         groups = run.splits["train"]
-        loaded = load_scorer(scorer.folder / "model").to(models.device())
+        loaded = scorer_of(run, name, seed)
         with Meter() as meter:
             ranked = rank(
                 loaded, groups, design, config.method, store=run.store, progress=f"order by {name}"
@@ -237,7 +235,7 @@ def _turned(group: Group, scores: tuple[float, ...]) -> Group:
 
 
 def differences_stage(run: Run, name: str, seed: int, orders: Orders, part: Part) -> Stage:
-    """Ask a trained scorer for d(x, chosen, rejected) of every comparison; keep it by head."""
+    """Ask a scorer for d(x, chosen, rejected) of every comparison; keep it by head."""
     scorer = scorer_stage(run, name, seed)
     made_from = {"scorer": scorer.key, "orders": orders, "split": part.name, "kept": "by head"}
     if part.key is not None:
@@ -246,7 +244,7 @@ def differences_stage(run: Run, name: str, seed: int, orders: Orders, part: Part
         f"differences/{name}-{orders}-{seed}{part.suffix}", "differences", **made_from
     )
     if not stage.done:
-        loaded = load_scorer(scorer.folder / "model").to(models.device())
+        loaded = scorer_of(run, name, seed)
         with Meter() as meter:
             stated = joined(
                 loaded.differences(

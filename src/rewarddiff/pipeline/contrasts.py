@@ -15,7 +15,7 @@ from rewarddiff.evaluation.arrays import Array
 from rewarddiff.evaluation.intervals import two_way_bootstrap
 from rewarddiff.model_files import ABOUT
 from rewarddiff.pipeline.data import Run
-from rewarddiff.pipeline.recipe import BASE, COLUMNS, PolicyRecipe, Recipe
+from rewarddiff.pipeline.recipe import BASE, COLUMNS, PolicyRecipe, Recipe, ScorerRecipe
 from rewarddiff.results import Contrast, PolicyResult, Unequal
 from rewarddiff.sampling import Sample
 
@@ -114,11 +114,14 @@ def used_in_training(recipe: Recipe, policy: str, scorer: str) -> bool:
 def _starts(recipe: Recipe, scorer: str) -> set[str]:
     """Return what a scorer's training goes back to.
 
-    Scorers of the recipe by name, and trained models by place and content. A backbone is none of
+    Scorers of the recipe by name, trained models by place and content, and what is not trained here
+    by what determines its answers. A backbone is none of
     these, unless another scorer of the recipe is taken from it as it is.
     """
     config = recipe.scorers[scorer]
     starts = {f"scorers.{scorer}"}
+    if not isinstance(config, ScorerRecipe):
+        return starts | {config.fingerprint()}
     if config.trained is not None:
         return starts | _lineage(config.trained)
     if config.warm_start is not None and config.warm_start in recipe.scorers:
@@ -126,7 +129,7 @@ def _starts(recipe: Recipe, scorer: str) -> set[str]:
     if config.warm_start is not None:
         return starts | _lineage(config.warm_start)
     trained: set[str] = set()
-    for other in recipe.scorers.values():
+    for other in recipe.scorer_models.values():
         if other.trained is not None:
             trained |= _lineage(other.trained)
     if trained:

@@ -78,7 +78,9 @@ def designs_of_run(
     limit: int | None = None,
     output: Path | None = None,
 ) -> DesignResults:
-    """Measure them for all scorers of a finished run, over its seeds and on its own test split.
+    """Measure them for the models among a finished run's scorers, on its own test split.
+
+    Figures are over the run's seeds.
 
     Raises:
         UserError: no run, no scorers, no test split; and as `designs_stage`.
@@ -88,7 +90,7 @@ def designs_of_run(
     if settings is None:
         raise UserError(f"{folder}: holds an evaluation and no run; name SCORER and DATA")
     recipe = load_recipe(settings, [], Recipe)
-    if not recipe.scorers:
+    if not recipe.scorer_models:
         raise UserError(f"{folder}: the run has no scorers; name SCORER and DATA")
     if not recipe.data.splits.get("test"):
         raise UserError(f"{folder}: the run has no test split; name SCORER and DATA")
@@ -101,7 +103,7 @@ def designs_of_run(
         groups = run_again.splits["test"]
         scorers = {
             name: [folder / "scorers" / f"{name}-{seed}" / "model" for seed in recipe.seeds]
-            for name in recipe.scorers
+            for name in recipe.scorer_models
         }
         return _figures(scorers, groups, str(folder), budgets, limit, output, store=run_again.store)
 

@@ -16,11 +16,10 @@ from rewarddiff.machine import Meter
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.recipe import BASE
-from rewarddiff.pipeline.scorers import scorer_stage
+from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
 from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.records import Group
 from rewarddiff.sampling import FORMAT, Sample, sample
-from rewarddiff.scorers.neural.build import load_scorer
 from rewarddiff.scorers.protocol import Pointwise, Scorer
 from rewarddiff.store import Store
 
@@ -101,8 +100,7 @@ def read_samples(stage: Stage) -> list[Sample]:
 def rewards_stage(run: Run, seed: int) -> Stage:
     """Have every scorer of this seed judge every policy's samples.
 
-    A reward model scores a sample alone; a difference model compares it with the base model's
-    sample.
+    A pointwise scorer scores a sample alone; any other compares it with the base model's sample.
     """
     names = [BASE, *run.recipe.policies]
     samples = {name: samples_stage(run, name, seed) for name in names}
@@ -121,8 +119,8 @@ def rewards_stage(run: Run, seed: int) -> Stage:
         groups.append(Group(group.id, group.prompt, tuple(responses), source=group.source))
     rewards: dict[str, dict[str, list[float]]] = {}
     with Meter() as meter:
-        for label, trained in scorers.items():
-            scorer = load_scorer(trained.folder / "model").to(models.device())
+        for label in scorers:
+            scorer = scorer_of(run, label, seed)
             values = _rewards(scorer, groups, run.store, f"rewards by {label}")
             rewards[label] = dict(zip(names, values.T.tolist(), strict=True))
     write_json(stage.folder / "rewards.json", rewards)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
 
 from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import at_least, positive
@@ -17,8 +21,9 @@ from rewarddiff.paths import user_path
 from rewarddiff.policies.policy import PolicyConfig
 from rewarddiff.rankings import Method
 from rewarddiff.sampling import SamplingConfig
+from rewarddiff.scorers.kinds import KINDS
 from rewarddiff.scorers.neural.config import ScorerConfig
-from rewarddiff.scorers.protocol import Orders
+from rewarddiff.scorers.protocol import Orders, ScorerOptions
 
 BASE = "base"
 """The name of the model before training among the policies."""
@@ -92,6 +97,13 @@ class ScorerRecipe(ScorerConfig):
         """The scorer's own configuration: what is learned."""
         options = {field.name: getattr(self, field.name) for field in fields(ScorerConfig)}
         return ScorerConfig(**options)
+
+
+if TYPE_CHECKING:
+    AnyScorer = ScorerRecipe | ScorerOptions
+else:
+    AnyScorer = Annotated[reduce(or_, KINDS, ScorerRecipe), Field(discriminator="kind")]
+    """A model, or a kind that is not trained here; without `kind` it is a model."""
 
 
 @dataclass(frozen=True)
@@ -212,8 +224,8 @@ class Recipe:
         data: what is learned from. evaluation: how policies are judged.
         model: the policy's starting point and reference; null where only scorers are trained.
         lengths: token limits for the policy.
-        scorers: by name. A scorer's `warm_start` may name another scorer of the recipe that stands
-            before it.
+        scorers: by name; `kind` says what each is. A model's `warm_start` may name another model of
+            the recipe that stands before it.
         policies: by name, in the order of the report; the base model itself is always evaluated.
         seed: one seed or several; with several the report's intervals are over seeds.
     """
@@ -222,7 +234,7 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     model: str | None = None
     lengths: LengthConfig = field(default_factory=LengthConfig)
-    scorers: Mapping[str, ScorerRecipe] = field(default_factory=dict)
+    scorers: Mapping[str, AnyScorer] = field(default_factory=dict)
     policies: Mapping[str, PolicyRecipe] = field(default_factory=dict)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     seed: int | tuple[int, ...] = 0
@@ -234,6 +246,15 @@ class Recipe:
         if isinstance(self.seed, int):
             return (self.seed,)
         return self.seed
+
+    @property
+    def scorer_models(self) -> dict[str, ScorerRecipe]:
+        """The scorers that are models, trained here or before, by name."""
+        scorer_models = {}
+        for name, scorer in self.scorers.items():
+            if isinstance(scorer, ScorerRecipe):
+                scorer_models[name] = scorer
+        return scorer_models
 
     @property
     def folder(self) -> Path:
@@ -272,12 +293,21 @@ class Recipe:
                     f"scorers.{GRADES}: the data's own strengths have this name; "
                     "give the scorer another"
                 )
-            start = scorer.warm_start
-            if start in self.scorers and start not in earlier:
-                raise UserError(
-                    f"scorers.{name}.warm_start: '{start}' does not stand before it; move it up"
-                )
+            if isinstance(scorer, ScorerRecipe) and scorer.warm_start is not None:
+                self._check_start(name, scorer.warm_start, earlier)
             earlier.append(name)
+
+    def _check_start(self, name: str, start: str, earlier: Sequence[str]) -> None:
+        if start not in self.scorers:
+            return
+        place = f"scorers.{name}.warm_start"
+        if start not in earlier:
+            raise UserError(f"{place}: '{start}' does not stand before it; move it up")
+        if start not in self.scorer_models:
+            raise UserError(
+                f"{place}: '{start}' is of kind {self.scorers[start].kind} and no model; "
+                "name a model, or leave it out"
+            )
 
     def _check_columns(self, name: str, policy: PolicyRecipe) -> None:
         if policy.reads_strength and policy.strength is None:
@@ -299,9 +329,9 @@ class Recipe:
                 self._check_spread(place, self.source_of(name, kind))
 
     def _check_spread(self, place: str, name: str) -> None:
-        """Refuse a lower bound of a scorer without a spread. What a trained one has shows later."""
+        """Refuse a lower bound of a scorer without a spread. What others have shows later."""
         scorer = self.scorers[name]
-        if scorer.heads > 1 or scorer.trained:
+        if not isinstance(scorer, ScorerRecipe) or scorer.heads > 1 or scorer.trained:
             return
         mend = f"set scorers.{name}.heads to 5"
         if scorer.aspects:

@@ -32,7 +32,7 @@ from rewarddiff.pipeline.contrasts import (
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.judging import held_out, judged, read_samples, rewards_stage, samples_stage
 from rewarddiff.pipeline.policies import policy_stage
-from rewarddiff.pipeline.recipe import BASE
+from rewarddiff.pipeline.recipe import BASE, AnyScorer, ScorerRecipe
 from rewarddiff.pipeline.scorers import evaluation_stage, scorer_stage
 from rewarddiff.records import prompt_text
 from rewarddiff.report.scorer_statements import overlap_remark
@@ -131,12 +131,19 @@ def _scorers(run: Run) -> Iterator[ScorerResult]:
                     test=test,
                     kind=config.kind,
                     seed=seed,
-                    backbone=config.trained or config.backbone,
+                    backbone=_backbone(config),
                     evaluation=read(Evaluation, evaluation),
                     curve=read(Curve, trained["curve"]) if of_own_split else (),
                     cost=Cost.measured(trained["cost"]),
                     ledger=read(LedgerCounts, trained["ledger"]),
                 )
+
+
+def _backbone(config: AnyScorer) -> str:
+    """Return the model of a scorer; its kind where it has none."""
+    if isinstance(config, ScorerRecipe):
+        return config.trained or config.backbone
+    return config.kind
 
 
 def _scorer_summaries(

@@ -20,7 +20,7 @@ from rewarddiff.pipeline.columns import grades
 from rewarddiff.pipeline.data import Run, prepare
 from rewarddiff.pipeline.judging import held_out, judged, rewards_stage
 from rewarddiff.pipeline.policies import policy_stage
-from rewarddiff.pipeline.recipe import Recipe
+from rewarddiff.pipeline.recipe import Recipe, ScorerRecipe
 from rewarddiff.pipeline.scorers import evaluation_stage
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.records import Group
@@ -59,7 +59,7 @@ def check_places(recipe: Recipe, output: Path) -> None:
     sources = {"model": recipe.model, "data.path": recipe.data.path}
     for label, path in recipe.data.tests.items():
         sources[f"data.tests.{label}"] = path
-    for name, scorer in recipe.scorers.items():
+    for name, scorer in recipe.scorer_models.items():
         sources[f"scorers.{name}.backbone"] = scorer.backbone
         sources[f"scorers.{name}.trained"] = scorer.trained
         sources[f"scorers.{name}.warm_start"] = scorer.warm_start
@@ -85,7 +85,7 @@ def check_early(run: Run) -> None:
     """
     recipe = run.recipe
     train = run.splits["train"]
-    for scorer in recipe.scorers.values():
+    for scorer in recipe.scorer_models.values():
         check_tracker(scorer.train.track)
         models.resolve(scorer.trained or scorer.backbone)
         if scorer.trained is None:
@@ -122,7 +122,7 @@ def check_prompts(run: Run) -> None:
         UserError: names the row and the cause.
     """
     recipe = run.recipe
-    sources = [scorer.trained or scorer.backbone for scorer in recipe.scorers.values()]
+    sources = [scorer.trained or scorer.backbone for scorer in recipe.scorer_models.values()]
     if recipe.policies and recipe.model is not None:
         sources.append(recipe.model)
     weights = [models.fingerprint(source) for source in sources]
@@ -131,8 +131,8 @@ def check_prompts(run: Run) -> None:
         return
     if recipe.policies and recipe.model is not None:
         _check_policies_prompts(run, recipe.model)
-    for name in recipe.scorers:
-        _check_scorers_prompts(run, name)
+    for name, scorer in recipe.scorer_models.items():
+        _check_scorers_prompts(run, name, scorer)
     run.store.put({key: True})
 
 
@@ -157,14 +157,13 @@ def _check_policies_prompts(run: Run, model: str) -> None:
             break
 
 
-def _check_scorers_prompts(run: Run, name: str) -> None:
+def _check_scorers_prompts(run: Run, name: str, scorer: ScorerRecipe) -> None:
     """Check the prompts that a scorer is trained on and asked about.
 
     Training drops what the chat template refuses, up to `max_drop`; what the scorer is asked about
     has to be there. That is what it is measured on, and the training split where a policy is
     trained with its answers.
     """
-    scorer = run.recipe.scorers[name]
     tokenizer = models.load_tokenizer(scorer.trained or scorer.backbone)
     by_template = scorer.kind == "reward" or (scorer.trained is None and scorer.reads_apart)
     if tokenizer.chat_template is None or not by_template:

@@ -19,25 +19,36 @@ from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.machine import Meter
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import Run, comparisons, content
+from rewarddiff.pipeline.recipe import ScorerRecipe
 from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.records import Group
 from rewarddiff.results import Evaluation, TrainedOn, plain
 from rewarddiff.scorers.neural.build import load_scorer, save_scorer, trained_prompts
 from rewarddiff.scorers.neural.config import ScorerConfig
-from rewarddiff.scorers.neural.scorer import NeuralScorer
 from rewarddiff.scorers.neural.train import train_scorer
-from rewarddiff.scorers.protocol import Scorer
+from rewarddiff.scorers.protocol import Scorer, ScorerOptions
 from rewarddiff.store import Store
 
 FIGURES = 5
 """Raised when an evaluation tells more, or otherwise: earlier figures are then made anew."""
 
 
+def scorer_of(run: Run, name: str, seed: int) -> Scorer:
+    """Return scorer `name`, ready to be asked; its temperature is in its stage's manifest."""
+    stage = scorer_stage(run, name, seed)
+    config = run.recipe.scorers[name]
+    if isinstance(config, ScorerRecipe):
+        return load_scorer(stage.folder / "model").to(models.device())
+    return config.scorer(f"scorers.{name}")
+
+
 def scorer_stage(run: Run, name: str, seed: int) -> Stage:
     """Train scorer `name`, and fit its temperature on the dev split."""
     recipe = run.recipe.scorers[name]
+    if not isinstance(recipe, ScorerRecipe):
+        return _untrained_stage(run, name, recipe, seed)
     if recipe.trained is not None:
-        return _trained_stage(run, name, recipe.trained, seed)
+        return _trained_stage(run, name, recipe, recipe.trained, seed)
     config, start = _started(run, recipe.own, seed)
     stage = run.stage(
         f"scorers/{name}-{seed}",
@@ -63,15 +74,16 @@ def scorer_stage(run: Run, name: str, seed: int) -> Stage:
         name=f"{name} (seed {seed})",
     )
     scorer.name = f"scorers.{name} (seed {seed})"
-    remark = _calibrate(run, scorer, name)
+    calibration = _calibration(run, scorer, name)
+    scorer.temperature = calibration.temperature
     save_scorer(scorer, stage.folder / "model")
     discard_checkpoint(stage.folder)
     stage.finish(
         curve=result.curve,
         cost=result.cost,
         ledger=ledger.to_dict(),
-        temperature=scorer.temperature,
-        temperature_remark=remark,
+        temperature=calibration.temperature,
+        temperature_remark=calibration.remark,
     )
     return stage
 
@@ -100,16 +112,15 @@ def _check_compared(run: Run, name: str) -> None:
     )
 
 
-def _calibrate(run: Run, scorer: NeuralScorer, name: str) -> str:
-    """Fit the scorer's temperature on the dev split; return what there is to remark on it."""
+def _calibration(run: Run, scorer: Scorer, name: str) -> Calibration:
+    """Fit a temperature to the scorer on the dev split."""
     dev = run.splits.get("dev")
     if not dev:
-        return "data.splits has no share for dev"
+        return Calibration(None, "data.splits has no share for dev")
     calibration = held_out_calibration(scorer, dev, f"{name} on dev", run.store)
-    scorer.temperature = calibration.temperature
     if calibration.remark:
         run.say(f"{scorer.name}: {calibration.remark}")
-    return calibration.remark
+    return calibration
 
 
 def held_out_calibration(
@@ -122,12 +133,33 @@ def held_out_calibration(
     return calibrate(compare(scorer, held_out, store=store, progress=progress))
 
 
-def _trained_stage(run: Run, name: str, folder: str, seed: int) -> Stage:
+def _untrained_stage(run: Run, name: str, config: ScorerOptions, seed: int) -> Stage:
+    """Fit the temperature of a scorer that is not trained here, where it brings none with it."""
+    stage = run.stage(
+        f"scorers/{name}-{seed}", "scorer", kind=config.kind, options=config.fingerprint()
+    )
+    if stage.done:
+        return stage
+    scorer = config.scorer(f"scorers.{name}")
+    calibration = Calibration(scorer.temperature, "")
+    with Meter() as meter:
+        if scorer.temperature is None:
+            calibration = _calibration(run, scorer, name)
+    stage.finish(
+        curve=[],
+        cost=meter.cost(),
+        ledger=Ledger().to_dict(),
+        temperature=calibration.temperature,
+        temperature_remark=calibration.remark,
+    )
+    return stage
+
+
+def _trained_stage(run: Run, name: str, recipe: ScorerRecipe, folder: str, seed: int) -> Stage:
     """Copy a scorer that is trained already, its aspects weighed as the recipe says.
 
     A temperature is fitted on the dev split where it has none.
     """
-    recipe = run.recipe.scorers[name]
     inputs: dict[str, Any] = {"trained": models.fingerprint(folder), "kind": recipe.kind}
     if recipe.aspects:
         inputs["aspects"] = to_dict(recipe.aspects)
@@ -146,7 +178,9 @@ def _trained_stage(run: Run, name: str, folder: str, seed: int) -> Stage:
         scorer.name = f"scorers.{name} ({folder})"
         remark = ""
         if scorer.temperature is None:
-            remark = _calibrate(run, scorer, name)
+            calibration = _calibration(run, scorer, name)
+            scorer.temperature = calibration.temperature
+            remark = calibration.remark
         save_scorer(scorer, stage.folder / "model")
     stage.finish(
         curve=[],
@@ -174,7 +208,7 @@ def evaluation_stage(run: Run, name: str, seed: int) -> Stage:
     compared: dict[str, list[ScoredComparison]] = {}
     with Meter() as meter:
         if run.held_out:
-            scorer = load_scorer(trained.folder / "model").to(models.device())
+            scorer = scorer_of(run, name, seed)
             for label, groups in run.held_out.items():
                 progress = f"{name} on {label}"
                 compared[label] = compare(scorer, groups, store=run.store, progress=progress)

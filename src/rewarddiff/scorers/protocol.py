@@ -63,3 +63,22 @@ class Pointwise(Scorer, Protocol):
     ) -> list[Array]:
         """Return r(x, y) of every response of each group; higher is better."""
         ...
+
+
+class ScorerOptions(Protocol):
+    """A scorer that is not trained here, as a recipe asks for it: a dataclass of its options.
+
+    Attributes:
+        kind: which of `kinds.KINDS` is meant; a `Literal` with one value.
+    """
+
+    @property
+    def kind(self) -> str: ...
+
+    def scorer(self, name: str) -> Scorer:
+        """Return the scorer; errors call it `name`."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a hash of all that determines its answers: equal ones answer alike."""
+        ...

@@ -1,0 +1,11 @@
+"""Every kind of scorer that is not trained here, as a recipe knows them. Imports nothing heavy.
+
+A line here makes a kind known to recipes: `scorers.NAME: {kind: …, its options}`.
+"""
+
+from __future__ import annotations
+
+from rewarddiff.scorers.length import Length
+from rewarddiff.scorers.protocol import ScorerOptions
+
+KINDS: tuple[type[ScorerOptions], ...] = (Length,)
