@@ -145,11 +145,21 @@ def walk(cls: Any, place: str, seen: dict[Any, str], of: Any = None) -> list[str
         ]
         mapped = any(map(_maps, members(hints[field.name])))
         for found in inner:
-            names = get_args(get_type_hints(found).get("name")) if len(inner) > 1 else ()
             there = ".".join(part for part in (place, field.name, "NAME" if mapped else "") if part)
-            there = f"{there}={names[0]}" if names else there
+            if len(inner) > 1:
+                there += tag(found)
             lines += walk(found, there, seen, own if type(own) is found else None)
     return lines
+
+
+def tag(cls: Any) -> str:
+    """What tells a class from the others of its union, where that is one word."""
+    hints = get_type_hints(cls)
+    names = get_args(hints.get("name"))
+    if names:
+        return f"={names[0]}"
+    kinds = get_args(hints.get("kind"))
+    return f".kind={kinds[0]}" if len(kinds) == 1 else ""
 
 
 def _plain(cls: Any) -> Any:

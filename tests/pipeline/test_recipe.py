@@ -189,6 +189,17 @@ def test_values_at_the_edge() -> None:
         ),
         ("policies.dpo.order={source: grades}", "policies.dpo.order.source: no scorer 'grades'"),
         ("scorers.grades={}", "scorers.grades: the data's own strengths have this name"),
+        (
+            "scorers.reward.kind=lengths",
+            "'lengths', should be 'reward' or 'difference' or 'length' – did you mean 'length'?",
+        ),
+        (
+            "scorers.reward={kind: length, train: {}}",
+            "key 'scorers.reward.train' – known here: kind",
+        ),
+        ("scorers.reward={trains: {}}", "'scorers.reward.trains' – did you mean 'train'?"),
+        ("scorers.reward=7", "'scorers.reward' is 7, should be a mapping of keys to values"),
+        ("scorers.reward=length", "warm_start: 'reward' is of kind length and no model"),
         ("scorers.difference.head=mixed", "'mixed', should be 'general' or 'segments' or 'last'"),
         (
             "scorers.difference.duplication=0.1",

@@ -31,9 +31,10 @@ from rewarddiff.outputs import folder_for, run_folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of, print_losses
 from rewarddiff.pipeline.placing import check_model_place, check_place, place
-from rewarddiff.pipeline.recipe import PolicyRecipe, Recipe, ScorerRecipe
+from rewarddiff.pipeline.recipe import PolicyRecipe, Recipe
 from rewarddiff.pipeline.results import gather
 from rewarddiff.pipeline.run import carry_out
+from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
 from rewarddiff.pipeline.scorers import held_out_calibration, measure
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.policies import policy as policies

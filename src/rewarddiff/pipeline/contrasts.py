@@ -15,7 +15,8 @@ from rewarddiff.evaluation.arrays import Array
 from rewarddiff.evaluation.intervals import two_way_bootstrap
 from rewarddiff.model_files import ABOUT
 from rewarddiff.pipeline.data import Run
-from rewarddiff.pipeline.recipe import BASE, COLUMNS, PolicyRecipe, Recipe, ScorerRecipe
+from rewarddiff.pipeline.recipe import BASE, COLUMNS, PolicyRecipe, Recipe
+from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
 from rewarddiff.results import Contrast, PolicyResult, Unequal
 from rewarddiff.sampling import Sample
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from functools import reduce
-from operator import or_
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
-
-from pydantic import Field
+from typing import ClassVar
 
 from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import at_least, positive
@@ -18,12 +14,11 @@ from rewarddiff.designs import DesignConfig
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
+from rewarddiff.pipeline.scorer_recipe import AnyScorer, ScorerRecipe
 from rewarddiff.policies.policy import PolicyConfig
 from rewarddiff.rankings import Method
 from rewarddiff.sampling import SamplingConfig
-from rewarddiff.scorers.kinds import KINDS
-from rewarddiff.scorers.neural.config import ScorerConfig
-from rewarddiff.scorers.protocol import Orders, ScorerOptions
+from rewarddiff.scorers.protocol import Orders
 
 BASE = "base"
 """The name of the model before training among the policies."""
@@ -78,32 +73,6 @@ class DataConfig:
             )
         if not self.splits.get("train", 0) > 0:
             raise ValueError(f"splits is {dict(self.splits)}, should have a share for train")
-
-
-@dataclass(frozen=True)
-class ScorerRecipe(ScorerConfig):
-    """A scorer to train, or one that is trained already.
-
-    Attributes:
-        trained: folder of a trained scorer, or of any reward model of one label, used as it is:
-            only `kind` is heeded beside it, and `aspects`, which may weigh its own otherwise.
-            Whether it has seen this run's test split is for its user to know.
-    """
-
-    trained: str | None = None
-
-    @property
-    def own(self) -> ScorerConfig:
-        """The scorer's own configuration: what is learned."""
-        options = {field.name: getattr(self, field.name) for field in fields(ScorerConfig)}
-        return ScorerConfig(**options)
-
-
-if TYPE_CHECKING:
-    AnyScorer = ScorerRecipe | ScorerOptions
-else:
-    AnyScorer = Annotated[reduce(or_, KINDS, ScorerRecipe), Field(discriminator="kind")]
-    """A model, or a kind that is not trained here; without `kind` it is a model."""
 
 
 @dataclass(frozen=True)

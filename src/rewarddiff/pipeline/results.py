@@ -32,7 +32,8 @@ from rewarddiff.pipeline.contrasts import (
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.judging import held_out, judged, read_samples, rewards_stage, samples_stage
 from rewarddiff.pipeline.policies import policy_stage
-from rewarddiff.pipeline.recipe import BASE, AnyScorer, ScorerRecipe
+from rewarddiff.pipeline.recipe import BASE
+from rewarddiff.pipeline.scorer_recipe import AnyScorer, ScorerRecipe
 from rewarddiff.pipeline.scorers import evaluation_stage, scorer_stage
 from rewarddiff.records import prompt_text
 from rewarddiff.report.scorer_statements import overlap_remark

@@ -20,7 +20,8 @@ from rewarddiff.pipeline.columns import grades
 from rewarddiff.pipeline.data import Run, prepare
 from rewarddiff.pipeline.judging import held_out, judged, rewards_stage
 from rewarddiff.pipeline.policies import policy_stage
-from rewarddiff.pipeline.recipe import Recipe, ScorerRecipe
+from rewarddiff.pipeline.recipe import Recipe
+from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
 from rewarddiff.pipeline.scorers import evaluation_stage
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.records import Group

@@ -19,7 +19,7 @@ from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.machine import Meter
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import Run, comparisons, content
-from rewarddiff.pipeline.recipe import ScorerRecipe
+from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
 from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.records import Group
 from rewarddiff.results import Evaluation, TrainedOn, plain

@@ -1,0 +1,40 @@
+"""What a recipe may say of a scorer: a model, trained here or before, or another kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from rewarddiff.scorers.kinds import KINDS
+from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.protocol import ScorerOptions
+
+
+@dataclass(frozen=True)
+class ScorerRecipe(ScorerConfig):
+    """A scorer to train, or one that is trained already.
+
+    Attributes:
+        trained: folder of a trained scorer, or of any reward model of one label, used as it is:
+            only `kind` is heeded beside it, and `aspects`, which may weigh its own otherwise.
+            Whether it has seen this run's test split is for its user to know.
+    """
+
+    trained: str | None = None
+
+    @property
+    def own(self) -> ScorerConfig:
+        """The scorer's own configuration: what is learned."""
+        options = {field.name: getattr(self, field.name) for field in fields(ScorerConfig)}
+        return ScorerConfig(**options)
+
+
+if TYPE_CHECKING:
+    AnyScorer = ScorerRecipe | ScorerOptions
+else:
+    AnyScorer = Annotated[reduce(or_, KINDS, ScorerRecipe), Field(discriminator="kind")]
+    """A model, or a kind that is not trained here; without `kind` it is a model."""
