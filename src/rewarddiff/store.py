@@ -7,7 +7,6 @@ JSON.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import sqlite3
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rewarddiff.errors import UserError
+from rewarddiff.hashing import digest
 
 Item = TypeVar("Item")
 
@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 def fingerprint(*parts: object) -> str:
     """Return a 128-bit hash of JSON-able parts, the same text on every machine."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return digest([text.encode()])
 
 
 def finite(value: Any) -> Any:

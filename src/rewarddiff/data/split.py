@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from hashlib import blake2b
 
 from rewarddiff.data.groups import Groups
 from rewarddiff.errors import UserError
+from rewarddiff.hashing import number, uniform
 from rewarddiff.records import Group, prompt_text
 
 
@@ -22,11 +22,8 @@ def prompt_hashes(groups: Iterable[Group]) -> frozenset[str]:
     A hash that is in two such sets is a prompt of both sources. A prompt counts by its text, as in
     `split_key`, but for outer spaces: text and a single user turn are the same.
     """
-    return frozenset(_hash(prompt_text(group.prompt).strip()).hex() for group in groups)
-
-
-def _hash(text: str) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    texts = (prompt_text(group.prompt).strip() for group in groups)
+    return frozenset(f"{number(text):016x}" for text in texts)
 
 
 def split_of(key: str, fractions: Mapping[str, float], seed: int = 0) -> str:
@@ -48,7 +45,7 @@ def split_of(key: str, fractions: Mapping[str, float], seed: int = 0) -> str:
         raise UserError(
             f"split fractions {dict(fractions)}: they add up to {total:g}; make them add up to 1"
         )
-    place = int.from_bytes(_hash(f"{seed}\0{key}"), "big") / 2**64
+    place = uniform(f"{seed}\0{key}")
     end = 0.0
     for name, share in fractions.items():
         end += share

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 
 from rewarddiff.evaluation import metrics
 from rewarddiff.evaluation.arrays import Array, array
 from rewarddiff.evaluation.scored import Scored, clusters, decided, differences
+from rewarddiff.hashing import number
 from rewarddiff.results import Calibrated
 
 FOLDS = 10
@@ -63,7 +63,7 @@ def tempered(d: Array, prompts: Sequence[str], *, folds: int) -> Array:
 
     Empty where they do not all tell one.
     """
-    fold = np.array([_fold(prompt, folds) for prompt in prompts], dtype=int)
+    fold = np.array([number(prompt, bits=8) % folds for prompt in prompts], dtype=int)
     d_tempered = np.empty_like(d)
     for left_out in np.unique(fold):
         inside = fold == left_out
@@ -71,10 +71,6 @@ def tempered(d: Array, prompts: Sequence[str], *, folds: int) -> Array:
     if not np.isfinite(d_tempered).all():
         return array([])
     return d_tempered
-
-
-def _fold(prompt: str, folds: int) -> int:
-    return blake2b(prompt.encode(), digest_size=1).digest()[0] % folds
 
 
 def calibrated(d: Array, temperature: float | None) -> Calibrated:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from rewarddiff import files
 from rewarddiff.errors import UserError
+from rewarddiff.hashing import digest
 from rewarddiff.store import fingerprint
 
 MODEL = "model.safetensors"
@@ -89,12 +90,15 @@ def load(
 
 def origin(module: nn.Module) -> str:
     """Return a hash of what training starts from: every weight, and the adapters' settings."""
-    digest = hashlib.blake2b(digest_size=16)
+    return fingerprint(digest(_weights(module)), _adapters(module))
+
+
+def _weights(module: nn.Module) -> Iterator[bytes]:
+    """Yield what every weight is called, and its sums."""
     for name, parameter in module.named_parameters():
         shape = tuple(parameter.shape)
-        digest.update(f"{name} {parameter.dtype} {shape} {parameter.requires_grad}".encode())
-        digest.update(_block_sums(parameter))
-    return fingerprint(digest.hexdigest(), _adapters(module))
+        yield f"{name} {parameter.dtype} {shape} {parameter.requires_grad}".encode()
+        yield _block_sums(parameter)
 
 
 def size(module: nn.Module) -> int:

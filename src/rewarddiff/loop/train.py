@@ -8,7 +8,6 @@ pass.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import threading
@@ -25,7 +24,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
 
-from rewarddiff import files
+from rewarddiff import files, hashing
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.forward import switch_dropout_off
 from rewarddiff.loop import checkpoint
@@ -95,10 +94,7 @@ def discard_checkpoint(output: Path) -> None:
 
 def digest(items: Sequence[Any]) -> str:
     """Return a hash of items, of all that their text form shows."""
-    hashed = hashlib.blake2b(digest_size=16)
-    for item in items:
-        hashed.update(repr(item).encode())
-    return hashed.hexdigest()
+    return hashing.digest(repr(item).encode() for item in items)
 
 
 class _Run:

@@ -32,7 +32,7 @@ SAME_AMOUNT = 1.01
 """Steps or tokens that differ by no more than this factor are the same."""
 
 
-def default_pairs(recipe: Recipe) -> list[Pair]:
+def compared_pairs(recipe: Recipe) -> list[Pair]:
     """Return which policies a run holds against each other.
 
     Each weighted one, or one in a scorer's order, against each policy of its objective without

@@ -25,8 +25,8 @@ from rewarddiff.pipeline.contrasts import (
     Pair,
     Rewards,
     Samples,
+    compared_pairs,
     contrasts,
-    default_pairs,
     used_in_training,
 )
 from rewarddiff.pipeline.data import Run
@@ -66,20 +66,14 @@ Compared = Mapping[Pair, Sequence[Scored]]
 """What every seed said of the comparisons, by test and scorer."""
 
 
-def gather(run: Run, pairs: Iterable[Pair] | None = None) -> Results:
-    """Return what a run found.
-
-    Args:
-        pairs: policies to hold against each other; None: see `default_pairs`.
-    """
+def gather(run: Run) -> Results:
+    """Return what a run found."""
     recipe = run.recipe
     rewards = _rewards(run)
     samples = _samples(run)
     compared = _compared(run)
     scorers = tuple(_scorers(run))
     policies = tuple(_policies(run))
-    if pairs is None:
-        pairs = default_pairs(recipe)
     results = Results(
         **header("run", recipe.name),
         recipe=to_dict(recipe),
@@ -91,7 +85,7 @@ def gather(run: Run, pairs: Iterable[Pair] | None = None) -> Results:
         policies=policies,
         rewards=tuple(_reward_means(run, rewards)),
         lengths=tuple(_lengths(samples)),
-        contrasts=tuple(contrasts(run, pairs, rewards, samples, policies)),
+        contrasts=tuple(contrasts(run, compared_pairs(recipe), rewards, samples, policies)),
         samples=tuple(_shown(run, rewards, samples)),
         costs=tuple(_costs(run)),
         summary=Summary(

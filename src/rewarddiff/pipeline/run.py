@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable, Iterable
 from itertools import chain, product
 from pathlib import Path
+from typing import Any
 
 from rewarddiff import models
 from rewarddiff.config import to_dict
@@ -127,7 +128,7 @@ def check_prompts(run: Run) -> None:
     if recipe.policies and recipe.model is not None:
         sources.append(recipe.model)
     weights = [models.fingerprint(source) for source in sources]
-    key = fingerprint("prompts can be read", run.prepared["inputs"], to_dict(recipe), weights)
+    key = fingerprint("prompts can be read", run.prepared["inputs"], _reading_of(run), weights)
     if run.store.get([key]):
         return
     if recipe.policies and recipe.model is not None:
@@ -135,6 +136,21 @@ def check_prompts(run: Run) -> None:
     for name, scorer in recipe.scorer_models.items():
         _check_scorers_prompts(run, name, scorer)
     run.store.put({key: True})
+
+
+def _reading_of(run: Run) -> list[Any]:
+    """Return what decides, besides data and models, which prompts are read and how.
+
+    A sweep of other keys renders no prompt again.
+    """
+    recipe = run.recipe
+    scorers = [
+        (name, scorer.kind, scorer.trained, scorer.reads_apart, sorted(scorer.aspects))
+        for name, scorer in recipe.scorer_models.items()
+    ]
+    asked = sorted(set().union(*(recipe.sources_of(policy) for policy in recipe.policies)))
+    limits = [to_dict(recipe.lengths), recipe.data.max_drop]
+    return [scorers, asked, judged(run), to_dict(recipe.evaluation), limits]
 
 
 def _check_policies_prompts(run: Run, model: str) -> None:

@@ -11,18 +11,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rewarddiff.config import at_least, positive
 from rewarddiff.data.ledger import Ledger, Reason
+from rewarddiff.differences import by_group
 from rewarddiff.encoding import Encoder
 from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs, node_sums, recomputed
 from rewarddiff.loop.objective import LossOutput, TrainConfig, one_group
 from rewarddiff.losses import pointwise
 from rewarddiff.losses.reduce import weighted_sum
-from rewarddiff.policies.batch import Batch, Column, Context, Probe, Singles, in_parts
+from rewarddiff.policies.batch import Batch, Column, Context, Probe, Singles
 from rewarddiff.policies.items import Pairs, PreferenceItem, preference_items
 from rewarddiff.records import Group
 from rewarddiff.trees import Tree, group_tree, microbatches
@@ -236,7 +238,8 @@ class Alignment:
         """Return what the objective wants to know of every item of the global batch."""
         if self.config.probes == "h":
             pairs = [len(item.comparisons) for item in items]
-            return in_parts(self.batch(module, items).h.tolist(), pairs)
+            h = np.array(self.batch(module, items).h.tolist())
+            return [of_item.tolist() for of_item in by_group(h, pairs)]
         trees = [item.mismatch for item in items if item.mismatch is not None]
         policy = torch.tensor(self._read(module, trees)[:, 0].tolist(), dtype=torch.float64)
         reference = policy.new_tensor([item.mismatch_reference for item in items])

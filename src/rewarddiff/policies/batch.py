@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rewarddiff.losses import pointwise
-
-Value = TypeVar("Value")
 
 Column = Literal["reference", "strength", "scores", "collision", "mismatch", "labels"]
 """What an objective may read besides the policy's log-probabilities and the order of each pair."""
@@ -106,17 +104,3 @@ class Batch:
             torch.cat([yes, ~yes, labelled.desirable]),
             torch.cat([self.coefficients, self.coefficients, labelled.coefficients]),
         )
-
-
-def in_parts(values: Sequence[Value], sizes: Sequence[int]) -> list[Sequence[Value]]:
-    """Return values in runs of these sizes.
-
-    >>> in_parts([1, 2, 3], [2, 0, 1])
-    [[1, 2], [], [3]]
-    """
-    parts = []
-    start = 0
-    for size in sizes:
-        parts.append(values[start : start + size])
-        start += size
-    return parts

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from rewarddiff.config import checked
+from rewarddiff.differences import by_group
 from rewarddiff.losses import pairwise
 from rewarddiff.losses import weights as loss_weights
 from rewarddiff.policies.alignment import AlignmentConfig
-from rewarddiff.policies.batch import Batch, Context, in_parts
+from rewarddiff.policies.batch import Batch, Context
 
 
 @checked
@@ -173,8 +174,8 @@ class BetaDPO(AlignmentConfig):
             h[kept], beta=self.beta, alpha=self.alpha, threshold=state["mean"]
         )
         # The loop divides by all pairs of the batch, the authors by those that are kept.
-        factors = (kept * (len(h) / int(kept.sum()))).tolist()
-        keep = tuple(tuple(part) for part in in_parts(factors, sizes))
+        factors = (kept * (len(h) / int(kept.sum()))).numpy()
+        keep = tuple(tuple(of_item.tolist()) for of_item in by_group(factors, sizes))
         return Context({"beta": float(beta)}, keep)
 
     def _follow(self, h: Tensor, state: dict[str, float]) -> None:
