@@ -2,18 +2,15 @@
 
 import json
 import math
-import os
 import re
 import signal
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from preference_examples import EXACT, made, tiny
+from two_processes import on_two_processes
 
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.forward import LogProbs
@@ -118,33 +115,6 @@ def test_one_batch_of_eight_or_many_micro_batches_give_the_same_gradient(tmp_pat
         for x in (tmp_path / f / "metrics.jsonl").read_text().splitlines()
     ]
     assert lines[0]["loss"] == pytest.approx(lines[1]["loss"], abs=1e-9)
-
-
-def on_two_processes(tmp_path: Path, code: str) -> list[tuple[int, str]]:
-    """Run code as both ranks of a group of two; return their exit statuses and stderr."""
-    own = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-    script = tmp_path / "two.py"
-    script.write_text(f"import sys\nsys.path[:0] = {own!r}\n{code}")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    common = {**os.environ, **group, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(script)],
-            env={**common, "RANK": str(r), "LOCAL_RANK": str(r)},
-            stderr=subprocess.PIPE,
-            cwd=tmp_path,
-        )
-        for r in range(2)
-    ]
-    try:
-        errors = [p.communicate(timeout=120)[1].decode() for p in ranks]
-    finally:
-        for p in ranks:
-            p.kill()
-    return [(p.returncode, error) for p, error in zip(ranks, errors, strict=True)]
 
 
 def test_two_processes_give_the_same_gradient(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from pathlib import Path
 from typing import TypeVar
 
@@ -59,6 +60,23 @@ def from_every_process(value: Value) -> list[Value]:
     values: list[Value] = [value] * state.num_processes
     torch.distributed.all_gather_object(values, value)
     return values
+
+
+def _close_group() -> None:
+    """Close the group of processes before the interpreter ends.
+
+    Gloo's threads outlive an open group and may abort a process that has done all its work
+    (status -6, "terminate called without an active exception"; pytorch/pytorch#179291). Groups of
+    other backends stay open: closing NCCL's waits for the others, who may have failed.
+    """
+    distributed = torch.distributed
+    if not distributed.is_available() or not distributed.is_initialized():
+        return
+    if distributed.get_backend() == "gloo":
+        distributed.destroy_process_group()
+
+
+atexit.register(_close_group)
 
 
 def _on_cpu() -> bool:
