@@ -23,6 +23,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from rewarddiff.steady import is_steady
 from rewarddiff.trees import CALL, Block, Node, Packed, Tree, group_tree, pack
 
 logger = logging.getLogger(__name__)
@@ -226,6 +227,9 @@ class Trunk(nn.Module):
         """Lay trees out as this model reads them."""
         device = self.inner.device
         call = CALL if device.type == "cpu" else CALL_ELSEWHERE
+        if is_steady():
+            # Every node by itself: beside others it would read keys that stand further apart.
+            call = 0
         return pack(trees, plain=self.plain, call=call).to(device)
 
     def forward(self, packed: Packed) -> Tensor:

@@ -296,5 +296,5 @@ def test_calls_of_tools_are_read_or_counted(folders, backbone: str, left_out: in
         [Group("a", prompt, ("Sun", "Rain"), (1, 0))], ledger
     )
     assert ledger.count(Reason.TOOLS_LEFT_OUT) == left_out
-    read = scorer.reader.texts.tokenizer.decode(item.page.prompt)
+    read = scorer.reader.texts.tokenizer.decode(item.page.prompts[0])
     assert ("weather" in read) is not bool(left_out)

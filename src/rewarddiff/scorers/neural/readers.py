@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from rewarddiff.forward import Trunk
 from rewarddiff.scorers.neural.texts import EncoderTexts, Reading, Texts
+from rewarddiff.steady import ROWS, is_steady
 from rewarddiff.trees import Node, Tree
 
 CPU_TOKENS = 2048
@@ -276,7 +277,8 @@ class RowReader(Reader):
             [torch.tensor(list(map(len, reading))) for reading in readings], True
         )
         total = lengths.sum(1)
-        ids = torch.zeros(len(readings), int(total.max()), dtype=torch.long)
+        width = _width(int(total.max()))
+        ids = torch.zeros(len(readings), width, dtype=torch.long)
         for row, reading in zip(ids, readings, strict=True):
             tokens = torch.tensor([token for part in reading for token in part])
             row[: len(tokens)] = tokens
@@ -327,13 +329,24 @@ def _length(reading: Reading) -> int:
     return sum(map(len, reading))
 
 
+def _width(tokens: int) -> int:
+    """Return how wide the row of a text is.
+
+    A steady number must not hang on the length of the texts beside it, so only texts of one width
+    are read together, and that is a multiple of `ROWS`.
+    """
+    return tokens + -tokens % ROWS if is_steady() else tokens
+
+
 def _rows_by_length(readings: Sequence[Reading], budget: int) -> Iterator[list[int]]:
     """Yield indices of rows of similar length, whose padded tokens are within a budget."""
-    lengths = list(map(_length, readings))
+    widths = [_width(_length(reading)) for reading in readings]
     batch: list[int] = []
-    for i in sorted(range(len(readings)), key=lambda i: lengths[i]):
+    for i in sorted(range(len(readings)), key=lambda i: widths[i]):
         # The longest comes last and sets the width.
-        if batch and lengths[i] * (len(batch) + 1) > budget:
+        is_full = widths[i] * (len(batch) + 1) > budget
+        is_wider = is_steady() and batch and widths[i] > widths[batch[0]]
+        if batch and (is_full or is_wider):
             yield batch
             batch = []
         batch.append(i)

@@ -22,6 +22,7 @@ from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.readers import Reader
 from rewarddiff.scorers.neural.texts import Reading
 from rewarddiff.scorers.protocol import Orders
+from rewarddiff.steady import steady
 from rewarddiff.store import Store, fingerprint, remember
 
 Shown = tuple[int, ...]
@@ -317,10 +318,9 @@ class NeuralScorer:
 
     def _values(self, readings: Sequence[Reading]) -> Array:
         """Return the reader's numbers for one batch, (readings,) or (readings, all numbers)."""
-        autocast = torch.autocast(
-            self.reader.device.type, torch.bfloat16, enabled=self.precision == "bf16"
-        )
-        with torch.no_grad(), autocast:
+        device = self.reader.device
+        autocast = torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with torch.no_grad(), autocast, steady(device):
             return np.array(self.reader(readings).tolist(), dtype=np.float64)
 
 

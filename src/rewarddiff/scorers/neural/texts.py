@@ -33,11 +33,17 @@ LABELS = ("Query:", "; Response 1:", "; Response 2:")
 class Page:
     """A group as token ids, within the limits for prompt and response.
 
-    It is not yet fitted to the model's context. `cut` says which of "prompt", "response" lost
-    tokens to the limits.
+    It is not yet fitted to the model's context.
+
+    Attributes:
+        prompts: what stands before each response. It is the same for all, unless the tokenizer makes
+            one token of the end of the prompt and the beginning of a response: that token is the
+            response's.
+        responses: the rest.
+        cut: which of "prompt", "response" lost tokens to the limits.
     """
 
-    prompt: Tokens
+    prompts: tuple[Tokens, ...]
     responses: tuple[Tokens, ...]
     cut: frozenset[str] = frozenset()
 
@@ -116,10 +122,10 @@ class Texts(ABC):
         frame = self.frame((), ((),) * responses)
         return self.context - sum(map(len, frame))
 
-    def parts(self, group: Group) -> tuple[Tokens, list[Tokens]]:
-        """Return the tokens of the prompt and of each response, without a limit."""
-        responses = [self.response(group.prompt, text) for text in group.responses]
-        return self.prompt(group.prompt), responses
+    def parts(self, group: Group) -> list[tuple[Tokens, Tokens]]:
+        """Return the tokens of prompt and response, for each response, without a limit."""
+        prompt = self.prompt(group.prompt)
+        return [(prompt, self.response(group.prompt, text)) for text in group.responses]
 
     def page(self, group: Group) -> Page:
         """Return the group as tokens.
@@ -128,23 +134,28 @@ class Texts(ABC):
             TemplateRefused: naming the row.
         """
         try:
-            prompt, responses = self.parts(group)
+            parts = self.parts(group)
         except TemplateRefused as error:
             raise TemplateRefused(error.cause, group.source or group.id) from error
-        longest = self.lengths.max_prompt or len(prompt)
         limit = self.lengths.max_response
+        prompts = []
+        responses = []
         cut = set()
-        if len(prompt) > longest:
-            cut.add("prompt")
-        if any(len(response) > limit for response in responses):
-            cut.add("response")
-        shortened = tuple(response[:limit] for response in responses)
-        return Page(prompt[-longest:], shortened, frozenset(cut))
+        for prompt, response in parts:
+            longest = self.lengths.max_prompt or len(prompt)
+            if len(prompt) > longest:
+                cut.add("prompt")
+            if len(response) > limit:
+                cut.add("response")
+            prompts.append(prompt[-longest:])
+            responses.append(response[:limit])
+        return Page(tuple(prompts), tuple(responses), frozenset(cut))
 
     def reading(self, page: Page, *responses: int) -> Reading:
         """Return the text that shows these responses, in this order."""
         kept, *sizes = self._fitted(page, responses)
-        prompt = page.prompt[len(page.prompt) - kept :]
+        prompt = page.prompts[responses[0]]
+        prompt = prompt[len(prompt) - kept :]
         shown = []
         for response, size in zip(responses, sizes, strict=True):
             shown.append(page.responses[response][:size])
@@ -154,7 +165,7 @@ class Texts(ABC):
         """Return which of "prompt", "response" `reading` cuts for want of room."""
         kept, *sizes = self._fitted(page, responses)
         cut = set()
-        if kept < len(page.prompt):
+        if kept < len(page.prompts[responses[0]]):
             cut.add("prompt")
         for response, size in zip(responses, sizes, strict=True):
             if size < len(page.responses[response]):
@@ -163,7 +174,7 @@ class Texts(ABC):
 
     def _fitted(self, page: Page, responses: Sequence[int]) -> list[int]:
         """Return how many tokens are kept of the prompt and of each response."""
-        lengths = [len(page.prompt)] + [len(page.responses[i]) for i in responses]
+        lengths = [len(page.prompts[responses[0]])] + [len(page.responses[i]) for i in responses]
         room = self.room(len(responses))
         return lengths if room is None else fit(lengths, room)
 
@@ -204,17 +215,17 @@ class DecoderTexts(Texts):
         self.padding: int | None = None
         super().__init__(tokenizer, lengths, context, joint=joint)
 
-    def parts(self, group: Group) -> tuple[Tokens, list[Tokens]]:
+    def parts(self, group: Group) -> list[tuple[Tokens, Tokens]]:
         if self.joint or self.way == "apart":
             return super().parts(group)
         prompt = self._encoder.prompt(group.prompt)
-        wholes = self._encoder.wholes(group.prompt, group.responses)
-        readings = [self._unpadded(tokens) for tokens in wholes]
-        # What all of them begin with, as far as it is the prompt; each has a token of its own.
-        shared = len(prompt)
-        for tokens in readings:
-            shared = min(shared, _common(prompt, tokens), len(tokens) - 1)
-        return prompt[:shared], [tokens[shared:] for tokens in readings]
+        parts = []
+        for whole in self._encoder.wholes(group.prompt, group.responses):
+            tokens = self._unpadded(whole)
+            # Where the prompt ends does not hang on the other responses. Each has a token of its own.
+            end = min(_common(prompt, tokens), len(tokens) - 1)
+            parts.append((tokens[:end], tokens[end:]))
+        return parts
 
     def prompt(self, prompt: Prompt) -> Tokens:
         if self.joint:

@@ -174,7 +174,7 @@ def _trained_prompts(groups: Sequence[Group], items: Sequence[ScorerItem]) -> fr
 
 def _fingerprint(items: Sequence[ScorerItem]) -> str:
     """Return a hash of all that was trained on."""
-    pages = [(item.page.prompt, item.page.responses) for item in items]
+    pages = [(item.page.prompts, item.page.responses) for item in items]
     pairs = []
     for item in items:
         pairs.append([(c.chosen, c.rejected) for c in item.comparisons])

@@ -1,0 +1,126 @@
+"""Numbers that do not depend on what else is read at the same time.
+
+A product of few rows is computed by other kernels than one of many, in another order, and so its last
+bits differ: a response scored by itself would get another reward than in a batch. `steady()` fills
+up the rows of every product, so that one kernel computes them all. On a CPU, and in float32, a
+row's numbers are then the same bits, whichever rows stand beside it; elsewhere it changes nothing.
+
+Source: the kernels' behaviour is not promised by anyone; `tests/test_steady.py` asks for it on the
+machine it runs on. The idea is that of batch-invariant kernels (Thinking Machines 2025, "Defeating
+Nondeterminism in LLM Inference"), by padding in place of new kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+ROWS = 16
+"""Products have a multiple of so many rows: kernels for fewer rows add up in another order."""
+
+
+def steady(device: torch.device) -> AbstractContextManager[object]:
+    """Make all products on this device steady while the block runs; off the CPU, do nothing."""
+    return _SteadyProducts() if device.type == "cpu" else nullcontext()
+
+
+def is_steady() -> bool:
+    """Tell whether products are steady now."""
+    return _SteadyProducts.active > 0
+
+
+class _SteadyProducts(TorchFunctionMode):
+    """Fills up the rows of products and of attention's queries, and takes the added ones away."""
+
+    active = 0
+
+    def __enter__(self) -> Self:
+        _SteadyProducts.active += 1
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        _SteadyProducts.active -= 1
+        super().__exit__(*exception)  # type: ignore[no-untyped-call]
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function is F.linear:
+            return _linear(*args, **kwargs)
+        if function is F.scaled_dot_product_attention:
+            return _attention(*args, **kwargs)
+        return function(*args, **kwargs)
+
+
+def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    columns, width = weight.shape
+    flat = input.reshape(-1, width)
+    # One column alone is a product with a vector, which has kernels of its own.
+    if bias is not None:
+        bias = _filled(bias, 0)
+    product = F.linear(_filled(flat, 0), _filled(weight, 0), bias)
+    return product[: len(flat), :columns].reshape(*input.shape[:-1], columns)
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    **kwargs: Any,
+) -> Tensor:
+    queries = query.shape[-2]
+    keys = key.shape[-2]
+    if queries % ROWS == 0 and keys % ROWS == 0:
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask, dropout_p, is_causal, **kwargs
+        )
+    # A causal pattern hides added keys from all but added queries; elsewhere a mask has to.
+    if not is_causal:
+        attn_mask = _filled_mask(attn_mask, query, keys)
+    output = F.scaled_dot_product_attention(
+        _filled(query, -2),
+        _filled(key, -2),
+        _filled(value, -2),
+        attn_mask,
+        dropout_p,
+        is_causal,
+        **kwargs,
+    )
+    return output[..., :queries, :]
+
+
+def _filled_mask(mask: Tensor | None, query: Tensor, keys: int) -> Tensor:
+    """Return a mask, additive or of booleans, in which no query reads a key that is added."""
+    if mask is None:
+        mask = query.new_zeros(1, 1, query.shape[-2], keys)
+    hidden: float = 0 if mask.dtype == torch.bool else -torch.inf
+    rows = mask.expand(*mask.shape[:-2], query.shape[-2], keys)
+    added = -keys % ROWS
+    columns = F.pad(rows, (0, added), value=hidden)
+    # Queries that are added read what is there, so that no row is empty.
+    return F.pad(columns, (0, 0, 0, -query.shape[-2] % ROWS), value=float(mask.dtype == torch.bool))
+
+
+def _filled(tensor: Tensor, dim: int, fill: float = 0) -> Tensor:
+    """Return the tensor with its size along a dimension filled up to a multiple of `ROWS`."""
+    missing = -tensor.shape[dim] % ROWS
+    if not missing:
+        return tensor
+    shape = list(tensor.shape)
+    shape[dim] = missing
+    return torch.cat([tensor, tensor.new_full(shape, fill)], dim)
