@@ -22,6 +22,8 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+VALUE_HEAD = "value_head.safetensors"
+"""A head beside a model or an adapter, as LLaMA-Factory saves it."""
 ABOUT = "rewarddiff_scorer.json"
 PROMPTS = "rewarddiff_prompts.npy"
 READ_ENDINGS = (
@@ -76,6 +78,27 @@ def require_model(folder: Path, mend: str) -> None:
         weight_files = [WEIGHTS]
     for name in weight_files:
         _require_weights(folder, name)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files of weights of a folder that `require_model` has looked at, adapters' too."""
+    if (folder / ADAPTER).is_file():
+        names = [ADAPTER_WEIGHTS]
+    elif (folder / WEIGHTS).is_file() and not _prefers_index(folder):
+        names = [WEIGHTS]
+    else:
+        names = _indexed(folder / INDEX)
+    if (folder / VALUE_HEAD).is_file():
+        _require_weights(folder, VALUE_HEAD)
+        names.append(VALUE_HEAD)
+    return [folder / name for name in names]
+
+
+def refuse_pickled_head(folder: Path) -> None:
+    """Raise a UserError where a head beside the model is pickled: without it there is no score."""
+    pickled = folder / "value_head.bin"
+    if pickled.is_file():
+        raise UserError(f"{folder}: {_as_safetensors(pickled.name, VALUE_HEAD)}")
 
 
 def base_of(folder: Path) -> str | None:
@@ -182,8 +205,10 @@ def _require_weights(folder: Path, name: str) -> None:
     if not (folder / name).is_file():
         pickled = sorted(file.name for file in folder.iterdir() if file.name.endswith(PICKLES))
         mend = ""
-        if pickled:
+        if len(pickled) > 1:
             mend = f"; {pickled[0]} is pickled and is not read, save the model as safetensors"
+        if len(pickled) == 1:
+            mend = f"; {_as_safetensors(pickled[0], name)}"
         raise UserError(f"{folder}: not a whole model: weights ({name}) are missing{mend}")
     with (folder / name).open("rb") as stream:
         start = stream.read(len(POINTER))
@@ -192,6 +217,19 @@ def _require_weights(folder: Path, name: str) -> None:
             f"{folder / name}: a pointer of Git LFS, not the weights; "
             "run git lfs pull in its folder"
         )
+
+
+def _as_safetensors(pickled: str, name: str) -> str:
+    """Say that a file is not read, and the command that makes safetensors of it."""
+    program = (
+        "import torch, safetensors.torch as s; "
+        f"w = torch.load('{pickled}', weights_only=True); "
+        f"s.save_file({{k: v.clone().contiguous() for k, v in w.items()}}, '{name}', {{'format': 'pt'}})"
+    )
+    return (
+        f"{pickled} is pickled and is not read; where you trust its source, make it safetensors, "
+        f'in its folder: python -c "{program}"'
+    )
 
 
 def _indexed(index: Path) -> list[str]:

@@ -23,7 +23,8 @@ from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
 from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.records import Group
 from rewarddiff.results import Evaluation, TrainedOn, plain
-from rewarddiff.scorers.neural.build import load_scorer, save_scorer, trained_prompts
+from rewarddiff.scorers.neural.about import trained_prompts
+from rewarddiff.scorers.neural.build import load_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.train import train_scorer
 from rewarddiff.scorers.protocol import Scorer, ScorerOptions

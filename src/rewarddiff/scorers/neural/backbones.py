@@ -28,19 +28,15 @@ class Backbone:
     """A loaded model with its tokenizer.
 
     Attributes:
-        model: a sequence classification model of one label where the architecture has one, else the
-            bare body.
+        model: a sequence classification model where the architecture has one, else the bare body.
         missing: weights that were not in the files (a fresh head).
         encoder: it reads in both directions.
-        labels: of a sequence classification model, how many its files declare; None for other
-            models.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     missing: frozenset[str]
     encoder: bool
-    labels: int | None = None
 
     @property
     def classifies(self) -> bool:
@@ -48,7 +44,7 @@ class Backbone:
         return self.model.base_model is not self.model
 
 
-def load_backbone(source: str, *, bare: bool = False) -> Backbone:
+def load_backbone(source: str, *, bare: bool = False, labels: int = 1) -> Backbone:
     """Load weights (safetensors only) in float32 and the tokenizer.
 
     An adapter's weights are worked into its base's.
@@ -56,6 +52,7 @@ def load_backbone(source: str, *, bare: bool = False) -> Backbone:
     Args:
         source: a short name, a folder, or a hub name.
         bare: load the body alone even where the architecture has a classification head.
+        labels: of the classification head.
 
     Raises:
         UserError: it is no model, one whose body is not all in its files, or one that cannot score
@@ -69,18 +66,14 @@ def load_backbone(source: str, *, bare: bool = False) -> Backbone:
         )
     mapped = type(config) in transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     if mapped and not bare:
-        options: dict[str, Any] = {"dtype": torch.float32, "num_labels": 1}
+        options: dict[str, Any] = {"dtype": torch.float32, "num_labels": labels}
         model, missing = models.load_model(
             AutoModelForSequenceClassification, source, fresh_head=True, **options
         )
     else:
         model, missing = models.load_model(AutoModel, source, dtype=torch.float32)
     tokenizer = models.saved_tokenizer(source)
-    labels = None
-    for name in config.architectures or ():
-        if name.endswith("ForSequenceClassification"):
-            labels = config.num_labels
-    return Backbone(model, tokenizer, missing, reads_both_ways(model), labels)
+    return Backbone(model, tokenizer, missing, reads_both_ways(model))
 
 
 def reads_both_ways(model: PreTrainedModel) -> bool:
@@ -112,10 +105,10 @@ def context(
     return min(limit, tokenizer.model_max_length)
 
 
-def fresh_head(model: PreTrainedModel, width: int = 1) -> nn.Linear:
+def fresh_head(model: PreTrainedModel, width: int = 1, *, bias: bool = False) -> nn.Linear:
     """Return a linear head on the body's states, small at first."""
     config = model.config.get_text_config()
-    head = nn.Linear(config.hidden_size, width, bias=False)
+    head = nn.Linear(config.hidden_size, width, bias=bias)
     nn.init.normal_(head.weight, std=getattr(config, "initializer_range", 0.02))
     return head
 

@@ -10,25 +10,29 @@ such class: its folder holds the bare model, and `head.safetensors` the head's w
 pickle is read or written.
 
 A model without `rewarddiff_scorer.json` was trained elsewhere, and is read as transformers and TRL
-read it, with its own padding.
+read it, with its own padding; `foreign` knows how other toolkits save one.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+import logging
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from rewarddiff import files, models
-from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
-from rewarddiff.model_files import ABOUT, PROMPTS
+from rewarddiff.scorers.neural import foreign
+from rewarddiff.scorers.neural.about import (
+    About,
+    read_about,
+    trained_prompts,
+    write_about,
+    write_prompts,
+)
 from rewarddiff.scorers.neural.backbones import (
     Backbone,
     context,
@@ -37,31 +41,14 @@ from rewarddiff.scorers.neural.backbones import (
     use_distinct_padding,
 )
 from rewarddiff.scorers.neural.config import Last, ScorerConfig, Segments
+from rewarddiff.scorers.neural.export import obstacle
 from rewarddiff.scorers.neural.readers import Reader, RowReader, TreeReader
 from rewarddiff.scorers.neural.scorer import NeuralScorer, scorer_of
 from rewarddiff.scorers.neural.texts import DecoderTexts, EncoderTexts, Way
 
+logger = logging.getLogger(__name__)
+
 HEAD = "head.safetensors"
-
-JOINT_OPTIONS = ("orders", "duplication", "reverse", "regulariser")
-HEAD_OPTIONS = {"general": ("rank",), "segments": JOINT_OPTIONS, "last": JOINT_OPTIONS}
-"""In files of format 1 these stand beside the head's name."""
-
-
-@dataclass(frozen=True)
-class About:
-    """What stands in `rewarddiff_scorer.json`, besides the format and `trained`.
-
-    Attributes:
-        way: of `DecoderTexts`, how responses are read; files of before it was written down do
-            without, and mean apart.
-    """
-
-    config: ScorerConfig
-    temperature: float | None = None
-    data: str = ""
-    learned: dict[str, list[float]] = field(default_factory=dict)
-    way: Way = "whole"
 
 
 def new_scorer(config: ScorerConfig, *, seed: int = 0) -> NeuralScorer:
@@ -158,47 +145,55 @@ def save_scorer(scorer: NeuralScorer, folder: Path) -> None:
         raise UserError(f"{folder}: this scorer was never trained; train it before saving it")
     fresh = files.begin(folder)
     reader = scorer.reader
+    _declare_reward(reader)
     reader.model.save_pretrained(fresh)
     scorer.tokenizer.save_pretrained(fresh)
     if reader.own_head is not None:
-        weight = reader.own_head.weight.detach().cpu().contiguous()
-        save_file({"weight": weight}, fresh / HEAD)
+        save_file(_contiguous(reader.own_head.state_dict()), fresh / HEAD)
     way = reader.texts.way if isinstance(reader.texts, DecoderTexts) else "whole"
-    about = asdict(About(scorer.config, scorer.temperature, scorer.data, scorer.learned, way))
-    about = {"format": 2, "kind": scorer.kind, "trained": True, **about}
-    (fresh / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+    write_about(fresh, About(scorer.config, scorer.temperature, scorer.data, scorer.learned, way))
     if scorer.prompts is not None:
-        hashes = np.array(sorted(int(digits, 16) for digits in scorer.prompts), dtype=np.uint64)
-        np.save(fresh / PROMPTS, hashes, allow_pickle=False)
+        write_prompts(fresh, scorer.prompts)
+    reason = obstacle(scorer)
+    if reason is not None:
+        logger.info("%s: %s", folder, reason)
     files.replace(fresh, folder)
 
 
+def _declare_reward(reader: Reader) -> None:
+    """See to it that other programs give the number that is read here, and nothing made of it.
+
+    vLLM puts the number of a model that is no regression through a sigmoid. Padding before a text
+    would move the positions of what is read behind it.
+    """
+    config: Any = reader.model.config
+    if reader.own_head is None:
+        config.problem_type = "regression"
+    texts: Any = reader.texts
+    texts.tokenizer.padding_side = "right"
+
+
+def _contiguous(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+
+
 def load_scorer(source: str | Path) -> NeuralScorer:
-    """Load what `save_scorer` wrote, or any reward model of one label, as a TRL RewardTrainer's.
+    """Load what `save_scorer` wrote, or a reward model of one or two labels trained elsewhere.
+
+    That is one of transformers or TRL, or a language model with a value head (see `foreign`).
 
     Raises:
         UserError: it is no model, or a model whose head was never trained.
     """
     # As a Path it could be no name of the hub.
     folder = models.resolve(str(source))
-    about = _about(folder)
-    own_head = (folder / HEAD).exists()
-    backbone = load_backbone(str(source), bare=own_head)
-    if backbone.labels not in (None, 1):
-        raise UserError(
-            f"{source}: a classifier of {backbone.labels} labels; a reward model has one"
-        )
-    if backbone.missing or not (own_head or backbone.classifies):
-        lacking = min(backbone.missing, default=HEAD)
-        raise UserError(
-            f"{source}: no trained head ({lacking} is not in it); "
-            "train a scorer on this model first"
-        )
+    about = read_about(folder)
+    width = about.config.width if about is not None else 1
+    backbone, head = _loaded(str(source), folder, width)
     models.require_embeddings(backbone.model, backbone.tokenizer, source)
     if about is None:
         pooling: Literal["cls", "mean"] = "cls" if backbone.encoder else "mean"
         about = About(ScorerConfig(backbone=str(source), pooling=pooling))
-    head = _saved_head(folder / HEAD, backbone, about.config.width) if own_head else None
     reader = _reader(backbone, about.config, head, about.way)
     if about.way == "apart":
         _use_distinct_padding(reader)
@@ -212,34 +207,46 @@ def load_scorer(source: str | Path) -> NeuralScorer:
     return scorer
 
 
-def trained_prompts(folder: Path) -> frozenset[str] | None:
-    """Return the hashes of the prompts that a scorer was trained on.
+def _loaded(source: str, folder: Path, width: int) -> tuple[Backbone, nn.Linear | None]:
+    """Return a trained body, and its head where that stands beside the model.
 
-    None where its folder does not say.
+    Args:
+        width: numbers that a head of this package's gives.
 
     Raises:
-        UserError: the file of hashes is none.
+        UserError: the folder has no trained head, or a classifier's of three labels and more.
     """
-    path = folder / PROMPTS
-    if not path.exists():
-        return None
-    try:
-        hashes = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    if (folder / HEAD).exists():
+        backbone = load_backbone(source, bare=True)
+        return backbone, _saved_head(folder / HEAD, backbone, width)
+    labels = foreign.declared_labels(source)
+    if labels is None:
+        head = foreign.value_head(source, models.load_config(source))
+        if head is not None:
+            return load_backbone(source), head
+    if labels not in (None, 1, 2):
         raise UserError(
-            f"{path}: not a list of hashes ({error}); copy the scorer again, or remove the file"
-        ) from error
-    if hashes.dtype != np.uint64 or hashes.ndim != 1:
-        raise UserError(
-            f"{path}: not a list of hashes of 64 bits; copy the scorer again, or remove the file"
+            f"{source}: a classifier of {labels} labels; a reward model has one, "
+            "or two of which one is the better"
         )
-    return frozenset(f"{value:016x}" for value in hashes.tolist())
+    backbone = load_backbone(source, labels=labels or 1)
+    if backbone.missing or not backbone.classifies:
+        lacking = min(backbone.missing, default=HEAD)
+        raise UserError(
+            f"{source}: no trained head ({lacking} is not in it); "
+            "train a scorer on this model first"
+        )
+    if labels == 2:
+        names: Any = backbone.model.config.id2label
+        foreign.join_labels(backbone.model, foreign.better_label(source, names), source)
+    return backbone, None
 
 
 def _saved_head(file: Path, backbone: Backbone, width: int) -> nn.Linear:
-    head = fresh_head(backbone.model, width)
     with models.explained(file):
-        head.load_state_dict(load_file(file))
+        weights = load_file(file)
+        head = fresh_head(backbone.model, width, bias="bias" in weights)
+        head.load_state_dict(weights)
     return head
 
 
@@ -282,49 +289,3 @@ def _use_distinct_padding(reader: Reader) -> None:
     if isinstance(texts, DecoderTexts) and reader.own_head is None:
         use_distinct_padding(reader.model, texts.tokenizer, texts.ends)
         texts.padding = reader.model.config.get_text_config().pad_token_id
-
-
-def _current(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a scorer's saved configuration in today's spelling."""
-    # Before losses had names.
-    if config.pop("margin", False):
-        config["loss"] = "margin"
-    # Before heads had options of their own.
-    if isinstance(config.get("head"), str):
-        head = {"name": config["head"]}
-        for option in HEAD_OPTIONS.get(config["head"], ()):
-            if option in config:
-                head[option] = config[option]
-        for option in ("rank", "together", *JOINT_OPTIONS):
-            config.pop(option, None)
-        config["head"] = head
-    return config
-
-
-def _about(folder: Path) -> About | None:
-    """Return what `rewarddiff_scorer.json` says; None where there is none."""
-    path = folder / ABOUT
-    if not path.exists():
-        return None
-    try:
-        saved = json.loads(path.read_text())
-        config = load_recipe(_current(dict(saved["config"])), [], ScorerConfig)
-        temperature = saved["temperature"]
-        if temperature is not None:
-            temperature = float(temperature)
-        way = saved.get("way", "apart")
-        if way not in get_args(Way):
-            raise ValueError(f"way is {way}, should be one of {', '.join(get_args(Way))}")
-        learned = dict(saved.get("learned", {}))
-        about = About(config, temperature, str(saved["data"]), learned, way)
-        trained = saved["trained"]
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError, UserError) as error:
-        raise UserError(
-            f"{path}: not the description of a scorer ({error}); train the scorer again"
-        ) from error
-    if trained is not True:
-        raise UserError(
-            f"{folder}: no trained head (its description says so); "
-            "train a scorer on this model first"
-        )
-    return about
