@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,9 @@ class Backbone:
         return self.model.base_model is not self.model
 
 
-def load_backbone(source: str, *, bare: bool = False, labels: int = 1) -> Backbone:
+def load_backbone(
+    source: str, *, bare: bool = False, labels: int = 1, renamed: Mapping[str, str] | None = None
+) -> Backbone:
     """Load weights (safetensors only) in float32 and the tokenizer.
 
     An adapter's weights are worked into its base's.
@@ -53,6 +55,7 @@ def load_backbone(source: str, *, bare: bool = False, labels: int = 1) -> Backbo
         source: a short name, a folder, or a hub name.
         bare: load the body alone even where the architecture has a classification head.
         labels: of the classification head.
+        renamed: what names of weights in the files are replaced by, by pattern.
 
     Raises:
         UserError: it is no model, one whose body is not all in its files, or one that cannot score
@@ -64,14 +67,20 @@ def load_backbone(source: str, *, bare: bool = False, labels: int = 1) -> Backbo
             f"{source}: a {config.model_type} encodes and decodes; "
             "a scorer needs a decoder or an encoder"
         )
+    options: dict[str, Any] = {"dtype": torch.float32}
+    if renamed:
+        options["key_mapping"] = dict(renamed)
     mapped = type(config) in transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     if mapped and not bare:
-        options: dict[str, Any] = {"dtype": torch.float32, "num_labels": labels}
         model, missing = models.load_model(
-            AutoModelForSequenceClassification, source, fresh_head=True, **options
+            AutoModelForSequenceClassification,
+            source,
+            fresh_head=True,
+            num_labels=labels,
+            **options,
         )
     else:
-        model, missing = models.load_model(AutoModel, source, dtype=torch.float32)
+        model, missing = models.load_model(AutoModel, source, **options)
     tokenizer = models.saved_tokenizer(source)
     return Backbone(model, tokenizer, missing, reads_both_ways(model))
 

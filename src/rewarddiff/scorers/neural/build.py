@@ -223,7 +223,7 @@ def _loaded(source: str, folder: Path, width: int) -> tuple[Backbone, nn.Linear 
     if labels is None:
         head = foreign.value_head(source, models.load_config(source))
         if head is not None:
-            return load_backbone(source), head
+            return load_backbone(source, renamed=foreign.renamed(source)), head
     if labels not in (None, 1, 2):
         raise UserError(
             f"{source}: a classifier of {labels} labels; a reward model has one, "

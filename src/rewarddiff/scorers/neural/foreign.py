@@ -86,6 +86,17 @@ def tensors_of(folder: Path) -> Tensors:
     return Tensors(files)
 
 
+def renamed(source: str) -> dict[str, str]:
+    """Return how a model's weights are called otherwise than in transformers, as its key_mapping.
+
+    DeepSpeed-Chat holds the bare body as `rwtransformer`, or `rwtranrsformer`.
+    """
+    for key in tensors_of(models.lineage(source)[-1]).files:
+        if key.startswith("rwtran"):
+            return {r"^rwtran\w+\.": ""}
+    return {}
+
+
 def declared_labels(source: str) -> int | None:
     """Return how many labels a classifier's folder declares; None of what is no classifier.
 
