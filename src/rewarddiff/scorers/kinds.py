@@ -7,5 +7,6 @@ from __future__ import annotations
 
 from rewarddiff.scorers.length import Length
 from rewarddiff.scorers.protocol import ScorerOptions
+from rewarddiff.scorers.remote.options import Remote
 
-KINDS: tuple[type[ScorerOptions], ...] = (Length,)
+KINDS: tuple[type[ScorerOptions], ...] = (Length, Remote)

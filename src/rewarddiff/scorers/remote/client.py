@@ -1,0 +1,357 @@
+"""JSON over HTTP, with protections: an answer is whole and as expected, or there is none.
+
+What may pass is tried again (a lost connection, a busy server, a cut answer), with waits that
+double and are never quite alike, and as long as the server asks for. What will not pass is a
+`Failed` with its cause and mend. Redirects are not followed: a key would go where they lead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from itertools import islice
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+import httpx2
+
+from rewarddiff.errors import UserError
+
+Job = TypeVar("Job")
+Value = TypeVar("Value")
+
+PASSING = frozenset((408, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529))
+"""Statuses after which the same request may succeed."""
+OF_CONTENT = frozenset((400, 413, 422))
+"""Statuses that say something of what was sent."""
+CONNECT_SECONDS = 10.0
+MOST_BYTES = 64 * 2**20
+"""An answer beyond this is none."""
+LONGEST_WAIT = 300.0
+"""A server that asks for more is given up."""
+SHOWN = 200
+"""Characters of a server's own message that an error repeats."""
+
+
+class Failed(Exception):
+    """A request that got no answer.
+
+    Attributes:
+        cause: what happened, without the address.
+        status: of the answer; None where there was none.
+        passes: whether the same request may succeed later.
+        wait: seconds that the server asks to wait; None: it does not say.
+    """
+
+    def __init__(
+        self,
+        cause: str,
+        *,
+        status: int | None = None,
+        passes: bool = False,
+        wait: float | None = None,
+    ) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.status = status
+        self.passes = passes
+        self.wait = wait
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long and how often a client tries.
+
+    Attributes:
+        timeout: seconds that one answer may take.
+        attempts: how often a request is sent before it has failed.
+        wait: seconds before the second attempt; doubled before each further one.
+    """
+
+    timeout: float = 60.0
+    attempts: int = 6
+    wait: float = 0.5
+
+
+class Client:
+    """Sends JSON to one server, from several threads.
+
+    Args:
+        url: where it is; paths are put behind it.
+        key_env: name of the environment variable that holds the key; None: no key.
+
+    Raises:
+        UserError: the address is none, or the variable is not set.
+    """
+
+    def __init__(self, url: str, *, key_env: str | None = None, patience: Patience) -> None:
+        require_address(url)
+        self.url = url.rstrip("/")
+        self._patience = patience
+        self._key_env = key_env
+        self._key = _key(key_env, url)
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        seconds = patience.timeout
+        timeout = httpx2.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds), pool=None)
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=64)
+        self._http = httpx2.Client(headers=headers, timeout=timeout, limits=limits)
+        self._stopped = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def post(self, path: str, body: Mapping[str, Any], read: Callable[[Any], Value]) -> Value:
+        """Send JSON and return what `read` takes from the answer.
+
+        Args:
+            read: raises a ValueError that says what is amiss with an answer.
+
+        Raises:
+            Failed: there is no such answer, after all attempts.
+        """
+        return self._persistently(lambda: self._asked("POST", path, body, read))
+
+    def get(self, path: str, *, insist: bool = True) -> Any:
+        """Return the JSON that lies at a path.
+
+        Args:
+            insist: try again; without, one answer that is none is enough.
+
+        Raises:
+            Failed: see `post`.
+        """
+
+        def attempt() -> Any:
+            return self._asked("GET", path, None, lambda answer: answer)
+
+        return self._persistently(attempt) if insist else attempt()
+
+    def each(
+        self, jobs: Iterable[Job], ask: Callable[[Job], Value], at_once: int
+    ) -> Iterator[tuple[int, Value]]:
+        """Yield the place and the answer of every job, as they come.
+
+        After a failure nothing more is asked; what is under way is waited for and yielded first.
+
+        Args:
+            ask: posts one job.
+            at_once: how many are under way together.
+        """
+        failure: BaseException | None = None
+        rest = enumerate(jobs)
+        under_way: dict[Future[Value], int] = {}
+        try:
+            with ThreadPoolExecutor(at_once, thread_name_prefix="rewarddiff-http") as pool:
+                while True:
+                    room = at_once - len(under_way) if failure is None else 0
+                    for place, job in islice(rest, room):
+                        under_way[pool.submit(ask, job)] = place
+                    if not under_way:
+                        break
+                    done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        place = under_way.pop(future)
+                        error = future.exception()
+                        if error is None:
+                            yield place, future.result()
+                            continue
+                        failure = failure or error
+                        self._stopped.set()
+        finally:
+            self._stopped.clear()
+        if failure is not None:
+            raise failure
+
+    def explained(self, error: Failed, *, row: str = "") -> UserError:
+        """Return a failure as one line that names address, cause and mend.
+
+        Args:
+            row: where what was sent comes from.
+        """
+        about = f" ({row})" if row else ""
+        return UserError(f"{self.url}: {error.cause}{about}; {self._mend(error)}")
+
+    def _mend(self, error: Failed) -> str:
+        again = "then run the same command again, what was answered is kept"
+        if error.status in (401, 403):
+            if self._key_env is None:
+                return "give its key: put it into an environment variable, and name that as key_env"
+            return f"put the right key into the environment variable {self._key_env}"
+        if error.status == 404:
+            return "correct url or api"
+        if error.status in OF_CONTENT:
+            return "mend what is sent, or leave it out"
+        if error.status == 200:
+            return "see that api names what serves there"
+        if error.status == 429:
+            return f"lower concurrency, {again}"
+        if error.status is None:
+            return f"see that the server runs and url is right, {again}"
+        return f"see the server's log, {again}"
+
+    def _persistently(self, attempt: Callable[[], Value]) -> Value:
+        """Try as often as patience goes."""
+        seconds = self._patience.wait
+        for remaining in reversed(range(self._patience.attempts)):
+            try:
+                return attempt()
+            except Failed as error:
+                if not error.passes or not remaining or self._stopped.is_set():
+                    raise
+                pause = seconds * random.uniform(0.5, 1.5)
+                if error.wait is not None:
+                    pause = max(error.wait, pause)
+            if self._stopped.wait(pause):
+                raise Failed("not asked any more, since another request failed")
+            seconds *= 2
+        raise AssertionError("there is at least one attempt")
+
+    def _asked(
+        self,
+        method: Literal["GET", "POST"],
+        path: str,
+        body: Mapping[str, Any] | None,
+        read: Callable[[Any], Value],
+    ) -> Value:
+        """Send one request and return what is read of its answer."""
+        status, content, headers = self._sent(method, path, body)
+        if status >= 300:
+            raise self._refusal(status, content, headers)
+        try:
+            return read(_parsed(content))
+        except ValueError as error:
+            raise Failed(f"answers to {path} with {error}", status=status, passes=True) from error
+
+    def _sent(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> tuple[int, bytes, httpx2.Headers]:
+        """Return status, body and headers of the answer to one request."""
+        ends = time.monotonic() + self._patience.timeout
+        content = bytearray()
+        target = f"{self.url}/{path.lstrip('/')}"
+        try:
+            with self._http.stream(method, target, json=body) as response:
+                for chunk in response.iter_bytes():
+                    content += chunk
+                    if len(content) > MOST_BYTES:
+                        raise Failed(f"answers to {path} with more than {MOST_BYTES >> 20} MB")
+                    if time.monotonic() > ends:
+                        raise httpx2.ReadTimeout("too slow")
+                return response.status_code, bytes(content), response.headers
+        except httpx2.TimeoutException as error:
+            seconds = f"{self._patience.timeout:g} s"
+            raise Failed(f"gives no answer to {path} within {seconds}", passes=True) from error
+        except httpx2.DecodingError as error:
+            raise Failed(f"answers to {path} with garbled content", passes=True) from error
+        except httpx2.TransportError as error:
+            raise Failed(f"cannot be reached ({self._shown(str(error))})", passes=True) from error
+
+    def _refusal(self, status: int, content: bytes, headers: httpx2.Headers) -> Failed:
+        """Return what an answer that is none tells."""
+        if status < 400:
+            place = self._shown(headers.get("Location", "elsewhere"))
+            return Failed(f"status {status}, a redirect to {place}, not followed", status=status)
+        cause = f"status {status}{self._message(content)}"
+        pause = _retry_after(headers.get("Retry-After"))
+        if pause is not None and pause > LONGEST_WAIT:
+            return Failed(f"{cause} (asks to wait for {pause:.0f} s)", status=status)
+        return Failed(cause, status=status, passes=status in PASSING, wait=pause)
+
+    def _message(self, content: bytes) -> str:
+        """Return what a server says in the JSON of an error; nothing of a page."""
+        try:
+            told = json.loads(content)
+        except ValueError:
+            return ""
+        for _ in range(2):
+            if isinstance(told, dict):
+                told = next(
+                    (told[key] for key in ("error", "message", "detail") if key in told), ""
+                )
+        return f", {self._shown(told)}" if isinstance(told, str) and told else ""
+
+    def _shown(self, text: str) -> str:
+        """Return a text of the server's as an error may repeat it: short, on one line, no key."""
+        if self._key:
+            text = text.replace(self._key, "[key]")
+        return " ".join(text.split())[:SHOWN].rstrip(".")
+
+
+def require_address(url: str) -> None:
+    """Raise a UserError unless a text is the address of a server, without a password in it."""
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port
+    except ValueError:
+        whole = False
+    if not whole:
+        raise UserError(f"url is {url}, should be the address of a server, as http://host:8000")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UserError(
+            f"url: {parts.scheme}://{parts.hostname} has a key or options in it, which errors and "
+            "files would repeat; put the key into an environment variable, and name that as key_env"
+        )
+
+
+def _key(key_env: str | None, url: str) -> str:
+    if key_env is None:
+        return ""
+    key = os.environ.get(key_env, "").strip()
+    if not key:
+        raise UserError(
+            f"{url}: the environment variable {key_env} is not set; put the key into it"
+        )
+    if not key.isascii() or not key.isprintable():
+        raise UserError(f"{url}: the environment variable {key_env} holds no key; put it into it")
+    return key
+
+
+def _parsed(content: bytes) -> Any:
+    """Return JSON; NaN and infinities, which Python would read, are none.
+
+    Raises:
+        ValueError: saying what it is instead.
+    """
+    if not content.strip():
+        raise ValueError("nothing")
+    if content.lstrip()[:1] == b"<":
+        raise ValueError("a page, not JSON")
+    try:
+        return json.loads(content, parse_constant=_refuse_constant)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError("cut or malformed JSON") from error
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} in the JSON, which is no number")
+
+
+def _retry_after(text: str | None) -> float | None:
+    """Return the seconds of a Retry-After header, which may be a date; None where it says none."""
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        except ValueError:
+            return None
+    return max(seconds, 0.0) if seconds == seconds else None
