@@ -15,7 +15,7 @@ NAME = "org/reward"
 
 def reward(text: Any) -> float:
     """A number between −4.8 and 4.8 that differs between texts; it stands for a model."""
-    content = json.dumps(text, ensure_ascii=False).encode()
+    content = json.dumps(text).encode()
     return sum((i + 1) * byte for i, byte in enumerate(content)) % 97 / 10 - 4.8
 
 
@@ -66,16 +66,13 @@ class RewardServer:
             ]
             return {"scores": scores, "model": NAME, "fingerprint": "f" * 32}
         if path == "/compare":
-            first, second = body["responses"]
-            d = [
-                self.rule([body["prompt"], first, second]),
-                self.rule([body["prompt"], second, first]),
-            ]
-            compared = [{"a": 0, "b": 1, "difference": d[0]}, {"a": 1, "b": 0, "difference": d[1]}]
+            (first,), (second,) = body["responses"], body["anchors"]
+            gap = self.rule([body["prompt"], first]) - self.rule([body["prompt"], second])
+            compared = [{"a": 0, "anchor": 0, "difference": gap}]
             return {
-                "rewards": [0, 0],
+                "rewards": [gap],
                 "comparisons": compared,
-                "model": NAME,
+                "readings": 2,
                 "fingerprint": "f" * 32,
             }
         raise KeyError(path)

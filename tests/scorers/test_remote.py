@@ -30,7 +30,7 @@ from .reward_server import NAME, Handler, RewardServer, reward, serving
 
 GROUPS = [
     Group("a", "What is tea?", ("A drink.", "Leaf", "Grün ☕"), source="tea.jsonl:1"),
-    Group("b", "Name a colour: ", ("Red", "", "Leaf"), source="tea.jsonl:2"),
+    Group("b", "Name a colour: ", ("Red", "", "half \ud83d"), source="tea.jsonl:2"),
     *(
         Group(f"g{i}", f"Prompt {i} ", ("one", "two"), source=f"tea.jsonl:{i + 3}")
         for i in range(6)
@@ -146,13 +146,12 @@ def test_a_served_difference_model_is_asked_both_ways() -> None:
     with serving("") as server:
         scorer = asked(server, api="rewarddiff-compare")
         assert not isinstance(scorer, Pointwise)
-        (d,) = scorer.differences(GROUPS[:1], [[(0, 2), (1, 0)]])
-        prompt, (a, b, c) = GROUPS[0].prompt, GROUPS[0].responses
-        assert d.forward[:, 0].tolist() == [reward([prompt, a, c]), reward([prompt, b, a])]
-        assert d.backward is not None
-        assert d.backward[:, 0].tolist() == [reward([prompt, c, a]), reward([prompt, a, b])]
+        first, second = scorer.differences(GROUPS[:2], [[(0, 2), (1, 0)], []])
+        (a, b, c), *_ = by_rule(GROUPS[:1], split=True)
+        assert first.mean.tolist() == [a - c, b - a]
+        assert second.mean.size == 0
         (swapped,) = scorer.differences(GROUPS[:1], [[(2, 0), (0, 1)]])
-        assert swapped.mean.tolist() == (-d.mean).tolist()
+        assert swapped.mean.tolist() == (-first.mean).tolist()
 
 
 # --- what serves ----------------------------------------------------------------------------------------------------

@@ -98,7 +98,9 @@ class Client:
         self._patience = patience
         self._key_env = key_env
         self._key = _key(key_env, url)
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        headers = {"Content-Type": "application/json"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
         seconds = patience.timeout
         timeout = httpx2.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds), pool=None)
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=64)
@@ -245,8 +247,10 @@ class Client:
         ends = time.monotonic() + self._patience.timeout
         content = bytearray()
         target = f"{self.url}/{path.lstrip('/')}"
+        # In ASCII: half of a surrogate pair, which texts may hold, cannot be sent as UTF-8.
+        sent = None if body is None else json.dumps(body).encode()
         try:
-            with self._http.stream(method, target, json=body) as response:
+            with self._http.stream(method, target, content=sent) as response:
                 for chunk in response.iter_bytes():
                     content += chunk
                     if len(content) > MOST_BYTES:

@@ -25,10 +25,9 @@ class _Comparison:
 
     @property
     def body(self) -> dict[str, Any]:
-        """What is posted: both orders are read."""
-        responses = [self.group.responses[place] for place in self.pair]
-        design = {"mode": "both"}
-        return {"prompt": plain_prompt(self.group.prompt), "responses": responses, "design": design}
+        """What is posted: the first response against the second as an anchor, in both orders."""
+        a, b = (self.group.responses[place] for place in self.pair)
+        return {"prompt": plain_prompt(self.group.prompt), "responses": [a], "anchors": [b]}
 
     @property
     def row(self) -> str:
@@ -53,7 +52,10 @@ class RemoteComparer:
         store: Store | None = None,
         progress: str | None = None,
     ) -> list[Differences]:
-        """Return d(x, a, b) of the pairs of each group: see `protocol.Scorer`."""
+        """Return d(x, a, b) of the pairs of each group: see `protocol.Scorer`.
+
+        The server reads both orders and gives their mean, whatever `orders` is.
+        """
         asked: list[_Comparison] = []
         for group, group_pairs in zip(groups, pairs, strict=True):
             asked += [_Comparison(group, pair) for pair in group_pairs]
@@ -62,32 +64,27 @@ class RemoteComparer:
         def key(comparison: _Comparison) -> str:
             return fingerprint("remote", served.api, served.identity, comparison.body)
 
-        def compute(missing: Sequence[_Comparison]) -> Iterator[tuple[int, list[float]]]:
+        def compute(missing: Sequence[_Comparison]) -> Iterator[tuple[int, float]]:
             return self.connection.ask_all(
                 missing, self._posted, lambda comparison: comparison.row, progress
             )
 
-        both = np.array(remember(store, asked, key, compute), dtype=np.float64).reshape(-1, 2)
+        values = np.array(remember(store, asked, key, compute), dtype=np.float64)
+        of_groups = by_group(values, map(len, pairs))
         differences = []
-        for group_pairs, read in zip(pairs, by_group(both, map(len, pairs)), strict=True):
-            backward = read[:, 1:] if orders == "both" else None
-            differences.append(Differences(tuple(group_pairs), read[:, :1], backward))
+        for group_pairs, of_group in zip(pairs, of_groups, strict=True):
+            differences.append(Differences.of(of_group, group_pairs, apart=False))
         return differences
 
-    def _posted(self, comparison: _Comparison) -> list[float]:
-        return self.connection.client.post("compare", comparison.body, _both_orders)
+    def _posted(self, comparison: _Comparison) -> float:
+        return self.connection.client.post("compare", comparison.body, _difference)
 
 
-def _both_orders(answer: Any) -> list[float]:
-    """Return d(a, b) and d(b, a) from an answer of /compare to two responses."""
+def _difference(answer: Any) -> float:
+    """Return d(a, anchor) from an answer of /compare to one response and one anchor."""
     compared = answer.get("comparisons") if isinstance(answer, dict) else None
-    if not isinstance(compared, list):
-        raise ValueError("no comparisons")
-    by_pair = {}
-    for entry in compared:
-        if not isinstance(entry, dict):
-            raise ValueError("a comparison that is no object")
-        by_pair[entry.get("a"), entry.get("b")] = number(entry.get("difference"))
-    if by_pair.keys() != {(0, 1), (1, 0)}:
-        raise ValueError("other comparisons than were asked for")
-    return [by_pair[0, 1], by_pair[1, 0]]
+    if not isinstance(compared, list) or len(compared) != 1:
+        raise ValueError("other comparisons than the one that was asked for")
+    if not isinstance(compared[0], dict):
+        raise ValueError("a comparison that is no object")
+    return number(compared[0].get("difference"))
