@@ -201,6 +201,9 @@ def _training(add: Add) -> None:
     sub.add_argument("--model", help=text)
     sub.add_argument("--data", required=True, help=DATA)
     sub.takes_output("where to write the model (default runs/KIND)")
+    text = "put the model on the Hugging Face hub under this name, with the login of hf auth login"
+    sub.add_argument("--push-to-hub", metavar="NAME", help=text)
+    sub.add_argument("--private", action="store_true", help="make its place there a private one")
     sub.takes_overrides("any option of this training, as lr=1e-5")
     objectives = [f"  {name:<9} {entry.summary}" for name, entry in OBJECTIVES.items()]
     sub.epilog = "\n".join([f"{sub.epilog}", "", "objectives of policies:", *objectives])

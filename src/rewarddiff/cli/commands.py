@@ -72,7 +72,16 @@ def train(args: Namespace) -> None:
     default = "all-minilm-l6-v2" if args.kind in SCORERS else "smollm2-135m-instruct"
     model = args.model or default
     output = args.output or Path("runs") / args.kind
-    say(str(train_stage(args.kind, model, args.data, output, args.overrides)))
+    if args.push_to_hub is None:
+        if args.private:
+            args.parser.error("--private is for --push-to-hub NAME")
+        say(str(train_stage(args.kind, model, args.data, output, args.overrides)))
+        return
+    from rewarddiff.models.publishing import publish, require_hub
+
+    require_hub(args.push_to_hub)
+    folder = train_stage(args.kind, model, args.data, output, args.overrides)
+    say(str(folder), f"on the hub  {publish(folder, args.push_to_hub, private=args.private)}")
 
 
 def augment(args: Namespace) -> None:

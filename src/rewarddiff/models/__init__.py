@@ -11,6 +11,8 @@ conversion  the quantised model of the package index, made an ordinary one
 reading     what transformers loads from a folder, quietly, and errors in one line
 adapters    adapters worked into weights
 loading     models and tokenizers, whole or refused
+cards       the README.md of a saved model
+publishing  a saved model put on the hub
 """
 
 from rewarddiff.models.loading import (

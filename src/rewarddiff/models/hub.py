@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rewarddiff import model_files
 
-DOWNLOADED = [f"*{kind}" for kind in model_files.READ_ENDINGS]
-"""What is taken of a model on the hub: no pickles, and no code."""
+DOWNLOADED = [*(f"*{kind}" for kind in model_files.READ_ENDINGS), "README.md"]
+"""What is taken of a model on the hub: no pickles, and no code; its card tells the licence."""
 NOT_DOWNLOADED = ["*/*.safetensors", "*/*.json", "*/*.txt", "consolidated*"]
 """What is left there: the same weights for other programs."""
 HUB_SECONDS = 3.0

@@ -81,9 +81,9 @@ def resolve(name: str | Path) -> Path:
             mend.
     """
     text = str(name)
-    if _is_short(text):
+    if is_short(text):
         folder = _short_named(text)
-    elif _is_path(name):
+    elif is_path(name):
         folder = user_path(text)
     else:
         folder = _from_hub(text)
@@ -107,7 +107,7 @@ def lineage(name: str | Path) -> list[Path]:
 
 def origin(name: str | Path) -> str:
     """Return how an export names its base model: its folder's absolute path, or its hub name."""
-    if _is_short(str(name)) or _is_path(name):
+    if is_short(str(name)) or is_path(name):
         return str(resolve(name).absolute())
     return str(name)
 
@@ -123,12 +123,12 @@ def fingerprint(name: str | Path) -> str:
     return digest(["\n".join(parts).encode()])
 
 
-def _is_short(text: str) -> bool:
+def is_short(text: str) -> bool:
     """Return whether a name is one of the short names, and no folder here has it."""
     return text in KNOWN and not Path(text).is_dir()
 
 
-def _is_path(name: str | Path) -> bool:
+def is_path(name: str | Path) -> bool:
     """Return whether a name can only be that of a folder: it is there, or is written as a path."""
     text = str(name)
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1:
@@ -143,7 +143,7 @@ def _cached(name: str) -> Path:
 def _base_folder(base: str, folders: list[Path]) -> Path:
     """Return the folder of the base that the last of `folders`, an adapter's, names."""
     place = folders[-1] / model_files.ADAPTER
-    if _is_path(base) and user_path(base).resolve() in [folder.resolve() for folder in folders]:
+    if is_path(base) and user_path(base).resolve() in [folder.resolve() for folder in folders]:
         raise UserError(
             f"{place}: names {base} as its base, which leads back to it; "
             "name the model it was made on"

@@ -27,6 +27,7 @@ from rewarddiff.loop import processes as together
 from rewarddiff.loop import train as loop
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.machine import Meter
+from rewarddiff.models.cards import Facts
 from rewarddiff.outputs import folder_for, run_folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of, print_losses
@@ -169,7 +170,14 @@ def train_policy(
             model, train, coefficients, folder, config, lengths, seed
         )
         if processes.is_main_process:
-            save_policy(policy, tokenizer, folder / "model", config.lora)
+            save_policy(
+                policy,
+                tokenizer,
+                folder / "model",
+                config.lora,
+                facts=Facts(base=str(model), counts={"prompts": len(train)}),
+                objective=config.objective.name,
+            )
             loop.discard_checkpoint(folder)
         processes.wait_for_everyone()
     return folder / "model"

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from rewarddiff.data import Groups, Ledger, Reason, load_groups, prompt_hashes, sources, split
+from rewarddiff.data.files import name_of
 from rewarddiff.data.thinning import thin
 from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
+from rewarddiff.models.cards import Facts
 from rewarddiff.outputs import file_for
 from rewarddiff.pipeline.recipe import DataConfig, Recipe
 from rewarddiff.pipeline.stage import Stage
@@ -78,6 +80,19 @@ class Run:
 
     def say(self, text: str) -> None:
         say(text)
+
+
+def facts_of(run: Run, base: str, figures: Mapping[str, float] | None = None) -> Facts:
+    """Return what the card of a model tells that was trained in this run.
+
+    Args:
+        base: name of the model that it started from.
+        figures: what was measured.
+    """
+    split = run.prepared["splits"]["train"]
+    names = {"groups": "prompts", "comparisons": "comparisons", "labels": "labelled responses"}
+    counts = {names[key]: number for key, number in split.items() if number}
+    return Facts(base, name_of(run.recipe.data.path), counts, figures or {})
 
 
 def prepare(recipe: Recipe, output: Path, *, again: bool = False, kind: type[Run] = Run) -> Run:

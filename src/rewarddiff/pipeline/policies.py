@@ -13,7 +13,7 @@ from rewarddiff.encoding import Encoder
 from rewarddiff.evaluation.histograms import histogram
 from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.pipeline.columns import Columns, columns, part_of, with_columns
-from rewarddiff.pipeline.data import Run
+from rewarddiff.pipeline.data import Run, facts_of
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.policies.policy import save_policy, start_of, train_policy
 from rewarddiff.results import plain
@@ -61,7 +61,14 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
         signed=config.coefficient is not None and config.coefficient.signed,
         name=f"{name} (seed {seed})",
     )
-    save_policy(model, tokenizer, stage.folder / "model", config.lora)
+    save_policy(
+        model,
+        tokenizer,
+        stage.folder / "model",
+        config.lora,
+        facts=facts_of(run, recipe.model),
+        objective=config.objective.name,
+    )
     discard_checkpoint(stage.folder)
     stage.finish(
         curve=result.curve,

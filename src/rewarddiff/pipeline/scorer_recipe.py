@@ -19,9 +19,10 @@ class ScorerRecipe(ScorerConfig):
     """A scorer to train, or one that is trained already.
 
     Attributes:
-        trained: folder of a trained scorer, or of any reward model of one label, used as it is:
-            only `kind` is heeded beside it, and `aspects`, which may weigh its own otherwise.
-            Whether it has seen this run's test split is for its user to know.
+        trained: folder of a trained scorer, or of any reward model (of one label or two, or with a
+            value head), used as it is: only `kind` is heeded beside it, and `aspects`, which may
+            weigh its own otherwise. Whether it has seen this run's test split is for its user to
+            know.
     """
 
     trained: str | None = None

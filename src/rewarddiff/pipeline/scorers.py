@@ -17,8 +17,9 @@ from rewarddiff.evaluation.scored import ScoredComparison
 from rewarddiff.evaluation.scorers import evaluate_differences
 from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.machine import Meter
+from rewarddiff.models import cards
 from rewarddiff.paths import user_path
-from rewarddiff.pipeline.data import Run, comparisons, content
+from rewarddiff.pipeline.data import Run, comparisons, content, facts_of
 from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
 from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.records import Group
@@ -77,7 +78,11 @@ def scorer_stage(run: Run, name: str, seed: int) -> Stage:
     scorer.name = f"scorers.{name} (seed {seed})"
     calibration = _calibration(run, scorer, name)
     scorer.temperature = calibration.temperature
-    save_scorer(scorer, stage.folder / "model")
+    figures = {}
+    if "accuracy" in result.dev:
+        figures["accuracy on held-out comparisons"] = result.dev["accuracy"]
+    facts = facts_of(run, config.warm_start or config.backbone, figures)
+    save_scorer(scorer, stage.folder / "model", facts)
     discard_checkpoint(stage.folder)
     stage.finish(
         curve=result.curve,
@@ -183,6 +188,7 @@ def _trained_stage(run: Run, name: str, recipe: ScorerRecipe, folder: str, seed:
             scorer.temperature = calibration.temperature
             remark = calibration.remark
         save_scorer(scorer, stage.folder / "model")
+        cards.keep(models.resolve(folder), stage.folder / "model")
     stage.finish(
         curve=[],
         cost=meter.cost(),

@@ -16,7 +16,10 @@ from rewarddiff.forward import LogProbs
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.schedule import batch_at, steps_within
 from rewarddiff.loop.train import TrainResult, digest, train
+from rewarddiff.models import cards
+from rewarddiff.models.cards import Facts
 from rewarddiff.policies import adapters
+from rewarddiff.policies.card import policy_card
 from rewarddiff.policies.items import PreferenceItem
 from rewarddiff.policies.objectives import AnyObjective
 from rewarddiff.policies.objectives.pairs import DPO
@@ -199,11 +202,18 @@ def save_policy(
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     lora: LoraConfig | None = None,
+    *,
+    facts: Facts | None = None,
+    objective: str = "",
 ) -> None:
     """Save an ordinary Hugging Face folder (or a peft adapter's), in place only when complete.
 
     A merged model is made on the base's whole weights, also where training held them quantised. An
     adapter that was trained on another one is saved as one adapter of their base, which holds both.
+    The model card does not take the place of a user's own README there.
+
+    Args:
+        facts: what the card tells of the training, and `objective` of its loss.
     """
     fresh = files.begin(folder)
     if lora is None:
@@ -217,4 +227,7 @@ def save_policy(
         else:
             adapters.stack(fresh)
     tokenizer.save_pretrained(fresh)
+    is_adapter = lora is not None and not lora.merge
+    card = policy_card(tokenizer, facts or Facts(), objective, adapter=is_adapter)
+    cards.put(card, fresh, folder)
     files.replace(fresh, folder)

@@ -25,6 +25,8 @@ from torch import nn
 
 from rewarddiff import files, models
 from rewarddiff.errors import UserError
+from rewarddiff.models import cards
+from rewarddiff.models.cards import Facts
 from rewarddiff.scorers.neural import foreign
 from rewarddiff.scorers.neural.about import (
     About,
@@ -40,6 +42,7 @@ from rewarddiff.scorers.neural.backbones import (
     load_backbone,
     use_distinct_padding,
 )
+from rewarddiff.scorers.neural.card import scorer_card
 from rewarddiff.scorers.neural.config import Last, ScorerConfig, Segments
 from rewarddiff.scorers.neural.export import obstacle
 from rewarddiff.scorers.neural.readers import Reader, RowReader, TreeReader
@@ -135,8 +138,13 @@ def _head_weight(reader: Reader) -> torch.Tensor | None:
     return weight
 
 
-def save_scorer(scorer: NeuralScorer, folder: Path) -> None:
+def save_scorer(scorer: NeuralScorer, folder: Path, facts: Facts | None = None) -> None:
     """Write the folder beside its place and rename it into place when it is complete.
+
+    Its model card does not take the place of a user's own README there.
+
+    Args:
+        facts: what the card tells of the training.
 
     Raises:
         UserError: the scorer was never trained.
@@ -157,6 +165,7 @@ def save_scorer(scorer: NeuralScorer, folder: Path) -> None:
     reason = obstacle(scorer)
     if reason is not None:
         logger.info("%s: %s", folder, reason)
+    cards.put(scorer_card(scorer, facts or Facts()), fresh, folder)
     files.replace(fresh, folder)
 
 
