@@ -35,7 +35,7 @@ def clean(group: Group, ledger: Ledger) -> Group:
         ledger.change(Reason.EMPTY_RESPONSE, group, f"{empty} left out")
         group = group.take(filled)
     group = merge([group], ledger.change, ledger.change)
-    group = _without_unknown_scores(group, needs_comparison, ledger)
+    group = without_unknown_scores(group, needs_comparison, ledger)
     if needs_comparison and all(comparison.tie for comparison in group.known_comparisons()):
         anything_known = group.comparisons or group.scores
         ledger.change(Reason.NO_ORDER, group, "only ties" if anything_known else "nothing known")
@@ -49,7 +49,7 @@ def _require_two_responses(group: Group, filled: Sequence[int]) -> None:
         raise RowError(Reason.IDENTICAL_RESPONSES)
 
 
-def _without_unknown_scores(group: Group, needs_comparison: bool, ledger: Ledger) -> Group:
+def without_unknown_scores(group: Group, needs_comparison: bool, ledger: Ledger) -> Group:
     """Return scores of only some responses as comparisons: nothing is known of the others."""
     if group.scores is None:
         return group
@@ -84,18 +84,28 @@ def without_repeated_prompts(groups: Iterator[Group], ledger: Ledger) -> Iterato
     prompt: these are left as they are, and counted.
     """
     first = list(islice(groups, EVIDENCE))
-    plain = [group for group in first if isinstance(group.prompt, str)]
-    repeating = sum(_repeats_prompt(group) for group in plain)
-    to_cut = repeating > 0 and repeating >= NEARLY_ALL * len(plain)
-    detail = "left in: few responses of the file begin with their prompt"
-    if to_cut:
-        detail = "cut from the responses"
+    to_cut = repeat_prompts(first)
     for group in chain(first, groups):
-        if _repeats_prompt(group):
-            ledger.change(Reason.PROMPT_IN_RESPONSE, group, detail)
-            if to_cut:
-                group = _without_prompt(group)
-        yield group
+        yield without_repeated_prompt(group, ledger, to_cut=to_cut)
+
+
+def repeat_prompts(groups: Sequence[Group]) -> bool:
+    """Tell whether nearly all responses begin with their prompts, by the first groups of a file."""
+    plain = [group for group in groups if isinstance(group.prompt, str)]
+    repeating = sum(_repeats_prompt(group) for group in plain)
+    return repeating > 0 and repeating >= NEARLY_ALL * len(plain)
+
+
+def without_repeated_prompt(group: Group, ledger: Ledger, *, to_cut: bool) -> Group:
+    """Return a group whose responses do not begin with the prompt, if it is to be cut; count it."""
+    if not _repeats_prompt(group):
+        return group
+    if not to_cut:
+        detail = "left in: few responses of the file begin with their prompt"
+        ledger.change(Reason.PROMPT_IN_RESPONSE, group, detail)
+        return group
+    ledger.change(Reason.PROMPT_IN_RESPONSE, group, "cut from the responses")
+    return _without_prompt(group)
 
 
 def _repeats_prompt(group: Group) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import cast
@@ -69,6 +70,15 @@ def read_rows(path: Path) -> Iterator[Row]:
         ) from None
     yield Row(last + 1, None, damage)
     raise UserError(f"{path}:{last + 1}: {damage}, the last good row is {last}; download it again")
+
+
+def count_lines(path: Path) -> int:
+    """Return how many lines a file has; of a packed one that is cut, those before the cut."""
+    lines = 0
+    with _open(path) as stream, suppress(EOFError, OSError, zlib.error):
+        while block := stream.read(1 << 20):
+            lines += block.count(b"\n")
+    return lines
 
 
 def _open(path: Path) -> BufferedReader:

@@ -1,0 +1,113 @@
+"""Windows of an output that are done, each in a file of its own beside the output.
+
+`OUTPUT.parts/window-00000000.jsonl` holds the rows of the first window, and the file of the same
+name with `.json` its account: what was counted there. A window is done once its account is there.
+So a kill loses the windows that were being done, and any number of processes may do them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rewarddiff import files
+from rewarddiff.differences import Array
+from rewarddiff.outputs import run_folder_for
+from rewarddiff.scoring import tables
+from rewarddiff.scoring.tables import Values
+from rewarddiff.writing import say
+
+MADE_FROM = "made-from.json"
+"""The file that says what all windows of a folder are made from."""
+
+
+class Parts:
+    """The windows of one output.
+
+    Args:
+        kind: the suffix of the files that hold their rows, .jsonl or .parquet.
+    """
+
+    def __init__(self, folder: Path, kind: str = ".jsonl") -> None:
+        self.folder = folder
+        self.kind = kind
+
+    def done(self) -> list[int]:
+        """Return the numbers of the windows that are done, in order."""
+        accounts = self.folder.glob("window-*.json")
+        return sorted(int(account.stem.removeprefix("window-")) for account in accounts)
+
+    def write(
+        self, window: int, rows: Sequence[Values], account: Mapping[str, Any], **arrays: Array
+    ) -> None:
+        """Keep a window: its rows, arrays by name, and last its account."""
+        files.write_bytes(self._file(window, self.kind), tables.encoded(rows, self.kind))
+        for name, array in arrays.items():
+            np.save(self._file(window, f".{name}.npy"), array, allow_pickle=False)
+        files.write_text(self._file(window, ".json"), json.dumps(account, ensure_ascii=False))
+
+    def account(self, window: int) -> dict[str, Any]:
+        """Return what was counted in a window."""
+        account: dict[str, Any] = json.loads(self._file(window, ".json").read_text("utf-8"))
+        return account
+
+    def array(self, window: int, name: str) -> Array:
+        """Return an array that was kept with a window."""
+        array: Array = np.load(self._file(window, f".{name}.npy"), allow_pickle=False)
+        return array
+
+    def accounts(self) -> Iterator[dict[str, Any]]:
+        """Yield what was counted, window by window."""
+        return map(self.account, self.done())
+
+    def windows(self) -> Iterator[list[Values]]:
+        """Yield the rows, window by window."""
+        for window in self.done():
+            yield tables.decoded(self._file(window, self.kind))
+
+    def rows_files(self) -> Iterator[Path]:
+        """Yield the files that hold the rows, in order."""
+        for window in self.done():
+            yield self._file(window, self.kind)
+
+    def _file(self, window: int, suffix: str) -> Path:
+        return self.folder / f"window-{window:08d}{suffix}"
+
+
+@contextmanager
+def parts_of(output: Path, made_from: Mapping[str, str], kind: str) -> Iterator[Parts]:
+    """Hold the folder of an output's windows while it is made, and remove it when it is complete.
+
+    Windows that an earlier call has done stay, if they are made from the same.
+
+    Args:
+        made_from: what determines every byte of the windows, by its name.
+
+    Raises:
+        UserError: another process is making this output.
+    """
+    folder = output.with_name(f"{output.name}.parts")
+    with run_folder_for(folder):
+        _keep_if_same(folder, {**made_from, "kind": kind})
+        yield Parts(folder, kind)
+    files.remove(folder)
+
+
+def _keep_if_same(folder: Path, made_from: Mapping[str, str]) -> None:
+    """Remove the windows of a folder that are made from something else, and say so."""
+    about = folder / MADE_FROM
+    earlier = json.loads(about.read_text("utf-8")) if about.exists() else None
+    if earlier == made_from:
+        return
+    if earlier is not None:
+        others = [name for name in made_from if earlier.get(name) != made_from[name]]
+        say(f"{folder}: made with another {' and '.join(others)}; starting over", error=True)
+    about.unlink(missing_ok=True)
+    for file in folder.glob("window-*"):
+        file.unlink()
+    files.write_text(about, json.dumps(made_from, indent=2))
