@@ -18,6 +18,7 @@ from rewarddiff.lab import LabConfig
 from rewarddiff.pipeline.augment import AugmentConfig
 from rewarddiff.pipeline.best_of_n import BestOfConfig
 from rewarddiff.pipeline.recipe import Recipe
+from rewarddiff.pipeline.scoring import WeighConfig
 
 HEAD = """# Keys
 
@@ -173,7 +174,12 @@ def _plain(cls: Any) -> Any:
 def text() -> str:
     """The page."""
     lines = walk(Recipe, "", {})
-    for command, cls in (("augment", AugmentConfig), ("bestof", BestOfConfig), ("lab", LabConfig)):
+    for command, cls in (
+        ("augment", AugmentConfig),
+        ("bestof", BestOfConfig),
+        ("weigh", WeighConfig),
+        ("lab", LabConfig),
+    ):
         lines += [f"# Of `rewarddiff {command}`", "", *walk(cls, "", {})[2:]]
     return "\n".join([HEAD, *lines]).rstrip() + "\n"
 

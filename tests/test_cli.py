@@ -36,8 +36,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
         return run
 
-    for name in ("run_recipe", "sweep_recipe", "train_stage", "score_stage", "report_stage"):
+    for name in ("run_recipe", "sweep_recipe", "train_stage", "report_stage"):
         setattr(pipeline, name, stage(name, Path("runs/x")))
+    summary = types.SimpleNamespace(output=Path("out"), lines=lambda: ["rows  3"])
+    pipeline.score = stage("score", summary)  # type: ignore[attr-defined]
     figures = {
         "n": 12,
         "accuracy": {"value": 0.75, "low": 0.5, "high": 0.9, "n": 12},
@@ -206,9 +208,10 @@ def test_training_has_defaults_for_the_model_and_the_place(calls: list[Any]) -> 
 
 
 def test_score_and_report(calls: list[Any]) -> None:
-    assert status("score", "s", "d.jsonl", "--split", "test") == status("report", "runs/x") == 0
+    assert status("score", "s", "d.jsonl", "e.csv", "--split", "test") == 0
+    assert status("report", "runs/x") == 0
     assert calls == [
-        ("score_stage", "s", "d.jsonl", None, {"split": "test"}),
+        ("score", "s", ["d.jsonl", "e.csv"], None, {"processes": 1, "split": "test"}),
         ("report_stage", Path("runs/x")),
     ]
 

@@ -6,6 +6,7 @@ The public face, loaded on first use (importing this package loads neither torch
     train_scorer, load_scorer    learn strengths: a reward model or a difference model
     evaluate                     every figure of a scorer on labelled data
     weigh                        differences → one coefficient per comparison
+    score, weigh_dataset         files of any size: rows with scores, pairs with coefficients
     train_policy                 DPO, or another objective, with those coefficients
     run_recipe                   the whole pipeline, as `rewarddiff run`
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from rewarddiff.errors import TrainingError, UserError
     from rewarddiff.loop.objective import TrainConfig
     from rewarddiff.pipeline.commands import evaluate, run_recipe, train_policy, train_scorer
+    from rewarddiff.pipeline.scoring import WeighConfig, score, weigh_dataset
     from rewarddiff.policies.objectives.lists import KTO, PRO, RRHF
     from rewarddiff.policies.objectives.pairs import (
         DPO,
@@ -66,6 +68,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "errors": ("TrainingError", "UserError"),
     "loop.objective": ("TrainConfig",),
     "pipeline.commands": ("evaluate", "run_recipe", "train_policy", "train_scorer"),
+    "pipeline.scoring": ("WeighConfig", "score", "weigh_dataset"),
     "policies.policy": ("LoraConfig", "PolicyConfig"),
     "records": ("Comparison", "Group", "Message"),
     "scorers.neural.build": ("load_scorer", "save_scorer"),
@@ -124,16 +127,19 @@ __all__ = [
     "TrainingError",
     "UniDPO",
     "UserError",
+    "WeighConfig",
     "evaluate",
     "load_groups",
     "load_scorer",
     "losses",
     "run_recipe",
     "save_scorer",
+    "score",
     "split",
     "train_policy",
     "train_scorer",
     "weigh",
+    "weigh_dataset",
 ]
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -28,11 +28,18 @@ from scipy.stats import rankdata
 from rewarddiff.config import checked
 from rewarddiff.differences import Array, Differences, Mask, by_group, joined
 from rewarddiff.errors import UserError
+from rewarddiff.records import Group
 
 Negative = Literal["clip", "abs", "flip", "drop", "floor", "signed"]
 Squash = Literal["none", "tanh", "sigmoid", "log1p", "clip", "rank"]
 Normalise = Literal["none", "mean", "std"]
 Control = Literal["none", "constant", "shuffled", "inverse"]
+
+COLUMN = "column"
+"""The source of coefficients that are the data's own: its column `coefficient`."""
+
+OF_WEIGHTS = ("source", "alpha", "normalise", "control", "seed")
+"""Options that say what becomes of coefficients, not of differences."""
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
@@ -50,7 +57,8 @@ class CoefficientConfig:
 
     Attributes:
         source: whose differences: the name of a scorer of the recipe, or `grades`, the data's own
-            strengths. In Python differences are handed in.
+            strengths. `column`: no differences, the data's column `coefficient` as it is, as
+            `rewarddiff weigh` writes it. In Python differences are handed in.
         orders: ask a scorer that reads two responses together in one order (the paper) or average
             both (exactly antisymmetric).
         calibrated: divide differences by the scorer's temperature, so that σ(Δ) is the probability
@@ -111,6 +119,26 @@ class CoefficientConfig:
             raise UserError(
                 f"coefficient.alpha: negative=signed has no power {self.alpha} of a negative difference; "
                 "use alpha=1, squash=sigmoid, or another treatment (clip, abs, flip, drop, floor)"
+            )
+
+        if self.source == COLUMN:
+            self._check_column()
+
+    def _check_column(self) -> None:
+        """Refuse what says how differences become coefficients: here they are there already.
+
+        `negative=signed` lets negative ones through.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in OF_WEIGHTS and value not in (field.default, "signed"):
+                raise UserError(
+                    f"coefficient.{field.name}: says what becomes of differences, and source: {COLUMN} "
+                    "has coefficients already; leave it out"
+                )
+        if self.alpha not in (0, 1):
+            raise UserError(
+                f"coefficient.alpha: with source: {COLUMN} it is 1, or 0 for the unweighted method"
             )
 
     @property
@@ -190,6 +218,45 @@ def weigh(differences: Sequence[Differences], config: CoefficientConfig) -> Coef
         flip=by_group(flip, sizes),
         keep=by_group(keep, sizes),
         report=report,
+    )
+
+
+def weights_of_data(groups: Sequence[Group], config: CoefficientConfig) -> CoefficientResult:
+    """Return the coefficients that the data brings for the comparisons of each group; not of ties.
+
+    Raises:
+        UserError: a comparison has none, or there is nothing in them to train on.
+    """
+    values: list[float] = []
+    sizes = []
+    for group in groups:
+        comparisons = [c for c in group.known_comparisons() if not c.tie]
+        sizes.append(len(comparisons))
+        for comparison in comparisons:
+            if comparison.coefficient is None:
+                raise UserError(
+                    f"coefficient.source: {COLUMN}, but {group.source or group.id} has no "
+                    "coefficient; write the data with `rewarddiff weigh`, or name a scorer"
+                )
+            values.append(comparison.coefficient)
+    if not values:
+        raise UserError("coefficients: no comparisons to weigh; check the data's split and ledger")
+    given = np.array(values, dtype=np.float64)
+    if (given < 0).any() and not config.signed:
+        raise UserError(
+            f"coefficients: {int((given < 0).sum())} of the data's are negative; weigh it with "
+            "another treatment of negative differences, or set negative=signed"
+        )
+    weights = np.ones_like(given)
+    if config.alpha:
+        weights = _control(_normalise(given, config.normalise), config)
+        _require_some(weights, config)
+    as_is = np.zeros(len(values), dtype=bool)
+    return CoefficientResult(
+        weights=by_group(weights, sizes),
+        flip=by_group(as_is, sizes),
+        keep=by_group(~as_is, sizes),
+        report=_report(given, weights, as_is, ~as_is),
     )
 
 

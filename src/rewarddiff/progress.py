@@ -18,6 +18,7 @@ class Task:
     """One piece of work; call `advance` as parts of it are done.
 
     Args:
+        total: infinite where that is not known; then no time left is shown.
         before: how much of it an earlier run has done; its speed says nothing of the time left.
     """
 
@@ -35,8 +36,7 @@ class Task:
         now = time.monotonic()
         if now - self._shown >= LINE_SECONDS and self.done < self.total:
             self._shown = now
-            share = f"{self.done / self.total:4.0%}"
-            self._line(f"{share}, {_clock(self.left())} left", note)
+            self._line(self._position(), note)
 
     def left(self) -> float:
         """Return the seconds left at this run's mean speed; NaN before it has done anything."""
@@ -51,6 +51,11 @@ class Task:
 
     def stop(self) -> None:
         """Show nothing more: the work has failed."""
+
+    def _position(self) -> str:
+        if math.isinf(self.total):
+            return f"{self.done:,.0f} done"
+        return f"{self.done / self.total:4.0%}, {_clock(self.left())} left"
 
     def _line(self, text: str, note: str = "") -> None:
         if note:
@@ -83,7 +88,10 @@ class _Bar(Task):
             console=console(error=True),
         )
         self._task = self._bar.add_task(
-            printable(name), total=total, completed=int(before), note=""
+            printable(name),
+            total=None if math.isinf(total) else total,
+            completed=int(before),
+            note="",
         )
         self._bar.start()
 
@@ -92,7 +100,8 @@ class _Bar(Task):
         self._bar.update(self._task, completed=self.done, note=printable(note))
 
     def finish(self) -> None:
-        self._bar.update(self._task, completed=self.total, note="")
+        completed = self.done if math.isinf(self.total) else self.total
+        self._bar.update(self._task, completed=completed, note="")
         self.stop()
 
     def stop(self) -> None:

@@ -58,18 +58,22 @@ class Comparison:
 
     `strength` is what the data itself says about *how much* (vote margin, grade difference,
     confidence), non-negative, in the data's own unit; 0 is a tie; None where the data only gives
-    the order.
+    the order. `coefficient` is what the data says its loss is to be multiplied by; None where it
+    does not say.
     """
 
     chosen: int
     rejected: int
     strength: float | None = None
+    coefficient: float | None = None
 
     def __post_init__(self) -> None:
         if self.chosen == self.rejected:
             raise ValueError(f"a comparison needs two different responses, got {self.chosen} twice")
         if self.strength is not None and not (math.isfinite(self.strength) and self.strength >= 0):
             raise ValueError(f"strength must be finite and non-negative, got {self.strength}")
+        if self.coefficient is not None and not math.isfinite(self.coefficient):
+            raise ValueError(f"coefficient must be finite, got {self.coefficient}")
 
     @classmethod
     def by_gap(cls, i: int, j: int, gap: float) -> Comparison:
@@ -147,7 +151,7 @@ class Group:
         comparisons = []
         for c in self.comparisons:
             if c.chosen in places and c.rejected in places:
-                comparisons.append(Comparison(places[c.chosen], places[c.rejected], c.strength))
+                comparisons.append(replace(c, chosen=places[c.chosen], rejected=places[c.rejected]))
         return replace(
             self,
             responses=_picked(self.responses, indices),

@@ -25,10 +25,11 @@ from rewarddiff.outputs import run_folder_for
 from rewarddiff.pipeline import columns, judging, policies, scorers
 from rewarddiff.pipeline import data as data_stage
 from rewarddiff.pipeline.columns import grades
-from rewarddiff.pipeline.commands import run_recipe, score_stage, train_stage
+from rewarddiff.pipeline.commands import run_recipe, train_stage
 from rewarddiff.pipeline.evaluating import eval_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.run import check_early
+from rewarddiff.pipeline.scoring import score
 from rewarddiff.policies.policy import PolicyConfig
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.neural.build import new_scorer
@@ -271,14 +272,12 @@ def test_train_score_and_eval_by_themselves(
     ]
     assert evaluation["n"] == 3 * held_out
     assert "is right on" in (tmp_path / "eval" / "report.html").read_text()
-    lines = [
-        json.loads(x)
-        for x in score_stage(scorer, data, tmp_path / "s.jsonl").read_text().splitlines()
-    ]
+    score(scorer, data, tmp_path / "s.jsonl")
+    lines = [json.loads(x) for x in (tmp_path / "s.jsonl").read_text().splitlines()]
     assert len(lines) == 40
     assert all(len(line["scores"]) == 3 for line in lines)
 
-    # rows that are left out are counted, and two data sets or scorers never share a file
+    # repeats have a line of their own, and two data sets or scorers never share a file
     monkeypatch.chdir(tmp_path)
     rows = data.read_text().splitlines(keepends=True)
     Path("prefs.train.jsonl").write_text("".join(rows[:5] * 2))
@@ -289,8 +288,10 @@ def test_train_score_and_eval_by_themselves(
         ("test", "rm/run/scorers/reward-3/model"),
     ):
         assert main(["score", scored, f"prefs.{name}.jsonl"]) == 0
-        said = capsys.readouterr().out
-        assert ("10 rows: 5 kept, 5 dropped" in said) == (name == "train")
+        rows_said = {"train": 10, "test": 3}[name]
+        assert f"rows         {rows_said}, of which {rows_said} can be used" in (
+            capsys.readouterr().out
+        )
     counts = {
         file.name: len(file.read_text().splitlines()) for file in tmp_path.glob("prefs*scores*")
     }
@@ -299,7 +300,7 @@ def test_train_score_and_eval_by_themselves(
         "prefs.test.rm.scores.jsonl",
         "prefs.test.reward-3.scores.jsonl",
     ]
-    assert counts == dict(zip(files, (5, 3, 3), strict=True))
+    assert counts == dict(zip(files, (10, 3, 3), strict=True))
     assert main(["score", "rm", "prefs.test.jsonl", "--output", "prefs.test.jsonl"]) == 2
     assert Path("prefs.test.jsonl").read_text() == "".join(rows[5:8])
 

@@ -27,7 +27,7 @@ from rewarddiff.cli.looking import look_first
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.writing import PrintableFormatter
 
-CONTINUES = ("demo", "run", "sweep", "train")
+CONTINUES = ("demo", "run", "sweep", "train", "score", "weigh")
 """Commands that go on where they stopped when they are run again."""
 
 

@@ -28,6 +28,11 @@ DATA = (
     "FOLDER#SPLIT is one split"
 )
 SCORER = "the folder of a trained scorer"
+ANY_SCORER = (
+    "the folder of a trained scorer, a reward model of the hub, or a kind that needs no options: "
+    "length, grades (the data's own)"
+)
+BY_SUFFIX = "a file named .jsonl, .csv or .parquet"
 POLICY = "smollm2-135m-instruct"
 
 
@@ -60,6 +65,10 @@ class Parser(argparse.ArgumentParser):
     ) -> None:
         self.add_argument("--output", type=user_path, metavar=metavar, required=required, help=text)
 
+    def takes_processes(self) -> None:
+        text = "score with so many processes, each on a part of the rows (default 1)"
+        self.add_argument("--processes", type=_count, default=1, metavar="N", help=text)
+
     def takes_overrides(self, text: str, metavar: str = "KEY=VALUE") -> None:
         self.add_argument("overrides", nargs="*", default=[], metavar=metavar, help=text)
 
@@ -74,11 +83,19 @@ def parsed(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
         if text.startswith("-") or not takes_overrides:
             sub.error(f"unknown argument '{text}'{_mend(text, sub, takes_overrides)}")
         args.overrides.append(text)
+    if takes_overrides and isinstance(getattr(args, "data", None), list):
+        args.overrides += [text for text in args.data if _is_override(text)]
+        args.data = [text for text in args.data if not _is_override(text)]
     if takes_overrides:
         for text in args.overrides:
             if "=" not in text:
                 sub.error(f"unknown argument '{text}': expected key=value")
     return args
+
+
+def _is_override(text: str) -> bool:
+    """Tell an override among the names of data: argparse takes what stands beside them for more."""
+    return "=" in text and not user_path(text).exists()
 
 
 def _mend(text: str, sub: Parser, takes_overrides: bool) -> str:
@@ -239,13 +256,28 @@ def _measuring(add: Add) -> None:
     sub = add(
         "score",
         do.score,
-        "score responses with a trained scorer",
-        "runs/reward preferences.jsonl",
+        "score every response of data of any size; again: continue",
+        "runs/reward preferences.jsonl --output scored.parquet",
     )
-    sub.add_argument("scorer", metavar="SCORER", help=SCORER)
-    sub.takes_data()
+    sub.add_argument("scorer", metavar="SCORER", help=ANY_SCORER)
+    sub.add_argument("data", nargs="+", metavar="DATA", help=f"{DATA}; one or several")
     sub.takes_reading()
-    sub.takes_output("where to write the scores", "FILE")
+    sub.takes_output(f"where to write rows and scores: {BY_SUFFIX}", "FILE")
+    sub.takes_processes()
+
+    sub = add(
+        "weigh",
+        do.weigh,
+        "write every comparison with a coefficient, for TRL and other trainers; again: continue",
+        "preferences.jsonl --scorer runs/reward --output weighted.jsonl alpha=0.5",
+    )
+    sub.add_argument("data", nargs="+", metavar="DATA", help=f"{DATA}; one or several")
+    sub.takes_reading()
+    sub.add_argument("--scorer", required=True, help=ANY_SCORER)
+    text = f"where to write the pairs: {BY_SUFFIX}, or a folder of datasets"
+    sub.takes_output(text, "FILE", required=True)
+    sub.takes_processes()
+    sub.takes_overrides("alpha=0.5, negative=flip, squash=tanh, normalise=mean, suspicious=200, …")
 
     sub = add(
         "eval",

@@ -92,9 +92,31 @@ def augment(args: Namespace) -> None:
 
 
 def score(args: Namespace) -> None:
-    from rewarddiff.pipeline import score_stage
+    from rewarddiff.pipeline import score
 
-    say(str(score_stage(args.scorer, args.data, args.output, **_reading(args))))
+    reading = _reading(args)
+    summary = score(args.scorer, args.data, args.output, processes=args.processes, **reading)
+    say(*summary.lines(), f"scores       {summary.output}")
+
+
+def weigh(args: Namespace) -> None:
+    from rewarddiff.pipeline.scoring import WeighConfig, weigh_dataset
+
+    weighed = weigh_dataset(
+        args.scorer,
+        args.data,
+        args.output,
+        WeighConfig.of(args.overrides),
+        processes=args.processes,
+        **_reading(args),
+    )
+    say(
+        *weighed.summary.lines(),
+        f"weighed       {weighed.output}",
+        f"report        {weighed.report}",
+        f"suspicious    {weighed.suspicious}",
+        f"              {weighed.page}",
+    )
 
 
 def evaluate(args: Namespace) -> None:

@@ -17,6 +17,7 @@ def look_first(args: Namespace) -> None:
         return
     from rewarddiff import models
     from rewarddiff.data.sources import require
+    from rewarddiff.scorers.opening import is_model
 
     if args.command in ("run", "sweep"):
         data, names = _named_in_recipe(args)
@@ -25,7 +26,7 @@ def look_first(args: Namespace) -> None:
     for source in data:
         require(source)
     for name in names:
-        if name not in models.KNOWN:
+        if name not in models.KNOWN and is_model(name):
             models.resolve(name)
 
 
@@ -39,7 +40,7 @@ def _named(args: Namespace) -> tuple[list[str], list[str]]:
         if names or args.command == "eval":
             data = [last]
     elif getattr(args, "data", None):
-        data = [args.data]
+        data = args.data if isinstance(args.data, list) else [args.data]
     for option in ("scorer", "model", "gold"):
         value = getattr(args, option, None)
         if isinstance(value, list):

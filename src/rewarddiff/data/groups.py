@@ -22,7 +22,12 @@ BATCH = 256
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string()), ("extras", pa.string())])
 
 COMPARISON = pa.struct(
-    [("chosen", pa.int32()), ("rejected", pa.int32()), ("strength", pa.float64())]
+    [
+        ("chosen", pa.int32()),
+        ("rejected", pa.int32()),
+        ("strength", pa.float64()),
+        ("coefficient", pa.float64()),
+    ]
 )
 
 SCHEMA = pa.schema(

@@ -18,7 +18,7 @@ from rewarddiff.files import write_text
 from rewarddiff.paths import user_path
 from rewarddiff.records import Group
 
-LAYOUT = "5"
+LAYOUT = "7"
 """Raised when the schema or the meaning of a format changes, so that old caches are not read."""
 
 

@@ -74,7 +74,7 @@ class _Merging:
             if chosen == rejected:
                 self._on_repeat(Reason.IDENTICAL_RESPONSES, group, "comparison of equal responses")
                 continue
-            comparison = Comparison(chosen, rejected, c.strength)
+            comparison = replace(c, chosen=chosen, rejected=rejected)
             first = self._comparisons.setdefault(frozenset((chosen, rejected)), comparison)
             if first is comparison:
                 continue

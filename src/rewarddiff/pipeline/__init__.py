@@ -2,10 +2,11 @@
 
 from rewarddiff.pipeline.augment import augment_stage
 from rewarddiff.pipeline.best_of_n import best_of_n_stage
-from rewarddiff.pipeline.commands import report_stage, run_recipe, score_stage, train_stage
+from rewarddiff.pipeline.commands import report_stage, run_recipe, train_stage
 from rewarddiff.pipeline.designs import designs_of_run, designs_stage
 from rewarddiff.pipeline.evaluating import eval_stage
 from rewarddiff.pipeline.recipe import Recipe
+from rewarddiff.pipeline.scoring import score, weigh_dataset
 from rewarddiff.pipeline.sweep import sweep_points, sweep_recipe
 
 __all__ = [
@@ -17,8 +18,9 @@ __all__ = [
     "eval_stage",
     "report_stage",
     "run_recipe",
-    "score_stage",
+    "score",
     "sweep_points",
     "sweep_recipe",
     "train_stage",
+    "weigh_dataset",
 ]

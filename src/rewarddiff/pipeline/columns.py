@@ -7,7 +7,13 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from rewarddiff.coefficients import CoefficientConfig, CoefficientResult, weigh
+from rewarddiff.coefficients import (
+    COLUMN,
+    CoefficientConfig,
+    CoefficientResult,
+    weigh,
+    weights_of_data,
+)
 from rewarddiff.config import to_dict
 from rewarddiff.differences import Array, Differences, Pair, by_group, joined
 from rewarddiff.errors import UserError
@@ -90,9 +96,13 @@ def columns(run: Run, name: str, seed: int, part: Part) -> Columns:
     if part.key is not None:
         keys.append(part.key)
     if policy.coefficient is not None and part.name == "train":
-        differences, key = _differences(run, name, "coefficient", policy.coefficient, seed, part)
         config = replace(policy.coefficient, seed=policy.coefficient.seed + seed)
-        weighed = weigh(differences, config)
+        if config.source == COLUMN:
+            weighed = weights_of_data(part.groups, config)
+            key = COLUMN
+        else:
+            differences, key = _differences(run, name, "coefficient", config, seed, part)
+            weighed = weigh(differences, config)
         keys.append(key)
     if policy.strength is not None and policy.reads_strength:
         stated, key = _differences(run, name, "strength", policy.strength, seed, part)
@@ -118,7 +128,7 @@ def _weighed(pairs: Pairs, weighed: CoefficientResult, group: int) -> Pairs:
     turned = []
     for comparison, is_flipped in zip(pairs.comparisons, flip, strict=True):
         if is_flipped:
-            comparison = Comparison(comparison.rejected, comparison.chosen, comparison.strength)
+            comparison = replace(comparison, chosen=comparison.rejected, rejected=comparison.chosen)
         turned.append(comparison)
     strengths = []
     # There are none where no objective reads them.

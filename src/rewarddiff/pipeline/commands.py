@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -15,10 +14,9 @@ from typing import Any
 from accelerate import PartialState
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rewarddiff import files, models
+from rewarddiff import models
 from rewarddiff.config import load_recipe
-from rewarddiff.data import Ledger, load_groups
-from rewarddiff.data.files import name_of
+from rewarddiff.data import Ledger
 from rewarddiff.differences import Array
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError, suggest
@@ -30,7 +28,6 @@ from rewarddiff.machine import Meter
 from rewarddiff.models.cards import Facts
 from rewarddiff.outputs import folder_for, run_folder_for
 from rewarddiff.paths import user_path
-from rewarddiff.pipeline.data import file_made_of, print_losses
 from rewarddiff.pipeline.placing import check_model_place, check_place, place
 from rewarddiff.pipeline.recipe import PolicyRecipe, Recipe
 from rewarddiff.pipeline.results import gather
@@ -42,15 +39,14 @@ from rewarddiff.policies import policy as policies
 from rewarddiff.policies.items import Pairs
 from rewarddiff.policies.objectives import BY_NAME
 from rewarddiff.policies.policy import PolicyConfig, save_policy, start_of
-from rewarddiff.records import Group, plain_prompt
+from rewarddiff.records import Group
 from rewarddiff.report import render, terminal_table
 from rewarddiff.results import RESULTS, Evaluation, plain, read_results
 from rewarddiff.scorers.neural import train as scorers_train
-from rewarddiff.scorers.neural.build import load_scorer, save_scorer
+from rewarddiff.scorers.neural.build import save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.scorer import NeuralScorer
 from rewarddiff.scorers.protocol import Scorer
-from rewarddiff.scorers.ranking import scores
 from rewarddiff.writing import console
 
 logger = logging.getLogger(__name__)
@@ -248,39 +244,6 @@ def report_stage(run: Path) -> Path:
     results = read_results(run)
     with folder_for(run):
         return render(results, run)
-
-
-def score_stage(
-    scorer: str | Path, data: str | Path, output: Path | None = None, **reading: Any
-) -> Path:
-    """Score every response; write one JSON line per group with `scores`, and return the file.
-
-    A difference model's scores are mean differences to the group's other responses.
-
-    Args:
-        output: the default is a file here, named by the data and the scorer. reading: see
-            `load_groups`.
-    """
-    folder, ledger = user_path(scorer), Ledger()
-    path = user_path(output or f"{name_of(data)}.{name_of(folder)}.scores.jsonl")
-    with file_made_of(data, path, reading.get("split")):
-        loaded = load_scorer(folder).to(models.device())
-        groups = load_groups(data, ledger=ledger, **reading)
-        print_losses(ledger)
-        scores_by_group = scores(loaded, groups, progress="scoring")
-        lines = map(_scored, groups, scores_by_group)
-        files.write_text(path, "".join(f"{line}\n" for line in lines))
-    return path
-
-
-def _scored(group: Group, scores: Array) -> str:
-    line = {
-        "id": group.id,
-        "prompt": plain_prompt(group.prompt),
-        "responses": group.responses,
-        "scores": scores.tolist(),
-    }
-    return json.dumps(line, ensure_ascii=False)
 
 
 def train_stage(

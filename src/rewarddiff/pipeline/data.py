@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,15 +27,23 @@ COUNTS = 2
 
 
 @contextmanager
-def file_made_of(data: str | Path, output: Path, split: str | None = None) -> Iterator[None]:
+def file_made_of(
+    data: str | Path | Sequence[str | Path], output: Path, split: str | None = None
+) -> Iterator[None]:
     """Guard a file as `file_for` does, also against being read as data.
+
+    Args:
+        data: one source, or several.
 
     Raises:
         UserError: the output would be lost or read as data; the data is not there, or cannot be
             read.
     """
-    read = sources.paths(data, split)
-    if sources.takes_in(data, output):
+    several = [data] if isinstance(data, str | Path) else data
+    read: list[Path] = []
+    for source in several:
+        read += sources.paths(source, split)
+    if any(sources.takes_in(source, output) for source in several):
         raise UserError(
             f"{output}: lies in the data's folder, and would be read as data there; choose another "
             "output"
@@ -208,6 +216,9 @@ def content(groups: Iterable[Group]) -> str:
         for name in ("labels", "subset", "styles"):
             if not values[name]:
                 del values[name]
+        for comparison in values["comparisons"]:
+            if comparison["coefficient"] is None:
+                del comparison["coefficient"]
         if not isinstance(group.prompt, str):
             for turn in values["prompt"]:
                 if not turn["extras"]:

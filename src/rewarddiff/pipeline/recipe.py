@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from rewarddiff.coefficients import CoefficientConfig
+from rewarddiff.coefficients import COLUMN, CoefficientConfig
 from rewarddiff.config import at_least, positive
 from rewarddiff.designs import DesignConfig
 from rewarddiff.encoding import LengthConfig
@@ -24,6 +24,9 @@ BASE = "base"
 """The name of the model before training among the policies."""
 
 GRADES = "grades"
+
+RESERVED = {GRADES: "the data's own strengths", COLUMN: "the data's own coefficients"}
+"""What columns may come from that is no scorer of the recipe."""
 """The name of the data's own strengths among the scorers."""
 
 COLUMNS = ("order", "coefficient", "strength")
@@ -257,10 +260,9 @@ class Recipe:
         earlier: list[str] = []
         for name, scorer in self.scorers.items():
             _check_name("scorers", name)
-            if name == GRADES:
+            if name in RESERVED:
                 raise UserError(
-                    f"scorers.{GRADES}: the data's own strengths have this name; "
-                    "give the scorer another"
+                    f"scorers.{name}: {RESERVED[name]} have this name; give the scorer another"
                 )
             if isinstance(scorer, ScorerRecipe) and scorer.warm_start is not None:
                 self._check_start(name, scorer.warm_start, earlier)
@@ -294,6 +296,8 @@ class Recipe:
                 )
             if self.source_of(name, kind) == GRADES:
                 _check_grades(place, column, policy)
+            elif self.source_of(name, kind) == COLUMN:
+                continue  # what goes with it is the column's own matter
             elif isinstance(column, CoefficientConfig) and column.lower:
                 self._check_spread(place, self.source_of(name, kind))
 
@@ -318,8 +322,12 @@ class Recipe:
         names = ", ".join(self.scorers) or "none"
         if source is None:
             instead = "" if kind == "order" else f", or {GRADES}"
+            if kind == "coefficient":
+                instead += f", or {COLUMN}"
             raise UserError(f"{place}: is missing; name a scorer (there are: {names}){instead}")
         if source in self.scorers or (source == GRADES and kind != "order"):
+            return source
+        if source == COLUMN and kind == "coefficient":
             return source
         of_kind = [name for name, scorer in self.scorers.items() if scorer.kind == source]
         mend = f"; write source: {of_kind[0]}" if len(of_kind) == 1 else ""
@@ -328,7 +336,7 @@ class Recipe:
     def sources_of(self, policy: str) -> set[str]:
         """Return the scorers that have a part in training a policy."""
         sources = {self.source_of(policy, kind) for kind in self.policies[policy].columns}
-        return sources - {GRADES}
+        return sources - {GRADES, COLUMN}
 
 
 def _check_grades(

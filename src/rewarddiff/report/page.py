@@ -46,8 +46,11 @@ class Response:
 
 @dataclass(frozen=True)
 class Sample:
+    """A prompt with its responses; without a title it is numbered."""
+
     prompt: Clip
     responses: tuple[Response, ...]
+    title: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from rewarddiff.data.formats.debates import UKP
 from rewarddiff.data.formats.lists import QA_FEEDBACK, REWARDBENCH, RM_BENCH, RRHF, SCORED, SIMPEVAL
 from rewarddiff.data.formats.pairs import HH, TLDR, TRL, TRL_IMPLICIT
 from rewarddiff.data.formats.singles import UNPAIRED
+from rewarddiff.data.formats.weighed import WEIGHED
 from rewarddiff.errors import UserError
 
 FORMATS: tuple[Format, ...] = (
@@ -23,6 +24,7 @@ FORMATS: tuple[Format, ...] = (
     SCORED,
     RM_BENCH,
     REWARDBENCH,
+    WEIGHED,
     TRL,
     TRL_IMPLICIT,
     HH,

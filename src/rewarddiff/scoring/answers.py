@@ -1,0 +1,221 @@
+"""What a scorer says of rows: scores of their responses, and differences of their comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from scipy.special import expit
+
+from rewarddiff import rankings
+from rewarddiff.data.passing import filled
+from rewarddiff.differences import Array, Differences, Pair
+from rewarddiff.errors import UserError
+from rewarddiff.records import Comparison, Group
+from rewarddiff.scorers.protocol import Orders, Pointwise, Scorer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a scorer says of a row.
+
+    Attributes:
+        scores: of every response; None of an empty one, and of all where the scorer scores no
+            response by itself and there is no other to compare it with.
+        comparisons: those that the data makes between responses that are not empty.
+        differences: d of these, as (chosen, rejected); None where there are none.
+    """
+
+    scores: tuple[float | None, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    differences: Differences | None = None
+
+    @property
+    def means(self) -> list[float]:
+        """d of every comparison."""
+        return [] if self.differences is None else self.differences.mean.tolist()
+
+    @property
+    def spreads(self) -> list[float] | None:
+        """The spread of d over the heads of an ensemble; None where there is none."""
+        if self.differences is None or not self.differences.ensemble:
+            return None
+        return list(self.differences.spread)
+
+    def probabilities(self, temperature: float | None) -> list[float] | None:
+        """Return σ(d / T), the probability to be preferred; None where there is no temperature."""
+        if self.differences is None or temperature is None:
+            return None
+        return list(expit(self.differences.over(temperature).mean))
+
+
+@runtime_checkable
+class Cutting(Protocol):
+    """A scorer that reads no more than some tokens of a text."""
+
+    def cut(self, groups: Sequence[Group]) -> dict[str, int]:
+        """Count the groups of which a `prompt` or a `response` is read in part."""
+        ...
+
+
+def ask(
+    scorer: Scorer, groups: Sequence[Group], orders: Orders = "both", *, rank: bool = True
+) -> list[Answer]:
+    """Ask a scorer about groups; every text is read once.
+
+    Args:
+        rank: of a scorer that scores no response by itself, ask for all pairs of a group: a score is
+            then the mean difference to the other responses.
+
+    Raises:
+        UserError: a number is not finite.
+    """
+    questions = [_question(group) for group in groups]
+    pointwise = isinstance(scorer, Pointwise)
+    asked = []
+    pairs = []
+    for question in questions:
+        count = len(question.group.responses)
+        asked.append(question.group)
+        if pointwise:
+            pairs.append(_joined(question.pairs, count))
+        else:
+            pairs.append(_all(question.pairs, count) if rank else question.pairs)
+    differences = _differences(scorer, asked, pairs, orders)
+    scores: list[Array | None] = [None] * len(asked)
+    if isinstance(scorer, Pointwise):
+        scores = _rewards(scorer, asked, differences)
+    elif rank:
+        scores = _means(asked, differences)
+    answers = []
+    for question, d, values in zip(questions, differences, scores, strict=True):
+        answer = question.answered(d, values)
+        _require_finite(scorer, question.group, answer)
+        answers.append(answer)
+    return answers
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What is asked about a row.
+
+    Attributes:
+        places: of the responses that are not empty, in the row.
+        group: the row with these alone.
+        pairs: (chosen, rejected) of its comparisons, every two responses once.
+        size: how many responses the row has.
+    """
+
+    places: list[int]
+    group: Group
+    comparisons: tuple[Comparison, ...]
+    pairs: list[Pair]
+    size: int
+
+    def answered(self, differences: Differences | None, values: Array | None) -> Answer:
+        """Return the answer, in the places that responses have in the row."""
+        scores: list[float | None] = [None] * self.size
+        if values is not None:
+            for place, value in zip(self.places, values.tolist(), strict=True):
+                scores[place] = value
+        if not self.comparisons or differences is None:
+            return Answer(tuple(scores))
+        in_row = []
+        for c in self.comparisons:
+            chosen, rejected = self.places[c.chosen], self.places[c.rejected]
+            in_row.append(replace(c, chosen=chosen, rejected=rejected))
+        oriented = differences.oriented([(c.chosen, c.rejected) for c in self.comparisons])
+        return Answer(tuple(scores), tuple(in_row), oriented)
+
+
+def _question(group: Group) -> _Question:
+    places = filled(group)
+    kept = group if len(places) == len(group.responses) else group.take(places)
+    comparisons = tuple(kept.known_comparisons())
+    pairs: dict[frozenset[int], Pair] = {}
+    for c in comparisons:
+        pairs.setdefault(frozenset((c.chosen, c.rejected)), (c.chosen, c.rejected))
+    return _Question(places, kept, comparisons, list(pairs.values()), len(group.responses))
+
+
+def _joined(pairs: list[Pair], count: int) -> list[Pair]:
+    """Return pairs in which every response stands, where there are two or more."""
+    compared = {response for pair in pairs for response in pair}
+    further = []
+    for response in range(count):
+        if response not in compared and count > 1:
+            further.append((response, 0 if response else 1))
+    return [*pairs, *further]
+
+
+def _all(pairs: list[Pair], count: int) -> list[Pair]:
+    """Return these pairs, and all others of a group."""
+    compared = {frozenset(pair) for pair in pairs}
+    others = [pair for pair in combinations(range(count), 2) if frozenset(pair) not in compared]
+    return [*pairs, *others]
+
+
+def _differences(
+    scorer: Scorer, groups: Sequence[Group], pairs: Sequence[list[Pair]], orders: Orders
+) -> list[Differences | None]:
+    """Return d of the pairs of each group; None of a group that has none."""
+    differences: list[Differences | None] = [None] * len(groups)
+    places = [place for place, of_group in enumerate(pairs) if of_group]
+    if places:
+        stated = scorer.differences(
+            [groups[place] for place in places], [pairs[place] for place in places], orders=orders
+        )
+        for place, d in zip(places, stated, strict=True):
+            differences[place] = d
+    return differences
+
+
+def _rewards(
+    scorer: Pointwise, groups: Sequence[Group], differences: Sequence[Differences | None]
+) -> list[Array | None]:
+    """Return r of every response of each group, from its differences where these tell them."""
+    rewards: list[Array | None] = []
+    for group, d in zip(groups, differences, strict=True):
+        rewards.append(None if d is None else _rewards_in(d, len(group.responses)))
+    unread = [place for place, values in enumerate(rewards) if values is None]
+    if unread:
+        read = scorer.rewards([groups[place] for place in unread])
+        for place, values in zip(unread, read, strict=True):
+            rewards[place] = values
+    return rewards
+
+
+def _rewards_in(differences: Differences, count: int) -> Array | None:
+    """Return r of the responses that were compared; None where differences do not tell it."""
+    if differences.rewards is None:
+        return None
+    rewards = np.empty(count)
+    for pair, values in zip(differences.pairs, differences.rewards, strict=True):
+        rewards[list(pair)] = values
+    return rewards
+
+
+def _means(
+    groups: Sequence[Group], differences: Sequence[Differences | None]
+) -> list[Array | None]:
+    """Return the mean difference of every response to the others of its group."""
+    means: list[Array | None] = []
+    for group, d in zip(groups, differences, strict=True):
+        count = len(group.responses)
+        if d is None:
+            means.append(None)
+        else:
+            means.append(rankings.rank(count, d.pairs, d.mean, "sum") / (count - 1))
+    return means
+
+
+def _require_finite(scorer: Scorer, group: Group, answer: Answer) -> None:
+    numbers = [score for score in answer.scores if score is not None] + answer.means
+    if not np.isfinite(numbers).all():
+        raise UserError(
+            f"{scorer.name}: states a number that is not finite of {group.source or group.id}; "
+            "take the row out, or use another scorer"
+        )

@@ -1,0 +1,29 @@
+"""What determines a scorer's answers, so that only what was made by the same one is gone on from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields, is_dataclass
+from uuid import uuid4
+
+from rewarddiff.scorers.opening import fingerprint_of
+from rewarddiff.scorers.protocol import Scorer
+from rewarddiff.store import fingerprint
+
+
+def identity_of(scorer: str | Scorer) -> str:
+    """Return a hash of all that determines what a scorer says.
+
+    A scorer that does not tell is taken for another one each time.
+    """
+    if isinstance(scorer, str):
+        return fingerprint_of(scorer)
+    from rewarddiff.scorers.neural.scorer import NeuralScorer
+
+    if isinstance(scorer, NeuralScorer):
+        config = asdict(scorer.config)
+        return fingerprint(scorer.fingerprint, config, scorer.precision, scorer.temperature)
+    if is_dataclass(scorer) and not isinstance(scorer, type):
+        options = {field.name: getattr(scorer, field.name) for field in fields(scorer)}
+        options["prompts"] = sorted(scorer.prompts or ())
+        return fingerprint(type(scorer).__qualname__, options)
+    return uuid4().hex

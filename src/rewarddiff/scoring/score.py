@@ -1,0 +1,252 @@
+"""The user's rows with what a scorer says of them, in further columns.
+
+scores       of every response, in the row's order (in pairs: chosen, rejected)
+comparisons  those that the data makes: places [chosen, rejected] of the responses
+differences  d(chosen, rejected) of each
+spread       of each difference over the heads of an ensemble
+probability  σ(d / T) of each, where the scorer has a temperature
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rewarddiff.data.ledger import Ledger
+from rewarddiff.data.passing import PassingRow
+from rewarddiff.errors import UserError
+from rewarddiff.scorers.opening import open_scorer
+from rewarddiff.scorers.protocol import Pointwise, Scorer
+from rewarddiff.scoring import tables
+from rewarddiff.scoring.answers import Answer, Cutting, ask
+from rewarddiff.scoring.identity import identity_of
+from rewarddiff.scoring.parts import Parts, parts_of
+from rewarddiff.scoring.summary import Agreement, Distribution
+from rewarddiff.scoring.windows import WINDOW, Data
+from rewarddiff.scoring.work import Done, Speed, carry_out
+from rewarddiff.writing import figure, say
+
+COLUMNS = ("scores", "comparisons", "differences", "spread", "probability")
+"""What is written beside the user's columns."""
+
+LAYOUT = "1"
+"""Raised when columns change their meaning, so that no window of before is gone on from."""
+
+
+@dataclass
+class ScoreSummary:
+    """What was scored.
+
+    Attributes:
+        output: the file with the scores.
+        rows: of the data, those that cannot be used among them.
+        ledger: what became of the rows.
+        scores: of the responses.
+        agreement: with the data's comparisons.
+        alone: responses without a score, since the scorer scores none by itself.
+        pointwise: whether it does.
+        cut: rows of which a prompt or a response was read in part.
+    """
+
+    output: Path
+    rows: int = 0
+    ledger: Ledger = field(default_factory=Ledger)
+    scores: Distribution = field(default_factory=Distribution)
+    agreement: Agreement = field(default_factory=Agreement)
+    alone: int = 0
+    pointwise: bool = True
+    cut: dict[str, int] = field(default_factory=dict)
+    speed: Speed = field(default_factory=lambda: Speed(0, 0.0))
+
+    def add(self, account: Mapping[str, Any]) -> None:
+        """Count a window."""
+        self.rows += account["rows"]
+        self.ledger.merge(Ledger.from_dict(account["ledger"]))
+        self.scores.add(account["scores"])
+        self.agreement.add(account["differences"])
+        self.alone += account["alone"]
+        self.pointwise = account["pointwise"]
+        for part, count in account["cut"].items():
+            self.cut[part] = self.cut.get(part, 0) + count
+
+    def lines(self) -> list[str]:
+        """Return the summary as lines of text."""
+        lines = [f"rows         {self.rows:,}, of which {self.ledger.kept:,} can be used"]
+        if self.ledger.dropped or self.ledger.changed:
+            lines.append(self.ledger.table())
+        if self.scores.count:
+            lines.append(f"scores       {self.scores.count:,}: {self.scores.line()}")
+        if not self.pointwise:
+            lines.append(
+                "             mean differences to the row's other responses, to be compared within "
+                "a row alone: this scorer scores no response by itself"
+            )
+        if self.alone:
+            lines.append(f"no score     {self.alone:,} responses that stand alone in their row")
+        if self.agreement.compared:
+            lines.append(f"comparisons  {self.agreement.line()}")
+        cut = [f"{count:,} rows a {part}" for part, count in self.cut.items() if count]
+        if cut:
+            lines.append(f"cut          of {' and of '.join(cut)} was read in part: too long")
+        if self.speed.rows:
+            lines.append(f"speed        {figure(self.speed.rate, '.4g')} rows/s")
+        return lines
+
+
+@dataclass(frozen=True)
+class ScoreJob:
+    """What is done with a window of rows.
+
+    Attributes:
+        scorer: what names it, or in one process the scorer itself.
+        names: what each of our columns is called in the output.
+    """
+
+    scorer: str | Scorer
+    data: Data
+    names: Mapping[str, str]
+
+    def begin(self) -> Callable[[Sequence[PassingRow]], Done]:
+        scorer = open_scorer(self.scorer) if isinstance(self.scorer, str) else self.scorer
+        return partial(_window, scorer, self.names)
+
+
+def score(
+    scorer: str | Path | Scorer,
+    data: Data,
+    output: Path,
+    *,
+    processes: int = 1,
+    max_drop: float = 1.0,
+) -> ScoreSummary:
+    """Write every row of the data with what a scorer says of it, in the order of the data.
+
+    Raises:
+        UserError: the data or the scorer cannot be read; no row can be used; a number is not finite.
+    """
+    suffix = tables.check_suffix(output)
+    names = _names(data)
+    asked = str(scorer) if isinstance(scorer, Path) else scorer
+    job = ScoreJob(asked, data, names)
+    made_from = {
+        "scorer": identity_of(asked),
+        "data": data.identity(),
+        "options": f"{LAYOUT} {WINDOW} {' '.join(names.values())}",
+    }
+    kind = ".parquet" if suffix == ".parquet" else ".jsonl"
+    with parts_of(output, made_from, kind) as parts:
+        speed = carry_out(job, parts, "scoring", processes)
+        summary = _summary(output, parts, speed)
+        _require_some(summary, data, max_drop)
+        if suffix == ".jsonl":
+            tables.join(output, parts.rows_files())
+        else:
+            tables.write(output, parts.windows)
+    return summary
+
+
+def _names(data: Data) -> dict[str, str]:
+    """Return what our columns are called: by their own names, or numbered where the data has one.
+
+    The first rows tell; a later row with such a column ends the work, rather than lose a value.
+    """
+    taken: set[str] = set()
+    for row in islice(data.rows(), WINDOW):
+        taken.update(row.row.values or ())
+    suffix = ""
+    number = 1
+    while any(column + suffix in taken for column in COLUMNS):
+        number += 1
+        suffix = f"_{number}"
+    if suffix:
+        columns = ", ".join(column for column in COLUMNS if column in taken)
+        say(f"the data has columns of these names ({columns}): ours end in {suffix}", error=True)
+    return {column: column + suffix for column in COLUMNS}
+
+
+def _window(scorer: Scorer, names: Mapping[str, str], rows: Sequence[PassingRow]) -> Done:
+    """Return the rows of a window with their columns, and what is to be counted."""
+    groups = [row.group for row in rows if row.group is not None]
+    answers = iter(ask(scorer, groups))
+    written = []
+    scores: list[float] = []
+    differences: list[float] = []
+    alone = 0
+    for row in rows:
+        if row.values is None:
+            continue  # counted in the ledger: there is nothing that could be written
+        if row.group is None:
+            written.append(_with_columns(row, {"scores": None}, names))
+            continue
+        answer = next(answers)
+        written.append(_with_columns(row, _columns(answer, scorer.temperature), names))
+        known = [value for value in answer.scores if value is not None]
+        scores += known
+        alone += not known
+        for comparison, d in zip(answer.comparisons, answer.means, strict=True):
+            if not comparison.tie:
+                differences.append(d)
+    account = {
+        "scores": scores,
+        "differences": differences,
+        "alone": alone,
+        "pointwise": isinstance(scorer, Pointwise),
+        "cut": scorer.cut(groups) if isinstance(scorer, Cutting) else {},
+    }
+    return Done(written, account)
+
+
+def _columns(answer: Answer, temperature: float | None) -> dict[str, Any]:
+    """Return the columns of a row: what exists."""
+    has_scores = any(value is not None for value in answer.scores)
+    columns: dict[str, Any] = {"scores": list(answer.scores) if has_scores else None}
+    if not answer.comparisons:
+        return columns
+    columns["comparisons"] = [[c.chosen, c.rejected] for c in answer.comparisons]
+    columns["differences"] = answer.means
+    spreads = answer.spreads
+    if spreads is not None:
+        columns["spread"] = spreads
+    probabilities = answer.probabilities(temperature)
+    if probabilities is not None:
+        columns["probability"] = probabilities
+    return columns
+
+
+def _with_columns(
+    row: PassingRow, columns: Mapping[str, Any], names: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the user's row with our columns behind it."""
+    values = dict(row.values or {})
+    for column, value in columns.items():
+        name = names[column]
+        if name in values:
+            raise UserError(
+                f"{row.place}: has a column {name}, which the first rows have not; rename it"
+            )
+        values[name] = value
+    return values
+
+
+def _summary(output: Path, parts: Parts, speed: Speed) -> ScoreSummary:
+    summary = ScoreSummary(output, speed=speed)
+    _add_all(summary, parts.accounts())
+    return summary
+
+
+def _require_some(summary: ScoreSummary, data: Data, max_drop: float) -> None:
+    """Raise a UserError where no row can be used, or fewer than are wanted."""
+    summary.ledger.enforce(max_drop)
+    if summary.ledger.kept:
+        return
+    summary.ledger.enforce(0)
+    raise UserError(f"{', '.join(data.sources)}: holds no rows; check the file")
+
+
+def _add_all(summary: ScoreSummary, accounts: Iterable[Mapping[str, Any]]) -> None:
+    for account in accounts:
+        summary.add(account)

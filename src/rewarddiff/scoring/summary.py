@@ -1,0 +1,97 @@
+"""What was scored, in a few lines: figures over all windows that take no memory for each row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rewarddiff.writing import figure
+
+KEPT = 65_536
+"""Numbers up to which quantiles are exact; of more, they are those of so many drawn at random."""
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+@dataclass
+class Distribution:
+    """Numbers that went by: how many, their mean and standard deviation, and their quantiles."""
+
+    count: int = 0
+    _mean: float = 0.0
+    _squares: float = 0.0
+    _low: float = math.inf
+    _high: float = -math.inf
+    _kept: list[float] = field(default_factory=list)
+    _draw: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    def add(self, numbers: Sequence[float]) -> None:
+        for number in numbers:
+            self.count += 1
+            self._low = min(self._low, number)
+            self._high = max(self._high, number)
+            # Welford's way: sums of squares far from 0 would lose the digits that count.
+            gap = number - self._mean
+            self._mean += gap / self.count
+            self._squares += gap * (number - self._mean)
+            self._keep(number)
+
+    def _keep(self, number: float) -> None:
+        """Keep the number, or in the place of another one, so that all are kept alike often."""
+        if len(self._kept) < KEPT:
+            self._kept.append(number)
+            return
+        place = int(self._draw.integers(self.count))
+        if place < KEPT:
+            self._kept[place] = number
+
+    @property
+    def mean(self) -> float:
+        return self._mean if self.count else math.nan
+
+    @property
+    def std(self) -> float:
+        """The standard deviation of these numbers (population)."""
+        return math.sqrt(self._squares / self.count) if self.count else math.nan
+
+    @property
+    def quantiles(self) -> dict[str, float]:
+        """Quantiles by their share; the least and the greatest are always exact."""
+        if not self.count:
+            return {}
+        values = dict(
+            zip(map(str, QUANTILES), np.quantile(self._kept, QUANTILES).tolist(), strict=True)
+        )
+        return values | {"0.0": self._low, "1.0": self._high}
+
+    def line(self) -> str:
+        """Return the figures as a line of text."""
+        quantiles = self.quantiles
+        parts = []
+        for name, label in (
+            ("0.0", "min"), ("0.05", "5 %"), ("0.25", "25 %"), ("0.5", "50 %"),
+            ("0.75", "75 %"), ("0.95", "95 %"), ("1.0", "max"),
+        ):  # fmt: skip
+            parts.append(f"{label} {figure(quantiles[name], '.3g')}")
+        return f"mean {figure(self.mean, '.4g')}, sd {figure(self.std, '.3g')}; " + ", ".join(parts)
+
+
+@dataclass
+class Agreement:
+    """Comparisons with an order that a scorer shares; equal responses count a half."""
+
+    compared: int = 0
+    agreeing: float = 0.0
+
+    def add(self, differences: Iterable[float]) -> None:
+        """Count differences of comparisons, (chosen, rejected), that are no ties."""
+        for d in differences:
+            self.compared += 1
+            self.agreeing += 0.5 if d == 0 else float(d > 0)
+
+    def line(self) -> str:
+        share = self.agreeing / self.compared
+        return f"{self.compared:,}, the scorer agrees with {share:.1%}"

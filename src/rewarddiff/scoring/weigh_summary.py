@@ -1,0 +1,90 @@
+"""What was weighed: a few lines of text, and a report as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rewarddiff.coefficients import CoefficientConfig
+from rewarddiff.config import to_dict
+from rewarddiff.data.ledger import Ledger
+from rewarddiff.scoring.work import Speed
+from rewarddiff.writing import figure
+
+
+@dataclass
+class WeighSummary:
+    """What was weighed.
+
+    Attributes:
+        output: the file or folder with the coefficients.
+        rows: what became of the data's rows.
+        comparisons: what became of the comparisons in these: only those with an order are weighed.
+        left_out: what became of the weighed ones; `negative=drop` leaves some out.
+        distribution: of differences and coefficients, see `coefficients.weigh`.
+        temperature: the scorer's.
+    """
+
+    output: Path
+    config: CoefficientConfig
+    speed: Speed
+    rows: Ledger = field(default_factory=Ledger)
+    comparisons: Ledger = field(default_factory=Ledger)
+    left_out: Ledger = field(default_factory=Ledger)
+    distribution: dict[str, Any] = field(default_factory=dict)
+    temperature: float | None = None
+
+    def add(self, account: Mapping[str, Any]) -> None:
+        """Count a window."""
+        self.rows.merge(Ledger.from_dict(account["ledger"]))
+        self.comparisons.merge(Ledger.from_dict(account["comparisons"]))
+        self.temperature = account["temperature"]
+
+    def report(self, scorer: str, data: tuple[str, ...]) -> dict[str, Any]:
+        """Return everything that was counted, ready for JSON."""
+        return {
+            "schema": 1,
+            "scorer": scorer,
+            "data": list(data),
+            "output": str(self.output),
+            "coefficient": to_dict(self.config),
+            "temperature": self.temperature,
+            "rows": self.rows.to_dict(),
+            "comparisons": self.comparisons.to_dict(),
+            "written": self.left_out.to_dict(),
+            "distribution": self.distribution,
+        }
+
+    def lines(self) -> list[str]:
+        """Return the summary as lines of text."""
+        stated = self.distribution
+        lines = [
+            _ledger("rows", self.rows, "can be used"),
+            _ledger("comparisons", self.comparisons, "have an order"),
+            _ledger("written", self.left_out, "with a coefficient"),
+            f"differences   {_described(stated['before'])}; {stated['share_negative']:.1%} "
+            "contradict their label",
+            f"coefficients  {_described(stated['after'])}; {stated['share_zero']:.1%} are 0, "
+            f"effective share {figure(stated['effective_share'], '.3g')}",
+        ]
+        flipped = stated["share_flipped"] * stated["n"]
+        if flipped:
+            lines.append(f"flipped       {flipped:,.0f} pairs are written the other way round")
+        lines += [f"warning       {warning}" for warning in stated["warnings"]]
+        if self.speed.rows:
+            lines.append(f"speed         {figure(self.speed.rate, '.4g')} rows/s")
+        return lines
+
+
+def _ledger(name: str, ledger: Ledger, kept: str) -> str:
+    """Return how many were kept, and below it why others were not."""
+    line = f"{name:<13} {ledger.total:,}, of which {ledger.kept:,} {kept}"
+    return "\n".join([line, *ledger.table().splitlines()[1:]])
+
+
+def _described(numbers: Mapping[str, Any]) -> str:
+    quantiles = numbers["quantiles"]
+    middle = ", ".join(figure(quantiles[q], ".3g") for q in ("0.05", "0.5", "0.95"))
+    return f"mean {figure(numbers['mean'], '.4g')}; 5 %, 50 %, 95 %: {middle}"
