@@ -43,13 +43,15 @@ class Answer:
         """The spread of d over the heads of an ensemble; None where there is none."""
         if self.differences is None or not self.differences.ensemble:
             return None
-        return list(self.differences.spread)
+        spreads: list[float] = self.differences.spread.tolist()
+        return spreads
 
     def probabilities(self, temperature: float | None) -> list[float] | None:
         """Return σ(d / T), the probability to be preferred; None where there is no temperature."""
         if self.differences is None or temperature is None:
             return None
-        return list(expit(self.differences.over(temperature).mean))
+        probabilities: list[float] = expit(self.differences.over(temperature).mean).tolist()
+        return probabilities
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from rewarddiff.data import sources as data_sources
@@ -55,7 +55,8 @@ class Data:
     def identity(self) -> str:
         """Return a hash of the content of all files, and of how they are read."""
         settings = "\0".join([*self.sources, f"{self.format}", f"{self.split}"])
-        return digest([settings.encode("utf-8", "surrogateescape"), *_blocks(self.files())])
+        head = settings.encode("utf-8", "surrogateescape")
+        return digest(chain([head], _blocks(self.files())))
 
 
 def _blocks(files: Iterable[Path]) -> Iterator[bytes]:
