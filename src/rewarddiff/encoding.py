@@ -18,7 +18,7 @@ from rewarddiff.chat_template import ChatTemplate, TemplateRefused
 from rewarddiff.config import at_least, checked
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.errors import UserError
-from rewarddiff.records import Comparison, Group, Message, Prompt
+from rewarddiff.records import Comparison, Group, Message, Prompt, Rendered
 
 BATCH = 64
 """Conversations rendered at a time where all that is asked is which are refused."""
@@ -88,6 +88,8 @@ class Encoder:
         """
         if not isinstance(prompt, str):
             return tuple(self._tokens(self._template.opening(prompt, continues)))
+        if isinstance(prompt, Rendered):
+            return tuple(self._tokens(prompt))
         ids = self._tokens(prompt, special=True)
         ids = ids[: len(ids) - self._appended]
         bos = self.tokenizer.bos_token_id
@@ -121,6 +123,9 @@ class Encoder:
         """
         if not isinstance(prompt, str):
             return [tuple(self._tokens(whole)) for whole in self._template.wholes(prompt, texts)]
+        if isinstance(prompt, Rendered):
+            # The template has written the special tokens, BOS too, and the end of the last turn.
+            return [tuple(self._tokens(prompt + text)) for text in texts]
         eos = self.tokenizer.convert_ids_to_tokens(self._eos)
         wholes = [(prompt + text).removesuffix(eos) + eos for text in texts]
         return [tuple(self._tokens(whole, special=True)) for whole in wholes]

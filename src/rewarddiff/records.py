@@ -48,6 +48,15 @@ class Message:
         return Message.of(self.role, self.content, extras)
 
 
+class Rendered(str):
+    """A conversation up to the reply as a chat template has written it.
+
+    Its responses hold what the template writes behind a reply. Both are read as they stand.
+    """
+
+    __slots__ = ()
+
+
 Prompt = str | tuple[Message, ...]
 """Plain text (given to the model untouched) or a conversation (written by its chat template)."""
 

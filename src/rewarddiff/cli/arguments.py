@@ -319,6 +319,23 @@ def _others(add: Add) -> None:
     sub.takes_output("where to write lab.html and lab.md (default runs/lab)", "DIR")
     sub.takes_overrides("seeds=24, quality=0.8, world.pairs=300, world.noise=1, …")
 
+    sub = add(
+        "serve",
+        do.serve,
+        "give rewards over HTTP, as OpenRLHF, vLLM's and slime's clients ask for them",
+        "runs/reward --port 8000",
+    )
+    sub.add_argument("scorer", metavar="SCORER", help=SCORER)
+    text = "the address to serve at (default 127.0.0.1: this machine alone)"
+    sub.add_argument("--host", default="127.0.0.1", help=text)
+    text = "its port (default 8000; 0: any that is free)"
+    sub.add_argument("--port", type=_port, default=8000, help=text)
+    text = "rows of prompt and responses: a reward is the mean difference to these"
+    sub.add_argument("--policy-baseline", metavar="FILE", help=text)
+    text = "the environment variable with a key that requests must bear"
+    sub.add_argument("--key-env", metavar="NAME", help=text)
+    sub.takes_overrides("limits: batch=256, queue=4096, body=8388608, rate=100, …")
+
     sub = add("report", do.report, "write a run's report again from its results", "runs/demo")
     sub.add_argument("run", type=user_path, metavar="RUN_DIR", help="a folder with results.json")
 
@@ -333,6 +350,12 @@ def _share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is no share, should be a number between 0 and 1")
     return value
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} should be a port, from 0 to 65535")
+    return int(text)
 
 
 def _count(text: str) -> int:

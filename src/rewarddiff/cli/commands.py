@@ -191,6 +191,24 @@ def lab(args: Namespace) -> None:
     say("", f"page  {output / 'lab.html'}")
 
 
+def serve(args: Namespace) -> None:
+    from rewarddiff.config import load_recipe
+    from rewarddiff.serve import ServeConfig, require_installed
+
+    require_installed()
+    config = load_recipe({}, args.overrides, ServeConfig)
+    from rewarddiff.serve.server import serve as run_server
+
+    run_server(
+        args.scorer,
+        host=args.host,
+        port=args.port,
+        policy_baseline=args.policy_baseline,
+        key_env=args.key_env,
+        config=config,
+    )
+
+
 def report(args: Namespace) -> None:
     from rewarddiff.pipeline import report_stage
 

@@ -1,0 +1,185 @@
+"""A scorer as a server has it: what it is called, and what it says to the work of many requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+
+from rewarddiff.chat_template import TemplateRefused
+from rewarddiff.differences import Array, Differences, Pair
+from rewarddiff.errors import UserError
+from rewarddiff.records import Group
+from rewarddiff.scorers.neural.scorer import NeuralScorer
+from rewarddiff.scorers.neural.texts import DecoderTexts
+from rewarddiff.scorers.protocol import Orders, Pointwise, Scorer
+from rewarddiff.serve.asking import Comparing, Rewards, Sample, Work, joined
+from rewarddiff.serve.baseline import Baseline
+from rewarddiff.serve.chat import chat_of, exchange
+from rewarddiff.serve.failures import Failure, refused
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The rewards of samples; their tokens where those were asked for."""
+
+    rewards: list[float]
+    tokens: int | None = None
+
+
+Answer = Scores | Differences
+
+
+class Served:
+    """A scorer that is read by one thread, with what requests need to know of it.
+
+    Attributes:
+        chat: how its chat template writes replies; None where it reads by none.
+        fingerprint: hash of all that determines its answers; empty where it has none.
+        baseline: to which responses are compared, instead of being scored by themselves.
+    """
+
+    def __init__(self, scorer: Scorer, baseline: Baseline | None = None) -> None:
+        self.scorer = scorer
+        self.name = scorer.name
+        self.chat = chat_of(scorer)
+        self.fingerprint = str(getattr(scorer, "fingerprint", ""))
+        self.baseline = baseline
+
+    @property
+    def gives_rewards(self) -> bool:
+        """Whether a response by itself gets a number."""
+        return self.baseline is not None or isinstance(self.scorer, Pointwise)
+
+    def require_rewards(self) -> None:
+        """Raise a Failure where a response by itself gets no number."""
+        if not self.gives_rewards:
+            raise refused(
+                f"{self.name}: a difference model gives a response no reward by itself; "
+                "send several to /compare, or serve it with --policy-baseline FILE"
+            )
+
+    def whole(self, text: str, place: str) -> Sample:
+        """Return a text of prompt and response as a sample.
+
+        Raises:
+            Failure: the scorer reads the two apart.
+        """
+        texts = self.scorer.reader.texts if isinstance(self.scorer, NeuralScorer) else None
+        if not isinstance(texts, DecoderTexts) or texts.joint or texts.way != "whole":
+            raise refused(
+                f"{place}: {self.name} reads prompt and response apart, and this is one text; "
+                "send both, as to /score"
+            )
+        if self.chat is None:
+            return Sample("", text, place)
+        prompt, response = exchange(self.chat, *self.chat.split(text))
+        return Sample(prompt, response, place)
+
+    def answers(self, works: Sequence[Work]) -> list[Answer]:
+        """Return the answer to each piece of work, read together.
+
+        Raises:
+            Failure: whichever piece is at fault.
+        """
+        try:
+            return self._answers(works)
+        except TemplateRefused as error:
+            raise refused(str(error)) from error
+        except UserError as error:
+            raise Failure(500, str(error)) from error
+
+    def _answers(self, works: Sequence[Work]) -> list[Answer]:
+        samples: list[Sample] = []
+        for work in works:
+            if isinstance(work, Rewards):
+                samples += work.samples
+        rewards = iter(self._rewards(samples))
+        comparings = [work for work in works if isinstance(work, Comparing)]
+        differences = iter(self._differences(comparings))
+        answers: list[Answer] = []
+        for work in works:
+            if isinstance(work, Rewards):
+                of_work = [next(rewards) for _ in work.samples]
+                tokens = self._tokens(work.samples) if work.counts_tokens else None
+                answers.append(Scores(of_work, tokens))
+            else:
+                answers.append(next(differences))
+        return answers
+
+    def _tokens(self, samples: Sequence[Sample]) -> int | None:
+        """Count the tokens of the texts that are read; None where there are none to count."""
+        if not isinstance(self.scorer, NeuralScorer):
+            return None
+        texts = self.scorer.reader.texts
+        tokens = 0
+        for sample in samples:
+            page = texts.page(Group(sample.place, sample.prompt, (sample.response,)))
+            tokens += sum(map(len, texts.reading(page, 0)))
+        return tokens
+
+    def _rewards(self, samples: Sequence[Sample]) -> list[float]:
+        """Return one number for each sample."""
+        groups, where = joined(samples)
+        numbers = self._numbers(groups) if groups else []
+        rewards = []
+        for sample, (group, place) in zip(samples, where, strict=True):
+            reward = float(numbers[group][place])
+            if not np.isfinite(reward):
+                raise Failure(
+                    500, f"{sample.place}: {self.name} gives {reward}, which is no reward"
+                )
+            rewards.append(reward)
+        return rewards
+
+    def _numbers(self, groups: Sequence[Group]) -> list[Array]:
+        """Return the rewards of every response of each group."""
+        if self.baseline is not None:
+            return self._over_baseline(groups, self.baseline)
+        assert isinstance(self.scorer, Pointwise)  # others have refused the request
+        return self.scorer.rewards(groups)
+
+    def _over_baseline(self, groups: Sequence[Group], baseline: Baseline) -> list[Array]:
+        """Return the mean of d(x, y, y') over the baseline's responses y', for every response y."""
+        beside = []
+        pairs = []
+        for group in groups:
+            others = baseline.of(group.prompt, group.id)
+            beside.append(group.with_responses(group.responses + others))
+            pairs.append(against(len(group.responses), len(others)))
+        read = self.scorer.differences(beside, pairs)
+        means = []
+        for group, d in zip(groups, read, strict=True):
+            means.append(d.mean.reshape(len(group.responses), -1).mean(1))
+        return means
+
+    def _differences(self, comparings: Sequence[Comparing]) -> list[Differences]:
+        """Return what each piece of work compares; those that read both orders are read together."""
+        read: dict[int, Differences] = {}
+        orders: Orders
+        for orders in get_args(Orders):
+            places = [i for i, work in enumerate(comparings) if work.orders == orders]
+            if places:
+                groups = [comparings[i].group for i in places]
+                pairs = [comparings[i].pairs for i in places]
+                answers = self.scorer.differences(groups, pairs, orders=orders)
+                read.update(zip(places, answers, strict=True))
+        differences = [read[i] for i in range(len(comparings))]
+        for work, d in zip(comparings, differences, strict=True):
+            if not np.isfinite(d.mean).all():
+                raise Failure(500, f"{work.group.id}: {self.name} gives a difference that is none")
+        return differences
+
+
+def against(count: int, others: int) -> list[Pair]:
+    """Return the pairs of `count` responses with each of those that stand behind them.
+
+    >>> against(2, 2)
+    [(0, 2), (0, 3), (1, 2), (1, 3)]
+    """
+    pairs = []
+    for response in range(count):
+        pairs += [(response, count + other) for other in range(others)]
+    return pairs
