@@ -90,7 +90,9 @@ def test_requests_that_wait_are_read_together() -> None:
 
 def wait_for_queue(client: httpx2.Client, size: int) -> None:
     for _ in range(1000):
-        queued = re.search(r"^rewarddiff_queued_responses (\S+)$", client.get("/metrics").text, re.M)
+        queued = re.search(
+            r"^rewarddiff_queued_responses (\S+)$", client.get("/metrics").text, re.M
+        )
         if queued and float(queued[1]) == size:
             return
     raise AssertionError(f"never {size} in the queue")

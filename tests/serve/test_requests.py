@@ -85,7 +85,9 @@ def test_compare_refuses(small, body, cause) -> None:
     assert cause in message(response)
 
 
-def test_a_conversation_that_the_template_refuses_is_the_clients_fault(reward, tiny_tokenizer) -> None:
+def test_a_conversation_that_the_template_refuses_is_the_clients_fault(
+    reward, tiny_tokenizer
+) -> None:
     refusing = "{{ raise_exception('no roles at all') }}"
     texts = reward.reader.texts
     template = texts.tokenizer.chat_template
