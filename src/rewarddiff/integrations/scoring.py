@@ -1,0 +1,125 @@
+"""Rewards of completions as trainers hand them over: rows of one prompt and one response each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rewarddiff import models
+from rewarddiff.data.formats.base import RowError
+from rewarddiff.data.formats.conversations import last_turn, messages
+from rewarddiff.errors import UserError
+from rewarddiff.paths import user_path
+from rewarddiff.records import Group, Message, Prompt
+from rewarddiff.scorers import ranking
+from rewarddiff.scorers.neural.build import load_scorer
+from rewarddiff.scorers.protocol import Pointwise, Scorer
+
+Turns = Sequence[dict[str, object]]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One response to one prompt."""
+
+    prompt: Prompt
+    response: str
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """What a scorer said of completions.
+
+    Attributes:
+        scores: one per completion, higher is better; None where there is none.
+        problems: why not, one line for each failure: a completion, or a prompt with several.
+    """
+
+    scores: list[float | None]
+    problems: list[str]
+
+
+def opened(scorer: Scorer | str | Path) -> Scorer:
+    """Return the scorer that is meant: itself, or the one in a folder or of a name on the hub."""
+    if isinstance(scorer, str | Path):
+        return load_scorer(user_path(scorer)).to(models.device())
+    return scorer
+
+
+def completion_of(prompt: str | Turns, completion: str | Turns) -> Completion:
+    """Return a completion as trainers write one: two texts, or two lists of turns.
+
+    Earlier turns of a completion, as calls of tools and their answers, belong to the prompt of its
+    last one.
+
+    Raises:
+        RowError: it does not end with what an assistant says.
+    """
+    if isinstance(completion, str):
+        before = prompt if isinstance(prompt, str) else messages(prompt, "prompt")
+        return Completion(before, completion)
+    asked = (Message("user", prompt),) if isinstance(prompt, str) else messages(prompt, "prompt")
+    turns = messages(completion, "completion")
+    whole_prompt = (*asked, *turns[:-1])
+    return Completion(whole_prompt, last_turn(whole_prompt, turns[-1:], "completion"))
+
+
+def rewards_of(
+    scorer: Scorer, prompts: Sequence[str | Turns], completions: Sequence[str | Turns]
+) -> Rewards:
+    """Return one reward per completion. Completions of one prompt are read together.
+
+    A scorer that has rewards gives r(x, y). Of any other it is the mean of d(y, y') over the other
+    completions of the same prompt in this call, so a lone one has none.
+    """
+    problems: list[str] = []
+    scores: list[float | None] = [None] * len(completions)
+    groups = []
+    places_of_groups = []
+    for prompt, responses in _by_prompt(prompts, completions, problems).items():
+        places = list(responses)
+        if len(places) == 1 and not isinstance(scorer, Pointwise):
+            problems.append(
+                f"completion {places[0]}: {scorer.name} compares responses, and its prompt has no "
+                "other one in this call"
+            )
+            continue
+        name = f"the prompt of completion {places[0]}"
+        groups.append(Group(name, prompt, tuple(responses.values())))
+        places_of_groups.append(places)
+    for places, values in zip(places_of_groups, _read(scorer, groups, problems), strict=True):
+        for place, value in zip(places, values, strict=True):
+            scores[place] = value
+    return Rewards(scores, problems)
+
+
+def _by_prompt(
+    prompts: Sequence[str | Turns], completions: Sequence[str | Turns], problems: list[str]
+) -> dict[Prompt, dict[int, str]]:
+    """Return the responses to each prompt by their place; add what is no response to `problems`."""
+    responses: dict[Prompt, dict[int, str]] = {}
+    for place, (prompt, text) in enumerate(zip(prompts, completions, strict=True)):
+        try:
+            completion = completion_of(prompt, text)
+        except RowError as problem:
+            problems.append(f"completion {place}: {problem}")
+        else:
+            responses.setdefault(completion.prompt, {})[place] = completion.response
+    return responses
+
+
+def _read(
+    scorer: Scorer, groups: Sequence[Group], problems: list[str]
+) -> list[list[float] | list[None]]:
+    """Return the scores of each group, all read together where none of them fails."""
+    try:
+        return [values.tolist() for values in ranking.scores(scorer, groups)]
+    except UserError as problem:
+        if len(groups) == 1:
+            problems.append(str(problem))
+            return [[None] * len(groups[0].responses)]
+    scores: list[list[float] | list[None]] = []
+    for group in groups:
+        scores += _read(scorer, [group], problems)
+    return scores
