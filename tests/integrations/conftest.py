@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer
 from trl_examples import SETTINGS, Make, policy, reward_model
+
+from rewarddiff.scorers.neural.build import new_scorer, save_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
 
 
 @pytest.fixture
@@ -49,3 +52,21 @@ def reward(tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> Make:
         )
 
     return make
+
+
+def saved(kind: Literal["reward", "difference"], backbone: Path, folder: Path) -> Path:
+    """A scorer's folder, as if it had been trained."""
+    scorer = new_scorer(ScorerConfig(kind=kind, backbone=str(backbone)), seed=1)
+    scorer.trained = True
+    save_scorer(scorer, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reward_folder(tmp_path_factory: pytest.TempPathFactory, policy_folder: Path) -> Path:
+    return saved("reward", policy_folder, tmp_path_factory.mktemp("scorers") / "reward")
+
+
+@pytest.fixture(scope="session")
+def difference_folder(tmp_path_factory: pytest.TempPathFactory, policy_folder: Path) -> Path:
+    return saved("difference", policy_folder, tmp_path_factory.mktemp("scorers") / "difference")

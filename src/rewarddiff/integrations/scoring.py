@@ -40,6 +40,11 @@ class Rewards:
     problems: list[str]
 
 
+def is_url(scorer: object) -> bool:
+    """Tell whether a server is meant, and no folder."""
+    return isinstance(scorer, str) and scorer.startswith(("http://", "https://"))
+
+
 def opened(scorer: Scorer | str | Path) -> Scorer:
     """Return the scorer that is meant: itself, or the one in a folder or of a name on the hub."""
     if isinstance(scorer, str | Path):
