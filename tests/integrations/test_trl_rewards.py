@@ -15,6 +15,7 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from rewarddiff.differences import Array, Differences, Pair
 from rewarddiff.errors import UserError
+from rewarddiff.integrations.scoring import process_device
 from rewarddiff.integrations.trl import reward_function
 from rewarddiff.integrations.trl.rewards import AsyncRewardFunction
 from rewarddiff.records import Group, Message
@@ -136,6 +137,15 @@ def test_an_asynchronous_function_gives_the_same() -> None:
     )
     assert rewards == [pytest.approx(1.3862943611), 0.0]
     assert metrics == {"rewards/length/failed": 0.0}
+
+
+def test_each_process_has_an_accelerator_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert process_device() == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert process_device() == torch.device("cuda:0")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert process_device() == torch.device("cuda:3")
 
 
 def parts(folder: Path) -> dict[str, Any]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rewarddiff import models
+import torch
+
 from rewarddiff.data.formats.base import RowError
 from rewarddiff.data.formats.conversations import last_turn, messages
 from rewarddiff.errors import UserError
-from rewarddiff.paths import user_path
 from rewarddiff.records import Group, Message, Prompt
 from rewarddiff.scorers import ranking
 from rewarddiff.scorers.neural.build import load_scorer
@@ -46,10 +47,17 @@ def is_url(scorer: object) -> bool:
 
 
 def opened(scorer: Scorer | str | Path) -> Scorer:
-    """Return the scorer that is meant: itself, or the one in a folder or of a name on the hub."""
-    if isinstance(scorer, str | Path):
-        return load_scorer(user_path(scorer)).to(models.device())
-    return scorer
+    """Return the scorer that is meant: itself, or the one that a text names."""
+    if not isinstance(scorer, str | Path):
+        return scorer
+    return load_scorer(os.path.expanduser(scorer)).to(process_device())
+
+
+def process_device() -> torch.device:
+    """Return the accelerator of this process, of several that were launched together."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def completion_of(prompt: str | Turns, completion: str | Turns) -> Completion:
