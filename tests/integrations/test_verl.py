@@ -182,6 +182,16 @@ def test_the_manager_compares_the_responses_of_a_batch(
 
 
 @pytest.mark.usefixtures("fake_verl")
+def test_a_batch_without_prompts_is_refused(
+    reward_folder: Path, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    data = batch(tiny_tokenizer, [" Red."])
+    del data.non_tensor_batch["raw_prompt"]
+    with pytest.raises(UserError, match=r"no raw_prompt; set data\.return_raw_chat=True"):
+        asyncio.run(manager(reward_folder, tiny_tokenizer).run_single(data))
+
+
+@pytest.mark.usefixtures("fake_verl")
 def test_a_manager_without_a_scorer_is_refused(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(UserError, match=r"verl: no scorer; add \+reward\.reward_kwargs\.scorer="):
         manager(None, tiny_tokenizer)

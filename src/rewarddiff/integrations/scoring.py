@@ -19,6 +19,9 @@ from rewarddiff.scorers.protocol import Pointwise, Scorer
 
 Turns = Sequence[dict[str, object]]
 
+ByPrompt = dict[Prompt, dict[int, str]]
+"""The responses to each prompt, by their places among all completions."""
+
 
 @dataclass(frozen=True)
 class Completion:
@@ -86,32 +89,27 @@ def rewards_of(
     A scorer that has rewards gives r(x, y). Of any other it is the mean of d(y, y') over the other
     completions of the same prompt in this call, so a lone one has none.
     """
-    problems: list[str] = []
     scores: list[float | None] = [None] * len(completions)
+    problems: list[str] = []
+    responses_by_prompt = _by_prompt(prompts, completions, problems)
+    if not isinstance(scorer, Pointwise):
+        responses_by_prompt = _without_lone(responses_by_prompt, scorer.name, problems)
     groups = []
-    places_of_groups = []
-    for prompt, responses in _by_prompt(prompts, completions, problems).items():
-        places = list(responses)
-        if len(places) == 1 and not isinstance(scorer, Pointwise):
-            problems.append(
-                f"completion {places[0]}: {scorer.name} compares responses, and its prompt has no "
-                "other one in this call"
-            )
-            continue
-        name = f"the prompt of completion {places[0]}"
+    for prompt, responses in responses_by_prompt.items():
+        name = f"the prompt of completion {min(responses)}"
         groups.append(Group(name, prompt, tuple(responses.values())))
-        places_of_groups.append(places)
-    for places, values in zip(places_of_groups, _read(scorer, groups, problems), strict=True):
-        for place, value in zip(places, values, strict=True):
+    read = _read(scorer, groups, problems)
+    for responses, values in zip(responses_by_prompt.values(), read, strict=True):
+        for place, value in zip(responses, values, strict=True):
             scores[place] = value
     return Rewards(scores, problems)
 
 
 def _by_prompt(
     prompts: Sequence[str | Turns], completions: Sequence[str | Turns], problems: list[str]
-) -> dict[Prompt, dict[int, str]]:
-    """Return the responses to each prompt by their place; add what is no response to `problems`."""
-    responses: dict[Prompt, dict[int, str]] = {}
+) -> ByPrompt:
+    """Return the responses to each prompt; add what is no response to `problems`."""
+    responses: ByPrompt = {}
     for place, (prompt, text) in enumerate(zip(prompts, completions, strict=True)):
         try:
             completion = completion_of(prompt, text)
@@ -120,6 +118,20 @@ def _by_prompt(
         else:
             responses.setdefault(completion.prompt, {})[place] = completion.response
     return responses
+
+
+def _without_lone(responses_by_prompt: ByPrompt, name: str, problems: list[str]) -> ByPrompt:
+    """Return the prompts with several responses; add the others to `problems`."""
+    several: ByPrompt = {}
+    for prompt, responses in responses_by_prompt.items():
+        if len(responses) > 1:
+            several[prompt] = responses
+        else:
+            problems.append(
+                f"completion {min(responses)}: {name} compares responses, and its prompt has no "
+                "other one in this call"
+            )
+    return several
 
 
 def _read(

@@ -57,6 +57,8 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         responses = []
         for place in range(len(data)):
             item = data[place]
+            if "raw_prompt" not in item.non_tensor_batch:
+                raise UserError("verl: the batch has no raw_prompt; set data.return_raw_chat=True")
             prompts.append(list(item.non_tensor_batch["raw_prompt"]))
             responses.append(self._response(item.batch))
         return scores(self.scorer, prompts, responses)
