@@ -15,10 +15,10 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from rewarddiff.differences import Array, Differences, Pair
 from rewarddiff.errors import UserError
-from rewarddiff.integrations.scoring import process_device
+from rewarddiff.integrations.scoring import process_device, rewards_of
 from rewarddiff.integrations.trl import reward_function
 from rewarddiff.integrations.trl.rewards import AsyncRewardFunction
-from rewarddiff.records import Group, Message
+from rewarddiff.records import Group, Message, Prompt
 from rewarddiff.scorers.length import LengthScorer
 from rewarddiff.scorers.neural.build import load_scorer
 
@@ -116,6 +116,25 @@ def test_a_failure_is_none_for_its_rows_alone(caplog: pytest.LogCaptureFixture) 
     assert metrics == {"rewards/length/failed": 0.5}
     assert "length: no reward for 2 of 4 completions: completion 3: completion ends" in caplog.text
     assert "\x1b" not in caplog.text
+
+
+class Down(LengthScorer):
+    """A server that answers nothing, and the prompts it was asked for."""
+
+    def rewards(self, groups: Sequence[Group], **_: Any) -> list[Array]:
+        ASKED.append([group.prompt for group in groups])
+        raise UserError("cannot be reached")
+
+
+ASKED: list[list[Prompt]] = []
+
+
+def test_a_server_that_is_down_is_not_asked_for_every_prompt() -> None:
+    """All together, then three by themselves; the others count as failed."""
+    rewards = rewards_of(Down(), ["a", "b", "c", "d", "e"], ["abc"] * 5)
+    assert rewards.scores == [None] * 5
+    assert rewards.problems == ["cannot be reached"] * 5
+    assert ASKED == [["a", "b", "c", "d", "e"], ["a"], ["b"], ["c"]]
 
 
 def test_a_scorer_that_only_fails_ends_the_training() -> None:

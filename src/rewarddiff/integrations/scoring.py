@@ -19,6 +19,9 @@ from rewarddiff.scorers.protocol import Pointwise, Scorer
 
 Turns = Sequence[dict[str, object]]
 
+TRIED = 3
+"""Prompts that may fail one behind the other before the rest of a call count as failed too."""
+
 ByPrompt = dict[Prompt, dict[int, str]]
 """The responses to each prompt, by their places among all completions."""
 
@@ -137,14 +140,35 @@ def _without_lone(responses_by_prompt: ByPrompt, name: str, problems: list[str])
 def _read(
     scorer: Scorer, groups: Sequence[Group], problems: list[str]
 ) -> list[list[float] | list[None]]:
-    """Return the scores of each group, all read together where none of them fails."""
+    """Return the scores of each group: read together, or where that fails one by one.
+
+    So one prompt that cannot be read costs only its own responses. Where several fail one behind the
+    other, as behind a server that is down, the rest are not tried.
+    """
     try:
         return [values.tolist() for values in ranking.scores(scorer, groups)]
     except UserError as problem:
-        if len(groups) == 1:
-            problems.append(str(problem))
-            return [[None] * len(groups[0].responses)]
+        reason = str(problem)
     scores: list[list[float] | list[None]] = []
+    failures = 0
     for group in groups:
-        scores += _read(scorer, [group], problems)
+        values = None
+        if len(groups) > 1 and failures < TRIED:
+            values, reason = _read_alone(scorer, group, reason)
+        if values is None:
+            failures += 1
+            problems.append(reason)
+            scores.append([None] * len(group.responses))
+        else:
+            failures = 0
+            scores.append(values)
     return scores
+
+
+def _read_alone(scorer: Scorer, group: Group, reason: str) -> tuple[list[float] | None, str]:
+    """Return one group's scores (None: it fails), and the reason of the last failure."""
+    try:
+        (values,) = ranking.scores(scorer, [group])
+    except UserError as problem:
+        return None, str(problem)
+    return values.tolist(), reason
