@@ -6,6 +6,8 @@ agree with ours to some 1e-6; against TRL itself they agree to the bit.
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +245,12 @@ def test_a_trainer_that_averages_otherwise_is_refused() -> None:
         with_pair_mean(Otherwise, "_compute_loss")
     with pytest.raises(UserError, match=r"Otherwise\.get_batch_loss cannot be read"):
         with_pair_mean(Otherwise, "get_batch_loss")
+
+
+def test_without_trl_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(sys.modules):
+        if name.startswith("rewarddiff.integrations.trl"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "trl.trainer.dpo_trainer", None)
+    with pytest.raises(UserError, match=r"needs trl 1\.16: pip install 'rewarddiff\[trl\]'"):
+        importlib.import_module("rewarddiff.integrations.trl")
