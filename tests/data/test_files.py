@@ -299,7 +299,7 @@ SIGNATURES = {
         "pointer of Git LFS",
     ),
     "gzip.jsonl": (gzip.compress(lines(9).encode()), "packed with gzip; let its name end in .gz"),
-    "utf16.csv": ("prompt,chosen,rejected\na,b,c\n".encode("utf-16"), "UTF-16; save it as UTF-8"),
+    "utf16.jsonl": (lines(1).encode("utf-16"), "UTF-16; save it as UTF-8"),
     "sheet.csv": (b"PK\x03\x04....", "a zip archive or a spreadsheet"),
     "table.json": (b"PAR1....", "Parquet; let its name end in .parquet"),
 }

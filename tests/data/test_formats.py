@@ -351,14 +351,15 @@ def test_simpeval_gathers_the_rows_of_a_sentence(tmp_path: Path) -> None:
         simplified("S2", "e", "1"),
         simplified("S2", "e", "1"),  # two rows, but one response
     ]
-    (group,) = load(tmp_path, rows, ledger)
+    group, *alone = load(tmp_path, rows, ledger)
     assert group.prompt == (Message("user", "Simplify this sentence: S0"),)
     assert (group.id, group.responses, group.scores) == ("S0", ("a", "b"), (30.0, 40.0))
-    # kept: three rows of S0; dropped: an empty one, one without a number, c, left alone, and both
-    # of S2
-    assert (ledger.kept, ledger.dropped) == (3, 5)
+    # kept: three rows of S0, c, left alone, and both of S2, one response; dropped: an empty one, and
+    # one without a number
+    assert [group.responses for group in alone] == [("c",), ("e",)]
+    assert (ledger.kept, ledger.dropped) == (6, 2)
     assert ledger.count("empty_response") == ledger.count("missing_field") == 1
-    assert ledger.to_dict()["dropped"]["single_response"]["count"] == 3
+    assert ledger.to_dict()["changed"]["single_response"]["count"] == 2
     assert ledger.to_dict()["changed"]["identical_responses"]["count"] == 2
 
 
@@ -546,7 +547,6 @@ def test_bad_rows_are_counted_by_reason(tmp_path: Path, row: dict[str, Any], rea
         ({"responses": ["a", "a", "b"], "scores": [1e308, 1e308, 1]}, "non_finite_score"),
         ({"responses": ["a", "b"], "ranks": [1, 1e300]}, "non_finite_score"),
         ({"responses": ["a", "b"], "scores": [10**400, 1]}, "missing_field"),
-        ({"responses": ["a"], "scores": [1]}, "single_response"),
         ({"responses": [], "scores": []}, "single_response"),
         ({"responses": ["a", 3], "scores": [1, 2]}, "missing_field"),
         ({"responses": "a", "scores": [1]}, "missing_field"),
@@ -679,7 +679,6 @@ ARRAY = "[{'role': 'user', 'content': \"It's Q\"}\n {'role': 'assistant', 'conte
         str([user("It's Q"), assistant("A")]),
         ARRAY,
         str(SHAREGPT),
-        json.dumps(SHAREGPT),
         str(assistant("A")),
     ],
 )
@@ -899,22 +898,18 @@ def test_a_response_that_is_the_prompt_alone_is_empty(tmp_path: Path) -> None:
     ("row", "message"),
     [
         (
-            {"instruction": "i", "input": "", "chosen": "a", "rejected": "b"},
-            "chosen holds a text, rejected holds a text, and no column prompt says to what; "
-            "rename instruction to prompt (with input put behind it)",
+            {"query": "i", "chosen": "a", "rejected": "b"},
+            "the nearest is trl (prompt, chosen, rejected): missing prompt; rename query to prompt, "
+            "or leave the file as it is and add --columns prompt=query (in a recipe data.columns)",
         ),
         (
             {"chosen": "a", "rejected": "b"},
             "add a column prompt, or write prompt and answer as a list of turns",
         ),
         (
-            {
-                "conversations": [],
-                "chosen": {"from": "gpt", "value": "a"},
-                "rejected": {"from": "gpt", "value": "b"},
-            },
-            "chosen holds an object with from, value, rejected holds an object with from, value, and no column prompt "
-            "says to what; rename conversations to prompt, and give chosen and rejected as texts or as lists of turns",
+            {"chosen": {"text": "a"}, "rejected": {"text": "b"}},
+            "chosen holds an object with text, rejected holds an object with text, and no column prompt says to what; "
+            "add a column prompt, or write prompt and answer as a list of turns",
         ),
     ],
 )
@@ -931,16 +926,16 @@ def test_columns_that_fit_no_format_are_described(
 def test_objects_and_turns_of_other_names_say_what_they_hold(tmp_path: Path) -> None:
     ledger = Ledger()
     rows = [
-        {"prompt": "x", "chosen": {"from": "gpt", "value": "a"}, "rejected": "b"},
-        {"prompt": "x", "chosen": [{"from": "gpt", "value": "a"}], "rejected": "b"},
+        {"prompt": "x", "chosen": {"speaker": "gpt", "text": "a"}, "rejected": "b"},
+        {"prompt": "x", "chosen": [{"from": "Socrates", "value": "a"}], "rejected": "b"},
     ]
     assert load(tmp_path, rows, ledger) == []
     first, second = (
         example["detail"] for example in ledger.to_dict()["dropped"]["missing_field"]["examples"]
     )
     assert first.startswith(
-        "chosen is an object with from, value; expected text or a list of turns"
+        "chosen is an object with speaker, text; expected text or a list of turns"
     )
     assert second.endswith(
-        "without the texts role and content; rename from to role, value to content"
+        "without the texts role and content; from is Socrates, expected human or gpt"
     )

@@ -319,9 +319,9 @@ def test_import_is_light() -> None:
 
 def test_columns_of_nothing_known_are_answered_with_all_formats(tmp_path: Path) -> None:
     path = tmp_path / "odd.jsonl"
-    path.write_text('{"winner": "a", "loser": "b"}\n')
+    path.write_text('{"height": "a", "width": "b"}\n')
     with pytest.raises(
-        UserError, match=r"columns winner, loser are in no known format; .*trl \(.*chosen, rejected"
+        UserError, match=r"columns height, width are in no known format; .*trl \(.*chosen, rejected"
     ):
         list(read(path, ledger=Ledger()))
 

@@ -168,9 +168,10 @@ def test_labels_of_no_use_stop_with_file_and_row(tmp_path: Path) -> None:
         match=r"rows\.jsonl:1: 3 of 3 rows dropped, .* \(label is good, expected true or f",
     ):
         load_groups(path)
-    path = written(tmp_path / "rows.jsonl", [{"prompt": "x", "completion": "a"}])
+    path = written(tmp_path / "rows.jsonl", [{"prompt": "x", "response": "a", "label": True}])
     with pytest.raises(
-        UserError, match=r"nearest is trl-unpaired \(prompt, completion, label\): missing label"
+        UserError,
+        match=r"nearest is trl-unpaired \(prompt, completion, label\): missing completion; rename resp",
     ):
         load_groups(path)
 
@@ -199,15 +200,18 @@ def test_labels_that_do_not_fit_their_responses_are_refused() -> None:
     assert list(Group("g", "p", ("a", "b")).known_labels()) == []
 
 
-def test_a_single_response_needs_a_label() -> None:
+def test_a_single_response_goes_on_and_is_noted_where_it_has_no_label() -> None:
     ledger = Ledger()
     labelled = Group("g", "p", ("a",), labels=(False,))
     assert clean(labelled, ledger) == labelled
-    for labels in ((), (None,)):
-        with pytest.raises(RowError) as error:
-            clean(Group("g", "p", ("a",), labels=labels), ledger)
-        assert error.value.reason == Reason.SINGLE_RESPONSE
     assert ledger.to_dict()["changed"] == {}
+    for labels in ((), (None,)):
+        assert clean(Group("g", "p", ("a",), labels=labels), ledger).responses == ("a",)
+    assert ledger.count(Reason.SINGLE_RESPONSE) == 2
+    for responses, reason in (((), Reason.SINGLE_RESPONSE), ((" ",), Reason.EMPTY_RESPONSE)):
+        with pytest.raises(RowError) as error:
+            clean(Group("g", "p", responses), ledger)
+        assert error.value.reason == reason
 
 
 def test_what_is_left_after_cleaning_is_labelled_or_can_be_compared() -> None:

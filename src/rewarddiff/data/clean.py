@@ -16,18 +16,25 @@ from rewarddiff.records import Comparison, Group, prompt_text
 def clean(group: Group, ledger: Ledger) -> Group:
     """Return the group without its empty and repeated responses.
 
+    A response that is given alone and without a label goes on, noted: it can be scored.
+
     Raises:
-        RowError: fewer than two different responses and none of them labelled by itself, or no
-            prompt.
+        RowError: of several responses fewer than two are different, and none is labelled by
+            itself; no response; or no prompt.
     """
     if not prompt_text(group.prompt).strip():
         raise FieldError("the prompt is empty")
     labelled = {i for i, _ in group.known_labels()}
-    if len(group.responses) < 2 and not labelled:
-        raise RowError(Reason.SINGLE_RESPONSE, f"{len(group.responses)} response")
+    if not group.responses:
+        raise RowError(Reason.SINGLE_RESPONSE, "0 responses")
+    is_alone = len(group.responses) == 1
     filled = [i for i, response in enumerate(group.responses) if response.strip()]
     # Without a label, what is left is of use only if it can be compared.
-    needs_comparison = labelled.isdisjoint(filled)
+    needs_comparison = labelled.isdisjoint(filled) and not is_alone
+    if is_alone and not filled:
+        raise RowError(Reason.EMPTY_RESPONSE, "1 empty")
+    if is_alone and not labelled:
+        ledger.change(Reason.SINGLE_RESPONSE, group, "kept: nothing to compare it with")
     if needs_comparison:
         _require_two_responses(group, filled)
     empty = len(group.responses) - len(filled)

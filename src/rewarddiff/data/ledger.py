@@ -71,7 +71,7 @@ class Reason(StrEnum):
         "tools_left_out",
         "use a model whose chat template reads tools, and delete the rows whose response is a call",
     )
-    OTHER_FORM = "other_form", "nothing to mend; rename the file to what it is"
+    OTHER_FORM = "other_form", "nothing to mend"
     IN_TRAINING = (
         "in_training",
         "take these prompts out of the test file, or out of the training data",

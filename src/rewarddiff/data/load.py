@@ -9,6 +9,7 @@ from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
+from rewarddiff.data.columns import Columns
 from rewarddiff.data.groups import Groups
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.data.read import read
@@ -18,7 +19,7 @@ from rewarddiff.files import write_text
 from rewarddiff.paths import user_path
 from rewarddiff.records import Group
 
-LAYOUT = "7"
+LAYOUT = "8"
 """Raised when the schema or the meaning of a format changes, so that old caches are not read."""
 
 
@@ -27,6 +28,8 @@ def load_groups(
     *,
     format: str | None = None,
     split: str | None = None,
+    columns: Columns | None = None,
+    strict: bool = True,
     limit: int | None = None,
     ledger: Ledger | None = None,
     max_drop: float = 0.05,
@@ -35,6 +38,7 @@ def load_groups(
     """Read a source (see `read`) into an Arrow file and open it.
 
     Args:
+        columns: our name of a column → the file's, where it has others. strict: see `read`.
         limit: stop after so many groups.
         ledger: receives the counts.
         max_drop: largest share of rows that may be dropped.
@@ -48,12 +52,22 @@ def load_groups(
     counts = Ledger()
 
     def stream() -> Iterator[Group]:
-        return islice(read(source, format=format, split=split, ledger=counts), limit)
+        groups = read(
+            source, format=format, split=split, columns=columns, strict=strict, ledger=counts
+        )
+        return islice(groups, limit)
 
     files = paths(source, split) if cache is not None else []
     try:
         if cache is not None and files:
-            settings = {"source": str(source), "format": format, "split": split, "limit": limit}
+            settings = {
+                "source": str(source),
+                "format": format,
+                "split": split,
+                "limit": limit,
+                "columns": dict(columns or {}),
+                "strict": strict,
+            }
             groups = _cached(stream, user_path(cache) / _key(files, settings), counts)
         else:
             groups = _temporary(stream())

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rewarddiff.data.clean import clean, without_repeated_prompts
+from rewarddiff.data.columns import PEEK, Columns, renamed
+from rewarddiff.data.dataset_info import described
 from rewarddiff.data.files import Row
 from rewarddiff.data.formats import Format, RowError, Values, detect, misfit, named
 from rewarddiff.data.formats.base import FieldError
@@ -20,15 +22,18 @@ from rewarddiff.data.sources import Stream, streams
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group, Prompt
 
-PEEK = 100
-"""Rows looked at to tell the format."""
-
 NOT_AS_EXPECTED = (TypeError, ValueError, AttributeError, KeyError, ArithmeticError)
 """What a converter raises where a row's values are of other kinds than its format has."""
 
 
 def read(
-    source: str | Path, *, format: str | None = None, split: str | None = None, ledger: Ledger
+    source: str | Path,
+    *,
+    format: str | None = None,
+    split: str | None = None,
+    columns: Columns | None = None,
+    strict: bool = True,
+    ledger: Ledger,
 ) -> Iterator[Group]:
     """Return the groups of a file, a folder, a Hugging Face dataset (folder or hub name) or "demo".
 
@@ -36,13 +41,31 @@ def read(
     told from the columns unless it is named. Rows that cannot be used are counted in `ledger` and
     left out; of groups with the same prompt and responses the first stays.
 
+    Args:
+        columns: our name of a column → the file's, for files in no known format:
+            {"prompt": "question"}. A dotted name reaches into objects and lists.
+        strict: refuse a file that has not all of `columns`; otherwise those that it has are read so.
+
     Raises:
         UserError: no such source, unknown columns, a file of which no row can be read, or one that
             ends in the middle (after what could be read of it, but for prompts that are spread over
             rows).
     """
     form = named(format) if format else None
-    return _checked(_groups(streams(source, split), form, ledger), ledger)
+    described = described_streams(source, split, columns, strict=strict)
+    return _checked(_groups(described, form, ledger), ledger)
+
+
+def described_streams(
+    source: str | Path, split: str | None, columns: Columns | None, *, strict: bool = True
+) -> list[Stream]:
+    """Return a source's streams with the names of their columns as our formats have them.
+
+    Where no columns are named, LLaMA-Factory's dataset_info.json beside a file says them.
+    """
+    if columns:
+        return renamed(streams(source, split), columns, strict=strict)
+    return [described(stream) for stream in streams(source, split)]
 
 
 def _checked(groups: Iterator[tuple[Group, int]], ledger: Ledger) -> Iterator[Group]:
@@ -65,7 +88,7 @@ def _groups(
     """Yield groups with the number of rows that each came from; those of several rows come last."""
     spread: dict[Prompt, list[Group]] = {}
     for stream, head, form in with_formats(streams, named_format, ledger):
-        groups = _converted(stream, form, chain(head, stream.rows), ledger)
+        groups = _converted(stream, form, _in_parts(form, chain(head, stream.rows)), ledger)
         if form.gather:
             for group in groups:
                 spread.setdefault(group.prompt, []).append(group)
@@ -143,6 +166,16 @@ def _rows_inside(values: Mapping[str, Any]) -> str:
                 "into a file named .json, or one row a line into one named .jsonl"
             )
     return ""
+
+
+def _in_parts(form: Format, rows: Iterator[Row]) -> Iterator[Row]:
+    """Yield the rows; where one says several things in this format, a row for each."""
+    for row in rows:
+        if form.parts is None or row.values is None or form.missing(row.values):
+            yield row
+            continue
+        for place, values in enumerate(form.parts(row.values)):
+            yield replace(row, values=values, note="" if place else row.note)
 
 
 def _converted(

@@ -22,9 +22,12 @@ DEMO = "demo"
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
+DATASET_INFO = "dataset_info.json"
+"""The file in which LLaMA-Factory, and `datasets`, describe those beside it."""
+
 METADATA = (
     "config.json",
-    "dataset_info.json",
+    DATASET_INFO,
     "dataset_infos.json",
     "dataset_dict.json",
     "state.json",
@@ -98,6 +101,7 @@ def paths(source: str | Path, split: str | None = None) -> list[Path]:
     companions: set[Path] = set()
     for folder in {file.parent for file in read}:
         companions.update(file for file in folder.iterdir() if _is_companion(file, read))
+        companions.update(file for file in [folder / DATASET_INFO] if file.is_file())
     return sorted(read | companions)
 
 

@@ -7,17 +7,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from rewarddiff.data.columns import Columns
 from rewarddiff.data.files import Row
 from rewarddiff.data.formats import Format, RowError, Values, named
-from rewarddiff.data.formats.cells import is_turn, subset, turns
+from rewarddiff.data.formats.cells import SHAREGPT_KEYS, is_turn, subset, turns
 from rewarddiff.data.formats.conversations import EXTRAS
 from rewarddiff.data.ledger import Ledger
-from rewarddiff.data.read import NOT_AS_EXPECTED, with_formats
-from rewarddiff.data.sources import Stream, streams
+from rewarddiff.data.read import NOT_AS_EXPECTED, described_streams, with_formats
+from rewarddiff.data.sources import Stream
 
 
 def unread_columns(
-    source: str | Path, *, format: str | None = None, split: str | None = None
+    source: str | Path,
+    *,
+    format: str | None = None,
+    split: str | None = None,
+    columns: Columns | None = None,
 ) -> list[str]:
     """Return the columns, and keys of turns, that nothing is read from.
 
@@ -25,14 +30,15 @@ def unread_columns(
     """
     named_format = named(format) if format else None
     unread: set[str] = set()
-    for stream, head, form in with_formats(streams(source, split), named_format, Ledger()):
-        columns: set[str] = set()
-        columns_read: set[str] = set()
+    described = described_streams(source, split, columns)
+    for stream, head, form in with_formats(described, named_format, Ledger()):
+        names: set[str] = set()
+        names_read: set[str] = set()
         for values in _usable(form, stream, head):
-            columns |= values.keys()
-            columns_read |= values.columns_read
+            names |= values.keys()
+            names_read |= values.columns_read
             unread |= _unread_keys(values)
-        unread |= columns - columns_read
+        unread |= names - names_read
     return sorted(unread)
 
 
@@ -62,6 +68,8 @@ def _usable(form: Format, stream: Stream, head: Iterable[Row]) -> Iterator[_Watc
         subset(values)
         with suppress(RowError, *NOT_AS_EXPECTED):
             convert(values)
+            if form.parts is not None:
+                list(form.parts(values))
             yield values
 
 
@@ -72,7 +80,7 @@ def _unread_keys(values: Values) -> set[str]:
         for turn in turns(value) or []:
             if not is_turn(turn):
                 continue
-            for key in turn.keys() - {"role", "content", *EXTRAS}:
+            for key in turn.keys() - {"role", "content", *SHAREGPT_KEYS, *EXTRAS}:
                 if turn[key]:
                     unread.add(f"{key} of the turns in {column}")
     return unread

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from io import BufferedReader
 
 from rewarddiff.data.files import rows
+from rewarddiff.data.files.csv_dialect import Dialect, dialect_of, sample
 from rewarddiff.data.files.rows import (
     NOT_UTF8,
     TOO_LONG,
     Cell,
+    DamagedError,
     RefusedError,
     Row,
     check_columns,
@@ -19,7 +22,7 @@ from rewarddiff.data.files.rows import (
     limited_lines,
 )
 
-ROWS_IN_A_CELL: Mapping[str, int] = {",": 10, "\t": 2}
+ROWS_IN_A_CELL: Mapping[str, int] = {",": 10, ";": 10, "|": 2, "\t": 2}
 """From so many lines on, one record whose every line has the delimiters of a whole row is taken for
 several rows that a stray quotation mark holds together. Lines of a text often have a comma, hardly
 ever a tab."""
@@ -28,11 +31,13 @@ ever a tab."""
 class _Record:
     """The lines of a text, one after the other; those of the present record are remembered."""
 
-    def __init__(self, stream: BufferedReader) -> None:
-        text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
+    def __init__(self, stream: BufferedReader, encoding: str, skipped: int) -> None:
+        text = io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline="")
         self._rest = limited_lines(text.readline)
         self.lines: list[str] = []
-        self.first = 1
+        for _ in range(skipped):
+            next(self._rest)
+        self.first = 1 + skipped
         self.too_long = False
 
     def begin(self) -> None:
@@ -69,11 +74,23 @@ def read_csv(stream: BufferedReader, delimiter: str = ",") -> Iterator[Row]:
     """Read rows, numbered by the line they begin on, the header being line 1.
 
     Every value is a `Cell`. A quotation mark that is not closed takes the lines after it into its
-    cell. These are counted one by one, since nobody can tell whether they are rows.
+    cell. These are counted one by one, since nobody can tell whether they are rows. Another
+    delimiter than that of the file's name, and another encoding than UTF-8, are found out and
+    noted.
     """
     csv.field_size_limit(rows.MAX_LINE)
-    record = _Record(stream)
-    reader = csv.reader(record, delimiter=delimiter, strict=True)
+    dialect = dialect_of(sample(stream), delimiter)
+    note = dialect.note
+    for row in _rows(stream, dialect):
+        if note and row.values is not None:
+            row = replace(row, note=note)
+            note = ""
+        yield row
+
+
+def _rows(stream: BufferedReader, dialect: Dialect) -> Iterator[Row]:
+    record = _Record(stream, dialect.encoding, dialect.skipped)
+    reader = csv.reader(record, delimiter=dialect.delimiter, strict=True)
     header: list[str] = []
     while True:
         record.begin()
@@ -88,10 +105,12 @@ def read_csv(stream: BufferedReader, delimiter: str = ",") -> Iterator[Row]:
                 ) from None
             yield _broken_row(record, error)
             continue
+        except UnicodeError as error:
+            raise DamagedError(str(error)) from None
         if not cells:
             continue
         if header:
-            yield _row(cells, header, record, delimiter)
+            yield _row(cells, header, record, dialect.delimiter)
         else:
             _check_header(cells, record.first)
             header = cells

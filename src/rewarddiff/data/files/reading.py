@@ -10,6 +10,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
+from rewarddiff.data.files.csv_dialect import UTF16_MARKS
 from rewarddiff.data.files.csv_rows import read_csv, read_tsv
 from rewarddiff.data.files.json_rows import read_json, read_lines
 from rewarddiff.data.files.names import check_file, kind
@@ -31,8 +32,7 @@ UNREADABLE_BEGINNINGS: Mapping[bytes, tuple[str, str]] = {
     b"\x28\xb5\x2f\xfd": ("packed with zstd", "unpack it"),
     b"PK\x03\x04": ("a zip archive or a spreadsheet", "unpack it, or export it as CSV"),
     b"PAR1": ("Parquet", "let its name end in .parquet"),
-    b"\xff\xfe": ("text in UTF-16", "save it as UTF-8"),
-    b"\xfe\xff": ("text in UTF-16", "save it as UTF-8"),
+    **dict.fromkeys(UTF16_MARKS, ("text in UTF-16", "save it as UTF-8")),
 }
 """First bytes of files that are no text, whatever their name says: what they are, and the mend.
 Lines of such a file are not its rows, and counting them would hide how many rows are lost."""
@@ -91,6 +91,8 @@ def _check_beginning(stream: BufferedReader, suffix: str) -> None:
     """Refuse a file of text whose first bytes are those of something else."""
     head = beginning(stream)
     if suffix == ".parquet" and head.startswith(b"PAR1"):
+        return
+    if suffix in (".csv", ".tsv") and head.startswith(UTF16_MARKS):
         return
     for signature, (what, mend) in UNREADABLE_BEGINNINGS.items():
         if head.startswith(signature):

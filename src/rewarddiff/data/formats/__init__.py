@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
 
+from rewarddiff.data.formats import nearest
 from rewarddiff.data.formats.base import Format, RowError, Values
-from rewarddiff.data.formats.cells import TURNS
+from rewarddiff.data.formats.battles import (
+    ARENA,
+    ARENA_55K,
+    ARENA_TEXTS,
+    HELPSTEER2_PREFERENCE,
+    HELPSTEER3,
+    MULTIPREF,
+    SAFE_RLHF,
+    SAFE_RLHF_BOTH,
+    SAFE_RLHF_SAFER,
+)
 from rewarddiff.data.formats.debates import UKP
+from rewarddiff.data.formats.graded import HELPSTEER, NECTAR, SHP, ULTRAFEEDBACK
 from rewarddiff.data.formats.lists import QA_FEEDBACK, REWARDBENCH, RM_BENCH, RRHF, SCORED, SIMPEVAL
-from rewarddiff.data.formats.pairs import HH, TLDR, TRL, TRL_IMPLICIT
-from rewarddiff.data.formats.singles import UNPAIRED
+from rewarddiff.data.formats.llama_factory import (
+    ALPACA,
+    ALPACA_KTO,
+    ALPACA_OUTPUT,
+    MESSAGES,
+    MESSAGES_KTO,
+    MESSAGES_PAIR,
+    SHAREGPT,
+    SHAREGPT_ANSWER,
+    SHAREGPT_KTO,
+)
+from rewarddiff.data.formats.pairs import (
+    ARGILLA,
+    DISTILABEL,
+    HH,
+    ORCA,
+    TLDR,
+    TRL,
+    TRL_IMPLICIT,
+)
+from rewarddiff.data.formats.singles import COMPLETION, RESPONSE, UNPAIRED
 from rewarddiff.data.formats.weighed import WEIGHED
 from rewarddiff.errors import UserError
 
@@ -25,24 +54,39 @@ FORMATS: tuple[Format, ...] = (
     RM_BENCH,
     REWARDBENCH,
     WEIGHED,
+    SAFE_RLHF,
+    SAFE_RLHF_SAFER,
+    SAFE_RLHF_BOTH,
+    HELPSTEER2_PREFERENCE,
+    HELPSTEER3,
+    HELPSTEER,
+    MULTIPREF,
+    SHP,
+    ARENA,
+    ARENA_55K,
+    ARENA_TEXTS,
+    ULTRAFEEDBACK,
+    NECTAR,
     TRL,
+    SHAREGPT,
+    ALPACA,
+    MESSAGES_PAIR,
+    ORCA,
+    DISTILABEL,
+    ARGILLA,
     TRL_IMPLICIT,
     HH,
     UNPAIRED,
+    ALPACA_KTO,
+    SHAREGPT_KTO,
+    MESSAGES_KTO,
+    COMPLETION,
+    RESPONSE,
+    ALPACA_OUTPUT,
+    SHAREGPT_ANSWER,
+    MESSAGES,
 )
 """In the order they are tried: the more telling columns first."""
-
-PROMPT_NAMES = (
-    "instruction",
-    "question",
-    "query",
-    "input",
-    "conversations",
-    "messages",
-    "problem",
-    "context",
-)
-"""What other collections call the column of the prompt."""
 
 
 def detect(values: Values) -> Format | None:
@@ -69,46 +113,7 @@ def named(name: str) -> Format:
 
 def misfit(values: Values) -> str:
     """Say why a row is in no known format, and the mend: the end of a message about its columns."""
-
-    def missing_share(candidate: Format) -> float:
-        return len(candidate.missing(values)) / len(candidate.columns)
-
-    nearest = min(FORMATS, key=missing_share)
-    missing = nearest.missing(values)
-    if len(missing) == len(nearest.columns):
-        all_formats = "; ".join(f"{form.name} ({', '.join(form.columns)})" for form in FORMATS)
-        return f"are in no known format; rename them to those of one of: {all_formats}"
-    if missing:
-        return (
-            f"are in no known format, the nearest is {nearest.name} "
-            f"({', '.join(nearest.columns)}): missing {', '.join(missing)}; rename the columns"
-        )
-    return f"are in no known format: {_pair_misfit(values)}"
-
-
-def _pair_misfit(values: Values) -> str:
-    """Say what is wrong with a chosen and a rejected response that stand without a prompt."""
-    contents = f"chosen holds {_kind(values['chosen'])}, rejected holds {_kind(values['rejected'])}"
-    prompt_names = [name for name in PROMPT_NAMES if name in values]
-    if prompt_names:
-        mend = f"rename {prompt_names[0]} to prompt"
-        if "input" in prompt_names[1:]:
-            mend += " (with input put behind it)"
-    else:
-        mend = f"add a column prompt, or write prompt and answer as {TURNS} in both"
-    if isinstance(values["chosen"], Mapping):
-        mend += ", and give chosen and rejected as texts or as lists of turns with role and content"
-    return f"{contents}, and no column prompt says to what; {mend}"
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, str):
-        return "a text"
-    if isinstance(value, Mapping):
-        return f"an object with {', '.join(map(str, value))}"
-    return f"a {type(value).__name__}"
+    return nearest.misfit(values, FORMATS)
 
 
 __all__ = ["FORMATS", "Format", "RowError", "Values", "detect", "misfit", "named"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,7 @@ class Format:
         beside: the stem of a file that is read along with this one and holds no groups itself.
         read_beside: returns what that file, beside this one (None: not a file), holds; `convert`
             is then called with it and the row.
+        parts: makes several rows of one that says several things, each with its `subset`.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Format:
     gather: bool = False
     beside: str = ""
     read_beside: Callable[[Path | None], Any] | None = None
+    parts: Callable[[Values], Iterable[dict[str, Any]]] | None = None
 
     def missing(self, columns: Mapping[str, Any]) -> list[str]:
         """Return the format's columns that are not among these."""

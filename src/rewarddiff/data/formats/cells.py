@@ -15,6 +15,24 @@ from rewarddiff.data.ledger import Reason
 TURNS = 'a list of turns [{"role": …, "content": …}, …]'
 """How a conversation is written, for messages."""
 
+SHAREGPT_KEYS = ("from", "value")
+"""How ShareGPT names the role and the content of a turn."""
+
+SHAREGPT_ROLES = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "assistant": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "function_call": "assistant",
+    "observation": "tool",
+    "tool": "tool",
+    "system": "system",
+}
+"""Who speaks a turn that ShareGPT and LLaMA-Factory write with `from` and `value`."""
+
 LARGEST = 1e15
 """Larger numbers are refused: none is a grade, and squared differences must fit into float32."""
 
@@ -101,6 +119,14 @@ def finite(value: Any, what: str) -> float:
     return result
 
 
+def signed(values: Values, column: str, limit: int) -> float:
+    """Return a preference between two responses: a number from −limit to limit."""
+    preference = number(values, column)
+    if abs(preference) > limit:
+        raise FieldError(f"{column} is {preference:g}, expected -{limit} to {limit}")
+    return preference
+
+
 def items(values: Values, column: str) -> list[Any]:
     """Return a list that must be there; in a CSV cell it is JSON."""
     elements = listed(values.get(column))
@@ -130,7 +156,13 @@ def turns(value: Any) -> list[Any] | None:
 
 
 def is_turn(value: Any) -> bool:
-    return isinstance(value, Mapping) and "role" in value
+    """Tell a turn with `role`, or one as ShareGPT writes it, with `from` and `value`."""
+    return isinstance(value, Mapping) and ("role" in value or is_sharegpt_turn(value))
+
+
+def is_sharegpt_turn(value: Mapping[str, Any]) -> bool:
+    """Tell a turn that says whom it is from, and what was said under `value`."""
+    return "value" in value and str(value.get("from")) in SHAREGPT_ROLES
 
 
 def numbers(values: Values, column: str, *, count: int) -> list[float]:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rewarddiff.data.formats.base import FieldError, RowError, Values
-from rewarddiff.data.formats.cells import as_text, items, listed, text, turns
+from rewarddiff.data.formats.cells import (
+    SHAREGPT_ROLES,
+    as_text,
+    is_sharegpt_turn,
+    is_turn,
+    items,
+    listed,
+    text,
+    turns,
+)
 from rewarddiff.data.ledger import Reason
 from rewarddiff.records import Message, Prompt
 
@@ -42,7 +52,9 @@ def _answer(item: Any, what: str) -> str:
     if isinstance(item, list | tuple) and len(item) == 1:
         item = item[0]
     if isinstance(item, Mapping):
-        return _spoken(_message({"role": ASSISTANT, **item}, what), what)
+        # A turn that does not say who speaks is the assistant's.
+        turn = item if is_turn(item) else {"role": ASSISTANT, **item}
+        return _spoken(_message(turn, what), what)
     if not isinstance(item, str):
         raise FieldError(f"{what} holds a {type(item).__name__}, expected text")
     return as_text(item, what)
@@ -57,6 +69,8 @@ def _message(turn: Any, what: str) -> Message:
     """Return one turn; what it says may be null where it calls a tool."""
     if not isinstance(turn, Mapping):
         raise FieldError(f"{what} holds a {type(turn).__name__} among its turns")
+    if "role" not in turn and is_sharegpt_turn(turn):
+        turn = _of_sharegpt(turn, what)
     extras = {}
     for key in EXTRAS:
         value = turn.get(key)
@@ -64,13 +78,67 @@ def _message(turn: Any, what: str) -> Message:
             value = _tools(value)
         if value:
             extras[key] = without_nulls(value)
-    role, content = turn.get("role"), turn.get("content")
+    role, content = turn.get("role"), _content(turn.get("content"), what)
     if content is None and "tool_calls" in extras:
         content = ""
     if not isinstance(role, str) or not isinstance(content, str):
-        mend = "; rename from to role, value to content" if {"from", "value"} <= turn.keys() else ""
+        speaker = str(turn["from"])[:20] if "from" in turn else ""
+        mend = f"; from is {speaker}, expected human or gpt" if speaker else ""
         raise FieldError(f"{what} holds a turn without the texts role and content{mend}")
     return Message.of(role, content, extras)
+
+
+def _of_sharegpt(turn: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Return a turn of ShareGPT with role and content; a call of a tool is JSON in its value."""
+    speaker = str(turn["from"])
+    renamed = {"role": SHAREGPT_ROLES[speaker], "content": turn["value"]}
+    if speaker == "function_call":
+        renamed |= {"content": None, "tool_calls": _calls(turn["value"], what)}
+    return {**turn, **renamed}
+
+
+def _calls(text: Any, what: str) -> list[dict[str, Any]]:
+    """Return the calls of tools that a text holds in JSON: one with name and arguments, or a list."""
+    try:
+        calls = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        calls = None
+    if isinstance(calls, Mapping):
+        calls = [calls]
+    if not isinstance(calls, list) or not all(isinstance(call, Mapping) for call in calls):
+        raise FieldError(f"{what} holds a function_call that is not JSON with name and arguments")
+    return [{"type": "function", "function": call} for call in calls]
+
+
+def _content(content: Any, what: str) -> Any:
+    """Return what a turn says: parts that are texts are joined, anything else is as it was."""
+    if not isinstance(content, list | tuple):
+        return content
+    texts = []
+    for part in content:
+        if not isinstance(part, Mapping) or part.get("type") != "text":
+            kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+            raise FieldError(f"{what} holds a turn with a part that is no text ({kind})")
+        texts.append(as_text(part.get("text"), what))
+    return "".join(texts)
+
+
+def answered(conversation: tuple[Message, ...], what: str) -> tuple[Prompt, str]:
+    """Cut a conversation before its last turn, which must be the assistant's: its response."""
+    if not conversation:
+        raise FieldError(f"{what} holds no turn")
+    return conversation[:-1], _spoken(conversation[-1], what)
+
+
+def answer(values: Values, column: str) -> str:
+    """Return a response that must be there: a text, a turn, or a list of one turn."""
+    value = values.get(column)
+    turns_of_answer = turns(value)
+    if turns_of_answer is not None:
+        return last_turn((), messages(turns_of_answer, column), column)
+    if is_turn(value):
+        return _answer(value, column)
+    return text(values, column)
 
 
 def _tools(value: Any) -> list[Any]:

@@ -36,12 +36,13 @@ def _scored(values: Values) -> Group:
     if values.get("scores") is not None:
         grades = scores(values, count=len(responses))
     elif values.get("ranks") is not None:
-        comparisons = _ranked(numbers(values, "ranks", count=len(responses)))
+        comparisons = ranked(numbers(values, "ranks", count=len(responses)))
     question = in_context(values, prompt(values))
     return Group(row_id(values), question, responses, grades, comparisons)
 
 
-def _ranked(ranks: Sequence[float]) -> tuple[Comparison, ...]:
+def ranked(ranks: Sequence[float]) -> tuple[Comparison, ...]:
+    """Return every pair of responses as their ranks, 1 the best, put them; equal ones tie."""
     comparisons = []
     for i, j in combinations(range(len(ranks)), 2):
         if ranks[i] == ranks[j]:

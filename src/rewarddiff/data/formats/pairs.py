@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from rewarddiff.data.formats.base import FieldError, Format, RowError, Values
 from rewarddiff.data.formats.cells import (
     is_foreign_conversation,
@@ -13,35 +15,55 @@ from rewarddiff.data.formats.cells import (
     text,
     turns,
 )
-from rewarddiff.data.formats.conversations import asked, in_context, last_turn, messages, prompt
+from rewarddiff.data.formats.conversations import (
+    answer,
+    asked,
+    in_context,
+    last_turn,
+    messages,
+    prompt,
+    spoken_prompt,
+)
 from rewarddiff.data.ledger import Reason
 from rewarddiff.records import Comparison, Group, Message, Prompt
 
 ASSISTANT = "\n\nAssistant:"
 HUMAN = "\n\nHuman:"
 
+GRADES = (
+    "score_{}",
+    "{}_score",
+    "{}_rating",
+    "{}-rating",
+    "rating_{}",
+    "{}_avg_rating",
+    "{}-score",
+)
+"""What columns of grades are called, with chosen or rejected put in."""
+
 
 def _trl(values: Values) -> Group:
     """Read TRL's preference rows: prompt, chosen, rejected, as text or as conversations.
 
     A conversation may leave the prompt out: it is then what `chosen` and `rejected` share. The
-    strength is `margin`, or else the gap of `score_chosen` and `score_rejected` (or `chosen_score`,
-    `chosen_rating` …).
+    strength is `margin`, or else the gap of `score_chosen` and `score_rejected` (or what Argilla
+    and others call them, see `GRADES`).
     """
     if turns(values["chosen"]) is not None:
         question, chosen, rejected = _conversations(values)
     else:
-        chosen = text(values, "chosen")
-        rejected = text(values, "rejected")
+        chosen = answer(values, "chosen")
+        rejected = answer(values, "rejected")
         question = prompt(values)
-    high = optional_number(values, "score_chosen", "chosen_score", "chosen_rating")
-    low = optional_number(values, "score_rejected", "rejected_score", "rejected_rating")
+    return pair(values, question, chosen, rejected)
+
+
+def pair(values: Values, question: Prompt, chosen: str, rejected: str) -> Group:
+    """Return the group of a row that names the better response, by how much as its columns say."""
+    scores = _grades(values)
     strength = optional_number(values, "margin")
-    scores = None
-    if high is not None and low is not None:
-        scores = (high, low)
-        if strength is None:
-            strength = high - low
+    if strength is None and scores is not None:
+        strength = scores[0] - scores[1]
     if strength is not None and strength < 0:
         raise RowError(Reason.CONTRADICTORY, f"rejected is graded {-strength:g} above chosen")
     return Group(
@@ -50,6 +72,29 @@ def _trl(values: Values) -> Group:
         responses=(chosen, rejected),
         scores=scores,
         comparisons=(Comparison(0, 1, strength),),
+    )
+
+
+def _grades(values: Values) -> tuple[float, float] | None:
+    """Return the grades of the chosen and the rejected response; None where one is missing."""
+    high = optional_number(values, *(grade.format("chosen") for grade in GRADES))
+    low = optional_number(values, *(grade.format("rejected") for grade in GRADES))
+    if high is None or low is None:
+        return None
+    return high, low
+
+
+def _asked_pair(question_column: str, values: Values) -> Group:
+    """Read chosen and rejected beside a question under another name: what a user says."""
+    question = spoken_prompt(prompt(values, question_column))
+    return pair(values, question, answer(values, "chosen"), answer(values, "rejected"))
+
+
+def _argilla(values: Values) -> Group:
+    """Read Argilla's UltraFeedback: `chosen_response`, `rejected_response` and mean ratings."""
+    question = spoken_prompt(prompt(values, "instruction"))
+    return pair(
+        values, question, answer(values, "chosen_response"), answer(values, "rejected_response")
     )
 
 
@@ -167,4 +212,7 @@ def _trl_looks(values: Values) -> bool:
 TRL = Format("trl", ("prompt", "chosen", "rejected"), _trl, looks=_trl_looks)
 TRL_IMPLICIT = Format("trl-implicit", ("chosen", "rejected"), _trl, looks=_implicit_looks)
 HH = Format("hh", ("chosen", "rejected"), _hh, looks=_hh_looks)
+ORCA = Format("orca", ("question", "chosen", "rejected"), partial(_asked_pair, "question"))
+DISTILABEL = Format("distilabel", ("input", "chosen", "rejected"), partial(_asked_pair, "input"))
+ARGILLA = Format("argilla", ("instruction", "chosen_response", "rejected_response"), _argilla)
 TLDR = Format("tldr", ("info", "summaries", "choice"), _tldr)

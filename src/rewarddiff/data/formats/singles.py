@@ -1,10 +1,14 @@
-"""Formats in which a row is one response, judged by itself."""
+"""Formats in which a row is one response, judged by itself or not at all."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 from rewarddiff.data.formats.base import FieldError, Format, Values
-from rewarddiff.data.formats.cells import items, row_id, text, turns
+from rewarddiff.data.formats.cells import items, row_id, turns
 from rewarddiff.data.formats.conversations import (
+    answer,
     in_context,
     last_turn,
     messages,
@@ -22,27 +26,42 @@ def _unpaired(values: Values) -> Group:
 
     Every row is a group of one response, also where the next row has the same prompt.
     """
-    label = _label(values)
-    if turns(values["completion"]) is None:
+    return replace(_lone("completion", values), labels=(label(values, "label"),))
+
+
+def _lone(column: str, values: Values) -> Group:
+    """Read a prompt and one response of which nothing is known; both text or conversations."""
+    if turns(values[column]) is None:
         question = in_context(values, prompt(values))
-        response = text(values, "completion")
+        response = answer(values, column)
     else:
-        completion = messages(items(values, "completion"), "completion")
+        completion = messages(items(values, column), column)
         conversation = spoken_prompt(prompt(values))
-        response = last_turn(conversation, completion, "completion")
+        response = last_turn(conversation, completion, column)
         question = in_context(values, conversation)
-    return Group(row_id(values), question, (response,), labels=(label,))
+    return Group(row_id(values), question, (response,))
 
 
-def _label(values: Values) -> bool:
+def label(values: Values, column: str) -> bool:
     """Tell whether the response is desirable."""
-    value = values["label"]
+    value = values.get(column)
     if value is None or value == "":
-        raise FieldError("no label")
-    label = LABELS.get(str(value).strip().lower())
-    if label is None:
-        raise FieldError(f"label is {str(value)[:20]}, expected true or false")
-    return label
+        raise FieldError(f"no {column}")
+    desirable = LABELS.get(str(value).strip().lower())
+    if desirable is None:
+        raise FieldError(f"{column} is {str(value)[:20]}, expected true or false")
+    return desirable
+
+
+def has_no_label(values: Values) -> bool:
+    """Tell a response without a label: one with a label must not be read as if it had none."""
+    return "label" not in values and "kto_tag" not in values
 
 
 UNPAIRED = Format("trl-unpaired", ("prompt", "completion", "label"), _unpaired)
+COMPLETION = Format(
+    "completion", ("prompt", "completion"), partial(_lone, "completion"), looks=has_no_label
+)
+RESPONSE = Format(
+    "response", ("prompt", "response"), partial(_lone, "response"), looks=has_no_label
+)

@@ -1,0 +1,104 @@
+"""Columns under other names: `{prompt: question}` reads the column question as the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from rewarddiff.data.files import Row
+from rewarddiff.data.sources import Stream
+from rewarddiff.errors import UserError, suggest
+
+PEEK = 100
+"""Rows looked at to tell the format, and whether a column is there at all."""
+
+MISSING = object()
+"""What stands where a row has no such column."""
+
+Columns = Mapping[str, str]
+"""Our name → the file's; a dotted one reaches into objects and lists: meta.question, answers.0."""
+
+
+def renamed(streams: list[Stream], columns: Columns | None, *, strict: bool = True) -> list[Stream]:
+    """Return the streams with these columns under our names, before any format is told.
+
+    A column that is read from elsewhere does not stand for itself any more, nor does the one it is
+    read from.
+
+    Args:
+        strict: refuse a file that has not all of these columns; otherwise those that it has are
+            renamed.
+
+    Raises:
+        UserError: (while the rows are read) no row has such a column.
+    """
+    if not columns:
+        return streams
+    return [replace(s, rows=_renamed_rows(s, columns, strict=strict)) for s in streams]
+
+
+def _renamed_rows(stream: Stream, columns: Columns, *, strict: bool) -> Iterator[Row]:
+    absent = dict(columns)
+    names: dict[str, None] = {}
+    first: Row | None = None
+    readable = 0
+    for row in stream.rows:
+        if row.values is not None:
+            first = first or row
+            readable += 1
+            names.update(dict.fromkeys(row.values))
+            for name, column in columns.items():
+                if name in absent and taken(row.values, column) is not MISSING:
+                    del absent[name]
+            if readable == PEEK and strict:
+                _require(stream, first, absent, names)
+            row = replace(row, values=_renamed(row.values, columns))
+        yield row
+    if first is not None and readable < PEEK and strict:
+        _require(stream, first, absent, names)
+
+
+def _require(stream: Stream, first: Row, absent: Columns, names: Mapping[str, None]) -> None:
+    for name, column in absent.items():
+        place = f"{stream.path or stream.name}:{first.number}"
+        raise UserError(
+            f"{place}: no column '{column}' to read {name} from{suggest(column, names)}"
+        )
+
+
+def _renamed(values: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
+    """Return a row with our names for some of its columns."""
+    renamed_values = dict(values)
+    cells = {}
+    for name, column in columns.items():
+        cell = taken(values, column)
+        if cell is not MISSING:
+            cells[name] = cell
+            renamed_values = _without(renamed_values, column)
+    return {**renamed_values, **cells}
+
+
+def taken(values: Any, column: str) -> Any:
+    """Return what stands under a column, or under a dotted path into one; MISSING: nothing does."""
+    if isinstance(values, Mapping) and column in values:
+        return values[column]
+    head, dot, rest = column.partition(".")
+    inner = MISSING
+    if isinstance(values, Mapping):
+        inner = values.get(head, MISSING)
+    elif isinstance(values, list | tuple) and head.isdecimal() and int(head) < len(values):
+        inner = values[int(head)]
+    return taken(inner, rest) if dot and inner is not MISSING else inner
+
+
+def _without(values: Any, column: str) -> Any:
+    """Return the row without what was taken from it; a list, of which a place was, as a whole."""
+    if column in values:
+        return {name: value for name, value in values.items() if name != column}
+    head, _, rest = column.partition(".")
+    rest_of_column = values.get(head)
+    others = {name: value for name, value in values.items() if name != head}
+    if isinstance(rest_of_column, Mapping):
+        rest_of_column = _without(rest_of_column, rest)
+    return {**others, head: rest_of_column} if rest_of_column else others

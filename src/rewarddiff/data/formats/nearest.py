@@ -1,0 +1,182 @@
+"""What to say of a row that is in no known format: the nearest one, and what to rename."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any
+
+from rewarddiff.data.formats.base import Format, Values
+from rewarddiff.data.formats.cells import TURNS
+
+SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "prompt": (
+        "instruction",
+        "question",
+        "query",
+        "input",
+        "problem",
+        "context",
+        "post",
+        "user",
+        "frage",
+    ),
+    "chosen": ("good", "better", "preferred", "accepted", "winner", "positive", "win", "best"),
+    "rejected": ("bad", "worse", "dispreferred", "loser", "negative", "lose", "worst", "reject"),
+    "response": ("answer", "output", "completion", "reply", "text", "generation"),
+    "completion": ("answer", "output", "response", "reply", "text", "generation"),
+    "responses": ("answers", "outputs", "completions", "candidates", "replies", "generations"),
+    "label": ("desirable", "is_good", "liked", "thumb", "feedback", "kto_tag"),
+    "winner": ("preference", "preferred", "verdict", "vote"),
+    "scores": ("ratings", "rewards", "grades"),
+    "response_a": ("answer_a", "completion_a", "output_a"),
+    "response_b": ("answer_b", "completion_b", "output_b"),
+}
+"""What other collections call the columns of the plain formats."""
+
+ENDS = re.compile(r"_?(response|answer|output|completion|text)$")
+"""What may stand behind a synonym: good_answer is good."""
+
+ALIKE = 0.8
+"""From this similarity on, a name is taken for another that was mistyped."""
+
+MAIN = ("trl", "scored", "trl-unpaired", "response", "messages", "arena-texts")
+"""The formats that are named where no format is near."""
+
+
+@dataclass(frozen=True)
+class Near:
+    """How far a format is from a row.
+
+    Attributes:
+        renamed: the format's columns that are there under other names. missing: those that are not.
+        looks: with its columns renamed the row would be read.
+    """
+
+    form: Format
+    renamed: Mapping[str, str]
+    missing: Sequence[str]
+    looks: bool
+
+    @property
+    def covered(self) -> int:
+        """How many of the format's columns are there, renamed or not."""
+        return len(self.form.columns) - len(self.missing)
+
+    @property
+    def rank(self) -> tuple[float, int, int]:
+        """Sort by what is missing, then by how much of the row is read."""
+        missing_share = len(self.missing) / len(self.form.columns)
+        if not self.missing and not self.looks:
+            missing_share = 0.5
+        return missing_share, -self.covered, len(self.renamed)
+
+
+def misfit(values: Values, formats: Sequence[Format]) -> str:
+    """Say why a row is in no known format, and the mend: the end of a message about its columns."""
+    nearest = min((_near(form, values) for form in formats), key=lambda near: near.rank)
+    if len(nearest.missing) * 2 > len(nearest.form.columns) or not nearest.covered:
+        return f"are in no known format; {_any_format(formats)}"
+    if {"chosen", "rejected"} <= values.keys() and "prompt" in nearest.missing:
+        return f"are in no known format: {_pair_misfit(values)}"
+    if nearest.renamed or nearest.missing:
+        return f"are in no known format, the nearest is {_mend(nearest)}"
+    return (
+        f"are those of {nearest.form.name}, what they hold is not; compare them with "
+        "docs/formats.md"
+    )
+
+
+def _near(form: Format, values: Values) -> Near:
+    renamed: dict[str, str] = {}
+    missing = []
+    free = [column for column in values if column not in form.columns]
+    for column in form.missing(values):
+        candidate = _candidate(column, free)
+        if candidate is None:
+            missing.append(column)
+        else:
+            renamed[column] = candidate
+            free.remove(candidate)
+    row = {**values, **{column: values[name] for column, name in renamed.items()}}
+    return Near(form, renamed, missing, looks=not missing and form.looks(row))
+
+
+def _candidate(column: str, free: Iterable[str]) -> str | None:
+    """Return which of these columns is the one meant; None: none looks like it."""
+    plain = {_plain(name): name for name in free if name}
+    names = [name for name in (column, *SYNONYMS.get(column, ())) if _plain(name) in plain]
+    if names:
+        return plain[_plain(names[0])]
+    for name, original in plain.items():
+        if ENDS.sub("", name) in SYNONYMS.get(column, ()):
+            return original
+    alike = {name: _similarity(_plain(column), name) for name in plain}
+    best = max(alike, key=alike.__getitem__, default=None)
+    if best is None or alike[best] < ALIKE:
+        return None
+    return plain[best]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def _similarity(a: str, b: str) -> float:
+    """Return how alike two names are; those with other numbers in them are not."""
+    if re.findall(r"\d+", a) != re.findall(r"\d+", b):
+        return 0.0
+    return SequenceMatcher(None, a, b).ratio()
+
+
+def _mend(near: Near) -> str:
+    """Name the format and its columns, those missing, and how to rename."""
+    absent = [*near.renamed, *near.missing]
+    text = f"{_with_columns(near.form)}: missing {', '.join(absent)}"
+    pairs = [f"{column}={name}" for column, name in near.renamed.items()]
+    if near.missing:
+        pairs += [f"{column}=COLUMN" for column in near.missing]
+        which = "it" if len(near.missing) == 1 else "them"
+        return (
+            f"{text}; rename the columns that hold {which}, or name them with "
+            f"--columns {','.join(pairs)} (in a recipe data.columns)"
+        )
+    names = ", ".join(f"{name} to {column}" for column, name in near.renamed.items())
+    return (
+        f"{text}; rename {names}, or leave the file as it is and add --columns "
+        f"{','.join(pairs)} (in a recipe data.columns)"
+    )
+
+
+def _with_columns(form: Format) -> str:
+    return f"{form.name} ({', '.join(form.columns)})"
+
+
+def _any_format(formats: Sequence[Format]) -> str:
+    """Name the plain formats with their columns; the others are in the documentation."""
+    main = [_with_columns(form) for form in formats if form.name in MAIN]
+    return (
+        f"rename them to those of one of: {'; '.join(main)}; or name them with --columns "
+        f"prompt=COLUMN,chosen=COLUMN,… (docs/formats.md has all {len(formats)} formats)"
+    )
+
+
+def _pair_misfit(values: Values) -> str:
+    """Say what is wrong with a chosen and a rejected response that stand without a prompt."""
+    contents = f"chosen holds {_kind(values['chosen'])}, rejected holds {_kind(values['rejected'])}"
+    mend = f"add a column prompt, or write prompt and answer as {TURNS} in both"
+    if isinstance(values["chosen"], Mapping):
+        mend += ", and give chosen and rejected as texts or as lists of turns with role and content"
+    return f"{contents}, and no column prompt says to what; {mend}"
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return "a text"
+    if isinstance(value, Mapping):
+        return f"an object with {', '.join(map(str, value))}"
+    return f"a {type(value).__name__}"
