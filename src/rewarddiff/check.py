@@ -7,6 +7,7 @@ from statistics import mean, median
 
 from rewarddiff.data import Groups, Ledger, load_groups
 from rewarddiff.data import split as split_groups
+from rewarddiff.data.columns import Columns
 from rewarddiff.data.unread import unread_columns
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group
@@ -35,6 +36,7 @@ def check(
     *,
     format: str | None = None,
     split: str | None = None,
+    columns: Columns | None = None,
     max_drop: float = 0.05,
     model: str | None = None,
     max_prompt: int | None = None,
@@ -43,6 +45,7 @@ def check(
     """Read all of `data`, and print its ledger, and sizes and strengths by split.
 
     Args:
+        format, split, columns: see `load_groups`.
         model: also count tokens, by this model's tokenizer and against its context.
         max_prompt, max_response: token limits for that, as in training.
 
@@ -51,13 +54,15 @@ def check(
     """
     ledger = Ledger()
     try:
-        groups = load_groups(data, format=format, split=split, ledger=ledger, max_drop=1.0)
+        groups = load_groups(
+            data, format=format, split=split, columns=columns, ledger=ledger, max_drop=1.0
+        )
     except UserError:
         if ledger.total:
             say(ledger.table())
         raise
     say(ledger.table())
-    unread = unread_columns(data, format=format, split=split)
+    unread = unread_columns(data, format=format, split=split, columns=columns)
     if unread:
         say(f"  not read: {', '.join(unread)}")
     say("", *_aligned(_summary(groups)))

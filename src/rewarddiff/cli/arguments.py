@@ -51,11 +51,19 @@ class Parser(argparse.ArgumentParser):
     def takes_data(self, text: str = DATA) -> None:
         self.add_argument("data", metavar="DATA", help=text)
 
-    def takes_reading(self) -> None:
+    def takes_reading(self, *, max_drop: bool = True) -> None:
         self.add_argument("--format", help="the data's format, where its columns do not tell")
         self.add_argument("--split", help="the split to read, of a dataset that has several")
-        text = "share of rows that may drop (default 0.05)"
-        self.add_argument("--max-drop", type=_share, help=text)
+        text = (
+            "columns under other names, ours first: prompt=question,chosen=good,rejected=bad; "
+            "may be given again"
+        )
+        self.add_argument(
+            "--columns", type=_names, action="append", metavar="OURS=FILE'S", help=text
+        )
+        if max_drop:  # where it is no key of the command's own
+            text = "share of rows that may drop (default 0.05)"
+            self.add_argument("--max-drop", type=_share, help=text)
 
     def takes_policy(self) -> None:
         self.add_argument("--model", default=POLICY, help=f"the policy (default {POLICY})")
@@ -217,6 +225,7 @@ def _training(add: Add) -> None:
     )
     sub.add_argument("--model", help=text)
     sub.add_argument("--data", required=True, help=DATA)
+    sub.takes_reading()
     sub.takes_output("where to write the model (default runs/KIND)")
     text = "put the model on the Hugging Face hub under this name, with the login of hf auth login"
     sub.add_argument("--push-to-hub", metavar="NAME", help=text)
@@ -232,6 +241,7 @@ def _training(add: Add) -> None:
         "pairs.jsonl --scorer runs/reward --output lists.jsonl draw=beams limit=100",
     )
     sub.takes_data()
+    sub.takes_reading(max_drop=False)
     sub.takes_policy()
     sub.add_argument("--scorer", required=True, help=SCORER)
     sub.takes_output("where to write the lists (JSONL)", "FILE", required=True)
@@ -246,6 +256,7 @@ def _measuring(add: Add) -> None:
         "preferences.jsonl --scorer runs/reward --gold runs/judge 'n=[1,4,16]' limit=64",
     )
     sub.takes_data(f"where prompts are taken from: {DATA}")
+    sub.takes_reading(max_drop=False)
     sub.takes_policy()
     text = f"one that picks: {SCORER}; may be given again"
     sub.add_argument("--scorer", required=True, action="append", help=text)
@@ -340,6 +351,19 @@ def _others(add: Add) -> None:
     sub.add_argument("run", type=user_path, metavar="RUN_DIR", help="a folder with results.json")
 
     add("doctor", do.doctor, "describe this machine: versions, memory, models, speed", "")
+
+
+def _names(text: str) -> dict[str, str]:
+    """Return our names of columns with the file's."""
+    columns = {}
+    for pair in text.split(","):
+        name, mark, column = pair.partition("=")
+        if not mark or not name.strip() or not column.strip():
+            raise argparse.ArgumentTypeError(
+                f"'{pair}' names no column, should be as prompt=question"
+            )
+        columns[name.strip()] = column.strip()
+    return columns
 
 
 def _share(text: str) -> float:

@@ -72,22 +72,25 @@ def train(args: Namespace) -> None:
     default = "all-minilm-l6-v2" if args.kind in SCORERS else "smollm2-135m-instruct"
     model = args.model or default
     output = args.output or Path("runs") / args.kind
+    reading = _reading(args)
     if args.push_to_hub is None:
         if args.private:
             args.parser.error("--private is for --push-to-hub NAME")
-        say(str(train_stage(args.kind, model, args.data, output, args.overrides)))
+        say(str(train_stage(args.kind, model, args.data, output, args.overrides, **reading)))
         return
     from rewarddiff.models.publishing import publish, require_hub
 
     require_hub(args.push_to_hub)
-    folder = train_stage(args.kind, model, args.data, output, args.overrides)
+    folder = train_stage(args.kind, model, args.data, output, args.overrides, **reading)
     say(str(folder), f"on the hub  {publish(folder, args.push_to_hub, private=args.private)}")
 
 
 def augment(args: Namespace) -> None:
     from rewarddiff.pipeline import augment_stage
 
-    ledger = augment_stage(args.data, args.model, args.scorer, args.output, args.overrides)
+    ledger = augment_stage(
+        args.data, args.model, args.scorer, args.output, args.overrides, **_reading(args)
+    )
     say(ledger.table(), f"lists  {args.output}")
 
 
@@ -155,7 +158,9 @@ def bestof(args: Namespace) -> None:
     from rewarddiff.report.best_of_n import terminal_best_of_n
 
     output = args.output or Path("runs/bestof")
-    results = best_of_n_stage(args.data, args.model, args.scorer, args.gold, output, args.overrides)
+    results = best_of_n_stage(
+        args.data, args.model, args.scorer, args.gold, output, args.overrides, **_reading(args)
+    )
     console().print(terminal_best_of_n(results))
     say(f"page  {output / 'best_of_n.html'}")
 
@@ -169,7 +174,8 @@ def designs(args: Namespace) -> None:
     options = {"limit": args.limit, "output": args.output}
     if reading and not scorers:
         raise UserError(
-            "--format, --split and --max-drop say how DATA is read: a run reads as its recipe says"
+            "--format, --split, --columns and --max-drop say how DATA is read: a run reads as its "
+            "recipe says"
         )
     if scorers:
         results = designs_stage(scorers, data_or_run, args.budget, **options, **reading)
@@ -224,5 +230,13 @@ def doctor(args: Namespace) -> None:
 
 def _reading(args: Namespace) -> dict[str, Any]:
     """Return the options of reading that were given on the command line."""
-    options = {"format": args.format, "split": args.split, "max_drop": args.max_drop}
+    columns: dict[str, str] = {}
+    for names in args.columns or ():
+        columns |= names
+    options = {
+        "format": args.format,
+        "split": args.split,
+        "columns": columns or None,
+        "max_drop": getattr(args, "max_drop", None),
+    }
     return {name: value for name, value in options.items() if value is not None}

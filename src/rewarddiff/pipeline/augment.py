@@ -61,11 +61,15 @@ def augment(
     scorer: str | Path,
     output: Path,
     config: AugmentConfig | None = None,
+    **reading: Any,
 ) -> Ledger:
     """Write one JSON line per prompt: `responses` best first, `scores` and `origins` of each.
 
     What was drawn and read is kept in `output` + ".store.sqlite", so that an interrupted run goes
     on.
+
+    Args:
+        reading: how data is read, see `load_groups`.
 
     Raises:
         UserError: nothing to read, a model or scorer that is none, too many groups with nothing to
@@ -73,11 +77,10 @@ def augment(
     """
     config = config or AugmentConfig()
     output = user_path(output)
-    with file_made_of(data, output):
+    with file_made_of(data, output, reading.get("split")):
         ledger = Ledger()
-        groups = list(
-            load_groups(data, limit=config.limit, ledger=ledger, max_drop=config.max_drop)
-        )
+        options = {"max_drop": config.max_drop, **reading}
+        groups = list(load_groups(data, limit=config.limit, ledger=ledger, **options))
         print_losses(ledger)
         judge = load_scorer(user_path(scorer)).to(models.device())
         joined = Ledger()
@@ -123,9 +126,11 @@ def augment_stage(
     scorer: str | Path,
     output: Path,
     overrides: Sequence[str] = (),
+    **reading: Any,
 ) -> Ledger:
     """Run `augment` with options of `AugmentConfig` as `key=value`."""
-    return augment(data, model, scorer, output, load_recipe({}, overrides, AugmentConfig))
+    config = load_recipe({}, overrides, AugmentConfig)
+    return augment(data, model, scorer, output, config, **reading)
 
 
 def drawn_by(

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -81,6 +82,7 @@ def best_of_n_stage(
     gold: str | Path,
     output: Path,
     overrides: Sequence[str] = (),
+    **reading: Any,
 ) -> BestOfResults:
     """Write `output/best_of_n.json` and `.html`, and return the results.
 
@@ -92,7 +94,7 @@ def best_of_n_stage(
             first draw.
         gold: the scorer that judges every pick; if it picks too, its own line says how far a pick
             can get.
-        overrides: of `BestOfConfig`.
+        overrides: of `BestOfConfig`. reading: how data is read, see `load_groups`.
 
     Raises:
         UserError: nothing to read, or a model or scorer that is none.
@@ -102,7 +104,7 @@ def best_of_n_stage(
     with folder_for(output):
         _say_replaced(output, {"data": str(data), "model": str(model), "gold": str(gold)})
         names = [str(scorer) for scorer in scorers]
-        results = _measured(data, model, names, str(gold), config, output)
+        results = _measured(data, model, names, str(gold), config, output, reading)
         write_json(output / FILE, plain(results))
         render_best_of_n(results, output)
     return results
@@ -127,9 +129,11 @@ def _measured(
     gold: str,
     config: BestOfConfig,
     output: Path,
+    reading: Mapping[str, Any],
 ) -> BestOfResults:
     ledger = Ledger()
-    groups = load_groups(data, limit=config.limit, ledger=ledger, max_drop=config.max_drop)
+    options = {"max_drop": config.max_drop, **reading}
+    groups = load_groups(data, limit=config.limit, ledger=ledger, **options)
     print_losses(ledger)
     held_out, trained_on = held_out_groups(list(groups), scorers)
     draw = Temperature(

@@ -247,7 +247,12 @@ def report_stage(run: Path) -> Path:
 
 
 def train_stage(
-    kind: str, model: str, data: str | Path, output: str | Path, overrides: Sequence[str] = ()
+    kind: str,
+    model: str,
+    data: str | Path,
+    output: str | Path,
+    overrides: Sequence[str] = (),
+    **reading: Any,
 ) -> Path:
     """Train one scorer (reward, difference) or policy (an objective by its name).
 
@@ -256,6 +261,9 @@ def train_stage(
     Overrides are of the scorer's or policy's own options (`train.lr=1e-5`, for short `lr=1e-5`;
     `objective.beta=0.2`, for short `beta=0.2`), or of the recipe (`seed=1`, `data.limit=100`,
     `lengths.max_prompt=256`).
+
+    Args:
+        reading: how data is read, see `load_groups`.
     """
     output = user_path(output)
     run = output / "run"
@@ -269,7 +277,7 @@ def train_stage(
         recipe["model"] = model
         recipe["policies"] = {kind: {"objective": kind}}
         trained = run / "policies"
-    recipe["data"] = {"path": str(data), "splits": splits}
+    recipe["data"] = {"path": str(data), "splits": splits, **reading}
     keys = _short_keys(kind)
     config = load_recipe(recipe, [_full(text, keys) for text in overrides], Recipe)
     config.check()

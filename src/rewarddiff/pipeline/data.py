@@ -153,6 +153,7 @@ def _groups(data: DataConfig, cache: Path, ledger: Ledger) -> Groups:
         data.path,
         format=data.format,
         split=data.split,
+        columns=data.columns,
         limit=data.limit,
         ledger=ledger,
         max_drop=data.max_drop,
@@ -171,7 +172,14 @@ def _tests(
     """Return the groups of further test files, and count those whose prompts are trained on."""
     tests = {}
     for label, path in data.tests.items():
-        tests[label] = load_groups(path, ledger=ledgers[label], max_drop=data.max_drop, cache=cache)
+        tests[label] = load_groups(
+            path,
+            columns=data.columns,
+            strict=False,
+            ledger=ledgers[label],
+            max_drop=data.max_drop,
+            cache=cache,
+        )
     if tests:
         trained_on = prompt_hashes(splits["train"])
         for label, test in tests.items():

@@ -46,6 +46,9 @@ class DataConfig:
         split: which split to read of a folder or dataset that has several, named here or as
             PATH#SPLIT; a file has none.
         format: of the rows, where their columns do not tell.
+        columns: those with other names in the file, by ours: {prompt: question, chosen: good,
+            rejected: bad}. A dotted name reaches into objects and lists: meta.question, answers.0. Of
+            `tests`, those that have such columns are read so too.
         splits: shares of train, dev and test; prompts are dealt out by a hash.
         tests: further held-out files for the scorers, by name (another distribution, say), each as
             `path` is given: {shifted: other.jsonl, own: folder#test}. Prompts that are also in the
@@ -59,6 +62,7 @@ class DataConfig:
     path: str = "demo"
     split: str | None = None
     format: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
     tests: Mapping[str, str] = field(default_factory=dict)
     splits: Mapping[str, float] = field(
         default_factory=lambda: {"train": 0.7, "dev": 0.1, "test": 0.2}

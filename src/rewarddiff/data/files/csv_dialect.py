@@ -75,7 +75,7 @@ def dialect_of(head: bytes, expected: str) -> Dialect:
     if encoding == "utf-16":
         notes.append("text is in UTF-16")
     elif encoding == "cp1252":
-        notes.append("text is in Windows-1252 (Western European), not UTF-8")
+        notes.append("text is in Windows-1252, not UTF-8")
     return Dialect(delimiter, encoding, skipped, ", ".join(notes))
 
 

@@ -21,7 +21,6 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
         "context",
         "post",
         "user",
-        "frage",
     ),
     "chosen": ("good", "better", "preferred", "accepted", "winner", "positive", "win", "best"),
     "rejected": ("bad", "worse", "dispreferred", "loser", "negative", "lose", "worst", "reject"),
@@ -31,6 +30,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "label": ("desirable", "is_good", "liked", "thumb", "feedback", "kto_tag"),
     "winner": ("preference", "preferred", "verdict", "vote"),
     "scores": ("ratings", "rewards", "grades"),
+    "margin": ("strength", "gap", "confidence"),
     "response_a": ("answer_a", "completion_a", "output_a"),
     "response_b": ("answer_b", "completion_b", "output_b"),
 }
@@ -43,7 +43,10 @@ ALIKE = 0.8
 """From this similarity on, a name is taken for another that was mistyped."""
 
 MAIN = ("trl", "scored", "trl-unpaired", "response", "messages", "arena-texts")
-"""The formats that are named where no format is near."""
+"""The formats that are named where no format is near, and that go before others as near."""
+
+OPTIONAL = {"trl": "margin", "scored": "scores"}
+"""A column that these formats read where it is there."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,9 @@ class Near:
 
     @property
     def covered(self) -> int:
-        """How many of the format's columns are there, renamed or not."""
-        return len(self.form.columns) - len(self.missing)
+        """How many columns that the format reads are there, renamed or not."""
+        columns = {*self.form.columns, *self.renamed}
+        return len(columns) - len(self.missing)
 
     @property
     def rank(self) -> tuple[float, int, int]:
@@ -76,9 +80,10 @@ class Near:
 
 def misfit(values: Values, formats: Sequence[Format]) -> str:
     """Say why a row is in no known format, and the mend: the end of a message about its columns."""
-    nearest = min((_near(form, values) for form in formats), key=lambda near: near.rank)
-    if len(nearest.missing) * 2 > len(nearest.form.columns) or not nearest.covered:
-        return f"are in no known format; {_any_format(formats)}"
+    main_first = sorted(formats, key=_main_place)
+    nearest = min((_near(form, values) for form in main_first), key=lambda near: near.rank)
+    if len(nearest.missing) >= nearest.covered:
+        return f"are in no known format; {_any_format(main_first)}"
     if {"chosen", "rejected"} <= values.keys() and "prompt" in nearest.missing:
         return f"are in no known format: {_pair_misfit(values)}"
     if nearest.renamed or nearest.missing:
@@ -87,6 +92,10 @@ def misfit(values: Values, formats: Sequence[Format]) -> str:
         f"are those of {nearest.form.name}, what they hold is not; compare them with "
         "docs/formats.md"
     )
+
+
+def _main_place(form: Format) -> int:
+    return MAIN.index(form.name) if form.name in MAIN else len(MAIN)
 
 
 def _near(form: Format, values: Values) -> Near:
@@ -100,6 +109,11 @@ def _near(form: Format, values: Values) -> Near:
         else:
             renamed[column] = candidate
             free.remove(candidate)
+    more = OPTIONAL.get(form.name)
+    if more is not None and more not in values:
+        candidate = _candidate(more, free)
+        if candidate is not None:
+            renamed[more] = candidate
     row = {**values, **{column: values[name] for column, name in renamed.items()}}
     return Near(form, renamed, missing, looks=not missing and form.looks(row))
 
@@ -133,14 +147,13 @@ def _similarity(a: str, b: str) -> float:
 
 def _mend(near: Near) -> str:
     """Name the format and its columns, those missing, and how to rename."""
-    absent = [*near.renamed, *near.missing]
+    absent = [column for column in [*near.renamed, *near.missing] if column in near.form.columns]
     text = f"{_with_columns(near.form)}: missing {', '.join(absent)}"
     pairs = [f"{column}={name}" for column, name in near.renamed.items()]
     if near.missing:
         pairs += [f"{column}=COLUMN" for column in near.missing]
-        which = "it" if len(near.missing) == 1 else "them"
         return (
-            f"{text}; rename the columns that hold {which}, or name them with "
+            f"{text}; rename the columns that hold them, or name these with "
             f"--columns {','.join(pairs)} (in a recipe data.columns)"
         )
     names = ", ".join(f"{name} to {column}" for column, name in near.renamed.items())
