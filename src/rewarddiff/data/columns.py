@@ -93,12 +93,13 @@ def taken(values: Any, column: str) -> Any:
 
 
 def _without(values: Any, column: str) -> Any:
-    """Return the row without what was taken from it; a list, of which a place was, as a whole."""
+    """Return the row without what was taken from it; of a list it was taken from nothing is left."""
     if column in values:
         return {name: value for name, value in values.items() if name != column}
     head, _, rest = column.partition(".")
-    rest_of_column = values.get(head)
     others = {name: value for name, value in values.items() if name != head}
-    if isinstance(rest_of_column, Mapping):
-        rest_of_column = _without(rest_of_column, rest)
-    return {**others, head: rest_of_column} if rest_of_column else others
+    inner = values.get(head)
+    if not isinstance(inner, Mapping):
+        return others
+    inner_others = _without(inner, rest)
+    return {**others, head: inner_others} if inner_others else others

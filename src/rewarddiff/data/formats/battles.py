@@ -169,7 +169,7 @@ def _helpsteer2_preference(values: Values) -> Group:
     """Read HelpSteer2-Preference: −3, the first is much better, to 3, the second is."""
     preference = signed(values, "preference_strength", 3)
     responses = (text(values, "response_1"), text(values, "response_2"))
-    comparison = Comparison.by_gap(0, 1, -preference)
+    comparison = Comparison.by_gap(0, 1, 0.0 - preference)
     question = helpsteer_prompt(values)
     return Group(row_id(values), question, responses, comparisons=(comparison,))
 
@@ -178,7 +178,7 @@ def _helpsteer3(values: Values) -> Group:
     """Read HelpSteer3's preferences: −3, the first is much better, to 3, the second is."""
     preference = signed(values, "overall_preference", 3)
     responses = (text(values, "response1"), text(values, "response2"))
-    comparison = Comparison.by_gap(0, 1, -preference)
+    comparison = Comparison.by_gap(0, 1, 0.0 - preference)
     question = in_context(values, spoken_prompt(prompt(values, "context")))
     return Group(row_id(values), question, responses, comparisons=(comparison,))
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from statistics import fmean
 from typing import Any
 
 from rewarddiff.data.formats.base import FieldError, Format, RowError, Values
 from rewarddiff.data.formats.battles import helpsteer_prompt
-from rewarddiff.data.formats.cells import finite, items, number, optional_number, row_id, text
+from rewarddiff.data.formats.cells import (
+    finite,
+    items,
+    listed,
+    number,
+    optional_number,
+    row_id,
+    text,
+)
 from rewarddiff.data.formats.conversations import asked, prompt
 from rewarddiff.data.formats.lists import ranked
 from rewarddiff.data.ledger import Reason
@@ -80,9 +89,22 @@ def _shp(values: Values) -> Group:
     return Group(row_id(values), question, responses, scores, (comparison,))
 
 
+def _holds(column: str, key: str, values: Values) -> bool:
+    """Tell whether a column is a list of objects with this key."""
+    objects = listed(values[column])
+    if objects is None:
+        return False
+    return all(isinstance(element, Mapping) and key in element for element in objects)
+
+
 HELPSTEER = Format("helpsteer", ("prompt", "response", "helpfulness"), _helpsteer, gather=True)
-ULTRAFEEDBACK = Format("ultrafeedback", ("instruction", "completions"), _ultrafeedback)
-NECTAR = Format("nectar", ("prompt", "answers"), _nectar)
+ULTRAFEEDBACK = Format(
+    "ultrafeedback",
+    ("instruction", "completions"),
+    _ultrafeedback,
+    looks=partial(_holds, "completions", "response"),
+)
+NECTAR = Format("nectar", ("prompt", "answers"), _nectar, looks=partial(_holds, "answers", "rank"))
 SHP = Format(
     "shp",
     ("history", "human_ref_A", "human_ref_B", "score_A", "score_B", "labels"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -30,14 +31,14 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "label": ("desirable", "is_good", "liked", "thumb", "feedback", "kto_tag"),
     "winner": ("preference", "preferred", "verdict", "vote"),
     "scores": ("ratings", "rewards", "grades"),
-    "margin": ("strength", "gap", "confidence"),
+    "margin": ("strength", "gap", "confidence", "votes"),
     "response_a": ("answer_a", "completion_a", "output_a"),
     "response_b": ("answer_b", "completion_b", "output_b"),
 }
 """What other collections call the columns of the plain formats."""
 
-ENDS = re.compile(r"_?(response|answer|output|completion|text)$")
-"""What may stand behind a synonym: good_answer is good."""
+PLAIN_WORDS = {"response", "answer", "output", "completion", "text", "reply", "user", "model", "my"}
+"""Words that may stand beside a synonym: good_answer is good, user_query a query."""
 
 ALIKE = 0.8
 """From this similarity on, a name is taken for another that was mistyped."""
@@ -125,7 +126,8 @@ def _candidate(column: str, free: Iterable[str]) -> str | None:
     if names:
         return plain[_plain(names[0])]
     for name, original in plain.items():
-        if ENDS.sub("", name) in SYNONYMS.get(column, ()):
+        telling = [word for word in name.split("_") if word not in PLAIN_WORDS]
+        if "_".join(telling) in SYNONYMS.get(column, ()):
             return original
     alike = {name: _similarity(_plain(column), name) for name in plain}
     best = max(alike, key=alike.__getitem__, default=None)
@@ -154,12 +156,12 @@ def _mend(near: Near) -> str:
         pairs += [f"{column}=COLUMN" for column in near.missing]
         return (
             f"{text}; rename the columns that hold them, or name these with "
-            f"--columns {','.join(pairs)} (in a recipe data.columns)"
+            f"--columns {shlex.quote(','.join(pairs))} (in a recipe data.columns)"
         )
     names = ", ".join(f"{name} to {column}" for column, name in near.renamed.items())
     return (
         f"{text}; rename {names}, or leave the file as it is and add --columns "
-        f"{','.join(pairs)} (in a recipe data.columns)"
+        f"{shlex.quote(','.join(pairs))} (in a recipe data.columns)"
     )
 
 

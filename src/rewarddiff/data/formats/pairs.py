@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from rewarddiff.data.formats.base import FieldError, Format, RowError, Values
@@ -10,6 +11,7 @@ from rewarddiff.data.formats.cells import (
     items,
     lists_of_answers,
     number,
+    numbers,
     optional_number,
     row_id,
     text,
@@ -82,6 +84,16 @@ def _grades(values: Values) -> tuple[float, float] | None:
     if high is None or low is None:
         return None
     return high, low
+
+
+def _distilabel(values: Values) -> Group:
+    """Read Argilla's Orca pairs: `rating` holds both grades, in whichever order."""
+    group = _asked_pair("input", values)
+    if values.get("rating") is None:
+        return group
+    first, second = numbers(values, "rating", count=2)
+    comparison = Comparison(0, 1, abs(first - second))
+    return replace(group, comparisons=(comparison,))
 
 
 def _asked_pair(question_column: str, values: Values) -> Group:
@@ -213,6 +225,6 @@ TRL = Format("trl", ("prompt", "chosen", "rejected"), _trl, looks=_trl_looks)
 TRL_IMPLICIT = Format("trl-implicit", ("chosen", "rejected"), _trl, looks=_implicit_looks)
 HH = Format("hh", ("chosen", "rejected"), _hh, looks=_hh_looks)
 ORCA = Format("orca", ("question", "chosen", "rejected"), partial(_asked_pair, "question"))
-DISTILABEL = Format("distilabel", ("input", "chosen", "rejected"), partial(_asked_pair, "input"))
+DISTILABEL = Format("distilabel", ("input", "chosen", "rejected"), _distilabel)
 ARGILLA = Format("argilla", ("instruction", "chosen_response", "rejected_response"), _argilla)
 TLDR = Format("tldr", ("info", "summaries", "choice"), _tldr)
