@@ -73,13 +73,21 @@ class AlignmentConfig:
         """Look at the groups before they are trained on.
 
         Raises:
-            UserError: they have labels only where it needs comparisons, or all labels are the same.
+            UserError: they have labels only, or lone responses, where it needs comparisons, or all
+                labels are the same.
         """
         labels: set[bool] = set()
+        all_alone = True
         for group in groups:
             if any(not c.tie for c in group.known_comparisons()):
                 return
             labels.update(label for _, label in group.known_labels())
+            all_alone = all_alone and len(group.responses) == 1
+        if all_alone and not labels:
+            raise UserError(
+                f"objective {self.name}: nothing is compared, the data has one response a prompt and "
+                "no labels: bring pairs, lists or labels, or use objective sft"
+            )
         if labels and "labels" not in self.reads:
             raise UserError(
                 f"objective {self.name} needs comparisons, the data has single labelled responses: "
