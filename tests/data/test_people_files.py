@@ -7,14 +7,18 @@ from the row. Of a lone response it is the response, of a labelled one (response
 
 from __future__ import annotations
 
+import json
 import shlex
+import shutil
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from rewarddiff.cli.arguments import command_line
 from rewarddiff.cli.commands import _reading
-from rewarddiff.data import Ledger, load_groups
+from rewarddiff.data import Ledger, load_groups, read
+from rewarddiff.data.files import read_rows
 from rewarddiff.records import Group, prompt_text
 
 FILES = Path(__file__).parent / "files"
@@ -409,3 +413,44 @@ def test_a_file_is_read_as_it_is_or_with_one_option(
     for group, (_, known) in zip(groups, expected, strict=True):
         assert sorted(map(str, facts(group))) == sorted(map(str, known))
     assert ledger.dropped == 0
+
+
+ODD = (
+    None,
+    "",
+    " ",
+    5,
+    -1e308,
+    float("nan"),
+    True,
+    [],
+    {},
+    [None],
+    [5],
+    ["x"],
+    [{}],
+    [[]],
+    "[",
+    {"a": 1},
+)
+
+PROMPTS = [(name, rows[0][0]) for name, _, rows in CASES]
+JSON_FILES = sorted({name for name, options, _ in CASES if not options and "csv" not in name})
+
+
+@pytest.mark.parametrize("name", JSON_FILES)
+def test_odd_values_cost_their_row_and_no_other(name: str, tmp_path: Path) -> None:
+    """Behind a good row, the next one with each odd value in each of its columns."""
+    first, second, *_ = [row.values for row in read_rows(FILES / name)]
+    assert second is not None
+    rows = [first, *({**second, column: odd} for column, odd in product(second, ODD))]
+    path = tmp_path / Path(name).name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    described = FILES / name
+    if (described.parent / "dataset_info.json").exists():
+        shutil.copy(described.parent / "dataset_info.json", tmp_path)
+    ledger = Ledger()
+    groups = list(read(path, ledger=ledger))
+    assert prompt_text(groups[0].prompt) == dict(PROMPTS)[name]
+    assert (ledger.total, ledger.count("unreadable")) == (len(rows), 0)
+    assert ledger.dropped > len(ODD) / 2

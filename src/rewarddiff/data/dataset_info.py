@@ -130,10 +130,10 @@ def _description(path: Path) -> Description | None:
 def _of_entry(name: str, entry: Mapping[str, Any]) -> Description | None:
     """Return what an entry says; None where that is what would be read without it."""
     columns = {}
-    for meaning, column in (entry.get("columns") or {}).items():
+    for meaning, column in _mapping(entry, "columns").items():
         if meaning in NAMES:
             columns[NAMES[meaning]] = str(column)
-    tags = entry.get("tags") or {}
+    tags = _mapping(entry, "tags")
     speakers = {}
     for tag, usual in SPEAKERS.items():
         speakers[str(tags.get(tag, usual))] = usual
@@ -141,3 +141,8 @@ def _of_entry(name: str, entry: Mapping[str, Any]) -> Description | None:
         return None
     role = str(tags.get("role_tag", "from"))
     return Description(name, columns, role, str(tags.get("content_tag", "value")), speakers)
+
+
+def _mapping(entry: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = entry.get(key)
+    return value if isinstance(value, Mapping) else {}

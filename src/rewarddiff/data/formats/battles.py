@@ -10,6 +10,8 @@ from typing import Any
 
 from rewarddiff.data.formats.base import FieldError, Format, RowError, Values
 from rewarddiff.data.formats.cells import (
+    as_text,
+    is_turn,
     items,
     listed,
     number,
@@ -106,28 +108,38 @@ def _until_turn(values: Values, conversation: tuple[Message, ...]) -> tuple[Mess
 
 
 def _arena_texts(values: Values) -> Group:
-    """Read a battle of two texts or lists of texts, one for each of the user's."""
-    question, first = _exchange(values, "response_a")
-    question_of_second, second = _exchange(values, "response_b")
-    if question != question_of_second:
+    """Read a battle of two texts, or of lists of texts, one for each that the user said."""
+    columns = ("prompt", "response_a", "response_b")
+    lists = [texts for texts in map(_list_of_texts, map(values.get, columns)) if texts is not None]
+    if len(lists) < len(columns):
+        question = spoken_prompt(prompt(values))
+        responses = (answer(values, "response_a"), answer(values, "response_b"))
+        return judged(values, question, responses, _winner(values))
+    said, answers, answers_of_second = lists
+    asked_of_first, first = _exchange(said, answers, "response_a")
+    asked_of_second, second = _exchange(said, answers_of_second, "response_b")
+    if asked_of_first != asked_of_second:
         raise RowError(Reason.PROMPTS_DIFFER, "the two responses differ before the last answer")
-    return judged(values, question, (first, second), _winner(values))
+    return judged(values, asked_of_first, (first, second), _winner(values))
 
 
-def _exchange(values: Values, column: str) -> tuple[Prompt, str]:
+def _list_of_texts(value: Any) -> list[Any] | None:
+    """Return the list that a value is, unless it is one of turns; None: it is none."""
+    elements = listed(value)
+    if elements is None or any(map(is_turn, elements)):
+        return None
+    return elements
+
+
+def _exchange(said: list[Any], answers: list[Any], column: str) -> tuple[Prompt, str]:
     """Return the prompt, with a model's own earlier answers, and its last answer."""
-    said = listed(values.get("prompt"))
-    answers = listed(values.get(column))
-    if said is None or answers is None or not all(isinstance(part, str) for part in said):
-        return spoken_prompt(prompt(values)), answer(values, column)
     if len(said) != len(answers) or not said:
         raise FieldError(f"{len(said)} texts in prompt but {len(answers)} in {column}")
-    if not all(isinstance(part, str) for part in answers):
-        raise FieldError(f"{column} holds something else than texts")
     conversation = []
     for question, response in zip(said, answers, strict=True):
-        conversation += [Message("user", question), Message(ASSISTANT, response)]
-    return tuple(conversation[:-1]), answers[-1]
+        conversation.append(Message("user", as_text(question, "prompt")))
+        conversation.append(Message(ASSISTANT, as_text(response, column)))
+    return answered(tuple(conversation), column)
 
 
 def _winner(values: Values) -> str:
