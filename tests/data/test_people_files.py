@@ -96,9 +96,9 @@ CASES: list[tuple[str, str, Rows]] = [
         "llama-factory/described/pairs.json",
         "",
         [
-            ("Was ist 2+2?\nAntworte kurz.", [("4", "22", None)]),
+            ("Wie viel 2+2?\nAntworte kurz.", [("4", "22", None)]),
             ("Wer schrieb Faust?", [("Goethe", "Schiller", None)]),
-            ("Wie heißt du?", [("Ich bin ein Modell.", "Egal.", None)]),
+            ("Wie heißt du?", [("Ich heiße R.", "Nein.", None)]),
         ],
     ),
     (
@@ -338,7 +338,7 @@ CASES: list[tuple[str, str, Rows]] = [
         "excel_german.csv",
         GERMAN,
         [
-            ("Was ist 1;1?", [("Zwei, glaube ich", "Müll", 2.0)]),
+            ("Was heißt 1;1?", [("Zwei, glaube ich", "Müll", 2.0)]),
             ("Was kostet es?", [("Acht €", "Nichts;\r\ngar nichts", 1.0)]),
             ("Übel?", [("Nein", "Ja", 3.0)]),
         ],
