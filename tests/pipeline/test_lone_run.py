@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rewarddiff.cli import main
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline import eval_stage, score_stage, train_stage
 
@@ -69,7 +70,6 @@ def test_training_on_them_says_that_nothing_is_compared(
     model = str(encoder_folder if kind == "reward" else policy_folder)
     with pytest.raises(UserError) as error:
         train_stage(kind, model, lone, tmp_path, SMALL, columns={"prompt": "question"})
-    print(error.value)
     assert "\n" not in str(error.value)
     assert "compar" in str(error.value)
 
@@ -78,3 +78,32 @@ def test_sft_learns_from_them(lone: Path, policy_folder: Path, tmp_path: Path) -
     columns = {"prompt": "question"}
     output = train_stage("sft", str(policy_folder), lone, tmp_path / "sft", SMALL, columns=columns)
     assert (output / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "check {data}",
+        "train reward --data {data} --model {model} --output {output}",
+        "score {scorer} {data} --output {output}",
+        "eval {scorer} {data} --output {output}",
+        "designs {scorer} {data} --output {output}",
+        "augment {data} --model {model} --scorer {scorer} --output {output}",
+        "bestof {data} --model {model} --scorer {scorer} --gold {scorer} --output {output}",
+    ],
+)
+def test_every_command_that_reads_data_takes_columns(
+    command: str,
+    scorer: Path,
+    pairs: Path,
+    policy_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each says of a column that is not there which is the nearest: it has looked for it."""
+    names = {"scorer": scorer, "data": pairs, "model": policy_folder, "output": tmp_path / "out"}
+    arguments = [part.format(**names) for part in command.split()]
+    assert main([*arguments, "--columns", "prompt=qq", "--columns", "scores=scores"]) == 2
+    captured = capsys.readouterr()
+    message = captured.err.strip().splitlines()[-1]
+    assert message.endswith("pairs.jsonl:1: no column 'qq' to read prompt from – did you mean 'q'?")

@@ -44,6 +44,7 @@ GAPS = {
     "b": -1,
     "response_b": -1,
     "tie": 0,
+    "tie (inconsistent)": 0,
     **dict.fromkeys(BOTH_BAD, 0),
 }
 """Who won, as arenas write it in small letters: the first, the second, or neither."""

@@ -29,6 +29,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "completion": ("answer", "output", "response", "reply", "text", "generation"),
     "responses": ("answers", "outputs", "completions", "candidates", "replies", "generations"),
     "label": ("desirable", "is_good", "liked", "thumb", "feedback", "kto_tag"),
+    "kto_tag": ("label", "desirable", "feedback"),
     "winner": ("preference", "preferred", "verdict", "vote"),
     "scores": ("ratings", "rewards", "grades"),
     "margin": ("strength", "gap", "confidence", "votes"),
