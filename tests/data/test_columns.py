@@ -79,6 +79,9 @@ def test_a_column_that_no_row_has_is_refused_with_the_nearest(tmp_path: Path) ->
         UserError, match=f"^{path}:1: no column 'goood' to read chosen from – did you mean 'good'?"
     ):
         load_groups(path, columns=columns)
+    nested = written(tmp_path / "nested.jsonl", [{"meta": {"question": "x"}, "a": ["y", "n"]}])
+    with pytest.raises(UserError, match=r"no column 'meta.quest' .* did you mean 'meta.question'?"):
+        load_groups(nested, columns={"prompt": "meta.quest"})
 
 
 @pytest.mark.parametrize("first", [1, 60, 100])

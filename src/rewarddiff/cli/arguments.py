@@ -59,7 +59,7 @@ class Parser(argparse.ArgumentParser):
             "may be given again"
         )
         self.add_argument(
-            "--columns", type=_names, action="append", metavar="OURS=FILE'S", help=text
+            "--columns", type=_names, action="append", metavar="NAME=COLUMN", help=text
         )
         if max_drop:  # where it is no key of the command's own
             text = "share of rows that may drop (default 0.05)"

@@ -47,7 +47,7 @@ def _renamed_rows(stream: Stream, columns: Columns, *, strict: bool) -> Iterator
         if row.values is not None:
             first = first or row
             readable += 1
-            names.update(dict.fromkeys(row.values))
+            names.update(dict.fromkeys(_names(row.values)))
             for name, column in columns.items():
                 if name in absent and taken(row.values, column) is not MISSING:
                     del absent[name]
@@ -57,6 +57,14 @@ def _renamed_rows(stream: Stream, columns: Columns, *, strict: bool) -> Iterator
         yield row
     if first is not None and readable < PEEK and strict:
         _require(stream, first, absent, names)
+
+
+def _names(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the row's columns, and what stands in those that are objects."""
+    for name, value in values.items():
+        yield name
+        if isinstance(value, Mapping):
+            yield from (f"{name}.{inner}" for inner in value)
 
 
 def _require(stream: Stream, first: Row, absent: Columns, names: Mapping[str, None]) -> None:

@@ -92,7 +92,7 @@ def misfit(values: Values, formats: Sequence[Format]) -> str:
         return f"are in no known format, the nearest is {_mend(nearest)}"
     return (
         f"are those of {nearest.form.name}, what they hold is not; compare them with "
-        "docs/formats.md"
+        "the project's docs/formats.md"
     )
 
 
@@ -175,7 +175,7 @@ def _any_format(formats: Sequence[Format]) -> str:
     main = [_with_columns(form) for form in formats if form.name in MAIN]
     return (
         f"rename them to those of one of: {'; '.join(main)}; or name them with --columns "
-        f"prompt=COLUMN,chosen=COLUMN,… (docs/formats.md has all {len(formats)} formats)"
+        f"prompt=COLUMN,chosen=COLUMN,… (the project's docs/formats.md has all {len(formats)} formats)"
     )
 
 
