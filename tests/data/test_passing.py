@@ -14,6 +14,7 @@ import pytest
 
 from rewarddiff.data import Ledger, Reason, read
 from rewarddiff.data.passing import PassingRow, count_rows, filled, passing
+from rewarddiff.errors import UserError
 
 
 def lines(path: Path, *rows: dict[str, Any] | str) -> Path:
@@ -141,3 +142,25 @@ def test_real_rows_read_as_in_training(shared_data: Path) -> None:
         assert (passed.prompt, passed.topic) == (group.prompt, group.topic)
         if len(filled(passed)) == len(passed.responses):
             assert passed.responses == group.responses
+
+
+def test_rows_keep_the_names_that_their_columns_have(tmp_path: Path) -> None:
+    """Whether an option or LLaMA-Factory's file says what is what, a row is written as it was."""
+    row = {"q": "2+2?", "good": "4", "bad": "5", "more": 1}
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    columns = {"prompt": "q", "chosen": "good", "rejected": "bad"}
+    (by_option,) = passing([path], columns=columns)
+    info = {"mine": {"file_name": path.name, "ranking": True, "columns": columns}}
+    (tmp_path / "dataset_info.json").write_text(json.dumps(info))
+    (by_file,) = passing([path])
+    for unread in (by_option, by_file):
+        passed = unread.read()
+        assert passed.values == row
+        assert passed.group is not None
+        assert passed.group.responses == ("4", "5")
+
+
+def test_a_format_that_makes_several_rows_of_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="format=pku-saferlhf-both: reads each row as several, and"):
+        list(passing([tmp_path], format="pku-saferlhf-both"))

@@ -9,7 +9,7 @@ import pytest
 
 from rewarddiff.cli import main
 from rewarddiff.errors import UserError
-from rewarddiff.pipeline import eval_stage, score_stage, train_stage
+from rewarddiff.pipeline import eval_stage, score, train_stage
 
 SMALL = ("max_steps=2", "batch_size=4", "precision=fp32")
 
@@ -51,10 +51,10 @@ def test_lone_responses_are_scored_and_their_scores_read_again(
     scorer: Path, lone: Path, tmp_path: Path
 ) -> None:
     columns = {"prompt": "question"}
-    first = score_stage(scorer, lone, tmp_path / "scores.jsonl", columns=columns)
+    first = score(scorer, lone, tmp_path / "scores.jsonl", columns=columns).output
     lines = [json.loads(line) for line in first.read_text().splitlines()]
-    assert [line["responses"] for line in lines] == [[f"{n}!"] for n in range(30)]
-    again = score_stage(scorer, first, tmp_path / "again.jsonl")
+    assert [line["question"] for line in lines] == [f"Say {n}" for n in range(30)]
+    again = score(scorer, first, tmp_path / "again.jsonl", columns=columns).output
     assert again.read_text().count("\n") == 30
 
 
@@ -85,7 +85,8 @@ def test_sft_learns_from_them(lone: Path, policy_folder: Path, tmp_path: Path) -
     [
         "check {data}",
         "train reward --data {data} --model {model} --output {output}",
-        "score {scorer} {data} --output {output}",
+        "score {scorer} {data} --output {output}.jsonl",
+        "weigh {data} --scorer {scorer} --output {output}.jsonl",
         "eval {scorer} {data} --output {output}",
         "designs {scorer} {data} --output {output}",
         "augment {data} --model {model} --scorer {scorer} --output {output}",

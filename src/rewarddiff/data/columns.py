@@ -53,7 +53,7 @@ def _renamed_rows(stream: Stream, columns: Columns, *, strict: bool) -> Iterator
                     del absent[name]
             if readable == PEEK and strict:
                 _require(stream, first, absent, names)
-            row = replace(row, values=_renamed(row.values, columns))
+            row = replace(row, values=_renamed(row.values, columns), original=row.values)
         yield row
     if first is not None and readable < PEEK and strict:
         _require(stream, first, absent, names)

@@ -99,7 +99,8 @@ def _rows(rows: Iterator[Row], description: Description) -> Iterator[Row]:
     for row in rows:
         if row.values is not None:
             both = "; ".join(part for part in (row.note, note) if part)
-            row = replace(row, values=description.row(row.values), note=both)
+            usual = description.row(row.values)
+            row = replace(row, values=usual, original=row.values, note=both)
             note = ""
         yield row
 

@@ -18,13 +18,15 @@ from rewarddiff.data.clean import (
     without_repeated_prompt,
     without_unknown_scores,
 )
+from rewarddiff.data.columns import Columns
 from rewarddiff.data.files import Row
 from rewarddiff.data.formats import Format, RowError, named
 from rewarddiff.data.formats.base import FieldError
 from rewarddiff.data.formats.cells import subset
 from rewarddiff.data.ledger import Ledger, Reason
-from rewarddiff.data.read import NOT_AS_EXPECTED, with_formats
+from rewarddiff.data.read import NOT_AS_EXPECTED, described_streams, with_formats
 from rewarddiff.data.sources import Stream, paths, streams
+from rewarddiff.errors import UserError
 from rewarddiff.records import Group, prompt_text
 
 
@@ -80,8 +82,8 @@ class StreamReader:
             ledger.drop(Reason.MISSING_FIELD, place, detail)
         else:
             ledger.keep()
-            return PassingRow(place, row.values, group, ledger)
-        return PassingRow(place, row.values, None, ledger)
+            return PassingRow(place, row.as_written, group, ledger)
+        return PassingRow(place, row.as_written, None, ledger)
 
     def _group(self, values: dict[str, Any], place: str, ledger: Ledger) -> Group:
         missing = self._form.missing(values)
@@ -124,19 +126,27 @@ class UnreadRow:
 
 
 def passing(
-    sources: Iterable[str | Path], *, format: str | None = None, split: str | None = None
+    sources: Iterable[str | Path],
+    *,
+    format: str | None = None,
+    split: str | None = None,
+    columns: Columns | None = None,
 ) -> Iterator[UnreadRow]:
     """Yield every row of the sources, one after the other.
 
     Args:
-        format, split: see `data.read`.
+        format, split, columns: see `data.read`.
 
     Raises:
-        UserError: see `data.read`.
+        UserError: see `data.read`; or the format reads a row as several.
     """
     form = named(format) if format else None
+    if form is not None and form.parts is not None:
+        raise UserError(
+            f"format={form.name}: reads each row as several, and here a row stays one; name another"
+        )
     for source in sources:
-        for stream in streams(source, split):
+        for stream in described_streams(source, split, columns):
             yield from _rows(stream, form)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import at_least, load_recipe
 from rewarddiff.data import sources as data_sources
+from rewarddiff.data.columns import Columns
 from rewarddiff.data.files import name_of
 from rewarddiff.data.huggingface import is_saved
 from rewarddiff.errors import UserError
@@ -38,6 +39,7 @@ def score(
     *,
     format: str | None = None,
     split: str | None = None,
+    columns: Columns | None = None,
     max_drop: float = 1.0,
     processes: int = 1,
 ) -> ScoreSummary:
@@ -48,6 +50,8 @@ def score(
     Args:
         scorer: a folder, a name (see `scorers.opening`), or in one process a scorer.
         data: a source (see `load_groups`), or several, one after the other.
+        format, split, columns: how it is read, see `load_groups`; rows are written with the names that
+            their columns have.
         output: JSONL, CSV or Parquet by its suffix; the default is a file here, named by the data
             and the scorer.
         max_drop: the largest share of rows that may not be scored, as they cannot be used; they stay
@@ -64,7 +68,11 @@ def score(
     with file_made_of(several, path, split):
         tables.check_suffix(path)
         return score_data(
-            scorer, Data(several, format, split), path, processes=processes, max_drop=max_drop
+            scorer,
+            Data(several, format, split, columns),
+            path,
+            processes=processes,
+            max_drop=max_drop,
         )
 
 
@@ -122,6 +130,7 @@ def weigh_dataset(
     *,
     format: str | None = None,
     split: str | None = None,
+    columns: Columns | None = None,
     max_drop: float = 0.05,
     processes: int = 1,
 ) -> Weighed:
@@ -131,7 +140,7 @@ def weigh_dataset(
     report is written, and the comparisons that the scorer contradicts most as a file and a page.
 
     Args:
-        scorer, data, processes: see `score`.
+        scorer, data, format, split, columns, processes: see `score`.
         output: JSONL, CSV or Parquet by its suffix; without one, a folder of `datasets`.
         max_drop: the largest share of rows that may be left out, as they cannot be used.
 
@@ -147,7 +156,7 @@ def weigh_dataset(
     path = user_path(output)
     is_folder = not tables.check_suffix(path, folders=True)
     name = path.with_suffix("")
-    weighed_data = Data(several, format, split)
+    weighed_data = Data(several, format, split, columns)
     with _guarded_folder(several, path, split) if is_folder else file_made_of(several, path, split):
         summary, contradicted = weigh_data(
             scorer,

@@ -156,7 +156,7 @@ def _names(data: Data) -> dict[str, str]:
     """
     taken: set[str] = set()
     for row in islice(data.rows(), WINDOW):
-        taken.update(row.row.values or ())
+        taken.update(row.row.as_written or ())
     suffix = ""
     number = 1
     while any(column + suffix in taken for column in COLUMNS):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
 from rewarddiff.data import sources as data_sources
+from rewarddiff.data.columns import Columns
 from rewarddiff.data.passing import UnreadRow, count_rows, passing
 from rewarddiff.hashing import digest
 
@@ -23,15 +25,16 @@ class Data:
     """Rows of files, folders or datasets, one source after the other.
 
     Attributes:
-        format, split: see `data.read`.
+        format, split, columns: see `data.read`.
     """
 
     sources: tuple[str, ...]
     format: str | None = None
     split: str | None = None
+    columns: Columns | None = None
 
     def rows(self) -> Iterator[UnreadRow]:
-        return passing(self.sources, format=self.format, split=self.split)
+        return passing(self.sources, format=self.format, split=self.split, columns=self.columns)
 
     def windows(self) -> Iterator[tuple[int, list[UnreadRow]]]:
         """Yield the windows with their numbers."""
@@ -55,6 +58,8 @@ class Data:
     def identity(self) -> str:
         """Return a hash of the content of all files, and of how they are read."""
         settings = "\0".join([*self.sources, f"{self.format}", f"{self.split}"])
+        if self.columns:
+            settings += "\0" + json.dumps(dict(self.columns), sort_keys=True)
         head = settings.encode("utf-8", "surrogateescape")
         return digest(chain([head], _blocks(self.files())))
 

@@ -28,7 +28,8 @@ class Row:
 
     The number is that of the line a row begins on; in a JSON array and in Parquet it is the
     row's own. It stands for several rows where a file is broken so that they cannot be told apart.
-    `note` says how the file was read where that is not as its name says.
+    `note` says how the file was read where that is not as its name says. `original` is the row as it
+    stands in the file where its columns were given other names; None: they were not.
     """
 
     number: int
@@ -36,6 +37,12 @@ class Row:
     problem: str = ""
     stands_for: int = 1
     note: str = ""
+    original: dict[str, Any] | None = None
+
+    @property
+    def as_written(self) -> dict[str, Any] | None:
+        """The row with the names that its columns have in the file."""
+        return self.values if self.original is None else self.original
 
 
 class Cell(str):
