@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import torch
 
-from benchmarks import contest, groups, lists, machine, sweeping
+from benchmarks import contest, groups, lists, machine, sweeping, throughput
 from benchmarks.contest import Outcome, Precision, Task, say
 from benchmarks.groups import Lengths
 from benchmarks.rows import Row, hh_rows, make_rows, write_rows
@@ -42,6 +42,8 @@ def main() -> None:
             content = dpo(given)
         elif name == "sweep":
             content = sweep(given)
+        elif name == "score":
+            content = score(given)
         else:
             content = of_groups(name, given)
         for comparison in content["comparisons"]:
@@ -58,7 +60,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="This project beside its peers."
     )
-    names = ("dpo", *lists.CONTESTS, "sweep")
+    names = ("dpo", *lists.CONTESTS, "sweep", "score")
     text = "the contests to run (default: all)"
     parser.add_argument("--only", nargs="+", choices=names, default=names, help=text)
     text = "name or folder of the model"
@@ -172,6 +174,18 @@ def sweep(given: argparse.Namespace) -> dict[str, Any]:
         },
         "comparisons": [contest.compare("sweep", "seconds", ours, peer)],
         "runs": rounds,
+    }
+
+
+def score(given: argparse.Namespace) -> dict[str, Any]:
+    """Score pairs by this project, transformers and TRL, in float32."""
+    runs = throughput.contend(
+        given.folder, rounds=given.rounds, threads=given.threads, quick=given.quick
+    )
+    return {
+        "settings": {"model": given.model, "pairs": throughput.PAIRS, "threads": given.threads},
+        "comparisons": throughput.comparisons(runs),
+        "runs": runs,
     }
 
 
