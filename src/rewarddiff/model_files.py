@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -133,14 +133,19 @@ def files_read(folder: Path) -> list[Path]:
     return sorted(file for file in candidates if file.is_file() and _is_read(file.name))
 
 
-def fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path, without: Collection[str] = ()) -> str:
     """Return a hash of all `files_read` by name and content: 32 hexadecimal digits.
 
     It does not depend on where the folder is. Each file is read once a process, unless its size or time of
     change differs later.
+
+    Args:
+        without: names of files to leave out.
     """
     lines = []
     for file in files_read(folder):
+        if file.name in without:
+            continue
         status = file.stat()
         content = _file_hash(file.resolve(), status.st_size, status.st_mtime_ns)
         lines.append(f"{file.relative_to(folder).as_posix()}:{content}\n".encode())

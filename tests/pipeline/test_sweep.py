@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from rewarddiff.cli import main
+from rewarddiff.errors import UserError
 from rewarddiff.pipeline import judging, policies, scorers
 from rewarddiff.pipeline.axes import Axis, labels, read_axis
 from rewarddiff.pipeline.combinations import Sweep, plan
@@ -233,11 +234,25 @@ def test_the_points_can_be_printed(tmp_path: Path, capsys: pytest.CaptureFixture
         "2 combinations, 3 policies (2 of 5 points are the same as another), "
         "over all seeds 15 to train",
         "  dpo",
-        "  weighted alpha=0",
+        "  weighted alpha=0  (the same as dpo)",
         "  weighted alpha=2",
-        "  shuffled alpha=0",
+        "  shuffled alpha=0  (the same as dpo)",
         "  shuffled alpha=2",
     ]
+
+
+def test_a_policy_that_was_trained_elsewhere_is_one_point_and_no_training() -> None:
+    plan_of = recipe()
+    plan_of["policies"]["mine"] = {"trained": "some/folder"}
+    sweep = plan(plan_of, ["train.lr=1e-5,1e-4", "coefficient.alpha=1,2"])
+    (mine,) = [point for point in sweep.points if point.policy == "mine"]
+    assert (mine.settings, mine.baseline, mine.control) == ({}, None, None)
+    # dpo at two rates, weighted and shuffled at two rates and two alphas
+    assert len(sweep.trainings) == 2 + 4 + 4
+    with pytest.raises(UserError, match="neither the recipe nor any of its policies has this key"):
+        plan({**plan_of, "policies": {"mine": {"trained": "x"}}}, ["train.lr=1e-5,1e-4"])
+    folders = plan(plan_of, ["policies.mine.trained=a,b"])
+    assert [p.recipe.trained for p in folders.points if p.policy == "mine"] == ["a", "b"]
 
 
 # --- what is done ---------------------------------------------------------------------------------------------------

@@ -206,6 +206,7 @@ def scorer(name: str, seed: int) -> ScorerResult:
         kind=name,
         seed=seed,
         backbone="tiny-decoder",
+        fingerprint=f"{name}-{seed}",
         evaluation=evaluation(0.714 - 0.01 * seed, seed, twice=name == "difference"),
         curve=curve(0.71, 0.52, 40, seed),
         cost=TRAINING,
@@ -326,7 +327,7 @@ def empty() -> Results:
         created="2025-03-02T10:11:12+00:00",
         recipe=None,
         machine={},
-        data=Data({}, NO_LEDGER, {}),
+        data=Data({}, NO_LEDGER, tests={}, contents={}, prompts=""),
         scorers=(),
         scorer_contrasts=(),
         orders=(),
@@ -363,6 +364,8 @@ def results(seeds: int = 2) -> Results:
             },
             ledger=LEDGER,
             tests={},
+            contents={"test": "5f0c"},
+            prompts="8a1d",
         ),
         scorers=tuple(scorer(name, seed) for name in SCORERS for seed in runs),
         coefficients=tuple(coefficients(name, seed) for name in POLICIES[1:] for seed in runs),
@@ -417,6 +420,7 @@ def results(seeds: int = 2) -> Results:
                     name,
                     seeds,
                     {j: interval(mean + 0.025 * (seeds - 1), 0.11) for j, mean in by_judge.items()},
+                    trained=None,
                 )
                 for name, by_judge in MEANS.items()
             ),

@@ -30,7 +30,7 @@ def run(args: Namespace) -> None:
 
     recipe = load_recipe(args.recipe, args.overrides, Recipe)
     recipe.check()
-    say(dump_yaml(recipe).removesuffix("\n"))
+    say(dump_yaml(recipe.heeded).removesuffix("\n"))
 
 
 def _run_recipe(recipe: Path, overrides: Sequence[str]) -> None:

@@ -85,4 +85,9 @@ def _names_by_key(recipe: dict[str, Any]) -> dict[str, Any]:
             if isinstance(scorer, dict):
                 named[f"scorers.{name}.backbone"] = scorer.get("backbone")
                 named[f"scorers.{name}.trained"] = scorer.get("trained")
+    policies = recipe.get("policies")
+    if isinstance(policies, dict):
+        for name, policy in policies.items():
+            if isinstance(policy, dict):
+                named[f"policies.{name}.trained"] = policy.get("trained")
     return named

@@ -19,7 +19,8 @@ from rewarddiff.differences import Array, Differences, Pair, by_group, joined
 from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.data import Run, comparisons
-from rewarddiff.pipeline.recipe import GRADES, StrengthConfig
+from rewarddiff.pipeline.policy_recipe import StrengthConfig
+from rewarddiff.pipeline.recipe import GRADES
 from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.policies.items import Pairs

@@ -15,7 +15,8 @@ from rewarddiff.config import load_recipe, to_dict
 from rewarddiff.errors import UserError
 from rewarddiff.paths import as_name
 from rewarddiff.pipeline.axes import Axis, labels, read_axes
-from rewarddiff.pipeline.recipe import COLUMNS, PolicyRecipe, Recipe
+from rewarddiff.pipeline.policy_recipe import PolicyRecipe
+from rewarddiff.pipeline.recipe import COLUMNS, Recipe
 
 UNWEIGHTED = "-unweighted"
 """What the name of an unweighted policy ends with that was added for α = 0."""
@@ -57,6 +58,11 @@ class Sweep:
     @property
     def swept(self) -> list[Axis]:
         return [axis for axis in self.axes if axis.spans]
+
+    @property
+    def trainings(self) -> set[str]:
+        """What there is to train for each seed, see `training_of`."""
+        return {self.training_of(point) for point in self.points if point.recipe.trained is None}
 
     @property
     def points(self) -> list[Point]:
@@ -109,6 +115,8 @@ class Point:
         """
         policies = self.combination.recipe.policies
         plain = [name for name, policy in policies.items() if _is_plain(policy)]
+        if self.recipe.trained is not None:
+            return None
         if _is_plain(self.recipe):
             return self.policy if self.control is not None else None
         twin = replace(self.recipe, coefficient=None, order=None)
@@ -242,8 +250,14 @@ def _no_such_policy(key: str, name: str, recipe: Recipe) -> UserError:
 
 
 def _keys(node: object, before: str = "") -> Iterator[str]:
-    """Yield the keys of a policy; those of columns that it does not have are none."""
+    """Yield the keys of a policy; those of columns that it does not have are none.
+
+    One that was trained elsewhere has one key alone.
+    """
     if not dataclasses.is_dataclass(node):
+        return
+    if isinstance(node, PolicyRecipe) and node.trained is not None:
+        yield "trained"
         return
     for part in dataclasses.fields(node):
         value, key = getattr(node, part.name), f"{before}{part.name}"
@@ -266,7 +280,8 @@ def _hint(key: str, recipe: Recipe) -> str:
 
 
 def _is_plain(policy: PolicyRecipe) -> bool:
-    return policy.coefficient is None and policy.order is None
+    is_untreated = policy.coefficient is None and policy.order is None
+    return is_untreated and policy.trained is None
 
 
 def _plain(policy: PolicyRecipe) -> PolicyRecipe:

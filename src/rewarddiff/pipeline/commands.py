@@ -29,7 +29,8 @@ from rewarddiff.models.cards import Facts
 from rewarddiff.outputs import folder_for, run_folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.placing import check_model_place, check_place, place
-from rewarddiff.pipeline.recipe import PolicyRecipe, Recipe
+from rewarddiff.pipeline.policy_recipe import PolicyRecipe
+from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.results import gather
 from rewarddiff.pipeline.run import carry_out
 from rewarddiff.pipeline.scorer_recipe import ScorerRecipe

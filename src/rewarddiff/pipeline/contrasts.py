@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rewarddiff import models
-from rewarddiff.config import to_dict
 from rewarddiff.evaluation.arrays import Array
 from rewarddiff.evaluation.intervals import two_way_bootstrap
 from rewarddiff.model_files import ABOUT
 from rewarddiff.pipeline.data import Run
-from rewarddiff.pipeline.recipe import BASE, COLUMNS, PolicyRecipe, Recipe
+from rewarddiff.pipeline.policy_recipe import PolicyRecipe
+from rewarddiff.pipeline.recipe import BASE, COLUMNS, Recipe
 from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
-from rewarddiff.results import Contrast, PolicyResult, Unequal
+from rewarddiff.results import ELSEWHERE, Contrast, PolicyResult, Unequal
 from rewarddiff.sampling import Sample
 
 Pair = tuple[str, str]
@@ -36,16 +37,20 @@ def compared_pairs(recipe: Recipe) -> list[Pair]:
     """Return which policies a run holds against each other.
 
     Each weighted one, or one in a scorer's order, against each policy of its objective without
-    strengths (unweighted, constant, shuffled, inverse), and all against the base model.
+    strengths (unweighted, constant, shuffled, inverse), each against each that was trained
+    elsewhere, and all against the base model.
     """
-    policies = recipe.policies
+    policies = recipe.trained_here
     pairs = []
     for a, treated in policies.items():
         for b, plain in policies.items():
             same_objective = treated.objective.name == plain.objective.name
             if treated.treated and not plain.treated and same_objective:
                 pairs.append((a, b))
-    return pairs + [(name, BASE) for name in policies]
+    elsewhere = list(recipe.trained_elsewhere)
+    pairs += product(policies, elsewhere)
+    pairs += combinations(elsewhere, 2)
+    return pairs + [(name, BASE) for name in recipe.policies]
 
 
 def contrasts(
@@ -63,9 +68,7 @@ def contrasts(
     if not rewards:
         return
     for a, b in pairs:
-        differences: tuple[Unequal, ...] = ()
-        if BASE not in (a, b):
-            differences = unequal(run.recipe.policies, trained, a, b)
+        differences = _differences(run.recipe, trained, a, b)
         for scorer in run.recipe.scorers:
             used = used_in_training(run.recipe, a, scorer) or used_in_training(
                 run.recipe, b, scorer
@@ -80,6 +83,21 @@ def contrasts(
             mean_gap = two_way_bootstrap(together)
             shares = win_tie_lose(together)
             yield Contrast(a, b, scorer, used, differences, "all", mean_gap, *shares)
+
+
+def _differences(
+    recipe: Recipe, trained: Sequence[PolicyResult], a: str, b: str
+) -> tuple[Unequal, ...]:
+    """Return in what two policies differ besides what they are compared for, as far as it is known.
+
+    Of one that was trained elsewhere that alone is known.
+    """
+    elsewhere = recipe.trained_elsewhere
+    if a in elsewhere or b in elsewhere:
+        return (Unequal(ELSEWHERE, elsewhere.get(a), elsewhere.get(b)),)
+    if BASE in (a, b):
+        return ()
+    return unequal(recipe.policies, trained, a, b)
 
 
 def reward_gaps(
@@ -182,7 +200,7 @@ def unequal(
 
 
 def _compared_settings(policy: PolicyRecipe) -> dict[str, Any]:
-    return {key: value for key, value in to_dict(policy).items() if key not in COLUMNS}
+    return {key: value for key, value in policy.settings.items() if key not in COLUMNS}
 
 
 def _differing(a: Any, b: Any, place: str = "") -> Iterator[Unequal]:

@@ -20,6 +20,7 @@ from rewarddiff.evaluation.side_by_side import side_by_side
 from rewarddiff.machine import Meter
 from rewarddiff.outputs import folder_for
 from rewarddiff.paths import user_path
+from rewarddiff.pipeline.data import content
 from rewarddiff.pipeline.results import header, summarised
 from rewarddiff.pipeline.scorers import measure
 from rewarddiff.pipeline.stage import write_json
@@ -41,6 +42,7 @@ from rewarddiff.results import (
     read,
 )
 from rewarddiff.scorers.neural.build import load_scorer
+from rewarddiff.scorers.neural.identity import answers_fingerprint
 from rewarddiff.writing import say
 
 
@@ -119,7 +121,13 @@ def _evaluated(
     return Results(
         **header("eval", title),
         recipe=None,
-        data=Data({"test": counts}, read(LedgerCounts, ledger.to_dict()), {}),
+        data=Data(
+            {"test": counts},
+            read(LedgerCounts, ledger.to_dict()),
+            tests={},
+            contents={"test": content(groups)},
+            prompts="",
+        ),
         scorers=tuple(results),
         scorer_contrasts=tuple(_contrasts(compared)),
         orders=(),
@@ -150,6 +158,7 @@ def _measured(name: str, groups: Groups) -> tuple[Scored, ScorerResult]:
         kind=scorer.kind,
         seed=0,
         backbone=name,
+        fingerprint=answers_fingerprint(user_path(name)),
         evaluation=replace(evaluation, cut=cut),
         curve=(),
         cost=Cost.measured(meter.cost()),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from rewarddiff import models
 from rewarddiff.config import to_dict
@@ -35,15 +37,22 @@ def held_out(run: Run) -> list[Group]:
     return list(unique.values())[: run.recipe.evaluation.prompts]
 
 
+def sampling_encoder(run: Run, tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> Encoder:
+    """Return what writes prompts for samples, whose length `max_new_tokens` alone decides."""
+    lengths = replace(run.recipe.lengths, max_response=1)
+    return Encoder(tokenizer, lengths, models.context_length(folder))
+
+
 def samples_stage(run: Run, name: str, seed: int) -> Stage:
     """Draw one response of a policy to every held-out prompt.
 
-    The base model has no seed of its own.
+    The base model has no seed of its own, nor has a policy that was trained elsewhere.
     """
     recipe = run.recipe
     assert recipe.model is not None
-    if name == BASE:
-        folder = models.resolve(recipe.model)
+    given = {BASE: recipe.model, **recipe.trained_elsewhere}
+    if name in given:
+        folder = models.resolve(given[name])
         place = f"samples/{name}"
     else:
         folder = policy_stage(run, name, seed).folder / "model"
@@ -64,7 +73,7 @@ def samples_stage(run: Run, name: str, seed: int) -> Stage:
         return stage
     model, tokenizer = models.load_causal_lm(folder)
     model = model.to(models.device())  # type: ignore[arg-type]
-    encoder = Encoder(tokenizer, recipe.lengths, models.context_length(recipe.model))
+    encoder = sampling_encoder(run, tokenizer, folder)
     prompts = [group.prompt for group in held_out(run)]
     room = config.max_new_tokens
     cut = 0

@@ -30,7 +30,7 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
     stage = run.stage(
         f"policies/{name}-{seed}",
         "policy",
-        config=to_dict(config),
+        config=config.settings,
         model=weights,
         lengths=to_dict(recipe.lengths),
         differences=train_columns.key,

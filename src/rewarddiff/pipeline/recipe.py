@@ -6,19 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 from rewarddiff.coefficients import COLUMN, CoefficientConfig
-from rewarddiff.config import at_least, positive
-from rewarddiff.designs import DesignConfig
+from rewarddiff.config import at_least, to_dict
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
+from rewarddiff.pipeline.policy_recipe import OrderConfig, PolicyRecipe, StrengthConfig
 from rewarddiff.pipeline.scorer_recipe import AnyScorer, ScorerRecipe
-from rewarddiff.policies.policy import PolicyConfig
-from rewarddiff.rankings import Method
 from rewarddiff.sampling import SamplingConfig
-from rewarddiff.scorers.protocol import Orders
 
 BASE = "base"
 """The name of the model before training among the policies."""
@@ -83,95 +80,6 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class StrengthConfig:
-    """Where an objective that reads strengths (an offset, a target, a soft label) takes them from.
-
-    Attributes:
-        source: the name of a scorer of the recipe, or `grades`, the data's own strengths.
-        orders: ask a scorer that reads two responses together in one order, or average both.
-        calibrated: divide differences by the scorer's temperature: they are then log-odds, the unit
-            of soft labels and offsets.
-        scale: what the differences are multiplied by; grades come in the data's own unit.
-    """
-
-    source: str | None = None
-    orders: Orders = "both"
-    calibrated: bool = False
-    scale: float = 1.0
-
-    replaced: ClassVar[Mapping[str, str]] = CoefficientConfig.replaced
-
-    def __post_init__(self) -> None:
-        positive(self, "scale")
-
-
-@dataclass(frozen=True)
-class OrderConfig:
-    """A scorer that puts every group's responses in order, in place of the data.
-
-    RRHF(diff) is that, with a difference model. Responses get scores, and the comparisons of the
-    data (all pairs where it has none) are turned as the scores say. For a coefficient,
-    `source: grades` is then the gap of the scores.
-
-    Attributes:
-        source: the name of a scorer of the recipe.
-        method: from differences to scores; of a design that leaves comparisons out, potentials.
-        design: the comparisons that a difference model reads.
-    """
-
-    source: str | None = None
-    method: Method = "potentials"
-    design: DesignConfig = field(default_factory=DesignConfig)
-
-    replaced: ClassVar[Mapping[str, str]] = CoefficientConfig.replaced
-
-    def __post_init__(self) -> None:
-        if self.method != "potentials" and not self.design.complete:
-            raise ValueError(
-                f"method {self.method} needs every comparison, design {self.design.mode} leaves "
-                "some out: use potentials"
-            )
-
-
-@dataclass(frozen=True)
-class PolicyRecipe(PolicyConfig):
-    """A policy and where its columns come from.
-
-    Attributes:
-        order: who says which response is better in training; None: the data.
-        coefficient: what multiplies each comparison's loss; None is the baseline, every comparison
-            at 1.
-        strength: what an objective that reads strengths is given; the others leave it alone.
-    """
-
-    order: OrderConfig | None = None
-    coefficient: CoefficientConfig | None = None
-    strength: StrengthConfig | None = None
-
-    @property
-    def reads_strength(self) -> bool:
-        return "strength" in self.objective.reads
-
-    @property
-    def treated(self) -> bool:
-        """Whether strengths change what it is trained with: not a baseline, nor a control."""
-        weighted = self.coefficient is not None and self.coefficient.control == "none"
-        return weighted or self.order is not None
-
-    @property
-    def columns(self) -> dict[str, OrderConfig | CoefficientConfig | StrengthConfig]:
-        """The columns it is trained with, by name."""
-        columns: dict[str, OrderConfig | CoefficientConfig | StrengthConfig] = {}
-        if self.order is not None:
-            columns["order"] = self.order
-        if self.coefficient is not None:
-            columns["coefficient"] = self.coefficient
-        if self.strength is not None and self.reads_strength:
-            columns["strength"] = self.strength
-        return columns
-
-
-@dataclass(frozen=True)
 class EvaluationConfig:
     """How policies are judged: samples on held-out prompts, scored by every scorer of the recipe.
 
@@ -233,6 +141,30 @@ class Recipe:
         return scorer_models
 
     @property
+    def trained_here(self) -> dict[str, PolicyRecipe]:
+        """The policies that this run trains, by name."""
+        return {name: policy for name, policy in self.policies.items() if policy.trained is None}
+
+    @property
+    def trained_elsewhere(self) -> dict[str, str]:
+        """The folders of the policies that this run only judges, by name."""
+        folders = {}
+        for name, policy in self.policies.items():
+            if policy.trained is not None:
+                folders[name] = policy.trained
+        return folders
+
+    @property
+    def heeded(self) -> dict[str, Any]:
+        """The recipe as plain data, without keys of trained models that nothing heeds."""
+        recipe: dict[str, Any] = to_dict(self)
+        for name, scorer in self.scorer_models.items():
+            recipe["scorers"][name] = scorer.heeded
+        for name, policy in self.policies.items():
+            recipe["policies"][name] = policy.heeded
+        return recipe
+
+    @property
     def folder(self) -> Path:
         """Where the run is written."""
         return user_path(self.output) if self.output else Path("runs") / self.name
@@ -258,7 +190,10 @@ class Recipe:
                     f"policies.{BASE}: the model before training has this name; "
                     "give the policy another"
                 )
-            self._check_columns(name, policy)
+            if policy.trained is None:
+                self._check_columns(name, policy)
+            else:
+                self._check_trained(name, policy)
 
     def _check_scorers(self) -> None:
         earlier: list[str] = []
@@ -273,9 +208,16 @@ class Recipe:
             earlier.append(name)
 
     def _check_start(self, name: str, start: str, earlier: Sequence[str]) -> None:
-        if start not in self.scorers:
-            return
         place = f"scorers.{name}.warm_start"
+        if start not in self.scorers:
+            # A name of the hub has a slash, as most paths have.
+            if "/" not in start and not user_path(start).is_dir():
+                names = ", ".join(earlier) or "none"
+                raise UserError(
+                    f"{place}: '{start}' is no scorer that stands before it (there are: {names}), "
+                    "and no folder; name one, or leave warm_start out"
+                )
+            return
         if start not in earlier:
             raise UserError(f"{place}: '{start}' does not stand before it; move it up")
         if start not in self.scorer_models:
@@ -283,6 +225,22 @@ class Recipe:
                 f"{place}: '{start}' is of kind {self.scorers[start].kind} and no model; "
                 "name a model, or leave it out"
             )
+
+    def _check_trained(self, name: str, policy: PolicyRecipe) -> None:
+        """Refuse what a policy that is only judged has no use for. Raises UserError."""
+        for kind in COLUMNS:
+            if getattr(policy, kind) is not None:
+                raise UserError(
+                    f"policies.{name}.{kind}: this policy is trained already ({policy.trained}) and has "
+                    "no use for it; leave it out"
+                )
+        cause = ""
+        if not self.scorers:
+            cause = "the recipe has no scorers; add one"
+        elif not self.data.splits.get("test"):
+            cause = "data.splits has no share for test; give it one"
+        if cause:
+            raise UserError(f"policies.{name}.trained: such a policy is only judged, and {cause}")
 
     def _check_columns(self, name: str, policy: PolicyRecipe) -> None:
         if policy.reads_strength and policy.strength is None:

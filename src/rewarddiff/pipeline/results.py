@@ -29,13 +29,13 @@ from rewarddiff.pipeline.contrasts import (
     contrasts,
     used_in_training,
 )
-from rewarddiff.pipeline.data import Run
+from rewarddiff.pipeline.data import Run, content
 from rewarddiff.pipeline.judging import held_out, judged, read_samples, rewards_stage, samples_stage
 from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.recipe import BASE
 from rewarddiff.pipeline.scorer_recipe import AnyScorer, ScorerRecipe
-from rewarddiff.pipeline.scorers import evaluation_stage, scorer_stage
-from rewarddiff.records import prompt_text
+from rewarddiff.pipeline.scorers import answers, evaluation_stage, scorer_stage
+from rewarddiff.records import plain_prompt, prompt_text
 from rewarddiff.report.scorer_statements import overlap_remark
 from rewarddiff.report.statements import notes
 from rewarddiff.results import (
@@ -61,6 +61,7 @@ from rewarddiff.results import (
     Summary,
     read,
 )
+from rewarddiff.store import fingerprint
 
 Compared = Mapping[Pair, Sequence[Scored]]
 """What every seed said of the comparisons, by test and scorer."""
@@ -76,8 +77,8 @@ def gather(run: Run) -> Results:
     policies = tuple(_policies(run))
     results = Results(
         **header("run", recipe.name),
-        recipe=to_dict(recipe),
-        data=read(Data, {key: run.prepared[key] for key in ("splits", "ledger", "tests")}),
+        recipe=recipe.heeded,
+        data=_data(run),
         scorers=scorers,
         scorer_contrasts=tuple(_scorer_contrasts(run, compared)),
         orders=tuple(_orders(run)),
@@ -97,6 +98,15 @@ def gather(run: Run) -> Results:
     )
     remarks = [*notes(results), *_calibration_notes(run), *_overlap_notes(scorers)]
     return replace(results, notes=tuple(remarks))
+
+
+def _data(run: Run) -> Data:
+    counted = {key: run.prepared[key] for key in ("splits", "ledger", "tests")}
+    contents = {label: content(groups) for label, groups in run.held_out.items()}
+    prompts = ""
+    if judged(run):
+        prompts = fingerprint([plain_prompt(group.prompt) for group in held_out(run)])
+    return read(Data, {**counted, "contents": contents, "prompts": prompts})
 
 
 def header(command: str, name: str) -> dict[str, Any]:
@@ -127,6 +137,7 @@ def _scorers(run: Run) -> Iterator[ScorerResult]:
                     kind=config.kind,
                     seed=seed,
                     backbone=_backbone(config),
+                    fingerprint=answers(run, name, seed),
                     evaluation=read(Evaluation, evaluation),
                     curve=read(Curve, trained["curve"]) if of_own_split else (),
                     cost=Cost.measured(trained["cost"]),
@@ -245,7 +256,7 @@ def _coefficients(run: Run) -> Iterator[CoefficientResult]:
 
 
 def _policies(run: Run) -> Iterator[PolicyResult]:
-    for name, policy in run.recipe.policies.items():
+    for name, policy in run.recipe.trained_here.items():
         for seed in run.recipe.seeds:
             trained = policy_stage(run, name, seed).manifest
             yield PolicyResult(
@@ -310,7 +321,8 @@ def _policy_summaries(run: Run, rewards: Rewards) -> Iterator[PolicySummary]:
         for scorer in run.recipe.scorers:
             by_seed = [by_scorer[scorer][policy] for by_scorer in rewards.values()]
             means[scorer] = two_way_bootstrap(by_seed)
-        yield PolicySummary(policy, len(rewards), means)
+        folder = run.recipe.trained_elsewhere.get(policy)
+        yield PolicySummary(policy, len(rewards), means, folder)
 
 
 def _shown(run: Run, rewards: Rewards, samples: Samples) -> Iterator[PromptSamples]:

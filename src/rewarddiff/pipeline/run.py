@@ -16,10 +16,11 @@ from rewarddiff.designs import comparisons
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.loop.processes import check_tracker
+from rewarddiff.model_files import ABOUT
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.columns import grades
 from rewarddiff.pipeline.data import Run, prepare
-from rewarddiff.pipeline.judging import held_out, judged, rewards_stage
+from rewarddiff.pipeline.judging import held_out, judged, rewards_stage, sampling_encoder
 from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
@@ -44,7 +45,7 @@ def complete(run: Run, trained: Callable[[Stage], None] = lambda stage: None) ->
         for name in run.recipe.scorers:
             evaluation_stage(run, name, seed)
             gc.collect()
-        for name in run.recipe.policies:
+        for name in run.recipe.trained_here:
             trained(policy_stage(run, name, seed))
             gc.collect()
         if judged(run):
@@ -65,8 +66,11 @@ def check_places(recipe: Recipe, output: Path) -> None:
         sources[f"scorers.{name}.backbone"] = scorer.backbone
         sources[f"scorers.{name}.trained"] = scorer.trained
         sources[f"scorers.{name}.warm_start"] = scorer.warm_start
+    for name, folder in recipe.trained_elsewhere.items():
+        sources[f"policies.{name}.trained"] = folder
+    policies = product(recipe.trained_here, recipe.seeds)
     trained = [f"scorers/{name}-{seed}" for name, seed in product(recipe.scorers, recipe.seeds)]
-    trained += [f"policies/{name}-{seed}" for name, seed in product(recipe.policies, recipe.seeds)]
+    trained += [f"policies/{name}-{seed}" for name, seed in policies]
     for key, source in sources.items():
         if source is None:
             continue
@@ -94,7 +98,9 @@ def check_early(run: Run) -> None:
             check_strengths(train, scorer.loss)
         if scorer.warm_start is not None and scorer.warm_start not in recipe.scorers:
             models.resolve(scorer.warm_start)
-    for name, policy in recipe.policies.items():
+    for name, folder in recipe.trained_elsewhere.items():
+        _check_language_model(f"policies.{name}.trained", folder)
+    for name, policy in recipe.trained_here.items():
         check_tracker(policy.train.track)
         policy.objective.check(train)
         if policy.order is None:
@@ -103,6 +109,21 @@ def check_early(run: Run) -> None:
             longest = max(len(group.responses) for group in train)
             comparisons(longest, policy.order.design)
     check_prompts(run)
+
+
+def _check_language_model(place: str, source: str) -> None:
+    """Refuse what is no language model, before anything is trained beside it. Raises UserError."""
+    try:
+        folder = models.resolve(source)
+        architectures = models.load_config(source).architectures or []
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
+    scores = any(name.endswith("Classification") for name in architectures)
+    if scores or (folder / ABOUT).is_file():
+        raise UserError(
+            f"{place}: {source} is a scorer, and writes nothing; name a language model, "
+            "or take it up among the scorers"
+        )
 
 
 def _check_grades(run: Run, name: str) -> None:
@@ -126,13 +147,15 @@ def check_prompts(run: Run) -> None:
     recipe = run.recipe
     sources = [scorer.trained or scorer.backbone for scorer in recipe.scorer_models.values()]
     if recipe.policies and recipe.model is not None:
-        sources.append(recipe.model)
+        sources += [recipe.model, *recipe.trained_elsewhere.values()]
     weights = [models.fingerprint(source) for source in sources]
     key = fingerprint("prompts can be read", run.prepared["inputs"], _reading_of(run), weights)
     if run.store.get([key]):
         return
     if recipe.policies and recipe.model is not None:
         _check_policies_prompts(run, recipe.model)
+        for folder in recipe.trained_elsewhere.values():
+            _check_samples_prompts(run, folder)
     for name, scorer in recipe.scorer_models.items():
         _check_scorers_prompts(run, name, scorer)
     run.store.put({key: True})
@@ -150,7 +173,8 @@ def _reading_of(run: Run) -> list[Any]:
     ]
     asked = sorted(set().union(*(recipe.sources_of(policy) for policy in recipe.policies)))
     limits = [to_dict(recipe.lengths), recipe.data.max_drop]
-    return [scorers, asked, judged(run), to_dict(recipe.evaluation), limits]
+    is_trained = bool(recipe.trained_here)
+    return [scorers, asked, judged(run), is_trained, to_dict(recipe.evaluation), limits]
 
 
 def _check_policies_prompts(run: Run, model: str) -> None:
@@ -159,16 +183,29 @@ def _check_policies_prompts(run: Run, model: str) -> None:
     Training drops what the chat template refuses, up to `max_drop`; a prompt of samples has to be
     there.
     """
-    tokenizer = models.load_tokenizer(model)
-    encoder = Encoder(tokenizer, run.recipe.lengths, models.context_length(model))
-    train = run.splits["train"]
-    _check_share(encoder, chain(train, run.splits.get("dev", ())), run.recipe.data.max_drop)
-    new_tokens = 1
-    if judged(run):
-        encoder.require(held_out(run))
-        new_tokens = run.recipe.evaluation.sampling.max_new_tokens
-    for group, cause in encoder.refusals(train):
-        if cause is None:  # one prompt tells whether there is room, and an end of turn
+    if run.recipe.trained_here:
+        tokenizer = models.load_tokenizer(model)
+        encoder = Encoder(tokenizer, run.recipe.lengths, models.context_length(model))
+        train = run.splits["train"]
+        _check_share(encoder, chain(train, run.splits.get("dev", ())), run.recipe.data.max_drop)
+        _check_one_prompt(encoder, train, 1)
+    _check_samples_prompts(run, model)
+
+
+def _check_samples_prompts(run: Run, model: str) -> None:
+    """Check the prompts that a model is to answer, if any."""
+    if not judged(run):
+        return
+    encoder = sampling_encoder(run, models.load_tokenizer(model), model)
+    groups = held_out(run)
+    encoder.require(groups)
+    _check_one_prompt(encoder, groups, run.recipe.evaluation.sampling.max_new_tokens)
+
+
+def _check_one_prompt(encoder: Encoder, groups: Iterable[Group], new_tokens: int) -> None:
+    """Try a prompt, which tells whether there is room, and an end of turn."""
+    for group, cause in encoder.refusals(groups):
+        if cause is None:
             encoder.fitting(group.prompt, new_tokens)
             encoder.end_of(group.prompt)
             break

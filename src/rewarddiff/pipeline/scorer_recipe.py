@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from rewarddiff.config import to_dict
 from rewarddiff.scorers.kinds import KINDS
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.protocol import ScorerOptions
@@ -32,6 +33,17 @@ class ScorerRecipe(ScorerConfig):
         """The scorer's own configuration: what is learned."""
         options = {field.name: getattr(self, field.name) for field in fields(ScorerConfig)}
         return ScorerConfig(**options)
+
+    @property
+    def heeded(self) -> dict[str, Any]:
+        """The keys that something heeds, as plain data."""
+        keys: dict[str, Any] = to_dict(self)
+        if self.trained is None:
+            return keys
+        heeded = {"kind": self.kind, "trained": self.trained}
+        if self.aspects:
+            heeded["aspects"] = keys["aspects"]
+        return heeded
 
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from rewarddiff.results import Evaluation, TrainedOn, plain
 from rewarddiff.scorers.neural.about import trained_prompts
 from rewarddiff.scorers.neural.build import load_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.identity import answers_fingerprint
 from rewarddiff.scorers.neural.train import train_scorer
 from rewarddiff.scorers.protocol import Scorer, ScorerOptions
 from rewarddiff.store import Store
@@ -197,6 +198,16 @@ def _trained_stage(run: Run, name: str, recipe: ScorerRecipe, folder: str, seed:
         temperature_remark=remark,
     )
     return stage
+
+
+def answers(run: Run, name: str, seed: int) -> str:
+    """Return a hash of what determines the answers of scorer `name`: equal ones answer alike."""
+    config = run.recipe.scorers[name]
+    if not isinstance(config, ScorerRecipe):
+        return config.fingerprint()
+    if config.trained is not None and not config.aspects:
+        return answers_fingerprint(config.trained)
+    return answers_fingerprint(scorer_stage(run, name, seed).folder / "model")
 
 
 def evaluation_stage(run: Run, name: str, seed: int) -> Stage:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,10 +81,11 @@ def sizes(sweep: Sweep) -> list[str]:
     points = sweep.points
     if not points:
         return [*lines, f"{many}: no policies, scorers alone"]
-    trainings = len({sweep.training_of(point) for point in points})
+    trainings = len(sweep.trainings)
+    trained = [point for point in points if point.recipe.trained is None]
     alike = ""
-    if trainings < len(points):
-        alike = f" ({len(points) - trainings} of {len(points)} points are the same as another)"
+    if trainings < len(trained):
+        alike = f" ({len(trained) - trainings} of {len(trained)} points are the same as another)"
     seeds = len(sweep.combinations[0].recipe.seeds)
     lines.append(
         f"{many}, {trainings} policies{alike}, over all seeds {trainings * seeds} to train"
@@ -96,9 +97,17 @@ def sweep_points(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str
     """Return what a sweep would do, without doing it: its size, then a line for each point."""
     sweep = plan(recipe, overrides)
     lines = sizes(sweep)
+    names: dict[str, str] = {}
     for point in sweep.points:
         settings = [f"{sweep.labels[key]}={value}" for key, value in point.settings.items()]
-        lines.append(f"  {' '.join([point.policy, *settings])}")
+        name = " ".join([point.policy, *settings])
+        first = names.setdefault(sweep.training_of(point), name)
+        remark = ""
+        if point.recipe.trained is not None:
+            remark = f"  (trained elsewhere: {point.recipe.trained})"
+        elif first != name:
+            remark = f"  (the same as {first})"
+        lines.append(f"  {name}{remark}")
     return lines
 
 
@@ -184,7 +193,7 @@ class _Estimate:
 
     def __init__(self, sweep: Sweep) -> None:
         seeds = len(sweep.combinations[0].recipe.seeds)
-        self.left = seeds * len({sweep.training_of(point) for point in sweep.points})
+        self.left = seeds * len(sweep.trainings)
         self.began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self.seen: set[str] = set()
         self.said = False
@@ -214,20 +223,28 @@ def _point(
     """Return a point's dev loss, its rewards, and its gaps to its baseline and to its controls."""
     place = sweep.combinations.index(point.combination)
     run, own = runs[place], results[place]
-    folders = [policy_stage(run, point.policy, seed).folder for seed in run.recipe.seeds]
     rewards = [line.rewards for line in own.summary.policies if line.name == point.policy]
     baseline = BASE if point.baseline is None else point.baseline
     return SweepPoint(
         policy=point.policy,
         settings=_numbers(point.settings),
-        models=tuple(f"policies/{folder.name}/model" for folder in folders),
-        objective=point.recipe.objective.name,
+        models=tuple(_models(point, run)),
+        objective=None if point.recipe.trained else point.recipe.objective.name,
         control=point.control,
         dev_loss=_dev_loss(own.policies, point.policy),
         rewards=rewards[0] if rewards else {},
         baseline=None if baseline == point.policy else _held_against(own, point.policy, baseline),
         controls=tuple(_held_against(own, point.policy, name) for name in point.controls),
     )
+
+
+def _models(point: Point, run: Run) -> Iterator[str]:
+    """Yield the policy of each seed in the sweep's folder, or the one that was trained elsewhere."""
+    if point.recipe.trained is not None:
+        yield point.recipe.trained
+        return
+    for seed in run.recipe.seeds:
+        yield f"policies/{policy_stage(run, point.policy, seed).folder.name}/model"
 
 
 def _held_against(results: Results, policy: str, other: str) -> HeldAgainst:

@@ -2,7 +2,7 @@
 
 from rewarddiff.report.cells import Cell, Table, filled, real_cell, texts, without
 from rewarddiff.report.scorer_tables import higher
-from rewarddiff.report.statements import trained_unequally, trained_with
+from rewarddiff.report.statements import trained_with, training_remark
 from rewarddiff.report.values import count, mean, one_digit, percent, real, setting
 from rewarddiff.results import UNKNOWN, Distribution, Interval, Results
 
@@ -27,11 +27,13 @@ def policy_names(results: Results) -> list[str]:
 
 def policies_table(results: Results) -> Table:
     rewards = {line.name: line.rewards for line in results.summary.policies}
+    trained = {line.name: line.trained for line in results.summary.policies}
     scorers = list(dict.fromkeys(line.scorer for line in results.rewards))
     used = trained_with(results)
     rows = []
     for name in policy_names(results):
-        row = [Cell(name), Cell(str(_seeds(results, name)))]
+        where = "trained elsewhere" if trained.get(name) else ""
+        row = [Cell(name, where), Cell(str(_seeds(results, name)))]
         for scorer in scorers:
             mark = TRAINED_WITH if (name, scorer) in used else ""
             row.append(real_cell(rewards.get(name, {}).get(scorer, UNKNOWN), mark))
@@ -48,6 +50,9 @@ def policies_table(results: Results) -> Table:
         notes.append(
             "Unfinished: share of samples cut at the limit of new tokens. Words: mean of a sample."
         )
+    for name, folder in trained.items():
+        if folder:
+            notes.append(f"{name}: trained elsewhere, {folder}; one model for all seeds.")
     title = "Policies"
     if scorers:
         title = "Policies: mean reward of held-out samples"
@@ -75,7 +80,8 @@ def contrasts_table(results: Results) -> Table:
     for line in results.contrasts:
         pair = f"{line.a} − {line.b}"
         if line.unequal:
-            differing[pair] = f"{UNEQUAL} {pair}: {trained_unequally(line.unequal)}."
+            remark = training_remark(line.a, line.b, line.unequal)
+            differing[pair] = f"{UNEQUAL} {pair}: {remark}."
         rows.append(
             (
                 Cell(pair, mark=UNEQUAL if line.unequal else ""),

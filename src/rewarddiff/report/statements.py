@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rewarddiff.report.scorer_statements import scorer_notes, trained
 from rewarddiff.report.values import bounds, real, setting, signed
-from rewarddiff.results import Contrast, Interval, Results, Unequal
+from rewarddiff.results import ELSEWHERE, Contrast, Interval, Results, Unequal
 
 SENTENCES = 4
 """As many stand at the head of a page; what else there is to say is folded."""
@@ -66,6 +66,16 @@ class Pair:
     @property
     def name(self) -> str:
         return f"{self.a} against {self.b}"
+
+    @property
+    def elsewhere(self) -> list[str]:
+        """Which of the two was trained elsewhere, so that nothing is known of its training."""
+        return trained_elsewhere(self.a, self.b, self.unequal)
+
+    @property
+    def training(self) -> str:
+        """How the training of the two differs; empty where it does not."""
+        return training_remark(self.a, self.b, self.unequal) if self.unequal else ""
 
     @property
     def independent(self) -> list[Gap]:
@@ -136,6 +146,33 @@ def trained_unequally(differences: Sequence[Unequal], most: int | None = None) -
     return text
 
 
+def trained_elsewhere(a: str, b: str, differences: Sequence[Unequal]) -> list[str]:
+    """Return which of two policies was trained elsewhere."""
+    names = []
+    for difference in differences:
+        if difference.key == ELSEWHERE:
+            folders = {a: difference.a, b: difference.b}
+            names += [name for name, folder in folders.items() if folder is not None]
+    return names
+
+
+def elsewhere_remark(names: Sequence[str]) -> str:
+    """Say what is not known of policies that were trained elsewhere."""
+    was = "was" if len(names) == 1 else "were"
+    return (
+        f"{' and '.join(names)} {was} trained elsewhere: on which data, for how long and with which "
+        "scorers is not known"
+    )
+
+
+def training_remark(a: str, b: str, differences: Sequence[Unequal], most: int | None = None) -> str:
+    """Say how the training of two policies differs, or that nothing is known of it."""
+    names = trained_elsewhere(a, b, differences)
+    if names:
+        return elsewhere_remark(names)
+    return trained_unequally(differences, most)
+
+
 # --- sentences ------------------------------------------------------------------------------------
 
 
@@ -173,8 +210,8 @@ def statement(pair: Pair) -> str:
     """Return everything known of two policies as one sentence, independent scorers first."""
     parts = [f"by {gap}" for gap in pair.independent]
     parts += [f"by {gap}, but it had a part in their training" for gap in pair.dependent]
-    if pair.unequal:
-        parts.append(trained_unequally(pair.unequal))
+    if pair.training:
+        parts.append(pair.training)
     return f"{pair.name}: {'; '.join(parts)}."
 
 
@@ -190,8 +227,9 @@ def verdict(pair: Pair) -> list[str]:
     scorers = "scorers"
     if len(pair.independent) == 1:
         scorers = "a scorer"
+    part = "a known part" if pair.elsewhere else "a part"
     gaps = "; ".join(map(str, pair.independent))
-    sentences = [f"{pair.name}, by {scorers} without a part in their training: {gaps}."]
+    sentences = [f"{pair.name}, by {scorers} without {part} in their training: {gaps}."]
     if pair.disagreeing:
         disagreeing = "; ".join(map(str, pair.disagreeing))
         who = "Scorers with a part in it say"
@@ -205,10 +243,15 @@ def limits(results: Results) -> list[str]:
     """Return what limits the results on policies, the gravest first."""
     first, *rest = pairs(results)
     sentences = []
-    if first.unequal:
+    if first.unequal and not first.elsewhere:
         text = trained_unequally(first.unequal, KEYS_NAMED)
         sentences.append(f"{first.a} and {first.b} were {text}.")
-    many = sum(bool(pair.unequal) for pair in rest)
+    elsewhere: dict[str, None] = {}
+    for pair in (first, *rest):
+        elsewhere |= dict.fromkeys(pair.elsewhere)
+    if elsewhere:
+        sentences.append(f"{elsewhere_remark(list(elsewhere))}.")
+    many = sum(bool(pair.unequal) and not pair.elsewhere for pair in rest)
     if many:
         are = "is" if many == 1 else "are"
         sentences.append(f"{many} of the other comparisons {are} of policies trained unequally.")

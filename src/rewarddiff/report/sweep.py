@@ -135,6 +135,7 @@ def remarks(sweep: SweepResults) -> list[str]:
     """Return what limits the verdict, and where scorers' dev losses are least."""
     sentences = []
     unequal = [p for p in sweep.points if p.baseline is not None and p.baseline.unequal]
+    unequal = [point for point in unequal if point.objective is not None]  # of others all is said
     if unequal:
         first = unequal[0].baseline
         assert first is not None

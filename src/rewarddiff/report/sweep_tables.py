@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rewarddiff.report.cells import Cell, Table, correlation_cell, real_cell, share_cell
 from rewarddiff.report.policy_tables import TRAINED_WITH, UNEQUAL
-from rewarddiff.report.statements import trained_unequally
+from rewarddiff.report.statements import training_remark
 from rewarddiff.report.values import DASH, percent, setting
 from rewarddiff.results import HeldAgainst, SweepPoint, SweepResults, Value
 
@@ -22,12 +22,14 @@ def points_table(sweep: SweepResults) -> Table:
         dev_loss = Cell(DASH) if point.dev_loss is None else real_cell(point.dev_loss)
         gaps = [_gap_cell(point.baseline, scorer) for scorer in scorers]
         settings = _setting_cells(sweep, point.settings)
-        rows.append((Cell(point.policy), *settings, _baseline_cell(point), dev_loss, *gaps))
+        where = "trained elsewhere" if point.objective is None else ""
+        row = (Cell(point.policy, where), *settings, _baseline_cell(point), dev_loss, *gaps)
+        rows.append(row)
     return Table(
         "Points of the sweep",
         ("policy", *labels, "against", "dev loss", *_gap_heads(scorers)),
         tuple(rows),
-        marks=_marks([point.baseline for point in sweep.points if point.baseline is not None]),
+        marks=_marks([(p.policy, p.baseline) for p in sweep.points if p.baseline is not None]),
         notes=(
             "Gap: mean reward of held-out samples, less that of the policy it is held against "
             f"({DASH} where it is that policy itself); {seeds(sweep)}, 95 % intervals over seeds "
@@ -45,8 +47,10 @@ def controls_table(sweep: SweepResults) -> Table:
     scorers = judges(sweep)
     labels = [axis.label for axis in sweep.axes]
     rows = []
+    pairs = []
     for point in sweep.points:
         for control in point.controls:
+            pairs.append((point.policy, control))
             pair = f"{point.policy} − {control.policy}"
             gaps = [_gap_cell(control, scorer) for scorer in scorers]
             mark = UNEQUAL if control.unequal else ""
@@ -55,7 +59,7 @@ def controls_table(sweep: SweepResults) -> Table:
         "Weighted policies less their controls",
         ("pair", *labels, *_gap_heads(scorers)),
         tuple(rows) if scorers else (),
-        marks=_marks([control for point in sweep.points for control in point.controls]),
+        marks=_marks(pairs),
         stacked=True,
     )
 
@@ -152,12 +156,14 @@ def _baseline_cell(point: SweepPoint) -> Cell:
     return Cell(point.baseline.policy, mark=UNEQUAL if point.baseline.unequal else "")
 
 
-def _marks(pairs: Sequence[HeldAgainst]) -> tuple[str, ...]:
+def _marks(pairs: Sequence[tuple[str, HeldAgainst]]) -> tuple[str, ...]:
     """Return what the marks in a table mean, as far as there are any."""
     marks: dict[str, None] = {}
-    if any(gap.used_in_training for pair in pairs for gap in pair.gaps.values()):
-        marks[MARKED] = None
-    for pair in pairs:
-        if pair.unequal:
-            marks[f"{UNEQUAL} {trained_unequally(pair.unequal)}."] = None
+    for _, other in pairs:
+        if any(gap.used_in_training for gap in other.gaps.values()):
+            marks[MARKED] = None
+    for policy, other in pairs:
+        if other.unequal:
+            remark = training_remark(policy, other.policy, other.unequal)
+            marks[f"{UNEQUAL} {remark}."] = None
     return tuple(marks)

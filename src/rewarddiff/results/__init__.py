@@ -53,6 +53,7 @@ from rewarddiff.results.fields import (
 from rewarddiff.results.files import RESULTS, read_results
 from rewarddiff.results.reading import adapter, plain, read
 from rewarddiff.results.run import (
+    ELSEWHERE,
     CoefficientReport,
     CoefficientResult,
     Contrast,
@@ -83,6 +84,7 @@ from rewarddiff.results.sweep import (
 from rewarddiff.results.work import Cost, Data, LedgerCounts, Place, SplitCounts, StageCost, Tally
 
 __all__ = [
+    "ELSEWHERE",
     "RESULTS",
     "UNKNOWN",
     "Agreement",

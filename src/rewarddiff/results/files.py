@@ -7,7 +7,7 @@ from typing import Any
 
 from rewarddiff.errors import UserError
 from rewarddiff.results.reading import adapter
-from rewarddiff.results.run import Results
+from rewarddiff.results.run import SCHEMA, Results
 
 RESULTS = "results.json"
 
@@ -38,7 +38,7 @@ def _cause(error: Any) -> str:
     errors = error.errors(include_url=False, include_context=False)
     by_key = {".".join(map(str, fault["loc"])): fault for fault in errors}
     if "schema" in by_key:
-        return f"schema is {by_key['schema']['input']}, and this version reads 2"
+        return f"schema is {by_key['schema']['input']}, and this version reads {SCHEMA}"
     key, first = next(iter(by_key.items()))
     if first["type"] == "json_invalid":
         return f"is not JSON ({first['msg'].removeprefix('Invalid JSON: ')})"

@@ -17,6 +17,7 @@ class ScorerResult(Strict):
 
     Attributes:
         name: the scorer's, with the test where that is not the run's own split.
+        fingerprint: a hash of what determines its answers: equal ones answer alike.
         curve: of its training; empty where it was trained before, or the test is a further one.
     """
 
@@ -26,6 +27,7 @@ class ScorerResult(Strict):
     kind: str
     seed: int
     backbone: str
+    fingerprint: str
     evaluation: Evaluation
     curve: Curve
     cost: Cost
@@ -152,6 +154,13 @@ class SampleLengths(Strict):
     mean_words: Figure
 
 
+SCHEMA: Literal[3] = 3
+"""Raised when a key of results.json comes or goes, or means something else."""
+
+ELSEWHERE = "trained"
+"""The key in which two policies differ where one or both were trained elsewhere: all that is known."""
+
+
 @dataclass(frozen=True)
 class Unequal(Strict):
     """A dotted key of the recipe, or an amount of training, in which two policies differ."""
@@ -214,11 +223,16 @@ class ScorerSummary(Strict):
 
 @dataclass(frozen=True)
 class PolicySummary(Strict):
-    """A policy's mean reward by scorer, over seeds and prompts."""
+    """A policy's mean reward by scorer, over seeds and prompts.
+
+    Attributes:
+        trained: the folder of one that was trained elsewhere; None of the others.
+    """
 
     name: str
     seeds: int
     rewards: Mapping[str, Interval]
+    trained: str | None
 
 
 @dataclass(frozen=True)
@@ -238,7 +252,7 @@ class Results(Strict):
         seconds: that all of it took.
     """
 
-    schema: Literal[2] = 2
+    schema: Literal[3] = SCHEMA
     command: Literal["run", "eval"]
     name: str
     version: str

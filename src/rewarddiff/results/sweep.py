@@ -52,7 +52,8 @@ class SweepPoint(Strict):
     """A policy of the recipe at settings of the keys that concern it, over all seeds.
 
     Attributes:
-        models: the trained policy of each seed, in the sweep's folder.
+        models: the trained policy of each seed, in the sweep's folder; or the folder of one that was
+            trained elsewhere, whose objective is not known.
         control: what its coefficient is a control of; None where it has no coefficient.
         rewards: mean reward by scorer.
         baseline: the unweighted policy of the same settings, or the base model; None where the
@@ -63,7 +64,7 @@ class SweepPoint(Strict):
     policy: str
     settings: Mapping[str, Value]
     models: tuple[str, ...]
-    objective: str
+    objective: str | None
     control: str | None
     dev_loss: Interval | None
     rewards: Mapping[str, Interval]

@@ -49,11 +49,18 @@ class SplitCounts(Strict):
 
 @dataclass(frozen=True)
 class Data(Strict):
-    """The splits by name, the ledger of their data, and those of further test files by label."""
+    """The splits by name, the ledger of their data, and those of further test files by label.
+
+    Attributes:
+        contents: of every test, a hash of what scorers were measured on.
+        prompts: a hash of those that policies answered; empty where none were judged.
+    """
 
     splits: Mapping[str, SplitCounts]
     ledger: LedgerCounts
     tests: Mapping[str, LedgerCounts]
+    contents: Mapping[str, str]
+    prompts: str
 
 
 @dataclass(frozen=True, kw_only=True)

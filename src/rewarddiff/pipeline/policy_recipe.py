@@ -1,0 +1,121 @@
+"""What a recipe may say of a policy: how it is trained and with which columns, or where it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from rewarddiff.coefficients import CoefficientConfig
+from rewarddiff.config import positive, to_dict
+from rewarddiff.designs import DesignConfig
+from rewarddiff.policies.policy import PolicyConfig
+from rewarddiff.rankings import Method
+from rewarddiff.scorers.protocol import Orders
+
+
+@dataclass(frozen=True)
+class StrengthConfig:
+    """Where an objective that reads strengths (an offset, a target, a soft label) takes them from.
+
+    Attributes:
+        source: the name of a scorer of the recipe, or `grades`, the data's own strengths.
+        orders: ask a scorer that reads two responses together in one order, or average both.
+        calibrated: divide differences by the scorer's temperature: they are then log-odds, the unit
+            of soft labels and offsets.
+        scale: what the differences are multiplied by; grades come in the data's own unit.
+    """
+
+    source: str | None = None
+    orders: Orders = "both"
+    calibrated: bool = False
+    scale: float = 1.0
+
+    replaced: ClassVar[Mapping[str, str]] = CoefficientConfig.replaced
+
+    def __post_init__(self) -> None:
+        positive(self, "scale")
+
+
+@dataclass(frozen=True)
+class OrderConfig:
+    """A scorer that puts every group's responses in order, in place of the data.
+
+    RRHF(diff) is that, with a difference model. Responses get scores, and the comparisons of the
+    data (all pairs where it has none) are turned as the scores say. For a coefficient,
+    `source: grades` is then the gap of the scores.
+
+    Attributes:
+        source: the name of a scorer of the recipe.
+        method: from differences to scores; of a design that leaves comparisons out, potentials.
+        design: the comparisons that a difference model reads.
+    """
+
+    source: str | None = None
+    method: Method = "potentials"
+    design: DesignConfig = field(default_factory=DesignConfig)
+
+    replaced: ClassVar[Mapping[str, str]] = CoefficientConfig.replaced
+
+    def __post_init__(self) -> None:
+        if self.method != "potentials" and not self.design.complete:
+            raise ValueError(
+                f"method {self.method} needs every comparison, design {self.design.mode} leaves "
+                "some out: use potentials"
+            )
+
+
+@dataclass(frozen=True)
+class PolicyRecipe(PolicyConfig):
+    """A policy to train and where its columns come from, or one that is trained already.
+
+    Attributes:
+        trained: a policy that was trained elsewhere: a folder of Hugging Face's or an adapter's, or a
+            hub name. It is judged as it is, the same for all seeds: columns beside it are refused,
+            and nothing else is heeded.
+        order: who says which response is better in training; None: the data.
+        coefficient: what multiplies each comparison's loss; None is the baseline, every comparison
+            at 1.
+        strength: what an objective that reads strengths is given; the others leave it alone.
+    """
+
+    order: OrderConfig | None = None
+    coefficient: CoefficientConfig | None = None
+    strength: StrengthConfig | None = None
+    trained: str | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it is trained with, as plain data."""
+        settings: dict[str, Any] = to_dict(self)
+        del settings["trained"]
+        return settings
+
+    @property
+    def heeded(self) -> dict[str, Any]:
+        """The keys that something heeds, as plain data."""
+        if self.trained is not None:
+            return {"trained": self.trained}
+        return self.settings
+
+    @property
+    def reads_strength(self) -> bool:
+        return "strength" in self.objective.reads
+
+    @property
+    def treated(self) -> bool:
+        """Whether strengths change what it is trained with: not a baseline, nor a control."""
+        weighted = self.coefficient is not None and self.coefficient.control == "none"
+        return weighted or self.order is not None
+
+    @property
+    def columns(self) -> dict[str, OrderConfig | CoefficientConfig | StrengthConfig]:
+        """The columns it is trained with, by name."""
+        columns: dict[str, OrderConfig | CoefficientConfig | StrengthConfig] = {}
+        if self.order is not None:
+            columns["order"] = self.order
+        if self.coefficient is not None:
+            columns["coefficient"] = self.coefficient
+        if self.strength is not None and self.reads_strength:
+            columns["strength"] = self.strength
+        return columns
