@@ -18,6 +18,7 @@ from rewarddiff.cli import main
 from rewarddiff.cli.arguments import command_line, parsed
 from rewarddiff.scorers.neural.build import new_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.serve.protocols import PROTOCOLS
 
 PAGE = Path(__file__).parents[1] / "docs" / "weights-for-your-trainer.md"
 
@@ -94,27 +95,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, policy_folder: Path) -> 
     (folder / "preferences.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        if knows("weigh"):
-            command = shlex.split(block("bash", "rewarddiff weigh"))
-            assert main(command[1:]) == 0
-        else:
-            write_as_weigh_does(rows, folder / "weighted.jsonl")
+        command = shlex.split(block("bash", "rewarddiff weigh"))
+        assert main(command[1:]) == 0
     return folder
-
-
-def knows(command: str) -> bool:
-    """Tell whether the command line has a command."""
-    return command in command_line().format_help().split()
-
-
-def write_as_weigh_does(rows: list[dict[str, Any]], path: Path) -> None:
-    lines = []
-    for place, row in enumerate(rows):
-        gap = place - 3.0
-        weighed = {"coefficient": max(gap, 0.0) / 3.0, "difference": gap, "margin": max(gap, 0.0)}
-        scores = {"chosen_score": gap, "rejected_score": 0.0}
-        lines.append(json.dumps({**row, **weighed, **scores}) + "\n")
-    path.write_text("".join(lines))
 
 
 def run(code: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
@@ -181,13 +164,13 @@ def test_repeated_pairs(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert min(again["coefficient"]) > 0
 
 
-@pytest.mark.skipif(not knows("serve"), reason="this version has no server")
 def test_the_server_is_asked_for_as_it_stands() -> None:
     command = shlex.split(block("bash", "rewarddiff serve"))
     assert parsed(command_line(), command[1:]).port == 8000
 
 
 def test_options_of_other_programs_are_theirs() -> None:
+    assert "/get_reward" in [protocol.route for protocol in PROTOCOLS]
     commands = blocks("bash", "openrlhf.cli")
     assert len(commands) == 2
     for command in commands:

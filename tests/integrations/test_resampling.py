@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rewarddiff.data import Ledger, load_groups
 from rewarddiff.errors import UserError
 from rewarddiff.integrations.llamafactory import Ranking, write_ranking
 from rewarddiff.integrations.resampling import resampled_rows
+from rewarddiff.records import Message
 
 coefficients = st.lists(st.floats(0, 1e6), min_size=1, max_size=30).filter(lambda c: sum(c) > 1e-3)
 
@@ -89,6 +91,19 @@ def test_a_ranking_file_repeats_pairs_in_proportion(tmp_path: Path) -> None:
         ("", "Name a colour.", "Red", "No\n"): 4,
         ("Be short.", "2+2?", "4", "five"): 2,
     }
+
+
+def test_a_ranking_file_reads_back_here(tmp_path: Path) -> None:
+    """Also by the reader of LLaMA-Factory's own files, which reads the entry beside the file."""
+    write_ranking(PAIRS, tmp_path, "weighted", rows=3)
+    ledger = Ledger()
+    groups = load_groups(tmp_path / "weighted.jsonl", ledger=ledger)
+    expected = [
+        ((Message("user", "Name a colour."),), ("Red", "No\n")),
+        ((Message("system", "Be short."), Message("user", "2+2?")), ("4", "five")),
+    ]
+    assert [(group.prompt, group.responses) for group in groups] == expected
+    assert "columns as weighted in dataset_info.json has them" in ledger.table()
 
 
 def test_other_data_sets_keep_their_entries(tmp_path: Path) -> None:

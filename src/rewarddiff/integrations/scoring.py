@@ -14,8 +14,10 @@ from rewarddiff.data.formats.conversations import last_turn, messages
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group, Message, Prompt
 from rewarddiff.scorers import ranking
-from rewarddiff.scorers.neural.build import load_scorer
+from rewarddiff.scorers.neural.scorer import NeuralScorer
+from rewarddiff.scorers.opening import open_scorer
 from rewarddiff.scorers.protocol import Pointwise, Scorer
+from rewarddiff.scorers.remote.scorer import open_remote
 
 Turns = Sequence[dict[str, object]]
 
@@ -53,10 +55,13 @@ def is_url(scorer: object) -> bool:
 
 
 def opened(scorer: Scorer | str | Path) -> Scorer:
-    """Return the scorer that is meant: itself, or the one that a text names."""
+    """Return the scorer that is meant: itself, or the one that a text or a URL names."""
     if not isinstance(scorer, str | Path):
         return scorer
-    return load_scorer(os.path.expanduser(scorer)).to(process_device())
+    if is_url(scorer):
+        return open_remote(str(scorer))
+    loaded = open_scorer(os.path.expanduser(scorer))
+    return loaded.to(process_device()) if isinstance(loaded, NeuralScorer) else loaded
 
 
 def process_device() -> torch.device:
