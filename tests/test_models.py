@@ -146,9 +146,10 @@ def test_pickled_weights_are_not_read(tiny: Path) -> None:
     (tiny / "model.safetensors").unlink()
     assert refusal(tiny) == f"{tiny}: not a whole model: weights (model.safetensors) are missing"
     (tiny / "pytorch_model.bin").write_bytes(b"anything")
-    assert "pytorch_model.bin is pickled and is not read, save the model as safetensors" in refusal(
-        tiny
-    )
+    message = refusal(tiny)
+    assert "; pytorch_model.bin is pickled and is not read; where you trust its source, " in message
+    (tiny / "pytorch_model-2.bin").write_bytes(b"anything")
+    assert "is pickled and is not read, save the model as safetensors" in refusal(tiny)
 
 
 def test_a_body_is_not_taken_for_a_language_model(tiny: Path, tmp_path: Path) -> None:

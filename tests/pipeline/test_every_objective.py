@@ -65,7 +65,7 @@ def test_a_policy_that_could_not_be_saved_goes_on_from_its_checkpoint(
 ) -> None:
     changes = [f"output={tmp_path / 'run'}", "policies.policy.train.save_every=1"]
 
-    def full(*_: object) -> None:
+    def full(*_: object, **options: object) -> None:
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:

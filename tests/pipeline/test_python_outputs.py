@@ -149,14 +149,14 @@ def test_the_folder_is_held_until_the_model_is_saved_by_the_main_process_alone(
     }[kind]
     save, held = getattr(commands, f"save_{kind}"), []
 
-    def saved(*given: Any) -> None:
+    def saved(*given: Any, **options: Any) -> None:
         with (
             pytest.raises(rd.UserError, match="another run is writing in"),
             run_folder_for(tmp_path),
         ):
             pass
         held.append(True)
-        save(*given)
+        save(*given, **options)
 
     monkeypatch.setattr(commands, f"save_{kind}", saved)
     train(start, tmp_path)
