@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import torch
 
-from benchmarks import contest, groups, lists, machine, sweeping, throughput
+from benchmarks import contest, groups, lists, machine, serve, sweeping, throughput
 from benchmarks.contest import Outcome, Precision, Task, say
 from benchmarks.groups import Lengths
 from benchmarks.rows import Row, hh_rows, make_rows, write_rows
@@ -44,6 +44,8 @@ def main() -> None:
             content = sweep(given)
         elif name == "score":
             content = score(given)
+        elif name == "serve":
+            content = serving(given)
         else:
             content = of_groups(name, given)
         for comparison in content["comparisons"]:
@@ -60,7 +62,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="This project beside its peers."
     )
-    names = ("dpo", *lists.CONTESTS, "sweep", "score")
+    names = ("dpo", *lists.CONTESTS, "sweep", "score", "serve")
     text = "the contests to run (default: all)"
     parser.add_argument("--only", nargs="+", choices=names, default=names, help=text)
     text = "name or folder of the model"
@@ -187,6 +189,19 @@ def score(given: argparse.Namespace) -> dict[str, Any]:
         "comparisons": throughput.comparisons(runs),
         "runs": runs,
     }
+
+
+def serving(given: argparse.Namespace) -> dict[str, Any]:
+    """Press a server with 64 clients, and the same one that reads one request at a time."""
+    seconds = 6.0 if given.quick else 60.0
+    outcome = serve.contend(given.threads, rounds=given.rounds, seconds=seconds, quick=given.quick)
+    settings = {
+        "models": serve.MODELS,
+        "clients": serve.CLIENTS,
+        "seconds": seconds,
+        "threads": given.threads,
+    }
+    return {"settings": settings, **outcome}
 
 
 def of_groups(name: str, given: argparse.Namespace) -> dict[str, Any]:

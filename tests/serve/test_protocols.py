@@ -14,7 +14,7 @@ from rewarddiff.scorers.neural.scorer import NeuralScorer, RewardModel
 from rewarddiff.scorers.ranking import rank
 from tests.serve.conftest import running
 
-EXACT = 1e-5
+EXACT = 0.0
 QUESTION = (Message("user", "Why is the sky blue?"),)
 TURNS = [{"role": "user", "content": "Why is the sky blue?"}]
 RENDERED = "<|user|>Why is the sky blue?<eos><|assistant|>"

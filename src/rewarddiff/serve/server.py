@@ -15,7 +15,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rewarddiff.errors import UserError
-from rewarddiff.scorers.protocol import Scorer
+from rewarddiff.scorers.opening import open_scorer
 from rewarddiff.serve.app import Application
 from rewarddiff.serve.baseline import Baseline, read_baseline
 from rewarddiff.serve.config import ServeConfig
@@ -55,7 +55,7 @@ def serve(
     with bound(host, port) as listener:
         # It is read before the scorer, which takes longer.
         responses = None if policy_baseline is None else read_baseline(policy_baseline)
-        served = Served(opened(scorer))
+        served = Served(open_scorer(scorer))
         if responses is not None:
             served.baseline = Baseline(responses, served.scorer, served.chat)
         application = Application(served, config or ServeConfig(), key)
@@ -74,13 +74,6 @@ def serve(
         with signals_end_quietly():
             uvicorn.Server(options).run(sockets=[listener])
     say("stopped: all that was accepted is answered")
-
-
-def opened(scorer: str) -> Scorer:
-    """Return the scorer that a text names."""
-    from rewarddiff.scorers.neural.build import load_scorer
-
-    return load_scorer(scorer)
 
 
 def announcement(served: Served, listener: socket.socket, host: str) -> list[str]:
