@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import httpx2
 import pytest
@@ -24,7 +23,7 @@ from rewarddiff.serve.served import Served
 from rewarddiff.serve.server import PatientProtocol
 
 LENGTHS = LengthConfig(max_response=256)
-Start = Callable[..., Any]
+FINGERPRINT = "f1ce"
 
 
 @contextmanager
@@ -32,7 +31,7 @@ def running(
     scorer: Scorer | Served, config: ServeConfig | None = None, key: str | None = None
 ) -> Iterator[httpx2.Client]:
     """Serve a scorer in a thread of its own; yield a client of it."""
-    served = scorer if isinstance(scorer, Served) else Served(scorer)
+    served = scorer if isinstance(scorer, Served) else Served(scorer, fingerprint=FINGERPRINT)
     application = Application(served, config or ServeConfig(), key)
     options = uvicorn.Config(
         application.starlette(), http=PatientProtocol, ws="none", log_config=None, access_log=False

@@ -18,7 +18,7 @@ from rewarddiff.serve.failures import Failure
 from rewarddiff.serve.served import Served
 from tests.real_templates import CHATS, with_chat
 from tests.serve.conftest import running
-from tests.serve.test_protocols import EXACT, offline, posted
+from tests.serve.test_protocols import offline, posted
 
 TURNS = (
     Message("user", "Why is the sky blue?"),
@@ -86,7 +86,7 @@ def test_trainers_get_the_score_of_the_conversation(chatting) -> None:
             posted(client, "/classify", {"input": whole})["data"][0]["probs"][0],
             posted(client, "/reward", {"prompt": asked, "response": REPLY, "label": ""}),
         ]
-    assert scores == pytest.approx([expected] * 3, abs=EXACT)
+    assert scores == [expected] * 3
 
 
 def test_other_texts_are_plain_text(reward) -> None:
@@ -129,15 +129,15 @@ def test_rewards_over_a_baseline_are_mean_differences(request, scorer, baseline_
             {"prompt": [sky.prompt[0].turn()], "responses": list(sky.responses)},
         ]
         two, blue = posted(client, "/score", {"rows": rows})["scores"]
-        assert two == pytest.approx(expected, abs=EXACT)
-        assert blue == pytest.approx([d_sky.mean[0], 0.0], abs=EXACT)
+        assert two == expected
+        assert blue == [d_sky.mean[0], 0.0]
         unknown = client.post("/reward", json={"prompt": "Three?", "response": "3"})
         assert unknown.status_code == 422
         assert "not in the file of --policy-baseline" in unknown.json()["error"]["message"]
         if served.chat is not None:
             rendered_prompt = "<|user|>Why is the sky blue?<eos><|assistant|>"
             asked = {"prompt": rendered_prompt, "response": "Scattering"}
-            assert posted(client, "/reward", asked) == pytest.approx(d_sky.mean[0], abs=EXACT)
+            assert posted(client, "/reward", asked) == d_sky.mean[0]
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,8 @@ from rewarddiff.designs import DesignConfig
 from rewarddiff.records import Group, Message, Prompt
 from rewarddiff.scorers.neural.scorer import NeuralScorer, RewardModel
 from rewarddiff.scorers.ranking import rank
-from tests.serve.conftest import running
+from tests.serve.conftest import FINGERPRINT, running
 
-EXACT = 0.0
 QUESTION = (Message("user", "Why is the sky blue?"),)
 TURNS = [{"role": "user", "content": "Why is the sky blue?"}]
 RENDERED = "<|user|>Why is the sky blue?<eos><|assistant|>"
@@ -48,11 +47,11 @@ def test_score_gives_the_numbers_of_offline_scoring(client, reward) -> None:
         offline(reward, "Two plus two?", "4", "five", ""),
         offline(reward, QUESTION, "Rayleigh scattering."),
     ]
-    assert answer["scores"][0] == pytest.approx(expected[0], abs=EXACT)
-    assert answer["scores"][1] == pytest.approx(expected[1], abs=EXACT)
+    assert answer["scores"][0] == expected[0]
+    assert answer["scores"][1] == expected[1]
     assert answer["scores"][2] == []
     assert len(set(answer["scores"][0])) == 3
-    assert answer["fingerprint"] == reward.fingerprint
+    assert answer["fingerprint"] == FINGERPRINT
 
 
 def test_compare_is_rank(client, reward, difference) -> None:
@@ -63,16 +62,16 @@ def test_compare_is_rank(client, reward, difference) -> None:
         for design in ({"mode": "both"}, {"mode": "budget", "budget": 4}, {"mode": "anchor"}):
             answer = posted(of_differences, "/compare", {**body, "design": design})
             (ranking,) = rank(difference, [group], DesignConfig(**design))
-            assert answer["rewards"] == pytest.approx(ranking.scores.tolist(), abs=EXACT)
+            assert answer["rewards"] == ranking.scores.tolist()
             pairs = [(compared["a"], compared["b"]) for compared in answer["comparisons"]]
             assert tuple(pairs) == ranking.pairs
             d = [compared["difference"] for compared in answer["comparisons"]]
-            assert d == pytest.approx(ranking.differences.tolist(), abs=EXACT)
+            assert d == ranking.differences.tolist()
             assert answer["readings"] == ranking.readings
     # Of a reward model the potentials are its rewards less their mean.
     rewards = np.array(offline(reward, group.prompt, *responses))
     answer = posted(client, "/compare", body)
-    assert answer["rewards"] == pytest.approx((rewards - rewards.mean()).tolist(), abs=EXACT)
+    assert answer["rewards"] == pytest.approx((rewards - rewards.mean()).tolist(), abs=1e-9)
 
 
 def test_compare_with_anchors_is_the_mean_difference_to_them(client, reward) -> None:
@@ -80,11 +79,11 @@ def test_compare_with_anchors_is_the_mean_difference_to_them(client, reward) -> 
     answer = posted(client, "/compare", body)
     four, five, six, seven = offline(reward, "Two plus two?", "4", "five", "six", "seven")
     expected = [four - (six + seven) / 2, five - (six + seven) / 2]
-    assert answer["rewards"] == pytest.approx(expected, abs=EXACT)
+    assert answer["rewards"] == expected
     assert answer["comparisons"][1] == {
         "a": 0,
         "anchor": 1,
-        "difference": pytest.approx(four - seven, abs=EXACT),
+        "difference": four - seven,
     }
 
 
@@ -101,7 +100,7 @@ def test_openrlhf_reads_the_response_out_of_the_query(client, reward) -> None:
     }
     answer = posted(client, "/get_reward", body)
     expected = offline(reward, QUESTION, "Scattering", "Because")
-    assert answer["rewards"] == pytest.approx(expected, abs=EXACT)
+    assert answer["rewards"] == expected
     assert answer["scores"] == answer["rewards"]
     assert answer["extra_logs"] == {}
 
@@ -110,13 +109,13 @@ def test_openrlhf_without_prompts(client, reward) -> None:
     # As its older clients, and serve_rm.py, have it.
     answer = posted(client, "/get_reward", {"query": [RENDERED + "Because<eos>", "Two? 2"]})
     expected = [*offline(reward, QUESTION, "Because"), *offline(reward, "Two?", " 2")]
-    assert answer["rewards"] == pytest.approx(expected, abs=EXACT)
+    assert answer["rewards"] == expected
 
 
 def test_openrlhf_plain_texts(client, reward) -> None:
     body = {"query": ["Two plus two? 4"], "prompts": ["Two plus two?"], "labels": ["4"]}
     answer = posted(client, "/get_reward", body)
-    assert answer["rewards"] == pytest.approx(offline(reward, "Two plus two?", " 4"), abs=EXACT)
+    assert answer["rewards"] == offline(reward, "Two plus two?", " 4")
 
 
 def test_openrlhf_sends_empty_lists_where_it_has_more_servers_than_samples(client) -> None:
@@ -147,7 +146,7 @@ def test_vllm_classify(client, reward) -> None:
         assert entry == {
             "index": index,
             "label": "LABEL_0",
-            "probs": [pytest.approx(score, abs=EXACT)],
+            "probs": [score],
             "num_classes": 1,
         }
     # A byte a token; special tokens count one each, and plain text is closed with EOS.
@@ -158,11 +157,11 @@ def test_vllm_classify(client, reward) -> None:
 def test_vllm_classify_one_text_and_a_conversation(client, reward) -> None:
     answer = posted(client, "/classify", {"input": "Two plus two? 4"})
     expected = offline(reward, "Two plus two?", " 4")
-    assert answer["data"][0]["probs"] == pytest.approx(expected, abs=EXACT)
+    assert answer["data"][0]["probs"] == expected
     messages = [*TURNS, {"role": "assistant", "content": "Because"}]
     answer = posted(client, "/classify", {"messages": messages})
     expected = offline(reward, QUESTION, "Because")
-    assert answer["data"][0]["probs"] == pytest.approx(expected, abs=EXACT)
+    assert answer["data"][0]["probs"] == expected
 
 
 @pytest.mark.parametrize(
@@ -188,7 +187,7 @@ def test_a_model_that_reads_pairs_of_texts_reads_no_whole_text(encoder) -> None:
         assert "reads prompt and response apart" in response.json()["error"]["message"]
         body = {"query": ["Two plus two? 4"], "prompts": ["Two plus two?"]}
         answer = posted(client, "/get_reward", body)
-    assert answer["rewards"] == pytest.approx(offline(encoder, "Two plus two?", " 4"), abs=EXACT)
+    assert answer["rewards"] == offline(encoder, "Two plus two?", " 4")
 
 
 # -- slime -----------------------------------------------------------------------------------------
@@ -200,7 +199,7 @@ def test_slime_gets_one_number(client, reward) -> None:
         body = {"prompt": prompt, "response": "Because", "label": None}
         answer = posted(client, "/reward", body)
         assert isinstance(answer, float)
-        assert answer == pytest.approx(offline(reward, QUESTION, "Because")[0], abs=EXACT)
+        assert answer == offline(reward, QUESTION, "Because")[0]
 
 
 # -- scorers without a reward of a lone response ---------------------------------------------------

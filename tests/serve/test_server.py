@@ -20,8 +20,8 @@ import pytest
 from rewarddiff import cli
 from rewarddiff.records import Group
 from rewarddiff.scorers.neural.build import load_scorer
+from rewarddiff.scorers.opening import fingerprint_of
 from tests.serve.conftest import running
-from tests.serve.test_protocols import EXACT
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def test_a_signal_ends_the_server_when_what_was_accepted_is_answered(reward_fold
         scorer = load_scorer(reward_folder)
         port = re.fullmatch(
             rf"serving {re.escape(str(reward_folder))} at http://0\.0\.0\.0:(\d+)  "
-            rf"fingerprint {scorer.fingerprint}\n",
+            rf"fingerprint {fingerprint_of(reward_folder)}\n",
             first,
         )
         assert port is not None
@@ -67,12 +67,17 @@ def test_a_signal_ends_the_server_when_what_was_accepted_is_answered(reward_fold
         rewards = [answer.result() for answer in answers]
         out, errors = process.communicate(timeout=30)
     (expected,) = scorer.rewards([Group("g", "Question?", tuple(responses))])
-    assert rewards == pytest.approx(expected.tolist(), abs=EXACT)
+    assert rewards == expected.tolist()
     assert process.returncode == 0
     assert out == "stopped: all that was accepted is answered\n"
     assert errors == ""
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(f"{address}/health")
+
+
+def test_grades_are_not_served(capsys) -> None:
+    assert cli.main(["serve", "grades"]) == 2
+    assert "grades are the data's own" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken(reward_folder: Path, capsys) -> None:

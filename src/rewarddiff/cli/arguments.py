@@ -336,7 +336,7 @@ def _others(add: Add) -> None:
         "give rewards over HTTP, as OpenRLHF, vLLM's and slime's clients ask for them",
         "runs/reward --port 8000",
     )
-    sub.add_argument("scorer", metavar="SCORER", help=SCORER)
+    sub.add_argument("scorer", metavar="SCORER", help=ANY_SCORER)
     text = "the address to serve at (default 127.0.0.1: this machine alone)"
     sub.add_argument("--host", default="127.0.0.1", help=text)
     text = "its port (default 8000; 0: any that is free)"

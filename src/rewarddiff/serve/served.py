@@ -37,15 +37,17 @@ class Served:
 
     Attributes:
         chat: how its chat template writes replies; None where it reads by none.
-        fingerprint: hash of all that determines its answers; empty where it has none.
+        fingerprint: hash of all that determines its answers.
         baseline: to which responses are compared, instead of being scored by themselves.
     """
 
-    def __init__(self, scorer: Scorer, baseline: Baseline | None = None) -> None:
+    def __init__(
+        self, scorer: Scorer, *, fingerprint: str = "", baseline: Baseline | None = None
+    ) -> None:
         self.scorer = scorer
         self.name = scorer.name
         self.chat = chat_of(scorer)
-        self.fingerprint = str(getattr(scorer, "fingerprint", ""))
+        self.fingerprint = fingerprint
         self.baseline = baseline
 
     @property

@@ -15,7 +15,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rewarddiff.errors import UserError
-from rewarddiff.scorers.opening import open_scorer
+from rewarddiff.scorers.opening import GRADES, fingerprint_of, open_scorer
 from rewarddiff.serve.app import Application
 from rewarddiff.serve.baseline import Baseline, read_baseline
 from rewarddiff.serve.config import ServeConfig
@@ -51,11 +51,13 @@ def serve(
     Raises:
         UserError: there is no such scorer, key or baseline, or the port is taken.
     """
+    if scorer == GRADES:
+        raise UserError("grades are the data's own, and what is sent has none: name a model")
     key = None if key_env is None else _key(key_env)
     with bound(host, port) as listener:
         # It is read before the scorer, which takes longer.
         responses = None if policy_baseline is None else read_baseline(policy_baseline)
-        served = Served(open_scorer(scorer))
+        served = Served(open_scorer(scorer), fingerprint=fingerprint_of(scorer))
         if responses is not None:
             served.baseline = Baseline(responses, served.scorer, served.chat)
         application = Application(served, config or ServeConfig(), key)
@@ -81,9 +83,7 @@ def announcement(served: Served, listener: socket.socket, host: str) -> list[str
     name, port = listener.getsockname()[:2]
     address = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
     routes = ", ".join(f"{protocol.route} ({protocol.serves})" for protocol in PROTOCOLS)
-    parts = [f"serving {served.name} at http://{address}"]
-    if served.fingerprint:
-        parts.append(f"fingerprint {served.fingerprint}")
+    parts = [f"serving {served.name} at http://{address}", f"fingerprint {served.fingerprint}"]
     if served.baseline is not None:
         parts.append(f"rewards over the responses to {len(served.baseline)} prompts")
     lines = ["  ".join(parts), f"POST {routes}  GET /health, /metrics"]
