@@ -197,6 +197,17 @@ def _recipes(add: Add) -> None:
 
 def _training(add: Add) -> None:
     sub = add(
+        "init",
+        do.init,
+        "look at data and write a first recipe for it, with comments",
+        "preferences.jsonl --output recipe.yaml",
+    )
+    sub.takes_data()
+    sub.takes_reading()
+    sub.takes_policy()
+    sub.takes_output("where to write the recipe (default recipe.yaml)", "FILE")
+
+    sub = add(
         "check",
         do.check,
         "account for every row of the data, and describe it",

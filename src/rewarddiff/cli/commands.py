@@ -50,6 +50,13 @@ def sweep(args: Namespace) -> None:
     say(f"results  {folder / 'sweep.json'}", f"report   {folder / 'sweep.html'}")
 
 
+def init(args: Namespace) -> None:
+    from rewarddiff.pipeline import init_stage
+
+    output = args.output or Path("recipe.yaml")
+    say(*init_stage(args.data, args.model, output, **_reading(args)))
+
+
 def check(args: Namespace) -> None:
     from rewarddiff.check import check
 

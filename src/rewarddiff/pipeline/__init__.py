@@ -5,6 +5,7 @@ from rewarddiff.pipeline.best_of_n import best_of_n_stage
 from rewarddiff.pipeline.commands import report_stage, run_recipe, train_stage
 from rewarddiff.pipeline.designs import designs_of_run, designs_stage
 from rewarddiff.pipeline.evaluating import eval_stage
+from rewarddiff.pipeline.init import init_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.scoring import score, weigh_dataset
 from rewarddiff.pipeline.sweep import sweep_points, sweep_recipe
@@ -16,6 +17,7 @@ __all__ = [
     "designs_of_run",
     "designs_stage",
     "eval_stage",
+    "init_stage",
     "report_stage",
     "run_recipe",
     "score",

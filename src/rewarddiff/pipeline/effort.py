@@ -1,0 +1,139 @@
+"""How long a first recipe takes on this machine, roughly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rewarddiff import models
+from rewarddiff.pipeline.data_look import DataLook
+
+EFFICIENCY = 0.35
+"""What training reaches of the speed of a square matrix product."""
+
+DECODING = 8
+"""How much longer a token takes that is written than one that is read."""
+
+PROMPTS = 32
+"""Held-out prompts that are answered."""
+
+NEW_TOKENS = 64
+LARGE = 1e9
+"""Weights of a model beyond which a smaller learning rate is the safer choice."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What the stages of a first recipe take.
+
+    Attributes:
+        scorer: weights of the scorers' model; 0: there are no scorers.
+        policy: weights of the policy. policies: how many are trained.
+        read: tokens of a prompt with its responses, read one by one. tree: the prompt once.
+        prompt: its tokens alone.
+        rate: FLOP/s of a matrix product.
+    """
+
+    scorer: float
+    policy: float
+    policies: int
+    read: float
+    tree: float
+    prompt: float
+    rate: float
+
+    @classmethod
+    def of(cls, model: str, backbone: str, seen: DataLook, objective: str) -> Effort:
+        """Return the effort of policies with this objective on data like this."""
+        each = seen.responses / seen.groups
+        trains_scorers = objective != "kto"
+        return cls(
+            scorer=weights(backbone) if trains_scorers else 0,
+            policy=weights(model),
+            policies=3 + seen.graded if trains_scorers else 1,
+            read=each * (seen.mean_prompt + seen.mean_response),
+            tree=seen.mean_prompt + each * seen.mean_response,
+            prompt=seen.mean_prompt,
+            rate=_rate(),
+        )
+
+    @property
+    def lr_scale(self) -> float:
+        """What a small model's learning rate is multiplied by."""
+        return 1.0 if self.policy < LARGE else 0.1
+
+    def prompts(self, groups: int) -> int:
+        """Return how many held-out prompts are answered."""
+        return min(PROMPTS, max(1, groups // 5))
+
+    def seconds(self, groups: int) -> float:
+        """Return the time of a run on so many prompts."""
+        return self.of_scorers(groups) + self.of_policies(groups) + self.of_samples(groups)
+
+    def of_scorers(self, groups: int) -> float:
+        """Return the time of three scorers, five epochs in all, and of their answers."""
+        trained = 6 * 0.7 * 5
+        asked = 2 * (3 * 0.3 + 0.7)
+        return self._time(self.scorer * self.read * groups * (trained + asked))
+
+    def of_policies(self, groups: int) -> float:
+        """Return the time of an epoch of each policy, and of the reference."""
+        trained = self.policies * (6 * 0.7 + 2 * 2 * 0.1)
+        reference = 2 * 0.8
+        return self._time(self.policy * self.tree * groups * (trained + reference))
+
+    def of_samples(self, groups: int) -> float:
+        """Return the time of the samples of each policy and of the base model."""
+        if not self.scorer:
+            return 0.0
+        tokens = self.prompt + DECODING * NEW_TOKENS
+        answers = (self.policies + 1) * self.prompts(groups)
+        return self._time(2 * self.policy * answers * tokens)
+
+    def sentences(self, groups: int) -> Iterator[str]:
+        """Yield how long a run takes, and what of that."""
+        parts = []
+        for name, seconds in (
+            ("scorers", self.of_scorers(groups)),
+            ("policies", self.of_policies(groups)),
+            ("samples", self.of_samples(groups)),
+        ):
+            if seconds:
+                parts.append(f"{name} {minutes(seconds)}")
+        yield (
+            f"A run takes about {minutes(self.seconds(groups))} on this machine "
+            f"({', '.join(parts)}), guessed from its {self.rate / 1e9:,.0f} GFLOP/s."
+        )
+
+    def _time(self, operations: float) -> float:
+        return operations / (EFFICIENCY * self.rate)
+
+
+def minutes(seconds: float) -> str:
+    """Return a time as one guesses it.
+
+    >>> minutes(20), minutes(200), minutes(9000)
+    ('1 minute', '3 minutes', '2.5 hours')
+    """
+    if seconds >= 5400:
+        return f"{seconds / 3600:.1f} hours"
+    whole = max(1, round(seconds / 60))
+    return "1 minute" if whole == 1 else f"{whole} minutes"
+
+
+def weights(model: str) -> float:
+    """Return about how many weights a model has, by the size of its files."""
+    folder = models.lineage(model)[-1]
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    kept = str(getattr(models.load_config(model), "dtype", None))
+    return size / (2 if "16" in kept else 4)
+
+
+@lru_cache(maxsize=1)
+def _rate() -> float:
+    import torch
+
+    from rewarddiff.doctor import matmul_rate
+
+    return matmul_rate(torch.float32, str(models.device()))
