@@ -9,11 +9,12 @@ from functools import lru_cache
 from rewarddiff import models
 from rewarddiff.pipeline.data_look import DataLook
 
-EFFICIENCY = 0.35
-"""What training reaches of the speed of a square matrix product."""
+EFFICIENCY = 0.8
+"""What training reaches of the speed of a square matrix product in fp32, as measured on two cores
+(docs/results.md); on a GPU less, which has time to spare."""
 
-DECODING = 8
-"""How much longer a token takes that is written than one that is read."""
+DECODING = 5
+"""How much longer a token takes that is written than one that is read, by the same measurement."""
 
 PROMPTS = 32
 """Held-out prompts that are answered."""
@@ -49,7 +50,7 @@ class Effort:
         each = seen.responses / seen.groups
         trains_scorers = objective != "kto"
         return cls(
-            scorer=weights(backbone) if trains_scorers else 0,
+            scorer=weights_of_body(backbone) if trains_scorers else 0,
             policy=weights(model),
             policies=3 + seen.graded if trains_scorers else 1,
             read=each * (seen.mean_prompt + seen.mean_response),
@@ -128,6 +129,13 @@ def weights(model: str) -> float:
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     kept = str(getattr(models.load_config(model), "dtype", None))
     return size / (2 if "16" in kept else 4)
+
+
+def weights_of_body(model: str) -> float:
+    """Return the same without the embeddings, of which a token costs nothing."""
+    config = models.load_config(model).get_text_config()
+    embeddings: int = config.vocab_size * config.hidden_size
+    return weights(model) - embeddings
 
 
 @lru_cache(maxsize=1)

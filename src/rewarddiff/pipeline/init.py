@@ -28,7 +28,7 @@ BACKBONE = "all-minilm-l6-v2"
 MINUTES = 10
 """A first run should take no longer than about this."""
 
-LIMITS = (100, 200, 350, 500, 1000, 2000, 5000, 10_000)
+LIMITS = (50, 100, 200, 350, 500, 1000, 2000, 5000, 10_000)
 """How many prompts a first run may be limited to."""
 
 MOST_COMPARISONS = 40
@@ -170,10 +170,9 @@ def _splits(data: str, groups: Groups, choice: Choice) -> Mapping[str, float]:
     Raises:
         UserError: the data is too small.
     """
-    candidates = LABEL_SPLITS if choice is LABELS else SPLITS
-    if len(groups) < FEWEST:
-        candidates = ()
-    for shares in candidates:
+    for shares in LABEL_SPLITS if choice is LABELS else SPLITS:
+        if len(groups) < FEWEST:
+            break
         try:
             parts = split(groups, shares)
         except UserError:
