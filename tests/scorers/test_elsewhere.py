@@ -32,7 +32,8 @@ from transformers import (
 
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group, Message
-from rewarddiff.scorers.neural.build import load_scorer, save_scorer
+from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
+from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.ranking import scores
 
 from .conftest import pair_tokenizer
@@ -155,7 +156,9 @@ def test_a_value_head_is_read(language_model, tokenizer, head, tmp_path, lay_out
     lay_out(tmp_path / "theirs", head)
     theirs = read_at_the_end(language_model, head, tokenizer)
     close(ours(tmp_path / "theirs"), theirs)
-    # And it can be saved here, its bias with it.
+    # Training may start from it, and it can be saved here, its bias with it.
+    start = new_scorer(ScorerConfig(warm_start=str(tmp_path / "theirs")))
+    close(np.concatenate(scores(start, GROUPS)), theirs)
     save_scorer(load_scorer(tmp_path / "theirs"), tmp_path / "ours")
     close(ours(tmp_path / "ours"), theirs)
 

@@ -398,7 +398,7 @@ def test_the_row_that_a_server_refuses_is_named(vllm, tmp_path) -> None:
     )
 
 
-def test_retry_after_is_waited_for(vllm) -> None:
+def test_retry_after_is_waited_for(vllm, caplog) -> None:
     times: list[float] = []
 
     def once(handler: Handler, number: int, answer: Any) -> bool:
@@ -411,6 +411,7 @@ def test_retry_after_is_waited_for(vllm) -> None:
     vllm.fault = once
     table(asked(vllm, batch=100), GROUPS[:1])
     assert times[1] - times[0] >= 1
+    assert caplog.messages == [f"{vllm.url}: status 429; asked again in 1 s"]
 
 
 def test_a_server_that_asks_for_an_hour_is_given_up(vllm) -> None:

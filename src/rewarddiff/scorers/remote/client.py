@@ -8,6 +8,7 @@ double and are never quite alike, and as long as the server asks for. What will 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import threading
@@ -15,7 +16,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from itertools import islice
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -24,46 +24,22 @@ from urllib.parse import urlsplit
 import httpx2
 
 from rewarddiff.errors import UserError
+from rewarddiff.scorers.remote.answers import OF_CONTENT, PASSING, Failed, parsed, retry_after
+
+logger = logging.getLogger(__name__)
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
 
-PASSING = frozenset((408, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529))
-"""Statuses after which the same request may succeed."""
-OF_CONTENT = frozenset((400, 413, 422))
-"""Statuses that say something of what was sent."""
 CONNECT_SECONDS = 10.0
 MOST_BYTES = 64 * 2**20
 """An answer beyond this is none."""
 LONGEST_WAIT = 300.0
 """A server that asks for more is given up."""
+QUIET_SECONDS = 5.0
+"""Between two lines that say what is waited for."""
 SHOWN = 200
 """Characters of a server's own message that an error repeats."""
-
-
-class Failed(Exception):
-    """A request that got no answer.
-
-    Attributes:
-        cause: what happened, without the address.
-        status: of the answer; None where there was none.
-        passes: whether the same request may succeed later.
-        wait: seconds that the server asks to wait; None: it does not say.
-    """
-
-    def __init__(
-        self,
-        cause: str,
-        *,
-        status: int | None = None,
-        passes: bool = False,
-        wait: float | None = None,
-    ) -> None:
-        super().__init__(cause)
-        self.cause = cause
-        self.status = status
-        self.passes = passes
-        self.wait = wait
 
 
 @dataclass(frozen=True)
@@ -106,6 +82,7 @@ class Client:
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=64)
         self._http = httpx2.Client(headers=headers, timeout=timeout, limits=limits)
         self._stopped = threading.Event()
+        self._said_at = -QUIET_SECONDS
 
     def __enter__(self) -> Self:
         return self
@@ -219,10 +196,19 @@ class Client:
                 pause = seconds * random.uniform(0.5, 1.5)
                 if error.wait is not None:
                     pause = max(error.wait, pause)
+                cause = error.cause
+            self._say_waiting(cause, pause)
             if self._stopped.wait(pause):
                 raise Failed("not asked any more, since another request failed")
             seconds *= 2
         raise AssertionError("there is at least one attempt")
+
+    def _say_waiting(self, cause: str, pause: float) -> None:
+        """Say what is waited for: not of a short wait, and of many at once not of each."""
+        now = time.monotonic()
+        if pause >= 1 and now - self._said_at >= QUIET_SECONDS:
+            self._said_at = now
+            logger.warning("%s: %s; asked again in %.0f s", self.url, cause, pause)
 
     def _asked(
         self,
@@ -236,7 +222,7 @@ class Client:
         if status >= 300:
             raise self._refusal(status, content, headers)
         try:
-            return read(_parsed(content))
+            return read(parsed(content))
         except ValueError as error:
             raise Failed(f"answers to {path} with {error}", status=status, passes=True) from error
 
@@ -272,7 +258,7 @@ class Client:
             place = self._shown(headers.get("Location", "elsewhere"))
             return Failed(f"status {status}, a redirect to {place}, not followed", status=status)
         cause = f"status {status}{self._message(content)}"
-        pause = _retry_after(headers.get("Retry-After"))
+        pause = retry_after(headers.get("Retry-After"))
         if pause is not None and pause > LONGEST_WAIT:
             return Failed(f"{cause} (asks to wait for {pause:.0f} s)", status=status)
         return Failed(cause, status=status, passes=status in PASSING, wait=pause)
@@ -325,37 +311,3 @@ def _key(key_env: str | None, url: str) -> str:
     if not key.isascii() or not key.isprintable():
         raise UserError(f"{url}: the environment variable {key_env} holds no key; put it into it")
     return key
-
-
-def _parsed(content: bytes) -> Any:
-    """Return JSON; NaN and infinities, which Python would read, are none.
-
-    Raises:
-        ValueError: saying what it is instead.
-    """
-    if not content.strip():
-        raise ValueError("nothing")
-    if content.lstrip()[:1] == b"<":
-        raise ValueError("a page, not JSON")
-    try:
-        return json.loads(content, parse_constant=_refuse_constant)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError("cut or malformed JSON") from error
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} in the JSON, which is no number")
-
-
-def _retry_after(text: str | None) -> float | None:
-    """Return the seconds of a Retry-After header, which may be a date; None where it says none."""
-    if text is None:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
-            return None
-    return max(seconds, 0.0) if seconds == seconds else None

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from rewarddiff.errors import UserError
 from rewarddiff.progress import task
-from rewarddiff.scorers.remote.client import Client, Failed, Patience
+from rewarddiff.scorers.remote.answers import Failed
+from rewarddiff.scorers.remote.client import Client, Patience
 from rewarddiff.scorers.remote.options import ApiName, Remote
 
 Asked = TypeVar("Asked")
