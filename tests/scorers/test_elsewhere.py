@@ -47,16 +47,16 @@ SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 def rows(tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
     """The texts as token ids: with its end token, or as the chat template writes them."""
-    found = []
+    texts = []
     for group in GROUPS:
         for response in group.responses:
             if isinstance(group.prompt, str):
-                found.append(tokenizer(group.prompt + response + tokenizer.eos_token).input_ids)
+                texts.append(tokenizer(group.prompt + response + tokenizer.eos_token).input_ids)
                 continue
             turns = [m.turn() for m in group.prompt]
             turns.append({"role": "assistant", "content": response})
-            found.append(tokenizer.apply_chat_template(turns, return_dict=False))
-    return found
+            texts.append(tokenizer.apply_chat_template(turns, return_dict=False))
+    return texts
 
 
 @torch.no_grad()
@@ -216,8 +216,8 @@ def test_two_labels_score_by_the_gap_of_their_logits(
         part.save_pretrained(tmp_path / "theirs")
     both = logits(model.eval(), tokenizer)
     close(ours(tmp_path / "theirs"), both[:, better] - both[:, 1 - better])
-    said = [r.message for r in caplog.records if "which is better" in r.message]
-    assert bool(said) == (names[0] == "LABEL_0")
+    warnings = [r.message for r in caplog.records if "which is better" in r.message]
+    assert bool(warnings) == (names[0] == "LABEL_0")
     save_scorer(load_scorer(tmp_path / "theirs"), tmp_path / "ours")
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "ours").eval()
     close(logits(again, tokenizer)[:, 0], both[:, better] - both[:, 1 - better])

@@ -17,8 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -84,17 +83,6 @@ class Client:
         self._stopped = threading.Event()
         self._said_at = -QUIET_SECONDS
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._http.close()
-
     def post(self, path: str, body: Mapping[str, Any], read: Callable[[Any], Value]) -> Value:
         """Send JSON and return what `read` takes from the answer.
 
@@ -135,24 +123,27 @@ class Client:
         failure: BaseException | None = None
         rest = enumerate(jobs)
         under_way: dict[Future[Value], int] = {}
+        pool = ThreadPoolExecutor(at_once, thread_name_prefix="rewarddiff-http")
         try:
-            with ThreadPoolExecutor(at_once, thread_name_prefix="rewarddiff-http") as pool:
-                while True:
-                    room = at_once - len(under_way) if failure is None else 0
-                    for place, job in islice(rest, room):
-                        under_way[pool.submit(ask, job)] = place
-                    if not under_way:
-                        break
-                    done, _ = wait(under_way, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        place = under_way.pop(future)
-                        error = future.exception()
-                        if error is None:
-                            yield place, future.result()
-                            continue
-                        failure = failure or error
-                        self._stopped.set()
+            while True:
+                room = at_once - len(under_way) if failure is None else 0
+                for place, job in islice(rest, room):
+                    under_way[pool.submit(ask, job)] = place
+                if not under_way:
+                    break
+                done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+                for future in done:
+                    place = under_way.pop(future)
+                    error = future.exception()
+                    if error is None:
+                        yield place, future.result()
+                        continue
+                    failure = failure or error
+                    self._stopped.set()
         finally:
+            # After an interrupt too: what waits to ask again gives up.
+            self._stopped.set()
+            pool.shutdown()
             self._stopped.clear()
         if failure is not None:
             raise failure
@@ -266,15 +257,15 @@ class Client:
     def _message(self, content: bytes) -> str:
         """Return what a server says in the JSON of an error; nothing of a page."""
         try:
-            told = json.loads(content)
+            message = json.loads(content)
         except ValueError:
             return ""
+        # {"error": {"message": …}} of OpenAI's kind, {"detail": …} of FastAPI's, or less.
         for _ in range(2):
-            if isinstance(told, dict):
-                told = next(
-                    (told[key] for key in ("error", "message", "detail") if key in told), ""
-                )
-        return f", {self._shown(told)}" if isinstance(told, str) and told else ""
+            if isinstance(message, dict):
+                keys = [key for key in ("error", "message", "detail") if key in message]
+                message = message[keys[0]] if keys else ""
+        return f", {self._shown(message)}" if isinstance(message, str) and message else ""
 
     def _shown(self, text: str) -> str:
         """Return a text of the server's as an error may repeat it: short, on one line, no key."""
