@@ -146,12 +146,21 @@ def test_what_no_classifier_can_hold_is_said(
 
 
 def test_a_saved_copy_of_a_strangers_model_is_served_too(folders, tmp_path) -> None:
-    """A reward model without problem_type, as TRL saves one, has it after `save_scorer`."""
+    """A reward model without problem_type, as TRL saves one, and without padding, has them then."""
     model = AutoModelForSequenceClassification.from_pretrained(folders["decoder"], num_labels=1)
     model.save_pretrained(tmp_path / "theirs")
     AutoTokenizer.from_pretrained(folders["decoder"]).save_pretrained(tmp_path / "theirs")
-    assert model.config.problem_type is None
+    assert (model.config.problem_type, model.config.pad_token_id) == (None, None)
     scorer = load_scorer(tmp_path / "theirs")
+    ours = np.concatenate(scores(scorer, GROUPS))
     save_scorer(scorer, tmp_path / "ours")
-    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "ours")
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "ours").eval()
     assert again.config.problem_type == "regression"
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "ours")
+    rows = [row for group in GROUPS for row in texts_of(group, tokenizer)]
+    with torch.no_grad():
+        many = again(**tokenizer.pad({"input_ids": rows}, return_tensors="pt")).logits[:, 0]
+    np.testing.assert_allclose(many.numpy(), ours, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(
+        np.concatenate(scores(load_scorer(tmp_path / "ours"), GROUPS)), ours
+    )

@@ -173,11 +173,14 @@ def _declare_reward(reader: Reader) -> None:
     """See to it that other programs give the number that is read here, and nothing made of it.
 
     vLLM puts the number of a model that is no regression through a sigmoid. Padding before a text
-    would move the positions of what is read behind it.
+    would move the positions of what is read behind it. Without a token for padding transformers
+    reads no batch.
     """
     config: Any = reader.model.config
     if reader.own_head is None:
         config.problem_type = "regression"
+        if config.get_text_config().pad_token_id is None:
+            _use_distinct_padding(reader)
     texts: Any = reader.texts
     texts.tokenizer.padding_side = "right"
 
