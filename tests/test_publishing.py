@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,7 +62,9 @@ def test_training_and_pushing_is_one_command(there, pairs, policy_folder, tmp_pa
     assert set(there.files) == set(placed) >= {"config.json", "model.safetensors", "README.md"}
     for name, content in there.files.items():
         assert content == (output / name).read_bytes()
-    assert MARK.encode() in there.files["README.md"]
+    card = there.files["README.md"].decode()
+    assert MARK in card
+    assert re.search(r"Data: pairs, \d\d prompts, \d\d comparisons\.", card)
 
 
 @pytest.fixture
