@@ -122,13 +122,13 @@ class Encoder:
         text is closed with EOS, and has the special tokens that the tokenizer adds.
         """
         if not isinstance(prompt, str):
-            return [tuple(self._tokens(whole)) for whole in self._template.wholes(prompt, texts)]
+            return self._tokens_of_several(self._template.wholes(prompt, texts))
         if isinstance(prompt, Rendered):
             # The template has written the special tokens, BOS too, and the end of the last turn.
             return [tuple(self._tokens(prompt + text)) for text in texts]
         eos = self.tokenizer.convert_ids_to_tokens(self._eos)
         wholes = [(prompt + text).removesuffix(eos) + eos for text in texts]
-        return [tuple(self._tokens(whole, special=True)) for whole in wholes]
+        return self._tokens_of_several(wholes, special=True)
 
     def fitting(self, prompt: Prompt, response: int) -> tuple[int, ...]:
         """Return a prompt's tokens, cut at its beginning so that `response` more tokens fit."""
@@ -255,6 +255,15 @@ class Encoder:
     def _tokens(self, text: str, *, special: bool = False) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=special).input_ids
         return ids
+
+    def _tokens_of_several(
+        self, texts: Sequence[str], *, special: bool = False
+    ) -> list[tuple[int, ...]]:
+        """Return the tokens of texts, read at once: the tokenizer then uses all processors."""
+        if not texts:
+            return []
+        rows: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=special).input_ids
+        return list(map(tuple, rows))
 
     def _replies(self, prompt: tuple[Message, ...], texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of responses to a conversation, up to the end of the turn.

@@ -14,7 +14,6 @@ import pytest
 
 from rewarddiff.data import Ledger, Reason, read
 from rewarddiff.data.passing import PassingRow, count_rows, filled, passing
-from rewarddiff.errors import UserError
 
 
 def lines(path: Path, *rows: dict[str, Any] | str) -> Path:
@@ -42,7 +41,7 @@ def test_repeats_stay_and_values_are_the_users(tmp_path: Path) -> None:
     rows = rows_of(file)
     assert [row.place for row in rows] == ["pairs.jsonl:1", "pairs.jsonl:2", "pairs.jsonl:3"]
     assert rows[1].values == PAIR
-    assert [row.group.responses for row in rows if row.group] == [
+    assert [row.groups[0].responses for row in rows] == [
         ("yes", "no"),
         ("yes", "no"),
         ("no", "yes"),
@@ -65,9 +64,8 @@ def test_a_row_that_cannot_be_used_keeps_its_place(tmp_path: Path) -> None:
     rows = rows_of(file)
     assert [row.place.partition(":")[2] for row in rows] == list("12345678")
     assert [row.values is None for row in rows] == [True, False, False, True] + [False] * 4
-    assert [row.group is None for row in rows] == [True, False, True, True, True, True, False, True]
-    assert rows[6].group is not None
-    assert filled(rows[6].group) == [1]
+    assert [row.groups == () for row in rows] == [True, False, True, True, True, True, False, True]
+    assert filled(rows[6].groups[0]) == [1]
     ledger = ledger_of(rows)
     assert (ledger.kept, ledger.dropped, ledger.total) == (2, 6, 8)
     assert ledger.count(Reason.UNREADABLE) == 2
@@ -87,7 +85,7 @@ def test_prompts_are_cut_off_responses_as_in_training(tmp_path: Path) -> None:
     file = lines(tmp_path / "pairs.jsonl", *rows)
     trained_on = [group.responses for group in read(file, ledger=Ledger())]
     in_passing = rows_of(file)
-    assert [row.group.responses for row in in_passing if row.group] == trained_on
+    assert [row.groups[0].responses for row in in_passing] == trained_on
     assert trained_on[119] == (" yes", " no")
     assert ledger_of(in_passing).count(Reason.PROMPT_IN_RESPONSE) == 120
 
@@ -95,8 +93,7 @@ def test_prompts_are_cut_off_responses_as_in_training(tmp_path: Path) -> None:
 def test_lists_without_some_scores_become_comparisons(tmp_path: Path) -> None:
     row = {"prompt": "P", "responses": ["a", "b", "c"], "scores": [1.0, None, 3.0]}
     (passed,) = rows_of(lines(tmp_path / "lists.jsonl", row))
-    assert passed.group is not None
-    (comparison,) = passed.group.known_comparisons()
+    (comparison,) = passed.groups[0].known_comparisons()
     assert (comparison.chosen, comparison.rejected, comparison.strength) == (2, 0, 2.0)
 
 
@@ -111,8 +108,27 @@ def test_votes_on_one_prompt_stay_rows(tmp_path: Path) -> None:
         votes | {"a1": "a0", "a2": "a1"},
         votes | {"a1": "a2", "a2": "a1"},
     )
-    groups = [row.group for row in rows_of(folder)]
-    assert [group.responses for group in groups if group] == [("t0", "t1"), ("t2", "t1")]
+    groups = [row.groups[0] for row in rows_of(folder)]
+    assert [group.responses for group in groups] == [("t0", "t1"), ("t2", "t1")]
+
+
+def test_columns_under_other_names_stay_the_users(tmp_path: Path) -> None:
+    row = {"ask": {"text": "Say yes"}, "good": "yes", "bad": "no", "prompt": "of another column"}
+    file = lines(tmp_path / "pairs.jsonl", "{broken", row, row)
+    columns = {"prompt": "ask.text", "chosen": "good", "rejected": "bad"}
+    rows = rows_of(file, columns=columns)
+    assert [row.values for row in rows] == [None, row, row]
+    assert rows[2].groups[0].prompt == "Say yes"
+    assert rows[2].groups[0].responses == ("yes", "no")
+
+
+def test_a_row_that_says_several_things_stays_one_row(tmp_path: Path) -> None:
+    row = {"prompt": "P", "response_0": "a", "response_1": "b", "better_response_id": 0}
+    file = lines(tmp_path / "pku.jsonl", row | {"safer_response_id": 1})
+    (passed,) = rows_of(file, format="pku-saferlhf-both")
+    assert passed.ledger.kept == 1
+    stated = [(group.subset, group.comparisons[0].chosen) for group in passed.groups]
+    assert stated == [("better", 0), ("safer", 1)]
 
 
 def test_rows_are_counted_without_being_read(tmp_path: Path) -> None:
@@ -135,10 +151,9 @@ def test_real_rows_read_as_in_training(shared_data: Path) -> None:
     """What training keeps of HH, whose rows are never changed, stands in passing as well."""
     rows = rows_of(shared_data / "hh")
     assert len(rows) == count_rows([shared_data / "hh"])
-    by_place = {row.place: row.group for row in rows}
+    by_place = {row.place: row.groups for row in rows}
     for group in read(shared_data / "hh", ledger=Ledger()):
-        passed = by_place[group.source]
-        assert passed is not None
+        (passed,) = by_place[group.source]
         assert (passed.prompt, passed.topic) == (group.prompt, group.topic)
         if len(filled(passed)) == len(passed.responses):
             assert passed.responses == group.responses
@@ -157,10 +172,4 @@ def test_rows_keep_the_names_that_their_columns_have(tmp_path: Path) -> None:
     for unread in (by_option, by_file):
         passed = unread.read()
         assert passed.values == row
-        assert passed.group is not None
-        assert passed.group.responses == ("4", "5")
-
-
-def test_a_format_that_makes_several_rows_of_one_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="format=pku-saferlhf-both: reads each row as several, and"):
-        list(passing([tmp_path], format="pku-saferlhf-both"))
+        assert passed.groups[0].responses == ("4", "5")

@@ -29,8 +29,8 @@ DATA = (
 )
 SCORER = "the folder of a trained scorer"
 ANY_SCORER = (
-    "the folder of a trained scorer, a reward model of the hub, or a kind that needs no options: "
-    "length, grades (the data's own)"
+    "the folder of a trained scorer, a reward model of the hub, the address of a server that reads "
+    "one (http://…), or length, or grades (the data's own)"
 )
 BY_SUFFIX = "a file named .jsonl, .csv or .parquet"
 POLICY = "smollm2-135m-instruct"

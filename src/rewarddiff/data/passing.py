@@ -20,13 +20,12 @@ from rewarddiff.data.clean import (
 )
 from rewarddiff.data.columns import Columns
 from rewarddiff.data.files import Row
-from rewarddiff.data.formats import Format, RowError, named
+from rewarddiff.data.formats import Format, RowError, Values, named
 from rewarddiff.data.formats.base import FieldError
 from rewarddiff.data.formats.cells import subset
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.data.read import NOT_AS_EXPECTED, described_streams, with_formats
 from rewarddiff.data.sources import Stream, paths, streams
-from rewarddiff.errors import UserError
 from rewarddiff.records import Group, prompt_text
 
 
@@ -37,14 +36,15 @@ class PassingRow:
     Attributes:
         place: "file:row", for messages.
         values: the user's row, untouched; None where it cannot even be read.
-        group: what it reads as: all of its responses, in the row's order; empty ones are among
-            them, and equal ones twice. None: it cannot be used.
+        groups: what it reads as, one group but in formats where a row says several things: all of
+            its responses, in the row's order; empty ones are among them, and equal ones twice. ():
+            it cannot be used.
         ledger: what became of this row.
     """
 
     place: str
     values: dict[str, Any] | None
-    group: Group | None
+    groups: tuple[Group, ...]
     ledger: Ledger
 
 
@@ -61,20 +61,22 @@ class StreamReader:
         self._convert = form.converter(stream.path)
         self._cuts_prompts = False
         if not form.gather:
-            groups = [self.read(row).group for row in head]
-            self._cuts_prompts = repeat_prompts([group for group in groups if group is not None])
+            groups: list[Group] = []
+            for row in head:
+                groups += self.read(row).groups
+            self._cuts_prompts = repeat_prompts(groups)
 
     def read(self, row: Row) -> PassingRow:
-        """Return the row with its group; whatever keeps it from being used is counted with it."""
+        """Return the row with its groups; whatever keeps it from being used is counted with it."""
         ledger = Ledger()
         place = f"{self._name}:{row.number}"
         if row.note:
             ledger.change(Reason.OTHER_FORM, place, row.note)
         if row.values is None:
             ledger.drop(Reason.UNREADABLE, place, row.problem, rows=row.stands_for)
-            return PassingRow(place, None, None, ledger)
+            return PassingRow(place, None, (), ledger)
         try:
-            group = self._group(row.values, place, ledger)
+            groups = tuple(self._groups(row.values, place, ledger))
         except RowError as error:
             ledger.drop(error.reason, place, error.detail)
         except NOT_AS_EXPECTED as error:
@@ -82,13 +84,18 @@ class StreamReader:
             ledger.drop(Reason.MISSING_FIELD, place, detail)
         else:
             ledger.keep()
-            return PassingRow(place, row.as_written, group, ledger)
-        return PassingRow(place, row.as_written, None, ledger)
+            return PassingRow(place, row.as_written, groups, ledger)
+        return PassingRow(place, row.as_written, (), ledger)
 
-    def _group(self, values: dict[str, Any], place: str, ledger: Ledger) -> Group:
+    def _groups(self, values: Values, place: str, ledger: Ledger) -> Iterator[Group]:
         missing = self._form.missing(values)
         if missing:
             raise FieldError(f"no {', '.join(missing)}")
+        parts = [values] if self._form.parts is None else self._form.parts(values)
+        for part in parts:
+            yield self._group(part, place, ledger)
+
+    def _group(self, values: Values, place: str, ledger: Ledger) -> Group:
         group = replace(self._convert(values), source=place, subset=subset(values))
         if not self._form.gather:
             group = without_repeated_prompt(group, ledger, to_cut=self._cuts_prompts)
@@ -138,13 +145,9 @@ def passing(
         format, split, columns: see `data.read`.
 
     Raises:
-        UserError: see `data.read`; or the format reads a row as several.
+        UserError: see `data.read`.
     """
     form = named(format) if format else None
-    if form is not None and form.parts is not None:
-        raise UserError(
-            f"format={form.name}: reads each row as several, and here a row stays one; name another"
-        )
     for source in sources:
         for stream in described_streams(source, split, columns):
             yield from _rows(stream, form)

@@ -66,7 +66,7 @@ class Columns:
     Attributes:
         weighed: coefficients, and which comparisons to flip or leave out; None: all 1.
         strengths: of each group, signed and oriented by the label; None: none.
-        differences: those behind the coefficients.
+        differences: those behind the coefficients; None where the data brings these.
         key: of what these were made from.
     """
 

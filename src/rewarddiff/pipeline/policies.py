@@ -81,7 +81,9 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
 
 def _described(columns: Columns) -> dict[str, Any]:
     """Return what results tell of coefficients; empty where there are none."""
-    if columns.weighed is None or columns.differences is None:
+    if columns.weighed is None:
         return {}
-    values = np.concatenate([d.mean for d in columns.differences])
+    values = np.concatenate(columns.weighed.weights)
+    if columns.differences is not None:
+        values = np.concatenate([d.mean for d in columns.differences])
     return {"report": columns.weighed.report, "histogram": plain(histogram(values))}

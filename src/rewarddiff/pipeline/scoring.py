@@ -13,7 +13,7 @@ from rewarddiff.data import sources as data_sources
 from rewarddiff.data.columns import Columns
 from rewarddiff.data.files import name_of
 from rewarddiff.data.huggingface import is_saved
-from rewarddiff.errors import UserError
+from rewarddiff.errors import UserError, suggest
 from rewarddiff.outputs import folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of
@@ -95,11 +95,15 @@ class WeighConfig:
     @classmethod
     def of(cls, overrides: Sequence[str]) -> WeighConfig:
         """Return the configuration with overrides: coefficient.alpha=0.5, for short alpha=0.5."""
-        own = {option.name for option in fields(CoefficientConfig)}
+        own = [option.name for option in fields(cls)]
+        inside = [option.name for option in fields(CoefficientConfig)]
         full = []
         for text in overrides:
-            key = text.partition("=")[0]
-            full.append(f"coefficient.{text}" if key in own else text)
+            key = text.partition("=")[0].partition(".")[0]
+            if key not in own and key not in inside:
+                mend = suggest(key, own + inside)
+                raise UserError(f"override '{text}': there is no key '{key}' here{mend}")
+            full.append(text if key in own else f"coefficient.{text}")
         return load_recipe({}, full, cls)
 
 

@@ -103,7 +103,10 @@ class CoefficientReport(Strict):
 
 @dataclass(frozen=True)
 class CoefficientResult(Strict):
-    """The coefficients of a policy, and a histogram of the differences behind them."""
+    """The coefficients of a policy, and a histogram of the differences behind them.
+
+    Of coefficients that the data brings nothing else is known: the histogram is their own.
+    """
 
     policy: str
     seed: int

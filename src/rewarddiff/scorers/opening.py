@@ -10,6 +10,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.scorers.grades import DataGrades
 from rewarddiff.scorers.kinds import KINDS
 from rewarddiff.scorers.protocol import Scorer, ScorerOptions
+from rewarddiff.store import fingerprint
 
 GRADES = "grades"
 """Names the data's own strengths."""
@@ -18,14 +19,19 @@ GRADES = "grades"
 def open_scorer(text: str | Path) -> Scorer:
     """Return the scorer that a text names, ready to be asked.
 
-    It names the folder of a trained scorer, a reward model of the hub, a kind of scorer that needs
-    no options (length), or the data's own grades. A folder of such a name is meant by ./NAME.
+    It names the folder of a trained scorer, a reward model of the hub, the address of a server, a
+    kind of scorer that needs no options (length), or the data's own grades. A folder of such a name
+    is meant by ./NAME.
 
     Raises:
         UserError: there is no such scorer, or it cannot be asked without options.
     """
     if text == GRADES:
         return DataGrades()
+    if _is_address(text):
+        from rewarddiff.scorers.remote.scorer import open_remote
+
+        return open_remote(str(text))
     kind = _kind(text)
     if kind is not None:
         return _plain(kind).scorer(str(text))
@@ -38,11 +44,20 @@ def open_scorer(text: str | Path) -> Scorer:
 def fingerprint_of(text: str | Path) -> str:
     """Return a hash of all that determines what the scorer of a text answers; it is not loaded.
 
+    Of a server it is what it says of itself, and its address.
+
     Raises:
         UserError: see `open_scorer`.
     """
     if text == GRADES:
         return GRADES
+    if _is_address(text):
+        from rewarddiff.scorers.remote.connection import Connection
+        from rewarddiff.scorers.remote.options import Remote
+
+        options = Remote(url=str(text))
+        served = Connection(options, str(text)).served.identity
+        return fingerprint(options.fingerprint(), served)
     kind = _kind(text)
     if kind is not None:
         return _plain(kind).fingerprint()
@@ -53,7 +68,11 @@ def fingerprint_of(text: str | Path) -> str:
 
 def is_model(text: str | Path) -> bool:
     """Tell whether a text names a model's folder, or one of the hub, and no other scorer."""
-    return text != GRADES and _kind(text) is None
+    return text != GRADES and not _is_address(text) and _kind(text) is None
+
+
+def _is_address(text: str | Path) -> bool:
+    return str(text).startswith(("http://", "https://"))
 
 
 def _kind(text: str | Path) -> type[ScorerOptions] | None:

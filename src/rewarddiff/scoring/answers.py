@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from rewarddiff import rankings
 from rewarddiff.data.passing import filled
-from rewarddiff.differences import Array, Differences, Pair
+from rewarddiff.differences import Array, Differences, Pair, joined
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.protocol import Orders, Pointwise, Scorer
@@ -52,6 +52,20 @@ class Answer:
             return None
         probabilities: list[float] = expit(self.differences.over(temperature).mean).tolist()
         return probabilities
+
+
+def merged(answers: Sequence[Answer]) -> Answer:
+    """Return the answers to a row that says several things of the same responses as one."""
+    first = answers[0]
+    comparisons: list[Comparison] = []
+    differences = []
+    for answer in answers:
+        comparisons += answer.comparisons
+        if answer.differences is not None:
+            differences.append(answer.differences)
+    if len(differences) < 2:
+        return first
+    return Answer(first.scores, tuple(comparisons), joined(differences))
 
 
 @runtime_checkable

@@ -19,10 +19,11 @@ from typing import Any
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.data.passing import PassingRow
 from rewarddiff.errors import UserError
+from rewarddiff.records import Group
 from rewarddiff.scorers.opening import open_scorer
 from rewarddiff.scorers.protocol import Pointwise, Scorer
 from rewarddiff.scoring import tables
-from rewarddiff.scoring.answers import Answer, Cutting, ask
+from rewarddiff.scoring.answers import Answer, Cutting, ask, merged
 from rewarddiff.scoring.identity import identity_of
 from rewarddiff.scoring.parts import Parts, parts_of
 from rewarddiff.scoring.summary import Agreement, Distribution
@@ -170,7 +171,9 @@ def _names(data: Data) -> dict[str, str]:
 
 def _window(scorer: Scorer, names: Mapping[str, str], rows: Sequence[PassingRow]) -> Done:
     """Return the rows of a window with their columns, and what is to be counted."""
-    groups = [row.group for row in rows if row.group is not None]
+    groups: list[Group] = []
+    for row in rows:
+        groups += row.groups
     answers = iter(ask(scorer, groups))
     written = []
     scores: list[float] = []
@@ -179,10 +182,10 @@ def _window(scorer: Scorer, names: Mapping[str, str], rows: Sequence[PassingRow]
     for row in rows:
         if row.values is None:
             continue  # counted in the ledger: there is nothing that could be written
-        if row.group is None:
+        if not row.groups:
             written.append(_with_columns(row, {"scores": None}, names))
             continue
-        answer = next(answers)
+        answer = merged([next(answers) for _ in row.groups])
         written.append(_with_columns(row, _columns(answer, scorer.temperature), names))
         known = [value for value in answer.scores if value is not None]
         scores += known

@@ -115,7 +115,9 @@ def weigh(
 
 def _window(scorer: Scorer, config: CoefficientConfig, rows: Sequence[PassingRow]) -> Done:
     """Return a row for every comparison that can be trained on, and what the heads say of each."""
-    groups = [row.group for row in rows if row.group is not None]
+    groups: list[Group] = []
+    for row in rows:
+        groups += row.groups
     answers = ask(scorer, groups, config.orders, rank=False)
     comparisons = Ledger()
     written: list[Values] = []

@@ -121,15 +121,19 @@ class NeuralScorer:
     def cut(self, groups: Iterable[Group]) -> dict[str, int]:
         """Count the groups of which a `prompt` or a `response` is read in part.
 
-        What is longer than the limits, or than the model's context, is cut.
+        What is longer than the limits, or than the model's context, is cut. A group without
+        comparisons is read a response at a time, where the scorer can.
         """
         counts = {"prompt": 0, "response": 0}
         texts = self.reader.texts
         for group in groups:
             page = texts.page(group)
             pairs = [(c.chosen, c.rejected) for c in group.known_comparisons()]
+            shown = self.shown(pairs, "both")
+            if not shown and self.config.reads_apart:
+                shown = [(response,) for response in range(len(group.responses))]
             parts = set[str]()
-            for responses in self.shown(pairs, "both"):
+            for responses in shown:
                 parts |= page.cut | texts.cut(page, *responses)
             for part in parts:
                 counts[part] += 1

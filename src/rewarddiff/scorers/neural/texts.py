@@ -25,6 +25,9 @@ Reading = tuple[Tokens, ...]
 Way = Literal["whole", "apart"]
 """How a response that is read by itself becomes tokens: see `DecoderTexts`."""
 
+PAGES = 1024
+"""Pages that are remembered: what is read is also looked at for what was cut."""
+
 LABELS = ("Query:", "; Response 1:", "; Response 2:")
 """The paper's joint text is `Query: {x}; Response 1: {y1}; Response 2: {y2}`."""
 
@@ -88,6 +91,7 @@ class Texts(ABC):
         self.lengths = lengths
         self.joint = joint
         self.context = context
+        self._pages: dict[tuple[Prompt, tuple[str, ...]], Page] = {}
         room = self.room(1 + joint)
         if room is not None and room < 16:
             raise UserError(
@@ -128,11 +132,20 @@ class Texts(ABC):
         return [(prompt, self.response(group.prompt, text)) for text in group.responses]
 
     def page(self, group: Group) -> Page:
-        """Return the group as tokens.
+        """Return the group as tokens; of the last ones asked for, those are remembered.
 
         Raises:
             TemplateRefused: naming the row.
         """
+        key = (group.prompt, tuple(group.responses))
+        if key not in self._pages:
+            page = self._page(group)
+            if len(self._pages) >= PAGES:
+                self._pages.clear()
+            self._pages[key] = page
+        return self._pages[key]
+
+    def _page(self, group: Group) -> Page:
         try:
             parts = self.parts(group)
         except TemplateRefused as error:

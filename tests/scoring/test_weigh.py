@@ -1,0 +1,357 @@
+"""`weigh`: a row for every comparison, its coefficient worked out by hand, and read back as data."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from rewarddiff.cli import main
+from rewarddiff.coefficients import CoefficientConfig, weigh, weights_of_data
+from rewarddiff.data import Ledger, load_groups, read
+from rewarddiff.differences import Differences
+from rewarddiff.errors import UserError
+from rewarddiff.pipeline.commands import run_recipe
+from rewarddiff.pipeline.scoring import WeighConfig, Weighed, weigh_dataset
+from rewarddiff.records import Comparison, Group
+from rewarddiff.scoring import weigh as weigh_module
+from rewarddiff.scoring import windows, work
+from tests.scoring.conftest import read_lines, write_lines
+
+# d by length is log(1 + characters chosen) − log(1 + characters rejected): 3, 1, 0 and 7 characters
+# are log 4, log 2, log 1 and log 8.
+PAIRS = [
+    {"prompt": "P1", "chosen": "abc", "rejected": "d", "id": "one", "subset": "easy"},  # log 2
+    {"prompt": "P2", "chosen": "d", "rejected": "abcdefg"},  # −log 4
+    {"prompt": "P3", "chosen": "abcdefg", "rejected": "d"},  # log 4
+    {"prompt": "P4", "chosen": "d", "rejected": "abc", "subset": "easy"},  # −log 2
+]
+LEFT_OUT = [
+    {"prompt": "P5", "chosen": "tie", "rejected": "d", "margin": 0},
+    {"prompt": "P6", "chosen": "same", "rejected": " same"},
+    {"prompt": "P7", "chosen": "abc", "rejected": ""},
+]
+L2, L4 = math.log(2), math.log(4)
+
+
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (windows, work, weigh_module):
+        monkeypatch.setattr(module, "WINDOW", 2)
+
+
+def weighed(
+    rows: Sequence[Any], folder: Path, scorer: str = "length", **options: Any
+) -> tuple[list[dict[str, Any]], Weighed]:
+    data = write_lines(folder / "rows.jsonl", rows)
+    done = weigh_dataset(scorer, data, folder / "out.jsonl", CoefficientConfig(**options))
+    return read_lines(folder / "out.jsonl"), done
+
+
+def column(rows: Sequence[dict[str, Any]], name: str) -> list[Any]:
+    return [row[name] for row in rows]
+
+
+# -- what stands in the columns --------------------------------------------------------------------
+
+
+def test_coefficients_are_those_of_the_differences(tmp_path: Path) -> None:
+    rows, done = weighed([*PAIRS, *LEFT_OUT], tmp_path, alpha=0.5)
+    assert column(rows, "difference") == pytest.approx([L2, -L4, L4, -L2])
+    assert column(rows, "coefficient") == pytest.approx([math.sqrt(L2), 0, math.sqrt(L4), 0])
+    assert column(rows, "margin") == pytest.approx([L2, 0, L4, 0])
+    assert column(rows, "chosen_score") == pytest.approx([L4, L2, math.log(8), L2])
+    assert column(rows, "row") == [f"rows.jsonl:{i}" for i in range(1, 5)]
+    assert (rows[0]["id"], rows[0]["subset"]) == ("one", "easy")
+    assert "id" not in rows[1]
+    summary = done.summary
+    assert (summary.comparisons.kept, summary.comparisons.dropped) == (4, 3)
+    report = json.loads(done.report.read_text())
+    reasons = {name: tally["count"] for name, tally in report["comparisons"]["dropped"].items()}
+    assert reasons == {"no_order": 1, "identical_responses": 1, "empty_response": 1}
+    assert report["distribution"]["share_negative"] == 0.5
+    assert report["coefficient"]["alpha"] == 0.5
+
+
+def test_flipped_pairs_are_written_turned(tmp_path: Path) -> None:
+    rows, done = weighed(PAIRS, tmp_path, negative="flip")
+    assert column(rows, "flipped") == [False, True, False, True]
+    assert (rows[1]["chosen"], rows[1]["rejected"]) == ("abcdefg", "d")
+    assert (rows[1]["chosen_score"], rows[1]["rejected_score"]) == (math.log(8), L2)
+    assert column(rows, "difference") == pytest.approx([L2, L4, L4, L2])
+    assert column(rows, "coefficient") == column(rows, "margin") == column(rows, "difference")
+    assert any("2 pairs are written the other way" in line for line in done.summary.lines())
+
+
+def test_dropped_pairs_are_left_out_and_named(tmp_path: Path) -> None:
+    rows, done = weighed(PAIRS, tmp_path, negative="drop")
+    assert column(rows, "row") == ["rows.jsonl:1", "rows.jsonl:3"]
+    written = json.loads(done.report.read_text())["written"]
+    places = [example["source"] for example in written["dropped"]["contradictory"]["examples"]]
+    assert places == ["rows.jsonl:2", "rows.jsonl:4"]
+
+
+def test_scales_and_ranks_are_those_of_all_windows_together(tmp_path: Path) -> None:
+    config = CoefficientConfig(squash="rank", normalise="mean", negative="abs")
+    rows, _ = weighed(PAIRS, tmp_path, squash="rank", normalise="mean", negative="abs")
+    together = weigh([Differences.of(column(rows, "difference"))], config)
+    assert column(rows, "coefficient") == together.weights[0].tolist()
+    # |d| have the ranks 1½, 3½, 3½, 1½ of 4, whose mean is 2½.
+    assert column(rows, "coefficient") == pytest.approx([0.6, 1.4, 1.4, 0.6])
+
+
+def test_a_list_becomes_a_row_for_each_comparison(tmp_path: Path) -> None:
+    rows, _ = weighed(
+        [{"prompt": "P", "responses": ["abc", "d", "e"], "scores": [3, 1, 1]}], tmp_path
+    )
+    # The two that are graded alike are a tie.
+    assert [(row["chosen"], row["rejected"]) for row in rows] == [("abc", "d"), ("abc", "e")]
+
+
+def test_conversations_are_written_as_turns(tmp_path: Path) -> None:
+    prompt = [{"role": "user", "content": "Hi"}]
+    row = {"prompt": prompt}
+    for side, text in (("chosen", "Hello"), ("rejected", "W")):
+        row[side] = [{"role": "assistant", "content": text}]
+    rows, _ = weighed([row], tmp_path)
+    assert {name: rows[0][name] for name in row} == row
+
+
+def test_calibrated_ones_and_ensembles(scorer_folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = str(scorer_folders["ensemble"])
+    rows, _ = weighed(PAIRS, tmp_path, folder, calibrated=True, negative="abs")
+    for row in rows:
+        assert row["coefficient"] == abs(row["difference"] / 2)  # T = 2
+        assert row["probability"] == pytest.approx(1 / (1 + math.exp(-row["difference"] / 2)))
+    lower, _ = weighed(PAIRS, tmp_path, folder, lower=0.1, negative="floor", floor=1e-6)
+    for row in lower:
+        assert row["coefficient"] == max(row["difference"] - 0.1 * row["spread"], 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"calibrated": True}, "coefficient.calibrated: length has no temperature"),
+        ({"lower": 1.0}, "coefficient.lower: length has no spread"),
+        ({"source": "length"}, "coefficient.source: the scorer is given by itself"),
+    ],
+)
+def test_what_a_scorer_has_not_is_refused(
+    options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        weighed(PAIRS, tmp_path, **options)
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_too_many_rows_of_no_use_end_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="1 of 5 rows dropped"):
+        weighed([*PAIRS, {"prompt": "P"}], tmp_path)
+    with pytest.raises(UserError, match="no comparisons to weigh"):
+        weighed(LEFT_OUT, tmp_path)
+
+
+# -- files, and what reads them --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.parquet", "out"])
+def test_what_is_written_reads_back_as_data(name: str, tmp_path: Path) -> None:
+    rows, _ = weighed([*PAIRS, *LEFT_OUT], tmp_path)
+    weigh_dataset("length", tmp_path / "rows.jsonl", tmp_path / name)
+    ledger = Ledger()
+    groups = load_groups(tmp_path / name, ledger=ledger)
+    assert (ledger.kept, ledger.dropped) == (4, 0)
+    for group, row in zip(groups, rows, strict=True):
+        (comparison,) = group.comparisons
+        assert (group.prompt, group.responses) == (row["prompt"], (row["chosen"], row["rejected"]))
+        assert comparison.coefficient == row["coefficient"]
+        assert comparison.strength == (row["margin"] or None)
+        assert not comparison.tie
+    if name == "out":
+        assert datasets.load_from_disk(str(tmp_path / name))["coefficient"][:] == column(
+            rows, "coefficient"
+        )
+
+
+def test_a_folder_that_is_no_dataset_is_not_replaced(tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "rows.jsonl", PAIRS)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UserError, match="mine: is there already, and holds no saved dataset"):
+        weigh_dataset("length", data, tmp_path / "mine")
+    with pytest.raises(UserError, match="the data lies in it"):
+        weigh_dataset("length", data, tmp_path)
+    weigh_dataset("length", data, tmp_path / "set")
+    weigh_dataset("length", data, tmp_path / "set")
+    with pytest.raises(UserError, match="the data lies in it"):
+        weigh_dataset("length", tmp_path / "set", tmp_path / "set")
+
+
+def test_hh_keeps_what_must_not_straddle_a_split(tmp_path: Path) -> None:
+    dialogue = "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Tea?\n\nAssistant:"
+    rows = [{"chosen": f"{dialogue} Yes, please", "rejected": f"{dialogue} No"}]
+    weighed(rows, tmp_path)
+    (before,) = read(tmp_path / "rows.jsonl", ledger=Ledger())
+    (after,) = read(tmp_path / "out.jsonl", ledger=Ledger())
+    assert after.topic == before.topic != ""
+    assert (after.prompt, after.responses, after.id) == (before.prompt, before.responses, before.id)
+
+
+def test_a_policy_trained_on_the_file_has_the_weights_of_the_recipe_with_the_scorer(
+    policy_folder: Path, tmp_path: Path
+) -> None:
+    rows = []
+    for i in range(24):
+        texts = ("no" * (i % 5 + 1), "yes" * (i % 7 + 1))
+        rows.append({"prompt": f"Question {i}?", "chosen": texts[0], "rejected": texts[1]})
+    weighed([*rows, LEFT_OUT[0]], tmp_path)
+    recipe: dict[str, Any] = {
+        "name": "w",
+        "model": str(policy_folder),
+        "seed": 0,
+        "lengths": {"max_prompt": 32, "max_response": 32},
+        "data": {"path": str(tmp_path / "rows.jsonl"), "splits": {"train": 0.8, "test": 0.2}},
+        "scorers": {"length": {"kind": "length"}},
+        "policies": {
+            "dpo": {
+                "objective": "dpo",
+                "train": {"max_steps": 3, "batch_size": 4, "lr": 1e-2, "precision": "fp32"},
+                "coefficient": {"source": "length"},
+            }
+        },
+        "evaluation": {"prompts": 1, "sampling": {"max_new_tokens": 1}},
+        "output": str(tmp_path / "scorer"),
+    }
+    weights = []
+    for name in ("scorer", "column", "unweighted"):
+        if name != "scorer":
+            recipe["scorers"] = {}
+            recipe["data"]["path"] = str(tmp_path / "out.jsonl")
+            recipe["policies"]["dpo"]["coefficient"] = {"source": "column"}
+        if name == "unweighted":
+            recipe["policies"]["dpo"]["coefficient"]["alpha"] = 0
+        recipe["output"] = str(tmp_path / name)
+        (model,) = run_recipe(recipe).glob("policies/dpo-0/model/model.safetensors")
+        weights.append(load_file(model))
+    by_scorer, by_column, unweighted = weights
+    assert all(np.array_equal(by_scorer[key], by_column[key]) for key in by_scorer)
+    assert not all(np.array_equal(by_scorer[key], unweighted[key]) for key in by_scorer)
+
+
+# -- the data's own coefficients -------------------------------------------------------------------
+
+
+def group(*coefficients: float | None) -> Group:
+    comparisons = [Comparison(0, 1, None, coefficient) for coefficient in coefficients]
+    return Group("g", "P", ("a", "b"), comparisons=tuple(comparisons), source="f:1")
+
+
+COLUMN = CoefficientConfig(source="column")
+
+
+def test_the_column_is_taken_as_it_is() -> None:
+    tie = Group("t", "P", ("a", "b"), comparisons=(Comparison(0, 1, 0.0, 9.0),))
+    result = weights_of_data([group(2.0, 0.5), tie, group(0.0)], COLUMN)
+    assert [weights.tolist() for weights in result.weights] == [[2.0, 0.5], [], [0.0]]
+    baseline = weights_of_data([group(2.0, 0.5)], replace(COLUMN, alpha=0))
+    assert baseline.weights[0].tolist() == [1.0, 1.0]
+    constant = weights_of_data([group(2.0, 1.0)], replace(COLUMN, control="constant"))
+    assert constant.weights[0].tolist() == [1.5, 1.5]
+    signed = weights_of_data([group(-1.0, 1.0)], replace(COLUMN, negative="signed"))
+    assert signed.weights[0].tolist() == [-1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "message"),
+    [
+        ((1.0, None), "f:1 has no coefficient"),
+        ((1.0, -1.0), "1 of the data's are negative"),
+        ((0.0, 0.0), "every weight is 0"),
+    ],
+)
+def test_columns_that_cannot_be_weights_are_refused(
+    coefficients: tuple[float | None, ...], message: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        weights_of_data([group(*coefficients)], COLUMN)
+
+
+@pytest.mark.parametrize(
+    "options", [{"alpha": 2}, {"negative": "abs"}, {"squash": "tanh"}, {"calibrated": True}]
+)
+def test_what_is_of_differences_goes_with_no_column(options: dict[str, Any]) -> None:
+    (name,) = options
+    with pytest.raises(UserError, match=f"coefficient.{name}: "):
+        CoefficientConfig(source="column", **options)
+
+
+# -- suspicious labels -----------------------------------------------------------------------------
+
+
+def test_the_most_contradicted_come_first(tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "rows.jsonl", PAIRS)
+    done = weigh_dataset("length", data, tmp_path / "out.parquet")
+    listed = read_lines(done.suspicious)
+    assert column(listed, "row") == ["rows.jsonl:2", "rows.jsonl:4"]
+    assert column(listed, "difference") == pytest.approx([-L4, -L2])
+    counts = json.loads(done.report.read_text())["suspicious"]
+    assert counts["by_part"] == {
+        "easy": {"contradicted": 1, "compared": 2},
+        "": {"contradicted": 1, "compared": 2},
+    }
+    done = weigh_dataset("length", data, tmp_path / "out.jsonl", WeighConfig(suspicious=1))
+    assert column(read_lines(done.suspicious), "row") == ["rows.jsonl:2"]
+
+
+def test_flipped_pairs_are_listed_as_they_are_labelled(tmp_path: Path) -> None:
+    _, done = weighed(PAIRS, tmp_path, negative="flip")
+    assert read_lines(done.suspicious)[0]["chosen"] == "d"
+
+
+def test_the_page_shows_texts_side_by_side_and_runs_nothing(tmp_path: Path) -> None:
+    hostile = {"prompt": "<script>alert(1)</script>", "chosen": "</div>", "rejected": "<b>" * 9}
+    _, done = weighed([*PAIRS, hostile], tmp_path)
+    page = done.page.read_text("utf-8")
+    assert "default-src 'none'" in page
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "3 of 5 labels" in page
+    assert "rows.jsonl:4" in page
+    for anchor in re.findall(r'href="#([^"]+)"', page):
+        assert f'id="{anchor}"' in page
+    assert page.index("rows.jsonl:2") < page.index("rows.jsonl:4")
+
+
+def test_a_scorer_that_contradicts_nothing_has_an_empty_page(tmp_path: Path) -> None:
+    _, done = weighed(PAIRS[:1], tmp_path)
+    assert "contradicts none of 1 labels" in done.page.read_text("utf-8")
+    assert done.suspicious.read_text() == ""
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+def test_overrides_stand_among_the_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_lines(Path("a.jsonl"), PAIRS[:2])
+    write_lines(Path("b.jsonl"), PAIRS[2:])
+    command = ["weigh", "a.jsonl", "b.jsonl", "alpha=0.5", "--scorer", "length"]
+    options = ["--output", "out.jsonl", "coefficient.negative=abs", "suspicious=1"]
+    assert main([*command, *options]) == 0
+    rows = read_lines(Path("out.jsonl"))
+    assert column(rows, "coefficient") == pytest.approx(
+        [math.sqrt(L2), math.sqrt(L4), math.sqrt(L4), math.sqrt(L2)]
+    )
+    assert capsys.readouterr().out.endswith("out.suspicious.html\n")
+    assert main([*command, "--output", "out.jsonl", "alphas=1"]) == 2
+    assert "did you mean 'alpha'" in capsys.readouterr().err
