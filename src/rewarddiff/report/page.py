@@ -22,10 +22,11 @@ CLIP = 600  # characters of a sample shown at once
 
 @dataclass(frozen=True)
 class Clip:
-    """A text, cut in two where it is long."""
+    """A text of which a part is folded where it is long: `before` what is shown, or behind it."""
 
     head: str
     tail: str = ""
+    before: str = ""
 
 
 @dataclass(frozen=True)
@@ -311,6 +312,16 @@ def clip(text: str) -> Clip:
     space = text.rfind(" ", CLIP // 2, CLIP)
     cut = space if space > 0 else CLIP
     return Clip(text[:cut], text[cut:])
+
+
+def clip_end(text: str) -> Clip:
+    """Do the same, but keep the end of the text: that of a prompt is what is answered."""
+    if len(text) <= CLIP + CLIP // 4:
+        return clip(text)
+    start = len(text) - CLIP
+    space = text.find(" ", start, start + CLIP // 2)
+    cut = space + 1 if space > 0 else start
+    return Clip(text[cut:], before=text[:cut])
 
 
 def _yaml(recipe: Settings | None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rewarddiff.report.cells import Table, texts
-from rewarddiff.report.page import Grade, Response, Sample, Section, clip, compose, write
+from rewarddiff.report.page import Grade, Response, Sample, Section, clip, clip_end, compose, write
 from rewarddiff.report.values import DASH, count, percent, real, signed
 from rewarddiff.version import __version__
 
@@ -95,7 +95,7 @@ def _named(part: str) -> str:
 
 def _sample(scorer: str, number: int, row: Row) -> Sample:
     chosen, rejected = _response(row, "chosen"), _response(row, "rejected")
-    return Sample(clip(_prompt(row["prompt"])), (chosen, rejected), _title(number, row))
+    return Sample(clip_end(_prompt(row["prompt"]).strip()), (chosen, rejected), _title(number, row))
 
 
 def _title(number: int, row: Row) -> str:
