@@ -183,9 +183,13 @@ async def _gone(request: Request) -> None:
 
 async def _no_such_route(request: Request, error: HTTPException) -> Response:
     routes = ", ".join(protocol.route for protocol in PROTOCOLS)
+    message = f"no such route; POST to {routes}"
     if error.status_code == 405:
-        return _failed(Failure(405, f"{request.url.path} takes POST, with JSON"))
-    return _failed(Failure(error.status_code, f"no such route; POST to {routes}"))
+        allowed = (error.headers or {}).get("Allow", "")
+        message = f"{request.url.path} takes {allowed}"
+    response = _failed(Failure(error.status_code, message))
+    response.headers.update(error.headers or {})
+    return response
 
 
 def _json(content: Json) -> Response:
