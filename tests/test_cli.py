@@ -20,7 +20,7 @@ from rewarddiff import cli
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.results import Interval, LedgerCounts, Overlap, Place, ScorerContrast, Tally
 
-COMMANDS = ("demo", "run", "sweep", "check", "train", "score", "eval", "report", "doctor")
+COMMANDS = ("demo", "run", "sweep", "check", "train", "score", "eval", "serve", "report", "doctor")
 
 
 @pytest.fixture

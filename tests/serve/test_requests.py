@@ -104,6 +104,23 @@ def test_a_conversation_that_the_template_refuses_is_the_clients_fault(
         texts.tokenizer.chat_template = template
 
 
+def test_turns_without_a_template_are_the_clients_fault(reward) -> None:
+    tokenizer = reward.reader.texts.tokenizer
+    template = tokenizer.chat_template
+    tokenizer.chat_template = None
+    turns = [{"role": "user", "content": "x"}]
+    try:
+        with running(reward) as client:
+            response = client.post("/reward", json={"prompt": turns, "response": "y"})
+            assert response.status_code == 422
+            assert "has no chat template" in message(response)
+            response = client.post("/compare", json={"prompt": turns, "responses": ["y"]})
+            assert response.status_code == 422
+            assert client.post("/score", json=GOOD).status_code == 200
+    finally:
+        tokenizer.chat_template = template
+
+
 def test_unicode_is_read_as_it_is(small, reward) -> None:
     texts = ["Ünïcödé", "日本語", "🙂\u200d🙂", "\u202eright to left", "nul \x00 in it", "\u2028"]
     answer = small.post("/score", json={"rows": [{"prompt": "x", "responses": texts}]})

@@ -38,8 +38,8 @@ def command(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_signal_ends_the_server_when_what_was_accepted_is_answered(reward_folder: Path) -> None:
-    # Each request waits for others for a second, so that all are there when the signal comes.
-    arguments = (str(reward_folder), "--port", "0", "--host", "0.0.0.0", "wait=1.0")
+    # Each request waits for others for two seconds, so that all are there when the signal comes.
+    arguments = (str(reward_folder), "--port", "0", "--host", "0.0.0.0", "wait=2.0")
     with command(*arguments) as process, ThreadPoolExecutor(8) as pool:
         assert process.stdout is not None
         first, routes, warning = (process.stdout.readline() for _ in range(3))
@@ -62,7 +62,8 @@ def test_a_signal_ends_the_server_when_what_was_accepted_is_answered(reward_fold
 
         responses = [f"answer {i}" for i in range(8)]
         answers = [pool.submit(asked, response) for response in responses]
-        time.sleep(0.6)
+        while "rewarddiff_queued_responses 8.0" not in httpx2.get(f"{address}/metrics").text:
+            time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         rewards = [answer.result() for answer in answers]
         out, errors = process.communicate(timeout=30)

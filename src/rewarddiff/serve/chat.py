@@ -48,12 +48,16 @@ class Chat:
         return (opening + before, reply)
 
 
+def texts_of(scorer: Scorer) -> DecoderTexts | None:
+    """Return how a decoder that reads responses by themselves makes tokens; None of any other."""
+    texts = scorer.reader.texts if isinstance(scorer, NeuralScorer) else None
+    return texts if isinstance(texts, DecoderTexts) and not texts.joint else None
+
+
 def chat_of(scorer: Scorer) -> Chat | None:
     """Return how the scorer's template writes replies; None where it reads by none."""
-    texts = scorer.reader.texts if isinstance(scorer, NeuralScorer) else None
-    if not isinstance(texts, DecoderTexts) or texts.joint or texts.way != "whole":
-        return None
-    if not texts.tokenizer.chat_template:
+    texts = texts_of(scorer)
+    if texts is None or texts.way != "whole" or not texts.tokenizer.chat_template:
         return None
     template = ChatTemplate(texts.tokenizer)
     question = (Message("user", QUESTION),)

@@ -11,13 +11,12 @@ import numpy as np
 from rewarddiff.chat_template import TemplateRefused
 from rewarddiff.differences import Array, Differences, Pair
 from rewarddiff.errors import UserError
-from rewarddiff.records import Group
+from rewarddiff.records import Group, Prompt
 from rewarddiff.scorers.neural.scorer import NeuralScorer
-from rewarddiff.scorers.neural.texts import DecoderTexts
 from rewarddiff.scorers.protocol import Orders, Pointwise, Scorer
 from rewarddiff.serve.asking import Comparing, Rewards, Sample, Work, joined
 from rewarddiff.serve.baseline import Baseline
-from rewarddiff.serve.chat import chat_of, exchange
+from rewarddiff.serve.chat import chat_of, exchange, texts_of
 from rewarddiff.serve.failures import Failure, refused
 
 
@@ -63,14 +62,21 @@ class Served:
                 "send several to /compare, or serve it with --policy-baseline FILE"
             )
 
+    def require_readable(self, prompt: Prompt, place: str) -> None:
+        """Raise a Failure where a prompt is turns and no template writes them."""
+        texts = texts_of(self.scorer)
+        has_template = texts is None or texts.tokenizer.chat_template
+        if not isinstance(prompt, str) and not has_template:
+            raise refused(f"{place}: turns, and {self.name} has no chat template; send plain text")
+
     def whole(self, text: str, place: str) -> Sample:
         """Return a text of prompt and response as a sample.
 
         Raises:
             Failure: the scorer reads the two apart.
         """
-        texts = self.scorer.reader.texts if isinstance(self.scorer, NeuralScorer) else None
-        if not isinstance(texts, DecoderTexts) or texts.joint or texts.way != "whole":
+        texts = texts_of(self.scorer)
+        if texts is None or texts.way != "whole":
             raise refused(
                 f"{place}: {self.name} reads prompt and response apart, and this is one text; "
                 "send both, as to /score"

@@ -67,7 +67,10 @@ class RewardProtocol(Protocol):
 
     def work(self, served: Served) -> Rewards:
         served.require_rewards()
-        return Rewards(tuple(self.samples(served)), self.counts_tokens)
+        samples = tuple(self.samples(served))
+        for sample in samples:
+            served.require_readable(sample.prompt, sample.place)
+        return Rewards(samples, self.counts_tokens)
 
     def answer(self, served: Served, answer: Answer) -> Json:
         assert isinstance(answer, Scores)

@@ -41,6 +41,7 @@ class Compare(Protocol):
     anchors: Responses | None = None
 
     def work(self, served: Served) -> Comparing:
+        served.require_readable(self.prompt, "prompt")
         count = len(self.responses)
         if not count or max(count, len(self.anchors or ())) > MOST_RESPONSES:
             raise refused(f"{count} responses; send 1 to {MOST_RESPONSES}, and as many anchors")
