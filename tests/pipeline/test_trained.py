@@ -10,8 +10,10 @@ import pytest
 from rewarddiff.data import load_groups
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.commands import run_recipe
+from rewarddiff.results import read_results
 from rewarddiff.scorers.neural.build import load_scorer, new_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.identity import answers_fingerprint
 
 
 @pytest.fixture
@@ -61,6 +63,25 @@ def test_its_differences_weigh_the_comparisons(
     assert weighed["report"]["n"] == sum(
         part["comparisons"] for part in [results["data"]["splits"]["train"]]
     )
+
+
+def test_what_a_scorer_answers_by_is_the_same_wherever_it_lies(
+    policy_folder: Path, trained: Path, tmp_path: Path, encoder_folder: Path
+) -> None:
+    """The run's copy, with the temperature fitted there, answers alike; other weights do not."""
+    plan = recipe(policy_folder, trained, tmp_path) | {"policies": {}}
+    folder = run_recipe(plan)
+    copy = folder / "scorers/mine-0/model"
+    (scorer,) = read_results(folder).scorers
+    assert scorer.fingerprint == answers_fingerprint(trained) == answers_fingerprint(copy)
+    tempered = load_scorer(trained)
+    tempered.temperature, tempered.prompts = 3.0, frozenset({"00000000000000ff"})
+    save_scorer(tempered, tmp_path / "tempered")
+    assert answers_fingerprint(tmp_path / "tempered") == scorer.fingerprint
+    other = new_scorer(ScorerConfig(kind="difference", backbone=str(encoder_folder)), seed=4)
+    other.trained = True
+    save_scorer(other, tmp_path / "other")
+    assert answers_fingerprint(tmp_path / "other") != scorer.fingerprint
 
 
 def test_the_other_kind_and_a_folder_that_is_none_are_refused(

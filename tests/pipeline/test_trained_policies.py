@@ -147,10 +147,15 @@ def test_page_and_terminal_show_where_it_comes_from(
 
 
 def test_what_a_run_trained_is_the_same_policy_in_another(
-    policy_folder: Path, run: Path, results: Results, tmp_path: Path
+    policy_folder: Path,
+    run: Path,
+    results: Results,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Judged elsewhere, it writes the same and earns the same."""
     plan = recipe(policy_folder, tmp_path) | {"seed": 0}
+    capsys.readouterr()
     plan["policies"] = {"again": {"trained": str(run / "policies/weighted-0/model")}}
     again = read_results(run_recipe(plan))
     assert again.policies == ()
@@ -168,6 +173,13 @@ def test_what_a_run_trained_is_the_same_policy_in_another(
     assert mean == first
     assert again.data.prompts == results.data.prompts
     assert again.data.contents == results.data.contents
+
+    page = tmp_path / "compare.html"
+    assert main(["compare", str(run), str(tmp_path / "run"), "--output", str(page)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    same = "All scorers are measured on the same held-out comparisons; policies answer the same prompts."
+    assert same in said
+    assert '<th scope="col">under length</th>' in page.read_text()
 
 
 def test_only_the_keys_that_count_are_printed(

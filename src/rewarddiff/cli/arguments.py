@@ -361,6 +361,15 @@ def _others(add: Add) -> None:
     sub = add("report", do.report, "write a run's report again from its results", "runs/demo")
     sub.add_argument("run", type=user_path, metavar="RUN_DIR", help="a folder with results.json")
 
+    sub = add(
+        "compare",
+        do.compare,
+        "lay runs side by side on one page: recipes, scorers, policies, cost",
+        "runs/first runs/second --output compare.html",
+    )
+    sub.add_argument("runs", nargs="+", metavar="RUN", help="folders with results.json")
+    sub.takes_output("where to write the page (default compare.html)", "FILE")
+
     add("doctor", do.doctor, "describe this machine: versions, memory, models, speed", "")
 
 

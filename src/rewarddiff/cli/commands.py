@@ -228,6 +228,15 @@ def report(args: Namespace) -> None:
     say(str(report_stage(args.run)))
 
 
+def compare(args: Namespace) -> None:
+    from rewarddiff.pipeline import compare_stage
+    from rewarddiff.report.compare import terminal_comparison
+
+    output = args.output or Path("compare.html")
+    console().print(terminal_comparison(compare_stage(args.runs, output)))
+    say(f"page  {output}")
+
+
 def doctor(args: Namespace) -> None:
     from rewarddiff.doctor import findings
 

@@ -3,6 +3,7 @@
 from rewarddiff.pipeline.augment import augment_stage
 from rewarddiff.pipeline.best_of_n import best_of_n_stage
 from rewarddiff.pipeline.commands import report_stage, run_recipe, train_stage
+from rewarddiff.pipeline.comparing import compare_stage
 from rewarddiff.pipeline.designs import designs_of_run, designs_stage
 from rewarddiff.pipeline.evaluating import eval_stage
 from rewarddiff.pipeline.init import init_stage
@@ -14,6 +15,7 @@ __all__ = [
     "Recipe",
     "augment_stage",
     "best_of_n_stage",
+    "compare_stage",
     "designs_of_run",
     "designs_stage",
     "eval_stage",

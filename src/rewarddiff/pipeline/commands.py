@@ -42,7 +42,7 @@ from rewarddiff.policies.objectives import BY_NAME
 from rewarddiff.policies.policy import PolicyConfig, save_policy, start_of
 from rewarddiff.records import Group
 from rewarddiff.report import render, terminal_table
-from rewarddiff.results import RESULTS, Evaluation, plain, read_results
+from rewarddiff.results import RESULTS, Evaluation, plain, read_results, results_folder
 from rewarddiff.scorers.neural import train as scorers_train
 from rewarddiff.scorers.neural.build import save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
@@ -240,8 +240,8 @@ def _check_weights(group: Group, pairs: Pairs, weights: Sequence[float]) -> None
 
 
 def report_stage(run: Path) -> Path:
-    """Write a run's report from its `results.json`."""
-    run = user_path(run)
+    """Write a run's report from its `results.json`; of what `train` made, from that of its run."""
+    run = results_folder(user_path(run))
     results = read_results(run)
     with folder_for(run):
         return render(results, run)

@@ -50,7 +50,7 @@ from rewarddiff.results.fields import (
     Strict,
     UpperEnd,
 )
-from rewarddiff.results.files import RESULTS, read_results
+from rewarddiff.results.files import RESULTS, read_results, results_folder
 from rewarddiff.results.reading import adapter, plain, read
 from rewarddiff.results.run import (
     ELSEWHERE,
@@ -158,4 +158,5 @@ __all__ = [
     "plain",
     "read",
     "read_results",
+    "results_folder",
 ]

@@ -14,6 +14,13 @@ RESULTS = "results.json"
 AGAIN = "run the recipe again to write it anew"
 
 
+def results_folder(folder: Path) -> Path:
+    """Return where a folder's results lie: beside a model that `train` made, in `run`."""
+    if not (folder / RESULTS).exists() and (folder / "run" / RESULTS).exists():
+        return folder / "run"
+    return folder
+
+
 def read_results(folder: Path) -> Results:
     """Return what a finished run or evaluation wrote. Raises UserError."""
     from pydantic import ValidationError

@@ -1,0 +1,178 @@
+"""Runs side by side → tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rewarddiff.report.cells import (
+    Cell,
+    Table,
+    correlation_cell,
+    filled,
+    real_cell,
+    share_cell,
+    texts,
+)
+from rewarddiff.report.policy_tables import (
+    TRAINED_EITHER_NOTE,
+    TRAINED_WITH,
+    TRAINED_WITH_NOTE,
+)
+from rewarddiff.report.scorer_tables import higher
+from rewarddiff.report.side_by_side import (
+    Judged,
+    Measured,
+    NamedRun,
+    differing_keys,
+    judged_alike,
+    measured_alike,
+)
+from rewarddiff.report.statements import over_seeds, trained_with
+from rewarddiff.report.values import DASH, count, duration, memory, percent, setting
+from rewarddiff.results import UNKNOWN
+
+LONGEST = 80
+"""Characters of a value that are shown."""
+
+ROOMS = ("scorers", "policies", "samples")
+"""Rooms of a run's folder whose time is told apart."""
+
+
+def recipes_table(runs: Sequence[NamedRun]) -> Table:
+    """Return the keys in which recipes differ: a row a key, a column a run."""
+    with_recipe = [run for run in runs if run.recipe]
+    rows = []
+    for key, values in differing_keys(with_recipe):
+        rows.append((Cell(key), *map(_value, values)))
+    empty = "No key differs." if len(with_recipe) > 1 else ""
+    return Table(
+        "Keys in which the recipes differ",
+        ("key", *(run.label for run in with_recipe)),
+        tuple(rows),
+        empty=empty,
+        words=frozenset(range(len(with_recipe) + 1)),
+    )
+
+
+def _value(value: Any) -> Cell:
+    if value is None:
+        return Cell(DASH)
+    text = setting(value)
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST - 1]}…"
+    return Cell(text)
+
+
+def scorers_tables(runs: Sequence[NamedRun]) -> Iterator[Table]:
+    """Yield a table for each set of held-out comparisons."""
+    groups = measured_alike(runs)
+    for group in groups:
+        title = "Scorers on the same held-out comparisons"
+        if len({line.run.label for line in group}) == 1 and len(groups) > 1:
+            title = f"Scorers on comparisons that {group[0].run.label} alone has"
+        yield _scorers_table(title, group)
+
+
+def _scorers_table(title: str, group: Sequence[Measured]) -> Table:
+    rows = []
+    for line in sorted(group, key=lambda line: line.summary.name):
+        summary = line.summary
+        rows.append(
+            (
+                *texts(summary.name, line.run.label, summary.kind, str(summary.seeds)),
+                share_cell(summary.accuracy),
+                correlation_cell(summary.spearman_strength),
+                Cell(percent(summary.ece)),
+            )
+        )
+    columns, shown = filled(
+        ("scorer", "run", "kind", "seeds", "accuracy", "ρ with strength", "ECE"), rows
+    )
+    return Table(title, columns, shown, words=frozenset({0, 1, 2}))
+
+
+def policies_tables(runs: Sequence[NamedRun]) -> Iterator[Table]:
+    """Yield a table for each set of prompts that policies of several runs answered."""
+    for group in judged_alike(runs):
+        yield _policies_table(group)
+
+
+def _policies_table(group: Judged) -> Table:
+    rows = []
+    for run in group.runs:
+        used = trained_with(run.results)
+        for policy in run.results.summary.policies:
+            cells = []
+            for names in group.scorers.values():
+                name = names.get(run.label, "")
+                mark = TRAINED_WITH if (policy.name, name) in used else ""
+                cells.append(real_cell(policy.rewards.get(name, UNKNOWN), mark))
+            where = "trained elsewhere" if policy.trained else ""
+            rows.append((Cell(policy.name, where), Cell(run.label), *cells))
+    rows.sort(key=lambda row: row[0].text)
+    heads = [f"under {judge}" for judge in judge_names(group)]
+    marks = [TRAINED_WITH_NOTE] if any(cell.mark for row in rows for cell in row) else []
+    return Table(
+        "Policies on the same prompts: mean reward",
+        ("policy", "run", *heads),
+        tuple(rows),
+        marks=tuple(marks),
+        words=frozenset({0, 1}),
+    )
+
+
+def judge_names(group: Judged) -> list[str]:
+    """Return what to call each scorer: its name in the runs, or its names where they differ."""
+    return [" = ".join(dict.fromkeys(names.values())) for names in group.scorers.values()]
+
+
+def contrasts_table(runs: Sequence[NamedRun]) -> Table:
+    """Return the gaps over all seeds within each run: a row a pair, run and scorer."""
+    rows = []
+    for run in runs:
+        for line in over_seeds(run.results):
+            mark = TRAINED_WITH if line.used_in_training else ""
+            shares = texts(percent(line.win), percent(line.tie), percent(line.lose))
+            rows.append(
+                (
+                    *texts(f"{line.a} − {line.b}", run.label),
+                    Cell(line.scorer, mark=mark),
+                    real_cell(line.mean_gap),
+                    *shares,
+                    Cell(higher(line.mean_gap, line.a, line.b)),
+                )
+            )
+    rows.sort(key=lambda row: row[0].text)
+    marks = [TRAINED_EITHER_NOTE] if any(cell.mark for row in rows for cell in row) else []
+    return Table(
+        "Policies head to head, within each run",
+        ("pair", "run", "scorer", "gap in mean reward", "win", "tie", "lose", "shown"),
+        tuple(rows),
+        marks=tuple(marks),
+        words=frozenset({0, 1, 2, 7}),
+        stacked=True,
+    )
+
+
+def costs_table(runs: Sequence[NamedRun]) -> Table:
+    """Return what each run cost, in all and by room."""
+    rows = []
+    for run in runs:
+        costs = run.results.costs
+        times = [sum(cost.seconds for cost in costs)]
+        for room in ROOMS:
+            times.append(sum(c.seconds for c in costs if c.stage.startswith(f"{room}/")))
+        peak = max((c.peak_memory_bytes for c in costs if c.peak_memory_bytes), default=None)
+        tokens = sum(cost.tokens or 0 for cost in costs)
+        rows.append(
+            texts(
+                run.label, *(duration(t) if t else DASH for t in times), count(tokens), memory(peak)
+            )
+        )
+    return Table(
+        "Cost",
+        ("run", "in all", *ROOMS, "tokens", "peak memory"),
+        tuple(rows),
+        notes=("In all: of every stage, also those that an earlier start of the run has made.",),
+    )

@@ -1,0 +1,228 @@
+"""Runs side by side: what is of the same thing stands together, what is not is said first."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import report_example as example
+from rich.console import Console
+
+from rewarddiff.cli import main
+from rewarddiff.pipeline.comparing import _labels
+from rewarddiff.report.compare import page, remarks, terminal_comparison, verdict
+from rewarddiff.report.compare_tables import (
+    costs_table,
+    policies_tables,
+    recipes_table,
+    scorers_tables,
+)
+from rewarddiff.report.side_by_side import NamedRun, differing_keys
+from rewarddiff.results import RESULTS, Data, Results, ScorerResult, plain, read
+
+
+def with_scorers(results: Results, fingerprints: dict[str, str]) -> Results:
+    """Return results whose scorers are other ones."""
+
+    def other(line: ScorerResult) -> ScorerResult:
+        return replace(line, fingerprint=fingerprints.get(line.scorer, line.fingerprint))
+
+    return replace(results, scorers=tuple(map(other, results.scorers)))
+
+
+def with_data(results: Results, **changes: object) -> Results:
+    data: Data = replace(results.data, **changes)
+    return replace(results, data=data)
+
+
+def named(*results: Results) -> list[NamedRun]:
+    return [NamedRun(f"run{place}", result) for place, result in enumerate(results)]
+
+
+def titles(runs: Sequence[NamedRun]) -> list[str]:
+    return [table.title for table in scorers_tables(runs)]
+
+
+def test_runs_of_the_same_data_scorers_and_prompts_compare() -> None:
+    runs = named(example.results(), example.results())
+    assert verdict(runs) == (
+        "All scorers are measured on the same held-out comparisons; policies answer the same prompts."
+    )
+    assert remarks(runs) == []
+    assert titles(runs) == ["Scorers on the same held-out comparisons"]
+    (policies,) = policies_tables(runs)
+    assert policies.columns == ("policy", "run", "under reward", "under difference")
+    assert [row[1].text for row in policies.rows[:2]] == ["run0", "run1"]
+    assert policies.rows[0][2:] == policies.rows[1][2:]  # the same results
+    assert recipes_table(runs).rows == ()
+
+
+def test_rewards_under_another_scorer_are_not_laid_side_by_side() -> None:
+    other = with_scorers(example.results(), {"difference": "another"})
+    runs = named(example.results(), other)
+    (policies,) = policies_tables(runs)
+    assert policies.columns == ("policy", "run", "under reward")
+    assert remarks(runs) == [
+        "difference is another one in each run, by weights or settings: rewards under it do not "
+        "compare between runs."
+    ]
+    neither = with_scorers(example.results(), {"difference": "another", "reward": "a third"})
+    assert list(policies_tables(named(example.results(), neither))) == []
+
+
+def test_a_scorer_is_known_by_what_it_is_and_not_by_its_name() -> None:
+    first = example.results()
+    renamed = json.loads(json.dumps(plain(first)).replace('"reward"', '"gold"'))
+    (policies,) = policies_tables(named(first, read(Results, renamed)))
+    assert policies.columns == ("policy", "run", "under reward = gold", "under difference")
+
+
+def test_other_data_and_other_prompts_are_said_first() -> None:
+    other = with_data(example.results(), contents={"test": "other"}, prompts="other")
+    runs = named(example.results(), example.results(), other)
+    assert verdict(runs) == (
+        "Not all are measured on the same held-out comparisons: run0 and run1 are, and figures of "
+        "the others do not compare with theirs; policies answer different prompts, so that their "
+        "rewards do not compare."
+    )
+    assert titles(runs) == [
+        "Scorers on the same held-out comparisons",
+        "Scorers on comparisons that run2 alone has",
+    ]
+    (policies,) = policies_tables(runs)
+    assert {row[1].text for row in policies.rows} == {"run0", "run1"}
+    assert verdict(runs[1:]).startswith("No two are measured on the same held-out comparisons:")
+    assert page(runs).count("<figcaption><bdi>Accuracy") == 2
+
+
+def test_only_keys_that_differ_are_shown() -> None:
+    """Worked out by hand: lr in one, beta missing in one, a whole policy in one alone."""
+    recipes = [
+        {"name": "a", "output": "x", "seed": 0, "policies": {"dpo": {"lr": 1e-6, "beta": 0.1}}},
+        {
+            "name": "b",
+            "output": "y",
+            "seed": 0,
+            "policies": {"dpo": {"lr": 5e-6}, "own": {"lr": 1}},
+        },
+    ]
+    runs = named(*(replace(example.results(), recipe=recipe) for recipe in recipes))
+    assert list(differing_keys(runs)) == [
+        ("policies.dpo.lr", [1e-6, 5e-6]),
+        ("policies.dpo.beta", [0.1, None]),
+        ("policies.own", [None, {"lr": 1}]),
+    ]
+    rows = [[cell.text for cell in row] for row in recipes_table(runs).rows]
+    assert rows[0] == ["policies.dpo.lr", "1e−6", "5e−6"]
+    assert rows[2] == ["policies.own", "–", "{lr: 1}"]
+
+
+def test_an_evaluation_has_scorers_alone() -> None:
+    evaluation = replace(
+        with_data(example.results(), prompts=""),
+        command="eval", recipe=None, policies=(), rewards=(), contrasts=(), samples=(),
+    )  # fmt: skip
+    runs = named(example.results(), evaluation)
+    assert verdict(runs) == "All scorers are measured on the same held-out comparisons."
+    assert remarks(runs) == ["run1 is an evaluation of scorers and has no recipe."]
+    assert list(policies_tables(runs)) == []
+
+
+def test_cost_is_that_of_all_stages_by_room() -> None:
+    """2 + 3 + 60 + 5 seconds, of which 2 + 3 are of scorers and none of samples."""
+    times = {"scorers/a-0": 2.0, "scorers/b-0": 3.0, "policies/dpo-0": 60.0, "rewards/0": 5.0}
+    (first, *_) = example.results().costs
+    costs = tuple(replace(first, stage=stage, seconds=time) for stage, time in times.items())
+    run = replace(example.results(), costs=costs)
+    (row,) = costs_table(named(run)).rows
+    assert [cell.text for cell in row[:5]] == ["run0", "1 min 10 s", "5.0 s", "1 min 00 s", "–"]
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+
+
+def test_the_page_runs_nothing_and_shows_hostile_text_as_text() -> None:
+    hostile = replace(example.results(), recipe={"note": example.HOSTILE})
+    runs = [NamedRun(example.HOSTILE, example.results()), NamedRun("b", hostile)]
+    text = page(runs)
+    tags = Tags()
+    tags.feed(text)
+    assert not tags.names & {"script", "img", "link", "iframe"}
+    assert "default-src 'none'" in text
+    assert not re.search(r"https?://(?!www\.w3\.org)", text)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / RESULTS).write_text(json.dumps(plain(example.results())))
+    output = tmp_path / "page.html"
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--output", str(output)]) == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[-1] == f"page  {output}"
+    assert "Policies on the same prompts: mean reward" in said
+    assert "<h1" in output.read_text()
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (["a"], "compare: needs two runs or more"),
+        (["a", "./a"], "given twice; name every run once"),
+        (
+            ["a", "none"],
+            "none/results.json: there is no such file; give the folder of a finished run",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(
+    folders: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / RESULTS).write_text(json.dumps(plain(example.results())))
+    assert main(["compare", *folders]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "compare.html").exists()
+
+
+def test_a_run_beside_a_trained_model_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`train` leaves the model in a folder and its run in `run` there."""
+    (tmp_path / "mine/run").mkdir(parents=True)
+    (tmp_path / "mine/run" / RESULTS).write_text(json.dumps(plain(example.results())))
+    assert main(["report", str(tmp_path / "mine")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'mine/run/report.html'}\n"
+
+
+def test_names_are_as_short_as_tells_runs_apart(tmp_path: Path) -> None:
+    assert _labels([tmp_path / "a/x", tmp_path / "b/y"]) == ["x", "y"]
+    assert _labels([tmp_path / "a/x", tmp_path / "b/x"]) == ["a/x", "b/x"]
+
+
+def test_the_terminal_shows_what_the_page_shows() -> None:
+    runs = named(example.results(), example.results(seeds=3))
+    console = Console(width=160, file=io.StringIO())
+    console.print(terminal_comparison(runs))
+    shown = console.file.getvalue()
+    for table in [*scorers_tables(runs), *policies_tables(runs), costs_table(runs)]:
+        assert table.title in shown
