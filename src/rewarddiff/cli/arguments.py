@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from rewarddiff import __version__
 from rewarddiff.cli import commands as do
+from rewarddiff.cli.completion import SHELLS
 from rewarddiff.cli.failing import ended
 from rewarddiff.errors import suggest
 from rewarddiff.paths import user_path
@@ -369,6 +370,14 @@ def _others(add: Add) -> None:
     )
     sub.add_argument("runs", nargs="+", metavar="RUN", help="folders with results.json")
     sub.takes_output("where to write the page (default compare.html)", "FILE")
+
+    sub = add(
+        "completion",
+        do.completion,
+        "print a script that lets a shell complete commands, options, files and keys",
+        "bash > ~/.local/share/bash-completion/completions/rewarddiff",
+    )
+    sub.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
 
     add("doctor", do.doctor, "describe this machine: versions, memory, models, speed", "")
 

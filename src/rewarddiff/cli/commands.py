@@ -237,6 +237,13 @@ def compare(args: Namespace) -> None:
     say(f"page  {output}")
 
 
+def completion(args: Namespace) -> None:
+    from rewarddiff.cli.arguments import command_line
+    from rewarddiff.cli.completion import script
+
+    say(script(command_line(), args.shell).removesuffix("\n"))
+
+
 def doctor(args: Namespace) -> None:
     from rewarddiff.doctor import findings
 
