@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import report_example as example
@@ -69,11 +70,21 @@ def test_rewards_under_another_scorer_are_not_laid_side_by_side() -> None:
     (policies,) = policies_tables(runs)
     assert policies.columns == ("policy", "run", "under reward")
     assert remarks(runs) == [
-        "difference is another one in each run, by weights or settings: rewards under it do not "
-        "compare between runs."
+        "Not the same in all runs, by weights, settings or the base model that it compares with: "
+        "difference. Rewards under different scorers do not compare."
     ]
     neither = with_scorers(example.results(), {"difference": "another", "reward": "a third"})
     assert list(policies_tables(named(example.results(), neither))) == []
+
+
+def test_a_difference_model_judges_against_the_base_model() -> None:
+    """So its rewards compare only where samples of the same base model stand against it."""
+    runs = named(
+        replace(example.results(), recipe={"model": "a"}),
+        replace(example.results(), recipe={"model": "b"}),
+    )
+    (policies,) = policies_tables(runs)
+    assert policies.columns == ("policy", "run", "under reward")
 
 
 def test_a_scorer_is_known_by_what_it_is_and_not_by_its_name() -> None:
@@ -103,7 +114,7 @@ def test_other_data_and_other_prompts_are_said_first() -> None:
 
 def test_only_keys_that_differ_are_shown() -> None:
     """Worked out by hand: lr in one, beta missing in one, a whole policy in one alone."""
-    recipes = [
+    recipes: list[dict[str, Any]] = [
         {"name": "a", "output": "x", "seed": 0, "policies": {"dpo": {"lr": 1e-6, "beta": 0.1}}},
         {
             "name": "b",
@@ -112,11 +123,14 @@ def test_only_keys_that_differ_are_shown() -> None:
             "policies": {"dpo": {"lr": 5e-6}, "own": {"lr": 1}},
         },
     ]
+    recipes[0]["scorers"] = {"rm": {"kind": "reward", "lr": 1, "heads": 1}, "new": {}}
+    recipes[1]["scorers"] = {"rm": {"kind": "reward", "trained": "folder"}}
     runs = named(*(replace(example.results(), recipe=recipe) for recipe in recipes))
     assert list(differing_keys(runs)) == [
         ("policies.dpo.lr", [1e-6, 5e-6]),
         ("policies.dpo.beta", [0.1, None]),
         ("policies.own", [None, {"lr": 1}]),
+        ("scorers.rm", [recipes[0]["scorers"]["rm"], {"kind": "reward", "trained": "folder"}]),
     ]
     rows = [[cell.text for cell in row] for row in recipes_table(runs).rows]
     assert rows[0] == ["policies.dpo.lr", "1e−6", "5e−6"]

@@ -36,8 +36,8 @@ def page(runs: Sequence[NamedRun]) -> str:
     sections = [
         Section(
             "recipes",
-            "What differs in their recipes",
-            intro="Keys whose values are not the same in all; names and folders are left out.",
+            "Keys in which the recipes differ",
+            intro="Names and folders of runs are left out.",
             tables=(recipes_table(runs),),
         ),
         Section(
@@ -120,16 +120,12 @@ def remarks(runs: Sequence[NamedRun]) -> list[str]:
     sentences = []
     others = other_scorers(runs)
     if others:
-        these = " and ".join(others)
-        are, another = ("are", "others") if len(others) > 1 else ("is", "another one")
         sentences.append(
-            f"{these} {are} {another} in each run, by weights or settings: rewards under "
-            f"{'them' if len(others) > 1 else 'it'} do not compare between runs."
+            "Not the same in all runs, by weights, settings or the base model that it compares with: "
+            f"{', '.join(others)}. Rewards under different scorers do not compare."
         )
-    sampling = {
-        str((run.recipe.get("evaluation") or {}).get("sampling")) for run in runs if run.recipe
-    }
-    if len(sampling) > 1:
+    sampling = [(run.recipe.get("evaluation") or {}).get("sampling") for run in runs if run.recipe]
+    if any(other != sampling[0] for other in sampling):
         sentences.append("Samples are not drawn alike: see evaluation.sampling among the keys.")
     machines = {str(run.results.machine.get("cpu")) for run in runs}
     if len(machines) > 1:

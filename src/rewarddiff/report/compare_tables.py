@@ -32,7 +32,7 @@ from rewarddiff.report.statements import over_seeds, trained_with
 from rewarddiff.report.values import DASH, count, duration, memory, percent, setting
 from rewarddiff.results import UNKNOWN
 
-LONGEST = 80
+LONGEST = 48
 """Characters of a value that are shown."""
 
 ROOMS = ("scorers", "policies", "samples")

@@ -36,9 +36,16 @@ class NamedRun:
 
     @property
     def judges(self) -> dict[str, frozenset[str]]:
-        """The same of those that judged policies."""
-        names = {line.scorer for line in self.results.rewards}
-        return {name: scorer for name, scorer in self.scorers.items() if name in names}
+        """The same of those that judged policies; of a difference model, which compares samples with
+        those of the base model, also what these are."""
+        kinds = {line.scorer: line.kind for line in self.results.scorers}
+        evaluation = self.recipe.get("evaluation") or {}
+        base = f"{self.recipe.get('model')}, {evaluation.get('sampling')}"
+        judges = {}
+        for name in dict.fromkeys(line.scorer for line in self.results.rewards):
+            what = {base} if kinds[name] == "difference" else set()
+            judges[name] = self.scorers[name] | what
+        return judges
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,12 @@ def differing_keys(runs: Sequence[NamedRun]) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _differing(values: Sequence[Any], place: str) -> Iterator[tuple[str, list[Any]]]:
-    if all(isinstance(value, Mapping) for value in values):
+    # An empty part is none: earlier versions lack keys that later ones have.
+    values = [None if value in ({}, []) else value for value in values]
+    mappings = [value for value in values if isinstance(value, Mapping)]
+    # What was trained elsewhere has few keys, and no other one would say more.
+    trained = {bool(mapping.get("trained")) for mapping in mappings}
+    if len(mappings) == len(values) and len(trained) == 1:
         keys = dict.fromkeys(key for value in values for key in value)
         for key in keys:
             inner = [value.get(key) for value in values]
