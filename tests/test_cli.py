@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from report import report_example as example
 
 from rewarddiff import cli
 from rewarddiff.errors import TrainingError, UserError
-from rewarddiff.results import Interval, LedgerCounts, Overlap, Place, ScorerContrast, Tally
+from rewarddiff.results import LedgerCounts, Place, Tally
 
 COMMANDS = ("demo", "run", "sweep", "check", "train", "score", "eval", "serve", "report", "doctor")
 
@@ -40,48 +41,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         setattr(pipeline, name, stage(name, Path("runs/x")))
     summary = types.SimpleNamespace(output=Path("out"), lines=lambda: ["rows  3"])
     pipeline.score = stage("score", summary)  # type: ignore[attr-defined]
-    figures = {
-        "n": 12,
-        "accuracy": {"value": 0.75, "low": 0.5, "high": 0.9, "n": 12},
-        "mean": 0.123456789,
-        "by_bin": [
-            {"low": 3.0, "high": None, "accuracy": {"value": 1.0, "low": 0.8, "high": 1.0, "n": 5}}
-        ],
-        "by_subset": [{"subset": "chat", "accuracy": {"value": 0.5, "low": None, "high": None}}],
-        "by_aspect": [
-            {
-                "aspect": "kind",
-                "own": {"value": 1.0, "low": 0.5, "high": 1.0, "n": 4},
-                "weighted": {"value": 0.5},
-            }
-        ],
-        "histogram": {"edges": [0, 1], "counts": [12], "negative": 0},
-        "baselines": {"longer_wins": None, "length": {"n": 12}, "constant": {"accuracy": 0.5}},
-        "rm_bench": {
-            "matrix": [[1, 0, 0]],
-            "hard": {"value": 0.25, "low": 0.1, "high": 0.4, "n": 9},
-            "by_domain": [{"domain": "math", "average": 0.5}],
-        },
-        "ece": None,
-    }
-    contrast = ScorerContrast(
-        a="t",
-        b="s",
-        test="test",
-        gap=Interval(0.05, -0.1, 0.2, 12),
-        spearman_gap=Interval.unbounded(0.1, 9),
-        p=0.25,
-    )
     dropped = {"empty_response": Tally(1, (Place("d.jsonl:7", "", ""),))}
-    evaluation = dataclasses.make_dataclass(
-        "Figures", [(name, Any) for name in (*figures, "trained_on")]
-    )
-    new = Overlap(known=True, prompts=0, left_out=False, comparisons=0)
-    found = types.SimpleNamespace(
-        data=types.SimpleNamespace(ledger=LedgerCounts(13, 12, dropped, {})),
-        scorers=[types.SimpleNamespace(name="s", evaluation=evaluation(**figures, trained_on=new))],
-        scorer_contrasts=[contrast],
-    )
+    evaluated = example.results()
+    data = dataclasses.replace(evaluated.data, ledger=LedgerCounts(13, 12, dropped, {}))
+    found = dataclasses.replace(evaluated, command="eval", data=data)
     pipeline.eval_stage = stage("eval_stage", found)  # type: ignore[attr-defined]
     pipeline.sweep_points = stage("sweep_points", ["one", "two"])  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "rewarddiff.pipeline", pipeline)
@@ -216,30 +179,19 @@ def test_score_and_report(calls: list[Any]) -> None:
     ]
 
 
-def test_eval_prints_single_figures_and_intervals(
+def test_eval_prints_the_tables_that_a_run_prints(
     calls: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert status("eval", "s", "d.jsonl", "--output", "e") == 0
     assert calls == [("eval_stage", ["s"], "d.jsonl", Path("e"))]
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines == [
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[:2]] == [
         ["13", "rows:", "12", "kept,", "1", "dropped"],
         ["dropped", "1", "empty_response", "first:", "d.jsonl:7"],
-        ["length", "constant"],
-        ["n", "12", "12"],
-        ["accuracy", "0.75", "[0.5,", "0.9]", "n=12", "0.5"],
-        ["mean", "0.123457"],
-        ["by_bin", "≥3", "1", "[0.8,", "1]", "n=5"],
-        ["by_subset", "chat", "0.5", "[–,", "–]"],
-        ["by_aspect", "kind", "own", "1", "[0.5,", "1]", "n=4"],
-        ["by_aspect", "kind", "weighted", "value", "0.5"],
-        ["rm_bench", "hard", "0.25", "[0.1,", "0.4]", "n=9"],
-        ["rm_bench", "math", "average", "0.5"],
-        ["accuracy", "of", "t", "−", "s", "0.05", "[−0.1,", "0.2]", "n=12", "p=0.25"],
-        ["spearman_strength", "of", "t", "−", "s", "0.1", "[–,", "–]", "n=9"],
-        ["results", "e/results.json"],
-        ["report", "e/report.html"],
     ]
+    titles = ["Scorers on held-out comparisons", "Accuracy by length"]
+    assert [line for line in lines if line in titles] == titles
+    assert lines[-2:] == ["results  e/results.json", "report   e/report.html"]
 
 
 @pytest.mark.parametrize(

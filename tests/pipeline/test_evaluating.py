@@ -382,6 +382,6 @@ def test_names_and_parts_of_the_data_do_nothing_to_the_terminal(
     assert main(["eval", *scorers, data, "--output", str(tmp_path / "x[red]\x1b" / "e")]) == 0
     shown = capsys.readouterr()
     assert not set("\x1b\x07\u202e") & set(shown.out + shown.err)
-    assert r"by_subset \x1b[2J\x07\u202ex[/]" in shown.out
+    assert r"\x1b[2J\x07\u202ex[/]" in shown.out  # a part of the collection by its name
     page = (tmp_path / "x[red]\x1b" / "e" / "report.html").read_text()
     assert not set("\x1b\x07\u202e") & set(page)

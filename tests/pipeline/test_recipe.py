@@ -12,7 +12,8 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from rewarddiff.coefficients import CoefficientConfig
-from rewarddiff.config import load_recipe
+from rewarddiff.config import load_recipe, to_dict
+from rewarddiff.config.elsewhere import CALLED_HERE
 from rewarddiff.errors import UserError
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.pipeline.recipe import DataConfig, EvaluationConfig, Recipe, StrengthConfig
@@ -239,6 +240,58 @@ def test_refused_before_anything_is_done(override: str, message: str) -> None:
         load_recipe(plan(), [override], Recipe).check()
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("policies.dpo.learning_rate=1e-5", "here it is policies.dpo.train.lr"),
+        ("policies.dpo.train.learning_rate=1e-5", "here it is policies.dpo.train.lr"),
+        ("scorers.reward.num_train_epochs=2", "here it is scorers.reward.train.epochs"),
+        ("learning_rate=1e-5", "here it is policies.NAME.train.lr"),
+        ("policies.dpo.beta=0.1", "here it is policies.dpo.objective.beta"),
+        ("policies.dpo.lora_r=8", "here it is policies.dpo.lora.r"),
+        (
+            "policies.dpo.gradient_accumulation_steps=4",
+            "here it is policies.dpo.train.batch_size and policies.dpo.train.microbatch_tokens",
+        ),
+        ("scorers.reward.model_name_or_path=x", "here it is scorers.reward.backbone"),
+        ("policies.dpo.model_name_or_path=x", "here it is model"),
+        ("policies.dpo.max_prompt_length=9", "here it is lengths.max_prompt"),
+        ("output_dir=x", "here it is output"),
+    ],
+)
+def test_keys_of_other_toolkits_are_answered_with_ours(override: str, message: str) -> None:
+    with pytest.raises(UserError) as refused:
+        load_recipe(plan(), [override], Recipe)
+    assert str(refused.value).endswith(message)
+
+
+def test_every_key_that_is_answered_exists() -> None:
+    """Read into the recipe of the example, each is a key of the policy, the scorer or the recipe."""
+    recipe = to_dict(load_recipe(plan(), ["policies.dpo.lora={}"], Recipe))
+    parts = [recipe, recipe["policies"]["dpo"], recipe["scorers"]["reward"]]
+    for name, keys in CALLED_HERE.items():
+        for key in keys:
+            places = [_at(part, key.split(".")) for part in parts]
+            assert any(places), f"{name}: {key}"
+
+
+def _at(part: Any, keys: list[str]) -> bool:
+    for key in keys:
+        if not isinstance(part, dict) or key not in part:
+            return False
+        part = part[key]
+    return True
+
+
+def test_a_start_that_is_no_longer_among_the_scorers_is_named() -> None:
+    with pytest.raises(UserError) as refused:
+        load_recipe(plan(), ["scorers.reward=null"], Recipe).check()
+    assert str(refused.value) == (
+        "scorers.difference.warm_start: 'reward' is no scorer that stands before it (there are: "
+        "none), and no folder; name one, or leave warm_start out"
+    )
 
 
 def test_a_kind_that_names_no_scorer_is_answered_with_the_scorer_of_that_kind() -> None:

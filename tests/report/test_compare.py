@@ -240,3 +240,13 @@ def test_the_terminal_shows_what_the_page_shows() -> None:
     shown = console.file.getvalue()
     for table in [*scorers_tables(runs), *policies_tables(runs), costs_table(runs)]:
         assert table.title in shown
+
+
+def test_scorers_that_leave_out_other_prompts_are_named_as_measured_on_other_comparisons() -> None:
+    first, second = example.results(), example.results()
+    fewer = []
+    for line in second.scorers:
+        fewer.append(replace(line, evaluation=replace(line.evaluation, n=line.evaluation.n - 9)))
+    runs = named(first, replace(second, scorers=tuple(fewer)))
+    (remark,) = remarks(runs)
+    assert remark.startswith("Some scorers leave out prompts that they were trained on")

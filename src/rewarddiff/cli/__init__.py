@@ -7,7 +7,6 @@ immediate.
 arguments  what each command takes
 looking    what a command names is looked for before anything heavy is imported
 commands   what each command does
-figures    the figures that `eval` prints
 completion scripts for shells
 failing    one line for whatever goes wrong, its traceback kept
 """

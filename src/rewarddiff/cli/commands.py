@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rewarddiff.cli import figures
 from rewarddiff.errors import UserError
 from rewarddiff.writing import console, say
 
@@ -133,7 +132,7 @@ def evaluate(args: Namespace) -> None:
     from rewarddiff.data import Ledger
     from rewarddiff.data.files import name_of
     from rewarddiff.pipeline import eval_stage
-    from rewarddiff.report.scorer_statements import overlap_remark
+    from rewarddiff.report import terminal_evaluation
     from rewarddiff.results import plain
 
     *scorers, data = args.paths
@@ -144,19 +143,7 @@ def evaluate(args: Namespace) -> None:
     ledger = Ledger.from_dict(plain(results.data.ledger))
     if ledger.dropped or ledger.changed:
         say(ledger.table())
-    for scorer in results.scorers:
-        if len(scorers) > 1:
-            say(f"{scorer.name}:")
-        say(*figures.beside_baselines(plain(scorer.evaluation)))
-        remark = overlap_remark(scorer.evaluation.trained_on)
-        if remark:
-            say(remark)
-    for contrast in results.scorer_contrasts:
-        pair = f"{contrast.a} − {contrast.b}"
-        say(f"accuracy of {pair}  {figures.interval(plain(contrast.gap))}  p={contrast.p:.2g}")
-        if contrast.spearman_gap.known:
-            gap = figures.interval(plain(contrast.spearman_gap))
-            say(f"spearman_strength of {pair}  {gap}")
+    console().print(terminal_evaluation(results))
     say(f"results  {output / 'results.json'}", f"report   {output / 'report.html'}")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rewarddiff.config.elsewhere import called_here
 from rewarddiff.config.schema import Place, dataclasses_in, fields_of, inside, is_made, meant
 from rewarddiff.errors import suggest
 
@@ -160,16 +161,40 @@ def _message(place: Place, detail: Any, schema: Any, recipe: Any) -> str:
 
 def _unknown_key(place: Place, detail: Any, schema: Any, recipe: Any) -> str:
     hint = meant(schema, recipe)
-    for part in place[:-1]:
+    parts: list[tuple[Place, Mapping[str, Any]]] = [((), fields_of(hint))]
+    for depth, part in enumerate(place[:-1], 1):
         recipe = recipe[part]
         hint = meant(inside(hint, part), recipe)
+        parts.append((place[:depth], fields_of(hint)))
     name = str(place[-1])
     for cls in dataclasses_in(hint):
         # A dataclass answers its old spellings with the new ones.
         replaced = getattr(cls, "replaced", {})
         if name in replaced:
             return f"{dotted(place)}: {replaced[name].format(given=detail['input'])}"
+    ours = _called_here(name, parts)
+    if ours:
+        return f"unknown key '{dotted(place)}': here it is {ours}"
     return f"unknown key '{dotted(place)}'{suggest(name, fields_of(hint).keys() - {name})}"
+
+
+def _called_here(name: str, parts: Sequence[tuple[Place, Mapping[str, Any]]]) -> str:
+    """Return the whole key that does what one of another toolkit does; empty where there is none.
+
+    Args:
+        parts: the places around the key, from the outside in, and the fields that each has.
+    """
+    for place, fields in reversed(parts):
+        keys = []
+        for key in called_here(name):
+            first, _, rest = key.partition(".")
+            if first in fields:
+                keys.append(dotted((*place, key)))
+            elif rest in fields:
+                keys.append(dotted((*place, rest)))
+        if keys:
+            return " and ".join(keys)
+    return " and ".join(f"policies.NAME.{key}" for key in called_here(name))
 
 
 def _other_choice(prefix: str, given: object, expected: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rewarddiff.config import load_recipe, to_dict
+from rewarddiff.config.elsewhere import called_here
 from rewarddiff.errors import UserError
 from rewarddiff.paths import as_name
 from rewarddiff.pipeline.axes import Axis, labels, read_axes
@@ -270,7 +271,8 @@ def _keys(node: object, before: str = "") -> Iterator[str]:
 def _hint(key: str, recipe: Recipe) -> str:
     """Return the nearest key of a policy, or the nearest room of the recipe."""
     keys = [key for policy in recipe.policies.values() for key in _keys(policy)]
-    near = [other for other in keys if other.endswith(f".{key}")]
+    ours = [other for other in called_here(key) if other in keys]
+    near = ours or [other for other in keys if other.endswith(f".{key}")]
     near = near or difflib.get_close_matches(key, keys, n=1)
     if not near:
         first, dot, rest = key.partition(".")

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rewarddiff import models
 from rewarddiff.config import load_recipe
+from rewarddiff.config.elsewhere import called_here
 from rewarddiff.data import Ledger
 from rewarddiff.differences import Array
 from rewarddiff.encoding import Encoder, LengthConfig
@@ -296,9 +297,11 @@ def _full(override: str, keys: Mapping[str, str]) -> str:
     """Return an override by its full name in the recipe; `keys` are those of `_short_keys`."""
     first = override.partition("=")[0].partition(".")[0]
     if first not in keys:
-        raise UserError(
-            f"override '{override}': there is no key '{first}' here{suggest(first, keys)}"
-        )
+        ours = [key.rpartition(".")[2] for key in called_here(first)]
+        mend = suggest(first, keys)
+        if ours and set(ours) <= keys.keys():
+            mend = f": it is called {' and '.join(ours)}"
+        raise UserError(f"override '{override}': there is no key '{first}' here{mend}")
     return keys[first] + override
 
 

@@ -5,6 +5,6 @@ called.
 """
 
 from rewarddiff.report.page import render
-from rewarddiff.report.text import terminal_designs, terminal_table
+from rewarddiff.report.text import terminal_designs, terminal_evaluation, terminal_table
 
-__all__ = ["render", "terminal_designs", "terminal_table"]
+__all__ = ["render", "terminal_designs", "terminal_evaluation", "terminal_table"]

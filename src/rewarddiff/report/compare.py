@@ -16,7 +16,7 @@ from rewarddiff.report.compare_tables import (
     scorers_tables,
 )
 from rewarddiff.report.page import Section, compose, write
-from rewarddiff.report.side_by_side import NamedRun, other_scorers, together
+from rewarddiff.report.side_by_side import NamedRun, measured_alike, other_scorers, together
 from rewarddiff.report.text import terminal_page
 from rewarddiff.report.values import setting
 from rewarddiff.version import __version__
@@ -127,6 +127,12 @@ def remarks(runs: Sequence[NamedRun]) -> list[str]:
     sampling = [(run.recipe.get("evaluation") or {}).get("sampling") for run in runs if run.recipe]
     if any(other != sampling[0] for other in sampling):
         sentences.append("Samples are not drawn alike: see evaluation.sampling among the keys.")
+    for group in measured_alike(runs):
+        if len({line.first.evaluation.n for line in group}) > 1:
+            sentences.append(
+                "Some scorers leave out prompts that they were trained on: accuracies on the same data "
+                "are of different comparisons there."
+            )
     machines = {str(run.results.machine.get("cpu")) for run in runs}
     if len(machines) > 1:
         named = "; ".join(f"{run.label}: {setting(run.results.machine.get('cpu'))}" for run in runs)

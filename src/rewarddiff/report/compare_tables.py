@@ -81,13 +81,14 @@ def _scorers_table(title: str, group: Sequence[Measured]) -> Table:
         rows.append(
             (
                 *texts(summary.name, line.run.label, summary.kind, str(summary.seeds)),
+                Cell(count(line.first.evaluation.n)),
                 share_cell(summary.accuracy),
                 correlation_cell(summary.spearman_strength),
                 Cell(percent(summary.ece)),
             )
         )
     columns, shown = filled(
-        ("scorer", "run", "kind", "seeds", "accuracy", "ρ with strength", "ECE"), rows
+        ("scorer", "run", "kind", "seeds", "n", "accuracy", "ρ with strength", "ECE"), rows
     )
     return Table(title, columns, shown, words=frozenset({0, 1, 2}))
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from rewarddiff.report.cells import Cell, Table
 from rewarddiff.report.designs import designs_table
+from rewarddiff.report.scorer_statements import overlap_remark
+from rewarddiff.report.slices import slices_tables
 from rewarddiff.report.statements import head
 from rewarddiff.report.summary import summary_tables
 from rewarddiff.results import DesignResults, Results
@@ -30,6 +32,21 @@ def terminal_table(results: Results) -> "Group":
     """Return the head of the results and the summary tables, fitting themselves to the terminal."""
     first = head(results)
     return terminal_page(first.result, first.limits, summary_tables(results))
+
+
+def terminal_evaluation(results: Results) -> "Group":
+    """Return the same of an evaluation, what was left out first, and where scorers are right."""
+    first = head(results)
+    sentences = [first.result, *first.limits]
+    left_out = []
+    for scorer in results.scorers:
+        remark = overlap_remark(scorer.evaluation.trained_on)
+        if remark:
+            left_out.append(f"{scorer.name}: {remark}")
+            sentences = [sentence.removesuffix(f" {remark}") for sentence in sentences]
+    tables = [*summary_tables(results), *slices_tables(results)]
+    result, *remarks = [*left_out, *sentences]
+    return terminal_page(result, remarks, tables)
 
 
 def terminal_page(result: str, remarks: Iterable[str], tables: Iterable[Table]) -> "Group":
