@@ -21,7 +21,10 @@ from rewarddiff import cli
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.results import LedgerCounts, Place, Tally
 
-COMMANDS = ("demo", "run", "sweep", "check", "train", "score", "eval", "serve", "report", "doctor")
+COMMANDS = (
+    *("demo", "run", "sweep", "init", "check", "train", "score", "eval", "serve"),
+    *("report", "compare", "completion", "doctor"),
+)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from rewarddiff.cli import main
 from rewarddiff.config import load_recipe, read_recipe
 from rewarddiff.errors import UserError
+from rewarddiff.pipeline import effort
 from rewarddiff.pipeline import init as init_module
 from rewarddiff.pipeline.commands import run_recipe
 from rewarddiff.pipeline.init import init_stage
@@ -165,6 +166,36 @@ def test_names_of_files_are_quoted_where_yaml_needs_it(policy_folder: Path, tmp_
     init_stage(data, str(policy_folder), tmp_path / "recipe.yaml", split=None, max_drop=0.2)
     recipe = load_recipe(tmp_path / "recipe.yaml", [], Recipe)
     assert (recipe.data.path, recipe.data.max_drop) == (str(data), 0.2)
+
+
+def test_columns_under_other_names_stand_in_the_recipe(policy_folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [{"question": f"Say it {i}", "good": f"yes {i}", "bad": "no"} for i in range(COUNT)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = {"prompt": "question", "chosen": "good", "rejected": "bad"}
+    init_stage(path, str(policy_folder), tmp_path / "recipe.yaml", columns=columns)
+    recipe = load_recipe(tmp_path / "recipe.yaml", [], Recipe)
+    assert recipe.data.columns == columns
+    assert list(recipe.policies) == KINDS["pairs"][1]
+
+
+def test_a_slow_machine_gets_fewer_prompts_and_comparisons(
+    policy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 300 prompts with lists of twelve: all, or fewer, or the fewest of both."""
+    data = data_of("long", tmp_path, 300)
+    asked = {}
+    for rate in (1e12, 3e8, 1e6):
+        monkeypatch.setattr(effort, "_rate", lambda rate=rate: rate)
+        recipe = tmp_path / f"{rate:g}.yaml"
+        init_stage(data, str(policy_folder), recipe)
+        settings = load_recipe(recipe, [], Recipe).data
+        asked[rate] = (settings.limit, settings.max_comparisons)
+    assert asked[1e12] == (None, 40)
+    limit, comparisons = asked[3e8]
+    assert limit in init_module.LIMITS
+    assert comparisons == 40
+    assert asked[1e6] == (50, 10)
 
 
 def test_no_file_is_overwritten(policy_folder: Path, tmp_path: Path) -> None:

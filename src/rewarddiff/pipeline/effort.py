@@ -45,9 +45,15 @@ class Effort:
     rate: float
 
     @classmethod
-    def of(cls, model: str, backbone: str, seen: DataLook, objective: str) -> Effort:
-        """Return the effort of policies with this objective on data like this."""
+    def of(cls, model: str, backbone: str, seen: DataLook, objective: str, most: int) -> Effort:
+        """Return the effort of policies with this objective on data like this.
+
+        Args:
+            most: comparisons of a prompt; responses that none of them reads are left out.
+        """
         each = seen.responses / seen.groups
+        if each * (each - 1) / 2 > most:
+            each *= 1 - (1 - 2 / each) ** most  # so many are read by pairs drawn at random
         trains_scorers = objective != "kto"
         return cls(
             scorer=weights_of_body(backbone) if trains_scorers else 0,

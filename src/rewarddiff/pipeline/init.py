@@ -31,8 +31,8 @@ MINUTES = 10
 LIMITS = (50, 100, 200, 350, 500, 1000, 2000, 5000, 10_000)
 """How many prompts a first run may be limited to."""
 
-MOST_COMPARISONS = 40
-"""Of one prompt, so that one long list is not the whole data."""
+MOST_COMPARISONS = (40, 20, 10)
+"""Of one prompt, so that one long list is not the whole data; fewer where time is short."""
 
 FEWEST = 10
 """Prompts, of which some can be held out."""
@@ -102,7 +102,7 @@ def recipe_text(
 ) -> str:
     """Return the recipe, which is checked."""
     choice = _choice(str(data), seen)
-    effort = Effort.of(model, BACKBONE, seen, choice.objective)
+    effort, most = _effort(model, seen, choice)
     limit = _limit(effort, seen.groups)
     values = {
         **_lengths(model, seen),
@@ -123,10 +123,8 @@ def recipe_text(
         "graded": seen.graded,
         "prompts": effort.prompts(limit),
         "facts": [*seen.sentences(), *effort.sentences(limit)],
-        "max_comparisons": None,
+        "max_comparisons": most if most < seen.most_comparisons else None,
     }
-    if seen.most_comparisons > MOST_COMPARISONS:
-        values["max_comparisons"] = MOST_COMPARISONS
     text = _rendered(values)
     load_recipe(parse(text, str(path)), [], Recipe).check()
     return text
@@ -188,6 +186,15 @@ def _teaches(group: Group) -> bool:
     """Tell whether something is known of a group's responses."""
     is_decided = any(not comparison.tie for comparison in group.known_comparisons())
     return is_decided or any(group.known_labels())
+
+
+def _effort(model: str, seen: DataLook, choice: Choice) -> tuple[Effort, int]:
+    """Return the effort with as many comparisons of each prompt as time allows, and how many."""
+    for most in MOST_COMPARISONS:
+        effort = Effort.of(model, BACKBONE, seen, choice.objective, most)
+        if effort.seconds(min(seen.groups, LIMITS[0])) <= 60 * MINUTES:
+            break
+    return effort, most
 
 
 def _limit(effort: Effort, groups: int) -> int:
