@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import torch
 
-from benchmarks import contest, groups, lists, machine, serve, sweeping, throughput
+from benchmarks import contest, groups, lists, machine, serve, streaming, sweeping, throughput
 from benchmarks.contest import Outcome, Precision, Task, say
 from benchmarks.groups import Lengths
 from benchmarks.rows import Row, hh_rows, make_rows, write_rows
@@ -44,6 +44,8 @@ def main() -> None:
             content = sweep(given)
         elif name == "score":
             content = score(given)
+        elif name == "stream":
+            content = stream(given)
         elif name == "serve":
             content = serving(given)
         else:
@@ -62,7 +64,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="This project beside its peers."
     )
-    names = ("dpo", *lists.CONTESTS, "sweep", "score", "serve")
+    names = ("dpo", *lists.CONTESTS, "sweep", "score", "stream", "serve")
     text = "the contests to run (default: all)"
     parser.add_argument("--only", nargs="+", choices=names, default=names, help=text)
     text = "name or folder of the model"
@@ -187,6 +189,16 @@ def score(given: argparse.Namespace) -> dict[str, Any]:
     return {
         "settings": {"model": given.model, "pairs": throughput.PAIRS, "threads": given.threads},
         "comparisons": throughput.comparisons(runs),
+        "runs": runs,
+    }
+
+
+def stream(given: argparse.Namespace) -> dict[str, Any]:
+    """Measure the memory of scoring and weighing at few rows and at many."""
+    runs = streaming.contend(given.folder, threads=given.threads, quick=given.quick)
+    return {
+        "settings": {"rows": streaming.ROWS, "times": streaming.TIMES, "threads": given.threads},
+        "comparisons": streaming.comparisons(runs),
         "runs": runs,
     }
 

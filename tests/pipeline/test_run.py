@@ -289,7 +289,7 @@ def test_train_score_and_eval_by_themselves(
     ):
         assert main(["score", scored, f"prefs.{name}.jsonl"]) == 0
         rows_said = {"train": 10, "test": 3}[name]
-        assert f"rows         {rows_said}, of which {rows_said} can be used" in (
+        assert f"rows          {rows_said}, of which {rows_said} can be used" in (
             capsys.readouterr().out
         )
     counts = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,6 +131,26 @@ def test_rows_that_cannot_be_used_stay_and_empty_responses_have_no_score(tmp_pat
     assert summary.ledger.count(Reason.UNREADABLE) == 1
     with pytest.raises(UserError, match="2 of 4 rows dropped"):
         score("length", data, tmp_path / "out.jsonl", max_drop=0.25)
+
+
+def test_a_conversation_that_the_template_refuses_has_no_score(
+    scorer_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "strict"
+    shutil.copytree(scorer_folders["reward"], folder)
+    template = folder / "chat_template.jinja"
+    refusal = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    template.write_text(refusal + template.read_text())
+    refused = TURNS | {"prompt": [{"role": "system", "content": "Be brief."}, *TURNS["prompt"]]}
+    rows = [TURNS, PAIR, refused, LONE | {"chosen": "a", "rejected": "b"}, TURNS]
+    data = write_lines(tmp_path / "rows.jsonl", rows)
+    summary = score(folder, data, tmp_path / "out.jsonl")
+    lines = read_lines(tmp_path / "out.jsonl")
+    assert [line["scores"] is None for line in lines] == [False, False, True, False, False]
+    assert lines[0]["scores"] == lines[4]["scores"]
+    (alone,) = scored(folder, [PAIR], tmp_path)
+    assert lines[1]["scores"] == alone["scores"]
+    assert (summary.ledger.kept, summary.ledger.count(Reason.TEMPLATE_REFUSED)) == (4, 1)
 
 
 def test_every_text_is_read_once(scorer_folders: dict[str, Path], tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def score(args: Namespace) -> None:
 
     reading = _reading(args)
     summary = score(args.scorer, args.data, args.output, processes=args.processes, **reading)
-    say(*summary.lines(), f"scores       {summary.output}")
+    say(*summary.lines(), f"written       {summary.output}")
 
 
 def weigh(args: Namespace) -> None:

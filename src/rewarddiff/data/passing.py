@@ -47,6 +47,11 @@ class PassingRow:
     groups: tuple[Group, ...]
     ledger: Ledger
 
+    def refuse(self, reason: Reason, detail: str) -> None:
+        """Count the row, which seemed to be of use, as one that is not."""
+        self.ledger.kept -= 1
+        self.ledger.drop(reason, self.place, detail)
+
 
 class StreamReader:
     """Reads the rows of one file or dataset, each by itself.

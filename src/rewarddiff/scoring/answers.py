@@ -11,7 +11,9 @@ import numpy as np
 from scipy.special import expit
 
 from rewarddiff import rankings
-from rewarddiff.data.passing import filled
+from rewarddiff.chat_template import TemplateRefused
+from rewarddiff.data.ledger import Reason
+from rewarddiff.data.passing import PassingRow, filled
 from rewarddiff.differences import Array, Differences, Pair, joined
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group
@@ -75,6 +77,41 @@ class Cutting(Protocol):
     def cut(self, groups: Sequence[Group]) -> dict[str, int]:
         """Count the groups of which a `prompt` or a `response` is read in part."""
         ...
+
+
+def ask_rows(
+    scorer: Scorer, rows: Sequence[PassingRow], orders: Orders = "both", *, rank: bool = True
+) -> list[list[Answer]]:
+    """Ask a scorer about rows: an answer to each of a row's groups, none where it cannot be used.
+
+    A row that the scorer's chat template refuses is counted with it.
+
+    Args:
+        orders, rank: see `ask`.
+    """
+    answers: list[list[Answer]] = [[] for _ in rows]
+    places = [place for place, row in enumerate(rows) if row.groups]
+
+    def fill(some: Sequence[int]) -> None:
+        groups: list[Group] = []
+        for place in some:
+            groups += rows[place].groups
+        try:
+            stated = iter(ask(scorer, groups, orders, rank=rank))
+        except TemplateRefused as error:
+            if len(some) == 1:
+                rows[some[0]].refuse(Reason.TEMPLATE_REFUSED, error.cause)
+                return
+            # One of them is refused: halves tell which in the fewest readings.
+            middle = len(some) // 2
+            fill(some[:middle])
+            fill(some[middle:])
+            return
+        for place in some:
+            answers[place] = [next(stated) for _ in rows[place].groups]
+
+    fill(places)
+    return answers
 
 
 def ask(

@@ -23,10 +23,10 @@ from rewarddiff.records import Group
 from rewarddiff.scorers.opening import open_scorer
 from rewarddiff.scorers.protocol import Pointwise, Scorer
 from rewarddiff.scoring import tables
-from rewarddiff.scoring.answers import Answer, Cutting, ask, merged
+from rewarddiff.scoring.answers import Answer, Cutting, ask_rows, merged
 from rewarddiff.scoring.identity import identity_of
 from rewarddiff.scoring.parts import Parts, parts_of
-from rewarddiff.scoring.summary import Agreement, Distribution
+from rewarddiff.scoring.summary import Agreement, Distribution, ledger_lines
 from rewarddiff.scoring.windows import WINDOW, Data
 from rewarddiff.scoring.work import Done, Speed, carry_out
 from rewarddiff.writing import figure, say
@@ -76,25 +76,23 @@ class ScoreSummary:
 
     def lines(self) -> list[str]:
         """Return the summary as lines of text."""
-        lines = [f"rows         {self.rows:,}, of which {self.ledger.kept:,} can be used"]
-        if self.ledger.dropped or self.ledger.changed:
-            lines.append(self.ledger.table())
+        lines = ledger_lines("rows", self.ledger, "can be used")
         if self.scores.count:
-            lines.append(f"scores       {self.scores.count:,}: {self.scores.line()}")
+            lines.append(f"scores        {self.scores.count:,}: {self.scores.line()}")
         if not self.pointwise:
             lines.append(
-                "             mean differences to the row's other responses, to be compared within "
+                "              mean differences to the row's other responses, to be compared within "
                 "a row alone: this scorer scores no response by itself"
             )
         if self.alone:
-            lines.append(f"no score     {self.alone:,} responses that stand alone in their row")
+            lines.append(f"no score      {self.alone:,} responses that stand alone in their row")
         if self.agreement.compared:
-            lines.append(f"comparisons  {self.agreement.line()}")
+            lines.append(f"comparisons   {self.agreement.line()}")
         cut = [f"{count:,} rows a {part}" for part, count in self.cut.items() if count]
         if cut:
-            lines.append(f"cut          of {' and of '.join(cut)} was read in part: too long")
+            lines.append(f"cut           of {' and of '.join(cut)} was read in part: too long")
         if self.speed.rows:
-            lines.append(f"speed        {figure(self.speed.rate, '.4g')} rows/s")
+            lines.append(f"speed         {figure(self.speed.rate, '.4g')} rows/s")
         return lines
 
 
@@ -172,20 +170,18 @@ def _names(data: Data) -> dict[str, str]:
 def _window(scorer: Scorer, names: Mapping[str, str], rows: Sequence[PassingRow]) -> Done:
     """Return the rows of a window with their columns, and what is to be counted."""
     groups: list[Group] = []
-    for row in rows:
-        groups += row.groups
-    answers = iter(ask(scorer, groups))
     written = []
     scores: list[float] = []
     differences: list[float] = []
     alone = 0
-    for row in rows:
+    for row, answers in zip(rows, ask_rows(scorer, rows), strict=True):
         if row.values is None:
             continue  # counted in the ledger: there is nothing that could be written
-        if not row.groups:
+        if not answers:
             written.append(_with_columns(row, {"scores": None}, names))
             continue
-        answer = merged([next(answers) for _ in row.groups])
+        groups += row.groups
+        answer = merged(answers)
         written.append(_with_columns(row, _columns(answer, scorer.temperature), names))
         known = [value for value in answer.scores if value is not None]
         scores += known

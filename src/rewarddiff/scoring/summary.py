@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rewarddiff.data.ledger import Ledger
 from rewarddiff.writing import figure
 
 KEPT = 65_536
@@ -95,3 +96,9 @@ class Agreement:
     def line(self) -> str:
         share = self.agreeing / self.compared
         return f"{self.compared:,}, the scorer agrees with {share:.1%}"
+
+
+def ledger_lines(name: str, ledger: Ledger, kept: str) -> list[str]:
+    """Return how many were kept, and below it why others were not."""
+    line = f"{name:<13} {ledger.total:,}, of which {ledger.kept:,} {kept}"
+    return [line, *ledger.table().splitlines()[1:]]

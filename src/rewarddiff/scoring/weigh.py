@@ -34,7 +34,7 @@ from rewarddiff.records import Comparison, Group, plain_prompt
 from rewarddiff.scorers.opening import open_scorer
 from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.scoring import tables
-from rewarddiff.scoring.answers import Answer, ask
+from rewarddiff.scoring.answers import Answer, ask_rows
 from rewarddiff.scoring.identity import identity_of
 from rewarddiff.scoring.parts import Parts, parts_of
 from rewarddiff.scoring.suspicious import SUSPICIOUS, Suspicious, most_contradicted
@@ -116,9 +116,11 @@ def weigh(
 def _window(scorer: Scorer, config: CoefficientConfig, rows: Sequence[PassingRow]) -> Done:
     """Return a row for every comparison that can be trained on, and what the heads say of each."""
     groups: list[Group] = []
-    for row in rows:
-        groups += row.groups
-    answers = ask(scorer, groups, config.orders, rank=False)
+    answers: list[Answer] = []
+    for row, of_row in zip(rows, ask_rows(scorer, rows, config.orders, rank=False), strict=True):
+        if of_row:
+            groups += row.groups
+            answers += of_row
     comparisons = Ledger()
     written: list[Values] = []
     heads: list[Array] = []

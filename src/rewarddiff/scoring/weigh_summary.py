@@ -10,6 +10,7 @@ from typing import Any
 from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import to_dict
 from rewarddiff.data.ledger import Ledger
+from rewarddiff.scoring.summary import ledger_lines
 from rewarddiff.scoring.work import Speed
 from rewarddiff.writing import figure
 
@@ -61,9 +62,9 @@ class WeighSummary:
         """Return the summary as lines of text."""
         stated = self.distribution
         lines = [
-            _ledger("rows", self.rows, "can be used"),
-            _ledger("comparisons", self.comparisons, "have an order"),
-            _ledger("written", self.left_out, "with a coefficient"),
+            *ledger_lines("rows", self.rows, "can be used"),
+            *ledger_lines("comparisons", self.comparisons, "have an order"),
+            *ledger_lines("written", self.left_out, "with a coefficient"),
             f"differences   {_described(stated['before'])}; {stated['share_negative']:.1%} "
             "contradict their label",
             f"coefficients  {_described(stated['after'])}; {stated['share_zero']:.1%} are 0, "
@@ -76,12 +77,6 @@ class WeighSummary:
         if self.speed.rows:
             lines.append(f"speed         {figure(self.speed.rate, '.4g')} rows/s")
         return lines
-
-
-def _ledger(name: str, ledger: Ledger, kept: str) -> str:
-    """Return how many were kept, and below it why others were not."""
-    line = f"{name:<13} {ledger.total:,}, of which {ledger.kept:,} {kept}"
-    return "\n".join([line, *ledger.table().splitlines()[1:]])
 
 
 def _described(numbers: Mapping[str, Any]) -> str:

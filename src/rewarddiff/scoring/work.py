@@ -23,7 +23,7 @@ from rewarddiff.progress import Task, task
 from rewarddiff.scoring.parts import Parts
 from rewarddiff.scoring.tables import Values
 from rewarddiff.scoring.windows import WINDOW, Data
-from rewarddiff.writing import figure
+from rewarddiff.writing import figure, say
 
 POLL = 0.5
 """Seconds between looks at what other processes have done."""
@@ -76,6 +76,8 @@ def carry_out(job: Job, parts: Parts, name: str, processes: int = 1) -> Speed:
     before = len(parts.done())
     total = job.data.count()
     rows_before = min(before * WINDOW, total) if total is not None else before * WINDOW
+    if before:
+        say(f"going on behind {rows_before:,} rows that were done before", error=True)
     start = time.monotonic()
     with task(name, total if total else math.inf, rows_before) as line:
         if processes == 1:
