@@ -32,7 +32,7 @@ TRL = ("trl-grpo", "trl-reward")
 WAYS = ("ours", *PIPELINES, *TRL)
 BATCH = 8
 """TRL's default, per device."""
-PAIRS = 64
+PAIRS = 24
 FEW = 12
 TOLERANCE = 1e-3
 """How far apart the scores of two ways may be, of their size."""

@@ -75,7 +75,7 @@ def test_coefficients_are_those_of_the_differences(tmp_path: Path) -> None:
     assert "id" not in rows[1]
     summary = done.summary
     assert (summary.comparisons.kept, summary.comparisons.dropped) == (4, 3)
-    report = json.loads(done.report.read_text())
+    report = json.loads(done.beside.report.read_text())
     reasons = {name: tally["count"] for name, tally in report["comparisons"]["dropped"].items()}
     assert reasons == {"no_order": 1, "identical_responses": 1, "empty_response": 1}
     assert report["distribution"]["share_negative"] == 0.5
@@ -95,7 +95,7 @@ def test_flipped_pairs_are_written_turned(tmp_path: Path) -> None:
 def test_dropped_pairs_are_left_out_and_named(tmp_path: Path) -> None:
     rows, done = weighed(PAIRS, tmp_path, negative="drop")
     assert column(rows, "row") == ["rows.jsonl:1", "rows.jsonl:3"]
-    written = json.loads(done.report.read_text())["written"]
+    written = json.loads(done.beside.report.read_text())["written"]
     places = [example["source"] for example in written["dropped"]["contradictory"]["examples"]]
     assert places == ["rows.jsonl:2", "rows.jsonl:4"]
 
@@ -193,6 +193,13 @@ def test_a_folder_that_is_no_dataset_is_not_replaced(tmp_path: Path) -> None:
     weigh_dataset("length", data, tmp_path / "set")
     with pytest.raises(UserError, match="the data lies in it"):
         weigh_dataset("length", tmp_path / "set", tmp_path / "set")
+
+
+def test_the_data_is_not_replaced_by_what_is_written_beside(tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "out.suspicious.jsonl", PAIRS)
+    with pytest.raises(UserError, match=r"out\.suspicious\.jsonl: would be replaced"):
+        weigh_dataset("length", data, tmp_path / "out.jsonl")
+    assert read_lines(data) == PAIRS
 
 
 def test_hh_keeps_what_must_not_straddle_a_split(tmp_path: Path) -> None:
@@ -299,27 +306,27 @@ def test_what_is_of_differences_goes_with_no_column(options: dict[str, Any]) -> 
 def test_the_most_contradicted_come_first(tmp_path: Path) -> None:
     data = write_lines(tmp_path / "rows.jsonl", PAIRS)
     done = weigh_dataset("length", data, tmp_path / "out.parquet")
-    listed = read_lines(done.suspicious)
+    listed = read_lines(done.beside.suspicious)
     assert column(listed, "row") == ["rows.jsonl:2", "rows.jsonl:4"]
     assert column(listed, "difference") == pytest.approx([-L4, -L2])
-    counts = json.loads(done.report.read_text())["suspicious"]
+    counts = json.loads(done.beside.report.read_text())["suspicious"]
     assert counts["by_part"] == {
         "easy": {"contradicted": 1, "compared": 2},
         "": {"contradicted": 1, "compared": 2},
     }
     done = weigh_dataset("length", data, tmp_path / "out.jsonl", WeighConfig(suspicious=1))
-    assert column(read_lines(done.suspicious), "row") == ["rows.jsonl:2"]
+    assert column(read_lines(done.beside.suspicious), "row") == ["rows.jsonl:2"]
 
 
 def test_flipped_pairs_are_listed_as_they_are_labelled(tmp_path: Path) -> None:
     _, done = weighed(PAIRS, tmp_path, negative="flip")
-    assert read_lines(done.suspicious)[0]["chosen"] == "d"
+    assert read_lines(done.beside.suspicious)[0]["chosen"] == "d"
 
 
 def test_the_page_shows_texts_side_by_side_and_runs_nothing(tmp_path: Path) -> None:
     hostile = {"prompt": "<script>alert(1)</script>", "chosen": "</div>", "rejected": "<b>" * 9}
     _, done = weighed([*PAIRS, hostile], tmp_path)
-    page = done.page.read_text("utf-8")
+    page = done.beside.page.read_text("utf-8")
     assert "default-src 'none'" in page
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
@@ -332,8 +339,8 @@ def test_the_page_shows_texts_side_by_side_and_runs_nothing(tmp_path: Path) -> N
 
 def test_a_scorer_that_contradicts_nothing_has_an_empty_page(tmp_path: Path) -> None:
     _, done = weighed(PAIRS[:1], tmp_path)
-    assert "contradicts none of 1 labels" in done.page.read_text("utf-8")
-    assert done.suspicious.read_text() == ""
+    assert "contradicts none of 1 labels" in done.beside.page.read_text("utf-8")
+    assert done.beside.suspicious.read_text() == ""
 
 
 # -- the command -----------------------------------------------------------------------------------

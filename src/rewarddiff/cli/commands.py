@@ -122,9 +122,9 @@ def weigh(args: Namespace) -> None:
     say(
         *weighed.summary.lines(),
         f"weighed       {weighed.output}",
-        f"report        {weighed.report}",
-        f"suspicious    {weighed.suspicious}",
-        f"              {weighed.page}",
+        f"report        {weighed.beside.report}",
+        f"suspicious    {weighed.beside.suspicious}",
+        f"              {weighed.beside.page}",
     )
 
 

@@ -108,22 +108,32 @@ class WeighConfig:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What `weigh_dataset` writes beside its output.
+
+    Attributes:
+        report: everything that was counted, and the distribution, as JSON.
+        suspicious: the comparisons that the scorer contradicts most, as JSON Lines.
+        page: the same to be looked at.
+    """
+
+    report: Path
+    suspicious: Path
+    page: Path
+
+
+@dataclass(frozen=True)
 class Weighed:
     """What `weigh_dataset` has written.
 
     Attributes:
         summary: what became of the rows and their comparisons.
         output: the rows with their coefficients.
-        report: everything that was counted, and the distribution, as JSON.
-        suspicious: the comparisons that the scorer contradicts most, as JSON Lines.
-        page: the same to be looked at.
     """
 
     summary: WeighSummary
     output: Path
-    report: Path
-    suspicious: Path
-    page: Path
+    beside: Beside
 
 
 def weigh_dataset(
@@ -159,32 +169,46 @@ def weigh_dataset(
     _check_processes(scorer, processes)
     path = user_path(output)
     is_folder = not tables.check_suffix(path, folders=True)
-    name = path.with_suffix("")
-    weighed_data = Data(several, format, split, columns)
-    with _guarded_folder(several, path, split) if is_folder else file_made_of(several, path, split):
+    beside = _beside(path)
+    _check_beside(several, beside, split)
+    guard = _guarded_folder if is_folder else file_made_of
+    with guard(several, path, split):
         summary, contradicted = weigh_data(
             scorer,
-            weighed_data,
+            Data(several, format, split, columns),
             path,
             config.coefficient,
             processes=processes,
             max_drop=max_drop,
             suspicious=config.suspicious,
         )
-        weighed = Weighed(
-            summary,
-            path,
-            name.with_name(f"{name.name}.report.json"),
-            name.with_name(f"{name.name}.suspicious.jsonl"),
-            name.with_name(f"{name.name}.suspicious.html"),
-        )
         title = str(scorer.name if isinstance(scorer, Scorer) else scorer)
         report = summary.report(title, several)
         report["suspicious"] = contradicted.report()
-        write_json(weighed.report, report)
-        tables.write(weighed.suspicious, lambda: iter([contradicted.rows]))
-        render_suspicious(weighed.page, title, several, contradicted.rows, contradicted.by_part)
-    return weighed
+        write_json(beside.report, report)
+        tables.write(beside.suspicious, lambda: iter([contradicted.rows]))
+        render_suspicious(beside.page, title, several, contradicted.rows, contradicted.by_part)
+    return Weighed(summary, path, beside)
+
+
+def _beside(output: Path) -> Beside:
+    name = output.with_suffix("")
+    files = []
+    for ending in ("report.json", "suspicious.jsonl", "suspicious.html"):
+        files.append(name.with_name(f"{name.name}.{ending}"))
+    return Beside(*files)
+
+
+def _check_beside(sources: Sequence[str], beside: Beside, split: str | None) -> None:
+    """Refuse an output beside which the data itself would be replaced."""
+    written = {beside.report.resolve(), beside.suspicious.resolve(), beside.page.resolve()}
+    for source in sources:
+        for file in data_sources.paths(source, split):
+            if file.resolve() in written:
+                raise UserError(
+                    f"{file}: would be replaced by what is written beside the output; choose another "
+                    "output"
+                )
 
 
 @contextmanager
