@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,49 +14,27 @@ import pytest
 from safetensors.numpy import load_file
 
 from rewarddiff.cli import main
-from rewarddiff.coefficients import CoefficientConfig, weigh, weights_of_data
+from rewarddiff.coefficients import CoefficientConfig, weigh
 from rewarddiff.data import Ledger, load_groups, read
 from rewarddiff.differences import Differences
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.commands import run_recipe
-from rewarddiff.pipeline.scoring import WeighConfig, Weighed, weigh_dataset
-from rewarddiff.records import Comparison, Group
+from rewarddiff.pipeline.scoring import weigh_dataset
 from rewarddiff.scoring import weigh as weigh_module
 from rewarddiff.scoring import windows, work
-from tests.scoring.conftest import read_lines, write_lines
+from tests.scoring.conftest import L2, L4, PAIRS, column, read_lines, weighed, write_lines
 
-# d by length is log(1 + characters chosen) − log(1 + characters rejected): 3, 1, 0 and 7 characters
-# are log 4, log 2, log 1 and log 8.
-PAIRS = [
-    {"prompt": "P1", "chosen": "abc", "rejected": "d", "id": "one", "subset": "easy"},  # log 2
-    {"prompt": "P2", "chosen": "d", "rejected": "abcdefg"},  # −log 4
-    {"prompt": "P3", "chosen": "abcdefg", "rejected": "d"},  # log 4
-    {"prompt": "P4", "chosen": "d", "rejected": "abc", "subset": "easy"},  # −log 2
-]
 LEFT_OUT = [
     {"prompt": "P5", "chosen": "tie", "rejected": "d", "margin": 0},
     {"prompt": "P6", "chosen": "same", "rejected": " same"},
     {"prompt": "P7", "chosen": "abc", "rejected": ""},
 ]
-L2, L4 = math.log(2), math.log(4)
 
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (windows, work, weigh_module):
         monkeypatch.setattr(module, "WINDOW", 2)
-
-
-def weighed(
-    rows: Sequence[Any], folder: Path, scorer: str = "length", **options: Any
-) -> tuple[list[dict[str, Any]], Weighed]:
-    data = write_lines(folder / "rows.jsonl", rows)
-    done = weigh_dataset(scorer, data, folder / "out.jsonl", CoefficientConfig(**options))
-    return read_lines(folder / "out.jsonl"), done
-
-
-def column(rows: Sequence[dict[str, Any]], name: str) -> list[Any]:
-    return [row[name] for row in rows]
 
 
 # -- what stands in the columns --------------------------------------------------------------------
@@ -251,96 +227,6 @@ def test_a_policy_trained_on_the_file_has_the_weights_of_the_recipe_with_the_sco
     by_scorer, by_column, unweighted = weights
     assert all(np.array_equal(by_scorer[key], by_column[key]) for key in by_scorer)
     assert not all(np.array_equal(by_scorer[key], unweighted[key]) for key in by_scorer)
-
-
-# -- the data's own coefficients -------------------------------------------------------------------
-
-
-def group(*coefficients: float | None) -> Group:
-    comparisons = [Comparison(0, 1, None, coefficient) for coefficient in coefficients]
-    return Group("g", "P", ("a", "b"), comparisons=tuple(comparisons), source="f:1")
-
-
-COLUMN = CoefficientConfig(source="column")
-
-
-def test_the_column_is_taken_as_it_is() -> None:
-    tie = Group("t", "P", ("a", "b"), comparisons=(Comparison(0, 1, 0.0, 9.0),))
-    result = weights_of_data([group(2.0, 0.5), tie, group(0.0)], COLUMN)
-    assert [weights.tolist() for weights in result.weights] == [[2.0, 0.5], [], [0.0]]
-    baseline = weights_of_data([group(2.0, 0.5)], replace(COLUMN, alpha=0))
-    assert baseline.weights[0].tolist() == [1.0, 1.0]
-    constant = weights_of_data([group(2.0, 1.0)], replace(COLUMN, control="constant"))
-    assert constant.weights[0].tolist() == [1.5, 1.5]
-    signed = weights_of_data([group(-1.0, 1.0)], replace(COLUMN, negative="signed"))
-    assert signed.weights[0].tolist() == [-1.0, 1.0]
-
-
-@pytest.mark.parametrize(
-    ("coefficients", "message"),
-    [
-        ((1.0, None), "f:1 has no coefficient"),
-        ((1.0, -1.0), "1 of the data's are negative"),
-        ((0.0, 0.0), "every weight is 0"),
-    ],
-)
-def test_columns_that_cannot_be_weights_are_refused(
-    coefficients: tuple[float | None, ...], message: str
-) -> None:
-    with pytest.raises(UserError, match=re.escape(message)):
-        weights_of_data([group(*coefficients)], COLUMN)
-
-
-@pytest.mark.parametrize(
-    "options", [{"alpha": 2}, {"negative": "abs"}, {"squash": "tanh"}, {"calibrated": True}]
-)
-def test_what_is_of_differences_goes_with_no_column(options: dict[str, Any]) -> None:
-    (name,) = options
-    with pytest.raises(UserError, match=f"coefficient.{name}: "):
-        CoefficientConfig(source="column", **options)
-
-
-# -- suspicious labels -----------------------------------------------------------------------------
-
-
-def test_the_most_contradicted_come_first(tmp_path: Path) -> None:
-    data = write_lines(tmp_path / "rows.jsonl", PAIRS)
-    done = weigh_dataset("length", data, tmp_path / "out.parquet")
-    listed = read_lines(done.beside.suspicious)
-    assert column(listed, "row") == ["rows.jsonl:2", "rows.jsonl:4"]
-    assert column(listed, "difference") == pytest.approx([-L4, -L2])
-    counts = json.loads(done.beside.report.read_text())["suspicious"]
-    assert counts["by_part"] == {
-        "easy": {"contradicted": 1, "compared": 2},
-        "": {"contradicted": 1, "compared": 2},
-    }
-    done = weigh_dataset("length", data, tmp_path / "out.jsonl", WeighConfig(suspicious=1))
-    assert column(read_lines(done.beside.suspicious), "row") == ["rows.jsonl:2"]
-
-
-def test_flipped_pairs_are_listed_as_they_are_labelled(tmp_path: Path) -> None:
-    _, done = weighed(PAIRS, tmp_path, negative="flip")
-    assert read_lines(done.beside.suspicious)[0]["chosen"] == "d"
-
-
-def test_the_page_shows_texts_side_by_side_and_runs_nothing(tmp_path: Path) -> None:
-    hostile = {"prompt": "<script>alert(1)</script>", "chosen": "</div>", "rejected": "<b>" * 9}
-    _, done = weighed([*PAIRS, hostile], tmp_path)
-    page = done.beside.page.read_text("utf-8")
-    assert "default-src 'none'" in page
-    assert "<script" not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    assert "3 of 5 labels" in page
-    assert "rows.jsonl:4" in page
-    for anchor in re.findall(r'href="#([^"]+)"', page):
-        assert f'id="{anchor}"' in page
-    assert page.index("rows.jsonl:2") < page.index("rows.jsonl:4")
-
-
-def test_a_scorer_that_contradicts_nothing_has_an_empty_page(tmp_path: Path) -> None:
-    _, done = weighed(PAIRS[:1], tmp_path)
-    assert "contradicts none of 1 labels" in done.beside.page.read_text("utf-8")
-    assert done.beside.suspicious.read_text() == ""
 
 
 # -- the command -----------------------------------------------------------------------------------

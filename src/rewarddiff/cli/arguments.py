@@ -284,7 +284,9 @@ def _measuring(add: Add) -> None:
     )
     sub.add_argument("scorer", metavar="SCORER", help=ANY_SCORER)
     sub.add_argument("data", nargs="+", metavar="DATA", help=f"{DATA}; one or several")
-    sub.takes_reading()
+    sub.takes_reading(max_drop=False)
+    text = "share of rows that may get no score (default 1: they are counted, and stay)"
+    sub.add_argument("--max-drop", type=_share, help=text)
     sub.takes_output(f"where to write rows and scores: {BY_SUFFIX}", "FILE")
     sub.takes_processes()
 
