@@ -134,3 +134,14 @@ def test_attention_is_what_it_is_without_it() -> None:
                 query_rows, key, value, mask, is_causal=is_causal
             )
         torch.testing.assert_close(filled, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_an_activation_at_the_end_of_all_tokens_is_as_elsewhere(policy_folder) -> None:
+    """The tiny model's MLP is 48 wide: of an odd number of tokens the last half fills no register."""
+    scorer = new_scorer(ScorerConfig(kind="reward", backbone=str(policy_folder)), seed=1)
+    groups = [Group(str(i), f"Question {i}?", tuple(map(str, range(8)))) for i in range(16)]
+    together = scorer.rewards(groups)
+    for group, rewards in zip(groups, together, strict=True):
+        for place, reward in enumerate(rewards):
+            (alone,) = scorer.rewards([group.take([place])])
+            assert alone[0] == reward
