@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from typing import Any, Self
 
 import torch
@@ -25,6 +26,10 @@ ROWS = 16
 """Products have a multiple of so many rows: kernels for fewer rows add up in another order."""
 
 
+_active: ContextVar[bool] = ContextVar("steady", default=False)
+"""Whether products are steady: of each thread by itself, as torch's modes are."""
+
+
 def steady(device: torch.device) -> AbstractContextManager[object]:
     """Make all products on this device steady while the block runs; off the CPU, do nothing."""
     return _SteadyProducts() if device.type == "cpu" else nullcontext()
@@ -32,21 +37,19 @@ def steady(device: torch.device) -> AbstractContextManager[object]:
 
 def is_steady() -> bool:
     """Tell whether products are steady now."""
-    return _SteadyProducts.active > 0
+    return _active.get()
 
 
 class _SteadyProducts(TorchFunctionMode):
     """Fills up the rows of products and of attention's queries, and takes the added ones away."""
 
-    active = 0
-
     def __enter__(self) -> Self:
-        _SteadyProducts.active += 1
+        self._before = _active.set(True)
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        _SteadyProducts.active -= 1
+        _active.reset(self._before)
         super().__exit__(*exception)  # type: ignore[no-untyped-call]
 
     def __torch_function__(

@@ -15,11 +15,12 @@ from safetensors.numpy import load_file
 
 from rewarddiff.cli import main
 from rewarddiff.coefficients import CoefficientConfig, weigh
-from rewarddiff.data import Ledger, load_groups, read
+from rewarddiff.data import Ledger, load_groups, prompt_hashes, read
 from rewarddiff.differences import Differences
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.commands import run_recipe
 from rewarddiff.pipeline.scoring import weigh_dataset
+from rewarddiff.scorers.length import LengthScorer
 from rewarddiff.scoring import weigh as weigh_module
 from rewarddiff.scoring import windows, work
 from tests.scoring.conftest import L2, L4, PAIRS, column, read_lines, weighed, write_lines
@@ -248,3 +249,16 @@ def test_overrides_stand_among_the_data(
     assert capsys.readouterr().out.endswith("out.suspicious.html\n")
     assert main([*command, "--output", "out.jsonl", "alphas=1"]) == 2
     assert "did you mean 'alpha'" in capsys.readouterr().err
+
+
+def test_what_the_scorer_was_trained_on_is_said(tmp_path: Path) -> None:
+    """In the summary, the report and on the page: agreement there is no evidence."""
+    rows = tmp_path / "rows.jsonl"
+    write_lines(rows, PAIRS)
+    groups = list(load_groups(rows))
+    scorer = LengthScorer(prompts=prompt_hashes(groups[:2]))
+    done = weigh_dataset(scorer, rows, tmp_path / "weighed.jsonl")
+    sentence = "The scorer was trained on the prompts of 2 rows"
+    assert any(sentence in line for line in done.summary.lines())
+    assert json.loads(done.beside.report.read_text())["trained_on"] == 2
+    assert sentence in done.beside.page.read_text()

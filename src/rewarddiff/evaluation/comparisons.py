@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from rewarddiff.data import prompt_hashes
 from rewarddiff.differences import Differences, weighed
 from rewarddiff.evaluation.scored import ScoredComparison
 from rewarddiff.records import Comparison, Group, prompt_text
+from rewarddiff.scorers.overlap import trained_on
 from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.store import Store, fingerprint
 
@@ -32,13 +32,6 @@ def compare(
     for group, of_group, d in zip(groups, comparisons, differences, strict=True):
         compared += _compared(group, of_group, d, trained_on(scorer, group))
     return compared
-
-
-def trained_on(scorer: Scorer, group: Group) -> bool | None:
-    """Return whether a scorer learned from the group's prompt; None where that is not known."""
-    if scorer.prompts is None:
-        return None
-    return not scorer.prompts.isdisjoint(prompt_hashes([group]))
 
 
 def _compared(

@@ -187,7 +187,14 @@ def weigh_dataset(
         report["suspicious"] = contradicted.report()
         write_json(beside.report, report)
         tables.write(beside.suspicious, lambda: iter([contradicted.rows]))
-        render_suspicious(beside.page, title, several, contradicted.rows, contradicted.by_part)
+        render_suspicious(
+            beside.page,
+            title,
+            several,
+            contradicted.rows,
+            contradicted.by_part,
+            remarks=summary.learned.sentences(),
+        )
     return Weighed(summary, path, beside)
 
 

@@ -23,18 +23,24 @@ def render_suspicious(
     data: Sequence[str],
     rows: Sequence[Row],
     by_part: Mapping[str, Counts],
+    remarks: Sequence[str] = (),
 ) -> None:
     """Write the page, whole or not at all.
 
     Args:
         rows: as `rewarddiff weigh` lists them, the most contradicted first.
         by_part: of each part of the data, "" where it has no name.
+        remarks: what else a reader should know of the scorer.
     """
-    write(path, page(scorer, data, rows, by_part))
+    write(path, page(scorer, data, rows, by_part, remarks))
 
 
 def page(
-    scorer: str, data: Sequence[str], rows: Sequence[Row], by_part: Mapping[str, Counts]
+    scorer: str,
+    data: Sequence[str],
+    rows: Sequence[Row],
+    by_part: Mapping[str, Counts],
+    remarks: Sequence[str] = (),
 ) -> str:
     """Return the page as text."""
     contradicted = sum(counts[0] for counts in by_part.values())
@@ -46,10 +52,10 @@ def page(
     )
     if not rows:
         verdict = f"{scorer} contradicts none of {count(compared)} labels."
-    remarks = ["Whether the label or the scorer is wrong, only a reader can tell."]
+    doubt = "Whether the label or the scorer is wrong, only a reader can tell."
     sections = [_parts_section(rows, by_part), *_sections(scorer, rows)]
     subtitle = f"rewarddiff {__version__} · {', '.join(data)}"
-    return compose("Suspicious labels", subtitle, verdict, sections, remarks=remarks)
+    return compose("Suspicious labels", subtitle, verdict, sections, remarks=[doubt, *remarks])
 
 
 def _parts_section(rows: Sequence[Row], by_part: Mapping[str, Counts]) -> Section:

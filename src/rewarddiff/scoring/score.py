@@ -21,12 +21,13 @@ from rewarddiff.data.passing import PassingRow
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group
 from rewarddiff.scorers.opening import open_scorer
+from rewarddiff.scorers.overlap import count_trained_on
 from rewarddiff.scorers.protocol import Pointwise, Scorer
 from rewarddiff.scoring import tables
 from rewarddiff.scoring.answers import Answer, Cutting, ask_rows, merged
 from rewarddiff.scoring.identity import identity_of
 from rewarddiff.scoring.parts import Parts, parts_of
-from rewarddiff.scoring.summary import Agreement, Distribution, ledger_lines
+from rewarddiff.scoring.summary import Agreement, Distribution, Learned, ledger_lines
 from rewarddiff.scoring.windows import WINDOW, Data
 from rewarddiff.scoring.work import Done, Speed, carry_out
 from rewarddiff.writing import figure, say
@@ -34,7 +35,7 @@ from rewarddiff.writing import figure, say
 COLUMNS = ("scores", "comparisons", "differences", "spread", "probability")
 """What is written beside the user's columns."""
 
-LAYOUT = "1"
+LAYOUT = "2"
 """Raised when columns change their meaning, so that no window of before is gone on from."""
 
 
@@ -51,6 +52,7 @@ class ScoreSummary:
         alone: responses without a score, since the scorer scores none by itself.
         pointwise: whether it does.
         cut: rows of which a prompt or a response was read in part.
+        learned: rows of prompts that the scorer was trained on.
     """
 
     output: Path
@@ -61,6 +63,7 @@ class ScoreSummary:
     alone: int = 0
     pointwise: bool = True
     cut: dict[str, int] = field(default_factory=dict)
+    learned: Learned = field(default_factory=Learned)
     speed: Speed = field(default_factory=lambda: Speed(0, 0.0))
 
     def add(self, account: Mapping[str, Any]) -> None:
@@ -71,6 +74,7 @@ class ScoreSummary:
         self.agreement.add(account["differences"])
         self.alone += account["alone"]
         self.pointwise = account["pointwise"]
+        self.learned.add(account["learned"])
         for part, count in account["cut"].items():
             self.cut[part] = self.cut.get(part, 0) + count
 
@@ -195,6 +199,7 @@ def _window(scorer: Scorer, names: Mapping[str, str], rows: Sequence[PassingRow]
         "alone": alone,
         "pointwise": isinstance(scorer, Pointwise),
         "cut": scorer.cut(groups) if isinstance(scorer, Cutting) else {},
+        "learned": count_trained_on(scorer, groups),
     }
     return Done(written, account)
 

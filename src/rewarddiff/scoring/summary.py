@@ -98,6 +98,30 @@ class Agreement:
         return f"{self.compared:,}, the scorer agrees with {share:.1%}"
 
 
+@dataclass
+class Learned:
+    """Rows of prompts that a scorer was trained on: where it agrees with these, that is no evidence.
+
+    Attributes:
+        rows: how many; None where it is not known what the scorer was trained on.
+    """
+
+    rows: int | None = 0
+
+    def add(self, rows: int | None) -> None:
+        """Count a window."""
+        self.rows = None if rows is None or self.rows is None else self.rows + rows
+
+    def sentences(self) -> list[str]:
+        """Return what is to be said of it, where there is anything to say."""
+        if not self.rows:
+            return []
+        return [
+            f"The scorer was trained on the prompts of {self.rows:,} rows: of these it may know no more "
+            "than their labels."
+        ]
+
+
 def ledger_lines(name: str, ledger: Ledger, kept: str) -> list[str]:
     """Return how many were kept, and below it why others were not."""
     line = f"{name:<13} {ledger.total:,}, of which {ledger.kept:,} {kept}"

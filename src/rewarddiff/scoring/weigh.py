@@ -32,6 +32,7 @@ from rewarddiff.differences import Array, Differences
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group, plain_prompt
 from rewarddiff.scorers.opening import open_scorer
+from rewarddiff.scorers.overlap import count_trained_on
 from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.scoring import tables
 from rewarddiff.scoring.answers import Answer, ask_rows
@@ -43,7 +44,7 @@ from rewarddiff.scoring.weigh_summary import WeighSummary
 from rewarddiff.scoring.windows import WINDOW, Data
 from rewarddiff.scoring.work import Done, carry_out
 
-LAYOUT = "1"
+LAYOUT = "2"
 """Raised when rows change their meaning, so that no window of before is gone on from."""
 
 HEADS = "heads"
@@ -143,6 +144,7 @@ def _window(scorer: Scorer, config: CoefficientConfig, rows: Sequence[PassingRow
         "weights": weights,
         "ensemble": ensemble,
         "temperature": scorer.temperature,
+        "learned": count_trained_on(scorer, groups),
     }
     by_head = np.concatenate(heads) if heads else np.zeros((0, len(weights)))
     return Done(written, account, {HEADS: by_head})

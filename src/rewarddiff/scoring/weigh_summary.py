@@ -10,7 +10,7 @@ from typing import Any
 from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import to_dict
 from rewarddiff.data.ledger import Ledger
-from rewarddiff.scoring.summary import ledger_lines
+from rewarddiff.scoring.summary import Learned, ledger_lines
 from rewarddiff.scoring.work import Speed
 from rewarddiff.writing import figure
 
@@ -26,6 +26,7 @@ class WeighSummary:
         left_out: what became of the weighed ones; `negative=drop` leaves some out.
         distribution: of differences and coefficients, see `coefficients.weigh`.
         temperature: the scorer's.
+        learned: rows of prompts that the scorer was trained on.
     """
 
     output: Path
@@ -36,12 +37,14 @@ class WeighSummary:
     left_out: Ledger = field(default_factory=Ledger)
     distribution: dict[str, Any] = field(default_factory=dict)
     temperature: float | None = None
+    learned: Learned = field(default_factory=Learned)
 
     def add(self, account: Mapping[str, Any]) -> None:
         """Count a window."""
         self.rows.merge(Ledger.from_dict(account["ledger"]))
         self.comparisons.merge(Ledger.from_dict(account["comparisons"]))
         self.temperature = account["temperature"]
+        self.learned.add(account["learned"])
 
     def report(self, scorer: str, data: tuple[str, ...]) -> dict[str, Any]:
         """Return everything that was counted, ready for JSON."""
@@ -55,6 +58,7 @@ class WeighSummary:
             "rows": self.rows.to_dict(),
             "comparisons": self.comparisons.to_dict(),
             "written": self.left_out.to_dict(),
+            "trained_on": self.learned.rows,
             "distribution": self.distribution,
         }
 
@@ -67,6 +71,7 @@ class WeighSummary:
             *ledger_lines("written", self.left_out, "with a coefficient"),
             f"differences   {_described(stated['before'])}; {stated['share_negative']:.1%} "
             "contradict their label",
+            *[f"              {sentence}" for sentence in self.learned.sentences()],
             f"coefficients  {_described(stated['after'])}; {stated['share_zero']:.1%} are 0, "
             f"effective share {figure(stated['effective_share'], '.3g')}",
         ]
