@@ -16,7 +16,8 @@ from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.commands import run_recipe
 from rewarddiff.pipeline.recipe import Recipe
-from rewarddiff.results import Results, Unequal, read_results
+from rewarddiff.pipeline.sweep import sweep_recipe
+from rewarddiff.results import Results, SweepResults, Unequal, adapter, read_results
 
 SMALL = {"batch_size": 4, "max_steps": 1, "precision": "fp32", "lr": 1e-2}
 
@@ -245,3 +246,21 @@ def test_what_is_no_language_model_is_refused_before_anything_is_trained(
         with pytest.raises(UserError, match=message):
             run_recipe(plan)
         assert not (tmp_path / "run/policies").exists()
+
+
+def test_a_sweep_judges_it_once_beside_its_points(
+    policy_folder: Path, other: Path, tmp_path: Path
+) -> None:
+    plan = recipe(policy_folder, tmp_path) | {"seed": 0}
+    plan["policies"]["mine"] = {"trained": str(other)}
+    folder = sweep_recipe(plan, ["coefficient.alpha=1,2"])
+    sweep = adapter(SweepResults).validate_json((folder / "sweep.json").read_bytes())
+    (mine,) = [point for point in sweep.points if point.policy == "mine"]
+    assert (mine.objective, mine.models, mine.dev_loss) == (None, (str(other),), None)
+    assert mine.baseline is not None
+    assert mine.baseline.policy == "base"
+    assert mine.baseline.unequal == (Unequal("trained", str(other), None),)
+    assert len(list(folder.glob("samples/mine-*"))) == 1
+    page = (folder / "sweep.html").read_text()
+    assert "<bdi>trained elsewhere</bdi>" in page
+    assert "‡ mine was trained elsewhere" in page
