@@ -316,7 +316,7 @@ def test_a_scorer_that_gives_no_numbers_is_refused(
         "scorers": {"mine": {"kind": kind, "trained": scorer}},
     }  # fmt: skip
     given = {
-        "score": [scorer, data, *to],
+        "score": [scorer, data, "--output", f"{output}.jsonl"],
         "eval": [scorer, data, *to],
         "designs": [scorer, data, *to],
         "augment": [
