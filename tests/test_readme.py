@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rewarddiff.cli.arguments import command_line, parsed
+from rewarddiff.cli.arguments import command_line
+from rewarddiff.cli.parser import parsed
 from rewarddiff.config import load_recipe
 from rewarddiff.pipeline import Recipe
 

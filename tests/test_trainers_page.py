@@ -15,7 +15,8 @@ from datasets import Dataset, load_dataset
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from rewarddiff.cli import main
-from rewarddiff.cli.arguments import command_line, parsed
+from rewarddiff.cli.arguments import command_line
+from rewarddiff.cli.parser import parsed
 from rewarddiff.scorers.neural.build import new_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.serve.protocols import PROTOCOLS

@@ -5,6 +5,7 @@ interrupted, 1 anything else. What a command needs is imported when it runs, so 
 immediate.
 
 arguments  what each command takes
+parser     how it is parsed: errors in one line, overrides among options
 looking    what a command names is looked for before anything heavy is imported
 commands   what each command does
 completion scripts for shells
@@ -21,9 +22,10 @@ import warnings
 from argparse import Namespace
 from collections.abc import Sequence
 
-from rewarddiff.cli.arguments import command_line, parsed
+from rewarddiff.cli.arguments import command_line
 from rewarddiff.cli.failing import ended, failed, kept, mute_stdout
 from rewarddiff.cli.looking import look_first
+from rewarddiff.cli.parser import parsed
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.writing import PrintableFormatter
 

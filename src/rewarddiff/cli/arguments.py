@@ -1,18 +1,15 @@
-"""What each command takes, and errors in one line for what it does not."""
+"""What each command takes."""
 
 from __future__ import annotations
 
 import argparse
-import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
 
 from rewarddiff import __version__
 from rewarddiff.cli import commands as do
 from rewarddiff.cli.completion import SHELLS
-from rewarddiff.cli.failing import ended
-from rewarddiff.errors import suggest
+from rewarddiff.cli.parser import DATA, POLICY, Parser, count, port, share
 from rewarddiff.paths import user_path
 from rewarddiff.policies.names import OBJECTIVES
 
@@ -24,99 +21,12 @@ SEVERAL = (
     "a key of the recipe, or of its policies in short (coefficient.alpha: of every policy with "
     "coefficients), and its values: 0,0.5,1 or 0..4; a list in brackets is one value"
 )
-DATA = (
-    "a data file or folder (JSONL, JSON, CSV, Parquet), a dataset's name, or demo; "
-    "FOLDER#SPLIT is one split"
-)
 SCORER = "the folder of a trained scorer"
 ANY_SCORER = (
     "the folder of a trained scorer, a reward model of the hub, the address of a server that reads "
     "one (http://…), or length, or grades (the data's own)"
 )
 BY_SUFFIX = "a file named .jsonl, .csv or .parquet"
-POLICY = "smollm2-135m-instruct"
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, like all others of the user's."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(ended(f"error: {message} (see {self.prog} --help)", 2))
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Name the nearest choice where argparse would list them all."""
-        if action.choices is not None and value not in action.choices:
-            message = f"there is no '{value}'{suggest(value, action.choices)}"
-            raise argparse.ArgumentError(action, message)
-
-    def takes_data(self, text: str = DATA) -> None:
-        self.add_argument("data", metavar="DATA", help=text)
-
-    def takes_reading(self, *, max_drop: bool = True) -> None:
-        self.add_argument("--format", help="the data's format, where its columns do not tell")
-        self.add_argument("--split", help="the split to read, of a dataset that has several")
-        text = (
-            "columns under other names, ours first: prompt=question,chosen=good,rejected=bad; "
-            "may be given again"
-        )
-        self.add_argument(
-            "--columns", type=_names, action="append", metavar="NAME=COLUMN", help=text
-        )
-        if max_drop:  # where it is no key of the command's own
-            text = "share of rows that may drop (default 0.05)"
-            self.add_argument("--max-drop", type=_share, help=text)
-
-    def takes_policy(self) -> None:
-        self.add_argument("--model", default=POLICY, help=f"the policy (default {POLICY})")
-
-    def takes_output(
-        self, text: str, metavar: str | None = None, *, required: bool = False
-    ) -> None:
-        self.add_argument("--output", type=user_path, metavar=metavar, required=required, help=text)
-
-    def takes_processes(self) -> None:
-        text = "score with so many processes, each on a part of the rows (default 1)"
-        self.add_argument("--processes", type=_count, default=1, metavar="N", help=text)
-
-    def takes_overrides(self, text: str, metavar: str = "KEY=VALUE") -> None:
-        self.add_argument("overrides", nargs="*", default=[], metavar=metavar, help=text)
-
-
-def parsed(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
-    """Parse a command line; overrides may stand anywhere among the options."""
-    args, rest = parser.parse_known_args(argv)
-    args.debug = "debug" in args
-    sub: Parser = args.parser
-    takes_overrides = hasattr(args, "overrides")
-    for text in rest:
-        if text.startswith("-") or not takes_overrides:
-            sub.error(f"unknown argument '{text}'{_mend(text, sub, takes_overrides)}")
-        args.overrides.append(text)
-    if takes_overrides and isinstance(getattr(args, "data", None), list):
-        args.overrides += [text for text in args.data if _is_override(text)]
-        args.data = [text for text in args.data if not _is_override(text)]
-    if takes_overrides:
-        for text in args.overrides:
-            if "=" not in text:
-                sub.error(f"unknown argument '{text}': expected key=value")
-    return args
-
-
-def _is_override(text: str) -> bool:
-    """Tell an override among the names of data: argparse takes what stands beside them for more."""
-    return "=" in text and not user_path(text).exists()
-
-
-def _mend(text: str, sub: Parser, takes_overrides: bool) -> str:
-    """Return what may have been meant: an option of nearly this name, or a key of the recipe."""
-    name = text.partition("=")[0]
-    near = difflib.get_close_matches(name, sub._option_string_actions, n=1, cutoff=0.75)
-    if near:
-        return f" – did you mean {near[0]}?"
-    key = name.lstrip("-").replace("-", "_")
-    if takes_overrides and key:
-        return f": keys are written without dashes, as {key}=VALUE"
-    return ""
 
 
 def command_line() -> Parser:
@@ -220,7 +130,7 @@ def _training(add: Add) -> None:
     sub.add_argument("--model", help=text)
     for part in ("prompt", "response"):
         text = f"with --model: cut {part}s beyond this"
-        sub.add_argument(f"--max-{part}", type=_count, metavar="TOKENS", help=text)
+        sub.add_argument(f"--max-{part}", type=count, metavar="TOKENS", help=text)
 
     sub = add(
         "train",
@@ -286,7 +196,7 @@ def _measuring(add: Add) -> None:
     sub.add_argument("data", nargs="+", metavar="DATA", help=f"{DATA}; one or several")
     sub.takes_reading(max_drop=False)
     text = "share of rows that may get no score (default 1: they are counted, and stay)"
-    sub.add_argument("--max-drop", type=_share, help=text)
+    sub.add_argument("--max-drop", type=share, help=text)
     sub.takes_output(f"where to write rows and scores: {BY_SUFFIX}", "FILE")
     sub.takes_processes()
 
@@ -331,8 +241,8 @@ def _others(add: Add) -> None:
     sub.add_argument("paths", nargs="+", metavar="PATH", help=text)
     sub.takes_reading()
     text = "designs of N comparisons a list"
-    sub.add_argument("--budget", type=_count, nargs="+", default=[], metavar="N", help=text)
-    sub.add_argument("--limit", type=_count, metavar="N", help="at most so many lists")
+    sub.add_argument("--budget", type=count, nargs="+", default=[], metavar="N", help=text)
+    sub.add_argument("--limit", type=count, metavar="N", help="at most so many lists")
     sub.takes_output("where to write the figures as JSON", "FILE")
 
     sub = add(
@@ -354,7 +264,7 @@ def _others(add: Add) -> None:
     text = "the address to serve at (default 127.0.0.1: this machine alone)"
     sub.add_argument("--host", default="127.0.0.1", help=text)
     text = "its port (default 8000; 0: any that is free)"
-    sub.add_argument("--port", type=_port, default=8000, help=text)
+    sub.add_argument("--port", type=port, default=8000, help=text)
     text = "rows of prompt and responses: a reward is the mean difference to these"
     sub.add_argument("--policy-baseline", metavar="FILE", help=text)
     text = "the environment variable with a key that requests must bear"
@@ -382,38 +292,3 @@ def _others(add: Add) -> None:
     sub.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
 
     add("doctor", do.doctor, "describe this machine: versions, memory, models, speed", "")
-
-
-def _names(text: str) -> dict[str, str]:
-    """Return our names of columns with the file's."""
-    columns = {}
-    for pair in text.split(","):
-        name, mark, column = pair.partition("=")
-        if not mark or not name.strip() or not column.strip():
-            raise argparse.ArgumentTypeError(
-                f"'{pair}' names no column, should be as prompt=question"
-            )
-        columns[name.strip()] = column.strip()
-    return columns
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share, should be a number between 0 and 1")
-    return value
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text} should be a port, from 0 to 65535")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} should be a whole number of at least 1")
-    return int(text)
