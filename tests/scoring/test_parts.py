@@ -47,6 +47,12 @@ def test_a_window_without_its_account_is_not_done(tmp_path: Path) -> None:
         assert parts.done() == [0]
 
 
+def test_what_fails_at_once_leaves_nothing(tmp_path: Path) -> None:
+    with stopped(tmp_path / "out.jsonl"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_inputs_start_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "out.jsonl"
     with stopped(output) as parts:

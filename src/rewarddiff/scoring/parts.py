@@ -83,7 +83,8 @@ class Parts:
 def parts_of(output: Path, made_from: Mapping[str, str], kind: str) -> Iterator[Parts]:
     """Hold the folder of an output's windows while it is made, and remove it when it is complete.
 
-    Windows that an earlier call has done stay, if they are made from the same.
+    Windows that an earlier call has done stay, if they are made from the same. Where the work fails
+    before a first one is done, nothing stays.
 
     Args:
         made_from: what determines every byte of the windows, by its name.
@@ -94,7 +95,13 @@ def parts_of(output: Path, made_from: Mapping[str, str], kind: str) -> Iterator[
     folder = output.with_name(f"{output.name}.parts")
     with run_folder_for(folder):
         _keep_if_same(folder, {**made_from, "kind": kind})
-        yield Parts(folder, kind)
+        parts = Parts(folder, kind)
+        try:
+            yield parts
+        except BaseException:
+            if not parts.done():
+                files.remove(folder)
+            raise
     files.remove(folder)
 
 
