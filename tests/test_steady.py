@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from transformers import (
     AutoTokenizer,
     BertConfig,
@@ -81,10 +83,21 @@ def drawn_groups() -> list[Group]:
     return groups
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Lets a test compute with so many threads: each has a share of a tensor."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("precision", "number"), [("fp32", 1), ("fp32", 2), ("fp32", 5), ("fp32", 7), ("bf16", 2)]
+)
 def test_a_reward_is_the_same_to_the_bit_alone_and_in_company(
-    scorer: NeuralScorer, precision: str
+    scorer: NeuralScorer, precision: str, number: int, threads: Callable[[int], None]
 ) -> None:
+    threads(number)
     scorer.precision = precision  # type: ignore[assignment]
     groups = drawn_groups()
     together = np.concatenate(scorer.rewards(groups))
@@ -136,7 +149,31 @@ def test_attention_is_what_it_is_without_it() -> None:
         torch.testing.assert_close(filled, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_an_activation_at_the_end_of_all_tokens_is_as_elsewhere(policy_folder) -> None:
+@pytest.mark.parametrize("number", [1, 2, 5, 7])
+@pytest.mark.parametrize(
+    "activation",
+    [F.silu, torch.sigmoid, F.gelu, partial(F.gelu, approximate="tanh")],
+    ids=["silu", "sigmoid", "gelu", "gelu-tanh"],
+)
+def test_an_activation_does_not_depend_on_how_many_there_are(
+    activation: Callable[[Tensor], Tensor], number: int, threads: Callable[[int], None]
+) -> None:
+    threads(number)
+    torch.manual_seed(0)
+    rows = 4 * torch.randn(1500, 48)
+    rows[0, :4] = torch.tensor([-1e30, 1e30, -100.0, 100.0])
+    with steady(CPU):
+        many = activation(rows)
+        for few in (1, 3, 17, 700, 1201):
+            assert torch.equal(activation(rows[:few].clone()), many[:few]), few
+    torch.testing.assert_close(many, activation(rows), rtol=1e-5, atol=1e-6)
+    half = rows.bfloat16()
+    with steady(CPU):
+        assert activation(half).dtype == torch.bfloat16
+        torch.testing.assert_close(activation(half), activation(half.float()).bfloat16())
+
+
+def test_the_last_token_of_all_is_read_as_any_other(policy_folder: Path) -> None:
     """The tiny model's MLP is 48 wide: of an odd number of tokens the last half fills no register."""
     scorer = new_scorer(ScorerConfig(kind="reward", backbone=str(policy_folder)), seed=1)
     groups = [Group(str(i), f"Question {i}?", tuple(map(str, range(8)))) for i in range(16)]

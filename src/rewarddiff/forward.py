@@ -23,7 +23,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from rewarddiff.steady import ROWS, is_steady
+from rewarddiff.steady import is_steady
 from rewarddiff.trees import CALL, Block, Node, Packed, Tree, group_tree, pack
 
 logger = logging.getLogger(__name__)
@@ -197,16 +197,6 @@ def switch_dropout_off(model: nn.Module) -> None:
             module.training = True
 
 
-def _filled(trees: list[Tree]) -> list[Tree]:
-    """Return trees with one more behind them, so that all tokens are a multiple of `ROWS`.
-
-    What stands at the end of a tensor and fills no register is computed by other code (of SiLU, for
-    instance), with other last bits: no token that counts stands there.
-    """
-    missing = -sum(map(len, trees)) % ROWS
-    return [*trees, Tree((Node((0,) * missing),))] if missing else trees
-
-
 class Trunk(nn.Module):
     """The body of a decoder over packed trees.
 
@@ -240,7 +230,6 @@ class Trunk(nn.Module):
         if is_steady():
             # Every node by itself: beside others it would read keys that stand further apart.
             call = 0
-            trees = _filled(trees)
         return pack(trees, plain=self.plain, call=call).to(device)
 
     def forward(self, packed: Packed) -> Tensor:

@@ -2,8 +2,10 @@
 
 A product of few rows is computed by other kernels than one of many, in another order, and so its last
 bits differ: a response scored by itself would get another reward than in a batch. `steady()` fills
-up the rows of every product, so that one kernel computes them all. On a CPU, and in float32, a
-row's numbers are then the same bits, whichever rows stand beside it; elsewhere it changes nothing.
+up the rows of every product, so that one kernel computes them all. Likewise some activations
+compute what fills no vector register, at the end of a tensor or of a thread's share of it, by other
+code than the rest: they are made of `exp` and `tanh`, which do not. On a CPU a row's numbers are then
+the same bits, whichever rows stand beside it; elsewhere nothing is changed.
 
 Source: the kernels' behaviour is not promised by anyone; `tests/test_steady.py` asks for it on the
 machine it runs on. The idea is that of batch-invariant kernels (Thinking Machines 2025, "Defeating
@@ -12,6 +14,7 @@ Nondeterminism in LLM Inference"), by padding in place of new kernels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
@@ -59,12 +62,8 @@ class _SteadyProducts(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        kwargs = kwargs or {}
-        if function is F.linear:
-            return _linear(*args, **kwargs)
-        if function is F.scaled_dot_product_attention:
-            return _attention(*args, **kwargs)
-        return function(*args, **kwargs)
+        chosen: Callable[..., Any] = STEADY.get(function, function)
+        return chosen(*args, **(kwargs or {}))
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -105,6 +104,42 @@ def _attention(
         **kwargs,
     )
     return output[..., :queries, :]
+
+
+def _silu(input: Tensor, inplace: bool = False) -> Tensor:
+    return _in_float32(lambda x: x / (1 + torch.exp(-x)), input)
+
+
+def _sigmoid(input: Tensor) -> Tensor:
+    return _in_float32(lambda x: 1 / (1 + torch.exp(-x)), input)
+
+
+def _gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    if approximate == "none":
+        return F.gelu(input)
+    return _in_float32(_gelu_by_tanh, input)
+
+
+def _gelu_by_tanh(x: Tensor) -> Tensor:
+    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
+    return 0.5 * x * (1 + torch.tanh(inner))
+
+
+def _in_float32(function: Callable[[Tensor], Tensor], input: Tensor) -> Tensor:
+    """Apply a function in float32 or float64: shorter numbers would be rounded at each step."""
+    precision = torch.promote_types(input.dtype, torch.float32)
+    return function(input.to(precision)).to(input.dtype)
+
+
+STEADY: dict[Callable[..., Any], Callable[..., Tensor]] = {
+    F.linear: _linear,
+    F.scaled_dot_product_attention: _attention,
+    F.silu: _silu,
+    F.gelu: _gelu,
+    torch.sigmoid: _sigmoid,
+    Tensor.sigmoid: _sigmoid,
+}
+"""What is done instead of torch's functions whose last bits depend on more than a row."""
 
 
 def _filled_mask(mask: Tensor | None, query: Tensor, keys: int) -> Tensor:

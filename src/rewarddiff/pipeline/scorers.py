@@ -81,7 +81,8 @@ def scorer_stage(run: Run, name: str, seed: int) -> Stage:
     scorer.temperature = calibration.temperature
     figures = {}
     if "accuracy" in result.dev:
-        figures["accuracy on held-out comparisons"] = result.dev["accuracy"]
+        label = "accuracy on the dev split, which the temperature is fitted on"
+        figures[label] = result.dev["accuracy"]
     facts = facts_of(run, config.warm_start or config.backbone, figures)
     save_scorer(scorer, stage.folder / "model", facts)
     discard_checkpoint(stage.folder)

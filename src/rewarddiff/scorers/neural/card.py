@@ -26,7 +26,7 @@ def scorer_card(scorer: NeuralScorer, facts: Facts) -> str:
         counts["prompts"] = len(scorer.prompts)
     figures = dict(facts.figures)
     if scorer.temperature is not None:
-        figures["temperature T, fitted on held-out comparisons"] = scorer.temperature
+        figures["temperature T, fitted on the dev split"] = scorer.temperature
     facts = replace(facts, counts=counts, figures=figures)
     return Card(
         title=kind,
