@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rewarddiff import models
+from rewarddiff.coefficients import COLUMN
 from rewarddiff.evaluation.arrays import Array
 from rewarddiff.evaluation.intervals import two_way_bootstrap
 from rewarddiff.model_files import ABOUT
@@ -18,7 +19,7 @@ from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.policy_recipe import PolicyRecipe
 from rewarddiff.pipeline.recipe import BASE, COLUMNS, Recipe
 from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
-from rewarddiff.results import ELSEWHERE, Contrast, PolicyResult, Unequal
+from rewarddiff.results import ELSEWHERE, WEIGHTS_OF_DATA, Contrast, PolicyResult, Unequal
 from rewarddiff.sampling import Sample
 
 Pair = tuple[str, str]
@@ -90,14 +91,24 @@ def _differences(
 ) -> tuple[Unequal, ...]:
     """Return in what two policies differ besides what they are compared for, as far as it is known.
 
-    Of one that was trained elsewhere that alone is known.
+    Of one that was trained elsewhere that alone is known. Coefficients that the data brings may be
+    anybody's, a scorer's of this recipe too.
     """
+    unknown = _weights_of_data(recipe, a, b)
     elsewhere = recipe.trained_elsewhere
     if a in elsewhere or b in elsewhere:
-        return (Unequal(ELSEWHERE, elsewhere.get(a), elsewhere.get(b)),)
+        return (Unequal(ELSEWHERE, elsewhere.get(a), elsewhere.get(b)), *unknown)
     if BASE in (a, b):
+        return unknown
+    return (*unequal(recipe.policies, trained, a, b), *unknown)
+
+
+def _weights_of_data(recipe: Recipe, a: str, b: str) -> tuple[Unequal, ...]:
+    """Return which of two policies has coefficients that the data brings, if one has."""
+    of_a, of_b = (COLUMN if recipe.has_weights_of_data(name) else None for name in (a, b))
+    if of_a is None and of_b is None:
         return ()
-    return unequal(recipe.policies, trained, a, b)
+    return (Unequal(WEIGHTS_OF_DATA, of_a, of_b),)
 
 
 def reward_gaps(

@@ -295,6 +295,13 @@ class Recipe:
         mend = f"; write source: {of_kind[0]}" if len(of_kind) == 1 else ""
         raise UserError(f"{place}: no scorer '{source}' (there are: {names}){mend}")
 
+    def has_weights_of_data(self, policy: str) -> bool:
+        """Whether a policy is trained with coefficients that the data brings, whoever made them."""
+        if policy == BASE:
+            return False
+        coefficient = self.policies[policy].coefficient
+        return coefficient is not None and coefficient.source == COLUMN
+
     def sources_of(self, policy: str) -> set[str]:
         """Return the scorers that have a part in training a policy."""
         sources = {self.source_of(policy, kind) for kind in self.policies[policy].columns}

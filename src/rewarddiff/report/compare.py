@@ -17,7 +17,9 @@ from rewarddiff.report.compare_tables import (
 )
 from rewarddiff.report.page import Section, compose, write
 from rewarddiff.report.side_by_side import NamedRun, measured_alike, other_scorers, together
+from rewarddiff.report.statements import pairs
 from rewarddiff.report.text import terminal_page
+from rewarddiff.report.training_statements import data_weights_remark
 from rewarddiff.report.values import setting
 from rewarddiff.version import __version__
 
@@ -127,6 +129,12 @@ def remarks(runs: Sequence[NamedRun]) -> list[str]:
     sampling = [(run.recipe.get("evaluation") or {}).get("sampling") for run in runs if run.recipe]
     if any(other != sampling[0] for other in sampling):
         sentences.append("Samples are not drawn alike: see evaluation.sampling among the keys.")
+    for run in runs:
+        by_data: dict[str, None] = {}
+        for pair in pairs(run.results):
+            by_data |= dict.fromkeys(pair.weighed_by_data)
+        if by_data:
+            sentences.append(f"{run.label}: {data_weights_remark(list(by_data))}.")
     for group in measured_alike(runs):
         if len({line.first.evaluation.n for line in group}) > 1:
             sentences.append(

@@ -2,7 +2,8 @@
 
 from rewarddiff.report.cells import Cell, Table, filled, real_cell, texts, without
 from rewarddiff.report.scorer_tables import higher
-from rewarddiff.report.statements import trained_with, training_remark
+from rewarddiff.report.statements import trained_with
+from rewarddiff.report.training_statements import training_remark
 from rewarddiff.report.values import count, mean, one_digit, percent, real, setting
 from rewarddiff.results import UNKNOWN, Distribution, Interval, Results
 

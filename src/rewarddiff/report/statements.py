@@ -5,19 +5,24 @@ The page, the terminal, Markdown and the notes of results.json all ask here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rewarddiff.report.scorer_statements import scorer_notes, trained
-from rewarddiff.report.values import bounds, real, setting, signed
-from rewarddiff.results import ELSEWHERE, Contrast, Interval, Results, Unequal
+from rewarddiff.report.training_statements import (
+    KEYS_NAMED,
+    data_weights_remark,
+    elsewhere_remark,
+    known_to_differ,
+    trained_elsewhere,
+    trained_unequally,
+    training_remark,
+    weighed_by_data,
+)
+from rewarddiff.report.values import bounds, real, signed
+from rewarddiff.results import Contrast, Interval, Results, Unequal
 
 SENTENCES = 4
 """As many stand at the head of a page; what else there is to say is folded."""
-
-KEYS_NAMED = 3
-"""Of the keys in which two policies differ, so many stand in a headline; tables and notes name
-all."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,8 @@ class Gap:
     """What one scorer says of two policies: the mean reward of the first less that of the second.
 
     Attributes:
-        independent: whether the scorer had no part in training either, nor a start in common with
-            one that had.
+        independent: whether the scorer had no known part in training either, nor a start in common
+            with one that had.
     """
 
     scorer: str
@@ -55,7 +60,8 @@ class Pair:
     """Two policies held against each other, by every scorer.
 
     Attributes:
-        unequal: in what their training differs besides coefficient, strength and order.
+        unequal: in what their training differs besides coefficient, strength and order, and what is
+            not known of it.
     """
 
     a: str
@@ -71,6 +77,16 @@ class Pair:
     def elsewhere(self) -> list[str]:
         """Which of the two was trained elsewhere, so that nothing is known of its training."""
         return trained_elsewhere(self.a, self.b, self.unequal)
+
+    @property
+    def weighed_by_data(self) -> list[str]:
+        """Which of the two has coefficients that the data brings, so that their maker is not known."""
+        return weighed_by_data(self.a, self.b, self.unequal)
+
+    @property
+    def differing(self) -> list[Unequal]:
+        """The settings and amounts in which their training is known to differ."""
+        return known_to_differ(self.unequal)
 
     @property
     def training(self) -> str:
@@ -135,44 +151,6 @@ def trained_with(results: Results) -> set[tuple[str, str]]:
     return {(line.policy, line.scorer) for line in results.rewards if line.used_in_training}
 
 
-def trained_unequally(differences: Sequence[Unequal], most: int | None = None) -> str:
-    """Return `trained unequally: train.lr 1e−6 against 5e−6, …`, at most so many keys by name."""
-    named = differences[:most]
-    texts = [f"{key.key} {setting(key.a)} against {setting(key.b)}" for key in named]
-    text = f"trained unequally: {', '.join(texts)}"
-    rest = len(differences) - len(named)
-    if rest:
-        text += f" and {rest} more"
-    return text
-
-
-def trained_elsewhere(a: str, b: str, differences: Sequence[Unequal]) -> list[str]:
-    """Return which of two policies was trained elsewhere."""
-    names = []
-    for difference in differences:
-        if difference.key == ELSEWHERE:
-            folders = {a: difference.a, b: difference.b}
-            names += [name for name, folder in folders.items() if folder is not None]
-    return names
-
-
-def elsewhere_remark(names: Sequence[str]) -> str:
-    """Say what is not known of policies that were trained elsewhere."""
-    was = "was" if len(names) == 1 else "were"
-    return (
-        f"{' and '.join(names)} {was} trained elsewhere: on which data, for how long and with which "
-        "scorers is not known"
-    )
-
-
-def training_remark(a: str, b: str, differences: Sequence[Unequal], most: int | None = None) -> str:
-    """Say how the training of two policies differs, or that nothing is known of it."""
-    names = trained_elsewhere(a, b, differences)
-    if names:
-        return elsewhere_remark(names)
-    return trained_unequally(differences, most)
-
-
 # --- sentences ------------------------------------------------------------------------------------
 
 
@@ -227,7 +205,7 @@ def verdict(pair: Pair) -> list[str]:
     scorers = "scorers"
     if len(pair.independent) == 1:
         scorers = "a scorer"
-    part = "a known part" if pair.elsewhere else "a part"
+    part = "a known part" if pair.elsewhere or pair.weighed_by_data else "a part"
     gaps = "; ".join(map(str, pair.independent))
     sentences = [f"{pair.name}, by {scorers} without {part} in their training: {gaps}."]
     if pair.disagreeing:
@@ -243,15 +221,20 @@ def limits(results: Results) -> list[str]:
     """Return what limits the results on policies, the gravest first."""
     first, *rest = pairs(results)
     sentences = []
-    if first.unequal and not first.elsewhere:
-        text = trained_unequally(first.unequal, KEYS_NAMED)
+    if first.differing:
+        text = trained_unequally(first.differing, KEYS_NAMED)
         sentences.append(f"{first.a} and {first.b} were {text}.")
     elsewhere: dict[str, None] = {}
     for pair in (first, *rest):
         elsewhere |= dict.fromkeys(pair.elsewhere)
     if elsewhere:
         sentences.append(f"{elsewhere_remark(list(elsewhere))}.")
-    many = sum(bool(pair.unequal) and not pair.elsewhere for pair in rest)
+    by_data: dict[str, None] = {}
+    for pair in (first, *rest):
+        by_data |= dict.fromkeys(pair.weighed_by_data)
+    if by_data:
+        sentences.append(f"{data_weights_remark(list(by_data))}.")
+    many = sum(bool(pair.differing) for pair in rest)
     if many:
         are = "is" if many == 1 else "are"
         sentences.append(f"{many} of the other comparisons {are} of policies trained unequally.")

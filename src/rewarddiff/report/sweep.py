@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewarddiff.report.page import Section, compose, write
-from rewarddiff.report.statements import KEYS_NAMED, SENTENCES, trained_unequally
+from rewarddiff.report.statements import SENTENCES
 from rewarddiff.report.sweep_figures import gap_figures, loss_figures
 from rewarddiff.report.sweep_tables import (
     axes_table,
@@ -16,6 +16,13 @@ from rewarddiff.report.sweep_tables import (
     seeds,
 )
 from rewarddiff.report.text import markdown_page, terminal_page
+from rewarddiff.report.training_statements import (
+    KEYS_NAMED,
+    data_weights_remark,
+    known_to_differ,
+    trained_unequally,
+    weighed_by_data,
+)
 from rewarddiff.report.values import real, setting
 from rewarddiff.results import SweepGap, SweepResults, SweepScorer
 
@@ -118,8 +125,9 @@ def verdict(sweep: SweepResults) -> str:
             f"No independent evidence. Of {len(gaps)} {of} the scorers they were trained with, "
             f"{_told_apart(dependent)}"
         )
+    part = "a known part" if _weighed_by_data(sweep) else "a part"
     sentence = (
-        f"Of {len(independent)} {of} scorers without a part in their training, "
+        f"Of {len(independent)} {of} scorers without {part} in their training, "
         f"{_told_apart(independent)}"
     )
     if dependent and _directions(dependent) != _directions(independent):
@@ -134,16 +142,20 @@ def verdict(sweep: SweepResults) -> str:
 def remarks(sweep: SweepResults) -> list[str]:
     """Return what limits the verdict, and where scorers' dev losses are least."""
     sentences = []
-    unequal = [p for p in sweep.points if p.baseline is not None and p.baseline.unequal]
-    unequal = [point for point in unequal if point.objective is not None]  # of others all is said
+    unequal = []
+    for point in sweep.points:
+        if point.baseline is not None and known_to_differ(point.baseline.unequal):
+            unequal.append((point.policy, point.baseline))
     if unequal:
-        first = unequal[0].baseline
-        assert first is not None
-        text = trained_unequally(first.unequal, KEYS_NAMED)
+        policy, first = unequal[0]
+        text = trained_unequally(known_to_differ(first.unequal), KEYS_NAMED)
         more = ""
         if len(unequal) > 1:
             more = f"; {len(unequal)} points in all are held against one trained unequally"
-        sentences.append(f"{unequal[0].policy} and {first.policy} were {text}{more}.")
+        sentences.append(f"{policy} and {first.policy} were {text}{more}.")
+    by_data = _weighed_by_data(sweep)
+    if by_data:
+        sentences.append(f"{data_weights_remark(by_data)}.")
     gaps = sum(len(point.baseline.gaps) for point in sweep.points if point.baseline is not None)
     if gaps > 4:
         by_chance = round(gaps / 20) or 1
@@ -162,6 +174,16 @@ def remarks(sweep: SweepResults) -> list[str]:
             "within one."
         )
     return sentences + _least_dev_losses(sweep)
+
+
+def _weighed_by_data(sweep: SweepResults) -> list[str]:
+    """Return the policies whose coefficients the data brings, among those held against another."""
+    names: dict[str, None] = {}
+    for point in sweep.points:
+        if point.baseline is not None:
+            other = point.baseline
+            names |= dict.fromkeys(weighed_by_data(point.policy, other.policy, other.unequal))
+    return list(names)
 
 
 def _least_dev_losses(sweep: SweepResults) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rewarddiff.report.cells import Cell, Table, correlation_cell, real_cell, share_cell
 from rewarddiff.report.policy_tables import TRAINED_WITH, UNEQUAL
-from rewarddiff.report.statements import training_remark
+from rewarddiff.report.training_statements import training_remark
 from rewarddiff.report.values import DASH, percent, setting
 from rewarddiff.results import HeldAgainst, SweepPoint, SweepResults, Value
 

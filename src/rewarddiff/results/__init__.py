@@ -54,6 +54,7 @@ from rewarddiff.results.files import RESULTS, read_results, results_folder
 from rewarddiff.results.reading import adapter, plain, read
 from rewarddiff.results.run import (
     ELSEWHERE,
+    WEIGHTS_OF_DATA,
     CoefficientReport,
     CoefficientResult,
     Contrast,
@@ -87,6 +88,7 @@ __all__ = [
     "ELSEWHERE",
     "RESULTS",
     "UNKNOWN",
+    "WEIGHTS_OF_DATA",
     "Agreement",
     "Antisymmetry",
     "AspectAccuracy",

@@ -163,6 +163,10 @@ SCHEMA: Literal[3] = 3
 ELSEWHERE = "trained"
 """The key in which two policies differ where one or both were trained elsewhere: all that is known."""
 
+WEIGHTS_OF_DATA = "coefficient.source"
+"""The key that stands where the data brings the coefficients of one or both: whose they are is not
+known."""
+
 
 @dataclass(frozen=True)
 class Unequal(Strict):
