@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 from rewarddiff.cli import main
 from rewarddiff.coefficients import CoefficientConfig, weigh
 from rewarddiff.data import Ledger, load_groups, prompt_hashes, read
+from rewarddiff.data.passing import passing
 from rewarddiff.differences import Differences
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.commands import run_recipe
@@ -67,6 +68,30 @@ def test_flipped_pairs_are_written_turned(tmp_path: Path) -> None:
     assert column(rows, "difference") == pytest.approx([L2, L4, L4, L2])
     assert column(rows, "coefficient") == column(rows, "margin") == column(rows, "difference")
     assert any("2 pairs are written the other way" in line for line in done.summary.lines())
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.parquet"])
+def test_pairs_that_the_scorer_turned_are_counted_when_they_are_read(
+    name: str, tmp_path: Path
+) -> None:
+    data = write_lines(tmp_path / "rows.jsonl", PAIRS)
+    weigh_dataset("length", data, tmp_path / name, CoefficientConfig(negative="flip"))
+    ledger = Ledger()
+    load_groups(tmp_path / name, ledger=ledger)
+    assert (ledger.kept, ledger.dropped) == (4, 0)
+    assert ledger.to_dict()["changed"].keys() == {"label_turned_by_a_scorer"}
+    assert ledger.count("label_turned_by_a_scorer") == 2
+    passed = Ledger()
+    for row in passing([tmp_path / name]):
+        passed.merge(row.read().ledger)
+    assert passed.count("label_turned_by_a_scorer") == 2
+
+
+def test_margins_are_strengths_where_the_file_is_read_as_trl(tmp_path: Path) -> None:
+    rows, _ = weighed(PAIRS, tmp_path, negative="flip")
+    groups = load_groups(tmp_path / "out.jsonl", format="trl")
+    strengths = [comparison.strength for group in groups for comparison in group.comparisons]
+    assert strengths == column(rows, "margin")
 
 
 def test_dropped_pairs_are_left_out_and_named(tmp_path: Path) -> None:
@@ -151,8 +176,8 @@ def test_what_is_written_reads_back_as_data(name: str, tmp_path: Path) -> None:
         (comparison,) = group.comparisons
         assert (group.prompt, group.responses) == (row["prompt"], (row["chosen"], row["rejected"]))
         assert comparison.coefficient == row["coefficient"]
-        assert comparison.strength == (row["margin"] or None)
-        assert not comparison.tie
+        # What the scorer says is no strength of the data, or it would be measured by itself.
+        assert (comparison.strength, group.scores) == (None, None)
     if name == "out":
         assert datasets.load_from_disk(str(tmp_path / name))["coefficient"][:] == column(
             rows, "coefficient"

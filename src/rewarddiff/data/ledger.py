@@ -72,6 +72,10 @@ class Reason(StrEnum):
         "use a model whose chat template reads tools, and delete the rows whose response is a call",
     )
     OTHER_FORM = "other_form", "nothing to mend"
+    TURNED_BY_SCORER = (
+        "label_turned_by_a_scorer",
+        "weigh without negative=flip, if the labels are to be those of the data",
+    )
     IN_TRAINING = (
         "in_training",
         "take these prompts out of the test file, or out of the training data",

@@ -102,6 +102,9 @@ class StreamReader:
 
     def _group(self, values: Values, place: str, ledger: Ledger) -> Group:
         group = replace(self._convert(values), source=place, subset=subset(values))
+        remark = self._form.remark(values)
+        if remark is not None:
+            ledger.change(remark, place)
         if not self._form.gather:
             group = without_repeated_prompt(group, ledger, to_cut=self._cuts_prompts)
         return _usable(group, ledger)

@@ -198,6 +198,9 @@ def _converted(
         except NOT_AS_EXPECTED as error:
             ledger.drop(Reason.MISSING_FIELD, place, f"not as {form.name} has it: {error}")
         else:
+            remark = form.remark(row.values)
+            if remark is not None:
+                ledger.change(remark, place)
             yield replace(group, source=place, subset=subset(row.values))
 
 

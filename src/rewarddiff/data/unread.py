@@ -68,6 +68,7 @@ def _usable(form: Format, stream: Stream, head: Iterable[Row]) -> Iterator[_Watc
         subset(values)
         with suppress(RowError, *NOT_AS_EXPECTED):
             convert(values)
+            form.remark(values)
             if form.parts is not None:
                 list(form.parts(values))
             yield values

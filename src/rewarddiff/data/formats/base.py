@@ -46,6 +46,7 @@ class Format:
         read_beside: returns what that file, beside this one (None: not a file), holds; `convert`
             is then called with it and the row.
         parts: makes several rows of one that says several things, each with its `subset`.
+        remark: what is worth knowing of a row that goes on; None: nothing.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Format:
     beside: str = ""
     read_beside: Callable[[Path | None], Any] | None = None
     parts: Callable[[Values], Iterable[dict[str, Any]]] | None = None
+    remark: Callable[[Values], Reason | None] = lambda values: None
 
     def missing(self, columns: Mapping[str, Any]) -> list[str]:
         """Return the format's columns that are not among these."""

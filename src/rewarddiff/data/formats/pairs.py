@@ -51,13 +51,16 @@ def _trl(values: Values) -> Group:
     strength is `margin`, or else the gap of `score_chosen` and `score_rejected` (or what Argilla
     and others call them, see `GRADES`).
     """
+    return pair(values, *trl_texts(values))
+
+
+def trl_texts(values: Values) -> tuple[Prompt, str, str]:
+    """Return the prompt, the chosen and the rejected response of one of TRL's preference rows."""
     if turns(values["chosen"]) is not None:
-        question, chosen, rejected = _conversations(values)
-    else:
-        chosen = answer(values, "chosen")
-        rejected = answer(values, "rejected")
-        question = prompt(values)
-    return pair(values, question, chosen, rejected)
+        return _conversations(values)
+    chosen = answer(values, "chosen")
+    rejected = answer(values, "rejected")
+    return prompt(values), chosen, rejected
 
 
 def pair(values: Values, question: Prompt, chosen: str, rejected: str) -> Group:
