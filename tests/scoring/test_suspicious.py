@@ -46,6 +46,14 @@ def test_the_page_shows_texts_side_by_side_and_runs_nothing(tmp_path: Path) -> N
     assert page.index("rows.jsonl:2") < page.index("rows.jsonl:4")
 
 
+def test_a_page_without_comparisons_still_counts_them(tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "rows.jsonl", PAIRS)
+    done = weigh_dataset("length", data, tmp_path / "out.jsonl", WeighConfig(suspicious=0))
+    page = done.beside.page.read_text("utf-8")
+    assert "length contradicts 2 of 4 labels (50.0 %). None of them are shown." in page
+    assert done.beside.suspicious.read_text() == ""
+
+
 def test_a_scorer_that_contradicts_nothing_has_an_empty_page(tmp_path: Path) -> None:
     _, done = weighed(PAIRS[:1], tmp_path)
     assert "contradicts none of 1 labels" in done.beside.page.read_text("utf-8")

@@ -16,6 +16,9 @@ Row = Mapping[str, Any]
 Counts = tuple[int, int]
 """How many comparisons are contradicted, and of how many."""
 
+NONE_SHOWN = "None of them are shown."
+"""What a page says that was asked for no comparisons."""
+
 
 def render_suspicious(
     path: Path,
@@ -45,12 +48,12 @@ def page(
     """Return the page as text."""
     contradicted = sum(counts[0] for counts in by_part.values())
     compared = sum(counts[1] for counts in by_part.values())
+    shown = f"The {count(len(rows))} that it contradicts most are shown." if rows else NONE_SHOWN
     verdict = (
         f"{scorer} contradicts {count(contradicted)} of {count(compared)} labels "
-        f"({percent(contradicted / compared)}). The {count(len(rows))} that it contradicts most "
-        "are shown."
+        f"({percent(contradicted / compared)}). {shown}"
     )
-    if not rows:
+    if not contradicted:
         verdict = f"{scorer} contradicts none of {count(compared)} labels."
     doubt = "Whether the label or the scorer is wrong, only a reader can tell."
     sections = [_parts_section(rows, by_part), *_sections(scorer, rows)]
