@@ -303,11 +303,13 @@ def test_the_command_says_what_it_did(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     rows = [PAIR, PAIR | {"chosen": "o", "rejected": "longer"}, PAIR | {"prompt": ""}]
+    # Of equal texts neither is better: such a pair is neither right nor wrong, nor half of both.
+    rows.append(PAIR | {"chosen": "same", "rejected": "same "})
     write_lines(Path("rows.jsonl"), rows)
     assert main(["score", "length", "rows.jsonl"]) == 0
     said = capsys.readouterr().out
-    assert "3, of which 2 can be used" in said
-    assert "2, the scorer agrees with 50.0%" in said
+    assert "4, of which 3 can be used" in said
+    assert "2, the scorer agrees with 50.0%; 1 more are of equal texts" in said
     assert "missing_field" in said
     assert said.endswith("rows.length.scores.jsonl\n")
     assert main(["score", "no/such/folder", "rows.jsonl"]) == 2

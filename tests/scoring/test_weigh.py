@@ -100,6 +100,23 @@ def test_dropped_pairs_are_left_out_and_named(tmp_path: Path) -> None:
     written = json.loads(done.beside.report.read_text())["written"]
     places = [example["source"] for example in written["dropped"]["contradictory"]["examples"]]
     assert places == ["rows.jsonl:2", "rows.jsonl:4"]
+    assert "weighed       4, of which 2 are written" in done.summary.lines()
+
+
+def test_every_comparison_is_counted_once_and_a_row_without_any_is_none(tmp_path: Path) -> None:
+    # Of four graded responses there are six comparisons, three with the empty one; of the others
+    # one is a tie and one of equal texts.
+    lists = {"prompt": "P", "responses": ["abc", "d", "", "abc "], "scores": [3, 1, 2, 1]}
+    alone = [{"prompt": "Q", "responses": ["abc", "d"]}, {"prompt": "R", "responses": ["abc"]}]
+    _, done = weighed([lists, *alone], tmp_path)
+    summary = done.summary
+    assert (summary.comparisons.kept, summary.comparisons.dropped) == (1, 5)
+    for reason, count in (("empty_response", 3), ("no_order", 1), ("identical_responses", 1)):
+        assert summary.comparisons.count(reason) == count
+    assert (summary.rows.kept, summary.rows.count("no_order")) == (3, 2)
+    said = "\n".join(summary.lines())
+    assert "comparisons   6, of which 1 have an order" in said
+    assert re.search(r"changed +2 +no_order +first: rows.jsonl:2 \(nothing is compared\)", said)
 
 
 def test_scales_and_ranks_are_those_of_all_windows_together(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def weigh(args: Namespace) -> None:
     )
     say(
         *weighed.summary.lines(),
-        f"weighed       {weighed.output}",
+        f"written       {weighed.output}",
         f"report        {weighed.beside.report}",
         f"suspicious    {weighed.beside.suspicious}",
         f"              {weighed.beside.page}",

@@ -56,6 +56,13 @@ class Answer:
         return probabilities
 
 
+def of_equal_texts(group: Group, comparison: Comparison) -> bool:
+    """Tell a comparison of which neither response can be better: both say the same."""
+    chosen = group.responses[comparison.chosen]
+    rejected = group.responses[comparison.rejected]
+    return chosen.strip() == rejected.strip()
+
+
 def merged(answers: Sequence[Answer]) -> Answer:
     """Return the answers to a row that says several things of the same responses as one."""
     first = answers[0]

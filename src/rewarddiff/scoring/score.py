@@ -24,7 +24,7 @@ from rewarddiff.scorers.opening import open_scorer
 from rewarddiff.scorers.overlap import count_trained_on
 from rewarddiff.scorers.protocol import Pointwise, Scorer
 from rewarddiff.scoring import tables
-from rewarddiff.scoring.answers import Answer, Cutting, ask_rows, merged
+from rewarddiff.scoring.answers import Answer, Cutting, ask_rows, merged, of_equal_texts
 from rewarddiff.scoring.identity import identity_of
 from rewarddiff.scoring.parts import Parts, parts_of
 from rewarddiff.scoring.summary import Agreement, Distribution, Learned, ledger_lines
@@ -35,7 +35,7 @@ from rewarddiff.writing import figure, say
 COLUMNS = ("scores", "comparisons", "differences", "spread", "probability")
 """What is written beside the user's columns."""
 
-LAYOUT = "2"
+LAYOUT = "3"
 """Raised when columns change their meaning, so that no window of before is gone on from."""
 
 
@@ -72,6 +72,7 @@ class ScoreSummary:
         self.ledger.merge(Ledger.from_dict(account["ledger"]))
         self.scores.add(account["scores"])
         self.agreement.add(account["differences"])
+        self.agreement.equal_texts += account["equal_texts"]
         self.alone += account["alone"]
         self.pointwise = account["pointwise"]
         self.learned.add(account["learned"])
@@ -177,6 +178,7 @@ def _window(scorer: Scorer, names: Mapping[str, str], rows: Sequence[PassingRow]
     written = []
     scores: list[float] = []
     differences: list[float] = []
+    equal_texts = 0
     alone = 0
     for row, answers in zip(rows, ask_rows(scorer, rows), strict=True):
         if row.values is None:
@@ -191,11 +193,16 @@ def _window(scorer: Scorer, names: Mapping[str, str], rows: Sequence[PassingRow]
         scores += known
         alone += not known
         for comparison, d in zip(answer.comparisons, answer.means, strict=True):
-            if not comparison.tie:
+            if comparison.tie:
+                continue
+            if of_equal_texts(row.groups[0], comparison):
+                equal_texts += 1
+            else:
                 differences.append(d)
     account = {
         "scores": scores,
         "differences": differences,
+        "equal_texts": equal_texts,
         "alone": alone,
         "pointwise": isinstance(scorer, Pointwise),
         "cut": scorer.cut(groups) if isinstance(scorer, Cutting) else {},

@@ -82,10 +82,15 @@ class Distribution:
 
 @dataclass
 class Agreement:
-    """Comparisons with an order that a scorer shares; equal responses count a half."""
+    """Comparisons with an order that a scorer shares; responses it rates alike count a half.
+
+    Attributes:
+        equal_texts: comparisons that are left out, since both responses say the same.
+    """
 
     compared: int = 0
     agreeing: float = 0.0
+    equal_texts: int = 0
 
     def add(self, differences: Iterable[float]) -> None:
         """Count differences of comparisons, (chosen, rejected), that are no ties."""
@@ -95,7 +100,10 @@ class Agreement:
 
     def line(self) -> str:
         share = self.agreeing / self.compared
-        return f"{self.compared:,}, the scorer agrees with {share:.1%}"
+        line = f"{self.compared:,}, the scorer agrees with {share:.1%}"
+        if self.equal_texts:
+            line += f"; {self.equal_texts:,} more are of equal texts"
+        return line
 
 
 @dataclass

@@ -35,7 +35,7 @@ from rewarddiff.scorers.opening import open_scorer
 from rewarddiff.scorers.overlap import count_trained_on
 from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.scoring import tables
-from rewarddiff.scoring.answers import Answer, ask_rows
+from rewarddiff.scoring.answers import Answer, ask_rows, of_equal_texts
 from rewarddiff.scoring.identity import identity_of
 from rewarddiff.scoring.parts import Parts, parts_of
 from rewarddiff.scoring.suspicious import SUSPICIOUS, Suspicious, most_contradicted
@@ -44,7 +44,7 @@ from rewarddiff.scoring.weigh_summary import WeighSummary
 from rewarddiff.scoring.windows import WINDOW, Data
 from rewarddiff.scoring.work import Done, carry_out
 
-LAYOUT = "2"
+LAYOUT = "3"
 """Raised when rows change their meaning, so that no window of before is gone on from."""
 
 HEADS = "heads"
@@ -120,6 +120,7 @@ def _window(scorer: Scorer, config: CoefficientConfig, rows: Sequence[PassingRow
     answers: list[Answer] = []
     for row, of_row in zip(rows, ask_rows(scorer, rows, config.orders, rank=False), strict=True):
         if of_row:
+            _note_without_comparisons(row)
             groups += row.groups
             answers += of_row
     comparisons = Ledger()
@@ -150,22 +151,30 @@ def _window(scorer: Scorer, config: CoefficientConfig, rows: Sequence[PassingRow
     return Done(written, account, {HEADS: by_head})
 
 
+def _note_without_comparisons(row: PassingRow) -> None:
+    """Count a row of which there is nothing to weigh."""
+    compares = any(True for group in row.groups for _ in group.known_comparisons())
+    if not compares:
+        row.ledger.change(Reason.NO_ORDER, row.place, "nothing is compared")
+
+
 def _kept(group: Group, answer: Answer, ledger: Ledger) -> list[int]:
-    """Return which of the row's comparisons have an order and two texts; the others are counted."""
+    """Return which of the answer's comparisons have an order and two texts.
+
+    Each of the group's comparisons is counted once: those with an empty response are not asked for.
+    """
+    for comparison in group.known_comparisons():
+        if not all(text.strip() for text in _texts(group, comparison)):
+            ledger.drop(Reason.EMPTY_RESPONSE, group)
     kept = []
     for place, comparison in enumerate(answer.comparisons):
-        chosen, rejected = _texts(group, comparison)
         if comparison.tie:
             ledger.drop(Reason.NO_ORDER, group, "a tie")
-        elif chosen.strip() == rejected.strip():
+        elif of_equal_texts(group, comparison):
             ledger.drop(Reason.IDENTICAL_RESPONSES, group)
         else:
             ledger.keep()
             kept.append(place)
-    if not answer.comparisons:
-        is_compared = any(True for _ in group.known_comparisons())
-        reason = Reason.EMPTY_RESPONSE if is_compared else Reason.NO_ORDER
-        ledger.drop(reason, group, "" if is_compared else "nothing is compared")
     return kept
 
 

@@ -68,7 +68,7 @@ class WeighSummary:
         lines = [
             *ledger_lines("rows", self.rows, "can be used"),
             *ledger_lines("comparisons", self.comparisons, "have an order"),
-            *ledger_lines("written", self.left_out, "with a coefficient"),
+            *ledger_lines("weighed", self.left_out, "are written"),
             f"differences   {_described(stated['before'])}; {stated['share_negative']:.1%} "
             "contradict their label",
             *[f"              {sentence}" for sentence in self.learned.sentences()],
