@@ -102,7 +102,7 @@ class Agreement:
         share = self.agreeing / self.compared
         line = f"{self.compared:,}, the scorer agrees with {share:.1%}"
         if self.equal_texts:
-            line += f"; {self.equal_texts:,} more are of equal texts"
+            line += f"; left out: {self.equal_texts:,} of equal texts"
         return line
 
 
