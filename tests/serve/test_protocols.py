@@ -54,6 +54,19 @@ def test_score_gives_the_numbers_of_offline_scoring(client, reward) -> None:
     assert answer["fingerprint"] == FINGERPRINT
 
 
+@pytest.mark.parametrize(("prompt", "response"), [("Two?", ""), ("", "4"), ("", "")])
+def test_what_is_empty_gets_the_number_of_the_text_that_it_makes(
+    client, reward, prompt: str, response: str
+) -> None:
+    expected = offline(reward, prompt, response)
+    rows = [{"prompt": prompt, "responses": [response]}]
+    assert posted(client, "/score", {"rows": rows})["scores"] == [expected]
+    asked = {"query": [prompt + response], "prompts": [prompt]}
+    assert posted(client, "/get_reward", asked)["rewards"] == expected
+    sample = {"prompt": prompt, "response": response}
+    assert posted(client, "/reward", sample) == expected[0]
+
+
 def test_compare_is_rank(client, reward, difference) -> None:
     responses = ("4", "five", "2 + 2 = 4", "no idea")
     group = Group("responses", "Two plus two?", responses)

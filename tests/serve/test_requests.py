@@ -67,6 +67,7 @@ def test_malformed_bodies(small, body, status, cause) -> None:
     ("body", "cause"),
     [
         ({"prompt": "x", "responses": []}, "0 responses; send 1 to 64"),
+        ({"prompt": "x", "responses": ["y"]}, "nothing to compare it with; send 2, or anchors"),
         ({"prompt": "x", "responses": ["y"] * 65}, "65 responses; send 1 to 64"),
         ({"prompt": "x", "responses": ["y"], "anchors": []}, "no anchors"),
         ({"prompt": "x", "responses": ["y"], "anchors": ["z"], "design": {"mode": "all"}}, "one"),

@@ -46,6 +46,8 @@ class Compare(Protocol):
         if not count or max(count, len(self.anchors or ())) > MOST_RESPONSES:
             raise refused(f"{count} responses; send 1 to {MOST_RESPONSES}, and as many anchors")
         if self.anchors is None:
+            if count == 1:
+                raise refused("one response, and nothing to compare it with; send 2, or anchors")
             design = self.design or DesignConfig()
             group = Group(self.id, self.prompt, tuple(self.responses))
             # A design that wants both orders lists both.
