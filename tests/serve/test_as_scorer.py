@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from itertools import permutations
 
 import httpx2
@@ -80,3 +81,25 @@ def test_a_key_is_asked_for(reward, monkeypatch) -> None:
         )
         with pytest.raises(UserError, match=r"status 401.*name that as key_env"):
             scores(Remote(url=address(client)).scorer("remote"), GROUPS[:1])
+
+
+def test_a_server_behind_that_is_gone_is_502_in_words_for_a_client() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    with running(Remote(url=url, attempts=1).scorer("behind")) as client:
+        answer = client.post("/reward", json={"prompt": "What is tea?", "response": "A drink."})
+    assert answer.status_code == 502
+    message = answer.json()["error"]["message"]
+    assert message.startswith("behind: cannot be reached (")
+    assert message.endswith("; the scorer is read by a server behind this one: ask again later")
+
+
+def test_what_the_server_behind_refuses_is_refused(reward) -> None:
+    with (
+        running(reward, ServeConfig(body=2000)) as behind,
+        running(Remote(url=address(behind)).scorer("behind")) as client,
+    ):
+        answer = client.post("/reward", json={"prompt": "x" * 3000, "response": "y"})
+        assert answer.status_code == 422
+        assert "behind: status 413, the body is longer than 2000" in answer.text
+        assert client.post("/reward", json={"prompt": "x", "response": "y"}).status_code == 200

@@ -15,8 +15,12 @@ import pytest
 
 from rewarddiff.differences import Array, Differences, Pair
 from rewarddiff.records import Group
-from rewarddiff.serve.asking import Sample, joined
+from rewarddiff.serve.asking import Rewards, Sample, Work, joined
+from rewarddiff.serve.batching import Batcher
 from rewarddiff.serve.config import ServeConfig
+from rewarddiff.serve.failures import Failure
+from rewarddiff.serve.metrics import Metrics
+from rewarddiff.serve.served import Answer
 from tests.serve.conftest import running
 from tests.serve.test_protocols import RENDERED, offline, posted
 
@@ -134,6 +138,25 @@ def test_a_failure_is_the_answer_of_whoever_caused_it() -> None:
     assert "rows[0].responses[0]: lengths gives nan" in answers["nan"].json()["error"]["message"]
     assert answers["crash"].status_code == 500
     assert "RuntimeError" in answers["crash"].json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("of_all", "readings"), [(True, 1), (False, 7)])
+def test_a_failure_that_nobody_caused_is_not_waited_for_again(of_all: bool, readings: int) -> None:
+    """Of four requests read together: once, or with both halves and all quarters seven times."""
+    sizes = []
+
+    def read(works: Sequence[Work]) -> list[Answer]:
+        sizes.append(len(works))
+        raise Failure(502, "gone", of_all=of_all)
+
+    batcher = Batcher(read, ServeConfig(batch=4, wait=5), Metrics())
+    work = Rewards((Sample("x", "y", "#0"),))
+    answers = [batcher.submit(work) for _ in range(4)]
+    for answer in answers:
+        with pytest.raises(Failure, match="gone"):
+            answer.result(30)
+    batcher.close()
+    assert len(sizes) == readings
 
 
 def test_what_nobody_waits_for_is_not_read() -> None:

@@ -147,11 +147,16 @@ class Batcher:
     def _settle(self, batch: Sequence[Waiting]) -> None:
         """Answer every request of a batch; where it fails, halves of it are read apart.
 
-        So a failure is the answer of whoever caused it, and of no other.
+        So a failure is the answer of whoever caused it, and of no other. One that nobody of them
+        caused is everybody's answer at once, since each half would wait for it again.
         """
         try:
             answers = self._read([waiting.work for waiting in batch])
         except Exception as error:
+            if isinstance(error, Failure) and error.of_all:
+                for waiting in batch:
+                    waiting.answer.set_exception(error)
+                return
             if len(batch) > 1:
                 middle = len(batch) // 2
                 self._settle(batch[:middle])

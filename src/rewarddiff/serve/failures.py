@@ -8,13 +8,17 @@ class Failure(Exception):
 
     Attributes:
         retry_after: seconds.
+        of_all: whether all that is read together fails with it, and not one request by itself.
     """
 
-    def __init__(self, status: int, message: str, *, retry_after: int | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, *, retry_after: int | None = None, of_all: bool = False
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.retry_after = retry_after
+        self.of_all = of_all
 
 
 def refused(message: str) -> Failure:

@@ -14,6 +14,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.records import Group, Prompt
 from rewarddiff.scorers.neural.scorer import NeuralScorer
 from rewarddiff.scorers.protocol import Orders, Pointwise, Scorer
+from rewarddiff.scorers.remote.answers import OF_CONTENT, Failed
 from rewarddiff.serve.asking import Comparing, Rewards, Sample, Work, joined
 from rewarddiff.serve.baseline import Baseline
 from rewarddiff.serve.chat import chat_of, exchange, texts_of
@@ -97,7 +98,18 @@ class Served:
         except TemplateRefused as error:
             raise refused(str(error)) from error
         except UserError as error:
+            if isinstance(error.__cause__, Failed):
+                raise self._of_server_behind(error.__cause__) from error
             raise Failure(500, str(error)) from error
+
+    def _of_server_behind(self, failed: Failed) -> Failure:
+        """Return what a client is told where the scorer is itself a server's."""
+        message = f"{self.name}: {failed.cause}"
+        if failed.status in OF_CONTENT:
+            return refused(message)
+        message += "; the scorer is read by a server behind this one: ask again later"
+        # One that cannot be reached cannot be by half of the requests; an error may be of one text.
+        return Failure(502, message, of_all=failed.status is None)
 
     def _answers(self, works: Sequence[Work]) -> list[Answer]:
         samples: list[Sample] = []
