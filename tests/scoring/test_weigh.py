@@ -201,6 +201,25 @@ def test_what_is_written_reads_back_as_data(name: str, tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("name", ["out.parquet", "out"])
+def test_what_a_table_cannot_hold_is_written_as_lines_without_asking_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompts that are texts, and from the second window on conversations."""
+    talk = {"prompt": [{"role": "user", "content": "Hi"}]}
+    for side, text in (("chosen", "Hello"), ("rejected", "W")):
+        talk[side] = [{"role": "assistant", "content": text}]
+    data = write_lines(tmp_path / "rows.jsonl", [*PAIRS[:2], talk])
+    lines = tmp_path / "out.jsonl"
+    with pytest.raises(UserError, match=f"--output {lines} goes on with what is done$"):
+        weigh_dataset("length", data, tmp_path / name)
+    monkeypatch.setattr(weigh_module, "ask_rows", None)
+    done = weigh_dataset("length", data, lines)
+    assert done.summary.speed.rows == 0
+    assert [row["prompt"] for row in read_lines(lines)] == ["P1", "P2", talk["prompt"]]
+    assert not list(tmp_path.glob("*.parts"))
+
+
 def test_a_folder_that_is_no_dataset_is_not_replaced(tmp_path: Path) -> None:
     data = write_lines(tmp_path / "rows.jsonl", PAIRS)
     (tmp_path / "mine").mkdir()

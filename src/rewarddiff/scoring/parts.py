@@ -17,9 +17,10 @@ import numpy as np
 
 from rewarddiff import files
 from rewarddiff.differences import Array
+from rewarddiff.errors import UserError
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.scoring import tables
-from rewarddiff.scoring.tables import Values
+from rewarddiff.scoring.tables import UnlikeValues, Values
 from rewarddiff.writing import say
 
 MADE_FROM = "made-from.json"
@@ -87,10 +88,11 @@ def parts_of(output: Path, made_from: Mapping[str, str], kind: str) -> Iterator[
     before a first one is done, nothing stays.
 
     Args:
+        output: without its suffix where the windows are the same for every kind of output.
         made_from: what determines every byte of the windows, by its name.
 
     Raises:
-        UserError: another process is making this output.
+        UserError: another process is making this output; it cannot hold what is in the windows.
     """
     folder = output.with_name(f"{output.name}.parts")
     with run_folder_for(folder):
@@ -98,9 +100,12 @@ def parts_of(output: Path, made_from: Mapping[str, str], kind: str) -> Iterator[
         parts = Parts(folder, kind)
         try:
             yield parts
-        except BaseException:
+        except BaseException as error:
             if not parts.done():
                 files.remove(folder)
+            elif isinstance(error, UnlikeValues) and not output.suffix:
+                lines = output.with_suffix(".jsonl")
+                raise UserError(f"{error}: --output {lines} goes on with what is done") from error
             raise
     files.remove(folder)
 

@@ -33,6 +33,10 @@ ROW_GROUP = 8192
 """Rows of a Parquet file that are written together."""
 
 
+class UnlikeValues(UserError):
+    """Rows that JSON Lines can hold, and the columns of a table cannot."""
+
+
 def check_suffix(output: Path, *, folders: bool = False) -> str:
     """Return the suffix by which an output is written; empty: a folder of `datasets`.
 
@@ -207,9 +211,9 @@ def _table(rows: Sequence[Values], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _unlike(column: str, error: Exception) -> UserError:
+def _unlike(column: str, error: Exception) -> UnlikeValues:
     cause = str(error).splitlines()[0]
     what = f"column {column} holds values" if column else "columns hold values"
-    return UserError(
+    return UnlikeValues(
         f"{what} that Parquet cannot hold in one column ({cause}); write to a file named .jsonl"
     )

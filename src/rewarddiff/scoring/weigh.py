@@ -99,7 +99,7 @@ def weigh(
         "data": data.identity(),
         "options": f"{LAYOUT} {WINDOW} {needs}",
     }
-    with parts_of(output, made_from, ".jsonl") as parts:
+    with parts_of(output.with_suffix(""), made_from, ".jsonl") as parts:
         speed = carry_out(WeighJob(asked, data, config), parts, "weighing", processes)
         summary = WeighSummary(output, config, speed)
         for account in parts.accounts():
