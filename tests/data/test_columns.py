@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ from rewarddiff.check import check
 from rewarddiff.cli import main
 from rewarddiff.config import load_recipe
 from rewarddiff.data import Ledger, load_groups, read
-from rewarddiff.data.columns import MISSING, taken
-from rewarddiff.data.unread import unread_columns
+from rewarddiff.data.columns import MISSING, names_read, taken
+from rewarddiff.data.formats import FORMATS, Format
+from rewarddiff.data.read import NOT_AS_EXPECTED
+from rewarddiff.data.unread import _WatchedRow, unread_columns
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline import Recipe
 from rewarddiff.pipeline.data import prepare
 from rewarddiff.records import Comparison, Message
+from tests.data.test_formats_page import EXAMPLES
 
 QUESTIONS = {"prompt": "q", "chosen": "good", "rejected": "bad"}
 
@@ -84,6 +88,19 @@ def test_a_column_that_no_row_has_is_refused_with_the_nearest(tmp_path: Path) ->
         load_groups(nested, columns={"prompt": "meta.quest"})
 
 
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("prompts", r"no format reads a column 'prompts' – did you mean 'prompt'\?"),
+        ("nope", "'nope' – known here: .*chosen, .*margin, .*prompt, .*rejected"),
+    ],
+)
+def test_a_name_that_no_format_reads_is_refused(name: str, near: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "rows.jsonl", [row(0)])
+    with pytest.raises(UserError, match=f"^columns: {name}=q: .*{near}.*; ours stand first"):
+        load_groups(path, columns={"chosen": "good", name: "q"})
+
+
 @pytest.mark.parametrize("first", [1, 60, 100])
 def test_a_column_that_only_some_rows_have_is_read_where_it_is(tmp_path: Path, first: int) -> None:
     """It is told by the first hundred rows whether there is such a column."""
@@ -120,6 +137,18 @@ def test_the_cache_tells_columns_apart(tmp_path: Path) -> None:
     for columns, better in ((QUESTIONS, "yes 0"), (turned, "no 0"), (QUESTIONS, "yes 0")):
         (group,) = load_groups(path, columns=columns, cache=tmp_path / "cache")
         assert group.responses[0] == better
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
+def test_every_column_that_a_format_reads_is_a_name(form: Format) -> None:
+    """As far as its lines in docs/formats.md go."""
+    read_of_rows = set()
+    for line in EXAMPLES.get(form.name, "").splitlines():
+        values = _WatchedRow(json.loads(line))
+        with suppress(UserError, *NOT_AS_EXPECTED):  # one format needs a file beside its rows
+            form.converter(None)(values)
+        read_of_rows |= values.columns_read
+    assert read_of_rows <= names_read()
 
 
 # -- the command line and recipes ---------------------------------------------------------------------------

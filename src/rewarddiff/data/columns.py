@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
 from rewarddiff.data.files import Row
+from rewarddiff.data.formats import FORMATS
+from rewarddiff.data.formats.cells import SUBSETS
+from rewarddiff.data.formats.nearest import MAIN
+from rewarddiff.data.formats.pairs import GRADES
 from rewarddiff.data.sources import Stream
 from rewarddiff.errors import UserError, suggest
 
@@ -15,6 +20,18 @@ PEEK = 100
 
 MISSING = object()
 """What stands where a row has no such column."""
+
+PLAIN = ("id", "system", "tools", "margin", "coefficient", "scores")
+"""Columns that the plain formats read where they are there."""
+
+SELDOM = (
+    *SUBSETS,
+    *(grade.format(side) for side in ("chosen", "rejected") for grade in GRADES),
+    *(f"rating_{number}" for number in range(2, 6)),
+    *("comparison_id", "extra", "prediction 3", "prediction 4", "processed_generation"),
+    *("ranks", "rating", "topic", "turn"),
+)
+"""Columns that other formats read where they are there."""
 
 Columns = Mapping[str, str]
 """Our name → the file's; a dotted one reaches into objects and lists: meta.question, answers.0."""
@@ -31,11 +48,37 @@ def renamed(streams: list[Stream], columns: Columns | None, *, strict: bool = Tr
             renamed.
 
     Raises:
-        UserError: (while the rows are read) no row has such a column.
+        UserError: no format reads one of these names; (while the rows are read) no row has such a
+            column.
     """
     if not columns:
         return streams
+    _require_read(columns)
     return [replace(s, rows=_renamed_rows(s, columns, strict=strict)) for s in streams]
+
+
+def names_read() -> set[str]:
+    """Return the columns that any format reads."""
+    names = {*PLAIN, *SELDOM}
+    for form in FORMATS:
+        names.update(form.columns)
+    return names
+
+
+def _require_read(columns: Columns) -> None:
+    """Raise a UserError where one of our names is none: nothing would be read from it."""
+    names = names_read()
+    for name in columns.keys() - names:
+        if not get_close_matches(name, names, n=1):
+            # All names would be a hundred.
+            names = set(PLAIN)
+            for form in FORMATS:
+                if form.name in MAIN:
+                    names.update(form.columns)
+        raise UserError(
+            f"columns: {name}={columns[name]}: no format reads a column '{name}'"
+            f"{suggest(name, names)}; ours stand first, as in prompt=question"
+        )
 
 
 def _renamed_rows(stream: Stream, columns: Columns, *, strict: bool) -> Iterator[Row]:
