@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ def partly_graded(i: int) -> dict[str, Any]:
     return graded(i) if i % 2 else pair(i)
 
 
+def weighed(i: int) -> dict[str, Any]:
+    """As `weigh` writes it."""
+    return {**pair(i), "coefficient": 0.5 * (i % 3), "difference": i % 3 - 1, "margin": i % 2}
+
+
 def scored_list(i: int) -> dict[str, Any]:
     return {"prompt": f"Say it {i}", "responses": texts(i, 4), "scores": [3, 2, 1, 1]}
 
@@ -74,6 +80,7 @@ KINDS = {
     "graded": (graded, ["dpo", "dpo+difference", "dpo+constant", "dpo+grades"]),
     "alike": (always_as_strong, ["dpo", "dpo+difference", "dpo+constant"]),
     "partly": (partly_graded, ["dpo", "dpo+difference", "dpo+constant"]),
+    "weighed": (weighed, ["dpo", "dpo+difference", "dpo+constant", "dpo+column"]),
     "lists": (scored_list, ["rrhf", "rrhf+difference", "rrhf+constant", "rrhf+grades"]),
     "long": (long_list, ["rrhf", "rrhf+difference", "rrhf+constant", "rrhf+grades"]),
     "labels": (label, ["kto"]),
@@ -112,15 +119,16 @@ def test_the_recipe_follows_from_the_data(kind: str, policy_folder: Path, tmp_pa
         assert "test" not in recipe.data.splits
     else:
         used = {source for name in recipe.policies for source in recipe.sources_of(name)}
+        used.discard("column")  # the data's own
         assert used == {"difference"}  # the judge has no part in training
 
 
-@pytest.mark.parametrize("kind", ["graded", "labels"])
+@pytest.mark.parametrize("kind", ["graded", "weighed", "labels"])
 def test_the_recipe_runs_as_it_is(kind: str, policy_folder: Path, tmp_path: Path) -> None:
     """But for the scorers' pooling, which the tiny model has no head of its own for."""
     recipe = written(kind, tmp_path, policy_folder)
     overrides = [f"output={tmp_path / 'run'}"]
-    if kind == "graded":
+    if kind != "labels":
         overrides.append("scorers.judge.pooling=mean")
     results = read_results(run_recipe(recipe, overrides))
     assert [policy.name for policy in results.policies] == KINDS[kind][1]
@@ -196,6 +204,30 @@ def test_a_slow_machine_gets_fewer_prompts_and_comparisons(
     assert limit in init_module.LIMITS
     assert comparisons == 40
     assert asked[1e6] == (50, 10)
+
+
+def test_negative_coefficients_stay_so(policy_folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "weighed.jsonl"
+    rows = [{**weighed(i), "coefficient": 1 - i % 3} for i in range(COUNT)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    init_stage(path, str(policy_folder), tmp_path / "recipe.yaml")
+    column = load_recipe(tmp_path / "recipe.yaml", [], Recipe).policies["dpo+column"].coefficient
+    assert column is not None
+    assert (column.source, column.negative) == ("column", "signed")
+
+
+@pytest.mark.parametrize("rate", [1e6, 3e7, 2e8, 1e9])
+def test_the_times_of_a_run_add_up(
+    rate: float, policy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(effort, "_rate", lambda: rate)
+    recipe = tmp_path / "recipe.yaml"
+    init_stage(data_of("long", tmp_path, 300), str(policy_folder), recipe)
+    times = re.search(r"about ([\d.]+) \w+( \(.*?\)) on this machine", recipe.read_text())
+    assert times is not None
+    figures = re.findall(r" ([\d.]+)(?=[,)])", times[2].replace("under 1", "0"))
+    assert len(figures) == 3
+    assert sum(map(float, figures)) == pytest.approx(float(times[1]))
 
 
 def test_no_file_is_overwritten(policy_folder: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ class DataLook:
         lists: groups of three responses and more.
         decided: comparisons that are no tie. stated: comparisons whose strength the data states.
         strengths: how many different strengths that are, ties left out.
+        weighed: comparisons with a coefficient of the data's own. negative: those of them below 0.
         most_comparisons: of one group.
         prompt, response: the length that 95 of 100 do not exceed.
         mean_prompt, mean_response: mean lengths.
@@ -35,6 +36,8 @@ class DataLook:
     decided: int
     stated: int
     strengths: int
+    weighed: int
+    negative: int
     most_comparisons: int
     desirable: int
     undesirable: int
@@ -45,8 +48,17 @@ class DataLook:
 
     @property
     def graded(self) -> bool:
-        """Whether the data states how much better for every comparison, and not always the same."""
-        return self.stated == self.comparisons and self.strengths > 1
+        """Whether the data states how much better for every comparison, and not always the same.
+
+        Beside coefficients it is a scorer that states it.
+        """
+        is_stated = self.stated == self.comparisons and self.strengths > 1
+        return is_stated and not self.has_coefficients
+
+    @property
+    def has_coefficients(self) -> bool:
+        """Whether every comparison has a coefficient of the data's own."""
+        return 0 < self.comparisons == self.weighed
 
     @property
     def mostly_lists(self) -> bool:
@@ -74,6 +86,8 @@ class DataLook:
         )
 
     def _strengths(self) -> str:
+        if self.has_coefficients:
+            return "each has a coefficient of its own"
         if not self.stated:
             return "how much better is not stated"
         if self.graded:
@@ -95,6 +109,7 @@ def look(groups: Groups, encoder: Encoder) -> DataLook:
     responses = lists = conversations = comparisons = decided = stated = most = 0
     labels = {True: 0, False: 0}
     strengths: set[float] = set()
+    coefficients: list[float] = []
     for group in groups:
         responses += len(group.responses)
         lists += len(group.responses) > 2
@@ -105,6 +120,7 @@ def look(groups: Groups, encoder: Encoder) -> DataLook:
         most = max(most, len(known))
         given = [c.strength for c in known if c.strength is not None]
         stated += len(given)
+        coefficients += [c.coefficient for c in known if c.coefficient is not None]
         strengths.update(strength for strength in given if strength)
         for _, label in group.known_labels():
             labels[label] += 1
@@ -118,6 +134,8 @@ def look(groups: Groups, encoder: Encoder) -> DataLook:
         decided=decided,
         stated=stated,
         strengths=len(strengths),
+        weighed=len(coefficients),
+        negative=sum(coefficient < 0 for coefficient in coefficients),
         most_comparisons=most,
         desirable=labels[True],
         undesirable=labels[False],

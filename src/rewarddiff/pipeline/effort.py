@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -58,7 +58,7 @@ class Effort:
         return cls(
             scorer=weights_of_body(backbone) if trains_scorers else 0,
             policy=weights(model),
-            policies=3 + seen.graded if trains_scorers else 1,
+            policies=3 + seen.graded + seen.has_coefficients if trains_scorers else 1,
             read=each * (seen.mean_prompt + seen.mean_response),
             tree=seen.mean_prompt + each * seen.mean_response,
             prompt=seen.mean_prompt,
@@ -100,33 +100,54 @@ class Effort:
 
     def sentences(self, groups: int) -> Iterator[str]:
         """Yield how long a run takes, and what of that."""
-        parts = []
-        for name, seconds in (
-            ("scorers", self.of_scorers(groups)),
-            ("policies", self.of_policies(groups)),
-            ("samples", self.of_samples(groups)),
-        ):
-            if seconds:
-                parts.append(f"{name} {minutes(seconds)}")
+        parts = {
+            "scorers": self.of_scorers(groups),
+            "policies": self.of_policies(groups),
+            "samples": self.of_samples(groups),
+        }
         yield (
-            f"A run takes about {minutes(self.seconds(groups))} on this machine "
-            f"({', '.join(parts)}), guessed from its {self.rate / 1e9:,.0f} GFLOP/s."
+            f"A run takes about {guessed(parts)} on this machine, guessed from its "
+            f"{self.rate / 1e9:,.0f} GFLOP/s."
         )
 
     def _time(self, operations: float) -> float:
         return operations / (EFFICIENCY * self.rate)
 
 
-def minutes(seconds: float) -> str:
-    """Return a time as one guesses it.
+def guessed(parts: Mapping[str, float]) -> str:
+    """Return seconds as one guesses them, in all and for each part, which add up.
 
-    >>> minutes(20), minutes(200), minutes(9000)
-    ('1 minute', '3 minutes', '2.5 hours')
+    >>> guessed({"scorers": 20, "policies": 0})
+    '1 minute'
+    >>> guessed({"scorers": 260, "policies": 20, "samples": 25})
+    '5 minutes (scorers 4, policies 1, samples under 1)'
+    >>> guessed({"scorers": 3000, "policies": 6000})
+    '2.5 hours (scorers 0.8, policies 1.7)'
     """
-    if seconds >= 5400:
-        return f"{seconds / 3600:.1f} hours"
-    whole = max(1, round(seconds / 60))
-    return "1 minute" if whole == 1 else f"{whole} minutes"
+    total = sum(parts.values())
+    in_hours = total >= 5400
+    step = 360 if in_hours else 60
+    if round(total / step) <= 1:
+        return "1 minute"
+    shown = []
+    steps = 0
+    seconds_so_far = 0.0
+    for name, seconds in parts.items():
+        # What is rounded is the sum so far, so that the last is the sum of all.
+        seconds_so_far += seconds
+        steps_of_part = round(seconds_so_far / step) - steps
+        steps += steps_of_part
+        if seconds:
+            shown.append(f"{name} {_figure(steps_of_part, in_hours)}")
+    unit = "hours" if in_hours else "minutes"
+    return f"{_figure(steps, in_hours)} {unit} ({', '.join(shown)})"
+
+
+def _figure(steps: int, in_hours: bool) -> str:
+    """Return whole minutes, or tenths of hours."""
+    if in_hours:
+        return f"{steps / 10:.1f}"
+    return str(steps) if steps else "under 1"
 
 
 def weights(model: str) -> float:

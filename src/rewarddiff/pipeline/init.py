@@ -121,6 +121,8 @@ def recipe_text(
         "why": choice.why,
         "lr": f"{choice.lr * effort.lr_scale:.1e}",
         "graded": seen.graded,
+        "has_coefficients": seen.has_coefficients,
+        "signed": seen.negative > 0,
         "prompts": effort.prompts(limit),
         "facts": [*seen.sentences(), *effort.sentences(limit)],
         "max_comparisons": most if most < seen.most_comparisons else None,
