@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import logging
 import re
@@ -18,7 +19,9 @@ import pytest
 from report import report_example as example
 
 from rewarddiff import cli
+from rewarddiff.check import check
 from rewarddiff.errors import TrainingError, UserError
+from rewarddiff.pipeline.scoring import score, weigh_dataset
 from rewarddiff.results import LedgerCounts, Place, Tally
 
 COMMANDS = (
@@ -110,6 +113,18 @@ def test_every_command_has_help_with_an_example(
 ) -> None:
     assert status(command, "--help") == 0
     assert f"example:\n  rewarddiff {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "handler"), [("check", check), ("score", score), ("weigh", weigh_dataset)]
+)
+def test_help_says_the_default_that_there_is(
+    command: str, handler: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(command, "--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    default = inspect.signature(handler).parameters["max_drop"].default
+    assert re.findall(r"--max-drop MAX_DROP [^(]*\(default ([\d.]+)", text) == [f"{default:g}"]
 
 
 def test_no_command_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
