@@ -129,7 +129,7 @@ def test_a_card_tells_what_is_known(policy_folder, tmp_path) -> None:
     save_scorer(scorer, tmp_path / "reward", FACTS)
     text = (tmp_path / "reward" / "README.md").read_text()
     assert "Data: helpful, 12 prompts, 30 comparisons." in text
-    assert "- accuracy: 0.7125\n- temperature T, fitted on held-out comparisons: 1.25" in text
+    assert "- accuracy: 0.7125\n- temperature T, fitted on the dev split: 1.25" in text
     assert "the probability that a is preferred to b" in text
     assert "and then `<eos>` once" in text
     assert str(policy_folder.parent) not in text  # no path of this machine
