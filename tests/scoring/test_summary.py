@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rewarddiff.coefficients import CoefficientConfig
+from rewarddiff.pipeline.scoring import score, weigh_dataset
 from rewarddiff.scoring import summary
-from rewarddiff.scoring.summary import QUANTILES, Agreement, Distribution
+from rewarddiff.scoring.summary import QUANTILES, Agreement, Distribution, Reading
+from tests.scoring.conftest import write_lines
 
 
 def test_figures_are_numpys() -> None:
@@ -44,3 +48,31 @@ def test_equal_responses_agree_by_half() -> None:
     agreement = Agreement()
     agreement.add([1.0, -2.0, 0.0, 3.0])
     assert (agreement.compared, agreement.agreeing) == (4, 2.5)
+
+
+def test_how_rows_were_read_is_said(scorer_folders: dict[str, Path], tmp_path: Path) -> None:
+    """Of the windows together: a response beyond 40 tokens, and a prompt beside a template."""
+    chat = [{"role": "user", "content": "Hi"}]
+    rows = [
+        {"prompt": "A text", "chosen": "x" * 60, "rejected": "no"},
+        {"prompt": chat, "chosen": "yes", "rejected": "no"},
+    ]
+    data = write_lines(tmp_path / "rows.jsonl", rows)
+    scored = score(scorer_folders["reward"], data, tmp_path / "scored.jsonl")
+    config = CoefficientConfig(negative="abs")
+    weighed = tmp_path / "weighed.jsonl"
+    pairs = weigh_dataset(scorer_folders["reward"], data, weighed, config).summary
+    for done in (scored, pairs):
+        assert done.reading.cut == {"prompt": 0, "response": 1}
+        assert done.reading.untemplated == 1
+        text = "\n".join(done.lines())
+        assert "reading       Of 1 rows a response was read in part" in text
+        assert "\n              The prompts of 1 rows are texts" in text
+
+
+def test_readings_of_windows_add_up() -> None:
+    reading = Reading({"prompt": 1, "response": 0}, untemplated=2, learned=3)
+    reading.add({"cut": {"prompt": 1, "response": 1}, "untemplated": 1, "learned": 4})
+    assert reading == Reading({"prompt": 2, "response": 1}, untemplated=3, learned=7)
+    reading.add({"cut": {}, "untemplated": 0, "learned": None})
+    assert reading.learned is None

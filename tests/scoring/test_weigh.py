@@ -321,5 +321,5 @@ def test_what_the_scorer_was_trained_on_is_said(tmp_path: Path) -> None:
     done = weigh_dataset(scorer, rows, tmp_path / "weighed.jsonl")
     sentence = "The scorer was trained on the prompts of 2 rows"
     assert any(sentence in line for line in done.summary.lines())
-    assert json.loads(done.beside.report.read_text())["trained_on"] == 2
+    assert json.loads(done.beside.report.read_text())["reading"]["learned"] == 2
     assert sentence in done.beside.page.read_text()

@@ -193,7 +193,7 @@ def weigh_dataset(
             several,
             contradicted.rows,
             contradicted.by_part,
-            remarks=summary.learned.sentences(),
+            remarks=summary.reading.sentences(),
         )
     return Weighed(summary, path, beside)
 

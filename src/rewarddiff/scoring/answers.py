@@ -78,11 +78,15 @@ def merged(answers: Sequence[Answer]) -> Answer:
 
 
 @runtime_checkable
-class Cutting(Protocol):
-    """A scorer that reads no more than some tokens of a text."""
+class TextReader(Protocol):
+    """A scorer that makes tokens of texts, and tells what it did to them."""
 
     def cut(self, groups: Sequence[Group]) -> dict[str, int]:
         """Count the groups of which a `prompt` or a `response` is read in part."""
+        ...
+
+    def untemplated(self, groups: Sequence[Group]) -> int:
+        """Count the groups whose prompt is read without the model's chat template."""
         ...
 
 

@@ -10,7 +10,7 @@ probability  σ(d / T) of each, where the scorer has a temperature
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,13 +21,12 @@ from rewarddiff.data.passing import PassingRow
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group
 from rewarddiff.scorers.opening import open_scorer
-from rewarddiff.scorers.overlap import count_trained_on
 from rewarddiff.scorers.protocol import Pointwise, Scorer
 from rewarddiff.scoring import tables
-from rewarddiff.scoring.answers import Answer, Cutting, ask_rows, merged, of_equal_texts
+from rewarddiff.scoring.answers import Answer, ask_rows, merged, of_equal_texts
 from rewarddiff.scoring.identity import identity_of
 from rewarddiff.scoring.parts import Parts, parts_of
-from rewarddiff.scoring.summary import Agreement, Distribution, Learned, ledger_lines
+from rewarddiff.scoring.summary import Agreement, Distribution, Reading, ledger_lines
 from rewarddiff.scoring.windows import WINDOW, Data
 from rewarddiff.scoring.work import Done, Speed, carry_out
 from rewarddiff.writing import figure, say
@@ -35,7 +34,7 @@ from rewarddiff.writing import figure, say
 COLUMNS = ("scores", "comparisons", "differences", "spread", "probability")
 """What is written beside the user's columns."""
 
-LAYOUT = "3"
+LAYOUT = "4"
 """Raised when columns change their meaning, so that no window of before is gone on from."""
 
 
@@ -51,8 +50,7 @@ class ScoreSummary:
         agreement: with the data's comparisons.
         alone: responses without a score, since the scorer scores none by itself.
         pointwise: whether it does.
-        cut: rows of which a prompt or a response was read in part.
-        learned: rows of prompts that the scorer was trained on.
+        reading: how the scorer read the rows.
     """
 
     output: Path
@@ -62,8 +60,7 @@ class ScoreSummary:
     agreement: Agreement = field(default_factory=Agreement)
     alone: int = 0
     pointwise: bool = True
-    cut: dict[str, int] = field(default_factory=dict)
-    learned: Learned = field(default_factory=Learned)
+    reading: Reading = field(default_factory=Reading)
     speed: Speed = field(default_factory=lambda: Speed(0, 0.0))
 
     def add(self, account: Mapping[str, Any]) -> None:
@@ -75,9 +72,7 @@ class ScoreSummary:
         self.agreement.equal_texts += account["equal_texts"]
         self.alone += account["alone"]
         self.pointwise = account["pointwise"]
-        self.learned.add(account["learned"])
-        for part, count in account["cut"].items():
-            self.cut[part] = self.cut.get(part, 0) + count
+        self.reading.add(account["reading"])
 
     def lines(self) -> list[str]:
         """Return the summary as lines of text."""
@@ -93,9 +88,7 @@ class ScoreSummary:
             lines.append(f"no score      {self.alone:,} responses that stand alone in their row")
         if self.agreement.compared:
             lines.append(f"comparisons   {self.agreement.line()}")
-        cut = [f"{count:,} rows a {part}" for part, count in self.cut.items() if count]
-        if cut:
-            lines.append(f"cut           of {' and of '.join(cut)} was read in part: too long")
+        lines += self.reading.lines()
         if self.speed.rows:
             lines.append(f"speed         {figure(self.speed.rate, '.4g')} rows/s")
         return lines
@@ -205,8 +198,7 @@ def _window(scorer: Scorer, names: Mapping[str, str], rows: Sequence[PassingRow]
         "equal_texts": equal_texts,
         "alone": alone,
         "pointwise": isinstance(scorer, Pointwise),
-        "cut": scorer.cut(groups) if isinstance(scorer, Cutting) else {},
-        "learned": count_trained_on(scorer, groups),
+        "reading": asdict(Reading.of(scorer, groups)),
     }
     return Done(written, account)
 

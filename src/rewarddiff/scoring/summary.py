@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from rewarddiff.data.ledger import Ledger
+from rewarddiff.records import Group
+from rewarddiff.scorers.overlap import count_trained_on
+from rewarddiff.scorers.protocol import Scorer
+from rewarddiff.scoring.answers import TextReader
 from rewarddiff.writing import figure
 
 KEPT = 65_536
@@ -107,26 +112,60 @@ class Agreement:
 
 
 @dataclass
-class Learned:
-    """Rows of prompts that a scorer was trained on: where it agrees with these, that is no evidence.
+class Reading:
+    """How a scorer read rows, where a user should know.
 
     Attributes:
-        rows: how many; None where it is not known what the scorer was trained on.
+        cut: rows of which a prompt or a response was read in part.
+        untemplated: rows whose prompt is a text, though the model has a chat template.
+        learned: rows of prompts that the scorer was trained on, where it agrees without being
+            evidence; None where it is not known what it was trained on.
     """
 
-    rows: int | None = 0
+    cut: dict[str, int] = field(default_factory=dict)
+    untemplated: int = 0
+    learned: int | None = 0
 
-    def add(self, rows: int | None) -> None:
-        """Count a window."""
-        self.rows = None if rows is None or self.rows is None else self.rows + rows
+    @classmethod
+    def of(cls, scorer: Scorer, groups: Sequence[Group]) -> Reading:
+        """Return how a scorer reads these."""
+        reading = cls(learned=count_trained_on(scorer, groups))
+        if isinstance(scorer, TextReader):
+            reading.cut = scorer.cut(groups)
+            reading.untemplated = scorer.untemplated(groups)
+        return reading
+
+    def add(self, window: Mapping[str, Any]) -> None:
+        """Count a window: the fields of its reading."""
+        for part, count in window["cut"].items():
+            self.cut[part] = self.cut.get(part, 0) + count
+        self.untemplated += window["untemplated"]
+        known = self.learned is not None and window["learned"] is not None
+        self.learned = self.learned + window["learned"] if known else None
 
     def sentences(self) -> list[str]:
-        """Return what is to be said of it, where there is anything to say."""
-        if not self.rows:
-            return []
+        """Return what is to be said of it."""
+        sentences = []
+        cut = [f"{count:,} rows a {part}" for part, count in self.cut.items() if count]
+        if cut:
+            sentences.append(f"Of {' and of '.join(cut)} was read in part: too long.")
+        if self.untemplated:
+            sentences.append(
+                f"The prompts of {self.untemplated:,} rows are texts and were read as they stand, though "
+                "the model has a chat template; write them as turns where that is meant."
+            )
+        if self.learned:
+            sentences.append(
+                f"The scorer was trained on the prompts of {self.learned:,} rows: of these it may know "
+                "no more than their labels."
+            )
+        return sentences
+
+    def lines(self) -> list[str]:
+        """Return the sentences as lines of a summary."""
+        labels = ["reading", *[""] * len(self.sentences())]
         return [
-            f"The scorer was trained on the prompts of {self.rows:,} rows: of these it may know no more "
-            "than their labels."
+            f"{label:<13} {text}" for label, text in zip(labels, self.sentences(), strict=False)
         ]
 
 

@@ -17,7 +17,7 @@ id, subset, topic, row         where it comes from; row is "file:row"
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,19 +32,19 @@ from rewarddiff.differences import Array, Differences
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group, plain_prompt
 from rewarddiff.scorers.opening import open_scorer
-from rewarddiff.scorers.overlap import count_trained_on
 from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.scoring import tables
 from rewarddiff.scoring.answers import Answer, ask_rows, of_equal_texts
 from rewarddiff.scoring.identity import identity_of
 from rewarddiff.scoring.parts import Parts, parts_of
+from rewarddiff.scoring.summary import Reading
 from rewarddiff.scoring.suspicious import SUSPICIOUS, Suspicious, most_contradicted
 from rewarddiff.scoring.tables import Values
 from rewarddiff.scoring.weigh_summary import WeighSummary
 from rewarddiff.scoring.windows import WINDOW, Data
 from rewarddiff.scoring.work import Done, carry_out
 
-LAYOUT = "3"
+LAYOUT = "4"
 """Raised when rows change their meaning, so that no window of before is gone on from."""
 
 HEADS = "heads"
@@ -145,7 +145,7 @@ def _window(scorer: Scorer, config: CoefficientConfig, rows: Sequence[PassingRow
         "weights": weights,
         "ensemble": ensemble,
         "temperature": scorer.temperature,
-        "learned": count_trained_on(scorer, groups),
+        "reading": asdict(Reading.of(scorer, groups)),
     }
     by_head = np.concatenate(heads) if heads else np.zeros((0, len(weights)))
     return Done(written, account, {HEADS: by_head})

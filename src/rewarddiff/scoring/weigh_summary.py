@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import to_dict
 from rewarddiff.data.ledger import Ledger
-from rewarddiff.scoring.summary import Learned, ledger_lines
+from rewarddiff.scoring.summary import Reading, ledger_lines
 from rewarddiff.scoring.work import Speed
 from rewarddiff.writing import figure
 
@@ -26,7 +26,7 @@ class WeighSummary:
         left_out: what became of the weighed ones; `negative=drop` leaves some out.
         distribution: of differences and coefficients, see `coefficients.weigh`.
         temperature: the scorer's.
-        learned: rows of prompts that the scorer was trained on.
+        reading: how the scorer read the rows.
     """
 
     output: Path
@@ -37,14 +37,14 @@ class WeighSummary:
     left_out: Ledger = field(default_factory=Ledger)
     distribution: dict[str, Any] = field(default_factory=dict)
     temperature: float | None = None
-    learned: Learned = field(default_factory=Learned)
+    reading: Reading = field(default_factory=Reading)
 
     def add(self, account: Mapping[str, Any]) -> None:
         """Count a window."""
         self.rows.merge(Ledger.from_dict(account["ledger"]))
         self.comparisons.merge(Ledger.from_dict(account["comparisons"]))
         self.temperature = account["temperature"]
-        self.learned.add(account["learned"])
+        self.reading.add(account["reading"])
 
     def report(self, scorer: str, data: tuple[str, ...]) -> dict[str, Any]:
         """Return everything that was counted, ready for JSON."""
@@ -58,7 +58,7 @@ class WeighSummary:
             "rows": self.rows.to_dict(),
             "comparisons": self.comparisons.to_dict(),
             "written": self.left_out.to_dict(),
-            "trained_on": self.learned.rows,
+            "reading": asdict(self.reading),
             "distribution": self.distribution,
         }
 
@@ -71,13 +71,13 @@ class WeighSummary:
             *ledger_lines("weighed", self.left_out, "are written"),
             f"differences   {_described(stated['before'])}; {stated['share_negative']:.1%} "
             "contradict their label",
-            *[f"              {sentence}" for sentence in self.learned.sentences()],
             f"coefficients  {_described(stated['after'])}; {stated['share_zero']:.1%} are 0, "
             f"effective share {figure(stated['effective_share'], '.3g')}",
         ]
         flipped = stated["share_flipped"] * stated["n"]
         if flipped:
             lines.append(f"flipped       {flipped:,.0f} pairs are written the other way round")
+        lines += self.reading.lines()
         lines += [f"warning       {warning}" for warning in stated["warnings"]]
         if self.speed.rows:
             lines.append(f"speed         {figure(self.speed.rate, '.4g')} rows/s")

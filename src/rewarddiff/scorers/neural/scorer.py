@@ -139,6 +139,12 @@ class NeuralScorer:
                 counts[part] += 1
         return counts
 
+    def untemplated(self, groups: Iterable[Group]) -> int:
+        """Count the groups whose prompt is a text, where the model has a template for conversations."""
+        if not self.reader.texts.has_template:
+            return 0
+        return sum(isinstance(group.prompt, str) for group in groups)
+
     def shown(self, pairs: Sequence[Pair], orders: Orders) -> list[Shown]:
         """Return the responses of every reading that comparisons of a group take."""
         if self.config.reads_apart:

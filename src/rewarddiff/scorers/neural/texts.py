@@ -105,6 +105,11 @@ class Texts(ABC):
     @abstractmethod
     def response(self, prompt: Prompt, text: str) -> Tokens: ...
 
+    @property
+    def has_template(self) -> bool:
+        """Whether conversations are written by a chat template; else they are read as plain text."""
+        return False
+
     def left_out(self, prompt: Prompt) -> str:
         """Return what of the prompt's tools is not read, as `Encoder.left_out` says it.
 
@@ -255,6 +260,10 @@ class DecoderTexts(Texts):
         if ids[-1:] == (end,):
             return ids
         return (*ids, end)
+
+    @property
+    def has_template(self) -> bool:
+        return bool(self.tokenizer.chat_template) and not self.joint
 
     def left_out(self, prompt: Prompt) -> str:
         return "" if self.joint else self._encoder.left_out(prompt)
