@@ -28,23 +28,22 @@ from torch.overrides import TorchFunctionMode
 ROWS = 16
 """Products have a multiple of so many rows: kernels for fewer rows add up in another order."""
 
-
 _active: ContextVar[bool] = ContextVar("steady", default=False)
-"""Whether products are steady: of each thread by itself, as torch's modes are."""
+"""Whether functions are steady: of each thread by itself, as torch's modes are."""
 
 
 def steady(device: torch.device) -> AbstractContextManager[object]:
-    """Make all products on this device steady while the block runs; off the CPU, do nothing."""
-    return _SteadyProducts() if device.type == "cpu" else nullcontext()
+    """Make products and activations on this device steady in the block; off the CPU, do nothing."""
+    return _SteadyFunctions() if device.type == "cpu" else nullcontext()
 
 
 def is_steady() -> bool:
-    """Tell whether products are steady now."""
+    """Tell whether products and activations are steady now."""
     return _active.get()
 
 
-class _SteadyProducts(TorchFunctionMode):
-    """Fills up the rows of products and of attention's queries, and takes the added ones away."""
+class _SteadyFunctions(TorchFunctionMode):
+    """Does what `STEADY` lists instead of torch's own functions."""
 
     def __enter__(self) -> Self:
         self._before = _active.set(True)

@@ -17,7 +17,6 @@ from rewarddiff.scorers import ranking
 from rewarddiff.scorers.neural.scorer import NeuralScorer
 from rewarddiff.scorers.opening import open_scorer
 from rewarddiff.scorers.protocol import Pointwise, Scorer
-from rewarddiff.scorers.remote.scorer import open_remote
 
 Turns = Sequence[dict[str, object]]
 
@@ -49,17 +48,10 @@ class Rewards:
     problems: list[str]
 
 
-def is_url(scorer: object) -> bool:
-    """Tell whether a server is meant, and no folder."""
-    return isinstance(scorer, str) and scorer.startswith(("http://", "https://"))
-
-
 def opened(scorer: Scorer | str | Path) -> Scorer:
     """Return the scorer that is meant: itself, or the one that a text or a URL names."""
     if not isinstance(scorer, str | Path):
         return scorer
-    if is_url(scorer):
-        return open_remote(str(scorer))
     loaded = open_scorer(os.path.expanduser(scorer))
     return loaded.to(process_device()) if isinstance(loaded, NeuralScorer) else loaded
 

@@ -18,7 +18,8 @@ from functools import lru_cache
 from typing import Any
 
 from rewarddiff.errors import UserError
-from rewarddiff.integrations.scoring import Turns, is_url, opened, rewards_of
+from rewarddiff.integrations.scoring import Turns, opened, rewards_of
+from rewarddiff.scorers.opening import is_address
 from rewarddiff.scorers.protocol import Scorer
 
 _opening = threading.Lock()
@@ -65,7 +66,7 @@ def scores(scorer: str, prompts: Sequence[str | Turns], responses: Sequence[str]
     """
     with _opening:  # verl asks from several threads
         loaded = _opened(scorer)
-    with nullcontext() if is_url(scorer) else _reading:
+    with nullcontext() if is_address(scorer) else _reading:
         rewards = rewards_of(loaded, prompts, responses)
     values = [score for score in rewards.scores if score is not None]
     if len(values) < len(responses):

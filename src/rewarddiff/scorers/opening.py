@@ -28,7 +28,7 @@ def open_scorer(text: str | Path) -> Scorer:
     """
     if text == GRADES:
         return DataGrades()
-    if _is_address(text):
+    if is_address(text):
         from rewarddiff.scorers.remote.scorer import open_remote
 
         return open_remote(str(text))
@@ -51,7 +51,7 @@ def fingerprint_of(text: str | Path) -> str:
     """
     if text == GRADES:
         return GRADES
-    if _is_address(text):
+    if is_address(text):
         from rewarddiff.scorers.remote.connection import Connection
         from rewarddiff.scorers.remote.options import Remote
 
@@ -68,11 +68,12 @@ def fingerprint_of(text: str | Path) -> str:
 
 def is_model(text: str | Path) -> bool:
     """Tell whether a text names a model's folder, or one of the hub, and no other scorer."""
-    return text != GRADES and not _is_address(text) and _kind(text) is None
+    return text != GRADES and not is_address(text) and _kind(text) is None
 
 
-def _is_address(text: str | Path) -> bool:
-    return str(text).startswith(("http://", "https://"))
+def is_address(scorer: object) -> bool:
+    """Tell whether a server is meant, and no folder."""
+    return isinstance(scorer, str) and scorer.startswith(("http://", "https://"))
 
 
 def _kind(text: str | Path) -> type[ScorerOptions] | None:

@@ -163,10 +163,11 @@ class Reading:
 
     def lines(self) -> list[str]:
         """Return the sentences as lines of a summary."""
-        labels = ["reading", *[""] * len(self.sentences())]
-        return [
-            f"{label:<13} {text}" for label, text in zip(labels, self.sentences(), strict=False)
-        ]
+        lines = []
+        for place, sentence in enumerate(self.sentences()):
+            label = "" if place else "reading"
+            lines.append(f"{label:<13} {sentence}")
+        return lines
 
 
 def ledger_lines(name: str, ledger: Ledger, kept: str) -> list[str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rewarddiff.errors import UserError
-from rewarddiff.integrations.scoring import Rewards, Turns, is_url, opened, rewards_of
+from rewarddiff.integrations.scoring import Rewards, Turns, opened, rewards_of
+from rewarddiff.scorers.opening import is_address
 from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.writing import printable
 
@@ -101,6 +102,6 @@ def reward_function(scorer: Scorer | str | Path, *, name: str = "") -> RewardFun
             waited for in a thread, so that several such rewards wait together.
         name: what TRL calls it in its logs; the folder's name if not given.
     """
-    kind = AsyncRewardFunction if is_url(scorer) else RewardFunction
+    kind = AsyncRewardFunction if is_address(scorer) else RewardFunction
     scorer = opened(scorer)
     return kind(scorer, name or scorer.name.rstrip("/").rpartition("/")[2])
