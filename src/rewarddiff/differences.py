@@ -26,7 +26,8 @@ class Differences:
 
     Attributes:
         pairs: (a, b), places of responses in their group, in the order in which they were read.
-        forward: d(a, b) by every head, (pairs, heads), in logits or in the data's unit.
+        forward: d(a, b) by every head, (pairs, heads), in logits or in the data's unit. NaN: the
+            scorer was asked and does not say (a judge without a verdict): no tie, and no zero.
         backward: d(b, a) as read, not oriented, of the same shape; None where one order was read, or
             where the other one is its negative anyway.
         weights: what each head counts in d.

@@ -27,6 +27,7 @@ from rewarddiff.results import (
     HeadSpread,
     Histogram,
     Interval,
+    JudgeResults,
     LedgerCounts,
     Overlap,
     Place,
@@ -336,6 +337,7 @@ def empty() -> Results:
         rewards=(),
         lengths=(),
         contrasts=(),
+        judges=JudgeResults.none(),
         samples=(),
         costs=(),
         summary=Summary((), ()),
@@ -398,6 +400,7 @@ def results(seeds: int = 2) -> Results:
             )
             for judge in SCORERS
         ),
+        judges=JudgeResults.none(),
         samples=SAMPLES,
         costs=tuple(
             StageCost(

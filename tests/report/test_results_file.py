@@ -44,7 +44,7 @@ def test_unknown_figures_are_null_in_the_file_and_nan_inside() -> None:
 @pytest.mark.parametrize(
     ("change", "cause"),
     [
-        (lambda v: v.update(schema=1), "schema is 1, and this version reads 3"),
+        (lambda v: v.update(schema=1), "schema is 1, and this version reads 4"),
         (lambda v: v.pop("costs"), "costs is missing"),
         (
             lambda v: v["scorers"][0]["evaluation"].pop("ece"),

@@ -65,7 +65,7 @@ def test_a_server_that_is_full_is_asked_again(reward, monkeypatch) -> None:
     with running(reward, ServeConfig(queue=1)) as client:
         options = Remote(url=address(client), batch=1, concurrency=6, attempts=30)
         remote = options.scorer("remote")
-        monkeypatch.setattr("rewarddiff.scorers.remote.client.retry_after", lambda text: 0.01)
+        monkeypatch.setattr("rewarddiff.endpoints.client.retry_after", lambda text: 0.01)
         for theirs, ours in zip(remote.rewards(GROUPS), scores(reward, GROUPS), strict=True):
             np.testing.assert_array_equal(theirs, ours)
         figures = client.get("/metrics").text

@@ -46,6 +46,7 @@ from rewarddiff.results import (
     Data,
     Evaluation,
     Histogram,
+    JudgeResults,
     LedgerCounts,
     OrderResult,
     PolicyResult,
@@ -87,6 +88,7 @@ def gather(run: Run) -> Results:
         rewards=tuple(_reward_means(run, rewards)),
         lengths=tuple(_lengths(samples)),
         contrasts=tuple(contrasts(run, compared_pairs(recipe), rewards, samples, policies)),
+        judges=JudgeResults.none(),
         samples=tuple(_shown(run, rewards, samples)),
         costs=tuple(_costs(run)),
         summary=Summary(

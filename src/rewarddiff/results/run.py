@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from rewarddiff.results.evaluation import Evaluation
 from rewarddiff.results.fields import Curve, Figure, Histogram, Interval, Settings, Strict
+from rewarddiff.results.win_rates import JudgeResults
 from rewarddiff.results.work import Cost, Data, LedgerCounts, StageCost
 
 
@@ -157,7 +158,7 @@ class SampleLengths(Strict):
     mean_words: Figure
 
 
-SCHEMA: Literal[3] = 3
+SCHEMA: Literal[4] = 4
 """Raised when a key of results.json comes or goes, or means something else."""
 
 ELSEWHERE = "trained"
@@ -255,12 +256,13 @@ class Results(Strict):
     Attributes:
         command: what made it.
         recipe: as it was resolved; None of an evaluation.
+        judges: what judges and people say of policies, held against each other.
         notes: sentences on what was found, and on what limits it.
         seconds: that all of it took.
     """
 
-    schema: Literal[3] = SCHEMA
-    command: Literal["run", "eval"]
+    schema: Literal[4] = SCHEMA
+    command: Literal["run", "eval", "judge"]
     name: str
     version: str
     created: str
@@ -275,6 +277,7 @@ class Results(Strict):
     rewards: tuple[RewardMean, ...]
     lengths: tuple[SampleLengths, ...]
     contrasts: tuple[Contrast, ...]
+    judges: JudgeResults
     samples: tuple[PromptSamples, ...]
     costs: tuple[StageCost, ...]
     summary: Summary

@@ -8,6 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 from rewarddiff.differences import Array, Differences, Pair
 from rewarddiff.records import Group
 from rewarddiff.store import Store
+from rewarddiff.verdicts import Verdicts
 
 Orders = Literal["both", "one"]
 
@@ -62,6 +63,26 @@ class Pointwise(Scorer, Protocol):
         self, groups: Sequence[Group], *, store: Store | None = None, progress: str | None = None
     ) -> list[Array]:
         """Return r(x, y) of every response of each group; higher is better."""
+        ...
+
+
+@runtime_checkable
+class Judge(Scorer, Protocol):
+    """A scorer that reads two responses and gives a verdict, or none."""
+
+    def verdicts(
+        self,
+        groups: Sequence[Group],
+        pairs: Sequence[Sequence[Pair]],
+        *,
+        orders: Orders = "both",
+        store: Store | None = None,
+        progress: str | None = None,
+    ) -> list[Verdicts]:
+        """Return what it says of the pairs of each group, in the orders they were read.
+
+        `differences` states the same: 0 where a verdict turns with the order, NaN where there is none.
+        """
         ...
 
 

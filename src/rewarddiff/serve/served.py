@@ -10,11 +10,11 @@ import numpy as np
 
 from rewarddiff.chat_template import TemplateRefused
 from rewarddiff.differences import Array, Differences, Pair
+from rewarddiff.endpoints.answers import OF_CONTENT, Failed
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group, Prompt
 from rewarddiff.scorers.neural.scorer import NeuralScorer
 from rewarddiff.scorers.protocol import Orders, Pointwise, Scorer
-from rewarddiff.scorers.remote.answers import OF_CONTENT, Failed
 from rewarddiff.serve.asking import Comparing, Rewards, Sample, Work, joined
 from rewarddiff.serve.baseline import Baseline
 from rewarddiff.serve.chat import chat_of, exchange, texts_of

@@ -1,8 +1,6 @@
 """A reward model behind HTTP: served by vLLM, by SGLang, or by `rewarddiff serve`.
 
 options     what a recipe may say of one; imports nothing heavy
-client      JSON over HTTP with all that goes wrong on the way: for judges too
-answers     JSON that is whole, or a failure
 connection  a server, and finding out what it serves
 apis        how each server is asked, and where its numbers stand in the answer
 texts       what of a sample is sent

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
+from rewarddiff.endpoints.answers import Failed
+from rewarddiff.endpoints.client import Client, Patience
 from rewarddiff.errors import UserError
 from rewarddiff.progress import task
-from rewarddiff.scorers.remote.answers import Failed
-from rewarddiff.scorers.remote.client import Client, Patience
 from rewarddiff.scorers.remote.options import ApiName, Remote
 
 Asked = TypeVar("Asked")

@@ -10,10 +10,10 @@ from functools import cached_property
 import numpy as np
 
 from rewarddiff.differences import Array, Differences, Pair, by_group
+from rewarddiff.endpoints.answers import OF_CONTENT, Failed
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group
 from rewarddiff.scorers.protocol import Orders, Scorer
-from rewarddiff.scorers.remote.answers import OF_CONTENT, Failed
 from rewarddiff.scorers.remote.apis import APIS, Api
 from rewarddiff.scorers.remote.comparer import RemoteComparer
 from rewarddiff.scorers.remote.connection import Connection

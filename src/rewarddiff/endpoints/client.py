@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from rewarddiff.endpoints.answers import OF_CONTENT, PASSING, Failed, parsed, retry_after
 from rewarddiff.errors import UserError
-from rewarddiff.scorers.remote.answers import OF_CONTENT, PASSING, Failed, parsed, retry_after
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,5 @@
+"""Servers that are asked over HTTP, whatever they are asked for.
+
+client   JSON over HTTP with all that goes wrong on the way
+answers  JSON that is whole, or a failure
+"""

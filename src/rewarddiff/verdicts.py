@@ -1,0 +1,84 @@
+"""What a judge says of pairs of responses, read with either of them first. numpy only.
+
+A verdict is a number in the judge's unit, positive where the response that was read first is better, 0 a
+tie, NaN unscored: the judge was asked and gave none. Nothing unscored ever counts as a tie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rewarddiff.differences import Array, Differences, Mask, Pair
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """What a judge says of the pairs (a, b) of one group.
+
+    Attributes:
+        pairs: places of responses in their group.
+        forward: the verdict with a read first, (pairs,): positive where a is better; NaN where it
+            is unscored, or this order was not asked.
+        backward: the verdict with b read first, (pairs,): positive where b is better.
+        asked: which orders were asked, (pairs, 2): forward, backward.
+        causes: why a pair is unscored, for each pair; empty where it is scored.
+    """
+
+    pairs: tuple[Pair, ...]
+    forward: Array
+    backward: Array
+    asked: Mask
+    causes: tuple[str, ...]
+
+    @property
+    def scored(self) -> Mask:
+        """Where every order that was asked has a verdict, (pairs,)."""
+        forward = np.isfinite(self.forward) | ~self.asked[:, 0]
+        backward = np.isfinite(self.backward) | ~self.asked[:, 1]
+        return np.asarray(forward & backward)
+
+    @property
+    def both(self) -> Mask:
+        """Where both orders have a verdict, (pairs,)."""
+        return np.asarray(np.isfinite(self.forward) & np.isfinite(self.backward))
+
+    @property
+    def turned(self) -> Mask:
+        """Where the verdict turns with the order: the same place wins twice, (pairs,)."""
+        return np.asarray(self.both & (self.forward * self.backward > 0))
+
+    @property
+    def values(self) -> Array:
+        """d(a, b), (pairs,): the mean of both orders; 0 where it turns, NaN where it is unscored."""
+        oriented = np.stack([self.forward, -self.backward], axis=1)
+        sums = np.where(self.asked, oriented, 0.0).sum(axis=1)
+        means = sums / np.maximum(self.asked.sum(axis=1), 1)
+        means = np.where(self.turned, 0.0, means)
+        return np.where(self.scored, means, np.nan)
+
+    @property
+    def differences(self) -> Differences:
+        """The verdicts as a scorer states them."""
+        return Differences.of(self.values, self.pairs, apart=False)
+
+    def swap(self) -> Verdicts:
+        """Return the verdicts on the pairs (b, a)."""
+        pairs = tuple((b, a) for a, b in self.pairs)
+        return replace(
+            self,
+            pairs=pairs,
+            forward=self.backward,
+            backward=self.forward,
+            asked=self.asked[:, ::-1],
+        )
+
+    @classmethod
+    def of(cls, pairs: Sequence[Pair], values: Array) -> Verdicts:
+        """Take d(a, b) of whoever does not mind the order: both orders say the same."""
+        numbers = np.asarray(values, dtype=np.float64)
+        asked = np.ones((len(numbers), 2), dtype=bool)
+        causes = tuple("" if finite else "no verdict" for finite in np.isfinite(numbers).tolist())
+        return cls(tuple(pairs), numbers, -numbers, asked, causes)
