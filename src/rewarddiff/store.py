@@ -108,12 +108,19 @@ def remember(
     items: Sequence[Item],
     key: Callable[[Item], str],
     compute: Callable[[Sequence[Item]], Iterable[tuple[int, Any]]],
+    *,
+    keep: Callable[[Any], bool] = lambda _: True,
+    seconds: float = WRITE_SECONDS,
 ) -> list[Any]:
     """Return the value of every item, computing only those the store does not hold.
 
     `compute` gets the missing items and yields (index among them, value) in any order; values are
-    stored every `WRITE_SECONDS` and when an error or the user ends the pass, so that it goes on
+    stored every so many seconds and when an error or the user ends the pass, so that it goes on
     where it stopped.
+
+    Args:
+        keep: which values are stored; the others are computed anew next time.
+        seconds: 0 stores each as it comes, so that a kill loses none.
     """
     keys = [key(item) for item in items]
     values: dict[str, Any] = {} if store is None else store.get(keys)
@@ -125,8 +132,9 @@ def remember(
     try:
         for index, value in computed:
             values[missing_keys[index]] = value
-            unwritten[missing_keys[index]] = value
-            if store is not None and time.monotonic() - written > WRITE_SECONDS:
+            if keep(value):
+                unwritten[missing_keys[index]] = value
+            if store is not None and unwritten and time.monotonic() - written >= seconds:
                 store.put(unwritten)
                 unwritten = {}
                 written = time.monotonic()

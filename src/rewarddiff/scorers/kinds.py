@@ -5,8 +5,9 @@ A line here makes a kind known to recipes: `scorers.NAME: {kind: …, its option
 
 from __future__ import annotations
 
+from rewarddiff.scorers.judging.options import Judge, Panel
 from rewarddiff.scorers.length import Length
 from rewarddiff.scorers.protocol import ScorerOptions
 from rewarddiff.scorers.remote.options import Remote
 
-KINDS: tuple[type[ScorerOptions], ...] = (Length, Remote)
+KINDS: tuple[type[ScorerOptions], ...] = (Length, Remote, Judge, Panel)

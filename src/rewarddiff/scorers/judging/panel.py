@@ -1,0 +1,105 @@
+"""Several scorers that vote; the majority of the whole panel decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewarddiff.differences import Array, Differences, Pair
+from rewarddiff.records import Group
+from rewarddiff.scorers.protocol import Orders, Scorer
+from rewarddiff.store import Store
+from rewarddiff.verdicts import Verdicts
+
+ABSTAINED = "most of the panel gives no verdict"
+
+
+def majority(votes: NDArray[np.float64]) -> Array:
+    """Return d of each pair, (pairs,): from −1 to 1, 0 for a tie, NaN unscored.
+
+    A side wins with the votes of more than half of the whole panel, abstentions counted; d is then its
+    share of the votes minus the other's. Where more than half abstain, nothing is said.
+
+    Args:
+        votes: (pairs, scorers): their sign is the vote, 0 a tie, NaN an abstention.
+
+    >>> majority(np.array([[2.0, 1.0, -1.0], [2.0, -1.0, 0.0], [1.0, 1.0, np.nan]])).round(3).tolist()
+    [0.333, 0.0, 0.667]
+    """
+    judges = votes.shape[1]
+    for_a = (votes > 0).sum(axis=1)
+    for_b = (votes < 0).sum(axis=1)
+    abstained = np.isnan(votes).sum(axis=1)
+    decided = 2 * np.maximum(for_a, for_b) > judges
+    shares = np.where(decided, (for_a - for_b) / judges, 0.0)
+    return np.where(2 * abstained > judges, np.nan, shares)
+
+
+@dataclass(frozen=True, eq=False)
+class PanelScorer:
+    """Scorers of any kind that vote on each pair: see `protocol.Judge`.
+
+    Attributes:
+        name: what errors call it.
+        members: by their names.
+        temperature: none: fitted on held-out comparisons where it is needed.
+    """
+
+    name: str
+    members: Mapping[str, Scorer]
+    temperature: None = None
+
+    @property
+    def prompts(self) -> frozenset[str] | None:
+        """Hashes of all prompts that a member learned from; None where one does not know."""
+        prompts: frozenset[str] = frozenset()
+        for scorer in self.members.values():
+            if scorer.prompts is None:
+                return None
+            prompts |= scorer.prompts
+        return prompts
+
+    def verdicts(
+        self,
+        groups: Sequence[Group],
+        pairs: Sequence[Sequence[Pair]],
+        *,
+        orders: Orders = "both",
+        store: Store | None = None,
+        progress: str | None = None,
+    ) -> list[Verdicts]:
+        """Return what the majority says of the pairs of each group, whatever stands first."""
+        by_member = []
+        for name, scorer in self.members.items():
+            line = None if progress is None else f"{progress}: {name}"
+            by_member.append(
+                scorer.differences(groups, pairs, orders=orders, store=store, progress=line)
+            )
+        verdicts = []
+        for group_pairs, *of_members in zip(pairs, *by_member, strict=True):
+            verdicts.append(_verdicts(group_pairs, of_members))
+        return verdicts
+
+    def differences(
+        self,
+        groups: Sequence[Group],
+        pairs: Sequence[Sequence[Pair]],
+        *,
+        orders: Orders = "both",
+        store: Store | None = None,
+        progress: str | None = None,
+    ) -> list[Differences]:
+        """Return d of the pairs of each group: see `majority`."""
+        verdicts = self.verdicts(groups, pairs, orders=orders, store=store, progress=progress)
+        return [of_group.differences for of_group in verdicts]
+
+
+def _verdicts(pairs: Sequence[Pair], of_members: Sequence[Differences]) -> Verdicts:
+    votes = np.stack([differences.mean for differences in of_members], axis=1)
+    values = majority(votes)
+    asked = np.ones((len(pairs), 2), dtype=bool)
+    causes = tuple(ABSTAINED if unscored else "" for unscored in np.isnan(values).tolist())
+    return Verdicts(tuple(pairs), values, -values, asked, causes)

@@ -1,0 +1,139 @@
+"""A judge behind an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+
+from rewarddiff.endpoints.answers import OF_CONTENT, Failed
+from rewarddiff.endpoints.chat import Asked, Chat, Reply, Usage
+from rewarddiff.endpoints.client import Patience
+from rewarddiff.errors import UserError
+from rewarddiff.progress import task
+from rewarddiff.scorers.judging.forms import FORMS, NoVerdict
+from rewarddiff.scorers.judging.options import Judge
+from rewarddiff.scorers.judging.questions import Answer, Unscored
+from rewarddiff.store import Store
+
+logger = logging.getLogger(__name__)
+
+FIRST_WAIT = 0.5
+"""Seconds before a request is sent again."""
+TOP = 20
+"""Alternatives asked for with every token: as many as servers give."""
+HOPELESS = 5
+"""A server that has refused so many messages, and answered none, refuses all."""
+OF_ONE = OF_CONTENT | {200}
+"""Statuses after which other messages may fare better: refused for its content, or answered with
+something that is no reply."""
+
+
+class ServedJudge:
+    """Asks a server: see `questions.Engine`.
+
+    Raises:
+        UserError: the address is none, or the variable of the key is not set.
+    """
+
+    def __init__(self, options: Judge) -> None:
+        assert options.url is not None
+        assert options.model is not None
+        patience = Patience(options.timeout, options.attempts, FIRST_WAIT)
+        self.usage = Usage()
+        self._options = options
+        self._form = FORMS[options.form]
+        self._chat = Chat(
+            options.url, options.model, key_env=options.key_variable, patience=patience
+        )
+        self._lock = threading.Lock()
+        self._refusals: list[UserError] = []
+
+    def ask(
+        self,
+        messages: Sequence[str],
+        rows: Sequence[str],
+        store: Store | None,
+        progress: str | None,
+    ) -> Iterator[tuple[int, Answer]]:
+        """Yield place and answer of every message: see `questions.Engine`."""
+        jobs = list(zip(messages, rows, strict=True))
+        with task(progress, len(jobs)) if progress else nullcontext() as line:
+            answers = self._chat.client.each(jobs, self._answer, self._options.concurrency)
+            for place, answer in answers:
+                yield place, answer
+                if line is not None:
+                    line.advance()
+        self._look_hopeless(1)
+
+    def _answer(self, job: tuple[str, str]) -> Answer:
+        """Return the verdict on one message, which is asked for again where a reply holds none."""
+        message, row = job
+        cause = ""
+        for _ in range(self._options.attempts):
+            try:
+                reply = self._chat.reply(self._asked(message))
+            except Failed as error:
+                return self._failed(error, row)
+            self._count(reply)
+            try:
+                return self._form(reply)
+            except NoVerdict as error:
+                cause = str(error)
+        return Unscored(cause)
+
+    def _asked(self, message: str) -> Asked:
+        options = self._options
+        return Asked(
+            messages=({"role": "user", "content": message},),
+            max_tokens=options.max_tokens,
+            temperature=options.temperature,
+            seed=options.seed,
+            top_logprobs=TOP if options.asks_logprobs else 0,
+        )
+
+    def _count(self, reply: Reply) -> None:
+        with self._lock:
+            self.usage.calls += 1
+            # Zero until a server counts.
+            self.usage.prompt_tokens = _sum(self.usage.prompt_tokens, reply.prompt_tokens)
+            self.usage.completion_tokens = _sum(
+                self.usage.completion_tokens, reply.completion_tokens
+            )
+
+    def _failed(self, error: Failed, row: str) -> Unscored:
+        """Return what is left of a message that got no reply.
+
+        Raises:
+            UserError: no other message would get one.
+        """
+        explained = self._explained(error, row)
+        if error.status not in OF_ONE:
+            raise explained from error
+        with self._lock:
+            self._refusals.append(explained)
+        self._look_hopeless(HOPELESS)
+        logger.warning("%s", explained)
+        cause = "a reply that is none" if error.status == 200 else f"status {error.status}"
+        return Unscored(cause)
+
+    def _look_hopeless(self, least: int) -> None:
+        """Raise the first refusal where there are so many, and nothing was ever answered."""
+        answered = self.usage.calls + self.usage.kept
+        if not answered and len(self._refusals) >= least:
+            raise self._refusals[0]
+
+    def _explained(self, error: Failed, row: str) -> UserError:
+        if error.status == 404:
+            return UserError(
+                f"{self._chat.client.url}: {error.cause}; correct url, or model "
+                f"({self._options.model})"
+            )
+        return self._chat.client.explained(error, row=row)
+
+
+def _sum(total: int | None, count: int | None) -> int | None:
+    if count is None:
+        return total
+    return (total or 0) + count
