@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 
+from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
 from rewarddiff.scorers.grades import DataGrades
+from rewarddiff.scorers.judging.options import Judge
 from rewarddiff.scorers.kinds import KINDS
 from rewarddiff.scorers.protocol import Scorer, ScorerOptions
 from rewarddiff.store import fingerprint
+from rewarddiff.writing import say
 
 GRADES = "grades"
 """Names the data's own strengths."""
+
+_SERVED = re.compile(r"(?P<model>[^@]+)@(?P<url>https?://.*)")
+"""A language model behind a server: MODEL@URL."""
 
 
 def open_scorer(text: str | Path) -> Scorer:
     """Return the scorer that a text names, ready to be asked.
 
     It names the folder of a trained scorer, a reward model of the hub, the address of a server, a
-    kind of scorer that needs no options (length), or the data's own grades. A folder of such a name
-    is meant by ./NAME.
+    language model behind one (MODEL@URL) or in a folder, which is asked as a judge, a kind of
+    scorer that needs no options (length), or the data's own grades. A folder of such a name is meant
+    by ./NAME.
 
     Raises:
         UserError: there is no such scorer, or it cannot be asked without options.
@@ -35,10 +43,57 @@ def open_scorer(text: str | Path) -> Scorer:
     kind = _kind(text)
     if kind is not None:
         return _plain(kind).scorer(str(text))
+    if is_judge(text):
+        return open_judge(str(text))
     from rewarddiff import models
     from rewarddiff.scorers.neural.build import load_scorer
 
     return load_scorer(text).to(models.device())
+
+
+def open_judge(text: str, overrides: Sequence[str] = ()) -> Scorer:
+    """Return the judge that a text names; whatever else it names may judge too.
+
+    Args:
+        text: MODEL@URL, a language model's folder or hub name, or what `open_scorer` takes.
+        overrides: options of the judge, as `form=grades`.
+
+    Raises:
+        UserError: there is no such judge, or it has no such options.
+    """
+    if is_judge(text):
+        options = judge_options(text, overrides)
+        if options.local is not None:
+            say(f"  {text}: a language model; it is asked as a judge", error=True)
+        return options.scorer(text)
+    if overrides:
+        raise UserError(
+            f"{overrides[0]}: an option of a language model that judges, and {text} is none; "
+            "leave it out, or name one as MODEL@URL"
+        )
+    return open_scorer(text)
+
+
+def judge_options(text: str, overrides: Sequence[str] = ()) -> Judge:
+    """Return the options of the judge that a text names: see `open_judge`."""
+    served = _SERVED.fullmatch(text)
+    named = {"local": text} if served is None else served.groupdict()
+    return load_recipe({"kind": "judge", **named}, overrides, Judge)
+
+
+def is_judge(text: str | Path) -> bool:
+    """Tell whether a text names a language model that is to be asked.
+
+    That is one behind a server, or one in a folder or of the hub, with a chat template and without a
+    trained head.
+    """
+    if _SERVED.fullmatch(str(text)) is not None:
+        return True
+    if not is_model(text):
+        return False
+    from rewarddiff.scorers.neural.foreign import is_language_model
+
+    return is_language_model(str(text))
 
 
 def fingerprint_of(text: str | Path) -> str:
@@ -61,6 +116,8 @@ def fingerprint_of(text: str | Path) -> str:
     kind = _kind(text)
     if kind is not None:
         return _plain(kind).fingerprint()
+    if is_judge(text):
+        return judge_options(str(text)).fingerprint()
     from rewarddiff import models
 
     return models.fingerprint(text)
@@ -68,7 +125,9 @@ def fingerprint_of(text: str | Path) -> str:
 
 def is_model(text: str | Path) -> bool:
     """Tell whether a text names a model's folder, or one of the hub, and no other scorer."""
-    return text != GRADES and not is_address(text) and _kind(text) is None
+    if text == GRADES or is_address(text) or _kind(text) is not None:
+        return False
+    return _SERVED.fullmatch(str(text)) is None
 
 
 def is_address(scorer: object) -> bool:

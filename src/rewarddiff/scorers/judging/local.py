@@ -43,6 +43,9 @@ class LocalJudge:
         self._context = models.context_length(self._folder)
         self._encoder = Encoder(tokenizer, LengthConfig(max_response=1), self._context)
 
+    def __repr__(self) -> str:
+        return f"LocalJudge({models.fingerprint(self._folder)})"
+
     @cached_property
     def _model(self) -> PreTrainedModel:
         device = models.device()

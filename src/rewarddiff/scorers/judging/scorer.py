@@ -157,8 +157,10 @@ class JudgeScorer:
         """Return the answer to every question; equal ones are asked once."""
         compared = [question for question in questions if not is_tie(question)]
 
+        self.usage.kept += len(set(map(self._key, compared)))
+
         def compute(missing: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
-            self.usage.kept += len({self._key(question) for question in compared}) - len(missing)
+            self.usage.kept -= len(missing)
             return self._asked(missing, store, progress)
 
         # Each answer is stored as it comes: it has cost money.

@@ -50,6 +50,9 @@ class ServedJudge:
         self._lock = threading.Lock()
         self._refusals: list[UserError] = []
 
+    def __repr__(self) -> str:
+        return f"ServedJudge({self._options.url!r}, {self._options.model!r})"
+
     def ask(
         self,
         messages: Sequence[str],

@@ -117,6 +117,26 @@ def declared_labels(source: str) -> int | None:
     return None
 
 
+def is_language_model(source: str) -> bool:
+    """Tell whether a model has no head to score with, and a chat template by which to be asked.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    folders = models.lineage(source)
+    config = models.load_config(source)
+    names = config.architectures or ()
+    if not any(name.endswith("ForCausalLM") for name in names):
+        return False
+    for folder in folders:
+        tensors = tensors_of(folder)
+        heads = [tensors.find(f"{name}.weight") for name in (*VALUE_HEADS, "score")]
+        beside = (model_files.ABOUT, "value_head.bin")
+        if any(heads) or any((folder / name).exists() for name in beside):
+            return False
+    return models.saved_tokenizer(source).chat_template is not None
+
+
 # --- value heads ------------------------------------------------------------------------------------------------
 
 
