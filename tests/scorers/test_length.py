@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import log
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,7 +40,9 @@ def test_it_is_measured_in_python_as_longer_wins() -> None:
     assert evaluation.accuracy == evaluation.baselines.longer_wins
 
 
-NEEDED = {"remote": {"url": "http://127.0.0.1:9"}}
+VOTES = Path(__file__).parents[1] / "data" / "files" / "multipref.jsonl"
+
+NEEDED = {"remote": {"url": "http://127.0.0.1:9"}, "people": {"path": str(VOTES)}}
 """Options without a default, by kind."""
 
 

@@ -86,17 +86,17 @@ def _groups(
     streams: Iterable[Stream], named_format: Format | None, ledger: Ledger
 ) -> Iterator[tuple[Group, int]]:
     """Yield groups with the number of rows that each came from; those of several rows come last."""
-    spread: dict[Prompt, list[Group]] = {}
+    spread: dict[tuple[Format, Prompt], list[Group]] = {}
     for stream, head, form in with_formats(streams, named_format, ledger):
         groups = _converted(stream, form, _in_parts(form, chain(head, stream.rows)), ledger)
         if form.gather:
             for group in groups:
-                spread.setdefault(group.prompt, []).append(group)
+                spread.setdefault((form, group.prompt), []).append(group)
         else:
             for group in without_repeated_prompts(groups, ledger):
                 yield group, 1
-    for groups_of_prompt in spread.values():
-        yield from _gathered(groups_of_prompt, ledger)
+    for (form, _), groups_of_prompt in spread.items():
+        yield from _gathered(form, groups_of_prompt, ledger)
 
 
 def with_formats(
@@ -210,7 +210,7 @@ def _require_columns(form: Format, values: Values) -> None:
         raise FieldError(f"no {', '.join(missing)}")
 
 
-def _gathered(groups: list[Group], ledger: Ledger) -> Iterator[tuple[Group, int]]:
+def _gathered(form: Format, groups: list[Group], ledger: Ledger) -> Iterator[tuple[Group, int]]:
     """Yield one prompt's rows as one group, if any can be used; repeats among them are dropped."""
     filled = []
     for group in groups:
@@ -220,6 +220,7 @@ def _gathered(groups: list[Group], ledger: Ledger) -> Iterator[tuple[Group, int]
             ledger.drop(Reason.EMPTY_RESPONSE, group)
     if filled:
         dropped_before = ledger.dropped
-        merged = merge(filled, ledger.change, ledger.drop)
+        pooled = filled if form.pool is None else form.pool(filled)
+        merged = merge(pooled, ledger.change, ledger.drop)
         repeats = ledger.dropped - dropped_before
         yield merged, len(filled) - repeats

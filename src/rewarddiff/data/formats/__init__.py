@@ -5,20 +5,20 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from rewarddiff.data.formats import nearest
+from rewarddiff.data.formats.annotated import HELPSTEER3, MULTIPREF
 from rewarddiff.data.formats.base import Format, RowError, Values
 from rewarddiff.data.formats.battles import (
     ARENA,
     ARENA_55K,
     ARENA_TEXTS,
     HELPSTEER2_PREFERENCE,
-    HELPSTEER3,
-    MULTIPREF,
     SAFE_RLHF,
     SAFE_RLHF_BOTH,
     SAFE_RLHF_SAFER,
 )
 from rewarddiff.data.formats.debates import UKP
 from rewarddiff.data.formats.graded import HELPSTEER, NECTAR, SHP, ULTRAFEEDBACK
+from rewarddiff.data.formats.label_studio import LABEL_STUDIO
 from rewarddiff.data.formats.lists import QA_FEEDBACK, REWARDBENCH, RM_BENCH, RRHF, SCORED, SIMPEVAL
 from rewarddiff.data.formats.llama_factory import (
     ALPACA,
@@ -41,6 +41,7 @@ from rewarddiff.data.formats.pairs import (
     TRL_IMPLICIT,
 )
 from rewarddiff.data.formats.singles import COMPLETION, RESPONSE, UNPAIRED
+from rewarddiff.data.formats.voted import VOTE, VOTED
 from rewarddiff.data.formats.weighed import WEIGHED
 from rewarddiff.errors import UserError
 
@@ -54,6 +55,9 @@ FORMATS: tuple[Format, ...] = (
     RM_BENCH,
     REWARDBENCH,
     WEIGHED,
+    VOTE,
+    VOTED,
+    LABEL_STUDIO,
     SAFE_RLHF,
     SAFE_RLHF_SAFER,
     SAFE_RLHF_BOTH,

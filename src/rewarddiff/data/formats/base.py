@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rewarddiff.data.ledger import Reason
+from rewarddiff.data.votes import Vote
 from rewarddiff.records import Group
 
 Values = Mapping[str, Any]
@@ -47,6 +48,9 @@ class Format:
             is then called with it and the row.
         parts: makes several rows of one that says several things, each with its `subset`.
         remark: what is worth knowing of a row that goes on; None: nothing.
+        pool: makes of the groups of one prompt as many as there are different pairs, where each row
+            holds a part of what is known of one.
+        votes: what single people say in a row; None: the format knows of none.
     """
 
     name: str
@@ -58,6 +62,8 @@ class Format:
     read_beside: Callable[[Path | None], Any] | None = None
     parts: Callable[[Values], Iterable[dict[str, Any]]] | None = None
     remark: Callable[[Values], Reason | None] = lambda values: None
+    pool: Callable[[Sequence[Group]], list[Group]] | None = None
+    votes: Callable[[Values], Iterable[Vote]] | None = None
 
     def missing(self, columns: Mapping[str, Any]) -> list[str]:
         """Return the format's columns that are not among these."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from statistics import fmean
 from typing import Any
 
 from rewarddiff.data.formats.base import FieldError, Format, RowError, Values
@@ -24,7 +23,6 @@ from rewarddiff.data.formats.conversations import (
     ASSISTANT,
     answer,
     answered,
-    asked,
     in_context,
     messages,
     prompt,
@@ -48,17 +46,6 @@ GAPS = {
     **dict.fromkeys(BOTH_BAD, 0),
 }
 """Who won, as arenas write it in small letters: the first, the second, or neither."""
-
-VOTES = {
-    "a-is-clearly-better": 2,
-    "a-is-slightly-better": 1,
-    "tie": 0,
-    "b-is-slightly-better": -1,
-    "b-is-clearly-better": -2,
-}
-"""MultiPref's five answers, in small letters, as steps in favour of the first response."""
-
-ANNOTATIONS = ("normal_worker_annotations", "expert_worker_annotations")
 
 ROLE_MARK = "<extra_id_1>"
 """What stands before the role of every further turn in HelpSteer's prompts."""
@@ -154,45 +141,12 @@ def _winner(values: Values) -> str:
     return winners[0]
 
 
-def _multipref(values: Values) -> Group:
-    """Read MultiPref (2410.19133): the strength is the mean of four people's answers.
-
-    One says "clearly" (2), "slightly" (1) or "tie" (0).
-    """
-    votes = []
-    for column in ANNOTATIONS:
-        for annotation in items(values, column):
-            votes.append(_vote(annotation))
-    if not votes:
-        raise FieldError("no annotation")
-    responses = (text(values, "completion_a"), text(values, "completion_b"))
-    comparison = Comparison.by_gap(0, 1, fmean(votes))
-    id = str(values.get("comparison_id") or "")
-    return Group(id, asked(text(values, "text")), responses, comparisons=(comparison,))
-
-
-def _vote(annotation: Any) -> int:
-    preference = annotation["overall_pref"]
-    if str(preference).lower() not in VOTES:
-        raise FieldError(f"overall_pref is {str(preference)[:20]}, expected A-is-clearly-better, …")
-    return VOTES[str(preference).lower()]
-
-
 def _helpsteer2_preference(values: Values) -> Group:
     """Read HelpSteer2-Preference: −3, the first is much better, to 3, the second is."""
     preference = signed(values, "preference_strength", 3)
     responses = (text(values, "response_1"), text(values, "response_2"))
     comparison = Comparison.by_gap(0, 1, 0.0 - preference)
     question = helpsteer_prompt(values)
-    return Group(row_id(values), question, responses, comparisons=(comparison,))
-
-
-def _helpsteer3(values: Values) -> Group:
-    """Read HelpSteer3's preferences: −3, the first is much better, to 3, the second is."""
-    preference = signed(values, "overall_preference", 3)
-    responses = (text(values, "response1"), text(values, "response2"))
-    comparison = Comparison.by_gap(0, 1, 0.0 - preference)
-    question = in_context(values, spoken_prompt(prompt(values, "context")))
     return Group(row_id(values), question, responses, comparisons=(comparison,))
 
 
@@ -245,14 +199,10 @@ ARENA_55K = Format(
     ),
     _arena_texts,
 )
-MULTIPREF = Format("multipref", ("text", "completion_a", "completion_b", *ANNOTATIONS), _multipref)
 HELPSTEER2_PREFERENCE = Format(
     "helpsteer2-preference",
     ("prompt", "response_1", "response_2", "preference_strength"),
     _helpsteer2_preference,
-)
-HELPSTEER3 = Format(
-    "helpsteer3", ("context", "response1", "response2", "overall_preference"), _helpsteer3
 )
 SAFE_RLHF_COLUMNS = ("prompt", "response_0", "response_1")
 SAFE_RLHF = Format(
