@@ -261,6 +261,32 @@ CASES: list[tuple[str, str, Rows]] = [
             ("Name a river.", [("Rhine", "Elbe", 0.0)]),
         ],
     ),
+    (  # left twice; right and a skip; left and right
+        "label_studio.json",
+        "",
+        [
+            ("How to boil an egg?", [("Seven minutes.", "Fry it.", 1.0)]),
+            ("Is tea healthy?", [("In measure, yes.", "No.", 1.0)]),
+            ("Name a river.", [("Rhine", "Elbe", 0.0)]),
+        ],
+    ),
+    (
+        "voted.jsonl",
+        "",
+        [
+            ("How to boil an egg?", [("Seven minutes.", "Fry it.", 2.5)]),
+            ("Is tea healthy?", [("In measure, yes.", "No.", 1.0)]),
+            ("Name a river.", [("Rhine", "Elbe", 0.0)]),
+        ],
+    ),
+    (  # 2 for the egg, and −1 with the sides turned: (2 + 1) / 2
+        "vote.jsonl",
+        "",
+        [
+            ("How to boil an egg?", [("Seven minutes.", "Fry it.", 1.5)]),
+            ("Is tea healthy?", [("In measure, yes.", "No.", 1.0)]),
+        ],
+    ),
     ("pku_saferlhf.jsonl", "", BETTER),
     ("pku_saferlhf.jsonl", "--format pku-saferlhf-safer", SAFER),
     (
