@@ -258,7 +258,7 @@ def test_report() -> None:
     ("delta", "config", "message"),
     [
         ([], {}, "no comparisons"),
-        ([1.0, math.nan], {}, "difference 1 is nan"),
+        ([1.0, math.inf], {}, "difference 1 is inf"),
         ([-1.0, -2.0], {}, "every weight is 0"),
         ([-1.0, -2.0], {"negative": "drop"}, "every pair is dropped"),
         ([2.0, 2.0], {"normalise": "std"}, "normalise=std"),
@@ -293,3 +293,61 @@ def test_configurations_that_make_no_sense(config: dict[str, object], message: s
 def test_imports_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# -- pairs of which a scorer says nothing ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CoefficientConfig(normalise="mean"),
+        CoefficientConfig(negative="flip", squash="rank", control="inverse"),
+        CoefficientConfig(negative="drop", control="constant"),
+        CoefficientConfig(negative="abs", normalise="std", control="shuffled", seed=3),
+        CoefficientConfig(alpha=0),
+    ],
+    ids=str,
+)
+def test_unscored_pairs_are_left_out_as_if_they_had_not_been_there(
+    config: CoefficientConfig,
+) -> None:
+    nan = math.nan
+    groups = [Differences.of([nan, 1.0]), Differences.of([nan]), Differences.of([-2.0, nan, 5.0])]
+    with_unscored = weigh(groups, config)
+    without = weigh([Differences.of([1.0, -2.0, 5.0])], config)
+    scored = [[False, True], [False], [True, False, True]]
+    for part in ("weights", "flip", "keep"):
+        values = np.concatenate(getattr(with_unscored, part))
+        is_scored = np.concatenate(scored)
+        np.testing.assert_array_equal(values[is_scored], getattr(without, part)[0])
+        assert not values[~is_scored].any()
+    own = {"n": 6, "share_unscored": 0.5}
+    warning = "3 of 6 pairs are unscored, and left out of training"
+    expected = {**without.report, **own, "warnings": [*without.report["warnings"], warning]}
+    assert with_unscored.report == expected
+    assert without.report["share_unscored"] == 0
+
+
+def test_one_nan_by_hand() -> None:
+    result = coefficients([1.0, math.nan, 2.0], CoefficientConfig())
+    assert result.weights.tolist() == [1.0, 0.0, 2.0]
+    assert result.keep.tolist() == [True, False, True]
+    assert (result.report["n"], result.report["n_kept"]) == (3, 2)
+    assert result.report["before"]["mean"] == 1.5
+
+
+def test_a_pair_that_one_head_leaves_open_is_unscored() -> None:
+    heads = np.array([[1.0, 3.0], [1.0, math.nan]])
+    stated = Differences(((0, 1), (0, 1)), heads, weights=(0.5, 0.5), ensemble=True)
+    result = weigh([stated], CoefficientConfig(lower=1.0, negative="drop"))
+    # mean 2, less the spread √2
+    np.testing.assert_allclose(result.weights[0], [2 - math.sqrt(2), 0])
+    assert result.report["spread"]["mean"] == pytest.approx(math.sqrt(2))
+
+
+def test_a_scorer_that_says_nothing_at_all_is_refused() -> None:
+    with pytest.raises(UserError, match="says nothing of any of 2 comparisons"):
+        weigh([Differences.of([math.nan, math.nan])], CoefficientConfig())
+    with pytest.raises(UserError, match="difference 0 is inf"):
+        weigh([Differences.of([math.inf, math.nan])], CoefficientConfig())

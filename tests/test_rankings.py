@@ -4,6 +4,7 @@ another way."""
 from __future__ import annotations
 
 import math
+import random
 from itertools import combinations
 
 import numpy as np
@@ -11,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewarddiff.rankings import Method, cyclic_triples, inconsistency, potentials, rank
+from rewarddiff.rankings import (
+    Method,
+    cyclic_triples,
+    inconsistency,
+    mean_differences,
+    potentials,
+    rank,
+)
 
 ALL: list[Method] = ["borda", "copeland", "sum", "potentials"]
 
@@ -116,3 +124,30 @@ def test_equal_scores_stay_equal() -> None:
         found = potentials(7, pairs, [scores[a] - scores[b] for a, b in pairs])
         assert all((found[a] == found[b]) == (scores[a] == scores[b]) for a, b in pairs)
     assert potentials(3, [(0, 1), (1, 2), (2, 0)], [1.0, 1.0, 1.0]).tolist() == [0, 0, 0]
+
+
+# -- differences of which nothing is said ----------------------------------------------------------
+
+
+@given(st.lists(st.floats(-5, 5), min_size=3, max_size=6), st.randoms())
+def test_means_are_those_of_scores_whichever_differences_are_missing(
+    scores: list[float], draw: random.Random
+) -> None:
+    """Where d = s_a − s_b, the mean over the others is (n·s − Σs)/(n − 1), known from any tree."""
+    n = len(scores)
+    pairs = every(n)
+    order = draw.sample(range(n), n)
+    tree = {frozenset((order[i], draw.choice(order[:i]))) for i in range(1, n)}
+    d = [scores[a] - scores[b] if {a, b} in tree else math.nan for a, b in pairs]
+    expected = (n * np.array(scores) - sum(scores)) / (n - 1)
+    assert mean_differences(n, pairs, d) == pytest.approx(expected, abs=1e-9)
+    whole = [scores[a] - scores[b] for a, b in pairs]
+    assert mean_differences(n, pairs, whole) == pytest.approx(expected, abs=1e-9)
+
+
+def test_responses_that_nothing_joins_have_no_mean() -> None:
+    nan = math.nan
+    # 0–1 and 2–3 are known, nothing between them
+    assert np.isnan(mean_differences(4, every(4), [1.0, nan, nan, nan, nan, 2.0])).all()
+    assert np.isnan(mean_differences(2, [(0, 1)], [nan])).all()
+    assert mean_differences(1, [], []).tolist() == [0.0]

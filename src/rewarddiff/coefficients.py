@@ -23,10 +23,11 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from rewarddiff.config import checked
-from rewarddiff.differences import Array, Differences, Mask, by_group, joined
+from rewarddiff.differences import Array, Differences, Mask, Scalar, by_group, joined
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group
 
@@ -152,9 +153,9 @@ class CoefficientResult:
     """One entry per difference, in order; one array per group.
 
     Attributes:
-        weights: the coefficients; 0.0 where the pair is dropped.
+        weights: the coefficients; 0.0 where the pair is not kept.
         flip: whether chosen and rejected are to change places.
-        keep: whether the pair is trained on.
+        keep: whether the pair is trained on: not where it is dropped, or unscored.
         report: counts, shares and distributions, ready for JSON.
     """
 
@@ -180,14 +181,15 @@ def lower_bounds(differences: Array, spreads: Array, z: float) -> Array:
 def weigh(differences: Sequence[Differences], config: CoefficientConfig) -> CoefficientResult:
     """Return the weight of every comparison, and which to flip or leave out.
 
-    Scales, ranks and controls are those of all groups together.
+    Scales, ranks and controls are those of all groups together. Pairs of which the scorer says
+    nothing (NaN) are left out, and the others weigh as if these had not been there.
 
     Args:
         differences: of each group, oriented by the label: pairs are (chosen, rejected).
 
     Raises:
-        UserError: no pairs, a difference that is not finite, no spread for `lower`, or weights with
-            nothing in them to train on.
+        UserError: no pairs, or none that is scored, a difference that is infinite, no spread for
+            `lower`, or weights with nothing in them to train on.
 
     >>> weigh([Differences.of([4.0, -1.0, 9.0])], CoefficientConfig(alpha=0.5)).weights
     [array([2., 0., 3.])]
@@ -196,6 +198,37 @@ def weigh(differences: Sequence[Differences], config: CoefficientConfig) -> Coef
     if not sum(sizes):
         raise UserError("coefficients: no comparisons to weigh; check the data's split and ledger")
     together = joined(differences)
+    scored = together.scored
+    if not scored.any():
+        raise UserError(
+            f"coefficients: the scorer says nothing of any of {scored.size} comparisons; "
+            "check it, or name another one"
+        )
+    of_scored = _weigh(together.where(scored), config)
+    report = of_scored.report
+    unscored = int((~scored).sum())
+    report |= {"n": int(scored.size), "share_unscored": unscored / scored.size}
+    if unscored:
+        report["warnings"].append(
+            f"{unscored} of {scored.size} pairs are unscored, and left out of training"
+        )
+    return CoefficientResult(
+        weights=by_group(_spread_out(of_scored.weights[0], scored), sizes),
+        flip=by_group(_spread_out(of_scored.flip[0], scored), sizes),
+        keep=by_group(_spread_out(of_scored.keep[0], scored), sizes),
+        report=report,
+    )
+
+
+def _spread_out(values: NDArray[Scalar], scored: Mask) -> NDArray[Scalar]:
+    """Return the values of scored pairs in the places of all: 0, or False, for the others."""
+    everywhere = np.zeros(scored.size, dtype=values.dtype)
+    everywhere[scored] = values
+    return everywhere
+
+
+def _weigh(together: Differences, config: CoefficientConfig) -> CoefficientResult:
+    """Weigh pairs that are all scored, as one group."""
     stated = together.mean
     _check_finite(stated)
     delta = _bounds(stated, together, config)
@@ -213,12 +246,7 @@ def weigh(differences: Sequence[Differences], config: CoefficientConfig) -> Coef
     if together.ensemble:
         report["spread"] = _describe(together.spread)
         report["share_doubted"] = float((negative & (stated >= 0)).mean())
-    return CoefficientResult(
-        weights=by_group(weights, sizes),
-        flip=by_group(flip, sizes),
-        keep=by_group(keep, sizes),
-        report=report,
-    )
+    return CoefficientResult([weights], [flip], [keep], report)
 
 
 def weights_of_data(groups: Sequence[Group], config: CoefficientConfig) -> CoefficientResult:
@@ -383,6 +411,7 @@ def _report(delta: Array, weights: Array, flip: Mask, keep: Mask) -> dict[str, A
         "share_dropped": float((~keep).mean()),
         "share_flipped": float(flip.mean()),
         "share_zero": float((kept == 0).mean()),
+        "share_unscored": 0.0,
         "effective_share": _effective_share(np.abs(kept)),
         "before": _describe(delta),
         "after": _describe(kept),

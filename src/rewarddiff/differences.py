@@ -121,6 +121,21 @@ class Differences:
             return len({response for pair in self.pairs for response in pair})
         return len(self.pairs) * (1 if self.backward is None else 2)
 
+    @property
+    def scored(self) -> Mask:
+        """Where the scorer says something, (pairs,): d is not NaN."""
+        return ~np.isnan(self.mean)
+
+    def where(self, keep: Mask) -> Differences:
+        """Return the differences of the pairs that are marked.
+
+        >>> Differences.of([3.0, 1.0]).where(np.array([False, True])).mean
+        array([1.])
+        """
+        rows = np.flatnonzero(keep)
+        pairs = tuple(self.pairs[row] for row in rows.tolist())
+        return self._taken(pairs, rows, np.zeros(len(pairs), dtype=bool))
+
     def swap(self) -> Differences:
         """Return d(b, a) of every pair.
 

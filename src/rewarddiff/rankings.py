@@ -78,6 +78,52 @@ def potentials(n: int, pairs: Sequence[Pair], d: ArrayLike) -> Array:
     return np.asarray(np.round(scores / unit) * unit, dtype=np.float64) + 0.0
 
 
+def mean_differences(n: int, pairs: Sequence[Pair], d: ArrayLike) -> Array:
+    """Return the mean of d(y, y') over the other responses y', for every response y.
+
+    Of every two responses there is one pair. Where some d are NaN, the others are explained by scores
+    first (`potentials`), so that a response is not the worse for lacking a comparison that it would
+    have won. NaN of all responses where these do not join them.
+
+    >>> mean_differences(3, [(0, 1), (0, 2), (1, 2)], [1.0, 3.0, 2.0])
+    array([ 2. ,  0.5, -2.5])
+    >>> mean_differences(3, [(0, 1), (0, 2), (1, 2)], [1.0, np.nan, 2.0]).round(6)
+    array([ 2. ,  0.5, -2.5])
+    """
+    known_pairs, values = known(pairs, d)
+    others = max(1, n - 1)
+    if len(known_pairs) == len(pairs):
+        return rank(n, pairs, d, "sum") / others
+    if not joins(n, known_pairs):
+        return np.full(n, np.nan)
+    # Over all pairs a sum of differences is n times the potential.
+    return potentials(n, known_pairs, values) * n / others
+
+
+def known(pairs: Sequence[Pair], d: ArrayLike) -> tuple[list[Pair], Array]:
+    """Return the pairs without those whose d is NaN, and their d.
+
+    >>> known([(0, 1), (0, 2)], [np.nan, 3.0])
+    ([(0, 2)], array([3.]))
+    """
+    values = np.asarray(d, dtype=np.float64)
+    is_known = ~np.isnan(values)
+    return [pair for pair, keep in zip(pairs, is_known, strict=True) if keep], values[is_known]
+
+
+def joins(n: int, pairs: Sequence[Pair]) -> bool:
+    """Tell whether a chain of comparisons leads from every response to every other.
+
+    >>> joins(4, [(0, 1), (2, 1), (2, 3)]), joins(4, [(0, 1), (2, 3)])
+    (True, False)
+    """
+    part = list(range(n))  # responses of one number are joined
+    for a, b in pairs:
+        earlier, later = sorted((part[a], part[b]))
+        part = [earlier if number == later else number for number in part]
+    return len(set(part)) <= 1
+
+
 def inconsistency(n: int, pairs: Sequence[Pair], d: ArrayLike) -> float:
     """Return the share of Σ d² that no scores explain, in [0, 1].
 

@@ -147,6 +147,7 @@ def evaluation(accuracy: float, seed: int, *, twice: bool) -> Evaluation:
         n_groups=240,
         ties=22,
         undecided=0,
+        unscored=0,
         accuracy=interval(accuracy, 0.043, 428),
         by_strength=tuple(
             Bin(at, at, share(value, n))
@@ -249,6 +250,7 @@ def coefficients(policy: str, seed: int) -> CoefficientResult:
         share_dropped=0.0,
         share_flipped=0.0,
         share_zero=0.2871,
+        share_unscored=0.0,
         effective_share=0.412,
         before=Distribution(0.842, 1.633, MARKS),
         after=Distribution(scale, 0.9 * scale, weights),

@@ -72,6 +72,10 @@ class Reason(StrEnum):
         "use a model whose chat template reads tools, and delete the rows whose response is a call",
     )
     OTHER_FORM = "other_form", "nothing to mend"
+    UNSCORED = (
+        "unscored",
+        "ask the scorer again, or another one; nothing to mend where it is to abstain",
+    )
     TURNED_BY_SCORER = (
         "label_turned_by_a_scorer",
         "weigh without negative=flip, if the labels are to be those of the data",

@@ -10,7 +10,7 @@ import numpy as np
 
 from rewarddiff.evaluation import metrics
 from rewarddiff.evaluation.arrays import Array, array
-from rewarddiff.evaluation.scored import Scored, clusters, decided, differences
+from rewarddiff.evaluation.scored import Scored, clusters, decided, differences, scored_by_all
 from rewarddiff.hashing import number
 from rewarddiff.results import Calibrated
 
@@ -36,9 +36,12 @@ def calibrate(comparisons: Scored) -> Calibration:
 
     It is tried on each of `FOLDS` parts of the prompts as fitted on the others. Where they do not
     all tell one it hangs on too few comparisons: None. Where their NLL is no lower than that of d
-    as it is, d stays as it is: 1.
+    as it is, d stays as it is: 1. Comparisons of which the scorer says nothing tell none.
     """
-    held_out = [c for c in decided(comparisons) if not c.trained_on]
+    (scored,) = scored_by_all(comparisons)
+    if comparisons and not scored:
+        return Calibration(None, f"it says nothing of any of {len(comparisons)} comparisons")
+    held_out = [c for c in decided(scored) if not c.trained_on]
     d = differences(held_out)
     if not d.any():
         return Calibration(None, "no comparison that it was not trained on tells a temperature")

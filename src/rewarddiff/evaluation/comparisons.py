@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from rewarddiff.differences import Differences, weighed
-from rewarddiff.evaluation.scored import ScoredComparison
+from rewarddiff.errors import UserError
+from rewarddiff.evaluation.scored import Scored, ScoredComparison
 from rewarddiff.records import Comparison, Group, prompt_text
 from rewarddiff.scorers.overlap import trained_on
 from rewarddiff.scorers.protocol import Scorer
@@ -21,8 +23,8 @@ def compare(
 ) -> list[ScoredComparison]:
     """Return every labelled comparison with what a scorer says of it.
 
-    Ties are among them, with strength 0. Lengths are in characters. Groups of one prompt have one
-    `prompt`.
+    Ties are among them, with strength 0, and those of which it says nothing, with d NaN. Lengths are
+    in characters. Groups of one prompt have one `prompt`.
     """
     groups = list(groups)
     comparisons = [list(group.known_comparisons()) for group in groups]
@@ -34,12 +36,22 @@ def compare(
     return compared
 
 
+def require_scored(scorer: Scorer, comparisons: Scored) -> None:
+    """Raise a UserError where a scorer says nothing of any comparison."""
+    if comparisons and not any(comparison.scored for comparison in comparisons):
+        raise UserError(
+            f"{scorer.name}: says nothing of any of {len(comparisons)} comparisons; check what it "
+            "was asked, or measure it on others"
+        )
+
+
 def _compared(
     group: Group, comparisons: Sequence[Comparison], d: Differences, seen: bool | None
 ) -> Iterator[ScoredComparison]:
     prompt = fingerprint(prompt_text(group.prompt))
     forward = weighed(d.forward, d.weights)
     backward = None if d.backward is None else weighed(d.backward, d.weights)
+    scored = d.scored
     spread = d.spread if d.ensemble else None
     aspect = None
     if group.subset in d.aspects:
@@ -55,7 +67,8 @@ def _compared(
         yield ScoredComparison(
             group=group.id,
             prompt=prompt,
-            d=float(forward[place]),
+            # One of the heads may say something where together they do not.
+            d=float(forward[place]) if scored[place] else math.nan,
             d_swapped=None if backward is None else float(backward[place]),
             spread=None if spread is None else float(spread[place]),
             aspect=None if aspect is None else float(aspect[place]),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rewarddiff.differences import both_orders
 from rewarddiff.evaluation.arrays import Array, array
@@ -16,7 +18,8 @@ class ScoredComparison:
 
     Attributes:
         group: id of the prompt with these responses.
-        d: d(x, chosen, rejected) in logits; of a reward model r(x, chosen) − r(x, rejected).
+        d: d(x, chosen, rejected) in logits; of a reward model r(x, chosen) − r(x, rejected). NaN:
+            the scorer says nothing.
         strength: what the data says of how much, 0 a tie, None unknown.
         chosen_length: of the chosen response, in one unit throughout (characters or tokens).
         rejected_length: of the rejected one.
@@ -61,9 +64,20 @@ class ScoredComparison:
         return float(both_orders(self.d, self.d_swapped))
 
     @property
+    def scored(self) -> bool:
+        """Whether the scorer says anything."""
+        return not math.isnan(self.difference)
+
+    @property
     def decided(self) -> bool:
         """Whether the data says which response is better."""
         return self.strength != 0
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> ScoredComparison:
+        """Return the comparison of these fields as JSON holds them, where NaN is null."""
+        d = fields["d"]
+        return cls(**{**fields, "d": math.nan if d is None else d})
 
 
 Scored = Sequence[ScoredComparison]
@@ -80,6 +94,20 @@ def differences(comparisons: Scored) -> Array:
 
 def clusters(comparisons: Scored) -> list[str]:
     return [c.cluster for c in comparisons]
+
+
+def scored_by_all(*by_scorer: Scored) -> list[list[ScoredComparison]]:
+    """Return the comparisons of which every scorer says something.
+
+    Args:
+        by_scorer: what each scorer said of the same comparisons, in the same order.
+    """
+    scored: list[list[ScoredComparison]] = [[] for _ in by_scorer]
+    for of_comparison in zip(*by_scorer, strict=True):
+        if all(c.scored for c in of_comparison):
+            for kept, c in zip(scored, of_comparison, strict=True):
+                kept.append(c)
+    return scored
 
 
 def held_out_comparisons(*by_scorer: Scored) -> list[list[ScoredComparison]]:

@@ -20,6 +20,7 @@ from rewarddiff.evaluation.scored import (
     differences,
     held_out_comparisons,
     overlap,
+    scored_by_all,
 )
 from rewarddiff.results import AspectAccuracy, ByOrder, Evaluation, HeadSpread
 
@@ -38,6 +39,7 @@ def evaluate_differences(
     NaN where comparisons do not tell a temperature.
 
     Comparisons of prompts that the scorer was trained on are left out, unless there are no others.
+    Those of which it says nothing are counted, and are in no other figure.
 
     Args:
         temperature: of the scorer, fitted on other comparisons.
@@ -45,6 +47,8 @@ def evaluate_differences(
     """
     trained_on = overlap(comparisons)
     (comparisons,) = held_out_comparisons(comparisons)
+    unscored = sum(not c.scored for c in comparisons)
+    (comparisons,) = scored_by_all(comparisons)
     ordered = decided(comparisons)
     ties = [c for c in comparisons if not c.decided]
     prompts = clusters(ordered)
@@ -58,6 +62,7 @@ def evaluate_differences(
         n_groups=len(set(prompts)),
         ties=len(ties),
         undecided=int((d == 0).sum()),
+        unscored=unscored,
         **vars(agreement(comparisons, resamples)),
         accuracy_by_order=ByOrder(metrics.accuracy(forward), metrics.accuracy(-backward)),
         mean=mean(d),

@@ -18,6 +18,7 @@ from rewarddiff.evaluation.scored import (
     decided,
     differences,
     held_out_comparisons,
+    scored_by_all,
 )
 from rewarddiff.results import Interval
 
@@ -62,11 +63,13 @@ class SeedsAgreement:
 def side_by_side(*scorers: Sequence[Scored]) -> list[SeedsAgreement]:
     """Return the agreement of each scorer, on the comparisons none of them was trained on.
 
+    Comparisons of which one of them says nothing are left out for all.
+
     Args:
         scorers: what every seed of each said of the same comparisons.
     """
     every_seed = [comparisons for scorer in scorers for comparisons in scorer]
-    held_out = held_out_comparisons(*every_seed)
+    held_out = scored_by_all(*held_out_comparisons(*every_seed))
     agreements = []
     for scorer in scorers:
         of_scorer, held_out = held_out[: len(scorer)], held_out[len(scorer) :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -15,7 +16,8 @@ from rewarddiff.coefficients import (
     weights_of_data,
 )
 from rewarddiff.config import to_dict
-from rewarddiff.differences import Array, Differences, Pair, by_group, joined
+from rewarddiff.data.ledger import Ledger, Reason
+from rewarddiff.differences import Array, Differences, Mask, Pair, by_group, joined
 from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.data import Run, comparisons
@@ -65,7 +67,8 @@ class Columns:
 
     Attributes:
         weighed: coefficients, and which comparisons to flip or leave out; None: all 1.
-        strengths: of each group, signed and oriented by the label; None: none.
+        strengths: of each group, signed and oriented by the label, NaN where the scorer says nothing;
+            None: none.
         differences: those behind the coefficients; None where the data brings these.
         key: of what these were made from.
     """
@@ -74,6 +77,15 @@ class Columns:
     strengths: list[Array] | None = None
     differences: list[Differences] | None = None
     key: tuple[str, ...] = ()
+
+    def unscored(self, group: int) -> int:
+        """Return of how many comparisons of a group a scorer says nothing: they are left out."""
+        scored: list[Mask] = []
+        if self.differences is not None:
+            scored.append(self.differences[group].scored)
+        if self.strengths is not None:
+            scored.append(~np.isnan(self.strengths[group]))
+        return int((~np.all(scored, axis=0)).sum()) if scored else 0
 
 
 def part_of(run: Run, name: str, seed: int, split: str = "train") -> Part:
@@ -107,20 +119,36 @@ def columns(run: Run, name: str, seed: int, part: Part) -> Columns:
         keys.append(key)
     if policy.strength is not None and policy.reads_strength:
         stated, key = _differences(run, name, "strength", policy.strength, seed, part)
-        strengths = _strengths(f"policies.{name}.strength", stated, policy.strength.scale)
+        place = f"policies.{name}.strength"
+        strengths = _strengths(place, stated, policy.strength.scale)
+        if part.name == "train":
+            _require_some(place, strengths)
         keys.append(key)
     return Columns(weighed, strengths, differences, tuple(keys))
 
 
 def with_columns(groups: Iterable[Group], columns: Columns) -> Iterator[tuple[Group, Pairs]]:
-    """Yield each group with its comparisons and their part of the columns."""
+    """Yield each group with its comparisons and their part of the columns.
+
+    Comparisons of which a scorer says nothing are left out.
+    """
     for place, group in enumerate(groups):
         pairs = Pairs.unweighted(comparisons(group))
         if columns.strengths is not None:
             pairs = replace(pairs, strengths=tuple(columns.strengths[place].tolist()))
         if columns.weighed is not None:
             pairs = _weighed(pairs, columns.weighed, place)
+        if columns.strengths is not None:
+            pairs = pairs.where([not math.isnan(strength) for strength in pairs.strengths])
         yield group, pairs
+
+
+def note_unscored(groups: Iterable[Group], columns: Columns, ledger: Ledger) -> None:
+    """Count the groups of which comparisons are left out, since a scorer says nothing of them."""
+    for place, group in enumerate(groups):
+        unscored = columns.unscored(place)
+        if unscored:
+            ledger.change(Reason.UNSCORED, group, f"{unscored} comparisons left out of training")
 
 
 def _weighed(pairs: Pairs, weighed: CoefficientResult, group: int) -> Pairs:
@@ -183,22 +211,32 @@ def _temperature(run: Run, scorer: str, seed: int, place: str) -> float:
 
 
 def _strengths(place: str, differences: Sequence[Differences], scale: float) -> list[Array]:
-    """Return the strength of every comparison of each group.
+    """Return the strength of every comparison of each group; NaN where the scorer says nothing.
 
     Raises:
-        UserError: one is not finite: an objective would take NaN for a weak pair, or learn it.
+        UserError: one is infinite.
     """
     # What overflows is refused.
     with np.errstate(over="ignore"):
         strengths = [scale * d.mean for d in differences]
     values = np.concatenate([np.zeros(0), *strengths])
-    lacking = np.flatnonzero(~np.isfinite(values))
+    lacking = np.flatnonzero(np.isinf(values))
     if lacking.size:
         raise UserError(
             f"{place}: {lacking.size} of {values.size} comparisons have no finite strength, the "
             f"first is comparison {lacking[0]}; score the data again, or make scale smaller"
         )
     return strengths
+
+
+def _require_some(place: str, strengths: Sequence[Array]) -> None:
+    """Raise a UserError where the scorer says nothing of any comparison."""
+    values = np.concatenate([np.zeros(0), *strengths])
+    if values.size and np.isnan(values).all():
+        raise UserError(
+            f"{place}: the scorer says nothing of any of {values.size} comparisons; check it, or "
+            "name another one"
+        )
 
 
 def order_stage(run: Run, policy: str, seed: int) -> Stage:

@@ -21,7 +21,7 @@ from rewarddiff.data import Ledger
 from rewarddiff.differences import Array
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError, suggest
-from rewarddiff.evaluation.comparisons import compare
+from rewarddiff.evaluation.comparisons import compare, require_scored
 from rewarddiff.loop import processes as together
 from rewarddiff.loop import train as loop
 from rewarddiff.loop.objective import TrainConfig
@@ -133,7 +133,9 @@ def _held(folder: Path, processes: PartialState) -> AbstractContextManager[None]
 
 def evaluate(scorer: Scorer, groups: Sequence[Group]) -> Evaluation:
     """Return every figure of a scorer on labelled groups, see `evaluation.scorers`."""
-    return measure(compare(scorer, groups), scorer.temperature)
+    comparisons = compare(scorer, groups)
+    require_scored(scorer, comparisons)
+    return measure(comparisons, scorer.temperature)
 
 
 def train_policy(

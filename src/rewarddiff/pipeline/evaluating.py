@@ -13,7 +13,7 @@ from typing import Any
 from rewarddiff import models
 from rewarddiff.data import Groups, Ledger, load_groups
 from rewarddiff.errors import UserError
-from rewarddiff.evaluation.comparisons import compare
+from rewarddiff.evaluation.comparisons import compare, require_scored
 from rewarddiff.evaluation.intervals import sign_flip_test
 from rewarddiff.evaluation.scored import Scored
 from rewarddiff.evaluation.side_by_side import side_by_side
@@ -151,6 +151,7 @@ def _measured(name: str, groups: Groups) -> tuple[Scored, ScorerResult]:
     scorer = load_scorer(user_path(name)).to(models.device())
     with Meter() as meter:
         comparisons = compare(scorer, groups, progress=f"scoring by {name}")
+        require_scored(scorer, comparisons)
         evaluation = measure(comparisons, scorer.temperature)
         cut = Cut(**scorer.cut(groups))
     result = ScorerResult(

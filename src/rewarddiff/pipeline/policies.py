@@ -12,7 +12,7 @@ from rewarddiff.data import Ledger
 from rewarddiff.encoding import Encoder
 from rewarddiff.evaluation.histograms import histogram
 from rewarddiff.loop.train import discard_checkpoint
-from rewarddiff.pipeline.columns import Columns, columns, part_of, with_columns
+from rewarddiff.pipeline.columns import Columns, columns, note_unscored, part_of, with_columns
 from rewarddiff.pipeline.data import Run, facts_of
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.policies.policy import save_policy, start_of, train_policy
@@ -42,6 +42,7 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
     model, tokenizer = start_of(recipe.model, config, seed)
     encoder = Encoder(tokenizer, recipe.lengths, models.context_length(recipe.model))
     ledger = Ledger()
+    note_unscored(part.groups, train_columns, ledger)
     items = config.objective.items(with_columns(part.groups, train_columns), encoder, ledger)
     dev_items = []
     if "dev" in run.splits:
@@ -85,5 +86,5 @@ def _described(columns: Columns) -> dict[str, Any]:
         return {}
     values = np.concatenate(columns.weighed.weights)
     if columns.differences is not None:
-        values = np.concatenate([d.mean for d in columns.differences])
+        values = np.concatenate([d.mean[d.scored] for d in columns.differences])
     return {"report": columns.weighed.report, "histogram": plain(histogram(values))}

@@ -194,7 +194,7 @@ def _compared(run: Run) -> Compared:
             folder = evaluation_stage(run, name, seed).folder
             by_test = json.loads((folder / "comparisons.json").read_text())
             for test in run.held_out:
-                comparisons = [ScoredComparison(**fields) for fields in by_test[test]]
+                comparisons = [ScoredComparison.read(fields) for fields in by_test[test]]
                 compared.setdefault((test, name), []).append(comparisons)
     return compared
 
@@ -247,7 +247,8 @@ def _orders(run: Run) -> Iterator[OrderResult]:
 
 
 def _coefficients(run: Run) -> Iterator[CoefficientResult]:
-    without_heads = {"spread": None, "share_doubted": None}
+    # A stage that was made before there were such figures has none of them.
+    without_heads = {"spread": None, "share_doubted": None, "share_unscored": 0.0}
     for name, policy in run.recipe.policies.items():
         if policy.coefficient is not None:
             for seed in run.recipe.seeds:

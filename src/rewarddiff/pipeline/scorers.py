@@ -32,7 +32,7 @@ from rewarddiff.scorers.neural.train import train_scorer
 from rewarddiff.scorers.protocol import Scorer, ScorerOptions
 from rewarddiff.store import Store
 
-FIGURES = 5
+FIGURES = 6
 """Raised when an evaluation tells more, or otherwise: earlier figures are then made anew."""
 
 
@@ -231,6 +231,7 @@ def evaluation_stage(run: Run, name: str, seed: int) -> Stage:
             for label, groups in run.held_out.items():
                 progress = f"{name} on {label}"
                 compared[label] = compare(scorer, groups, store=run.store, progress=progress)
+                _say_unscored(run, f"{name} (seed {seed}) on {label}", compared[label])
     rows = {label: list(map(asdict, of_test)) for label, of_test in compared.items()}
     write_json(stage.folder / "comparisons.json", rows)
     temperature = trained.manifest["temperature"]
@@ -239,6 +240,13 @@ def evaluation_stage(run: Run, name: str, seed: int) -> Stage:
         figures[label] = plain(measure(of_test, temperature))
     stage.finish(evaluations=figures, cost=meter.cost())
     return stage
+
+
+def _say_unscored(run: Run, who: str, compared: Sequence[ScoredComparison]) -> None:
+    """Say how many comparisons a scorer says nothing of, where there are any."""
+    unscored = sum(not comparison.scored for comparison in compared)
+    if unscored:
+        run.say(f"{who}: {unscored} of {len(compared)} comparisons are unscored, and in no figure")
 
 
 def measure(compared: Sequence[ScoredComparison], temperature: float | None = None) -> Evaluation:

@@ -37,6 +37,8 @@ class Sizes(Strict):
     Attributes:
         n: comparisons that are decided. n_groups: their prompts.
         ties: of the data. undecided: differences of exactly 0.
+        unscored: comparisons, ties among them, of which the scorer says nothing; they are in no other
+            figure.
     """
 
     trained_on: Overlap
@@ -44,6 +46,7 @@ class Sizes(Strict):
     n_groups: int
     ties: int
     undecided: int
+    unscored: int
 
 
 @dataclass(frozen=True)

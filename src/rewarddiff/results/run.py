@@ -84,6 +84,8 @@ class CoefficientReport(Strict):
 
     Attributes:
         before: of the differences. after: of the weights of the pairs that are kept.
+        n: pairs asked about. share_unscored: of these, those of which the scorer says nothing; the
+            other shares and the distributions leave them out.
         effective_share: (Σ|w|)² / (n Σw²).
         spread, share_doubted: of a scorer with several heads.
     """
@@ -94,6 +96,7 @@ class CoefficientReport(Strict):
     share_dropped: Figure
     share_flipped: Figure
     share_zero: Figure
+    share_unscored: Figure
     effective_share: Figure
     before: Distribution
     after: Distribution

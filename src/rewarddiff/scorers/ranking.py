@@ -12,6 +12,7 @@ import numpy as np
 from rewarddiff import rankings
 from rewarddiff.designs import DesignConfig, comparisons
 from rewarddiff.differences import Array, Differences, Pair, both_orders
+from rewarddiff.errors import UserError
 from rewarddiff.rankings import Method
 from rewarddiff.records import Group
 from rewarddiff.scorers.protocol import Pointwise, Scorer
@@ -24,7 +25,7 @@ class Ranking:
 
     Attributes:
         scores: one per response, higher is better.
-        pairs: what was compared; a pair that was read in both orders stands once.
+        pairs: of which the scorer says something; a pair that was read in both orders stands once.
         differences: d(a, b) of every pair, the mean over both orders where both were read.
         inconsistency: share of the squared differences that no scores explain
             (`rankings.inconsistency`).
@@ -74,7 +75,11 @@ def scores(
     """Return one number per response, higher is better.
 
     A pointwise scorer gives r(x, y). For any other the score is the mean of d(y, y') over the
-    group's other responses: a Borda count of differences, 0 in a group of one.
+    group's other responses: a Borda count of differences, 0 in a group of one. Comparisons of which
+    the scorer says nothing are made up for by the others, see `rankings.mean_differences`.
+
+    Raises:
+        UserError: what the scorer says of a group does not join its responses.
     """
     if isinstance(scorer, Pointwise):
         return scorer.rewards(groups, store=store, progress=progress)
@@ -82,10 +87,24 @@ def scores(
     pairs = [list(combinations(range(size), 2)) for size in sizes]
     differences = scorer.differences(groups, pairs, store=store, progress=progress)
     means = []
-    for size, d in zip(sizes, differences, strict=True):
-        sums = rankings.rank(size, d.pairs, d.mean, "sum")
-        means.append(sums / max(1, size - 1))
+    for group, d in zip(groups, differences, strict=True):
+        _require_joined(scorer, group, d)
+        means.append(rankings.mean_differences(len(group.responses), d.pairs, d.mean))
     return means
+
+
+def _require_joined(scorer: Scorer, group: Group, differences: Differences) -> None:
+    """Raise a UserError where what a scorer says of a group makes no order of all its responses."""
+    count = len(group.responses)
+    pairs, _ = rankings.known(differences.pairs, differences.mean)
+    if count < 2 or len(pairs) == len(differences.pairs) or rankings.joins(count, pairs):
+        return
+    unscored = len(differences.pairs) - len(pairs)
+    raise UserError(
+        f"{group.source or group.id}: {scorer.name} says nothing of {unscored} of "
+        f"{len(differences.pairs)} comparisons, and the others do not join all {count} responses; "
+        "leave the row out, or rank by another scorer"
+    )
 
 
 def rank(
@@ -100,13 +119,14 @@ def rank(
     """Rank the responses of each group by the comparisons of a design.
 
     A reward model gives r(a) − r(b) for each of them, and so the same potentials by every design: r
-    less its mean.
+    less its mean. A group in which the scorer says nothing of some comparisons is ranked by the
+    potentials of the others, whatever the method.
 
     Args:
         design: None: every pair in both orders.
 
     Raises:
-        UserError: the design's budget cannot join all responses of a group.
+        UserError: the design's budget, or what the scorer says, cannot join all responses of a group.
     """
     design = design or DesignConfig()
     pairs = [comparisons(len(group.responses), design, group.id) for group in groups]
@@ -114,16 +134,20 @@ def rank(
     differences = scorer.differences(groups, pairs, orders="one", store=store, progress=progress)
     ranked = []
     for group, d in zip(groups, differences, strict=True):
+        _require_joined(scorer, group, d)
         ranked.append(ranking_of(len(group.responses), d, method))
     return ranked
 
 
 def ranking_of(n: int, differences: Differences, method: Method) -> Ranking:
-    """Rank n responses by differences that were read in single orders."""
-    pairs, d = _unordered(differences)
+    """Rank n responses by differences that were read in single orders, those that are NaN left out."""
+    asked, stated = _unordered(differences)
+    pairs, d = rankings.known(asked, stated)
+    if len(pairs) < len(asked):
+        method = "potentials"
     return Ranking(
         scores=rankings.rank(n, pairs, d, method),
-        pairs=pairs,
+        pairs=tuple(pairs),
         differences=d,
         inconsistency=rankings.inconsistency(n, pairs, d),
         cyclic=rankings.cyclic_triples(n, pairs, d),
