@@ -8,9 +8,8 @@ import pytest
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from rewarddiff.encoding import Encoder, LengthConfig
-from rewarddiff.sampling import SamplingConfig
-from rewarddiff.sampling import several as room
-from rewarddiff.sampling.several import Beams, Rejection, Temperature, accept, several
+from rewarddiff.sampling import Here, SamplingConfig, diverse
+from rewarddiff.sampling.several import Beams, Draw, Rejection, Temperature, accept, several
 from rewarddiff.store import Store
 
 
@@ -53,7 +52,7 @@ def test_what_is_refused(rewards: list[float], k: int, beta: float, message: str
     ],
 )
 def test_each_prompt_has_its_own_and_they_are_kept(
-    draw: room.Draw,
+    draw: Draw,
     count: int,
     policy_folder: Path,
     tiny_tokenizer: PreTrainedTokenizerFast,
@@ -64,16 +63,17 @@ def test_each_prompt_has_its_own_and_they_are_kept(
     encoder = Encoder(tiny_tokenizer, LengthConfig(max_prompt=16, max_response=1), 64)
     prompts, config = ["Say it", "And now?", "x"], SamplingConfig(batch_size=2, stop=())
     with Store(tmp_path / "store.sqlite") as store:
-        found = several(model, encoder, prompts, draw, config, weights="w", store=store)
+        engine = Here(model, encoder, "w")
+        found = several(engine, prompts, draw, config, store=store)
         assert [len(own) for own in found] == [count] * 3
         assert len({sample.text for own in found for sample in own}) > count
-        alone = several(model, encoder, prompts[1:2], draw, config, weights="w")
+        alone = several(engine, prompts[1:2], draw, config)
         assert alone == found[1:2]
-        monkeypatch.setattr(room, "diverse_beams", lambda *_, **__: pytest.fail("drawn again"))
+        monkeypatch.setattr(diverse, "diverse_beams", lambda *_, **__: pytest.fail("drawn again"))
         monkeypatch.setattr(
             "rewarddiff.sampling.generate._continue", lambda *_: pytest.fail("drawn again")
         )
-        assert several(model, encoder, prompts, draw, config, weights="w", store=store) == found
+        assert several(engine, prompts, draw, config, store=store) == found
 
 
 def test_beams_stop_at_the_next_turn(
@@ -81,9 +81,10 @@ def test_beams_stop_at_the_next_turn(
 ) -> None:
     model = AutoModelForCausalLM.from_pretrained(policy_folder)
     encoder = Encoder(tiny_tokenizer, LengthConfig(max_response=1), 64)
+    engine = Here(model, encoder, "w")
     draw = Beams(max_new_tokens=8)
-    whole = several(model, encoder, ["Say it"], draw, SamplingConfig(stop=()), weights="w")[0]
+    whole = several(engine, ["Say it"], draw, SamplingConfig(stop=()))[0]
     stop = whole[0].text[2]
-    (cut,) = several(model, encoder, ["Say it"], draw, SamplingConfig(stop=(stop,)), weights="w")
+    (cut,) = several(engine, ["Say it"], draw, SamplingConfig(stop=(stop,)))
     assert cut[0].text == whole[0].text.split(stop)[0].rstrip()
     assert cut[0].ended

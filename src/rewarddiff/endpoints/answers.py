@@ -58,6 +58,30 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} in the JSON, which is no number")
 
 
+def message_in(content: bytes) -> str:
+    """Return what the JSON of an error says; empty where it says nothing, or is a page.
+
+    >>> message_in(b'{"error": {"message": "no such model"}}')
+    'no such model'
+    >>> message_in(b'{"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]}')
+    'seed: Extra inputs are not permitted'
+    """
+    try:
+        message = json.loads(content)
+    except ValueError:
+        return ""
+    # {"error": {"message": …}} of OpenAI's kind, {"detail": …} of FastAPI's, both in each other.
+    for _ in range(3):
+        if isinstance(message, dict):
+            keys = [key for key in ("error", "message", "detail") if key in message]
+            message = message[keys[0]] if keys else ""
+    if isinstance(message, list) and message and isinstance(message[0], dict):
+        path = message[0].get("loc")
+        place = path[-1] if isinstance(path, list) and path else "request"
+        return f"{place}: {message[0].get('msg')}"
+    return message if isinstance(message, str) else ""
+
+
 def retry_after(text: str | None) -> float | None:
     """Return the seconds of a Retry-After header, which may be a date; None where it says none."""
     if text is None:

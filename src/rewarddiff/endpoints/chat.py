@@ -5,15 +5,41 @@ Source: the OpenAI API reference, "Create chat completion"; docs.vllm.ai, "OpenA
 
 from __future__ import annotations
 
+import json
+import logging
+import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from rewarddiff.endpoints.answers import Failed
 from rewarddiff.endpoints.client import Client, Patience
+from rewarddiff.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 Turn = Mapping[str, Any]
 """A message as the API has it: `role`, `content`."""
+
+DISPENSABLE: Mapping[str, str] = {
+    "max_tokens": "",  # is sent as max_completion_tokens
+    "stop": "",  # whoever asks cuts at stop texts too
+    "seed": "heeds no seed: what it samples with a temperature cannot be had again",
+    "temperature": "takes no temperature: it samples at its own, so its answers are not greedy",
+    "logprobs": "gives no log-probabilities",
+    "top_logprobs": "gives no log-probabilities",
+}
+"""Parameters that some models refuse and that are then left out; what that changes of what was asked."""
+
+REFUSING = re.compile(
+    r"unsupported|(not|n't) (support(ed)?|allowed|permitted|accepted)|un(known|recognized|expected)"
+)
+"""How servers say, in lower case, that they do not take a parameter at all."""
+
+MOST_STOPS = 4
+"""So many stop texts OpenAI takes; the text behind further ones is paid for, and cut by whoever asks."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +49,10 @@ class Asked:
     Attributes:
         messages: the conversation.
         seed: of servers that heed one.
+        stop: texts before which the reply ends. Not every server takes all of them, and some leave
+            them in the text.
         top_logprobs: alternatives to give with every token; 0: no log-probabilities.
+        tools: what the model may call, as the API has it.
     """
 
     messages: tuple[Turn, ...]
@@ -32,6 +61,7 @@ class Asked:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     top_logprobs: int = 0
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +79,7 @@ class Reply:
     Attributes:
         finish: why it ends: stop, length, content_filter, …
         refusal: what the server's own refusal says; empty: it did not refuse.
+        calls: the tools it calls, a JSON object a line: name and arguments.
         tokens: where log-probabilities were asked for and given.
         prompt_tokens, completion_tokens: None where the server does not count.
     """
@@ -56,6 +87,7 @@ class Reply:
     text: str
     finish: str = "stop"
     refusal: str = ""
+    calls: str = ""
     tokens: tuple[TokenChoice, ...] = ()
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -75,6 +107,9 @@ class Usage:
 class Chat:
     """A model behind a server.
 
+    A parameter that the model refuses is left out from then on, if that can be done at all
+    (`DISPENSABLE`); where it changes what was asked, that is said once, and kept in `notes`.
+
     Args:
         url: of the API, as https://api.openai.com/v1 or http://host:8000; /v1 is put behind an
             address without a path.
@@ -88,6 +123,9 @@ class Chat:
     def __init__(self, url: str, model: str, *, key_env: str | None, patience: Patience) -> None:
         self.client = Client(base(url), key_env=key_env, patience=patience)
         self.model = model
+        self.notes: list[str] = []
+        self._refused: set[str] = set()
+        self._lock = threading.Lock()
 
     def reply(self, asked: Asked) -> Reply:
         """Return the reply to one request.
@@ -95,9 +133,31 @@ class Chat:
         Raises:
             Failed: there is none, after all attempts.
         """
-        return self.client.post("chat/completions", self._body(asked), read_reply)
+        while True:
+            body = self._body(asked)
+            try:
+                reply = self.client.post("chat/completions", body, read_reply)
+            except Failed as error:
+                parameter = refused_parameter(error, body)
+                if parameter is None:
+                    raise
+                self._leave_out(parameter)
+                continue
+            if asked.top_logprobs and reply.text and not reply.tokens:
+                self._note(DISPENSABLE["logprobs"])
+            return reply
+
+    def explained(self, error: Failed, *, row: str = "") -> UserError:
+        """Return a failure as one line that names address, cause and mend: see `Client.explained`."""
+        if error.status != 404:
+            return self.client.explained(error, row=row)
+        about = f" ({row})" if row else ""
+        return UserError(
+            f"{self.client.url}: {error.cause}{about}; correct url, or model ({self.model})"
+        )
 
     def _body(self, asked: Asked) -> dict[str, Any]:
+        """Return what is posted: without what the model has refused."""
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [dict(turn) for turn in asked.messages],
@@ -107,10 +167,42 @@ class Chat:
         if asked.seed is not None:
             body["seed"] = asked.seed
         if asked.stop:
-            body["stop"] = list(asked.stop)
+            body["stop"] = list(asked.stop[:MOST_STOPS])
         if asked.top_logprobs:
             body |= {"logprobs": True, "top_logprobs": asked.top_logprobs}
-        return body
+        if asked.tools:
+            body["tools"] = [dict(tool) for tool in asked.tools]
+        with self._lock:
+            refused = set(self._refused)
+        if "max_tokens" in refused:
+            body["max_completion_tokens"] = asked.max_tokens
+        return {name: value for name, value in body.items() if name not in refused}
+
+    def _leave_out(self, parameter: str) -> None:
+        # One is of no use without the other.
+        pair = {"logprobs", "top_logprobs"}
+        with self._lock:
+            self._refused |= pair if parameter in pair else {parameter}
+        self._note(DISPENSABLE[parameter])
+
+    def _note(self, note: str) -> None:
+        """Say once what a server does not do; nothing of an empty note."""
+        with self._lock:
+            if not note or note in self.notes:
+                return
+            self.notes.append(note)
+        logger.warning("%s: %s %s", self.client.url, self.model, note)
+
+
+def refused_parameter(error: Failed, body: Mapping[str, Any]) -> str | None:
+    """Return the dispensable parameter of a request that an answer refuses; None: it refuses none."""
+    message = error.cause.lower()
+    if error.status not in (400, 403, 422) or not REFUSING.search(message):
+        return None
+    for name in DISPENSABLE:
+        if name in body and re.search(rf"\b{name}\b", message):
+            return name
+    return None
 
 
 def base(url: str) -> str:
@@ -143,6 +235,7 @@ def read_reply(answer: Any) -> Reply:
         text=content or "",
         finish=str(choice.get("finish_reason") or ""),
         refusal=str(message.get("refusal") or ""),
+        calls=_calls(message.get("tool_calls")),
         tokens=_tokens(choice.get("logprobs")),
         prompt_tokens=_count(counts.get("prompt_tokens")),
         completion_tokens=_count(counts.get("completion_tokens")),
@@ -162,6 +255,18 @@ def _tokens(logprobs: Any) -> tuple[TokenChoice, ...]:
                 alternatives[str(other.get("token"))] = float(other["logprob"])
         tokens.append(TokenChoice(entry["token"], alternatives))
     return tuple(tokens)
+
+
+def _calls(calls: Any) -> str:
+    """Return the tools that are called, a line each, without ids, which no two answers share."""
+    lines = []
+    for call in calls if isinstance(calls, list) else ():
+        called = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(called, dict):
+            raise ValueError("a call of a tool that names none")
+        wanted = {name: called.get(name) for name in ("name", "arguments")}
+        lines.append(json.dumps(wanted, ensure_ascii=False))
+    return "\n".join(lines)
 
 
 def _count(value: Any) -> int | None:

@@ -22,7 +22,14 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from rewarddiff.endpoints.answers import OF_CONTENT, PASSING, Failed, parsed, retry_after
+from rewarddiff.endpoints.answers import (
+    OF_CONTENT,
+    PASSING,
+    Failed,
+    message_in,
+    parsed,
+    retry_after,
+)
 from rewarddiff.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -255,17 +262,9 @@ class Client:
         return Failed(cause, status=status, passes=status in PASSING, wait=pause)
 
     def _message(self, content: bytes) -> str:
-        """Return what a server says in the JSON of an error; nothing of a page."""
-        try:
-            message = json.loads(content)
-        except ValueError:
-            return ""
-        # {"error": {"message": …}} of OpenAI's kind, {"detail": …} of FastAPI's, or less.
-        for _ in range(2):
-            if isinstance(message, dict):
-                keys = [key for key in ("error", "message", "detail") if key in message]
-                message = message[keys[0]] if keys else ""
-        return f", {self._shown(message)}" if isinstance(message, str) and message else ""
+        """Return what a server says of an error, as an addition to its status."""
+        message = message_in(content)
+        return f", {self._shown(message)}" if message else ""
 
     def _shown(self, text: str) -> str:
         """Return a text of the server's as an error may repeat it: short, on one line, no key."""

@@ -23,7 +23,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of, print_losses
 from rewarddiff.records import Group, plain_prompt
-from rewarddiff.sampling import Sample, SamplingConfig
+from rewarddiff.sampling import Here, Sample, SamplingConfig
 from rewarddiff.sampling.several import Beams, Draw, Rejection, accept, several
 from rewarddiff.scorers.neural.build import load_scorer
 from rewarddiff.scorers.protocol import Scorer
@@ -150,15 +150,9 @@ def drawn_by(
         tokenizer, LengthConfig(max_prompt=max_prompt, max_response=1), models.context_length(model)
     )
     encoder.require(groups)
-    return several(
-        policy.to(models.device()),  # type: ignore[arg-type]
-        encoder,
-        [group.prompt for group in groups],
-        draw,
-        sampling,
-        weights=models.fingerprint(model),
-        store=store,
-    )
+    policy = policy.to(models.device())  # type: ignore[arg-type]
+    engine = Here(policy, encoder, models.fingerprint(model))
+    return several(engine, [group.prompt for group in groups], draw, sampling, store=store)
 
 
 def _accepted(

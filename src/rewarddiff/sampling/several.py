@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from transformers import PreTrainedModel
 
 from rewarddiff.config import at_least, positive
-from rewarddiff.encoding import Encoder
 from rewarddiff.machine import Meter
 from rewarddiff.records import Prompt
-from rewarddiff.sampling.batches import Sample, Tokens, answers, padding, stopped
-from rewarddiff.sampling.beams import BeamConfig, diverse_beams
-from rewarddiff.sampling.generate import SamplingConfig, sample
-from rewarddiff.store import Store, fingerprint
+from rewarddiff.sampling.batches import Sample
+from rewarddiff.sampling.beams import BeamConfig
+from rewarddiff.sampling.engines import Engine
+from rewarddiff.sampling.generate import SamplingConfig
+from rewarddiff.store import Store
 
 
 @dataclass(frozen=True)
@@ -65,13 +64,12 @@ Draw = Beams | Temperature | Rejection
 
 
 def several(
-    model: PreTrainedModel,
-    encoder: Encoder,
+    engine: Engine,
     prompts: Sequence[Prompt],
     draw: Draw,
     config: SamplingConfig,
     *,
-    weights: str,
+    rows: Sequence[str] = (),
     store: Store | None = None,
     meter: Meter | None = None,
 ) -> list[list[Sample]]:
@@ -80,12 +78,10 @@ def several(
     Args:
         config: stop texts, batch size and seed; number of tokens and temperature are those of
             `draw`.
-        weights: fingerprint of the model, part of the store's key.
+        rows: where the prompts come from, for errors.
     """
     if isinstance(draw, Beams):
-        return _beams(
-            model, encoder, prompts, draw, config, weights=weights, store=store, meter=meter
-        )
+        return engine.beams(prompts, draw, config, store=store, meter=meter)
     count = draw.candidates if isinstance(draw, Rejection) else draw.k
     rounds = []
     for turn in range(count):
@@ -95,54 +91,16 @@ def several(
             max_new_tokens=draw.max_new_tokens,
             seed=config.seed + turn,
         )
-        samples = sample(
-            model,
-            encoder,
+        samples = engine.samples(
             prompts,
             settings,
-            weights=weights,
+            rows=rows,
             store=store,
             meter=meter,
             name=f"samples {turn + 1} of {count}",
         )
         rounds.append(samples)
     return [list(samples) for samples in zip(*rounds, strict=True)]
-
-
-def _beams(
-    model: PreTrainedModel,
-    encoder: Encoder,
-    prompts: Sequence[Prompt],
-    draw: Beams,
-    config: SamplingConfig,
-    *,
-    weights: str,
-    store: Store | None,
-    meter: Meter | None,
-) -> list[list[Sample]]:
-    encoded = [encoder.fitting(prompt, draw.max_new_tokens) for prompt in prompts]
-    ends = encoder.ends(prompts)
-    pad = padding(encoder.tokenizer, ends)
-    settings = [str(model.dtype), asdict(draw), list(config.stop), ends]
-
-    def key(tokens: Tokens) -> str:
-        return fingerprint("beams", weights, *settings, tokens)
-
-    def answer(batch: Sequence[Tokens]) -> list[list[dict[str, Any]]]:
-        responses = []
-        for beams in diverse_beams(model, batch, draw, end_tokens=ends, pad=pad):
-            if meter is not None:
-                meter.tokens += sum(len(beam.tokens) for beam in beams)
-            samples = [
-                stopped(encoder.text(beam.tokens), config.stop, ended=beam.ended) for beam in beams
-            ]
-            responses.append(samples)
-        return responses
-
-    stored = answers(
-        encoded, answer, key=key, store=store, batch_size=config.batch_size, name="beams"
-    )
-    return [[Sample(**values) for values in samples] for samples in stored]
 
 
 def accept(rewards: ArrayLike, k: int, *, beta: float, seed: int = 0) -> list[int]:

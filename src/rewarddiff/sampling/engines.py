@@ -1,0 +1,133 @@
+"""What draws responses, whatever it is: a model that is read here, or one behind a server.
+
+`served.Served` is the other engine; `several` and `conversations` ask either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from transformers import PreTrainedModel
+
+from rewarddiff.encoding import Encoder
+from rewarddiff.machine import Meter
+from rewarddiff.records import Prompt
+from rewarddiff.sampling.batches import Sample
+from rewarddiff.sampling.beams import BeamConfig
+from rewarddiff.sampling.diverse import beam_samples
+from rewarddiff.sampling.generate import SamplingConfig, sample
+from rewarddiff.store import Store
+
+
+class Engine(Protocol):
+    """Draws responses from one policy."""
+
+    @property
+    def identity(self) -> str:
+        """What the policy is: equal ones answer alike, and share what the store keeps."""
+        ...
+
+    def samples(
+        self,
+        prompts: Sequence[Prompt],
+        config: SamplingConfig,
+        *,
+        rows: Sequence[str] = (),
+        store: Store | None = None,
+        meter: Meter | None = None,
+        name: str = "sampling",
+    ) -> list[Sample]:
+        """Draw one response to each prompt, whatever stands beside it.
+
+        Args:
+            rows: where the prompts come from, for errors; empty: their numbers.
+            store: where responses are kept and found again.
+            meter: counts the tokens that are drawn.
+            name: of the progress that is shown.
+
+        Raises:
+            UserError: a prompt that cannot be answered. What was answered is kept.
+        """
+        ...
+
+    def beams(
+        self,
+        prompts: Sequence[Prompt],
+        draw: BeamConfig,
+        config: SamplingConfig,
+        *,
+        store: Store | None = None,
+        meter: Meter | None = None,
+    ) -> list[list[Sample]]:
+        """Search diverse beams of each prompt, the best first.
+
+        Args:
+            config: stop texts and batch size; the rest is that of `draw`.
+
+        Raises:
+            UserError: this engine has no such search.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Here:
+    """A model that is read here, by transformers: see `Engine`.
+
+    Attributes:
+        encoder: writes its prompts.
+        weights: its fingerprint.
+    """
+
+    model: PreTrainedModel
+    encoder: Encoder
+    weights: str
+
+    @property
+    def identity(self) -> str:
+        return self.weights
+
+    def samples(
+        self,
+        prompts: Sequence[Prompt],
+        config: SamplingConfig,
+        *,
+        rows: Sequence[str] = (),
+        store: Store | None = None,
+        meter: Meter | None = None,
+        name: str = "sampling",
+    ) -> list[Sample]:
+        """Draw one response to each prompt: see `Engine.samples`."""
+        return sample(
+            self.model,
+            self.encoder,
+            prompts,
+            config,
+            weights=self.weights,
+            store=store,
+            meter=meter,
+            name=name,
+        )
+
+    def beams(
+        self,
+        prompts: Sequence[Prompt],
+        draw: BeamConfig,
+        config: SamplingConfig,
+        *,
+        store: Store | None = None,
+        meter: Meter | None = None,
+    ) -> list[list[Sample]]:
+        """Search diverse beams of each prompt: see `Engine.beams`."""
+        return beam_samples(
+            self.model,
+            self.encoder,
+            prompts,
+            draw,
+            config,
+            weights=self.weights,
+            store=store,
+            meter=meter,
+        )
