@@ -58,7 +58,7 @@ def test_from_pairs_to_lists_to_training(
 
     before = output.read_bytes()
     monkeypatch.setattr(
-        "rewarddiff.sampling.several.diverse_beams", lambda *_, **__: pytest.fail("drawn again")
+        "rewarddiff.sampling.diverse.diverse_beams", lambda *_, **__: pytest.fail("drawn again")
     )
     augment(data, policy_folder, scorer, output, config)
     assert output.read_bytes() == before
