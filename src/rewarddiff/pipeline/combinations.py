@@ -63,7 +63,7 @@ class Sweep:
     @property
     def trainings(self) -> set[str]:
         """What there is to train for each seed, see `training_of`."""
-        return {self.training_of(point) for point in self.points if point.recipe.trained is None}
+        return {self.training_of(point) for point in self.points if point.recipe.elsewhere is None}
 
     @property
     def points(self) -> list[Point]:
@@ -116,7 +116,7 @@ class Point:
         """
         policies = self.combination.recipe.policies
         plain = [name for name, policy in policies.items() if _is_plain(policy)]
-        if self.recipe.trained is not None:
+        if self.recipe.elsewhere is not None:
             return None
         if _is_plain(self.recipe):
             return self.policy if self.control is not None else None
@@ -260,6 +260,10 @@ def _keys(node: object, before: str = "") -> Iterator[str]:
     if isinstance(node, PolicyRecipe) and node.trained is not None:
         yield "trained"
         return
+    if isinstance(node, PolicyRecipe) and node.served is not None:
+        yield "served"
+        yield from _keys(node.served, "served.")
+        return
     for part in dataclasses.fields(node):
         value, key = getattr(node, part.name), f"{before}{part.name}"
         absent = value is None and key in COLUMNS
@@ -283,7 +287,7 @@ def _hint(key: str, recipe: Recipe) -> str:
 
 def _is_plain(policy: PolicyRecipe) -> bool:
     is_untreated = policy.coefficient is None and policy.order is None
-    return is_untreated and policy.trained is None
+    return is_untreated and policy.elsewhere is None
 
 
 def _plain(policy: PolicyRecipe) -> PolicyRecipe:

@@ -22,6 +22,8 @@ from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
 from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.records import Group
 from rewarddiff.sampling import FORMAT, Sample, sample
+from rewarddiff.sampling.served import FORMAT as SERVED_FORMAT
+from rewarddiff.sampling.served import Served
 from rewarddiff.scorers.protocol import Pointwise, Scorer
 from rewarddiff.store import Store
 
@@ -50,7 +52,9 @@ def samples_stage(run: Run, name: str, seed: int) -> Stage:
     """
     recipe = run.recipe
     assert recipe.model is not None
-    given = {BASE: recipe.model, **recipe.trained_elsewhere}
+    if name in recipe.served:
+        return _served_samples_stage(run, name)
+    given = {BASE: recipe.model, **recipe.folders_elsewhere}
     if name in given:
         folder = models.resolve(given[name])
         place = f"samples/{name}"
@@ -97,6 +101,36 @@ def samples_stage(run: Run, name: str, seed: int) -> Stage:
         )
     write_json(stage.folder / "samples.json", [asdict(sample) for sample in samples])
     stage.finish(cost=meter.cost(), prompts=len(prompts), prompts_cut=cut)
+    return stage
+
+
+def _served_samples_stage(run: Run, name: str) -> Stage:
+    """Ask a server for one response to every held-out prompt, once for all seeds."""
+    config = run.recipe.evaluation.sampling
+    served = run.recipe.served[name]
+    stage = run.stage(
+        f"samples/{name}",
+        "samples",
+        served=served.identity,
+        sampling=to_dict(config),
+        prompts=run.recipe.evaluation.prompts,
+        format=SERVED_FORMAT,
+    )
+    if stage.done:
+        return stage
+    groups = held_out(run)
+    engine = Served(served)
+    with Meter() as meter:
+        samples = engine.samples(
+            [group.prompt for group in groups],
+            config,
+            rows=[group.source or group.id for group in groups],
+            store=run.store,
+            meter=meter,
+            name=f"samples of {name}",
+        )
+    write_json(stage.folder / "samples.json", [asdict(sample) for sample in samples])
+    stage.finish(cost=meter.cost(), prompts=len(groups), calls=asdict(engine.usage))
     return stage
 
 

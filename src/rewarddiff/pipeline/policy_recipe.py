@@ -1,4 +1,4 @@
-"""What a recipe may say of a policy: how it is trained and with which columns, or where it lies."""
+"""What a recipe may say of a policy: how it is trained and with which columns, or where it lies or is served."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rewarddiff.config import positive, to_dict
 from rewarddiff.designs import DesignConfig
 from rewarddiff.policies.policy import PolicyConfig
 from rewarddiff.rankings import Method
+from rewarddiff.sampling.served import ServedModel
 from rewarddiff.scorers.protocol import Orders
 
 
@@ -73,6 +74,7 @@ class PolicyRecipe(PolicyConfig):
         trained: a policy that was trained elsewhere: a folder of Hugging Face's or an adapter's, or a
             hub name. It is judged as it is, the same for all seeds: columns beside it are refused,
             and nothing else is heeded.
+        served: a policy behind an OpenAI-compatible server; judged as one that was trained elsewhere.
         order: who says which response is better in training; None: the data.
         coefficient: what multiplies each comparison's loss; None is the baseline, every comparison
             at 1.
@@ -83,12 +85,22 @@ class PolicyRecipe(PolicyConfig):
     coefficient: CoefficientConfig | None = None
     strength: StrengthConfig | None = None
     trained: str | None = None
+    served: ServedModel | None = None
+
+    def __post_init__(self) -> None:
+        if self.trained is not None and self.served is not None:
+            raise ValueError("trained and served are two places; give one")
+
+    @property
+    def elsewhere(self) -> str | None:
+        """Where a policy lies that was trained elsewhere: its folder, or its server."""
+        return self.trained if self.served is None else str(self.served)
 
     @property
     def settings(self) -> dict[str, Any]:
         """What it is trained with, as plain data."""
         settings: dict[str, Any] = to_dict(self)
-        del settings["trained"]
+        del settings["trained"], settings["served"]
         return settings
 
     @property
@@ -96,6 +108,8 @@ class PolicyRecipe(PolicyConfig):
         """The keys that something heeds, as plain data."""
         if self.trained is not None:
             return {"trained": self.trained}
+        if self.served is not None:
+            return {"served": to_dict(self.served)}
         return self.settings
 
     @property

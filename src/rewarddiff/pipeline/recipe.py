@@ -16,6 +16,7 @@ from rewarddiff.paths import user_path
 from rewarddiff.pipeline.policy_recipe import OrderConfig, PolicyRecipe, StrengthConfig
 from rewarddiff.pipeline.scorer_recipe import AnyScorer, ScorerRecipe
 from rewarddiff.sampling import SamplingConfig
+from rewarddiff.sampling.served import ServedModel
 
 BASE = "base"
 """The name of the model before training among the policies."""
@@ -143,16 +144,34 @@ class Recipe:
     @property
     def trained_here(self) -> dict[str, PolicyRecipe]:
         """The policies that this run trains, by name."""
-        return {name: policy for name, policy in self.policies.items() if policy.trained is None}
+        return {name: policy for name, policy in self.policies.items() if policy.elsewhere is None}
 
     @property
     def trained_elsewhere(self) -> dict[str, str]:
+        """The policies that this run only judges, by name: where they lie."""
+        places = {}
+        for name, policy in self.policies.items():
+            if policy.elsewhere is not None:
+                places[name] = policy.elsewhere
+        return places
+
+    @property
+    def folders_elsewhere(self) -> dict[str, str]:
         """The folders of the policies that this run only judges, by name."""
         folders = {}
         for name, policy in self.policies.items():
             if policy.trained is not None:
                 folders[name] = policy.trained
         return folders
+
+    @property
+    def served(self) -> dict[str, ServedModel]:
+        """The policies that this run asks a server for, by name."""
+        served = {}
+        for name, policy in self.policies.items():
+            if policy.served is not None:
+                served[name] = policy.served
+        return served
 
     @property
     def heeded(self) -> dict[str, Any]:
@@ -190,10 +209,11 @@ class Recipe:
                     f"policies.{BASE}: the model before training has this name; "
                     "give the policy another"
                 )
-            if policy.trained is None:
+            if policy.elsewhere is None:
                 self._check_columns(name, policy)
             else:
-                self._check_trained(name, policy)
+                self._check_elsewhere(name, policy)
+        self._check_served()
 
     def _check_scorers(self) -> None:
         earlier: list[str] = []
@@ -226,12 +246,23 @@ class Recipe:
                 "name a model, or leave it out"
             )
 
-    def _check_trained(self, name: str, policy: PolicyRecipe) -> None:
+    def _check_served(self) -> None:
+        """Refuse one name of two servers' models, whose answers would be kept as one's. Raises UserError."""
+        urls: dict[str, str] = {}
+        for name, served in self.served.items():
+            url = urls.setdefault(served.model, served.url)
+            if url != served.url:
+                raise UserError(
+                    f"policies.{name}.served.model: {served.model} is also a model at {url}, and answers "
+                    "are kept under this name; have one of the servers give its model another"
+                )
+
+    def _check_elsewhere(self, name: str, policy: PolicyRecipe) -> None:
         """Refuse what a policy that is only judged has no use for. Raises UserError."""
         for kind in COLUMNS:
             if getattr(policy, kind) is not None:
                 raise UserError(
-                    f"policies.{name}.{kind}: this policy is trained already ({policy.trained}) and has "
+                    f"policies.{name}.{kind}: this policy is trained already ({policy.elsewhere}) and has "
                     "no use for it; leave it out"
                 )
         cause = ""
@@ -240,7 +271,8 @@ class Recipe:
         elif not self.data.splits.get("test"):
             cause = "data.splits has no share for test; give it one"
         if cause:
-            raise UserError(f"policies.{name}.trained: such a policy is only judged, and {cause}")
+            key = "trained" if policy.served is None else "served"
+            raise UserError(f"policies.{name}.{key}: such a policy is only judged, and {cause}")
 
     def _check_columns(self, name: str, policy: PolicyRecipe) -> None:
         if policy.reads_strength and policy.strength is None:

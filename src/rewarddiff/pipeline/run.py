@@ -20,7 +20,13 @@ from rewarddiff.model_files import ABOUT
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.columns import grades
 from rewarddiff.pipeline.data import Run, prepare
-from rewarddiff.pipeline.judging import held_out, judged, rewards_stage, sampling_encoder
+from rewarddiff.pipeline.judging import (
+    held_out,
+    judged,
+    rewards_stage,
+    samples_stage,
+    sampling_encoder,
+)
 from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
@@ -41,6 +47,10 @@ def carry_out(recipe: Recipe, output: Path) -> Run:
 
 def complete(run: Run, trained: Callable[[Stage], None] = lambda stage: None) -> Run:
     """Carry out the stages after the data; `trained` hears of every policy that is there."""
+    if judged(run):
+        # A server that is down, or has no such model, ends the run before anything is trained.
+        for name in run.recipe.served:
+            samples_stage(run, name, run.recipe.seeds[0])
     for seed in run.recipe.seeds:
         for name in run.recipe.scorers:
             evaluation_stage(run, name, seed)
@@ -66,7 +76,7 @@ def check_places(recipe: Recipe, output: Path) -> None:
         sources[f"scorers.{name}.backbone"] = scorer.backbone
         sources[f"scorers.{name}.trained"] = scorer.trained
         sources[f"scorers.{name}.warm_start"] = scorer.warm_start
-    for name, folder in recipe.trained_elsewhere.items():
+    for name, folder in recipe.folders_elsewhere.items():
         sources[f"policies.{name}.trained"] = folder
     policies = product(recipe.trained_here, recipe.seeds)
     trained = [f"scorers/{name}-{seed}" for name, seed in product(recipe.scorers, recipe.seeds)]
@@ -98,7 +108,7 @@ def check_early(run: Run) -> None:
             check_strengths(train, scorer.loss)
         if scorer.warm_start is not None and scorer.warm_start not in recipe.scorers:
             models.resolve(scorer.warm_start)
-    for name, folder in recipe.trained_elsewhere.items():
+    for name, folder in recipe.folders_elsewhere.items():
         _check_language_model(f"policies.{name}.trained", folder)
     for name, policy in recipe.trained_here.items():
         check_tracker(policy.train.track)
@@ -147,14 +157,14 @@ def check_prompts(run: Run) -> None:
     recipe = run.recipe
     sources = [scorer.trained or scorer.backbone for scorer in recipe.scorer_models.values()]
     if recipe.policies and recipe.model is not None:
-        sources += [recipe.model, *recipe.trained_elsewhere.values()]
+        sources += [recipe.model, *recipe.folders_elsewhere.values()]
     weights = [models.fingerprint(source) for source in sources]
     key = fingerprint("prompts can be read", run.prepared["inputs"], _reading_of(run), weights)
     if run.store.get([key]):
         return
     if recipe.policies and recipe.model is not None:
         _check_policies_prompts(run, recipe.model)
-        for folder in recipe.trained_elsewhere.values():
+        for folder in recipe.folders_elsewhere.values():
             _check_samples_prompts(run, folder)
     for name, scorer in recipe.scorer_models.items():
         _check_scorers_prompts(run, name, scorer)

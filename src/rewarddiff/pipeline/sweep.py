@@ -82,7 +82,7 @@ def sizes(sweep: Sweep) -> list[str]:
     if not points:
         return [*lines, f"{many}: no policies, scorers alone"]
     trainings = len(sweep.trainings)
-    trained = [point for point in points if point.recipe.trained is None]
+    trained = [point for point in points if point.recipe.elsewhere is None]
     alike = ""
     if trainings < len(trained):
         alike = f" ({len(trained) - trainings} of {len(trained)} points are the same as another)"
@@ -103,8 +103,8 @@ def sweep_points(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str
         name = " ".join([point.policy, *settings])
         first = names.setdefault(sweep.training_of(point), name)
         remark = ""
-        if point.recipe.trained is not None:
-            remark = f"  (trained elsewhere: {point.recipe.trained})"
+        if point.recipe.elsewhere is not None:
+            remark = f"  (trained elsewhere: {point.recipe.elsewhere})"
         elif first != name:
             remark = f"  (the same as {first})"
         lines.append(f"  {name}{remark}")
@@ -229,7 +229,7 @@ def _point(
         policy=point.policy,
         settings=_numbers(point.settings),
         models=tuple(_models(point, run)),
-        objective=None if point.recipe.trained else point.recipe.objective.name,
+        objective=None if point.recipe.elsewhere else point.recipe.objective.name,
         control=point.control,
         dev_loss=_dev_loss(own.policies, point.policy),
         rewards=rewards[0] if rewards else {},
@@ -240,8 +240,8 @@ def _point(
 
 def _models(point: Point, run: Run) -> Iterator[str]:
     """Yield the policy of each seed in the sweep's folder, or the one that was trained elsewhere."""
-    if point.recipe.trained is not None:
-        yield point.recipe.trained
+    if point.recipe.elsewhere is not None:
+        yield point.recipe.elsewhere
         return
     for seed in run.recipe.seeds:
         yield f"policies/{policy_stage(run, point.policy, seed).folder.name}/model"

@@ -64,6 +64,11 @@ class ServedModel:
         at_least(self, 1, "concurrency", "attempts")
         positive(self, "timeout")
 
+    @property
+    def identity(self) -> str:
+        """What its answers are kept under."""
+        return self.model
+
     def __str__(self) -> str:
         return f"{self.model} at {self.url}"
 
@@ -86,12 +91,9 @@ class Served:
     def __init__(self, served: ServedModel) -> None:
         patience = Patience(served.timeout, served.attempts, FIRST_WAIT)
         self.chat = Chat(served.url, served.model, key_env=served.key_env, patience=patience)
+        self.identity = served.identity
         self.concurrency = served.concurrency
         self.usage = Usage()
-
-    @property
-    def identity(self) -> str:
-        return self.chat.model
 
     def samples(
         self,
