@@ -18,12 +18,11 @@ from rewarddiff import files, models
 from rewarddiff.config import at_least, load_recipe
 from rewarddiff.data import Ledger, Reason, load_groups
 from rewarddiff.differences import Array
-from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of, print_losses
 from rewarddiff.records import Group, plain_prompt
-from rewarddiff.sampling import Here, Sample, SamplingConfig
+from rewarddiff.sampling import Sample, SamplingConfig, read_here
 from rewarddiff.sampling.several import Beams, Draw, Rejection, accept, several
 from rewarddiff.scorers.neural.build import load_scorer
 from rewarddiff.scorers.protocol import Scorer
@@ -145,13 +144,8 @@ def drawn_by(
 
     What is stored is not drawn again.
     """
-    policy, tokenizer = models.load_causal_lm(model)
-    encoder = Encoder(
-        tokenizer, LengthConfig(max_prompt=max_prompt, max_response=1), models.context_length(model)
-    )
-    encoder.require(groups)
-    policy = policy.to(models.device())  # type: ignore[arg-type]
-    engine = Here(policy, encoder, models.fingerprint(model))
+    engine = read_here(model, max_prompt=max_prompt)
+    engine.encoder.require(groups)
     return several(engine, [group.prompt for group in groups], draw, sampling, store=store)
 
 

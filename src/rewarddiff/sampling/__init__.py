@@ -8,7 +8,7 @@ batches        prompts answered side by side, and what is kept
 """
 
 from rewarddiff.sampling.batches import Sample
-from rewarddiff.sampling.engines import Engine, Here
+from rewarddiff.sampling.engines import Engine, Here, read_here
 from rewarddiff.sampling.generate import FORMAT, SamplingConfig, sample
 
-__all__ = ["FORMAT", "Engine", "Here", "Sample", "SamplingConfig", "sample"]
+__all__ = ["FORMAT", "Engine", "Here", "Sample", "SamplingConfig", "read_here", "sample"]

@@ -67,6 +67,11 @@ def answers(
     return remember(store, prompts, key, compute)
 
 
+def row_names(rows: Sequence[str], count: int) -> list[str]:
+    """Return what errors call prompts: where they come from, or else their numbers."""
+    return list(rows) or [f"prompt {number} of {count}" for number in range(1, count + 1)]
+
+
 def left_padded(
     prompts: Sequence[Sequence[int]], pad: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from transformers import PreTrainedModel
 
-from rewarddiff.encoding import Encoder
+from rewarddiff import models
+from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.machine import Meter
-from rewarddiff.records import Prompt
-from rewarddiff.sampling.batches import Sample
+from rewarddiff.records import Group, Prompt
+from rewarddiff.sampling.batches import Sample, row_names
 from rewarddiff.sampling.beams import BeamConfig
 from rewarddiff.sampling.diverse import beam_samples
 from rewarddiff.sampling.generate import SamplingConfig, sample
@@ -72,6 +74,22 @@ class Engine(Protocol):
         ...
 
 
+def read_here(source: str | Path, *, max_prompt: int | None = None) -> Here:
+    """Return the engine that reads a language model: a folder, or a name of the hub.
+
+    Args:
+        max_prompt: tokens; a longer prompt keeps its end.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    model, tokenizer = models.load_causal_lm(source)
+    lengths = LengthConfig(max_prompt=max_prompt, max_response=1)
+    encoder = Encoder(tokenizer, lengths, models.context_length(source))
+    placed: PreTrainedModel = model.to(models.device())  # type: ignore[arg-type]
+    return Here(placed, encoder, models.fingerprint(source))
+
+
 @dataclass(frozen=True)
 class Here:
     """A model that is read here, by transformers: see `Engine`.
@@ -100,6 +118,8 @@ class Here:
         name: str = "sampling",
     ) -> list[Sample]:
         """Draw one response to each prompt: see `Engine.samples`."""
+        named = zip(row_names(rows, len(prompts)), prompts, strict=True)
+        self.encoder.require(Group(row, prompt, ()) for row, prompt in named)
         return sample(
             self.model,
             self.encoder,

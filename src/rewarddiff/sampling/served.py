@@ -19,7 +19,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
 from rewarddiff.progress import task
 from rewarddiff.records import Message, Prompt, turns_and_tools
-from rewarddiff.sampling.batches import Sample, stopped
+from rewarddiff.sampling.batches import Sample, row_names, stopped
 from rewarddiff.sampling.beams import BeamConfig
 from rewarddiff.sampling.generate import SamplingConfig
 from rewarddiff.store import Store, fingerprint, remember
@@ -109,11 +109,8 @@ class Served:
 
         A refusal is the policy's answer, and so is an empty one.
         """
-        rows = rows or [
-            f"prompt {number} of {len(prompts)}" for number in range(1, len(prompts) + 1)
-        ]
         requests = []
-        for prompt, row in zip(prompts, rows, strict=True):
+        for prompt, row in zip(prompts, row_names(rows, len(prompts)), strict=True):
             requests.append(_Request(_asked(prompt, config, row), row))
 
         def key(request: _Request) -> str:
