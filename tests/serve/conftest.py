@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 
 from rewarddiff.encoding import LengthConfig
+from rewarddiff.listening import PatientProtocol
 from rewarddiff.scorers.neural.build import new_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.scorer import NeuralScorer
@@ -20,7 +21,6 @@ from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.serve.app import Application
 from rewarddiff.serve.config import ServeConfig
 from rewarddiff.serve.served import Served
-from rewarddiff.serve.server import PatientProtocol
 
 LENGTHS = LengthConfig(max_response=256)
 FINGERPRINT = "f1ce"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from rewarddiff.serve import server as server_module
+from rewarddiff import listening
 from rewarddiff.serve.config import ServeConfig
 from tests.serve.conftest import running
 
@@ -163,7 +163,7 @@ def test_slow_bodies_get_408_while_others_are_answered(small) -> None:
 
 
 def test_connections_without_a_request_are_closed(reward, monkeypatch) -> None:
-    monkeypatch.setattr(server_module, "HEADER_SECONDS", 0.3)
+    monkeypatch.setattr(listening, "HEADER_SECONDS", 0.3)
     with running(reward) as client, connected(client) as mute, connected(client) as slow:
         slow.sendall(b"POST /score HT")
         assert client.post("/score", json=GOOD).status_code == 200

@@ -87,7 +87,7 @@ def _add_items(votes: Votes, pairs: Sequence[Pair]) -> None:
             f"{votes.path}: {len(lost)} of its {len(there)} items are not in this data; "
             "name the data that it was begun with, or choose another output"
         )
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for identity, pair in identities.items():
         if identity not in there:
             place = len(there) + len(rows)

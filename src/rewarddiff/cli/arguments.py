@@ -9,7 +9,7 @@ from pathlib import Path
 from rewarddiff import __version__
 from rewarddiff.cli import commands as do
 from rewarddiff.cli.completion import SHELLS
-from rewarddiff.cli.parser import DATA, POLICY, Parser, count, port, share
+from rewarddiff.cli.parser import DATA, POLICY, Parser, count, share
 from rewarddiff.paths import user_path
 from rewarddiff.policies.names import OBJECTIVES
 
@@ -68,7 +68,7 @@ def command_line() -> Parser:
         sub.set_defaults(handler=handler, parser=sub)
         return sub
 
-    for declare in (_recipes, _training, _measuring, _others):
+    for declare in (_recipes, _training, _measuring, _judging, _others):
         declare(add)
     return parser
 
@@ -227,6 +227,25 @@ def _measuring(add: Add) -> None:
     sub.takes_output(text, "DIR")
 
 
+def _judging(add: Add) -> None:
+    sub = add(
+        "annotate",
+        do.annotate,
+        "ask people which response is better, blind, on a page of this machine; again: go on",
+        "preferences.jsonl --output runs/people --annotators 3 limit=50",
+    )
+    text = f"two responses to each prompt: {DATA}; none: those that the folder has"
+    sub.add_argument("samples", nargs="*", metavar="SAMPLES", help=text)
+    sub.takes_reading()
+    sub.takes_output("the project's folder (default runs/annotate-SAMPLES)", "DIR")
+    sub.takes_address()
+    text = "how many people get a link (default 3)"
+    sub.add_argument("--annotators", type=count, default=3, metavar="N", help=text)
+    text = "steps from the one response to the other: 5 or 7 (default 7)"
+    sub.add_argument("--scale", type=count, choices=(5, 7), metavar="STEPS", help=text)
+    sub.takes_overrides("guidelines=FILE, limit=50, per_item=3, names=[HOST], seed=1, …")
+
+
 def _others(add: Add) -> None:
     sub = add(
         "designs",
@@ -261,10 +280,7 @@ def _others(add: Add) -> None:
         "runs/reward --port 8000",
     )
     sub.add_argument("scorer", metavar="SCORER", help=ANY_SCORER)
-    text = "the address to serve at (default 127.0.0.1: this machine alone)"
-    sub.add_argument("--host", default="127.0.0.1", help=text)
-    text = "its port (default 8000; 0: any that is free)"
-    sub.add_argument("--port", type=port, default=8000, help=text)
+    sub.takes_address()
     text = "rows of prompt and responses: a reward is the mean difference to these"
     sub.add_argument("--policy-baseline", metavar="FILE", help=text)
     text = "the environment variable with a key that requests must bear"

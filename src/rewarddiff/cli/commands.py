@@ -209,6 +209,32 @@ def serve(args: Namespace) -> None:
     )
 
 
+def annotate(args: Namespace) -> None:
+    from rewarddiff.annotate import AnnotateConfig, require_installed
+    from rewarddiff.config import load_recipe
+
+    require_installed()
+    config = load_recipe({}, args.overrides, AnnotateConfig)
+    from rewarddiff.annotate.samples import output_of, pairs_of
+    from rewarddiff.annotate.server import annotate as serve_page
+    from rewarddiff.data import Ledger
+
+    ledger = Ledger()
+    output = args.output or output_of(args.samples)
+    pairs = pairs_of(args.samples, ledger, limit=config.limit, **_reading(args))
+    if ledger.dropped or ledger.changed:
+        say(ledger.table())
+    serve_page(
+        pairs,
+        output,
+        host=args.host,
+        port=args.port,
+        annotators=args.annotators,
+        steps=args.scale,
+        config=config,
+    )
+
+
 def report(args: Namespace) -> None:
     from rewarddiff.pipeline import report_stage
 

@@ -8,7 +8,7 @@ from typing import Any
 
 SHELLS = ("bash", "zsh", "fish")
 
-FILES = ("data", "recipe", "path", "paths", "output", "scorer", "gold", "model")
+FILES = ("data", "samples", "recipe", "path", "paths", "output", "scorer", "gold", "model")
 """Arguments that may be files; folders are offered too."""
 
 FOLDERS = ("run", "runs")

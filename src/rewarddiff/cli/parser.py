@@ -16,6 +16,8 @@ DATA = (
     "FOLDER#SPLIT is one split"
 )
 POLICY = "smollm2-135m-instruct"
+SEVERAL_SOURCES = ("data", "samples")
+"""Arguments that may be several sources, and stand where overrides may."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -55,6 +57,12 @@ class Parser(argparse.ArgumentParser):
     ) -> None:
         self.add_argument("--output", type=user_path, metavar=metavar, required=required, help=text)
 
+    def takes_address(self) -> None:
+        text = "the address to serve at (default 127.0.0.1: this machine alone)"
+        self.add_argument("--host", default="127.0.0.1", help=text)
+        text = "its port (default 8000; 0: any that is free)"
+        self.add_argument("--port", type=port, default=8000, help=text)
+
     def takes_processes(self) -> None:
         text = "score with so many processes, each on a part of the rows (default 1)"
         self.add_argument("--processes", type=count, default=1, metavar="N", help=text)
@@ -73,9 +81,11 @@ def parsed(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
         if text.startswith("-") or not takes_overrides:
             sub.error(f"unknown argument '{text}'{_mend(text, sub, takes_overrides)}")
         args.overrides.append(text)
-    if takes_overrides and isinstance(getattr(args, "data", None), list):
-        args.overrides += [text for text in args.data if _is_override(text)]
-        args.data = [text for text in args.data if not _is_override(text)]
+    for name in SEVERAL_SOURCES:
+        sources = getattr(args, name, None)
+        if takes_overrides and isinstance(sources, list):
+            args.overrides += [text for text in sources if _is_override(text)]
+            setattr(args, name, [text for text in sources if not _is_override(text)])
     if takes_overrides:
         for text in args.overrides:
             if "=" not in text:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rewarddiff.errors import UserError
+from rewarddiff.listening import (
+    KEEP_ALIVE_SECONDS,
+    LOOPBACK,
+    PatientProtocol,
+    address_explained,
+    bound,
+    signals_end_quietly,
+)
 from rewarddiff.scorers.opening import GRADES, fingerprint_of, open_scorer
 from rewarddiff.serve.app import Application
 from rewarddiff.serve.baseline import Baseline, read_baseline
@@ -22,13 +24,6 @@ from rewarddiff.serve.config import ServeConfig
 from rewarddiff.serve.protocols import PROTOCOLS
 from rewarddiff.serve.served import Served
 from rewarddiff.writing import say
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-KEEP_ALIVE_SECONDS = 30
-"""A connection without a request stays open so long."""
-
-HEADER_SECONDS = 30
-"""For a new connection's first request to arrive."""
 
 
 def serve(
@@ -93,63 +88,6 @@ def announcement(served: Served, listener: socket.socket, host: str) -> list[str
             "texts and key are sent as they are"
         )
     return lines
-
-
-@contextmanager
-def bound(host: str, port: int) -> Iterator[socket.socket]:
-    """Yield a socket with this address, which takes no connection yet.
-
-    Raises:
-        UserError: the address is taken, or none of this machine's.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with address_explained(host, port):
-            listener.bind((host, port))
-        yield listener
-
-
-@contextmanager
-def address_explained(host: str, port: int) -> Iterator[None]:
-    """Raise a UserError where an address cannot be had."""
-    try:
-        yield
-    except OSError as error:
-        cause = error.strerror or error
-        raise UserError(
-            f"{host}:{port}: cannot be served at ({cause}); choose another --port or --host"
-        ) from error
-
-
-@contextmanager
-def signals_end_quietly() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the server, and nothing else.
-
-    uvicorn raises them once more when it has ended.
-    """
-
-    def ignore(number: int, frame: FrameType | None) -> None:
-        pass
-
-    handlers = {number: signal.signal(number, ignore) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-class PatientProtocol(H11Protocol):
-    """HTTP/1.1, with an end to connections on which no request arrives."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.loop.call_later(HEADER_SECONDS, self._end_without_request)
-
-    def _end_without_request(self) -> None:
-        if self.cycle is None:
-            self.transport.close()
 
 
 def _key(variable: str) -> str:
