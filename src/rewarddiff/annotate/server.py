@@ -73,7 +73,18 @@ def _run(
     name: str,
     config: AnnotateConfig,
 ) -> None:
-    options = uvicorn.Config(
+    options = settings_of(application)
+    with address_explained(*listener.getsockname()[:2]):
+        listener.listen(options.backlog)
+    scheme = "https" if config.https else "http"
+    say(*announcement(votes, f"{scheme}://{name}"))
+    with signals_end_quietly():
+        uvicorn.Server(options).run(sockets=[listener])
+
+
+def settings_of(application: Application) -> uvicorn.Config:
+    """Return how the application is served; requests are not logged, links are among them."""
+    return uvicorn.Config(
         application.starlette(),
         http=PatientProtocol,
         ws="none",
@@ -83,12 +94,6 @@ def _run(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=LAST_SECONDS,
     )
-    with address_explained(*listener.getsockname()[:2]):
-        listener.listen(options.backlog)
-    scheme = "https" if config.https else "http"
-    say(*announcement(votes, f"{scheme}://{name}"))
-    with signals_end_quietly():
-        uvicorn.Server(options).run(sockets=[listener])
 
 
 def announcement(votes: Votes, address: str) -> list[str]:

@@ -43,7 +43,7 @@
     if (isSending) return;
     isSending = true;
     const fields = new URLSearchParams(new FormData(form, button));
-    button?.classList.add("chosen");
+    button?.classList.add("pressed");
     for (const each of document.querySelectorAll("main button")) each.disabled = true;
     const { isKept, page } = await sendUntilHeard(form, fields);
     isSending = false;

@@ -1,0 +1,378 @@
+"""Requests to the page: who is let in, what is refused, and what never leaves."""
+
+from __future__ import annotations
+
+import http.client
+import re
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+
+from rewarddiff.annotate.pages import LONGEST_REASON
+from tests.annotate.conftest import SOURCES, Project, Serve, fields, rated_pairs, shown_texts
+
+ROUTES = ("/", "/guidelines", "/settings")
+POSTS = ("/vote", "/undo", "/settings")
+
+
+@pytest.fixture
+def project(serve: Serve) -> Iterator[Project]:
+    with serve(rated_pairs(4)) as project:
+        yield project
+
+
+def voted(client: httpx2.Client, choice: str, **changes: str) -> httpx2.Response:
+    """Answer what is shown now."""
+    form = fields(client.get("/").text)
+    return client.post("/vote", data={**form, "choice": choice, **changes})
+
+
+# --- the way in -----------------------------------------------------------------------------------
+
+
+def test_the_token_goes_from_the_address_into_a_cookie_that_no_script_reads(
+    project: Project,
+) -> None:
+    with httpx2.Client(base_url=project.address) as client:
+        answer = client.get(f"/enter/{project.token()}")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/welcome")
+    cookie = answer.headers["set-cookie"]
+    assert project.token() in cookie
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split("; "))
+
+
+def test_who_comes_from_another_site_is_led_on_without_the_cookie(project: Project) -> None:
+    # A SameSite=Strict cookie does not come along on the redirect; a page that asks again brings it.
+    answer = httpx2.get(f"{project.address}/welcome")
+    assert answer.status_code == 200
+    assert '<meta http-equiv="refresh" content="0; url=/welcome">' in answer.text
+
+
+def test_first_come_guidelines_and_later_the_comparisons(project: Project) -> None:
+    with project.visitor() as client:
+        assert "Be <em>fair</em>." in client.get(f"/enter/{project.token()}").text
+        voted(client, "1")
+        assert "Comparison 2 of 4" in client.get(f"/enter/{project.token()}").text
+
+
+@pytest.mark.parametrize("token", ["", "wrong", "x" * 5000])
+def test_without_a_token_there_is_nothing(project: Project, token: str) -> None:
+    with httpx2.Client(base_url=project.address, headers={"Origin": project.address}) as client:
+        assert client.get(f"/enter/{token}").status_code in (403, 404)
+        name = project.votes.settings()["name"]
+        client.cookies.set(f"annotator-{name}", token)
+        for route in ROUTES:
+            answer = client.get(route)
+            assert answer.status_code == 403
+            assert "question" not in answer.text
+        for route in POSTS:
+            assert client.post(route, data={"choice": "1"}).status_code == 403
+
+
+def test_another_annotators_pages_are_not_mine(project: Project) -> None:
+    with project.visitor(1) as one, project.visitor(2) as two:
+        form = fields(one.get("/").text)
+        assert two.post("/vote", data={**form, "choice": "1"}).status_code == 403
+        form["key"] = fields(two.get("/").text)["key"]
+        one.post("/vote", data={**fields(one.get("/").text), **form, "choice": "1"})
+    assert not [row for row in project.rows() if row["annotator"] == "annotator-2"]
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "", "localhost.evil"])
+def test_another_host_is_refused(project: Project, host: str) -> None:
+    with project.visitor() as client:
+        for route in (*ROUTES, "/welcome", "/static/annotate.css", f"/enter/{project.token()}"):
+            assert client.get(route, headers={"Host": host}).status_code in (400, 421)
+        form = fields(client.get("/").text)
+        answer = client.post("/vote", data={**form, "choice": "1"}, headers={"Host": host})
+        assert answer.status_code in (400, 421)
+    assert not project.rows()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_a_form_from_elsewhere_is_refused(project: Project, headers: dict[str, str]) -> None:
+    with project.visitor() as client:
+        form = fields(client.get("/").text)
+        for route in POSTS:
+            answer = client.post(route, data={**form, "choice": "1"}, headers=headers)
+            assert answer.status_code == 403
+    assert not project.rows()
+
+
+def test_a_form_without_an_origin_is_refused(project: Project) -> None:
+    with project.visitor() as client:
+        form = fields(client.get("/").text)
+        del client.headers["Origin"]
+        assert client.post("/vote", data={**form, "choice": "1"}).status_code == 403
+
+
+@pytest.mark.parametrize("route", POSTS)
+@pytest.mark.parametrize("key", ["", "wrong", "é", "0" * 64])
+def test_a_form_without_its_key_is_refused(project: Project, route: str, key: str) -> None:
+    with project.visitor() as client:
+        form = fields(client.get("/").text)
+        answer = client.post(route, data={**form, "key": key, "choice": "1"})
+        assert answer.status_code == 403
+    assert not project.rows()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"choice": "0"},
+        {"choice": "8"},
+        {"choice": "1.0"},
+        {"choice": "٣"},  # a digit, to Python
+        {"choice": ""},
+        {"nonce": "short"},
+        {"nonce": "x" * 65},
+        {"reason": "x" * (LONGEST_REASON + 1)},
+    ],
+)
+def test_an_answer_that_is_not_offered_is_refused(
+    project: Project, changes: dict[str, str]
+) -> None:
+    with project.visitor() as client:
+        assert voted(client, **{"choice": "1", **changes}).status_code == 422
+    assert not project.rows()
+
+
+def test_an_item_of_nobody_is_refused(project: Project) -> None:
+    with project.visitor() as client:
+        assert voted(client, "1", item="ffff").status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b"choice=1&reason=" + b"x" * 70_000, "application/x-www-form-urlencoded", 413),
+        (b"reason=%FF", "application/x-www-form-urlencoded", 400),
+        (b"&a=1" * 100, "application/x-www-form-urlencoded", 400),
+        (b'{"choice": 1}', "application/json", 415),
+        (b"", "multipart/form-data; boundary=x", 415),
+    ],
+)
+def test_a_body_that_is_no_form_of_ours_is_refused(
+    project: Project, content: bytes, kind: str, status: int
+) -> None:
+    with project.visitor() as client:
+        answer = client.post("/vote", content=content, headers={"Content-Type": kind})
+        assert answer.status_code == status
+
+
+def test_what_is_no_page_is_refused(project: Project) -> None:
+    with project.visitor() as client:
+        assert client.get("/annotations.sqlite").status_code == 404
+        assert client.get("/static/../schema.sql").status_code == 404
+        assert client.get("/static/%2e%2e%2fschema.sql").status_code == 404
+        assert client.get("/vote").status_code == 405
+        assert client.request("DELETE", "/settings").status_code == 405
+
+
+def test_every_answer_bears_the_headers(project: Project) -> None:
+    with project.visitor() as client:
+        answers = [client.get(route) for route in (*ROUTES, "/static/annotate.js", "/none")]
+        answers.append(client.get("/", headers={"Host": "evil.example"}))
+        answers.append(client.post("/vote", data={"choice": "1"}))
+        client.cookies.clear()
+        answers.append(client.get("/"))
+    for answer in answers:
+        assert answer.headers["content-security-policy"].startswith("default-src 'none';")
+        assert "unsafe" not in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "server" not in answer.headers
+
+
+# --- votes ----------------------------------------------------------------------------------------
+
+
+def test_a_vote_leads_to_the_next_item_and_is_there(project: Project) -> None:
+    with project.visitor() as client:
+        left, right = shown_texts(client.get("/").text)
+        answer = voted(client, "2", reason="  Shorter.\r\nClearer. ")
+        assert "Comparison 2 of 4" in answer.text
+        assert "1 of 4 answered" in answer.text
+        assert "Undo <span" in answer.text
+        assert "A is better”" in answer.text
+    [row] = project.rows()
+    assert row["reason"] == "Shorter.\nClearer."
+    # Choice 2 of 7: the left one is better by two steps.
+    assert row["grade"] == (2 if left == row["a"] else -2)
+    assert {left, right} == {row["a"], row["b"]}
+    assert row["seconds"] >= 0
+
+
+def test_a_form_sent_again_leads_on_and_is_stored_once(project: Project) -> None:
+    with project.visitor() as client:
+        form = {**fields(client.get("/").text), "choice": "7"}
+        for _ in range(3):
+            assert "Comparison 2 of 4" in client.post("/vote", data=form).text
+        other = client.post("/vote", data={**form, "nonce": "n" * 20, "choice": "1"})
+        assert "had an answer of yours already" in other.text
+    [row] = project.rows()
+    assert abs(row["grade"]) == 3
+
+
+def test_undo_and_the_end(project: Project) -> None:
+    with project.visitor() as client:
+        for choice in ("1", "4", "skip", "7"):
+            page = voted(client, choice).text
+        assert "You have answered all 4 comparisons, 1 of them by skipping." in page
+        [nonce] = re.findall(r'name="nonce" value="([^"]+)"', page)
+        [key] = re.findall(r'name="key" value="([^"]+)"', page)
+        for _ in range(2):  # a second time it is not the vote before
+            page = client.post("/undo", data={"key": key, "nonce": nonce}).text
+        assert "Comparison 4 of 4" in page
+    assert len(project.rows()) == 3
+
+
+def test_a_scale_of_five(serve: Serve) -> None:
+    with serve(rated_pairs(2), steps=5) as project, project.visitor() as client:
+        page = client.get("/").text
+        assert page.count('name="choice"') == 6  # and skip
+        left, _ = shown_texts(page)
+        assert voted(client, "6").status_code == 422
+        voted(client, "5")
+        [row] = project.rows()
+        assert row["grade"] == (-2 if left == row["a"] else 2)
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+def keys(client: httpx2.Client) -> list[str]:
+    return re.findall(r'data-key="(.)"', client.get("/").text)
+
+
+def chosen(client: httpx2.Client, **form: str) -> httpx2.Response:
+    letters = dict(zip("1234567", "qwertyi", strict=True))
+    sent = {"key": fields(client.get("/").text)["key"], "with_keys": "on", "view": "formatted"}
+    sent |= {f"key-{action}": letter for action, letter in letters.items()}
+    sent |= {"key-skip": "x", "key-undo": "z"}
+    return client.post("/settings", data={**sent, **form})
+
+
+def test_keys_are_changed_switched_off_and_back_for_one_annotator(project: Project) -> None:
+    with project.visitor() as client, project.visitor(2) as other:
+        assert keys(client) == [*"1234567s"]
+        assert "Saved." in chosen(client).text
+        assert keys(client) == [*"qwertyix"]
+        assert keys(other) == [*"1234567s"]
+        form = {"key": fields(client.get("/").text)["key"], "standard": "yes"}
+        client.post("/settings", data=form)
+        assert keys(client) == [*"1234567s"]
+        form = {f"key-{action}": action for action in "1234567"}
+        form |= {"key-skip": "s", "key-undo": "u", "key": fields(client.get("/").text)["key"]}
+        client.post("/settings", data=form)
+        assert keys(client) == []
+        assert "<kbd" not in client.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("form", "problem"),
+    [
+        ({"key-2": "q"}, "“q” is already the key of another answer."),
+        ({"key-2": "Q"}, "“q” is already the key of another answer."),
+        ({"key-2": ""}, "Give one letter"),
+        ({"key-2": "ab"}, "Give one letter"),
+        ({"key-2": "\x07"}, "Give one letter"),
+    ],
+)
+def test_keys_that_cannot_be_are_refused_with_their_place(
+    project: Project, form: dict[str, str], problem: str
+) -> None:
+    with project.visitor() as client:
+        answer = chosen(client, **form)
+        assert answer.status_code == 422
+        assert problem in answer.text
+        assert 'aria-describedby="problem-2"' in answer.text
+        assert keys(client) == [*"1234567s"]
+
+
+def test_responses_as_they_are_written(serve: Serve) -> None:
+    pairs = rated_pairs(1)
+    with serve(pairs) as project, project.visitor() as client:
+        assert "<p>answer" in client.get("/").text
+        chosen(client, view="written")
+        assert "<p>answer" not in client.get("/").text
+        assert 'class="text written" dir="auto">answer' in client.get("/").text
+
+
+# --- blindness ------------------------------------------------------------------------------------
+
+
+def raw(project: Project, method: str, path: str, headers: dict[str, str], body: str = "") -> bytes:
+    """Everything that a client gets to see of an answer, as bytes."""
+    connection = http.client.HTTPConnection(project.host)
+    connection.request(method, path, body or None, headers)
+    answer = connection.getresponse()
+    content = b"\n".join(f"{name}: {value}".encode() for name, value in answer.getheaders())
+    content += answer.read()
+    connection.close()
+    return content
+
+
+def test_nothing_that_is_sent_names_a_source(project: Project) -> None:
+    cookie = f"annotator-{project.votes.settings()['name']}={project.token()}"
+    headers = {"Cookie": cookie, "Origin": project.address}
+    seen = [raw(project, "GET", f"/enter/{project.token()}", headers)]
+    for _ in range(5):
+        page = raw(project, "GET", "/", headers)
+        seen.append(page)
+        if b'action="/vote"' not in page:
+            break
+        form = "&".join(f"{name}={value}" for name, value in fields(page.decode()).items())
+        posted = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
+        seen.append(raw(project, "POST", "/vote", posted, f"{form}&choice=3"))
+    for path in ("/guidelines", "/settings", "/static/annotate.js", "/static/annotate.css", "/no"):
+        seen.append(raw(project, "GET", path, headers))
+    everything = b"\n".join(seen)
+    assert b"Thank you" in everything
+    for word in (*SOURCES, "zanzibar", "quetzal", "chosen", "rejected"):
+        assert word.encode() not in everything
+    # But the project knows them.
+    assert project.votes.rows("SELECT source FROM items")[0]["source"].count("policy") >= 2
+
+
+def test_an_item_looks_alike_whichever_response_is_a(serve: Serve) -> None:
+    """Two annotators who see the sides exchanged get pages that differ in nothing else."""
+    with serve(rated_pairs(12), shuffle=False) as project:
+        pages: dict[tuple[str, str], str] = {}
+        for annotator in (1, 2, 3):
+            with project.visitor(annotator) as client:
+                while 'action="/vote"' in (page := client.get("/").text):
+                    left, right = shown_texts(page)
+                    body = page[: page.index('<div class="beside">')]
+                    body = re.sub(r'name="(key|nonce)" value="[^"]+"', "", body)
+                    pages[left, right] = body
+                    voted(client, "4")
+        exchanged = 0
+        for (left, right), page in pages.items():
+            if (right, left) in pages:
+                there = unnamed(pages[right, left], right, left)
+                assert unnamed(page, left, right) == there
+                exchanged += 1
+        assert exchanged >= 2
+
+
+def unnamed(page: str, left: str, right: str) -> str:
+    """A page with X for the left response and Y for the right; the longer may hold the shorter."""
+    letters = {left: "X", right: "Y"}
+    for text in sorted(letters, key=len, reverse=True):
+        page = page.replace(text, letters[text])
+    return page
