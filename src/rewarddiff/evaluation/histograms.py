@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from rewarddiff.evaluation.arrays import Array, array, std
 from rewarddiff.evaluation.scored import Scored
-from rewarddiff.results import Histogram, RewardHistograms
+from rewarddiff.results import Distribution, Histogram, RewardHistograms
 
 BINS = 40
+
+SHARES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
+"""At which quantiles are taken, so that the tails of a histogram are known too."""
 
 
 def histogram(values: Array) -> Histogram:
@@ -26,6 +30,34 @@ def histogram(values: Array) -> Histogram:
     edges[-1] = max(edges[-1], high)
     counts, _ = np.histogram(values, edges)
     return Histogram(tuple(edges.tolist()), tuple(counts.tolist()), int((values < 0).sum()))
+
+
+def histograms_on_one_axis(samples: Sequence[Array]) -> list[Histogram]:
+    """Return a histogram of each sample, all with the edges of all values together.
+
+    What is not finite is in none of them.
+    """
+    finite = [values[np.isfinite(values)] for values in samples]
+    edges = np.histogram_bin_edges(np.concatenate(finite), bins=BINS)
+    histograms = []
+    for values in finite:
+        counts, _ = np.histogram(values, edges)
+        negative = int((values < 0).sum())
+        histograms.append(Histogram(tuple(edges.tolist()), tuple(counts.tolist()), negative))
+    return histograms
+
+
+def distribution(values: Array) -> Distribution:
+    """Return mean, standard deviation (population) and quantiles of the finite values.
+
+    All are NaN where there is none.
+    """
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return Distribution(math.nan, math.nan, {f"{share:g}": math.nan for share in SHARES})
+    quantiles = np.quantile(values, SHARES)
+    by_share = {f"{share:g}": float(q) for share, q in zip(SHARES, quantiles, strict=True)}
+    return Distribution(float(values.mean()), float(values.std()), by_share)
 
 
 def reward_histograms(comparisons: Scored) -> RewardHistograms:

@@ -13,13 +13,20 @@ import numpy as np
 from rewarddiff import models
 from rewarddiff.coefficients import COLUMN
 from rewarddiff.evaluation.arrays import Array
-from rewarddiff.evaluation.intervals import two_way_bootstrap
+from rewarddiff.evaluation.intervals import SHARE, two_way_bootstrap
 from rewarddiff.model_files import ABOUT
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.policy_recipe import PolicyRecipe
 from rewarddiff.pipeline.recipe import BASE, COLUMNS, Recipe
 from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
-from rewarddiff.results import ELSEWHERE, WEIGHTS_OF_DATA, Contrast, PolicyResult, Unequal
+from rewarddiff.results import (
+    ELSEWHERE,
+    WEIGHTS_OF_DATA,
+    Contrast,
+    Interval,
+    PolicyResult,
+    Unequal,
+)
 from rewarddiff.sampling import Sample
 
 Pair = tuple[str, str]
@@ -79,11 +86,13 @@ def contrasts(
                 for seed, of_seed in gaps.items():
                     shares = win_tie_lose(np.array([of_seed]))
                     mean_gap = two_way_bootstrap([of_seed])
-                    yield Contrast(a, b, scorer, used, differences, seed, mean_gap, *shares)
+                    rate = win_rate(np.array([of_seed]))
+                    yield Contrast(a, b, scorer, used, differences, seed, mean_gap, *shares, rate)
             together = np.array(list(gaps.values()))
             mean_gap = two_way_bootstrap(together)
             shares = win_tie_lose(together)
-            yield Contrast(a, b, scorer, used, differences, "all", mean_gap, *shares)
+            rate = win_rate(together)
+            yield Contrast(a, b, scorer, used, differences, "all", mean_gap, *shares, rate)
 
 
 def _differences(
@@ -128,6 +137,11 @@ def reward_gaps(
 def win_tie_lose(gaps: Array) -> tuple[float, float, float]:
     """Return the shares of gaps above, at and below 0."""
     return float((gaps > 0).mean()), float((gaps == 0).mean()), float((gaps < 0).mean())
+
+
+def win_rate(gaps: Array) -> Interval:
+    """Return the share of gaps above 0 and half of those at 0, over seeds and prompts."""
+    return two_way_bootstrap((np.sign(gaps) + 1) / 2, bounds=SHARE)
 
 
 # --- who is no independent judge ------------------------------------------------------------------

@@ -35,7 +35,8 @@ from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.recipe import BASE
 from rewarddiff.pipeline.scorer_recipe import AnyScorer, ScorerRecipe
 from rewarddiff.pipeline.scorers import answers, evaluation_stage, scorer_stage
-from rewarddiff.records import plain_prompt, prompt_text
+from rewarddiff.pipeline.showing import case_studies, first_samples, reward_distributions
+from rewarddiff.records import plain_prompt
 from rewarddiff.report.scorer_statements import overlap_remark
 from rewarddiff.report.statements import notes
 from rewarddiff.results import (
@@ -51,7 +52,6 @@ from rewarddiff.results import (
     OrderResult,
     PolicyResult,
     PolicySummary,
-    PromptSamples,
     Results,
     RewardMean,
     SampleLengths,
@@ -89,7 +89,9 @@ def gather(run: Run) -> Results:
         lengths=tuple(_lengths(samples)),
         contrasts=tuple(contrasts(run, compared_pairs(recipe), rewards, samples, policies)),
         judges=JudgeResults.none(),
-        samples=tuple(_shown(run, rewards, samples)),
+        samples=tuple(first_samples(run, rewards, samples)),
+        reward_distributions=tuple(reward_distributions(rewards)),
+        cases=tuple(case_studies(run, rewards, samples)),
         costs=tuple(_costs(run)),
         summary=Summary(
             scorers=tuple(_scorer_summaries(scorers, compared)),
@@ -326,23 +328,6 @@ def _policy_summaries(run: Run, rewards: Rewards) -> Iterator[PolicySummary]:
             means[scorer] = two_way_bootstrap(by_seed)
         folder = run.recipe.trained_elsewhere.get(policy)
         yield PolicySummary(policy, len(rewards), means, folder)
-
-
-def _shown(run: Run, rewards: Rewards, samples: Samples) -> Iterator[PromptSamples]:
-    """Yield the first held-out prompts with every policy's sample, first seed."""
-    if not rewards:
-        return
-    seed = run.recipe.seeds[0]
-    policies = (BASE, *run.recipe.policies)
-    for i, group in enumerate(held_out(run)[: run.recipe.evaluation.shown]):
-        by_policy = {}
-        for policy in policies:
-            by_policy[policy] = {s: values[policy][i] for s, values in rewards[seed].items()}
-        yield PromptSamples(
-            prompt=prompt_text(group.prompt),
-            responses={policy: samples[seed][policy][i].text for policy in policies},
-            rewards=by_policy,
-        )
 
 
 def _costs(run: Run) -> Iterator[StageCost]:

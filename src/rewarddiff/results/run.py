@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rewarddiff.results.evaluation import Evaluation
-from rewarddiff.results.fields import Curve, Figure, Histogram, Interval, Settings, Strict
+from rewarddiff.results.fields import (
+    UNKNOWN,
+    Curve,
+    Figure,
+    Histogram,
+    Interval,
+    Settings,
+    Strict,
+)
 from rewarddiff.results.win_rates import JudgeResults
 from rewarddiff.results.work import Cost, Data, LedgerCounts, StageCost
 
@@ -150,6 +158,21 @@ class RewardMean(Strict):
 
 
 @dataclass(frozen=True)
+class RewardDistribution(Strict):
+    """How the rewards of a policy's samples under a scorer are spread; every one is counted.
+
+    Attributes:
+        histogram: its edges are the same for all policies under one scorer of one seed.
+    """
+
+    policy: str
+    seed: int
+    scorer: str
+    spread: Distribution
+    histogram: Histogram
+
+
+@dataclass(frozen=True)
 class SampleLengths(Strict):
     """A policy's samples: how many are empty, or cut at `max_new_tokens`, and their mean words."""
 
@@ -190,6 +213,7 @@ class Contrast(Strict):
         unequal: in what their training differs, besides coefficient, strength and order.
         mean_gap: mean reward of a less that of b.
         win, tie, lose: shares of the prompts.
+        rate: wins and half of the ties.
     """
 
     a: str
@@ -202,15 +226,49 @@ class Contrast(Strict):
     win: Figure
     tie: Figure
     lose: Figure
+    rate: Interval = UNKNOWN
+
+
+Outcome = Literal["win", "tie", "lose", "unscored"]
+"""What a judge says of a policy against another."""
 
 
 @dataclass(frozen=True)
 class PromptSamples(Strict):
-    """A held-out prompt with every policy's response, and its reward under every scorer."""
+    """A held-out prompt with every policy's response, and its reward under every scorer.
+
+    Attributes:
+        verdicts: by judge, of the first response against the second; empty where nobody judged.
+    """
 
     prompt: str
     responses: Mapping[str, str]
     rewards: Mapping[str, Mapping[str, Figure]]
+    verdicts: Mapping[str, Outcome] = field(default_factory=dict)
+
+
+Extreme = Literal["largest", "median", "smallest"]
+"""Which gain of all."""
+
+
+@dataclass(frozen=True)
+class CaseStudy(Strict):
+    """A held-out prompt that is picked by what one policy gains on another there.
+
+    Attributes:
+        used_in_training: as in `Contrast`, of the scorer that picks.
+        pick: whose gain is the largest, the median or the smallest of all held-out prompts.
+        gain: reward of a less that of b.
+    """
+
+    a: str
+    b: str
+    scorer: str
+    used_in_training: bool
+    seed: int
+    pick: Extreme
+    gain: Figure
+    sample: PromptSamples
 
 
 @dataclass(frozen=True)
@@ -260,6 +318,7 @@ class Results(Strict):
         command: what made it.
         recipe: as it was resolved; None of an evaluation.
         judges: what judges and people say of policies, held against each other.
+        samples: of the first held-out prompts. cases: of those that gains pick out.
         notes: sentences on what was found, and on what limits it.
         seconds: that all of it took.
     """
@@ -282,6 +341,8 @@ class Results(Strict):
     contrasts: tuple[Contrast, ...]
     judges: JudgeResults
     samples: tuple[PromptSamples, ...]
+    reward_distributions: tuple[RewardDistribution, ...] = ()
+    cases: tuple[CaseStudy, ...] = ()
     costs: tuple[StageCost, ...]
     summary: Summary
     notes: tuple[str, ...]
