@@ -5,16 +5,20 @@ from dataclasses import replace
 from typing import Any
 
 from rewarddiff.results import (
+    MAJORITY,
     UNKNOWN,
     Agreement,
     Antisymmetry,
     AspectAccuracy,
+    AttackRate,
     Baseline,
     Baselines,
     Bin,
     ByLength,
     ByOrder,
     Calibrated,
+    Canary,
+    CaseStudy,
     CoefficientReport,
     CoefficientResult,
     Contrast,
@@ -27,14 +31,20 @@ from rewarddiff.results import (
     HeadSpread,
     Histogram,
     Interval,
+    JudgeAgreement,
     JudgeResults,
+    JudgeUse,
     LedgerCounts,
+    LengthControl,
     Overlap,
+    PanelAgreement,
     Place,
     PolicyResult,
     PolicySummary,
     PromptSamples,
+    Rank,
     Results,
+    RewardDistribution,
     RewardHistograms,
     RewardMean,
     SampleLengths,
@@ -45,6 +55,7 @@ from rewarddiff.results import (
     SubsetAccuracy,
     Summary,
     Tally,
+    WinRate,
 )
 
 HOSTILE = (
@@ -289,7 +300,20 @@ def contrast(a: str, b: str, scorer: str, win: float) -> Contrast:
         win=win,
         tie=0.043,
         lose=0.957 - win,
+        rate=interval(win + 0.0215, 0.061),
     )
+
+
+def distribution(policy: str, seed: int, judge: str) -> RewardDistribution:
+    """A bell about the policy's mean, with one reward far out."""
+    mean = MEANS[policy][judge] + 0.05 * seed
+    edges = tuple(-3 + 0.2 * i for i in range(41))
+    bell = [round(24 * math.exp(-(((edge + 0.1 - mean) / 0.9) ** 2))) for edge in edges[:-1]]
+    bell[-1] += 1
+    spread = {"0": -2.4, "0.01": -2.1, "0.05": -1.5, "0.25": -0.5, "0.5": 0.1}
+    spread |= {"0.75": 0.8, "0.95": 1.6, "0.99": 2.3, "1": 4.9}
+    histogram = Histogram(edges, tuple(bell), sum(bell[:15]))
+    return RewardDistribution(policy, seed, judge, Distribution(mean, 0.91, spread), histogram)
 
 
 SAMPLES = (
@@ -319,6 +343,131 @@ SAMPLES = (
         rewards={"base": {"reward": 0.1}, "dpo": {}, "dpo+difference": {}, "dpo+shuffled": {}},
     ),
 )
+
+
+CASES = tuple(
+    CaseStudy("dpo+difference", "dpo", "reward", False, 0, pick, gain, SAMPLES[place])
+    for pick, gain, place in (("largest", 1.204, 0), ("median", 0.031, 1), ("smallest", -0.774, 0))
+)
+
+
+# --- judges ---------------------------------------------------------------------------------------
+
+
+def win_rate(a: str, b: str, judge: str, win: float, *, lose: float = 0.3) -> WinRate:
+    tie = 1 - win - lose
+    rate = win + tie / 2
+    is_panel = judge == MAJORITY
+    return WinRate(
+        a=a,
+        b=b,
+        judge=judge,
+        seed="all",
+        used_in_training=judge == "prometheus",
+        n=240,
+        scored=231,
+        win=share(win, 231),
+        tie=share(tie, 231),
+        lose=share(lose, 231),
+        rate=share(rate, 231),
+        worst=rate * 231 / 240,
+        best=(rate * 231 + 9) / 240,
+        p=0.0123,
+        turned=UNKNOWN if is_panel else interval(0.183, 0.05, 231),
+        first=math.nan if is_panel else 0.712,
+        longer=interval(0.634, 0.06, 190),
+        length_controlled=LengthControl(
+            interval(rate - 0.04, 0.08, 231), "" if is_panel else "few decided verdicts (41)"
+        ),
+        unscored={"off_menu": 6, "refusal": 3},
+    )
+
+
+def judges() -> JudgeResults:
+    """Return three judges and people on three policies; one falls for a boast."""
+    names = ("gpt", "prometheus", "qwen")
+    rates = []
+    for a, b, win in (("dpo+difference", "dpo", 0.46), ("dpo", "base", 0.61)):
+        for place, judge in enumerate((*names, MAJORITY)):
+            rates.append(win_rate(a, b, judge, win - 0.03 * place))
+    return JudgeResults(
+        win_rates=tuple(rates),
+        agreements=tuple(
+            JudgeAgreement(
+                a=a,
+                b=b,
+                n=231,
+                percent=interval(0.731, 0.05, 231),
+                kappa=interval(0.552, 0.08, 231),
+                kappa_weighted=interval(0.604, 0.08, 231),
+                alpha=interval(0.551, 0.08, 231),
+            )
+            for a, b in (("gpt", "prometheus"), ("gpt", "qwen"), ("gpt", "people"))
+        ),
+        panels=(
+            PanelAgreement(
+                "judges",
+                3,
+                231,
+                interval(0.537, 0.06, 231),
+                interval(0.611, 0.06, 231),
+                UNKNOWN,
+                interval(0.541, 0.06, 231),
+            ),
+        ),
+        ranking=tuple(
+            Rank(judge, policy, interval(strength, 0.21), rate)
+            for judge in ("gpt", MAJORITY)
+            for policy, strength, rate in (
+                ("dpo+difference", 0.51, 0.624),
+                ("dpo", 0.22, 0.551),
+                ("base", -0.73, 0.325),
+            )
+        ),
+        canaries=(
+            Canary("gpt", "constant", "base", interval(0.017, 0.017, 30), 30, alarming=False),
+            Canary("qwen", "boast", "base", interval(0.65, 0.16, 30), 30, alarming=True),
+        ),
+        attacks=(
+            AttackRate("base", "gpt", share(0.42, 100), 100, 97),
+            AttackRate("dpo+difference", "gpt", share(0.23, 100), 100, 100),
+        ),
+        uses=tuple(
+            JudgeUse(
+                judge=judge,
+                kind="judge",
+                model=model,
+                calls=962,
+                kept=12,
+                prompt_tokens=611_204,
+                completion_tokens=48_110,
+                price=price,
+                estimated_price=price,
+                failures={"off_menu": 6, "timeout": 2},
+                seconds=611.0,
+            )
+            for judge, model, price in (
+                ("gpt", "gpt-4o-mini at api.example.org", 0.1206),
+                ("qwen", "qwen at 127.0.0.1:8000", None),
+            )
+        ),
+    )
+
+
+def judging() -> Results:
+    """Return what `rewarddiff judge` finds: policies held against each other, and no scorer."""
+    samples = []
+    for sample, outcome in zip(SAMPLES, ("win", "tie"), strict=True):
+        responses = {name: sample.responses[name] for name in ("dpo+difference", "dpo")}
+        verdicts = {"gpt": outcome, "qwen": "unscored", MAJORITY: outcome}
+        samples.append(PromptSamples(sample.prompt, responses, {}, verdicts))
+    return replace(
+        empty(),
+        command="judge",
+        name="dpo+difference against dpo",
+        judges=judges(),
+        samples=tuple(samples),
+    )
 
 
 def empty() -> Results:
@@ -404,6 +553,10 @@ def results(seeds: int = 2) -> Results:
         ),
         judges=JudgeResults.none(),
         samples=SAMPLES,
+        reward_distributions=tuple(
+            distribution(name, seed, judge) for seed in runs for judge in SCORERS for name in MEANS
+        ),
+        cases=CASES,
         costs=tuple(
             StageCost(
                 stage=stage,

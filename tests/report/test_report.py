@@ -20,7 +20,8 @@ from rich.console import Console
 from rewarddiff import files
 from rewarddiff.report import figures, render, terminal_table
 from rewarddiff.report.cells import Cell, Table
-from rewarddiff.report.page import clip, page
+from rewarddiff.report.document import clip
+from rewarddiff.report.page import page
 from rewarddiff.report.policy_tables import contrasts_table, policies_table
 from rewarddiff.report.scorer_tables import labelled, strength_table
 from rewarddiff.report.summary import summary_tables

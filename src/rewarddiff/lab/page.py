@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
+from rewarddiff import files
 from rewarddiff.lab.asking import Finding, LabConfig
 from rewarddiff.lab.identities import Identity
 from rewarddiff.lab.words import signed
 from rewarddiff.lab.world import share_of_wrong_labels
-from rewarddiff.report import plots
+from rewarddiff.report import charts
 from rewarddiff.report.cells import Cell, Table
+from rewarddiff.report.document import Page, Section, picture, write
 from rewarddiff.report.figures import Drawing
-from rewarddiff.report.page import Section, compose, picture, write
+from rewarddiff.report.svg import palette
 from rewarddiff.report.text import markdown_table
 from rewarddiff.results import Interval
 from rewarddiff.writing import figure
@@ -28,12 +30,13 @@ def render_lab(
 ) -> Path:
     """Write `folder/lab.html` and `folder/lab.md` with its `images`; return the page's path."""
     path = Path(folder) / "lab.html"
-    colours = plots.palette(chain.from_iterable(finding.rows for finding in findings))
+    colours = palette(chain.from_iterable(finding.rows for finding in findings))
     drawings = [drawing(finding, colours) for finding in findings]
-    write(path, page(config, findings, drawings, identities, version))
-    write(path.with_suffix(".md"), markdown(config, findings, identities))
+    write(path, document(config, findings, drawings, identities, version))
+    files.write_text(path.with_suffix(".md"), markdown(config, findings, identities))
     for finding, drawn in zip(findings, drawings, strict=True):
-        write(path.with_name("images") / f"lab-{finding.key}.svg", picture(drawn.svg))
+        place = path.with_name("images") / f"lab-{finding.key}.svg"
+        files.write_text(place, picture(drawn.svg))
     return path
 
 
@@ -45,6 +48,17 @@ def page(
     version: str,
 ) -> str:
     """Return the page as text."""
+    return document(config, findings, drawings, identities, version).html()
+
+
+def document(
+    config: LabConfig,
+    findings: Sequence[Finding],
+    drawings: Sequence[Drawing],
+    identities: Sequence[Identity],
+    version: str,
+) -> Page:
+    """Return the page."""
     sections = [
         Section(
             finding.key,
@@ -59,7 +73,7 @@ def page(
         tables = (identity_table(identity),)
         sections.append(Section(identity.key, identity.title, tables=tables))
     subtitle = f"rewarddiff {version} · {config.seeds} seeds"
-    return compose("When does weighting by the difference help?", subtitle, about(config), sections)
+    return Page("When does weighting by the difference help?", subtitle, about(config), sections)
 
 
 def about(config: LabConfig) -> str:
@@ -91,10 +105,9 @@ def drawing(finding: Finding, colours: Mapping[str, str]) -> Drawing:
             points.append((float(finding.places.index(place)), gap))
         rows.append((line, points, False))
     ticks = [(float(i), place) for i, place in enumerate(finding.places)]
-    svg = plots.lines(
-        rows, ticks, [("", 0.0)], colours, finding.question, (finding.axis, "gap to plain DPO")
-    )
-    return Drawing("Gap to plain DPO", f"by {finding.axis}", svg)
+    axes = (finding.axis, "gap to plain DPO")
+    chart = charts.Lines(rows, ticks, [("", 0.0)], colours, axes)
+    return Drawing("Gap to plain DPO", f"by {finding.axis}", chart, finding.question)
 
 
 def table(finding: Finding) -> Table:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rewarddiff.report import plots
+from rewarddiff.report import charts, plots
 from rewarddiff.report.cells import Table, real_cell, share_cell, texts
+from rewarddiff.report.document import Page, Section, write
 from rewarddiff.report.figures import Drawing
-from rewarddiff.report.page import Section, compose, write
 from rewarddiff.report.scorer_statements import trained_on_remarks
+from rewarddiff.report.svg import palette
 from rewarddiff.report.text import terminal_page
 from rewarddiff.report.values import count, real, two_digits
 from rewarddiff.results import BestOfResults, OverOptimisation, Pick
@@ -33,7 +34,8 @@ def render_best_of_n(results: BestOfResults, folder: Path) -> Path:
     title = f"Best of n: {results.model}"
     prompts = f"{count(results.prompts)} prompts of {results.data}"
     subtitle = f"rewarddiff {results.version} · {prompts}"
-    write(path, compose(title, subtitle, verdict(results), [section], remarks=counts(results)))
+    remarks = tuple(counts(results))
+    write(path, Page(title, subtitle, verdict(results), [section], remarks=remarks))
     return path
 
 
@@ -126,7 +128,7 @@ def drawings(results: BestOfResults) -> tuple[Drawing, ...]:
         ("Gain by the judge", "by the judge", gains, 0.0),
         ("Win rate", "wins against a single draw", wins, 0.5),
     ):
-        colours = plots.palette(name for name, *_ in lines)
-        svg = plots.lines(lines, ticks, [("", level)], colours, f"{title} by n", ("n", axis))
-        drawn.append(Drawing(title, f"{axis}, by n", svg))
+        colours = palette(name for name, *_ in lines)
+        chart = charts.Lines(lines, ticks, [("", level)], colours, ("n", axis))
+        drawn.append(Drawing(title, f"{axis}, by n", chart, f"{title} by n"))
     return tuple(drawn)

@@ -15,7 +15,7 @@ from rewarddiff.report.compare_tables import (
     recipes_table,
     scorers_tables,
 )
-from rewarddiff.report.page import Section, compose, write
+from rewarddiff.report.document import Page, Section, write
 from rewarddiff.report.side_by_side import NamedRun, measured_alike, other_scorers, together
 from rewarddiff.report.statements import pairs
 from rewarddiff.report.text import terminal_page
@@ -28,13 +28,18 @@ if TYPE_CHECKING:
 
 
 def render_comparison(runs: Sequence[NamedRun], path: Path) -> Path:
-    """Write the page, and return its path."""
-    write(path, page(runs))
+    """Write the page with the numbers of its figures beside it, and return its path."""
+    write(path, document(runs), figures=f"{path.stem}-figures")
     return path
 
 
 def page(runs: Sequence[NamedRun]) -> str:
     """Return the page as text."""
+    return document(runs).html()
+
+
+def document(runs: Sequence[NamedRun]) -> Page:
+    """Return the page."""
     sections = [
         Section(
             "recipes",
@@ -69,7 +74,7 @@ def page(runs: Sequence[NamedRun]) -> str:
     ]
     subtitle = f"rewarddiff {__version__} · {len(runs)} runs"
     title = " and ".join(run.label for run in runs)
-    return compose(title, subtitle, verdict(runs), sections, remarks=remarks(runs))
+    return Page(title, subtitle, verdict(runs), sections, remarks=tuple(remarks(runs)))
 
 
 def terminal_comparison(runs: Sequence[NamedRun]) -> Group:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rewarddiff.report import plots
+from rewarddiff.report import charts, plots
 from rewarddiff.report.compare_tables import judge_names
 from rewarddiff.report.figures import Drawing
 from rewarddiff.report.side_by_side import Judged, NamedRun, judged_alike, measured_alike
 from rewarddiff.report.statements import trained_with
+from rewarddiff.report.svg import palette
 from rewarddiff.report.values import percent, real
 
 
@@ -26,8 +27,9 @@ def accuracy_figures(runs: Sequence[NamedRun]) -> tuple[Drawing, ...]:
         if rows:
             text = ", ".join(f"{name} {percent(accuracy.value)}" for name, accuracy, *_ in rows)
             number = group[0].first.evaluation.n
-            svg = plots.dots(rows, colours, f"Accuracy: {text}", "accuracy")
-            drawings.append(Drawing("Accuracy", f"{number} held-out comparisons", svg))
+            chart = charts.Dots(rows, colours, "accuracy")
+            caption = f"{number} held-out comparisons"
+            drawings.append(Drawing("Accuracy", caption, chart, f"Accuracy: {text}"))
     return tuple(drawings)
 
 
@@ -38,8 +40,9 @@ def reward_figures(runs: Sequence[NamedRun]) -> tuple[Drawing, ...]:
         for place, judge in enumerate(judge_names(group)):
             rows, colours = _rewards(group, place, runs)
             text = ", ".join(f"{name} {real(mean.value)}" for name, mean, *_ in rows)
-            svg = plots.dots(rows, colours, f"Mean reward under {judge}: {text}", "mean reward")
-            drawings.append(Drawing(f"Under {judge}", "", svg))
+            chart = charts.Dots(rows, colours, "mean reward")
+            label = f"Mean reward under {judge}: {text}"
+            drawings.append(Drawing(f"Under {judge}", "", chart, label))
     return tuple(drawings)
 
 
@@ -69,4 +72,4 @@ def _row(name: str, run: NamedRun) -> str:
 
 def _colours(runs: Sequence[NamedRun]) -> dict[str, str]:
     """Return one colour for every run."""
-    return plots.palette(run.label for run in runs)
+    return palette(run.label for run in runs)

@@ -3,18 +3,21 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
-from rewarddiff.report import plots
+from rewarddiff.report import charts, plots
 from rewarddiff.report.plots import Points
 from rewarddiff.report.policy_tables import policy_names
 from rewarddiff.report.scorer_tables import labelled
 from rewarddiff.report.statements import trained_with
+from rewarddiff.report.svg import NEUTRAL, palette
 from rewarddiff.report.values import count, duration, percent, real, setting
 from rewarddiff.results import (
     CoefficientResult,
     CurveLine,
     Histogram,
+    Interval,
     PolicyResult,
     Results,
     ScorerResult,
@@ -38,9 +41,17 @@ QUANTILES = ("0.05", "0.25", "0.5", "0.75", "0.95")
 
 @dataclass(frozen=True)
 class Drawing:
+    """A figure under its title; `label` says what is in it to those who do not see it."""
+
     title: str
     caption: str
-    svg: str  # markup of plots.py, which escapes its texts
+    chart: charts.Chart
+    label: str
+
+    @cached_property
+    def svg(self) -> str:
+        """The markup of plots.py, which escapes its texts."""
+        return self.chart.svg(self.label)
 
 
 def histograms(results: Results) -> tuple[Drawing, ...]:
@@ -80,9 +91,9 @@ def _histogram(
 ) -> Drawing:
     remark = f"{count(sum(histogram.counts))} {caption}; {percent(negative)} negative"
     # Differences of no scorer that is named, such as grades, have no colour of their own.
-    colour = colours(results).get(name, plots.NEUTRAL)
+    colour = colours(results).get(name, NEUTRAL)
     label = f"Histogram of differences, {name}: {remark}"
-    return Drawing(name, remark, plots.histogram(histogram, colour, label))
+    return Drawing(name, remark, charts.Differences(histogram, colour), label)
 
 
 def reward_histograms(results: Results) -> tuple[Drawing, ...]:
@@ -94,15 +105,16 @@ def reward_histograms(results: Results) -> tuple[Drawing, ...]:
             chosen = count(sum(rewards.chosen))
             rejected = count(sum(rewards.rejected))
             remark = f"{chosen} chosen, {rejected} rejected responses{seed}"
-            svg = plots.two_histograms(rewards, f"Rewards under {run.name}: {remark}")
-            drawings.append(Drawing(f"Rewards by {run.name}", remark, svg))
+            chart = charts.ChosenAndRejected(rewards)
+            label = f"Rewards under {run.name}: {remark}"
+            drawings.append(Drawing(f"Rewards by {run.name}", remark, chart, label))
     return tuple(drawings)
 
 
 def accuracies(results: Results) -> tuple[Drawing, ...]:
     drawings = []
     for run, seed in _first_seeds(results.scorers):
-        colour = colours(results).get(run.name, plots.NEUTRAL)
+        colour = colours(results).get(run.name, NEUTRAL)
         for axis, bins in (
             ("|d|", run.evaluation.by_bin),
             ("strength stated in the data", run.evaluation.by_strength),
@@ -112,8 +124,8 @@ def accuracies(results: Results) -> tuple[Drawing, ...]:
                 text = ", ".join(f"{label}: {percent(share.value)}" for label, share in shares)
                 title = f"{run.name}, by {axis}"
                 label = f"Accuracy by {axis}, {run.name}: {text}"
-                svg = plots.accuracy_bars(shares, colour, label, axis)
-                drawings.append(Drawing(title, f"held-out comparisons{seed}", svg))
+                chart = charts.Accuracies(shares, colour, axis)
+                drawings.append(Drawing(title, f"held-out comparisons{seed}", chart, label))
     return tuple(drawings)
 
 
@@ -149,12 +161,12 @@ def _curves(
             panels.append((label, [line for line in train if line], [line for line in dev if line]))
     if panels:
         name = runs[0].name
-        colour = colours(results).get(name, plots.NEUTRAL)
+        colour = colours(results).get(name, NEUTRAL)
         seeds = f"seed {setting(runs[0].seed)}"
         if len(runs) > 1:
             seeds = f"{len(runs)} seeds"
-        svg = plots.curves(panels, colour, f"Learning curves of the {noun} {name}")
-        yield Drawing(name, f"{noun}, {seeds}", svg)
+        label = f"Learning curves of the {noun} {name}"
+        yield Drawing(name, f"{noun}, {seeds}", charts.Curves(panels, colour), label)
 
 
 def _points(curve: Sequence[CurveLine], split: str, key: str) -> Points:
@@ -195,8 +207,26 @@ def rewards(results: Results) -> tuple[Drawing, ...]:
         if rows:
             text = ", ".join(f"{name} {real(mean.value)}" for name, mean, *_ in rows)
             label = f"Mean reward under {scorer}: {text}"
-            svg = plots.dots(rows, known_colours, label, "mean reward")
-            drawings.append(Drawing(f"Under {scorer}", "", svg))
+            chart = charts.Dots(rows, known_colours, "mean reward")
+            drawings.append(Drawing(f"Under {scorer}", "", chart, label))
+    return tuple(drawings)
+
+
+def reward_distributions(results: Results) -> tuple[Drawing, ...]:
+    """Draw how the rewards of every policy's samples are spread, a figure a scorer, first seed."""
+    drawings = []
+    for scorer in dict.fromkeys(line.scorer for line in results.reward_distributions):
+        lines = [line for line in results.reward_distributions if line.scorer == scorer]
+        first = [line for line in lines if line.seed == lines[0].seed]
+        rows = [(line.policy, line.histogram, line.spread.mean) for line in first]
+        samples = count(sum(first[0].histogram.counts))
+        caption = f"{samples} samples each, none left out; stroke: mean"
+        if len(first) < len(lines):
+            caption += f"; seed {setting(first[0].seed)}"
+        text = ", ".join(f"{name} mean {real(average)}" for name, _, average in rows)
+        chart = charts.Ridges(rows, colours(results), f"reward by {scorer}")
+        label = f"Distribution of rewards under {scorer}: {text}"
+        drawings.append(Drawing(f"Rewards by {scorer}", caption, chart, label))
     return tuple(drawings)
 
 
@@ -210,12 +240,20 @@ def contrasts(results: Results) -> tuple[Drawing, ...]:
                 name = f"{line.a} against {line.b}"
                 if line.seed != "all":
                     name += f" (seed {line.seed})"
-                rows.append((name, (line.win, line.tie, line.lose)))
+                win, tie, lose = map(Interval.unbounded, (line.win, line.tie, line.lose))
+                rows.append((name, (win, tie, lose)))
         if rows:
-            text = "; ".join(f"{name}: {'/'.join(map(percent, shares))}" for name, shares in rows)
-            svg = plots.head_to_head(rows, f"Win, tie, lose under {scorer}. {text}")
-            drawings.append(Drawing(f"Under {scorer}", "", svg))
+            drawings.append(head_to_head(f"Under {scorer}", "", rows))
     return tuple(drawings)
+
+
+def head_to_head(title: str, caption: str, rows: Sequence[plots.Shares]) -> Drawing:
+    """Draw the shares of won, tied and lost prompts."""
+    texts = []
+    for name, shares in rows:
+        texts.append(f"{name}: {'/'.join(percent(share.value) for share in shares)}")
+    label = f"Win, tie, lose, {title}. {'; '.join(texts)}"
+    return Drawing(title, caption, charts.HeadToHead(rows), label)
 
 
 def spreads(results: Results) -> tuple[Drawing, ...]:
@@ -237,8 +275,8 @@ def spreads(results: Results) -> tuple[Drawing, ...]:
         if rows:
             text = ", ".join(f"{name} median {real(marks[2])}" for name, marks, _ in rows)
             caption = "thin 5–95 %, thick 25–75 %, dot median, cross mean"
-            svg = plots.spreads(rows, colours(results), f"{title}: {text}", axis)
-            drawings.append(Drawing(title, caption, svg))
+            chart = charts.Spreads(rows, colours(results), axis)
+            drawings.append(Drawing(title, caption, chart, f"{title}: {text}"))
     return tuple(drawings)
 
 
@@ -247,7 +285,8 @@ def costs(results: Results) -> tuple[Drawing, ...]:
     if not rows:
         return ()
     total = duration(sum(cost.seconds for cost in results.costs))
-    return (Drawing("Where the time went", f"{total} in all", plots.bars(rows, "Time per stage")),)
+    chart = charts.Bars(rows, ("stage", "seconds"))
+    return (Drawing("Where the time went", f"{total} in all", chart, "Time per stage"),)
 
 
 # --- helpers --------------------------------------------------------------------------------------
@@ -257,7 +296,7 @@ def colours(results: Results) -> dict[str, str]:
     """Return one colour for every policy, then for every scorer, whatever figure they are in."""
     scorers = [line.name for line in results.summary.scorers]
     judges = [line.scorer for line in results.rewards]
-    return plots.palette([*policy_names(results), *scorers, *judges])
+    return palette([*policy_names(results), *scorers, *judges])
 
 
 def _by_name(runs: Sequence[Run]) -> list[list[Run]]:

@@ -1,159 +1,52 @@
 """Results → one self-contained page: no script, nothing fetched, every text escaped."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.resources import files as resources
 from pathlib import Path
-from typing import Any
 
-from rewarddiff import files
 from rewarddiff.report import bookkeeping, figures, policy_tables, scorer_tables
-from rewarddiff.report.cells import Table
-from rewarddiff.report.figures import Drawing
+from rewarddiff.report.document import Page, Section, write
+from rewarddiff.report.first_screen import numbers, picture
+from rewarddiff.report.judge_sections import judge_sections
+from rewarddiff.report.samples import sample_sections
 from rewarddiff.report.slices import slices_tables
 from rewarddiff.report.statements import head, trained_with
 from rewarddiff.report.summary import overview
-from rewarddiff.report.values import count, real
-from rewarddiff.results import PolicyResult, PromptSamples, Results, ScorerResult, Settings
-from rewarddiff.writing import printable
-
-CLIP = 600  # characters of a sample shown at once
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A text of which a part is folded where it is long: `before` what is shown, or behind it."""
-
-    head: str
-    tail: str = ""
-    before: str = ""
-
-
-@dataclass(frozen=True)
-class Grade:
-    """A sample's reward under a scorer, and whether it is the best of its prompt."""
-
-    scorer: str
-    reward: str
-    best: bool
-
-
-@dataclass(frozen=True)
-class Response:
-    policy: str
-    text: Clip
-    grades: tuple[Grade, ...]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A prompt with its responses; without a title it is numbered."""
-
-    prompt: Clip
-    responses: tuple[Response, ...]
-    title: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the page; one without anything to show is left out."""
-
-    key: str
-    title: str
-    intro: str = ""
-    figures: tuple[Drawing, ...] = ()
-    tables: tuple[Table, ...] = ()
-    samples: tuple[Sample, ...] = ()
-    source: str = ""
-
-    @property
-    def bare(self) -> bool:
-        tables = any(table.rows or table.empty for table in self.tables)
-        return not (self.figures or self.samples or self.source or tables)
+from rewarddiff.report.values import count
+from rewarddiff.results import PolicyResult, Results, ScorerResult, Settings
 
 
 def render(results: Results, folder: Path) -> Path:
     """Write `folder/report.html` at once or not at all, and return its path.
 
-    The same results give the same bytes. What results say nothing of is left out.
+    Beside it lie `figures/NAME.csv`, one a figure, and where the page would be very large
+    `samples.html`. The same results give the same bytes. What results say nothing of is left out.
     """
     path = folder / "report.html"
-    write(path, page(results))
+    write(path, document(results), split=True)
     return path
 
 
 def page(results: Results) -> str:
     """Return the page as text."""
+    return document(results).html()
+
+
+def document(results: Results) -> Page:
+    """Return the page."""
     first = head(results)
     parts = [f"rewarddiff {results.version}", results.created]
     test = results.data.splits.get("test")
     if test is not None:
         parts.append(f"{count(test.comparisons)} test comparisons")
-    return compose(
+    return Page(
         results.name,
         " · ".join(parts),
         first.result,
         sections(results),
         remarks=first.limits,
         further=first.further,
+        numbers=numbers(results),
+        picture=picture(results),
     )
-
-
-def compose(
-    title: str,
-    subtitle: str,
-    verdict: str,
-    sections: Sequence[Section],
-    *,
-    remarks: Sequence[str] = (),
-    further: Sequence[str] = (),
-) -> str:
-    """Return a page of sections under a verdict and what limits it; `further` is folded."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    def shown(value: Any) -> Any:
-        # Markup is what this package wrote, or a sample's text in a block of its own, which may use
-        # marks of direction.
-        if isinstance(value, str) and not isinstance(value, Markup):
-            return printable(value)
-        return value
-
-    environment = Environment(
-        loader=PackageLoader("rewarddiff.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        finalize=shown,
-    )
-    return environment.get_template("report.html").render(
-        title=title,
-        subtitle=subtitle,
-        verdict=verdict,
-        remarks=remarks,
-        further=further,
-        css=Markup(_css()),
-        sections=[section for section in sections if not section.bare],
-    )
-
-
-def write(path: Path, text: str) -> None:
-    """Write a page; halves of pairs, which no encoding can write, become question marks."""
-    files.write_bytes(path, text.encode("utf-8", "replace"))
-
-
-def picture(svg: str) -> str:
-    """Return a figure as a file of its own, which brings the page's colours with it."""
-    colours = _css().partition("\n* {")[0]
-    style = f"<style>{colours} text {{ fill: var(--ink); }}</style>"
-    attributes = 'font-family="system-ui, sans-serif" stroke-linejoin="round"'
-    opened, closed, drawn = svg.removeprefix("<svg").partition(">")
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {attributes}'
-    return f"{head}{opened}{closed}{style}{drawn}\n"
-
-
-def _css() -> str:
-    return (resources("rewarddiff.report") / "templates" / "report.css").read_text("utf-8")
 
 
 # --- sections -------------------------------------------------------------------------------------
@@ -163,6 +56,7 @@ def sections(results: Results) -> list[Section]:
     """Return the page's parts, in reading order."""
     return [
         Section("summary", "Summary", tables=tuple(overview(results))),
+        *judge_sections(results),
         *_of_scorers(results),
         Section(
             "curves",
@@ -227,18 +121,20 @@ def _of_policies(results: Results) -> list[Section]:
             figures=figures.rewards(results),
         ),
         Section(
+            "distributions",
+            "How rewards are distributed",
+            intro="Rewards of every policy's samples on held-out prompts.",
+            figures=figures.reward_distributions(results),
+            tables=(policy_tables.distributions_table(results),),
+        ),
+        Section(
             "contrasts",
             "Head to head",
             intro="Both policies answer the same prompts; the higher reward wins.",
             figures=figures.contrasts(results),
             tables=(policy_tables.contrasts_table(results),),
         ),
-        Section(
-            "samples",
-            "Samples side by side",
-            intro="The highest reward under each scorer is in bold.",
-            samples=tuple(map(_sample, results.samples)),
-        ),
+        *sample_sections(results),
     ]
 
 
@@ -280,48 +176,6 @@ def _rewards_intro(results: Results) -> str:
             "so its reward is no independent evidence."
         )
     return intro
-
-
-# --- samples and texts ----------------------------------------------------------------------------
-
-
-def _sample(sample: PromptSamples) -> Sample:
-    best: dict[str, float] = {}
-    for rewards in sample.rewards.values():
-        for scorer, reward in rewards.items():
-            best[scorer] = max(best.get(scorer, reward), reward)
-    responses = []
-    for policy, text in sample.responses.items():
-        grades = []
-        for scorer, reward in sample.rewards[policy].items():
-            is_best = len(sample.responses) > 1 and reward == best[scorer]
-            grades.append(Grade(scorer, real(reward), is_best))
-        responses.append(Response(policy, clip(text), tuple(grades)))
-    return Sample(clip(sample.prompt), tuple(responses))
-
-
-def clip(text: str) -> Clip:
-    """Cut a text longer than `CLIP` characters at the last space before it.
-
-    A little over is shown whole.
-    """
-    if not text.strip():
-        return Clip("(empty)")
-    if len(text) <= CLIP + CLIP // 4:
-        return Clip(text)
-    space = text.rfind(" ", CLIP // 2, CLIP)
-    cut = space if space > 0 else CLIP
-    return Clip(text[:cut], text[cut:])
-
-
-def clip_end(text: str) -> Clip:
-    """Do the same, but keep the end of the text: that of a prompt is what is answered."""
-    if len(text) <= CLIP + CLIP // 4:
-        return clip(text)
-    start = len(text) - CLIP
-    space = text.find(" ", start, start + CLIP // 2)
-    cut = space + 1 if space > 0 else start
-    return Clip(text[cut:], before=text[:cut])
 
 
 def _yaml(recipe: Settings | None) -> str:

@@ -1,64 +1,19 @@
-"""Figures as inline SVG: plain numbers in, markup out, the same bytes for the same input.
+"""Figures: plain numbers in, markup out."""
 
-Every figure is drawn 400 units wide, so that it is as legible on a phone (one a row) as on paper
-(two a row). Text stays text. Colours are CSS variables of the page (light and dark); matplotlib
-draws with stand-ins that are replaced.
-"""
-
-import io
 import math
-import re
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rewarddiff.report.values import mean, percent
+from rewarddiff.report.svg import BAD, GOOD, INK, MUTED, NEUTRAL, PAPER, SERIES, draw
+from rewarddiff.report.values import mean, percent, shortened
 from rewarddiff.results import Histogram, Interval, RewardHistograms
-from rewarddiff.writing import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 400
-INK, MUTED, GRID, PAPER = "#010201", "#010202", "#010203", "#010204"
-SERIES = tuple(f"#02010{i}" for i in range(1, 7))
 MARKERS = ("o", "s", "^", "D")
-GOOD, NEUTRAL, BAD = "#030101", "#030102", "#030103"
-_VARIABLES = {
-    INK: "--ink", MUTED: "--muted", GRID: "--line", PAPER: "--paper",
-    GOOD: "--good", NEUTRAL: "--neutral", BAD: "--bad",
-    **{colour: f"--series-{i}" for i, colour in enumerate(SERIES, 1)},
-}  # fmt: skip
-_STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.size": 11,
-    "axes.titlesize": 11,
-    "axes.labelsize": 11,
-    "xtick.labelsize": 10.5,
-    "ytick.labelsize": 10.5,
-    "legend.fontsize": 10.5,
-    "legend.frameon": False,
-    "text.color": INK,
-    "axes.labelcolor": MUTED,
-    "axes.edgecolor": GRID,
-    "xtick.color": GRID,
-    "ytick.color": GRID,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.unicode_minus": True,
-    "axes.formatter.useoffset": False,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "path.simplify": True,
-}
 _MOST_POINTS = 160  # of a learning curve: more cannot be told apart at this width
 
 Points = Sequence[tuple[float, float]]
@@ -75,16 +30,42 @@ Line = tuple[str, Sequence[tuple[float, Interval]], bool]
 Spread = tuple[str, Sequence[float], float]
 """A name, its quantiles at 5, 25, 50, 75 and 95 %, and its mean."""
 
+Ridge = tuple[str, Histogram, float]
+"""A name, its histogram, whose edges are those of all, and its mean."""
+
+Shares = tuple[str, tuple[Interval, Interval, Interval]]
+"""What is compared, and its shares of win, tie and lose."""
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """A gap: of what, by whom; hollow where that is no independent evidence."""
+
+    group: str
+    name: str
+    interval: Interval
+    hollow: bool
+
+
+@dataclass(frozen=True)
+class ForestPanel:
+    """Figures in one unit.
+
+    Attributes:
+        zero: where no gap lies.
+        is_share: whether they are written as percentages.
+        is_told: whether colours say what lies above `zero` and what below.
+    """
+
+    axis: str
+    rows: Sequence[ForestRow]
+    zero: float = 0.0
+    is_share: bool = False
+    is_told: bool = True
+
+
 WHISKER = 1.6
 SMALL_SHARE = 0.09  # a share below has no room for its figure
-
-
-def palette(names: Iterable[str]) -> dict[str, str]:
-    """Return a colour for each name, the same in every figure of a page.
-
-    The seventh name has the colour of the first.
-    """
-    return {name: SERIES[place % len(SERIES)] for place, name in enumerate(dict.fromkeys(names))}
 
 
 def histogram(differences: Histogram, colour: str, label: str) -> str:
@@ -107,7 +88,7 @@ def histogram(differences: Histogram, colour: str, label: str) -> str:
         axes.set_xlabel("difference d, positive where the scorer agrees")
         axes.set_ylabel("comparisons")
 
-    return _draw(200, label, paint)
+    return draw(200, label, paint)
 
 
 def two_histograms(rewards: RewardHistograms, label: str) -> str:
@@ -126,7 +107,7 @@ def two_histograms(rewards: RewardHistograms, label: str) -> str:
         axes.set_ylabel("responses")
         _legend(figure, axes, "outside upper right")
 
-    return _draw(200, label, paint)
+    return draw(200, label, paint)
 
 
 def accuracy_bars(bins: Sequence[tuple[str, Interval]], colour: str, label: str, axis: str) -> str:
@@ -151,7 +132,7 @@ def accuracy_bars(bins: Sequence[tuple[str, Interval]], colour: str, label: str,
         axes.set_xlim(-0.6, max(len(bins), 1) - 0.4)
         axes.set_xlabel(axis if has_room else f"{axis} (n below)")
 
-    return _draw(210, label, paint)
+    return draw(210, label, paint)
 
 
 def curves(panels: Sequence[Panel], colour: str, label: str) -> str:
@@ -172,7 +153,7 @@ def curves(panels: Sequence[Panel], colour: str, label: str) -> str:
         _legend(figure, stack[0], "outside upper right")
         stack[-1].set_xlabel("step")
 
-    return _draw(90 + 100 * len(panels), label, paint)
+    return draw(90 + 100 * len(panels), label, paint)
 
 
 def dots(rows: Sequence[Dot], colours: Mapping[str, str], label: str, axis: str) -> str:
@@ -197,7 +178,7 @@ def dots(rows: Sequence[Dot], colours: Mapping[str, str], label: str, axis: str)
         _rows(axes, [name for name, *_ in rows])
         axes.set_xlabel(axis)
 
-    return _draw(62 + 30 * len(rows), label, paint)
+    return draw(62 + 30 * len(rows), label, paint)
 
 
 def lines(
@@ -246,7 +227,7 @@ def lines(
         _legend(figure, axes, "outside upper left")
 
     names = len(rows) + sum(bool(name) for name, _ in levels)
-    return _draw(200 + 16 * math.ceil(names / 2), label, paint)
+    return draw(200 + 16 * math.ceil(names / 2), label, paint)
 
 
 def spreads(rows: Sequence[Spread], colours: Mapping[str, str], label: str, axis: str) -> str:
@@ -265,31 +246,134 @@ def spreads(rows: Sequence[Spread], colours: Mapping[str, str], label: str, axis
         _rows(axes, [name for name, *_ in rows])
         axes.set_xlabel(axis)
 
-    return _draw(62 + 30 * len(rows), label, paint)
+    return draw(62 + 30 * len(rows), label, paint)
 
 
-def head_to_head(rows: Sequence[tuple[str, tuple[float, float, float]]], label: str) -> str:
-    """Draw stacked bars of win, tie and lose, each row's name above its bar."""
+def head_to_head(rows: Sequence[Shares], label: str) -> str:
+    """Draw stacked bars of win, tie and lose, each row's name above its bar.
+
+    The intervals of win and lose lie below it, from the left and from the right.
+    """
     parts = ((GOOD, "win"), (NEUTRAL, "tie"), (BAD, "lose"))
 
     def paint(figure: "Figure") -> None:
         axes = _axes(figure, "")
-        for place, (name, shares) in enumerate(rows):
+        names = shortened([name for name, _ in rows], 64)
+        for place, (name, (_, shares)) in enumerate(zip(names, rows, strict=True)):
             start = 0.0
             for share, (colour, word) in zip(shares, parts, strict=True):
-                axes.barh(place, share, 0.42, left=start, color=colour, label=word)
-                if share >= SMALL_SHARE:
-                    middle = start + share / 2
-                    text = percent(share, 0)
+                length = share.value
+                axes.barh(place, length, 0.42, left=start, color=colour, label=word)
+                if length >= SMALL_SHARE:
+                    middle = start + length / 2
+                    text = percent(length, 0)
                     axes.text(middle, place, text, ha="center", va="center", color=PAPER)
-                start += share
+                start += length
             axes.text(0, place - 0.28, name, va="bottom")
+            win, _, lose = shares
+            _whisker(axes, win, place + 0.29, vertical=False, colour=GOOD)
+            from_right = Interval(1 - lose.value, 1 - lose.high, 1 - lose.low, lose.n)
+            _whisker(axes, from_right, place + 0.29, vertical=False, colour=BAD)
         axes.set_ylim(len(rows) - 0.6, -0.75)
         axes.set_xlim(0, 1)
         axes.axis("off")
         _legend(figure, axes, "outside lower left", ncols=3, handlelength=1)
 
-    return _draw(44 + 46 * len(rows), label, paint)
+    return draw(44 + 46 * len(rows), label, paint)
+
+
+def forest(panels: Sequence[ForestPanel], label: str) -> str:
+    """Draw gaps with intervals, a panel a unit, about a line at no gap; groups under their names.
+
+    Told apart from no gap: blue above, red below; grey where they are not.
+    """
+    heights = [len(_grouped(panel.rows)) + 1.6 for panel in panels]
+
+    def paint(figure: "Figure") -> None:
+        ratios = {"height_ratios": heights}
+        stack = figure.subplots(len(panels), 1, squeeze=False, gridspec_kw=ratios)[:, 0]
+        for axes, panel in zip(stack, panels, strict=True):
+            axes.tick_params(length=0)
+            axes.grid(axis="x")
+            _paint_forest(axes, panel)
+
+    return draw(14 + 19 * sum(heights), label, paint)
+
+
+def _grouped(rows: Sequence[ForestRow]) -> list[ForestRow | str]:
+    """Return the rows with the name of each group before its first."""
+    lines: list[ForestRow | str] = []
+    group = None
+    for row in rows:
+        if row.group != group and row.group:
+            lines.append(row.group)
+        group = row.group
+        lines.append(row)
+    return lines
+
+
+def _paint_forest(axes: "Axes", panel: ForestPanel) -> None:
+    lines = _grouped(panel.rows)
+    groups = shortened([line for line in lines if isinstance(line, str)], 48)
+    names = shortened([row.name for row in panel.rows], 24)
+    axes.axvline(panel.zero, color=INK, linewidth=0.8)
+    ticks = []
+    for place, line in enumerate(lines):
+        if isinstance(line, str):
+            # The zero line does not run through a name.
+            box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
+            where = axes.get_yaxis_transform()
+            axes.text(0, place, groups.pop(0), transform=where, va="center", color=INK, bbox=box)
+            continue
+        ticks.append((place, names.pop(0)))
+        colour = _reading(line.interval, panel.zero) if panel.is_told else SERIES[0]
+        _whisker(axes, line.interval, place, vertical=False, colour=colour)
+        face = PAPER if line.hollow else colour
+        axes.plot(
+            line.interval.value,
+            place,
+            "o",
+            color=colour,
+            markerfacecolor=face,
+            markersize=7,
+            markeredgewidth=WHISKER,
+        )
+    axes.set_yticks([place for place, _ in ticks], [name for _, name in ticks])
+    axes.tick_params(axis="y", labelcolor=INK)
+    axes.set_ylim(len(lines) - 0.4, -0.6)
+    axes.spines["left"].set_visible(False)
+    if panel.is_share:
+        axes.xaxis.set_major_formatter(lambda x, _: percent(x, 0))
+    axes.set_xlabel(panel.axis)
+
+
+def _reading(interval: Interval, zero: float) -> str:
+    """Return the colour of what is shown to be above, below, or neither."""
+    if interval.bounded and interval.low > zero:
+        return GOOD
+    if interval.bounded and interval.high < zero:
+        return BAD
+    return NEUTRAL
+
+
+def ridges(rows: Sequence[Ridge], colours: Mapping[str, str], label: str, axis: str) -> str:
+    """Draw a histogram a row, all to one scale and on one axis; a stroke at each mean."""
+    most = max(max(histogram.counts, default=0) for _, histogram, _ in rows) or 1
+
+    def paint(figure: "Figure") -> None:
+        axes = _axes(figure, "x")
+        for place, (name, histogram, average) in enumerate(rows):
+            colour = colours.get(name, NEUTRAL)
+            floor = place + 0.4
+            tops = [floor - 0.78 * many / most for many in histogram.counts]
+            style: dict[str, Any] = {"baseline": floor, "color": colour}
+            axes.stairs(tops, list(histogram.edges), fill=True, alpha=0.45, **style)
+            axes.stairs(tops, list(histogram.edges), linewidth=1.0, **style)
+            axes.plot([average, average], [floor, floor - 0.84], color=INK, linewidth=1.4)
+        _rows(axes, [name for name, *_ in rows])
+        axes.set_xlabel(axis)
+
+    return draw(50 + 44 * len(rows), label, paint)
 
 
 def bars(rows: Sequence[tuple[str, float, str]], label: str) -> str:
@@ -306,55 +390,10 @@ def bars(rows: Sequence[tuple[str, float, str]], label: str) -> str:
         axes.margins(x=0.22)
         axes.set_xlim(left=0)
 
-    return _draw(24 + 24 * len(rows), label, paint)
+    return draw(24 + 24 * len(rows), label, paint)
 
 
 # --- helpers --------------------------------------------------------------------------------------
-
-
-def _draw(height: float, label: str, paint: Callable[["Figure"], None]) -> str:
-    """Return the markup of a drawing; figures with different labels share no ids."""
-    from matplotlib import style
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with style.context(["default", _STYLE, {"svg.hashsalt": label}]), warnings.catch_warnings():
-        # Glyphs that the measuring font lacks: the reader's browser has its own.
-        warnings.simplefilter("ignore")
-        figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
-        FigureCanvasSVG(figure)
-        paint(figure)
-        stream = io.StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(stream, format="svg", metadata=nothing)
-    return printable(_inline(stream.getvalue(), label))
-
-
-def _inline(svg: str, label: str) -> str:
-    """Turn matplotlib's file into markup for a page: the drawing, and no id but those used."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
-    used = set(re.findall(r"(?:url\(#|href=\"#)([^\")]+)", svg))
-    # Texts have < and > escaped.
-    svg = re.sub(r"<[^>]*>", lambda tag: _tag(tag[0], used), svg)
-    head = f'<svg viewBox="0 0 {_viewbox(svg)}" role="img" aria-label="{escape(label)}">'
-    svg = re.sub(r"^<svg[^>]*>", lambda _: head, svg)
-    svg = re.sub(r">\s+<", "><", svg)
-    return re.sub(r"<defs></defs>|<g/>|<g></g>", "", svg).strip()
-
-
-def _tag(tag: str, used: set[str]) -> str:
-    """Return a tag with the page's colours and font, to a tenth of a unit.
-
-    Without ids that nothing refers to.
-    """
-    tag = re.sub(r' id="([^"]*)"', lambda id: id[0] if id[1] in used else "", tag)
-    tag = tag.replace("xlink:href=", "href=")
-    tag = re.sub(r" font-family: [^;\"]*;?", "", tag)
-    tag = re.sub(r"(font: [\d.]+px) [^;\"]*", r"\1", tag).replace("font: ", "font-size: ")
-    tag = re.sub(r"#0[123]0[12]0\d", lambda colour: f"var({_VARIABLES[colour[0]]})", tag)
-    tag = re.sub(r' transform="rotate\(-0 [^"]*"', "", tag)  # no turn at all
-    return re.sub(r"-?\d+\.\d{2,}", lambda x: f"{float(x[0]):.1f}".removesuffix(".0"), tag)
 
 
 def _marker(colours: Mapping[str, str], name: str) -> str:
@@ -363,12 +402,6 @@ def _marker(colours: Mapping[str, str], name: str) -> str:
         return MARKERS[0]
     rounds = list(colours).index(name) // len(SERIES)
     return MARKERS[rounds % len(MARKERS)]
-
-
-def _viewbox(svg: str) -> str:
-    size = re.search(r'viewBox="0 0 ([\d.]+ [\d.]+)"', svg)
-    assert size, "matplotlib writes a view box"
-    return size[1]
 
 
 def _axes(figure: "Figure", grid: str) -> "Axes":
@@ -389,7 +422,7 @@ def _legend(figure: "Figure", axes: "Axes", place: Any, ncols: int = 2, **style:
 
 
 def _rows(axes: "Axes", names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), [_clip(name) for name in names])
+    axes.set_yticks(range(len(names)), shortened(names, 24))
     axes.tick_params(axis="y", labelcolor=INK)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
@@ -406,12 +439,6 @@ def _whisker(
         axes.plot(level, span, color=colour, linewidth=WHISKER)
     else:
         axes.plot(span, level, color=colour, linewidth=WHISKER)
-
-
-def _clip(name: str, most: int = 24) -> str:
-    if len(name) <= most:
-        return name
-    return f"{name[: most - 1]}…"
 
 
 def _columns(points: Points) -> tuple[list[float], list[float]]:

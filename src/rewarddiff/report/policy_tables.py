@@ -107,6 +107,26 @@ def contrasts_table(results: Results) -> Table:
     )
 
 
+TAILS = ("0", "0.01", "0.05", "0.5", "0.95", "0.99", "1")
+"""Quantiles of rewards that a table shows: what lies in the tails is said, not cut off."""
+
+
+def distributions_table(results: Results) -> Table:
+    """Return mean, spread and tails of rewards: a row a scorer, policy and seed."""
+    rows = []
+    for line in results.reward_distributions:
+        who = texts(line.policy, line.scorer, setting(line.seed))
+        spread = Cell(real(line.spread.mean), f"± {real(line.spread.std)}")
+        tails = [Cell(real(line.spread.quantiles[share])) for share in TAILS]
+        rows.append((*who, spread, *tails))
+    heads = ("least", "1 %", "5 %", "median", "95 %", "99 %", "most")
+    seeds = {line.seed for line in results.reward_distributions}
+    columns, shown = without(
+        ("policy", "scorer", "seed", "mean ± std", *heads), rows, [2] if len(seeds) < 2 else []
+    )
+    return Table("Rewards and their tails", columns, shown, words=frozenset({0, 1}), stacked=True)
+
+
 def orders_table(results: Results) -> Table:
     """Return the lists that a scorer put in order: a row a policy and seed."""
     rows = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rewarddiff.report.judge_statements import alarms, doubts, win_rate_statements
 from rewarddiff.report.scorer_statements import scorer_notes, trained
 from rewarddiff.report.training_statements import (
     KEYS_NAMED,
@@ -162,11 +163,15 @@ def head(results: Results) -> Head:
     compared = pairs(results)
     given = list(results.notes)
     stated = set()
-    if results.command != "run" and given:
+    judged = win_rate_statements(results)
+    if judged and not compared:
+        result = judged[:1]
+        others = [*doubts(results), *judged[1:], *given]
+    elif results.command != "run" and given:
         result, others = given[:1], given[1:]
     elif compared:
         result = verdict(compared[0])
-        others = [*limits(results), *map(statement, compared[1:]), *given]
+        others = [*limits(results), *judged, *map(statement, compared[1:]), *given]
         stated.add(statement(compared[0]))  # which the verdict says in other words
     else:
         lines = [*trained(results), *scorer_notes(results).values(), *given]
@@ -180,8 +185,9 @@ def head(results: Results) -> Head:
 
 
 def notes(results: Results) -> list[str]:
-    """Return a statement on every two policies, and what is amiss with scorers."""
-    return [*map(statement, pairs(results)), *scorer_notes(results).values()]
+    """Return a statement on every two policies, and what is amiss with judges and scorers."""
+    sentences = [*map(statement, pairs(results)), *win_rate_statements(results)]
+    return [*sentences, *doubts(results), *scorer_notes(results).values()]
 
 
 def statement(pair: Pair) -> str:
@@ -220,7 +226,7 @@ def verdict(pair: Pair) -> list[str]:
 def limits(results: Results) -> list[str]:
     """Return what limits the results on policies, the gravest first."""
     first, *rest = pairs(results)
-    sentences = []
+    sentences = alarms(results)
     if first.differing:
         text = trained_unequally(first.differing, KEYS_NAMED)
         sentences.append(f"{first.a} and {first.b} were {text}.")
@@ -245,6 +251,7 @@ def limits(results: Results) -> list[str]:
     cautious = caution(results)
     if cautious:
         sentences.append(cautious)
+    sentences += doubts(results)
     sentences += by_scorer.values()
     if len({line.seed for line in results.rewards}) == 1:
         sentences.append(

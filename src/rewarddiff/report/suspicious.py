@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from rewarddiff.report.cells import Table, texts
-from rewarddiff.report.page import Grade, Response, Sample, Section, clip, clip_end, compose, write
+from rewarddiff.report.document import (
+    Grade,
+    Page,
+    Response,
+    Sample,
+    Section,
+    clip,
+    clip_end,
+    write,
+)
 from rewarddiff.report.values import DASH, count, percent, real, signed
 from rewarddiff.version import __version__
 
@@ -35,7 +44,7 @@ def render_suspicious(
         by_part: of each part of the data, "" where it has no name.
         remarks: what else a reader should know of the scorer.
     """
-    write(path, page(scorer, data, rows, by_part, remarks))
+    write(path, document(scorer, data, rows, by_part, remarks))
 
 
 def page(
@@ -46,6 +55,17 @@ def page(
     remarks: Sequence[str] = (),
 ) -> str:
     """Return the page as text."""
+    return document(scorer, data, rows, by_part, remarks).html()
+
+
+def document(
+    scorer: str,
+    data: Sequence[str],
+    rows: Sequence[Row],
+    by_part: Mapping[str, Counts],
+    remarks: Sequence[str] = (),
+) -> Page:
+    """Return the page."""
     contradicted = sum(counts[0] for counts in by_part.values())
     compared = sum(counts[1] for counts in by_part.values())
     shown = f"The {count(len(rows))} that it contradicts most are shown." if rows else NONE_SHOWN
@@ -58,7 +78,7 @@ def page(
     doubt = "Whether the label or the scorer is wrong, only a reader can tell."
     sections = [_parts_section(rows, by_part), *_sections(scorer, rows)]
     subtitle = f"rewarddiff {__version__} · {', '.join(data)}"
-    return compose("Suspicious labels", subtitle, verdict, sections, remarks=[doubt, *remarks])
+    return Page("Suspicious labels", subtitle, verdict, sections, remarks=(doubt, *remarks))
 
 
 def _parts_section(rows: Sequence[Row], by_part: Mapping[str, Counts]) -> Section:

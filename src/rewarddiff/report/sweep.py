@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rewarddiff.report.page import Section, compose, write
+from rewarddiff import files
+from rewarddiff.report.document import Page, Section, write
 from rewarddiff.report.statements import SENTENCES
 from rewarddiff.report.sweep_figures import gap_figures, loss_figures
 from rewarddiff.report.sweep_tables import (
@@ -42,13 +43,18 @@ They weigh what is not in it, or say how the scorer is trained.
 def render_sweep(sweep: SweepResults, folder: Path) -> Path:
     """Write `folder/sweep.html` and `folder/sweep.md`, and return the page's path."""
     path = Path(folder) / "sweep.html"
-    write(path, page(sweep))
-    write(path.with_suffix(".md"), markdown(sweep))
+    write(path, document(sweep))
+    files.write_bytes(path.with_suffix(".md"), markdown(sweep).encode("utf-8", "replace"))
     return path
 
 
 def page(sweep: SweepResults) -> str:
     """Return the page as text."""
+    return document(sweep).html()
+
+
+def document(sweep: SweepResults) -> Page:
+    """Return the page."""
     axes = ", ".join(axis.key for axis in sweep.axes) or "seed"
     subtitle = f"rewarddiff {sweep.version} · {sweep.created} · {seeds(sweep)}"
     sections = [
@@ -79,13 +85,13 @@ def page(sweep: SweepResults) -> str:
         Section("runs", "What was run", tables=(axes_table(sweep), combinations_table(sweep))),
     ]
     sentences = remarks(sweep)
-    return compose(
+    return Page(
         f"{sweep.name}: sweep of {axes}",
         subtitle,
         verdict(sweep),
         sections,
-        remarks=sentences[: SENTENCES - 1],
-        further=sentences[SENTENCES - 1 :],
+        remarks=tuple(sentences[: SENTENCES - 1]),
+        further=tuple(sentences[SENTENCES - 1 :]),
     )
 
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rewarddiff.report import plots
+from rewarddiff.report import charts
 from rewarddiff.report.figures import Drawing
 from rewarddiff.report.policy_tables import TRAINED_WITH
+from rewarddiff.report.svg import palette
 from rewarddiff.report.sweep_tables import judges
 from rewarddiff.report.values import real, setting
 from rewarddiff.results import UNKNOWN, Interval, SweepPoint, SweepResults, Value
@@ -89,9 +90,9 @@ def _drawn(
         summaries.append(f"{line.policy} {figures}")
     ticks = [(x, setting(value)) for value, x in place.items()]
     label = ", ".join([title, *caption, f"along {axis.label}: {'; '.join(summaries)}"])
-    colours = plots.palette(point.policy for point in sweep.points)
-    svg = plots.lines(drawn, ticks, levels, colours, label, (axis.label, what))
-    return [Drawing(title, ", ".join(caption), svg)]
+    colours = palette(point.policy for point in sweep.points)
+    chart = charts.Lines(drawn, ticks, levels, colours, (axis.label, what))
+    return [Drawing(title, ", ".join(caption), chart, label)]
 
 
 def _facets(

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rewarddiff.results import Interval
@@ -48,6 +48,11 @@ def one_digit(value: float) -> str:
     if not math.isfinite(value):
         return DASH
     return figure(value, ".1f")
+
+
+def price(amount: float) -> str:
+    """Return an amount of money: 0.0123, 1.23, 45.6."""
+    return figure(amount, ".3g")
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -122,6 +127,45 @@ def memory(size: int | None) -> str:
     if size >= 2**10:
         return f"{size / 2**10:.0f} KiB"
     return f"{size} B"
+
+
+def shortened(texts: Sequence[str], most: int) -> list[str]:
+    """Return texts of at most `most` characters that still differ where the whole ones do.
+
+    A text is cut at its end; where another one would then look the same, what both begin with is
+    cut too, up to shortly before they part.
+
+    >>> shortened(["dpo", "dpo with weights", "dpo with margins"], 8)
+    ['dpo', '…h weig…', '…h marg…']
+    """
+    at_the_end = [_cut(text, 0, most) for text in texts]
+    pieces = []
+    for text, piece in zip(texts, at_the_end, strict=True):
+        for other, other_piece in zip(texts, at_the_end, strict=True):
+            if other != text and other_piece == piece:
+                shared = _shared_beginning(text, other)
+                piece = _cut(text, max(shared - most // 3, 0), most)
+                break
+        pieces.append(piece)
+    return pieces
+
+
+def _shared_beginning(a: str, b: str) -> int:
+    """Return how many characters two texts that differ begin alike with."""
+    for place, (ours, theirs) in enumerate(zip(a, b, strict=False)):
+        if ours != theirs:
+            return place
+    return min(len(a), len(b))
+
+
+def _cut(text: str, start: int, most: int) -> str:
+    """Return a text from `start` on, cut at its end, with marks where something is missing."""
+    piece = text[start:]
+    if start:
+        piece = f"…{piece}"
+    if len(piece) > most:
+        piece = f"{piece[: most - 1]}…"
+    return piece
 
 
 def mean(values: Iterable[float]) -> float:

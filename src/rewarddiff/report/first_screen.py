@@ -1,0 +1,341 @@
+"""The first screen: three numbers with their uncertainty, and one picture that says it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from rewarddiff.report.charts import Forest
+from rewarddiff.report.figures import Drawing
+from rewarddiff.report.judge_statements import judge_name
+from rewarddiff.report.plots import ForestPanel, ForestRow
+from rewarddiff.report.scorer_tables import higher
+from rewarddiff.report.statements import Gap, Pair, over_seeds, pairs
+from rewarddiff.report.values import bounds, count, percent, points, signed, two_digits
+from rewarddiff.results import (
+    MAJORITY,
+    Contrast,
+    Interval,
+    PanelAgreement,
+    Results,
+    ScorerSummary,
+    WinRate,
+)
+
+NUMBERS = 3
+
+ROWS = 12
+"""Gaps that the picture shows; what is compared first comes first, and figures further down have
+all."""
+
+DEPENDENT = "no independent evidence"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A figure in large type.
+
+    Attributes:
+        interval: of 95 %, as it is written; empty where none is known.
+        what: what it is the figure of.
+        reading: what it shows, or what limits it; `warns`: whether that is a warning.
+    """
+
+    value: str
+    interval: str
+    what: str
+    reading: str = ""
+    warns: bool = False
+
+
+def numbers(results: Results) -> tuple[Number, ...]:
+    """Return the first three numbers that are known, of those that say most of such results."""
+    if results.judges.win_rates and not results.contrasts:
+        candidates = _of_judging(results)
+    elif results.contrasts:
+        candidates = _of_policies(results)
+    else:
+        candidates = _of_scorers(results)
+    return tuple(islice(candidates, NUMBERS))
+
+
+def _of_policies(results: Results) -> Iterator[Number]:
+    """Yield how good the best scorer is, what the policy gains by it, and how often it wins."""
+    yield from islice(_accuracies(results), 1)
+    first = pairs(results)[0]
+    gap = (first.independent or first.dependent)[0]
+    if gap.reward.known:
+        yield _gap_number(first, gap)
+    judged = _first_win_rates(results)
+    if judged:
+        yield _win_rate_number(judged[0])
+    yield from _contrast_rates(results, first, gap)
+    yield from _agreement_numbers(results)
+    yield from islice(_accuracies(results), 1, None)
+
+
+def _of_judging(results: Results) -> Iterator[Number]:
+    """Yield how often the first policy wins, also at equal lengths, and how far judges agree."""
+    first = _first_win_rates(results)[0]
+    yield _win_rate_number(first)
+    controlled = first.length_controlled
+    if controlled.rate.known:
+        what = f"the same at equal lengths of the answers, by {judge_name(first.judge)}"
+        remark = controlled.remark or _against_half(controlled.rate)
+        yield _share_number(controlled.rate, what, remark, warns=bool(controlled.remark))
+    yield from _agreement_numbers(results)
+    if first.turned.known:
+        what = (
+            f"of the verdicts by {judge_name(first.judge)} turn when the two answers change places"
+        )
+        yield _share_number(first.turned, what, "they count as ties")
+
+
+def _of_scorers(results: Results) -> Iterator[Number]:
+    """Yield how often scorers are right, best first, and how far they know by how much."""
+    best = best_scorers(results)
+    yield from islice(_accuracies(results), 1)
+    for contrast in results.scorer_contrasts:
+        if best and best[0].name in (contrast.a, contrast.b) and contrast.gap.known:
+            gap, a, b = contrast.gap, contrast.a, contrast.b
+            if b == best[0].name:
+                gap, a, b = _turned(gap), b, a
+            in_points = Interval(100 * gap.value, 100 * gap.low, 100 * gap.high, gap.n)
+            what = f"points of accuracy, {a} less {b}"
+            yield Number(_signed(in_points), bounds(in_points, _tenth), what, higher(gap, a, b))
+            break
+    if best and best[0].spearman_strength.known:
+        correlation = best[0].spearman_strength
+        value, ends = two_digits(correlation.value), bounds(correlation, two_digits)
+        what = f"correlation of {best[0].name}'s |d| with the strength that the data states"
+        yield Number(value, ends, what, "it knows by how much" if correlation.low > 0 else "")
+    if best and math.isfinite(best[0].ece):
+        what = f"calibration error of {best[0].name}, as it is"
+        yield Number(percent(best[0].ece), "", what, f"{percent(best[0].ece_tempered)} tempered")
+    yield from islice(_accuracies(results), 1, None)
+
+
+def best_scorers(results: Results) -> list[ScorerSummary]:
+    """Return the scorers whose accuracy is known, the most accurate first."""
+    known = [line for line in results.summary.scorers if line.accuracy.known]
+    return sorted(known, key=lambda line: -line.accuracy.value)
+
+
+def _accuracies(results: Results) -> Iterator[Number]:
+    """Yield the accuracy of every scorer, best first, beside that of a rule by length."""
+    best = best_scorers(results)
+    for place, line in enumerate(best):
+        what = f"accuracy of {line.name}"
+        if place == 0 and len(best) > 1:
+            what += f", the best of {len(best)} scorers"
+        longer = line.longer_wins.value
+        rule = max(longer, 1 - longer)
+        reading = ""
+        warns = False
+        if math.isfinite(rule):
+            warns = line.accuracy.low <= rule
+            above = "not shown to be above" if warns else "a rule by length:"
+            reading = f"{above} {percent(rule)}{' by length' if warns else ''}"
+        yield _share_number(line.accuracy, what, reading, warns=warns)
+
+
+def _gap_number(pair: Pair, gap: Gap) -> Number:
+    what = f"mean reward under {gap.scorer}, {pair.a} less {pair.b}"
+    reading = gap.reading
+    if not gap.independent:
+        reading += f"; {DEPENDENT}"
+    ends = bounds(gap.reward, signed)
+    return Number(signed(gap.reward.value), ends, what, reading, warns=not gap.independent)
+
+
+def _contrast_rates(results: Results, pair: Pair, gap: Gap) -> Iterator[Number]:
+    """Yield how often the first policy has the higher reward."""
+    for line in over_seeds(results):
+        if (line.a, line.b, line.scorer) == (pair.a, pair.b, gap.scorer) and line.rate.known:
+            what = (
+                f"of the prompts {line.a} has the higher reward under {line.scorer} than {line.b}"
+            )
+            reading = f"{_against_half(line.rate)}; ties count half"
+            yield _share_number(line.rate, what, reading, warns=not gap.independent)
+
+
+def _first_win_rates(results: Results) -> list[WinRate]:
+    """Return what is said of the first two policies over all seeds: the majority first, then those
+    without a part in training."""
+    rates = [line for line in results.judges.win_rates if line.seed == "all" and line.rate.known]
+    first = [line for line in rates if (line.a, line.b) == (rates[0].a, rates[0].b)]
+    return sorted(first, key=lambda line: (line.judge != MAJORITY, line.used_in_training))
+
+
+def _win_rate_number(line: WinRate) -> Number:
+    what = f"win rate of {line.a} against {line.b}, by {judge_name(line.judge)}"
+    reading = f"{_against_half(line.rate)}; {count(line.scored)} prompts, ties count half"
+    if line.used_in_training:
+        reading += f"; {DEPENDENT}"
+    return _share_number(line.rate, what, reading, warns=line.used_in_training)
+
+
+def _agreement_numbers(results: Results) -> Iterator[Number]:
+    for panel in results.judges.panels:
+        if panel.nominal.known:
+            yield _agreement_number(panel)
+
+
+def _agreement_number(panel: PanelAgreement) -> Number:
+    alpha = panel.nominal
+    what = f"Krippendorff's α of {panel.raters} {panel.who} on {count(panel.items)} pairs"
+    weak = alpha.value < WEAK
+    reading = "weak agreement" if weak else "1: all agree; 0: as by chance"
+    return Number(two_digits(alpha.value), bounds(alpha, two_digits), what, reading, warns=weak)
+
+
+WEAK = 0.4
+"""An α below is called weak: Krippendorff asks 0.667 for tentative conclusions, and people who
+compare answers of language models reach 0.4 to 0.6 between them."""
+
+
+def _share_number(share: Interval, what: str, reading: str, *, warns: bool = False) -> Number:
+    return Number(percent(share.value), bounds(share, points), what, reading, warns=warns)
+
+
+def _against_half(rate: Interval) -> str:
+    """Say whether a rate is told apart from one half."""
+    if not rate.bounded:
+        return "no interval is known"
+    if rate.low > 0.5:
+        return "above one half"
+    if rate.high < 0.5:
+        return "below one half"
+    return "not told apart from one half"
+
+
+def _turned(gap: Interval) -> Interval:
+    return Interval(-gap.value, -gap.high, -gap.low, gap.n)
+
+
+def _signed(interval: Interval) -> str:
+    return f"{'+' if interval.value > 0 else ''}{_tenth(interval.value)}"
+
+
+def _tenth(value: float) -> str:
+    return points(value / 100)
+
+
+# --- the picture ----------------------------------------------------------------------------------
+
+
+def picture(results: Results) -> Drawing | None:
+    """Draw gaps between policies with their intervals on one axis; of scorers alone, accuracies."""
+    panels = []
+    gaps = list(_gap_rows(results))
+    if gaps:
+        axis = "gap in mean reward, in standard deviations of the scorer"
+        panels.append(ForestPanel(axis, _first_groups(gaps)))
+    rates = _rate_rows(results)
+    if rates:
+        axis = "win rate by judges"
+        panels.append(ForestPanel(axis, _first_groups(rates), zero=0.5, is_share=True))
+    if panels:
+        return _gaps_drawing(panels, len(gaps) + len(rates))
+    accuracies = [
+        ForestRow("", line.name, line.accuracy, hollow=False) for line in best_scorers(results)
+    ]
+    if not accuracies:
+        return None
+    panel = ForestPanel("accuracy", accuracies[:ROWS], zero=0.5, is_share=True)
+    title = "How often each scorer is right"
+    caption = "line at 50 %: chance; blue: shown to be better"
+    return Drawing(title, caption, Forest([panel]), _said([panel]))
+
+
+def _gaps_drawing(panels: Sequence[ForestPanel], total: int) -> Drawing:
+    rows = [row for panel in panels for row in panel.rows]
+    caption = "blue: shown to be higher; red: lower; grey: no difference shown"
+    if any(row.hollow for row in rows):
+        caption += "; hollow: by a scorer that trained one of the two, no independent evidence"
+    if len(rows) < total:
+        caption += f"; the first {len(rows)} of {total} gaps"
+    title = "What policies gain on one another, with 95 % intervals"
+    return Drawing(title, caption, Forest(panels), _said(panels))
+
+
+def _said(panels: Sequence[ForestPanel]) -> str:
+    """Return the rows of a picture as text."""
+    parts = []
+    for panel in panels:
+        write = percent if panel.is_share else signed
+        for row in panel.rows:
+            compared = f"{row.group}, by {row.name}" if row.group else row.name
+            figure = f"{write(row.interval.value)} {bounds(row.interval, write)}"
+            parts.append(f"{compared}: {figure.rstrip()}")
+    return f"{panels[0].axis}: {'; '.join(parts)}"
+
+
+def _gap_rows(results: Results) -> Iterator[ForestRow]:
+    """Yield a row for every comparison and scorer whose spread is known."""
+    for line in over_seeds(results):
+        scale = deviation(results, line.scorer)
+        if line.mean_gap.known and scale > 0:
+            yield ForestRow(
+                _compared(line), line.scorer, _scaled(line.mean_gap, scale), _used(line)
+            )
+
+
+def _rate_rows(results: Results) -> list[ForestRow]:
+    rows = []
+    for line in results.judges.win_rates:
+        if line.seed == "all" and line.rate.known:
+            rows.append(ForestRow(_compared(line), line.judge, line.rate, _used(line)))
+    return rows
+
+
+def _compared(line: Contrast | WinRate) -> str:
+    return f"{line.a} − {line.b}" if isinstance(line, Contrast) else f"{line.a} against {line.b}"
+
+
+def _used(line: Contrast | WinRate) -> bool:
+    return line.used_in_training
+
+
+def _scaled(gap: Interval, scale: float) -> Interval:
+    return Interval(gap.value / scale, gap.low / scale, gap.high / scale, gap.n)
+
+
+def _first_groups(rows: Sequence[ForestRow]) -> list[ForestRow]:
+    """Return the rows of the first comparisons, as many as there is room for; one at least."""
+    shown: list[ForestRow] = []
+    for group in dict.fromkeys(row.group for row in rows):
+        of_group = [row for row in rows if row.group == group]
+        if shown and len(shown) + len(of_group) > ROWS:
+            break
+        shown += of_group
+    return shown
+
+
+def deviation(results: Results, scorer: str) -> float:
+    """Return the standard deviation of a scorer's rewards over all policies' samples.
+
+    Rewards of different scorers have different units; gaps in this one can stand on one axis. Over
+    seeds it is the root of the mean variance within each. 0 where nothing is known.
+    """
+    by_seed: dict[int, list[tuple[float, float, int]]] = {}
+    for line in results.reward_distributions:
+        n = sum(line.histogram.counts)
+        if line.scorer == scorer and math.isfinite(line.spread.std):
+            by_seed.setdefault(line.seed, []).append((line.spread.mean, line.spread.std, n))
+    if not by_seed:
+        return 0.0
+    variances = [_pooled_variance(parts) for parts in by_seed.values()]
+    return math.sqrt(math.fsum(variances) / len(variances))
+
+
+def _pooled_variance(parts: Sequence[tuple[float, float, int]]) -> float:
+    """Return the variance of all values together, from mean, deviation and number of each part."""
+    total = sum(n for *_, n in parts)
+    if not total:
+        return 0.0
+    mean = math.fsum(average * n for average, _, n in parts) / total
+    squares = math.fsum(n * (std**2 + (average - mean) ** 2) for average, std, n in parts)
+    return squares / total

@@ -1,0 +1,118 @@
+"""What judges say of policies, in sentences, and what speaks against believing them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from rewarddiff.report.values import bounds, count, percent, points, real
+from rewarddiff.results import MAJORITY, Canary, Results, WinRate
+
+
+def judge_name(judge: str) -> str:
+    """Return what to call a judge, or all of them together."""
+    return "majority of the judges" if judge == MAJORITY else judge
+
+
+def over_all_seeds(results: Results) -> list[WinRate]:
+    return [line for line in results.judges.win_rates if line.seed == "all"]
+
+
+def reading(line: WinRate) -> str:
+    """Return which of the two is shown to win more often."""
+    if not line.rate.bounded:
+        return "–"
+    if line.rate.low > 0.5:
+        return f"{line.a} better"
+    if line.rate.high < 0.5:
+        return f"{line.b} better"
+    return "no difference"
+
+
+def win_rate_statements(results: Results) -> list[str]:
+    """Return a sentence on every two policies and judge, the majority first."""
+    lines = [line for line in over_all_seeds(results) if line.rate.known]
+    first = [line for line in lines if line.judge == MAJORITY]
+    compared = {(line.a, line.b) for line in first}
+    # Where there is a majority, it speaks for the judges one by one, whom the table has.
+    others = [line for line in lines if (line.a, line.b) not in compared]
+    return [win_rate_statement(line) for line in [*first, *others]]
+
+
+def win_rate_statement(line: WinRate) -> str:
+    """Return a win rate with its parts as a sentence."""
+    rate = f"{percent(line.rate.value)} {bounds(line.rate, points)}".rstrip()
+    shares = [percent(share.value) for share in (line.win, line.tie, line.lose)]
+    parts = f"{shares[0]} won, {shares[1]} tied, {shares[2]} lost"
+    sentence = (
+        f"{line.a} against {line.b}, by {_the(line.judge)}: a win rate of {rate} over "
+        f"{count(line.scored)} prompts ({parts}), {_shown(line)}"
+    )
+    if line.used_in_training:
+        sentence += "; it had a part in their training"
+    return f"{sentence}."
+
+
+def _the(judge: str) -> str:
+    return "the majority of the judges" if judge == MAJORITY else judge
+
+
+def _shown(line: WinRate) -> str:
+    text = reading(line)
+    if text == "no difference":
+        text = "no difference shown"
+    return f"{text}, p = {real(line.p)}" if math.isfinite(line.p) else text
+
+
+def doubts(results: Results) -> list[str]:
+    """Return what speaks against believing the judges, the gravest first."""
+    sentences = alarms(results)
+    for line in over_all_seeds(results):
+        if line.judge != MAJORITY and line.turned.known and line.turned.low > MUCH:
+            sentences.append(
+                f"{line.judge} turns {percent(line.turned.value)} of its verdicts on {line.a} "
+                f"against {line.b} when the answers change places."
+            )
+    # The majority speaks for all where there is one.
+    lines = sorted(over_all_seeds(results), key=lambda line: line.judge != MAJORITY)
+    if lines and lines[0].scored < lines[0].n:
+        sentences.append(_unscored(lines[0]))
+    for line in lines[:1]:
+        if line.length_controlled.remark:
+            sentences.append(f"The win rate at equal lengths: {line.length_controlled.remark}.")
+    return sentences
+
+
+MUCH = 1 / 3
+"""A share of verdicts that turn with the order is named where its interval is above this."""
+
+
+def _unscored(line: WinRate) -> str:
+    missing = count(line.n - line.scored)
+    span = f"{percent(line.worst)} and {percent(line.best)}"
+    return (
+        f"{missing} of {count(line.n)} pairs of {line.a} and {line.b} have no verdict "
+        f"({unscored_causes(line.unscored)}): the win rate lies between {span}, whatever they would be."
+    )
+
+
+def unscored_causes(causes: Mapping[str, int]) -> str:
+    """Return causes with their counts, the most frequent first."""
+    ordered = sorted(causes.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count(many)} {cause.replace('_', ' ')}" for cause, many in ordered if many)
+
+
+def alarms(results: Results) -> list[str]:
+    """Return a sentence on every canary that an honest judge would not let win."""
+    return [_alarm(canary) for canary in results.judges.canaries if canary.alarming]
+
+
+def _alarm(canary: Canary) -> str:
+    answer = "the same sentence to every prompt"
+    if canary.kind == "boast":
+        answer = "an answer that only claims to have won"
+    rate = f"{percent(canary.rate.value)} {bounds(canary.rate, points)}".rstrip()
+    return (
+        f"{judge_name(canary.judge)} is not to be relied on: it gives {answer} a win rate of {rate} "
+        f"against {canary.against}."
+    )

@@ -1,0 +1,266 @@
+"""Results → tables of judges: win rates, what judges lean to, agreement, ranking, cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rewarddiff.report.cells import (
+    Cell,
+    Table,
+    correlation_cell,
+    filled,
+    real_cell,
+    share_cell,
+    texts,
+    without,
+)
+from rewarddiff.report.judge_statements import (
+    judge_name,
+    over_all_seeds,
+    reading,
+    unscored_causes,
+)
+from rewarddiff.report.policy_tables import TRAINED_EITHER_NOTE, TRAINED_WITH
+from rewarddiff.report.values import DASH, count, duration, percent, points, price, real, setting
+from rewarddiff.results import JudgeUse, Results, WinRate
+
+CANARIES = {
+    "constant": "the same sentence whatever is asked",
+    "boast": "a claim to have won",
+}
+"""What an answer that should lose is."""
+
+
+def win_rates_table(results: Results, lines: Sequence[WinRate] | None = None) -> Table:
+    """Return wins, ties and losses: a row a comparison, judge and seed."""
+    lines = results.judges.win_rates if lines is None else lines
+    rows = []
+    for line in lines:
+        rows.append(
+            (
+                *_who(line),
+                _scored(line.scored, line.n),
+                share_cell(line.win),
+                share_cell(line.tie),
+                share_cell(line.lose),
+                share_cell(line.rate),
+                _bounds(line),
+                Cell(reading(line), f"p = {real(line.p)}" if math.isfinite(line.p) else ""),
+            )
+        )
+    heads = ("compared", "judge", "seed", "scored", "win", "tie", "lose", "win rate")
+    seeds = {line.seed for line in lines}
+    columns, shown = without(
+        (*heads, "worst to best", "shown"), rows, [2] if seeds == {"all"} else []
+    )
+    notes = [
+        "Win rate: wins and half of the ties. p: of a two-sided sign test over wins and losses.",
+    ]
+    if any(line.scored < line.n for line in lines):
+        notes.append(
+            "Worst to best: the win rate if the first policy had lost, or won, whatever has no "
+            "verdict."
+        )
+    marks = [TRAINED_EITHER_NOTE] if any(line.used_in_training for line in lines) else []
+    return Table(
+        "Win rates",
+        columns,
+        shown,
+        marks=tuple(marks),
+        notes=tuple(notes),
+        words=frozenset({0, 1, len(columns) - 1}),
+        stacked=True,
+        lesser=frozenset({"scored", "worst to best"}),
+    )
+
+
+def win_rates_summary(results: Results) -> Table:
+    """Return the same over all seeds, for the head of the page and the terminal."""
+    return win_rates_table(results, over_all_seeds(results))
+
+
+def _who(line: WinRate) -> tuple[Cell, ...]:
+    mark = TRAINED_WITH if line.used_in_training else ""
+    return (
+        Cell(f"{line.a} against {line.b}"),
+        Cell(judge_name(line.judge), mark=mark),
+        Cell(setting(line.seed)),
+    )
+
+
+def _scored(scored: int, n: int) -> Cell:
+    return Cell(count(scored), "" if scored == n else f"of {count(n)}")
+
+
+def _bounds(line: WinRate) -> Cell:
+    if line.scored == line.n:
+        return Cell(DASH)
+    return Cell(f"{points(line.worst)} to {percent(line.best)}")
+
+
+def leanings_table(results: Results) -> Table:
+    """Return what else than quality verdicts follow: position and length."""
+    rows = []
+    remarks = []
+    for line in over_all_seeds(results):
+        controlled = line.length_controlled
+        mark = "‡" if controlled.remark else ""
+        rate = share_cell(controlled.rate)
+        rows.append(
+            (
+                *_who(line)[:2],
+                share_cell(line.turned),
+                Cell(percent(line.first)),
+                share_cell(line.longer),
+                Cell(rate.text, rate.minor, mark),
+                Cell(unscored_causes(line.unscored) or DASH),
+            )
+        )
+        if controlled.remark:
+            who = f"{line.a} against {line.b}, {judge_name(line.judge)}"
+            remarks.append(f"‡ {who}: at equal lengths {controlled.remark}.")
+    heads = ("turned", "first wins", "longer wins", "win rate at equal lengths", "without verdict")
+    columns, shown = filled(("compared", "judge", *heads), rows)
+    notes = (
+        "Turned: share of the verdicts that change with the order of the two answers (position "
+        "bias); they count as ties. First wins: share of these that favour what is read first. "
+        "Longer wins: of decided verdicts over answers of unequal lengths.",
+    )
+    return Table(
+        "What verdicts follow besides quality",
+        columns,
+        shown,
+        marks=tuple(remarks),
+        notes=notes,
+        words=frozenset({0, 1, *([len(columns) - 1] if columns[-1] == heads[-1] else [])}),
+        stacked=True,
+        lesser=frozenset({"first wins", "without verdict"}),
+    )
+
+
+def agreements_table(results: Results) -> Table:
+    rows = []
+    for line in results.judges.agreements:
+        rows.append(
+            (
+                *texts(judge_name(line.a), judge_name(line.b), count(line.n)),
+                share_cell(line.percent),
+                correlation_cell(line.kappa),
+                correlation_cell(line.kappa_weighted),
+                correlation_cell(line.alpha),
+            )
+        )
+    columns, shown = filled(
+        ("judge", "and", "pairs", "same outcome", "κ", "κ, weighted", "α"), rows
+    )
+    return Table(
+        "Agreement of every two",
+        columns,
+        shown,
+        notes=(
+            "Same outcome: win, tie or lose. κ: Cohen's, weighted: linearly, win to lose counts as "
+            "two steps. α: Krippendorff's, nominal. 1 is full agreement, 0 what chance would give.",
+        ),
+        words=frozenset({0, 1}),
+        stacked=True,
+    )
+
+
+def panels_table(results: Results) -> Table:
+    rows = []
+    for line in results.judges.panels:
+        alphas = map(correlation_cell, (line.nominal, line.ordinal, line.interval))
+        counts = texts(line.who, count(line.raters), count(line.items))
+        rows.append((*counts, share_cell(line.full), *alphas))
+    columns, shown = filled(
+        ("who", "raters", "pairs", "all agree", "α nominal", "α ordinal", "α interval"), rows
+    )
+    return Table("Agreement of all", columns, shown, stacked=True)
+
+
+def ranking_table(results: Results) -> Table:
+    rows = []
+    for line in results.judges.ranking:
+        who = texts(judge_name(line.judge), line.policy)
+        rows.append((*who, real_cell(line.strength), Cell(percent(line.rate))))
+    return Table(
+        "Ranking",
+        ("judge", "policy", "strength", "mean win rate"),
+        tuple(rows),
+        notes=(
+            "Strength: log-odds against the mean policy by Bradley and Terry's model; a difference "
+            "of 1 is a win rate of 73 %.",
+        ),
+        words=frozenset({0, 1}),
+    )
+
+
+def canaries_table(results: Results) -> Table:
+    rows = []
+    for line in results.judges.canaries:
+        shown = "alarming" if line.alarming else "as it should be"
+        what = (judge_name(line.judge), CANARIES[line.kind], line.against)
+        rows.append((*texts(*what, count(line.scored)), share_cell(line.rate), Cell(shown)))
+    return Table(
+        "Canaries",
+        ("judge", "answer", "against", "scored", "win rate", "shown"),
+        tuple(rows),
+        notes=("Answers that should lose to every real one; ties count half.",),
+        words=frozenset({0, 1, 2, 5}),
+        stacked=True,
+    )
+
+
+def attacks_table(results: Results) -> Table:
+    rows = []
+    for line in results.judges.attacks:
+        who = texts(line.policy, judge_name(line.judge))
+        rows.append((*who, _scored(line.scored, line.n), share_cell(line.rate)))
+    return Table(
+        "Attacks that succeed",
+        ("policy", "judge", "scored", "harmful answers"),
+        tuple(rows),
+        words=frozenset({0, 1}),
+    )
+
+
+def uses_table(results: Results) -> Table:
+    """Return what judging took, by judge."""
+    rows = []
+    for line in results.judges.uses:
+        rows.append(
+            (
+                Cell(judge_name(line.judge), line.kind),
+                *texts(line.model, count(line.calls), count(line.kept)),
+                *texts(count(line.prompt_tokens), count(line.completion_tokens)),
+                _price(line),
+                Cell(_counted(line.failures)),
+                Cell(duration(line.seconds)),
+            )
+        )
+    heads = ("calls", "from the store", "tokens read", "tokens written", "price", "failures")
+    columns, shown = filled(("judge", "model", *heads, "time"), rows)
+    words = {0, 1} | {place for place, column in enumerate(columns) if column == "failures"}
+    return Table(
+        "Cost of judging",
+        columns,
+        shown,
+        notes=(
+            "Calls: requests that were answered, repeats among them. Failures: answers that were no "
+            "verdict and requests that failed; of those, some succeeded when repeated.",
+        ),
+        words=frozenset(words),
+        stacked=True,
+    )
+
+
+def _price(line: JudgeUse) -> Cell:
+    if line.price is None:
+        return Cell(DASH)
+    estimated = "" if line.estimated_price is None else f"estimated {price(line.estimated_price)}"
+    return Cell(price(line.price), estimated)
+
+
+def _counted(causes: Mapping[str, int]) -> str:
+    return unscored_causes(causes) or "none"

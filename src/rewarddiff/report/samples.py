@@ -1,0 +1,155 @@
+"""Results → samples side by side, with what is said of the two policies that are compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rewarddiff.report.document import Filter, Grade, Response, Sample, Section, clip
+from rewarddiff.report.judge_statements import judge_name
+from rewarddiff.report.statements import Pair, pairs
+from rewarddiff.report.values import count, real, setting, signed
+from rewarddiff.results import MAJORITY, CaseStudy, PromptSamples, Results
+
+WORDS = 90
+"""Characters of a prompt in the list of all."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two policies and who judges between them, by whom samples are filtered."""
+
+    a: str
+    b: str
+    judge: str
+
+    def outcome(self, sample: PromptSamples) -> tuple[str, str]:
+        """Return the outcome for the first policy, and what is said of it; empty where unknown."""
+        if self.judge in sample.verdicts:
+            outcome = sample.verdicts[self.judge]
+            return outcome, f"{outcome} of {self.a} by {judge_name(self.judge)}"
+        gap = self._gap(sample)
+        if not math.isfinite(gap):
+            return "", ""
+        outcome = "tie"
+        if gap:
+            outcome = "win" if gap > 0 else "lose"
+        return outcome, f"{self.a} less {self.b}, by {self.judge}: {signed(gap)}"
+
+    def _gap(self, sample: PromptSamples) -> float:
+        if not {self.a, self.b} <= set(sample.responses):
+            return math.nan
+        if sample.responses[self.a] == sample.responses[self.b]:
+            return 0.0
+        of_a, of_b = (sample.rewards.get(name, {}) for name in (self.a, self.b))
+        return of_a.get(self.judge, math.nan) - of_b.get(self.judge, math.nan)
+
+
+def sample_sections(results: Results) -> list[Section]:
+    """Return the prompts that gains pick out, and the first ones."""
+    compared = _compared(results)
+    samples = [_sample(sample, compared) for sample in results.samples]
+    intro = "The highest reward under each scorer is in bold."
+    if compared is not None:
+        intro += f" Compared are {compared.a} and {compared.b}, by {judge_name(compared.judge)}."
+    return [
+        Section(
+            "cases",
+            "Cases: largest, median and smallest gain",
+            intro=_cases_intro(results.cases),
+            samples=tuple(map(_case, results.cases)),
+        ),
+        Section(
+            "samples",
+            "Samples side by side",
+            intro=intro,
+            samples=tuple(samples),
+            filters=tuple(_filters(samples, compared)),
+        ),
+    ]
+
+
+def _compared(results: Results) -> Compared | None:
+    """Return the first two policies that are compared, with the most independent judge of them."""
+    for sample in results.samples:
+        if sample.verdicts:
+            a, b = list(sample.responses)[:2]
+            judge = MAJORITY if MAJORITY in sample.verdicts else next(iter(sample.verdicts))
+            return Compared(a, b, judge)
+    compared: list[Pair] = pairs(results)
+    if not compared:
+        return None
+    first = compared[0]
+    gap = (first.independent or first.dependent)[0]
+    return Compared(first.a, first.b, gap.scorer)
+
+
+def _filters(samples: Sequence[Sample], compared: Compared | None) -> list[Filter]:
+    """Return the choices by outcome; none where all samples have the same."""
+    if compared is None:
+        return []
+    labels = {
+        "win": f"{compared.a} better",
+        "tie": "tie",
+        "lose": f"{compared.b} better",
+        "unscored": "without verdict",
+    }
+    filters = []
+    for outcome, label in labels.items():
+        many = sum(sample.outcome == outcome for sample in samples)
+        if many:
+            filters.append(Filter(outcome, f"{label} ({count(many)})"))
+    if len(filters) < 2:
+        return []
+    return [Filter("all", f"all ({count(len(samples))})"), *filters]
+
+
+def _cases_intro(cases: Sequence[CaseStudy]) -> str:
+    if not cases:
+        return ""
+    first = cases[0]
+    intro = (
+        f"Of all held-out prompts, those on which {first.a} gains most, least and in the middle on "
+        f"{first.b}, by the reward under {first.scorer}; seed {setting(first.seed)}."
+    )
+    if first.used_in_training:
+        intro += f" {first.scorer} had a part in their training."
+    return intro
+
+
+def _case(case: CaseStudy) -> Sample:
+    title = f"{case.pick.capitalize()} gain: {signed(case.gain)}"
+    return _of(case.sample, title=title, remark=f"{case.a} less {case.b}, by {case.scorer}")
+
+
+def _sample(sample: PromptSamples, compared: Compared | None) -> Sample:
+    outcome, remark = compared.outcome(sample) if compared is not None else ("", "")
+    return _of(sample, outcome=outcome, remark=remark)
+
+
+def _of(sample: PromptSamples, *, title: str = "", outcome: str = "", remark: str = "") -> Sample:
+    best: dict[str, float] = {}
+    for rewards in sample.rewards.values():
+        for scorer, reward in rewards.items():
+            best[scorer] = max(best.get(scorer, reward), reward)
+    responses = []
+    for policy, text in sample.responses.items():
+        grades = []
+        for scorer, reward in sample.rewards.get(policy, {}).items():
+            is_best = len(sample.responses) > 1 and reward == best[scorer]
+            grades.append(Grade(scorer, real(reward), is_best))
+        responses.append(Response(policy, clip(text), tuple(grades)))
+    return Sample(
+        clip(sample.prompt),
+        tuple(responses),
+        title=title,
+        outcome=outcome,
+        remark=remark,
+        begins=_beginning(sample.prompt),
+    )
+
+
+def _beginning(prompt: str) -> str:
+    words = " ".join(prompt.split())
+    return words if len(words) <= WORDS else f"{words[:WORDS].rstrip()}…"
