@@ -178,7 +178,8 @@ def test_tokens_that_are_not_in_the_text_move_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "token", "after"), [("Verdict: ", "2.", ""), ("Verdict", ": 2", "."), ("Verdict: ", "2**", "")]
+    ("before", "token", "after"),
+    [("Verdict: ", "2.", ""), ("Verdict", ": 2", "."), ("Verdict: ", "2**", "")],
 )
 def test_a_token_that_is_more_than_a_grade_gives_its_grade_alone(
     before: str, token: str, after: str

@@ -220,7 +220,10 @@ def test_log_probabilities_miss_the_store_in_form_grades(server, tmp_path) -> No
 def test_a_prompt_file_that_is_edited_misses_the_store(server, tmp_path) -> None:
     path = tmp_path / "mine.txt"
     fingerprints = set()
-    for text in ("Which?\n{prompt}\n{response_1}\n{response_2}", "Which?\n{prompt}\n\n{response_1}\n{response_2}"):
+    for text in (
+        "Which?\n{prompt}\n{response_1}\n{response_2}",
+        "Which?\n{prompt}\n\n{response_1}\n{response_2}",
+    ):
         path.write_text(text)
         ask(server, tmp_path / "store.sqlite", prompt=str(path))
         fingerprints.add(Judge(url=server.url, model=MODEL, prompt=str(path)).fingerprint())
