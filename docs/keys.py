@@ -167,7 +167,7 @@ def _plain(cls: Any) -> Any:
     """What a class makes of nothing, where it can."""
     try:
         return cls()
-    except TypeError:
+    except (TypeError, ValueError):
         return None
 
 

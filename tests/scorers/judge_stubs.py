@@ -49,7 +49,8 @@ def saying(says: Says, *, quotes: bool = False) -> Callable[[Body], str]:
         texts = framed(message)
         d = says(texts["first response"], texts["second response"])
         quoted = [texts["first response"], texts["second response"]] if quotes else []
-        verdict = f"Verdict: {4 - int(d)}" if "Verdict: N" in message else f"Scores: {5 + d:g} 5"
+        is_graded = "Verdict: 4" in message
+        verdict = f"Verdict: {4 - int(d)}" if is_graded else f"Scores: {5 + d:g} 5"
         return "\n".join(["The first says:", *quoted, "So I have compared them.", verdict])
 
     return reply

@@ -227,7 +227,7 @@ def test_a_missing_key(server, monkeypatch) -> None:
     with pytest.raises(UserError, match="the environment variable OPENAI_API_KEY is not set"):
         openai.scorer("scorers.gpt")
     server.key = "sk-1"
-    with pytest.raises(UserError, match="status 401.*give its key.*name that as key_env"):
+    with pytest.raises(UserError, match=r"status 401.*give its key.*name that as key_env"):
         judge(server).verdicts(groups(1), [[(0, 1)]])
 
 

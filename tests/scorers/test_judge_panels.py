@@ -61,7 +61,6 @@ class Says:
         ([1, 1, 1, NAN], 0.75),
         ([1, 1, NAN, NAN], 0.0),  # half abstain, which is not more than half
         ([1, 1, 1, -1, NAN], 0.4),
-        ([1, 1, NAN], 2 / 3),
     ],
 )
 def test_more_than_half_of_the_whole_panel_decides(votes: list[float], d: float) -> None:

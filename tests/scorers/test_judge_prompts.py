@@ -65,7 +65,7 @@ def test_a_file_without_a_placeholder_is_one_line(tmp_path: Path, text: str, cau
 
 def test_a_file_that_is_not_there_names_the_presets(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match="no such prompt file – did you mean 'helpful'.; give a file"
+        UserError, match=r"no such prompt file – did you mean 'helpful'\?; give a file"
     ):
         template_of("helpfull")
     (tmp_path / "x.txt").write_bytes(b"\xff\xfe{prompt}")

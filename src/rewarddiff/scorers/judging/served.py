@@ -111,7 +111,7 @@ class ServedJudge:
         Raises:
             UserError: no other message would get one.
         """
-        explained = self._explained(error, row)
+        explained = self._chat.explained(error, row=row)
         if error.status not in OF_ONE:
             raise explained from error
         with self._lock:
@@ -126,14 +126,6 @@ class ServedJudge:
         answered = self.usage.calls + self.usage.kept
         if not answered and len(self._refusals) >= least:
             raise self._refusals[0]
-
-    def _explained(self, error: Failed, row: str) -> UserError:
-        if error.status == 404:
-            return UserError(
-                f"{self._chat.client.url}: {error.cause}; correct url, or model "
-                f"({self._options.model})"
-            )
-        return self._chat.client.explained(error, row=row)
 
 
 def _sum(total: int | None, count: int | None) -> int | None:
