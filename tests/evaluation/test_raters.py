@@ -186,7 +186,7 @@ def test_two_judges() -> None:
     agreement = judge_agreement("gpt", "people", a, b)
     assert (agreement.a, agreement.b, agreement.n) == ("gpt", "people", 5)
     assert agreement.percent.value == 0.6
-    outcomes = np.sign([a[:4] + [a[5]], b[:4] + [b[5]]])
+    outcomes = np.sign([[*a[:4], a[5]], [*b[:4], b[5]]])
     assert agreement.kappa.value == pytest.approx(cohen_kappa_score(*outcomes))
     assert agreement.kappa_weighted.value == pytest.approx(
         cohen_kappa_score(*outcomes, weights="linear")

@@ -75,9 +75,6 @@ def test_an_always_first_judge_says_nothing() -> None:
     assert (result.turned.value, result.first) == (1.0, 1.0)
     assert (result.win.value, result.tie.value, result.lose.value) == (0.0, 1.0, 0.0)
     assert result.p == 1.0
-    assert result.length_controlled.rate.value == 0.5 or math.isnan(
-        result.length_controlled.rate.value
-    )
     # A judge that prefers what is read second is as useless, and told apart.
     verdicts = [verdict(-1, -1) for _ in range(30)]
     result = figures(Contest.of([verdicts], np.tile([9, 5], (1, 30, 1))))
@@ -90,7 +87,7 @@ GRADES = st.sampled_from([-3.0, -1.0, 0.0, 1.0, 2.0, NAN])
 @st.composite
 def contests(draw: st.DrawFn) -> Contest:
     seeds = draw(st.integers(1, 3))
-    prompts = draw(st.integers(0, 20))
+    prompts = draw(st.integers(0, 12))
     cells = st.tuples(GRADES, GRADES, st.integers(0, 400), st.integers(0, 400))
     rows = draw(st.lists(cells, min_size=seeds * prompts, max_size=seeds * prompts))
     table = np.array(rows, dtype=np.float64).reshape(seeds, prompts, 4)
@@ -103,7 +100,7 @@ def contests(draw: st.DrawFn) -> Contest:
     return Contest.of(by_seed, table[..., 2:])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(contests())
 def test_swapping_the_sides_turns_every_figure(contest: Contest) -> None:
     forward = figures(contest)
@@ -129,7 +126,7 @@ def test_swapping_the_sides_turns_every_figure(contest: Contest) -> None:
     assert forward.length_controlled.remark == backward.length_controlled.remark
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(contests())
 def test_the_shares_are_a_whole(contest: Contest) -> None:
     result = figures(contest)
@@ -168,7 +165,7 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     """Three seeds with rates 0.2, 0.5 and 0.8 on 400 prompts: Student's t on them, ±4.30·0.3/√3,
     is wider than what prompts and three seeds give by resampling."""
     draws = np.random.default_rng(0)
-    values = np.where(draws.permuted(np.tile(np.arange(400), (3, 1)), axis=1) < 0, 1.0, 1.0)
+    values = np.empty((3, 400))
     for seed, wins in enumerate([80, 200, 320]):
         values[seed] = draws.permutation(np.repeat([1.0, -1.0], [wins, 400 - wins]))
     result = figures(Contest.of_values(values, np.zeros((3, 400, 2))))

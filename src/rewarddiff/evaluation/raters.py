@@ -121,7 +121,7 @@ def judge_agreement(
         groups: the prompt of each pair.
     """
     outcomes = np.sign(np.stack([_numbers(values_a), _numbers(values_b)], axis=1))
-    is_rated: Mask = np.isfinite(outcomes).all(axis=1)
+    is_rated = _rated_by_both(values_a, values_b)
     place, _ = _kept(groups, is_rated)
     rated = outcomes[is_rated]
     prompts = place.tolist()

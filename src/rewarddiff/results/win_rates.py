@@ -35,11 +35,12 @@ class WinRate(Strict):
     Attributes:
         judge: a scorer's name, or `MAJORITY`.
         used_in_training: whether the judge, or one of the same start, had a part in training either.
-        n: prompts. scored: those with a verdict; the shares are of these.
+        n: pairs of responses, one for each prompt and seed. scored: those with a verdict; the
+            shares are of these.
         win, tie, lose: of a.
         rate: wins and half of the ties.
         worst, best: the rate if a had lost, or won, all that is unscored.
-        p: of a sign test over wins and losses, two-sided.
+        p: of a sign test over wins and losses, two-sided, a prompt counting once.
         turned: share of verdicts that turn with the order (position bias), of those asked both ways.
             first: share of these that favour what is read first.
         longer: share of decided verdicts in which the longer response wins, of unequal lengths.
@@ -73,7 +74,8 @@ class JudgeAgreement(Strict):
     """How far two judges (or a judge and people) say the same of the same pairs.
 
     Attributes:
-        percent: share of the pairs with the same outcome: win, tie or lose.
+        n: pairs that both scored.
+        percent: share of them with the same outcome: win, tie or lose.
         kappa: Cohen's. kappa_weighted: with linear weights.
         alpha: Krippendorff's, nominal, of these two alone.
     """
@@ -113,14 +115,17 @@ class Rank(Strict):
     """A policy's place among several under one judge, by Bradley and Terry's model.
 
     Attributes:
-        strength: log-odds against the mean policy, whose strength is 0.
+        strength: log-odds against the mean policy, whose strength is 0; NaN where no comparisons
+            connect the policies.
         rate: mean win rate against the others.
+        remark: why strengths are not to be relied on; empty where nothing speaks against them.
     """
 
     judge: str
     policy: str
     strength: Interval
     rate: Figure
+    remark: str = ""
 
 
 @dataclass(frozen=True)
