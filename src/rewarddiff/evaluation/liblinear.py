@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -108,7 +109,7 @@ def l1_logistic(features: Array, shares: Array, cost: float, *, seed: int) -> Ar
     accuracy = 1.0
     for step in range(NEWTON_STEPS):
         gradient, curvature = rows.derivatives(odds)
-        violations = _visit(order, len(order), lambda j: _violation(w[j], gradient[j], slack))  # noqa: B023
+        violations = _visit(order, len(order), partial(_violation_at, w, gradient, slack))
         if step == 0:
             at_start = sum(violations)
         if sum(violations) <= rows.tolerance * at_start:
@@ -147,7 +148,7 @@ class Parabola:
         slack = math.inf
         for sweep in range(1, SWEEPS + 1):
             shuffle(order, visited)
-            violations = _visit(order, visited, lambda j: self._improve(j, slack))  # noqa: B023
+            violations = _visit(order, visited, partial(self._improve, slack))
             visited = len(violations)
             if sum(violations) > goal.violations:
                 slack = max(violations) / goal.rows
@@ -159,7 +160,7 @@ class Parabola:
                 slack = math.inf
         return SWEEPS
 
-    def _improve(self, j: int, slack: float) -> float | None:
+    def _improve(self, slack: float, j: int) -> float | None:
         """Go to the lowest point along one feature; return the violation there was."""
         curvature = self._hessian[j]
         gradient = self._gradient[j]
@@ -187,6 +188,10 @@ def _violation(w: float, gradient: float, slack: float) -> float | None:
     if beyond < -slack:
         return None
     return max(beyond, 0.0)
+
+
+def _violation_at(w: Array, gradient: Array, slack: float, j: int) -> float | None:
+    return _violation(w[j], gradient[j], slack)
 
 
 def _shrunk(w: float, gradient: float, curvature: float) -> float:
