@@ -37,6 +37,7 @@ OPENAI_TEMPERATURE = {
     }
 }
 OPENAI_LOGPROBS = {"error": {"message": "You are not allowed to request logprobs from this model."}}
+GEMINI_LOGPROBS = [{"error": {"code": 400, "message": "Logprobs is not enabled for models/a"}}]
 OPENAI_STOP = {
     "error": {"message": "Unsupported parameter: 'stop' is not supported with this model."}
 }
@@ -77,6 +78,13 @@ def chat(server: AnsweringServer) -> Chat:
         ("seed", 422, FASTAPI_SEED, {"seed"}, [SEED_NOTE]),
         ("seed", 422, MISTRAL_SEED, {"seed"}, [SEED_NOTE]),
         ("temperature", 400, OPENAI_TEMPERATURE, {"temperature"}, [TEMPERATURE_NOTE]),
+        (
+            "logprobs",
+            400,
+            GEMINI_LOGPROBS,
+            {"logprobs", "top_logprobs"},
+            ["gives no log-probabilities"],
+        ),
         (
             "logprobs",
             403,
@@ -161,8 +169,8 @@ def test_many_at_once_learn_it_together() -> None:
         (400, {"error": "this model does not support images"}, "status 400, this model does not"),
         (404, OPENAI_TOKENS, "status 404, Unsupported parameter"),
         (400, {"detail": [{"loc": None, "msg": "no messages"}]}, "status 400, request: no messages"),
-        (400, {"detail": ["seed"]}, "status 400"),
-        (400, ["unsupported seed"], "status 400"),
+        (400, {"detail": ["no room"]}, "status 400, no room"),
+        (400, [[[[[["unsupported seed"]]]]]], "status 400"),
     ],
 )  # fmt: skip
 def test_any_other_refusal_is_a_failure_after_one_request(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -70,16 +71,23 @@ def message_in(content: bytes) -> str:
         message = json.loads(content)
     except ValueError:
         return ""
-    # {"error": {"message": …}} of OpenAI's kind, {"detail": …} of FastAPI's, both in each other.
-    for _ in range(3):
+    # {"error": {"message": …}} of OpenAI's kind, {"detail": …} of FastAPI's, either in a list.
+    for _ in range(4):
+        if isinstance(message, list) and message:
+            message = message[0]
+        if isinstance(message, dict) and "msg" in message:
+            return _of_a_place(message)
         if isinstance(message, dict):
             keys = [key for key in ("error", "message", "detail") if key in message]
             message = message[keys[0]] if keys else ""
-    if isinstance(message, list) and message and isinstance(message[0], dict):
-        path = message[0].get("loc")
-        place = path[-1] if isinstance(path, list) and path else "request"
-        return f"{place}: {message[0].get('msg')}"
     return message if isinstance(message, str) else ""
+
+
+def _of_a_place(entry: Mapping[str, Any]) -> str:
+    """Return what FastAPI says of one part of a request."""
+    path = entry.get("loc")
+    place = path[-1] if isinstance(path, list) and path else "request"
+    return f"{place}: {entry['msg']}"
 
 
 def retry_after(text: str | None) -> float | None:

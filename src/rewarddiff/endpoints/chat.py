@@ -34,7 +34,7 @@ DISPENSABLE: Mapping[str, str] = {
 """Parameters that some models refuse and that are then left out; what that changes of what was asked."""
 
 REFUSING = re.compile(
-    r"unsupported|(not|n't) (support(ed)?|allowed|permitted|accepted)|un(known|recognized|expected)"
+    r"unsupported|(not|n't) (support(ed)?|allowed|enabled|permitted|accepted)|un(known|recognized|expected)"
 )
 """How servers say, in lower case, that they do not take a parameter at all."""
 
