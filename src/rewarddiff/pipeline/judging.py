@@ -130,7 +130,12 @@ def _served_samples_stage(run: Run, name: str) -> Stage:
             name=f"samples of {name}",
         )
     write_json(stage.folder / "samples.json", [asdict(sample) for sample in samples])
-    stage.finish(cost=meter.cost(), prompts=len(groups), calls=asdict(engine.usage))
+    stage.finish(
+        cost=meter.cost(),
+        prompts=len(groups),
+        calls=asdict(engine.usage),
+        notes=engine.chat.notes,
+    )
     return stage
 
 
