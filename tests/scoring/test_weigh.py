@@ -115,7 +115,7 @@ def test_every_comparison_is_counted_once_and_a_row_without_any_is_none(tmp_path
         assert summary.comparisons.count(reason) == count
     assert (summary.rows.kept, summary.rows.count("no_order")) == (3, 2)
     said = "\n".join(summary.lines())
-    assert "comparisons   6, of which 1 have an order" in said
+    assert "comparisons   6, of which 1 can be weighed" in said
     assert re.search(r"changed +2 +no_order +first: rows.jsonl:2 \(nothing is compared\)", said)
 
 

@@ -17,7 +17,7 @@ from rewarddiff.coefficients import (
 )
 from rewarddiff.config import to_dict
 from rewarddiff.data.ledger import Ledger, Reason
-from rewarddiff.differences import Array, Differences, Mask, Pair, by_group, joined
+from rewarddiff.differences import Array, Differences, Mask, by_group
 from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.data import Run, comparisons
@@ -25,40 +25,12 @@ from rewarddiff.pipeline.policy_recipe import StrengthConfig
 from rewarddiff.pipeline.recipe import GRADES
 from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
 from rewarddiff.pipeline.stage import Stage
+from rewarddiff.pipeline.stated import Part, differences_stage, read_differences
 from rewarddiff.policies.items import Pairs
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.grades import DataGrades
-from rewarddiff.scorers.protocol import Orders
 from rewarddiff.scorers.ranking import consistency, rank
 from rewarddiff.store import fingerprint
-
-
-@dataclass(frozen=True)
-class Part:
-    """Groups whose comparisons are trained on or measured: a split, or an ordered one.
-
-    Attributes:
-        name: of the split.
-        order: the name of the order it has, if not the data's own. key: what that order was made
-            from.
-    """
-
-    groups: Sequence[Group]
-    name: str = "train"
-    order: str | None = None
-    key: str | None = None
-
-    @property
-    def suffix(self) -> str:
-        """What folders of this part end with."""
-        split = "" if self.name == "train" else f"-{self.name}"
-        order = "" if self.order is None else f"-as-{self.order}"
-        return split + order
-
-    @property
-    def pairs(self) -> list[list[Pair]]:
-        """(chosen, rejected) of every comparison of each group."""
-        return [[(c.chosen, c.rejected) for c in comparisons(group)] for group in self.groups]
 
 
 @dataclass(frozen=True)
@@ -186,7 +158,7 @@ def _differences(
     if source == GRADES:
         return grades(place, part.groups), GRADES
     stage = differences_stage(run, source, seed, column.orders, part)
-    differences = _read_differences(stage, part)
+    differences = read_differences(stage, part)
     if isinstance(column, CoefficientConfig) and column.lower and not stage.manifest["ensemble"]:
         raise UserError(
             f"{place}.lower: scorer '{source}' has no spread over heads; train one with heads: 5"
@@ -281,41 +253,3 @@ def _turned(group: Group, scores: tuple[float, ...]) -> Group:
         gap = scores[a] - scores[b]
         turned.append(Comparison(a, b, gap) if gap >= 0 else Comparison(b, a, -gap))
     return replace(group, scores=scores, comparisons=tuple(turned))
-
-
-def differences_stage(run: Run, name: str, seed: int, orders: Orders, part: Part) -> Stage:
-    """Ask a scorer for d(x, chosen, rejected) of every comparison; keep it by head."""
-    scorer = scorer_stage(run, name, seed)
-    made_from = {"scorer": scorer.key, "orders": orders, "split": part.name, "kept": "by head"}
-    if part.key is not None:
-        made_from["order"] = part.key
-    stage = run.stage(
-        f"differences/{name}-{orders}-{seed}{part.suffix}", "differences", **made_from
-    )
-    if not stage.done:
-        loaded = scorer_of(run, name, seed)
-        with Meter() as meter:
-            stated = joined(
-                loaded.differences(
-                    part.groups,
-                    part.pairs,
-                    orders=orders,
-                    store=run.store,
-                    progress=f"differences by {name}",
-                )
-            )
-            np.save(stage.folder / f"{part.name}.npy", stated.by_head, allow_pickle=False)
-        stage.finish(cost=meter.cost(), weights=stated.weights, ensemble=stated.ensemble)
-    return stage
-
-
-def _read_differences(stage: Stage, part: Part) -> list[Differences]:
-    """Return what a stage kept of each group: of two orders read, their mean."""
-    by_head = np.load(stage.folder / f"{part.name}.npy", allow_pickle=False)
-    weights = tuple(stage.manifest["weights"])
-    differences = []
-    sizes = map(len, part.pairs)
-    for pairs, values in zip(part.pairs, by_group(by_head, sizes), strict=True):
-        ensemble = stage.manifest["ensemble"]
-        differences.append(Differences(tuple(pairs), values, weights=weights, ensemble=ensemble))
-    return differences

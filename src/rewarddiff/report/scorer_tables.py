@@ -14,7 +14,7 @@ from rewarddiff.report.cells import (
     texts,
     without,
 )
-from rewarddiff.report.values import DASH, percent, real, setting
+from rewarddiff.report.values import DASH, count, percent, real, setting
 from rewarddiff.results import Bin, Interval, Results
 from rewarddiff.writing import figure
 
@@ -60,6 +60,7 @@ def scorers_table(results: Results) -> Table:
     notes = [note for column, note in NOTES.items() if column in columns]
     if any(row[3].minor for row in rows):
         notes.append(INTERVALS)
+    notes += _unscored(results)
     return Table(
         "Scorers on held-out comparisons",
         columns,
@@ -67,6 +68,20 @@ def scorers_table(results: Results) -> Table:
         notes=tuple(notes),
         words=frozenset({0, 1}),
     )
+
+
+def _unscored(results: Results) -> list[str]:
+    """Say how many comparisons scorers say nothing of, where there are any."""
+    notes = []
+    for run in results.scorers:
+        figures = run.evaluation
+        if figures.unscored:
+            asked = figures.n + figures.ties + figures.unscored
+            notes.append(
+                f"{run.name}, seed {setting(run.seed)}: {count(figures.unscored)} of {count(asked)} "
+                "comparisons are unscored, and in no figure."
+            )
+    return notes
 
 
 def scorer_contrasts_table(results: Results) -> Table:

@@ -11,7 +11,7 @@ import numpy as np
 
 from rewarddiff.config import checked
 from rewarddiff.data.vote_files import read_votes
-from rewarddiff.data.votes import Combine, Texts, Vote, combined, items
+from rewarddiff.data.votes import Combine, Vote, combined, items
 from rewarddiff.differences import Differences, Pair
 from rewarddiff.records import Group, prompt_text
 from rewarddiff.scorers.protocol import Orders
@@ -57,14 +57,15 @@ class PeopleScorer:
 
     Attributes:
         name: what errors call it.
-        grades: of every pair of responses as it was voted on first, in favour of the first one.
+        grades: of every pair of responses as it was voted on first, in favour of the first one, by a
+            hash of the prompt and both.
         temperature: none: grades are no log-odds.
         prompts: none: people have learned from no prompt. Where data has its labels from the same
             votes, that they agree is no evidence.
     """
 
     name: str
-    grades: Mapping[Texts, Sequence[int | None]]
+    grades: Mapping[str, Sequence[int | None]]
     combine: Combine = "mean"
     temperature: None = None
     prompts: frozenset[str] = frozenset()
@@ -103,9 +104,10 @@ class PeopleScorer:
         """Return the grades of the votes on a pair, in favour of its first response."""
         prompt = prompt_text(group.prompt)
         a, b = (group.responses[place] for place in pair)
-        if (prompt, a, b) in self.grades:
-            return list(self.grades[prompt, a, b])
-        turned = self.grades.get((prompt, b, a), ())
+        key = fingerprint(prompt, a, b)
+        if key in self.grades:
+            return list(self.grades[key])
+        turned = self.grades.get(fingerprint(prompt, b, a), ())
         return [None if grade is None else -grade for grade in turned]
 
 
@@ -116,13 +118,13 @@ def _cause(grades: Sequence[int | None], value: float) -> str:
     return "skipped" if grades else "no votes"
 
 
-def _by_texts(votes: Iterable[Vote]) -> dict[Texts, list[int | None]]:
+def _by_texts(votes: Iterable[Vote]) -> dict[str, list[int | None]]:
     """Return the grades of every pair of texts, of all items with these texts together."""
-    grades: dict[Texts, list[int | None]] = {}
+    grades: dict[str, list[int | None]] = {}
     for item in items(votes):
         first = item.votes[0]
-        turned = first.swap().texts in grades
+        turned = fingerprint(*first.swap().texts) in grades
         for vote in item.votes:
             oriented = vote.swap() if turned else vote
-            grades.setdefault(oriented.texts, []).append(oriented.grade)
+            grades.setdefault(fingerprint(*oriented.texts), []).append(oriented.grade)
     return grades

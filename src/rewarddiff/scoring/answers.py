@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from scipy.special import expit
@@ -26,7 +26,7 @@ class Answer:
 
     Attributes:
         scores: of every response; None of an empty one, and of all where the scorer scores no
-            response by itself and there is no other to compare it with.
+            response by itself and there is no other to compare it with, or says too little of them.
         comparisons: those that the data makes between responses that are not empty.
         differences: d of these, as (chosen, rejected); None where there are none.
     """
@@ -37,8 +37,13 @@ class Answer:
 
     @property
     def means(self) -> list[float]:
-        """d of every comparison."""
+        """d of every comparison; NaN where the scorer says nothing."""
         return [] if self.differences is None else self.differences.mean.tolist()
+
+    @property
+    def unscored(self) -> int:
+        """Of how many comparisons the scorer says nothing."""
+        return sum(map(math.isnan, self.means))
 
     @property
     def spreads(self) -> list[float] | None:
@@ -75,19 +80,6 @@ def merged(answers: Sequence[Answer]) -> Answer:
     if len(differences) < 2:
         return first
     return Answer(first.scores, tuple(comparisons), joined(differences))
-
-
-@runtime_checkable
-class TextReader(Protocol):
-    """A scorer that makes tokens of texts, and tells what it did to them."""
-
-    def cut(self, groups: Sequence[Group]) -> dict[str, int]:
-        """Count the groups of which a `prompt` or a `response` is read in part."""
-        ...
-
-    def untemplated(self, groups: Sequence[Group]) -> int:
-        """Count the groups whose prompt is read without the model's chat template."""
-        ...
 
 
 def ask_rows(
@@ -135,7 +127,7 @@ def ask(
             then the mean difference to the other responses.
 
     Raises:
-        UserError: a number is not finite.
+        UserError: a number is infinite, or the score of a response is none.
     """
     questions = [_question(group) for group in groups]
     pointwise = isinstance(scorer, Pointwise)
@@ -156,9 +148,8 @@ def ask(
         scores = _means(asked, differences)
     answers = []
     for question, d, values in zip(questions, differences, scores, strict=True):
-        answer = question.answered(d, values)
-        _require_finite(scorer, question.group, answer)
-        answers.append(answer)
+        _require_numbers(scorer, question.group, d, values)
+        answers.append(question.answered(d, values))
     return answers
 
 
@@ -184,7 +175,7 @@ class _Question:
         scores: list[float | None] = [None] * self.size
         if values is not None:
             for place, value in zip(self.places, values.tolist(), strict=True):
-                scores[place] = value
+                scores[place] = None if math.isnan(value) else value
         if not self.comparisons or differences is None:
             return Answer(tuple(scores))
         in_row = []
@@ -265,20 +256,36 @@ def _rewards_in(differences: Differences, count: int) -> Array | None:
 def _means(
     groups: Sequence[Group], differences: Sequence[Differences | None]
 ) -> list[Array | None]:
-    """Return the mean difference of every response to the others of its group."""
+    """Return the mean difference of every response to the others of its group.
+
+    NaN where what the scorer says does not join them.
+    """
     means: list[Array | None] = []
     for group, d in zip(groups, differences, strict=True):
         count = len(group.responses)
         if d is None:
             means.append(None)
         else:
-            means.append(rankings.rank(count, d.pairs, d.mean, "sum") / (count - 1))
+            means.append(rankings.mean_differences(count, d.pairs, d.mean))
     return means
 
 
-def _require_finite(scorer: Scorer, group: Group, answer: Answer) -> None:
-    numbers = [score for score in answer.scores if score is not None] + answer.means
-    if not np.isfinite(numbers).all():
+def _require_numbers(
+    scorer: Scorer, group: Group, differences: Differences | None, scores: Array | None
+) -> None:
+    """Raise a UserError for infinite numbers, and for NaN from whoever scores each response.
+
+    Whoever compares may say nothing, which is NaN.
+    """
+    numbers = np.zeros(0)
+    if differences is not None:
+        numbers = differences.mean
+    if scores is not None:
+        numbers = np.concatenate([numbers, scores])
+    wrong = np.isinf(numbers)
+    if isinstance(scorer, Pointwise):
+        wrong = ~np.isfinite(numbers)
+    if wrong.any():
         raise UserError(
             f"{scorer.name}: states a number that is not finite of {group.source or group.id}; "
             "take the row out, or use another scorer"

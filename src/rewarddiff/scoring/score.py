@@ -2,13 +2,14 @@
 
 scores       of every response, in the row's order (in pairs: chosen, rejected)
 comparisons  those that the data makes: places [chosen, rejected] of the responses
-differences  d(chosen, rejected) of each
+differences  d(chosen, rejected) of each, null where the scorer says nothing
 spread       of each difference over the heads of an ensemble
 probability  σ(d / T) of each, where the scorer has a temperature
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -16,8 +17,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rewarddiff.data.ledger import Ledger
-from rewarddiff.data.passing import PassingRow
+from rewarddiff.data.ledger import Ledger, Reason
+from rewarddiff.data.passing import PassingRow, filled
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group
 from rewarddiff.scorers.opening import open_scorer
@@ -29,12 +30,13 @@ from rewarddiff.scoring.parts import Parts, parts_of
 from rewarddiff.scoring.summary import Agreement, Distribution, Reading, ledger_lines
 from rewarddiff.scoring.windows import WINDOW, Data
 from rewarddiff.scoring.work import Done, Speed, carry_out
+from rewarddiff.store import finite
 from rewarddiff.writing import figure, say
 
 COLUMNS = ("scores", "comparisons", "differences", "spread", "probability")
 """What is written beside the user's columns."""
 
-LAYOUT = "4"
+LAYOUT = "5"
 """Raised when columns change their meaning, so that no window of before is gone on from."""
 
 
@@ -49,6 +51,7 @@ class ScoreSummary:
         scores: of the responses.
         agreement: with the data's comparisons.
         alone: responses without a score, since the scorer scores none by itself.
+        unscored: rows of which the scorer leaves something open.
         pointwise: whether it does.
         reading: how the scorer read the rows.
     """
@@ -59,6 +62,7 @@ class ScoreSummary:
     scores: Distribution = field(default_factory=Distribution)
     agreement: Agreement = field(default_factory=Agreement)
     alone: int = 0
+    unscored: int = 0
     pointwise: bool = True
     reading: Reading = field(default_factory=Reading)
     speed: Speed = field(default_factory=lambda: Speed(0, 0.0))
@@ -71,6 +75,7 @@ class ScoreSummary:
         self.agreement.add(account["differences"])
         self.agreement.equal_texts += account["equal_texts"]
         self.alone += account["alone"]
+        self.unscored += account["unscored"]
         self.pointwise = account["pointwise"]
         self.reading.add(account["reading"])
 
@@ -172,6 +177,7 @@ def _window(scorer: Scorer, names: Mapping[str, str], rows: Sequence[PassingRow]
     scores: list[float] = []
     differences: list[float] = []
     equal_texts = 0
+    unscored = 0
     alone = 0
     for row, answers in zip(rows, ask_rows(scorer, rows), strict=True):
         if row.values is None:
@@ -184,23 +190,37 @@ def _window(scorer: Scorer, names: Mapping[str, str], rows: Sequence[PassingRow]
         written.append(_with_columns(row, _columns(answer, scorer.temperature), names))
         known = [value for value in answer.scores if value is not None]
         scores += known
-        alone += not known
+        alone += not known and len(filled(row.groups[0])) == 1
         for comparison, d in zip(answer.comparisons, answer.means, strict=True):
-            if comparison.tie:
+            if comparison.tie or math.isnan(d):
                 continue
             if of_equal_texts(row.groups[0], comparison):
                 equal_texts += 1
             else:
                 differences.append(d)
+        unscored += _note_unscored(row, answer)
     account = {
         "scores": scores,
         "differences": differences,
         "equal_texts": equal_texts,
+        "unscored": unscored,
         "alone": alone,
         "pointwise": isinstance(scorer, Pointwise),
         "reading": asdict(Reading.of(scorer, groups)),
     }
     return Done(written, account)
+
+
+def _note_unscored(row: PassingRow, answer: Answer) -> bool:
+    """Count a row of which a scorer, that compares, leaves something open; say whether it does."""
+    compares_all = all(score is None for score in answer.scores) and len(filled(row.groups[0])) > 1
+    if not answer.unscored and not compares_all:
+        return False
+    detail = "no order of its responses"
+    if answer.unscored:
+        detail = f"{answer.unscored} of {len(answer.comparisons)} comparisons"
+    row.ledger.change(Reason.UNSCORED, row.place, detail)
+    return True
 
 
 def _columns(answer: Answer, temperature: float | None) -> dict[str, Any]:
@@ -210,13 +230,13 @@ def _columns(answer: Answer, temperature: float | None) -> dict[str, Any]:
     if not answer.comparisons:
         return columns
     columns["comparisons"] = [[c.chosen, c.rejected] for c in answer.comparisons]
-    columns["differences"] = answer.means
+    columns["differences"] = finite(answer.means)
     spreads = answer.spreads
     if spreads is not None:
-        columns["spread"] = spreads
+        columns["spread"] = finite(spreads)
     probabilities = answer.probabilities(temperature)
     if probabilities is not None:
-        columns["probability"] = probabilities
+        columns["probability"] = finite(probabilities)
     return columns
 
 
@@ -244,6 +264,11 @@ def _summary(output: Path, parts: Parts, speed: Speed) -> ScoreSummary:
 def _require_some(summary: ScoreSummary, data: Data, max_drop: float) -> None:
     """Raise a UserError where no row can be used, or fewer than are wanted."""
     summary.ledger.enforce(max_drop)
+    if summary.unscored and not (summary.scores.count or summary.agreement.compared):
+        raise UserError(
+            f"{', '.join(data.sources)}: the scorer says nothing of any of "
+            f"{summary.unscored} rows; check it, or score by another one"
+        )
     if summary.ledger.kept:
         return
     summary.ledger.enforce(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from rewarddiff.data.ledger import Ledger
 from rewarddiff.records import Group
 from rewarddiff.scorers.overlap import count_trained_on
 from rewarddiff.scorers.protocol import Scorer
-from rewarddiff.scoring.answers import TextReader
 from rewarddiff.writing import figure
 
 KEPT = 65_536
@@ -109,6 +108,19 @@ class Agreement:
         if self.equal_texts:
             line += f"; left out: {self.equal_texts:,} of equal texts"
         return line
+
+
+@runtime_checkable
+class TextReader(Protocol):
+    """A scorer that makes tokens of texts, and tells what it did to them."""
+
+    def cut(self, groups: Sequence[Group]) -> dict[str, int]:
+        """Count the groups of which a `prompt` or a `response` is read in part."""
+        ...
+
+    def untemplated(self, groups: Sequence[Group]) -> int:
+        """Count the groups whose prompt is read without the model's chat template."""
+        ...
 
 
 @dataclass

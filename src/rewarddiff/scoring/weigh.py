@@ -16,6 +16,7 @@ id, subset, topic, row         where it comes from; row is "file:row"
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -44,7 +45,7 @@ from rewarddiff.scoring.weigh_summary import WeighSummary
 from rewarddiff.scoring.windows import WINDOW, Data
 from rewarddiff.scoring.work import Done, carry_out
 
-LAYOUT = "4"
+LAYOUT = "5"
 """Raised when rows change their meaning, so that no window of before is gone on from."""
 
 HEADS = "heads"
@@ -105,6 +106,7 @@ def weigh(
         for account in parts.accounts():
             summary.add(account)
         summary.rows.enforce(max_drop)
+        summary.require_some(data.sources)
         differences = _differences(parts)
         result = coefficients_of([_counted(differences, summary.temperature, config)], config)
         summary.distribution = result.report
@@ -159,19 +161,22 @@ def _note_without_comparisons(row: PassingRow) -> None:
 
 
 def _kept(group: Group, answer: Answer, ledger: Ledger) -> list[int]:
-    """Return which of the answer's comparisons have an order and two texts.
+    """Return which of the answer's comparisons have an order, two texts and a difference.
 
     Each of the group's comparisons is counted once: those with an empty response are not asked for.
     """
     for comparison in group.known_comparisons():
         if not all(text.strip() for text in _texts(group, comparison)):
             ledger.drop(Reason.EMPTY_RESPONSE, group)
+    means = answer.means
     kept = []
     for place, comparison in enumerate(answer.comparisons):
         if comparison.tie:
             ledger.drop(Reason.NO_ORDER, group, "a tie")
         elif of_equal_texts(group, comparison):
             ledger.drop(Reason.IDENTICAL_RESPONSES, group)
+        elif math.isnan(means[place]):
+            ledger.drop(Reason.UNSCORED, group, "the scorer says nothing of it")
         else:
             ledger.keep()
             kept.append(place)

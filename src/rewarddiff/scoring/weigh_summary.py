@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import to_dict
-from rewarddiff.data.ledger import Ledger
+from rewarddiff.data.ledger import Ledger, Reason
+from rewarddiff.errors import UserError
 from rewarddiff.scoring.summary import Reading, ledger_lines
 from rewarddiff.scoring.work import Speed
 from rewarddiff.writing import figure
@@ -46,6 +47,15 @@ class WeighSummary:
         self.temperature = account["temperature"]
         self.reading.add(account["reading"])
 
+    def require_some(self, sources: Iterable[str]) -> None:
+        """Raise a UserError where the scorer says nothing of any comparison that has an order."""
+        unscored = self.comparisons.count(Reason.UNSCORED)
+        if unscored and not self.comparisons.kept:
+            raise UserError(
+                f"{', '.join(sources)}: the scorer says nothing of any of {unscored} comparisons; "
+                "check it, or weigh by another one"
+            )
+
     def report(self, scorer: str, data: tuple[str, ...]) -> dict[str, Any]:
         """Return everything that was counted, ready for JSON."""
         return {
@@ -67,7 +77,7 @@ class WeighSummary:
         stated = self.distribution
         lines = [
             *ledger_lines("rows", self.rows, "can be used"),
-            *ledger_lines("comparisons", self.comparisons, "have an order"),
+            *ledger_lines("comparisons", self.comparisons, "can be weighed"),
             *ledger_lines("weighed", self.left_out, "are written"),
             f"differences   {_described(stated['before'])}; {stated['share_negative']:.1%} "
             "contradict their label",
