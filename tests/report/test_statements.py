@@ -16,9 +16,17 @@ from rewarddiff.report import terminal_table
 from rewarddiff.report.page import page
 from rewarddiff.report.policy_tables import contrasts_table
 from rewarddiff.report.scorer_statements import scorer_note, trained
-from rewarddiff.report.statements import caution, head, notes
+from rewarddiff.report.statements import SCOPE, caution, head, notes
 from rewarddiff.report.values import setting
-from rewarddiff.results import Contrast, Interval, Results, Summary, Unequal
+from rewarddiff.results import (
+    UNKNOWN,
+    Contrast,
+    Interval,
+    LengthControl,
+    Results,
+    Summary,
+    Unequal,
+)
 
 
 def line(scorer: str, low: float, high: float, *, used: bool = False) -> Contrast:
@@ -90,10 +98,34 @@ def test_no_more_than_four_sentences_stand_at_the_head() -> None:
     said = head(results)
     assert len(re.findall(r"\.( |$)", said.result)) + len(said.limits) == 4
     assert said.further
-    top = page(results).partition("<nav")[0]
-    assert all(f"<li>{text}</li>" in top.replace("&#39;", "'") for text in said.further)
-    assert "<details" in top
-    assert top.index(said.limits[-1]) < top.index("<details")
+    whole = page(results).replace("&#39;", "'")
+    assert all(f"<li>{text}</li>" in whole for text in said.further)
+
+
+def test_the_first_screen_has_one_limit_and_the_words_are_below() -> None:
+    results = example.results(1)
+    said = head(results)
+    first, _, rest = page(results).replace("&#39;", "'").partition("<nav")
+    assert first.count('class="limit"') == 1
+    assert said.limit in first
+    assert said.result not in first
+    words = rest.partition('<section id="words">')[2].partition("</section>")[0]
+    assert said.result in words
+    assert said.limit not in words  # it is said once
+    shown, _, folded = words.partition("<details")
+    assert shown.count("<p") == 2  # the result and one remark
+    for sentence in {*said.limits, *said.further} - {said.limit}:
+        assert sentence in shown or f"<li>{sentence}</li>" in folded
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_results_without_a_known_limit_still_say_how_far_intervals_go(judged: bool) -> None:
+    results = example.empty()
+    if judged:
+        lines = example.judges().win_rates[:1]
+        line = replace(lines[0], n=lines[0].scored, length_controlled=LengthControl(UNKNOWN, ""))
+        results = replace(results, judges=replace(results.judges, win_rates=(line,)))
+    assert head(results).limit == SCOPE
 
 
 def test_training_that_was_unequal_stands_beside_the_comparison() -> None:

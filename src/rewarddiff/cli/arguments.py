@@ -10,7 +10,6 @@ from rewarddiff import __version__
 from rewarddiff.cli import commands as do
 from rewarddiff.cli.completion import SHELLS
 from rewarddiff.cli.parser import DATA, POLICY, Parser, count, share
-from rewarddiff.paths import user_path
 from rewarddiff.policies.names import OBJECTIVES
 
 OVERRIDES = (
@@ -287,13 +286,21 @@ def _others(add: Add) -> None:
     sub.add_argument("--key-env", metavar="NAME", help=text)
     sub.takes_overrides("limits: batch=256, queue=4096, body=8388608, rate=100, …")
 
-    sub = add("report", do.report, "write a run's report again from its results", "runs/demo")
-    sub.add_argument("run", type=user_path, metavar="RUN_DIR", help="a folder with results.json")
+    sub = add(
+        "report",
+        do.report,
+        "write a run's report again from its results; of several runs, one page that holds them "
+        "against each other",
+        "runs/demo",
+    )
+    sub.add_argument("runs", nargs="+", metavar="RUN", help="folders with results.json")
+    text = "of several runs: where to write the page (default compare.html)"
+    sub.takes_output(text, "FILE")
 
     sub = add(
         "compare",
         do.compare,
-        "lay runs side by side on one page: recipes, scorers, policies, cost",
+        "lay runs side by side on one page, as `report` does with several",
         "runs/first runs/second --output compare.html",
     )
     sub.add_argument("runs", nargs="+", metavar="RUN", help="folders with results.json")

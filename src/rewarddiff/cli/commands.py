@@ -238,7 +238,14 @@ def annotate(args: Namespace) -> None:
 def report(args: Namespace) -> None:
     from rewarddiff.pipeline import report_stage
 
-    say(str(report_stage(args.run)))
+    if len(args.runs) > 1:
+        compare(args)
+        return
+    if args.output is not None:
+        raise UserError(
+            "report: of one run the page lies in its folder; leave --output out, or give several"
+        )
+    say(str(report_stage(args.runs[0])))
 
 
 def compare(args: Namespace) -> None:

@@ -242,7 +242,7 @@ def _check_weights(group: Group, pairs: Pairs, weights: Sequence[float]) -> None
         raise UserError(f"{row}: coefficients {list(weights)} should be finite and not negative")
 
 
-def report_stage(run: Path) -> Path:
+def report_stage(run: str | Path) -> Path:
     """Write a run's report from its `results.json`; of what `train` made, from that of its run."""
     run = results_folder(user_path(run))
     results = read_results(run)

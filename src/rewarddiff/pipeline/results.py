@@ -37,7 +37,7 @@ from rewarddiff.pipeline.scorer_recipe import AnyScorer, ScorerRecipe
 from rewarddiff.pipeline.scorers import answers, evaluation_stage, scorer_stage
 from rewarddiff.pipeline.showing import case_studies, first_samples, reward_distributions
 from rewarddiff.records import plain_prompt
-from rewarddiff.report.scorer_statements import overlap_remark
+from rewarddiff.report.scorer_statements import overlap_notes
 from rewarddiff.report.statements import notes
 from rewarddiff.results import (
     CoefficientReport,
@@ -100,7 +100,7 @@ def gather(run: Run) -> Results:
         notes=(),
         seconds=math.nan,
     )
-    remarks = [*notes(results), *_calibration_notes(run), *_overlap_notes(scorers)]
+    remarks = [*notes(results), *_calibration_notes(run), *overlap_notes(results)]
     return replace(results, notes=tuple(remarks))
 
 
@@ -223,16 +223,6 @@ def _calibration_notes(run: Run) -> Iterator[str]:
                 kept = "it has none"
             if remark:
                 yield f"The temperature of {name} (seed {seed}): {kept}, {remark}."
-
-
-def _overlap_notes(scorers: Sequence[ScorerResult]) -> Iterator[str]:
-    """Say where a scorer is measured on prompts that it was, or may have been, trained on."""
-    remarks: dict[str, str] = {}
-    for result in scorers:
-        remarks.setdefault(result.name, overlap_remark(result.evaluation.trained_on))
-    for name, remark in remarks.items():
-        if remark:
-            yield f"{name}: {remark}"
 
 
 # --- policies -------------------------------------------------------------------------------------

@@ -32,7 +32,8 @@ class Table:
         notes: stand below it on the page alone.
         words: indices of columns of text; the others hold figures.
         stacked: on the page, intervals go below the figures they belong to.
-        lesser: columns that a terminal leaves out where all have no room side by side.
+        lesser: columns that a terminal leaves out where all have no room side by side, the first
+            one first.
     """
 
     title: str
@@ -43,7 +44,7 @@ class Table:
     notes: tuple[str, ...] = field(default=(), kw_only=True)
     words: frozenset[int] = field(default=frozenset({0}), kw_only=True)
     stacked: bool = field(default=False, kw_only=True)
-    lesser: frozenset[str] = field(default=frozenset(), kw_only=True)
+    lesser: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 def filled(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> tuple[tuple[str, ...], Rows]:

@@ -29,7 +29,15 @@ from rewarddiff.report.side_by_side import (
     measured_alike,
 )
 from rewarddiff.report.statements import over_seeds, trained_with
-from rewarddiff.report.values import DASH, count, duration, memory, percent, setting
+from rewarddiff.report.values import (
+    DASH,
+    count,
+    duration,
+    memory,
+    percent,
+    setting,
+    shortened,
+)
 from rewarddiff.results import UNKNOWN
 
 LONGEST = 48
@@ -44,7 +52,7 @@ def recipes_table(runs: Sequence[NamedRun]) -> Table:
     with_recipe = [run for run in runs if run.recipe]
     rows = []
     for key, values in differing_keys(with_recipe):
-        rows.append((Cell(key), *map(_value, values)))
+        rows.append((Cell(key), *_values(values)))
     empty = "No key differs." if len(with_recipe) > 1 else ""
     return Table(
         "Keys in which the recipes differ",
@@ -55,13 +63,10 @@ def recipes_table(runs: Sequence[NamedRun]) -> Table:
     )
 
 
-def _value(value: Any) -> Cell:
-    if value is None:
-        return Cell(DASH)
-    text = setting(value)
-    if len(text) > LONGEST:
-        text = f"{text[: LONGEST - 1]}…"
-    return Cell(text)
+def _values(values: Sequence[Any]) -> list[Cell]:
+    """Return what each run has, cut so that what differs is seen."""
+    texts = [DASH if value is None else setting(value) for value in values]
+    return [Cell(text) for text in shortened(texts, LONGEST)]
 
 
 def scorers_tables(runs: Sequence[NamedRun]) -> Iterator[Table]:

@@ -112,6 +112,7 @@ class Page:
 
     Attributes:
         numbers, picture: what stands first; where there are none, the verdict does.
+        limit: the one line beside them that says how far they go.
         verdict: the result in a sentence or two.
         remarks: what limits it, the gravest first. further: what is folded.
     """
@@ -124,6 +125,7 @@ class Page:
     further: tuple[str, ...] = ()
     numbers: tuple[Number, ...] = ()
     picture: Drawing | None = None
+    limit: str = ""
 
     @property
     def shown(self) -> list[Section]:

@@ -154,9 +154,7 @@ def _contrast_rates(results: Results, pair: Pair, gap: Gap) -> Iterator[Number]:
     """Yield how often the first policy has the higher reward."""
     for line in over_seeds(results):
         if (line.a, line.b, line.scorer) == (pair.a, pair.b, gap.scorer) and line.rate.known:
-            what = (
-                f"of the prompts {line.a} has the higher reward under {line.scorer} than {line.b}"
-            )
+            what = f"win rate of {line.a} against {line.b}, by the reward under {line.scorer}"
             reading = f"{_against_half(line.rate)}; ties count half"
             yield _share_number(line.rate, what, reading, warns=not gap.independent)
 
@@ -230,13 +228,14 @@ def picture(results: Results) -> Drawing | None:
     """Draw gaps between policies with their intervals on one axis; of scorers alone, accuracies."""
     panels = []
     gaps = list(_gap_rows(results))
-    if gaps:
-        axis = "gap in mean reward, in standard deviations of the scorer"
-        panels.append(ForestPanel(axis, _first_groups(gaps)))
     rates = _rate_rows(results)
+    room = ROWS // 2 if gaps and rates else ROWS
+    if gaps:
+        axis = "gap in mean reward, in standard deviations of a scorer's rewards"
+        panels.append(ForestPanel(axis, _first_groups(gaps, room)))
     if rates:
-        axis = "win rate by judges"
-        panels.append(ForestPanel(axis, _first_groups(rates), zero=0.5, is_share=True))
+        first = _first_groups(rates, room)
+        panels.append(ForestPanel("win rate by judges", first, zero=0.5, is_share=True))
     if panels:
         return _gaps_drawing(panels, len(gaps) + len(rates))
     accuracies = [
@@ -303,12 +302,12 @@ def _scaled(gap: Interval, scale: float) -> Interval:
     return Interval(gap.value / scale, gap.low / scale, gap.high / scale, gap.n)
 
 
-def _first_groups(rows: Sequence[ForestRow]) -> list[ForestRow]:
+def _first_groups(rows: Sequence[ForestRow], room: int) -> list[ForestRow]:
     """Return the rows of the first comparisons, as many as there is room for; one at least."""
     shown: list[ForestRow] = []
     for group in dict.fromkeys(row.group for row in rows):
         of_group = [row for row in rows if row.group == group]
-        if shown and len(shown) + len(of_group) > ROWS:
+        if shown and len(shown) + len(of_group) > room:
             break
         shown += of_group
     return shown

@@ -71,7 +71,7 @@ def win_rates_table(results: Results, lines: Sequence[WinRate] | None = None) ->
         notes=tuple(notes),
         words=frozenset({0, 1, len(columns) - 1}),
         stacked=True,
-        lesser=frozenset({"scored", "worst to best"}),
+        lesser=("worst to best", "scored", "tie", "lose"),
     )
 
 
@@ -135,7 +135,7 @@ def leanings_table(results: Results) -> Table:
         notes=notes,
         words=frozenset({0, 1, *([len(columns) - 1] if columns[-1] == heads[-1] else [])}),
         stacked=True,
-        lesser=frozenset({"first wins", "without verdict"}),
+        lesser=("without verdict", "first wins"),
     )
 
 
@@ -199,7 +199,7 @@ def ranking_table(results: Results) -> Table:
 def canaries_table(results: Results) -> Table:
     rows = []
     for line in results.judges.canaries:
-        shown = "alarming" if line.alarming else "as it should be"
+        shown = "alarming" if line.alarming else "passed"
         what = (judge_name(line.judge), CANARIES[line.kind], line.against)
         rows.append((*texts(*what, count(line.scored)), share_cell(line.rate), Cell(shown)))
     return Table(

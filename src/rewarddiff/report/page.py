@@ -46,6 +46,7 @@ def document(results: Results) -> Page:
         further=first.further,
         numbers=numbers(results),
         picture=picture(results),
+        limit=first.limit,
     )
 
 

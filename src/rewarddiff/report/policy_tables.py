@@ -58,7 +58,14 @@ def policies_table(results: Results) -> Table:
     if scorers:
         title = "Policies: mean reward of held-out samples"
     marks = [TRAINED_WITH_NOTE] if any(cell.mark for row in rows for cell in row) else []
-    return Table(title, columns, shown, marks=tuple(marks), notes=tuple(notes))
+    return Table(
+        title,
+        columns,
+        shown,
+        marks=tuple(marks),
+        notes=tuple(notes),
+        lesser=("unfinished", "words", "seeds"),
+    )
 
 
 def _seeds(results: Results, policy: str) -> int:
@@ -104,6 +111,7 @@ def contrasts_table(results: Results) -> Table:
         shown,
         marks=(*marks, *differing.values()),
         words=frozenset({0, 1, len(columns) - 1}),
+        lesser=("tie", "lose", "win"),
     )
 
 

@@ -122,6 +122,14 @@ def overlap_remark(overlap: Overlap) -> str:
     return f"These are figures of training, not of held-out data: there is nothing but {seen}."
 
 
+def overlap_notes(results: Results) -> list[str]:
+    """Say of each scorer where it is measured on what it was, or may have been, trained on."""
+    remarks: dict[str, str] = {}
+    for result in results.scorers:
+        remarks.setdefault(result.name, overlap_remark(result.evaluation.trained_on))
+    return [f"{name}: {remark}" for name, remark in remarks.items() if remark]
+
+
 def trained_on_remarks(trained_on: TrainedOn, things: str) -> list[str]:
     """Return sentences on the prompts that scorers were, or may have been, trained on."""
     remarks = []

@@ -67,6 +67,7 @@ def scorers_table(results: Results) -> Table:
         shown,
         notes=tuple(notes),
         words=frozenset({0, 1}),
+        lesser=("asymmetry", "T", "ECE at T", "seeds"),
     )
 
 
@@ -105,7 +106,14 @@ def scorer_contrasts_table(results: Results) -> Table:
     note = "The same comparisons, paired; intervals as above."
     if "p" in columns:
         note += " p: of a test that flips the signs of prompts' gaps."
-    return Table("Scorers head to head", columns, shown, notes=(note,), words=frozenset({0, 1, 3}))
+    return Table(
+        "Scorers head to head",
+        columns,
+        shown,
+        notes=(note,),
+        words=frozenset({0, 1, 3}),
+        lesser=("p", "gap in ρ with strength"),
+    )
 
 
 def higher(gap: Interval, a: str, b: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rewarddiff.report.judge_statements import alarms, doubts, win_rate_statements
-from rewarddiff.report.scorer_statements import scorer_notes, trained
+from rewarddiff.report.scorer_statements import overlap_notes, scorer_notes, trained
 from rewarddiff.report.training_statements import (
     KEYS_NAMED,
     data_weights_remark,
@@ -21,6 +21,12 @@ from rewarddiff.report.training_statements import (
 )
 from rewarddiff.report.values import bounds, real, signed
 from rewarddiff.results import Contrast, Interval, Results, Unequal
+
+SCOPE = (
+    "Intervals are over the prompts of this data, and over seeds where there are several: they say "
+    "nothing of other data."
+)
+"""The limit that all results have."""
 
 SENTENCES = 4
 """As many stand at the head of a page; what else there is to say is folded."""
@@ -117,11 +123,13 @@ class Head:
         result: by independent evidence, and who says otherwise; one or two sentences.
         limits: what limits it; together with the result at most `SENTENCES`.
         further: whatever else there is to say.
+        limit: the gravest limit, for the one line beside the figures.
     """
 
     result: str
     limits: tuple[str, ...]
     further: tuple[str, ...]
+    limit: str
 
 
 # --- what is known of two policies ----------------------------------------------------------------
@@ -181,7 +189,18 @@ def head(results: Results) -> Head:
     stated |= set(result)
     others = [sentence for sentence in dict.fromkeys(others) if sentence not in stated]
     room = SENTENCES - len(result)
-    return Head(" ".join(result), tuple(others[:room]), tuple(others[room:]))
+    return Head(" ".join(result), tuple(others[:room]), tuple(others[room:]), limit(results))
+
+
+def limit(results: Results) -> str:
+    """Return the gravest limit of the results; where none is known, what intervals are of."""
+    if pairs(results):
+        sentences = limits(results)
+    elif results.judges.win_rates:
+        sentences = doubts(results)
+    else:
+        sentences = [*scorer_notes(results).values(), *overlap_notes(results)]
+    return next(iter(sentences), SCOPE)
 
 
 def notes(results: Results) -> list[str]:

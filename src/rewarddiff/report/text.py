@@ -1,10 +1,10 @@
 """The summary in plain text: for the terminal (rich) and as Markdown."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rewarddiff.report.cells import Cell, Table
+from rewarddiff.report.cells import Cell, Table, without
 from rewarddiff.report.designs import designs_table
 from rewarddiff.report.scorer_statements import overlap_remark
 from rewarddiff.report.slices import slices_tables
@@ -80,7 +80,8 @@ def _dim(texts: Iterable[str]) -> "list[Text]":
 class Fitted:
     """A table on any width.
 
-    Where it is too wide, cells are stacked, and then its columns go below one another.
+    Where it is too wide, cells are stacked. Then lesser columns are left out, as many as makes the
+    rest fit, and that is said. Where nothing makes it fit, all columns go below one another.
     """
 
     table: Table
@@ -91,10 +92,37 @@ class Fitted:
         from rich.text import Text
 
         yield Text(printable(self.table.title), style="italic")
-        for number, (columns, stacked) in enumerate(_panels(self.table, options.max_width)):
+        table, left_out = _narrowed(self.table, options.max_width)
+        for number, (columns, stacked) in enumerate(_panels(table, options.max_width)):
             if number:
                 yield Text()
-            yield _drawn(self.table, columns, stacked)
+            yield _drawn(table, columns, stacked)
+        if left_out:
+            text = f"Left out for want of room: {', '.join(left_out)}. A wider terminal shows them."
+            yield Text(printable(text), style="dim")
+
+
+def _narrowed(table: Table, width: int) -> tuple[Table, list[str]]:
+    """Return the table without the lesser columns that have no room, and their names.
+
+    Where it fits as it is, or does not fit without them, nothing is left out.
+    """
+    narrowed = table
+    left_out: list[str] = []
+    lesser = [column for column in table.lesser if column in table.columns]
+    while _total(_least(narrowed, i) for i in range(len(narrowed.columns))) > width:
+        if not lesser:
+            return table, []
+        left_out.append(lesser.pop(0))
+        narrowed = _without_column(narrowed, left_out[-1])
+    return narrowed, left_out
+
+
+def _without_column(table: Table, name: str) -> Table:
+    place = table.columns.index(name)
+    columns, rows = without(table.columns, table.rows, [place])
+    words = {word - (word > place) for word in table.words if word != place}
+    return replace(table, columns=columns, rows=rows, words=frozenset(words))
 
 
 def _panels(table: Table, width: int) -> Iterator[tuple[dict[int, int], bool]]:
