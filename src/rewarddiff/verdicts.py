@@ -82,3 +82,17 @@ class Verdicts:
         asked = np.ones((len(numbers), 2), dtype=bool)
         causes = tuple("" if finite else "no verdict" for finite in np.isfinite(numbers).tolist())
         return cls(tuple(pairs), numbers, -numbers, asked, causes)
+
+
+def joined(verdicts: Sequence[Verdicts]) -> Verdicts:
+    """Return the verdicts of several groups, one group's behind the other's."""
+    if not verdicts:
+        none = np.zeros(0)
+        return Verdicts((), none, none, np.zeros((0, 2), dtype=bool), ())
+    return Verdicts(
+        pairs=tuple(pair for of_group in verdicts for pair in of_group.pairs),
+        forward=np.concatenate([of_group.forward for of_group in verdicts]),
+        backward=np.concatenate([of_group.backward for of_group in verdicts]),
+        asked=np.concatenate([of_group.asked for of_group in verdicts]),
+        causes=tuple(cause for of_group in verdicts for cause in of_group.causes),
+    )
