@@ -28,6 +28,7 @@ from rewarddiff.results import (
     Unequal,
 )
 from rewarddiff.sampling import Sample
+from rewarddiff.scorers.judging.options import Panel
 
 Pair = tuple[str, str]
 
@@ -77,7 +78,8 @@ def contrasts(
         return
     for a, b in pairs:
         differences = _differences(run.recipe, trained, a, b)
-        for scorer in run.recipe.scorers:
+        # A judge gives no rewards: what it says of policies are win rates.
+        for scorer in rewards[run.recipe.seeds[0]]:
             used = used_in_training(run.recipe, a, scorer) or used_in_training(
                 run.recipe, b, scorer
             )
@@ -164,6 +166,8 @@ def _starts(recipe: Recipe, scorer: str) -> set[str]:
     """
     config = recipe.scorers[scorer]
     starts = {f"scorers.{scorer}"}
+    if isinstance(config, Panel):
+        return starts.union(*(_starts(recipe, member) for member in config.of))
     if not isinstance(config, ScorerRecipe):
         return starts | {config.fingerprint()}
     if config.trained is not None:

@@ -19,6 +19,7 @@ from rewarddiff.outputs import file_for
 from rewarddiff.pipeline.recipe import DataConfig, Recipe
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.records import Comparison, Group
+from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.store import Store, fingerprint
 from rewarddiff.writing import say
 
@@ -61,6 +62,7 @@ class Run:
         data: fingerprint of the groups and of how they were split.
         prepared: the manifest of the data stage.
         stages: those it has made or found done, by their folders in `output`.
+        judges: language models that were asked in this process, by name.
     """
 
     recipe: Recipe
@@ -71,6 +73,7 @@ class Run:
     store: Store
     prepared: Mapping[str, Any] = field(default_factory=dict)
     stages: dict[str, Stage] = field(default_factory=dict)
+    judges: dict[str, Scorer] = field(default_factory=dict)
 
     @property
     def held_out(self) -> dict[str, Groups]:

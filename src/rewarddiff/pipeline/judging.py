@@ -146,13 +146,17 @@ def read_samples(stage: Stage) -> list[Sample]:
 
 
 def rewards_stage(run: Run, seed: int) -> Stage:
-    """Have every scorer of this seed judge every policy's samples.
+    """Have every scorer of this seed reward every policy's samples.
 
-    A pointwise scorer scores a sample alone; any other compares it with the base model's sample.
+    A pointwise scorer scores a sample alone; a difference model compares it with the base model's
+    sample. Judges are left to `verdicts_stage`: a difference to the base model's sample is no more
+    than the win rate against it, and would hide ties, turned verdicts and those that lack.
     """
     names = [BASE, *run.recipe.policies]
     samples = {name: samples_stage(run, name, seed) for name in names}
-    scorers = {name: scorer_stage(run, name, seed) for name in run.recipe.scorers}
+    judges = run.recipe.judges
+    rewarding = [name for name in run.recipe.scorers if name not in judges]
+    scorers = {name: scorer_stage(run, name, seed) for name in rewarding}
     stage = run.stage(
         f"rewards/{seed}",
         "rewards",

@@ -14,9 +14,11 @@ from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.policy_recipe import OrderConfig, PolicyRecipe, StrengthConfig
-from rewarddiff.pipeline.scorer_recipe import AnyScorer, ScorerRecipe
+from rewarddiff.pipeline.scorer_recipe import JUDGES, AnyScorer, ScorerRecipe
 from rewarddiff.sampling import SamplingConfig
 from rewarddiff.sampling.served import ServedModel
+from rewarddiff.scorers.judging.options import Panel
+from rewarddiff.scorers.protocol import ScorerOptions
 
 BASE = "base"
 """The name of the model before training among the policies."""
@@ -142,6 +144,24 @@ class Recipe:
         return scorer_models
 
     @property
+    def judges(self) -> dict[str, ScorerOptions]:
+        """The scorers that give verdicts on policies, and no rewards, by name."""
+        judges: dict[str, ScorerOptions] = {}
+        for name, scorer in self.scorers.items():
+            if isinstance(scorer, JUDGES):
+                judges[name] = scorer
+        return judges
+
+    @property
+    def panels(self) -> dict[str, Panel]:
+        """The judges that say what a majority of other scorers says, by name."""
+        panels = {}
+        for name, scorer in self.scorers.items():
+            if isinstance(scorer, Panel):
+                panels[name] = scorer
+        return panels
+
+    @property
     def trained_here(self) -> dict[str, PolicyRecipe]:
         """The policies that this run trains, by name."""
         return {name: policy for name, policy in self.policies.items() if policy.elsewhere is None}
@@ -225,7 +245,20 @@ class Recipe:
                 )
             if isinstance(scorer, ScorerRecipe) and scorer.warm_start is not None:
                 self._check_start(name, scorer.warm_start, earlier)
+            if isinstance(scorer, Panel):
+                self._check_panel(name, scorer, earlier)
             earlier.append(name)
+
+    def _check_panel(self, name: str, panel: Panel, earlier: Sequence[str]) -> None:
+        """Refuse a panel whose scorers do not stand before it. Raises UserError."""
+        place = f"scorers.{name}.of"
+        for member in panel.of:
+            if member in earlier:
+                continue
+            if member in self.scorers:
+                raise UserError(f"{place}: '{member}' does not stand before it; move it up")
+            names = ", ".join(earlier) or "none"
+            raise UserError(f"{place}: no scorer '{member}' stands before it (there are: {names})")
 
     def _check_start(self, name: str, start: str, earlier: Sequence[str]) -> None:
         place = f"scorers.{name}.warm_start"

@@ -30,12 +30,14 @@ from rewarddiff.pipeline.contrasts import (
     used_in_training,
 )
 from rewarddiff.pipeline.data import Run, content
+from rewarddiff.pipeline.judge_use import model_of_options
 from rewarddiff.pipeline.judging import held_out, judged, read_samples, rewards_stage, samples_stage
 from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.recipe import BASE
 from rewarddiff.pipeline.scorer_recipe import AnyScorer, ScorerRecipe
 from rewarddiff.pipeline.scorers import answers, evaluation_stage, scorer_stage
 from rewarddiff.pipeline.showing import case_studies, first_samples, reward_distributions
+from rewarddiff.pipeline.verdicts_stage import judge_results
 from rewarddiff.records import plain_prompt
 from rewarddiff.report.scorer_statements import overlap_notes
 from rewarddiff.report.statements import notes
@@ -47,7 +49,6 @@ from rewarddiff.results import (
     Data,
     Evaluation,
     Histogram,
-    JudgeResults,
     LedgerCounts,
     OrderResult,
     PolicyResult,
@@ -62,6 +63,7 @@ from rewarddiff.results import (
     Summary,
     read,
 )
+from rewarddiff.scorers.judging.options import Judge
 from rewarddiff.store import fingerprint
 
 Compared = Mapping[Pair, Sequence[Scored]]
@@ -88,7 +90,7 @@ def gather(run: Run) -> Results:
         rewards=tuple(_reward_means(run, rewards)),
         lengths=tuple(_lengths(samples)),
         contrasts=tuple(contrasts(run, compared_pairs(recipe), rewards, samples, policies)),
-        judges=JudgeResults.none(),
+        judges=judge_results(run, compared),
         samples=tuple(first_samples(run, rewards, samples)),
         reward_distributions=tuple(reward_distributions(rewards)),
         cases=tuple(case_studies(run, rewards, samples)),
@@ -153,6 +155,8 @@ def _backbone(config: AnyScorer) -> str:
     """Return the model of a scorer; its kind where it has none."""
     if isinstance(config, ScorerRecipe):
         return config.trained or config.backbone
+    if isinstance(config, Judge):
+        return model_of_options(config)
     return config.kind
 
 
@@ -313,7 +317,7 @@ def _policy_summaries(run: Run, rewards: Rewards) -> Iterator[PolicySummary]:
         return
     for policy in (BASE, *run.recipe.policies):
         means = {}
-        for scorer in run.recipe.scorers:
+        for scorer in rewards[run.recipe.seeds[0]]:
             by_seed = [by_scorer[scorer][policy] for by_scorer in rewards.values()]
             means[scorer] = two_way_bootstrap(by_seed)
         folder = run.recipe.trained_elsewhere.get(policy)

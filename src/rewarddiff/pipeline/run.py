@@ -20,6 +20,7 @@ from rewarddiff.model_files import ABOUT
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.columns import grades
 from rewarddiff.pipeline.data import Run, prepare
+from rewarddiff.pipeline.judge_use import uses_kept
 from rewarddiff.pipeline.judging import (
     held_out,
     judged,
@@ -32,6 +33,7 @@ from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
 from rewarddiff.pipeline.scorers import evaluation_stage
 from rewarddiff.pipeline.stage import Stage
+from rewarddiff.pipeline.verdicts_stage import verdicts_stage
 from rewarddiff.records import Group
 from rewarddiff.scorers.neural.objectives import check_strengths
 from rewarddiff.store import fingerprint
@@ -47,6 +49,12 @@ def carry_out(recipe: Recipe, output: Path) -> Run:
 
 def complete(run: Run, trained: Callable[[Stage], None] = lambda stage: None) -> Run:
     """Carry out the stages after the data; `trained` hears of every policy that is there."""
+    with uses_kept(run):
+        _complete(run, trained)
+    return run
+
+
+def _complete(run: Run, trained: Callable[[Stage], None]) -> None:
     if judged(run):
         # A server that is down, or has no such model, ends the run before anything is trained.
         for name in run.recipe.served:
@@ -60,7 +68,8 @@ def complete(run: Run, trained: Callable[[Stage], None] = lambda stage: None) ->
             gc.collect()
         if judged(run):
             rewards_stage(run, seed)
-    return run
+            if run.recipe.judges:
+                verdicts_stage(run, seed)
 
 
 def check_places(recipe: Recipe, output: Path) -> None:
@@ -108,6 +117,10 @@ def check_early(run: Run) -> None:
             check_strengths(train, scorer.loss)
         if scorer.warm_start is not None and scorer.warm_start not in recipe.scorers:
             models.resolve(scorer.warm_start)
+    for name, judge in recipe.judges.items():
+        if name not in recipe.panels:
+            # Its key, its prompt file, its votes: what is missing is said now.
+            judge.scorer(f"scorers.{name}")
     for name, folder in recipe.folders_elsewhere.items():
         _check_language_model(f"policies.{name}.trained", folder)
     for name, policy in recipe.trained_here.items():

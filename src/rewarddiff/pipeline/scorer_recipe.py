@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from rewarddiff.config import to_dict
+from rewarddiff.scorers.judging.options import Judge, Panel
 from rewarddiff.scorers.kinds import KINDS
 from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.people import People
 from rewarddiff.scorers.protocol import ScorerOptions
 
 
@@ -45,6 +47,9 @@ class ScorerRecipe(ScorerConfig):
             heeded["aspects"] = keys["aspects"]
         return heeded
 
+
+JUDGES = (Judge, Panel, People)
+"""Kinds that compare two responses and score none by itself: their word on policies is a win rate."""
 
 if TYPE_CHECKING:
     AnyScorer = ScorerRecipe | ScorerOptions

@@ -24,13 +24,14 @@ from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
 from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.records import Group
 from rewarddiff.results import Evaluation, TrainedOn, plain
+from rewarddiff.scorers.judging.options import Judge, Panel
 from rewarddiff.scorers.neural.about import trained_prompts
 from rewarddiff.scorers.neural.build import load_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.identity import answers_fingerprint
 from rewarddiff.scorers.neural.train import train_scorer
 from rewarddiff.scorers.protocol import Scorer, ScorerOptions
-from rewarddiff.store import Store
+from rewarddiff.store import Store, fingerprint
 
 FIGURES = 6
 """Raised when an evaluation tells more, or otherwise: earlier figures are then made anew."""
@@ -42,7 +43,19 @@ def scorer_of(run: Run, name: str, seed: int) -> Scorer:
     config = run.recipe.scorers[name]
     if isinstance(config, ScorerRecipe):
         return load_scorer(stage.folder / "model").to(models.device())
-    return config.scorer(f"scorers.{name}")
+    return _untrained(run, name, config, seed)
+
+
+def _untrained(run: Run, name: str, config: ScorerOptions, seed: int) -> Scorer:
+    """Return a scorer that is not trained here. A judge is opened once, and so counts all it is asked."""
+    place = f"scorers.{name}"
+    if isinstance(config, Panel):
+        return config.panel_of(place, {of: scorer_of(run, of, seed) for of in config.of})
+    if not isinstance(config, Judge):
+        return config.scorer(place)
+    if name not in run.judges:
+        run.judges[name] = config.scorer(place)
+    return run.judges[name]
 
 
 def scorer_stage(run: Run, name: str, seed: int) -> Stage:
@@ -143,12 +156,13 @@ def held_out_calibration(
 
 def _untrained_stage(run: Run, name: str, config: ScorerOptions, seed: int) -> Stage:
     """Fit the temperature of a scorer that is not trained here, where it brings none with it."""
-    stage = run.stage(
-        f"scorers/{name}-{seed}", "scorer", kind=config.kind, options=config.fingerprint()
-    )
+    inputs = {"kind": config.kind, "options": config.fingerprint()}
+    if isinstance(config, Panel):
+        inputs["members"] = fingerprint([scorer_stage(run, of, seed).key for of in config.of])
+    stage = run.stage(f"scorers/{name}-{seed}", "scorer", **inputs)
     if stage.done:
         return stage
-    scorer = config.scorer(f"scorers.{name}")
+    scorer = _untrained(run, name, config, seed)
     calibration = Calibration(scorer.temperature, "")
     with Meter() as meter:
         if scorer.temperature is None:
@@ -204,6 +218,8 @@ def _trained_stage(run: Run, name: str, recipe: ScorerRecipe, folder: str, seed:
 def answers(run: Run, name: str, seed: int) -> str:
     """Return a hash of what determines the answers of scorer `name`: equal ones answer alike."""
     config = run.recipe.scorers[name]
+    if isinstance(config, Panel):
+        return fingerprint(config.fingerprint(), [answers(run, of, seed) for of in config.of])
     if not isinstance(config, ScorerRecipe):
         return config.fingerprint()
     if config.trained is not None and not config.aspects:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -37,11 +37,11 @@ def case_studies(run: Run, rewards: Rewards, samples: Samples) -> Iterator[CaseS
     The scorer is one without a part in their training, where there is one; the seed is the first.
     """
     pairs = compared_pairs(run.recipe)
-    if not rewards or not pairs:
+    seed = run.recipe.seeds[0]
+    if not rewards or not rewards[seed] or not pairs:
         return
     a, b = pairs[0]
-    scorer, used = _most_independent(run.recipe, (a, b))
-    seed = run.recipe.seeds[0]
+    scorer, used = _most_independent(run.recipe, rewards[seed], (a, b))
     gains = reward_gaps(rewards[seed][scorer], samples[seed], a, b)
     for pick, place in picked(gains).items():
         sample = _sample(run, rewards, samples, place)
@@ -71,12 +71,13 @@ def picked(gains: list[float]) -> dict[Extreme, int]:
     return places
 
 
-def _most_independent(recipe: Recipe, pair: Pair) -> tuple[str, bool]:
+def _most_independent(recipe: Recipe, scorers: Iterable[str], pair: Pair) -> tuple[str, bool]:
     """Return the first scorer without a part in training either policy, else the first of all."""
-    for scorer in recipe.scorers:
+    names = list(scorers)
+    for scorer in names:
         if not any(used_in_training(recipe, policy, scorer) for policy in pair):
             return scorer, False
-    return next(iter(recipe.scorers)), True
+    return names[0], True
 
 
 def _sample(run: Run, rewards: Rewards, samples: Samples, place: int) -> PromptSamples:

@@ -63,9 +63,8 @@ def ask(
 
     Where both answered with the same text nobody is asked: it is a tie, in which no order shows.
     """
-    duels = [_filled(group) for pair in pairs for group in answers.pair(pair)]
-    different = [duel for duel in duels if _differ(duel)]
-    stated = iter(verdicts_of(judge, different, store=store, progress=progress))
+    duels = list(_duels(answers, pairs))
+    stated = iter(verdicts_of(judge, different(answers, pairs), store=store, progress=progress))
     verdicts = [next(stated) if _differ(duel) else SAME_TEXT for duel in duels]
     count = len(answers.groups)
     by_pair = {}
@@ -74,8 +73,15 @@ def ask(
     return by_pair
 
 
-def _filled(group: Group) -> Group:
-    return replace(group, responses=tuple(response or NO_TEXT for response in group.responses))
+def different(answers: Answers, pairs: Sequence[PolicyPair]) -> list[Group]:
+    """Return what a judge is asked: every two responses to a prompt that are not the same text."""
+    return [duel for duel in _duels(answers, pairs) if _differ(duel)]
+
+
+def _duels(answers: Answers, pairs: Sequence[PolicyPair]) -> Iterator[Group]:
+    for pair in pairs:
+        for group in answers.pair(pair):
+            yield replace(group, responses=tuple(text or NO_TEXT for text in group.responses))
 
 
 def _differ(duel: Group) -> bool:
