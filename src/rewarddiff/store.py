@@ -80,6 +80,11 @@ class Store:
                     values[key] = json.loads(row[0])
         return values
 
+    def is_empty(self) -> bool:
+        """Tell whether nothing is kept."""
+        with self._explained():
+            return self._db.execute("SELECT 1 FROM items LIMIT 1").fetchone() is None
+
     def put(self, values: Mapping[str, Any]) -> None:
         """Write the values, all or none."""
         rows = [(key, json.dumps(value)) for key, value in values.items()]

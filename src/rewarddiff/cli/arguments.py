@@ -228,6 +228,33 @@ def _measuring(add: Add) -> None:
 
 def _judging(add: Add) -> None:
     sub = add(
+        "judge",
+        do.judge,
+        "hold policies against each other by judges: win rates, agreement; again: continue",
+        "first.json second.json --judge gpt-4o@https://api.openai.com/v1 form=grades",
+    )
+    text = (
+        "a file of outputs, the folder of a model or its hub name, RUN:POLICY of a run, or MODEL@URL; "
+        "two or more"
+    )
+    sub.add_argument("policies", nargs="+", metavar="POLICY", help=text)
+    text = (
+        "who judges: MODEL@URL of an OpenAI-compatible server, a language model's folder, or "
+        f"{ANY_SCORER}; may be given again"
+    )
+    sub.add_argument("--judge", action="append", default=[], metavar="JUDGE", help=text)
+    text = f"the prompts that models answer: rows with prompt, MT-Bench questions, or {DATA}"
+    sub.add_argument("--data", metavar="PROMPTS", help=text)
+    text = "votes of people, who judge too: a file of votes, or a folder of annotate"
+    sub.add_argument("--people", metavar="VOTES", help=text)
+    text = "the prompts are attacks: count how often each policy does what they ask for"
+    sub.add_argument("--attack", action="store_true", help=text)
+    sub.takes_output(
+        "where to write results, report and verdicts (default runs/judge-POLICIES)", "DIR"
+    )
+    sub.takes_overrides("form=grades, prompt=helpful, prompts=100, sampling.temperature=0.7, …")
+
+    sub = add(
         "annotate",
         do.annotate,
         "ask people which response is better, blind, on a page of this machine; again: go on",

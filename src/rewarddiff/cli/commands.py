@@ -209,6 +209,24 @@ def serve(args: Namespace) -> None:
     )
 
 
+def judge(args: Namespace) -> None:
+    from rewarddiff.pipeline.judge import judge_stage
+    from rewarddiff.report import terminal_table
+    from rewarddiff.results import read_results
+
+    folder = judge_stage(
+        args.policies,
+        args.judge,
+        data=args.data,
+        output=args.output,
+        people=args.people,
+        attack=args.attack,
+        overrides=args.overrides,
+    )
+    console().print(terminal_table(read_results(folder)))
+    say(f"results  {folder / 'results.json'}", f"report   {folder / 'report.html'}")
+
+
 def annotate(args: Namespace) -> None:
     from rewarddiff.annotate import AnnotateConfig, require_installed
     from rewarddiff.config import load_recipe

@@ -197,7 +197,7 @@ def _require_same(
             example = example or f"first {_shown(missing[0])}"
     if lacking:
         raise UserError(
-            f"{a.source} and {b.source} do not answer the same prompts: {', '.join(lacking)} "
+            f"{a.source} and {b.source} do not hold the same prompts: {', '.join(lacking)} "
             f"({example}); give outputs to the same prompts"
         )
 

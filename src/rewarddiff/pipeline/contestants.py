@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,18 +13,18 @@ from rewarddiff.config import load_recipe
 from rewarddiff.data.files import name_of
 from rewarddiff.data.formats.conversations import spoken_prompt
 from rewarddiff.data.outputs import Output, Outputs, aligned, read_outputs
-from rewarddiff.data.questions import Question, numbered, read_questions, same_prompt
-from rewarddiff.encoding import Encoder, LengthConfig
+from rewarddiff.data.questions import Question, numbered, same_prompt
 from rewarddiff.errors import UserError, suggest
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import prepare
+from rewarddiff.pipeline.engines import engine_of, is_served
 from rewarddiff.pipeline.judging import held_out
 from rewarddiff.pipeline.recipe import BASE, Recipe
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.pipeline.verdicts import Answers
 from rewarddiff.records import Message
 from rewarddiff.results import read_results, results_folder
-from rewarddiff.sampling import SamplingConfig, sample
+from rewarddiff.sampling import SamplingConfig
 from rewarddiff.store import Store
 
 
@@ -34,20 +34,24 @@ class Contestant:
 
     Attributes:
         text: that names it. name: in results.
-        file: of its outputs. run, policy: of a run, and the policy's folder name there (dpo-0).
-        model: what can be asked further prompts: a folder, a hub name, MODEL@URL; None of a file.
+        outputs: that a file holds; None: it is no file.
+        run, policy: of a run, and the policy's folder name there (dpo-0).
+        model: what can be asked prompts: a folder, a hub name, MODEL@URL; None of a file.
     """
 
     text: str
     name: str
-    file: Path | None = None
+    outputs: Outputs | None = None
     run: Path | None = None
     policy: str = ""
     model: str | None = None
 
 
-def contestants(texts: Sequence[str]) -> list[Contestant]:
+def contestants(texts: Sequence[str], questions: Sequence[Question] = ()) -> list[Contestant]:
     """Return the policies that these texts name, under names of which no two are the same.
+
+    Args:
+        questions: those that are asked; MT-Bench's answers need them.
 
     Raises:
         UserError: one names no policy, or is given twice.
@@ -55,7 +59,7 @@ def contestants(texts: Sequence[str]) -> list[Contestant]:
     for text, times in Counter(texts).items():
         if times > 1:
             raise UserError(f"{text}: given {times} times; name every policy once")
-    named = [contestant(text) for text in texts]
+    named = [contestant(text, questions) for text in texts]
     counts = Counter(one.name for one in named)
     distinct = []
     for one in named:
@@ -64,7 +68,7 @@ def contestants(texts: Sequence[str]) -> list[Contestant]:
     return distinct
 
 
-def contestant(text: str) -> Contestant:
+def contestant(text: str, questions: Sequence[Question] = ()) -> Contestant:
     """Return the policy that a text names.
 
     It is a file of outputs, the folder of a model or its hub name, a policy of a run (RUN:NAME, or
@@ -73,11 +77,12 @@ def contestant(text: str) -> Contestant:
     Raises:
         UserError: it names none.
     """
-    if "@http" in text:
+    if is_served(text):
         return Contestant(text, text.partition("@")[0], model=text)
     path = user_path(text)
     if path.is_file():
-        return Contestant(text, read_outputs(path).name, file=path)
+        outputs = replace(read_outputs(path, questions), source=text)
+        return Contestant(text, outputs.name, outputs)
     run, _, policy = text.rpartition(":")
     if run and not path.exists() and _is_run(user_path(run)):
         return _of_run(text, user_path(run), policy)
@@ -129,7 +134,7 @@ def _recipe(run: Path) -> Recipe:
 
 def answers_of(
     named: Sequence[Contestant],
-    data: str | None,
+    questions: Sequence[Question],
     config: SamplingConfig,
     *,
     store: Store,
@@ -138,37 +143,66 @@ def answers_of(
     """Return what all policies answered to the same prompts.
 
     Args:
-        data: the prompts; None: those of the first policy that brings its own, a file's or a run's
-            held-out ones.
+        questions: empty: the prompts are those of the policies that bring answers with them, a
+            file's or a run's to its held-out prompts.
         config: how models answer that are to be asked.
-        limit: at most so many prompts.
+        limit: at most so many prompts, where the policies bring them.
 
     Raises:
         UserError: no prompts are known, or the policies did not answer the same.
     """
-    questions = []
-    if data is not None:
-        questions = read_questions(data, limit=limit)
-    given = {one.name: _given(one, questions) for one in named}
-    if data is None:
-        questions = _questions_of(given.values(), limit)
-    sets = []
-    for one in named:
-        outputs = given[one.name]
+    given = [_given(one, asked=bool(questions)) for one in named]
+    if not questions:
+        brought = [outputs for outputs in given if outputs is not None]
+        questions = _questions_of(brought, limit)
+    sets = [_of_questions(questions)]
+    for one, outputs in zip(named, given, strict=True):
         if outputs is None:
             assert one.model is not None
             outputs = sampled(one.model, questions, config, store=store, name=one.name)
-        sets.append(replace(_asked_for(outputs, questions), source=one.text))
-    return Answers(tuple(one.name for one in named), tuple(aligned(sets)))
+        sets.append(_asked_for(outputs, questions))
+    groups = []
+    for group in aligned(sets):
+        groups.append(group.take(range(1, len(sets))))
+    return Answers(tuple(one.name for one in named), tuple(groups))
 
 
-def _given(one: Contestant, questions: Sequence[Question]) -> Outputs | None:
-    """Return what a policy has answered already; None: it is to be asked."""
-    if one.file is not None:
-        return read_outputs(one.file, questions)
-    if one.run is not None and not questions:
+def _given(one: Contestant, *, asked: bool) -> Outputs | None:
+    """Return what a policy has answered already; None: it is to be asked.
+
+    Args:
+        asked: whether there are questions, which a run has not answered yet.
+    """
+    if one.run is not None and not asked:
         return _samples_of_run(one, one.run)
-    return None
+    return one.outputs
+
+
+def _questions_of(brought: Sequence[Outputs], limit: int | None) -> list[Question]:
+    """Return the prompts that policies bring with their answers, all of them the same ones."""
+    if not brought:
+        raise UserError("no prompts: name a file of them with --data, for the models to answer")
+    aligned(brought)
+    questions = [Question(output.prompt, place=output.place) for output in brought[0].outputs]
+    return questions[:limit]
+
+
+def _of_questions(questions: Sequence[Question]) -> Outputs:
+    """Return what is asked in the form of answers, to be held against those."""
+    asked = [Output(question.shown, "", question.place) for question in questions]
+    return Outputs("", questions[0].place.rpartition(":")[0] or "the prompts", tuple(asked))
+
+
+def _asked_for(outputs: Outputs, questions: Sequence[Question]) -> Outputs:
+    """Return the outputs to these questions alone; of equal prompts, the first ones."""
+    left = Counter(same_prompt(question.shown) for question in questions)
+    chosen = []
+    for output in outputs.outputs:
+        prompt = same_prompt(output.prompt)
+        if left[prompt]:
+            left[prompt] -= 1
+            chosen.append(output)
+    return replace(outputs, outputs=tuple(chosen))
 
 
 def _samples_of_run(one: Contestant, folder: Path) -> Outputs | None:
@@ -179,25 +213,9 @@ def _samples_of_run(one: Contestant, folder: Path) -> Outputs | None:
     groups = held_out(prepare(_recipe(folder), folder, again=True))
     samples = json.loads((place / "samples.json").read_text("utf-8"))
     outputs = []
-    for group, sample in zip(groups, samples, strict=True):
-        outputs.append(Output(group.prompt, sample["text"], group.source))
+    for group, drawn in zip(groups, samples, strict=True):
+        outputs.append(Output(group.prompt, drawn["text"], group.source))
     return Outputs(one.name, one.text, tuple(outputs))
-
-
-def _questions_of(given: Iterable[Outputs | None], limit: int | None) -> list[Question]:
-    """Return the prompts of the first policy that brings answers with it."""
-    for outputs in given:
-        if outputs is not None:
-            questions = [Question(o.prompt, place=o.place) for o in outputs.outputs]
-            return questions[:limit]
-    raise UserError("no prompts: name a file of them with --data, for the models to answer")
-
-
-def _asked_for(outputs: Outputs, questions: Sequence[Question]) -> Outputs:
-    """Return the outputs to these questions alone."""
-    shown = {same_prompt(question.shown) for question in questions}
-    chosen = [output for output in outputs.outputs if same_prompt(output.prompt) in shown]
-    return replace(outputs, outputs=tuple(chosen))
 
 
 def sampled(
@@ -208,35 +226,28 @@ def sampled(
     store: Store,
     name: str,
 ) -> Outputs:
-    """Return a model's answers to questions, each turn behind the answers before it."""
+    """Return a model's answers to questions; of several turns, each behind the answers before it."""
+    engine = engine_of(model)
     prompts = [question.prompt for question in questions]
-    answered: list[list[str]] = [[] for _ in questions]
-    folder = models.resolve(model)
-    causal, tokenizer = models.load_causal_lm(folder)
-    causal = causal.to(models.device())  # type: ignore[arg-type]
-    encoder = Encoder(tokenizer, LengthConfig(max_response=1), models.context_length(folder))
-    weights = models.fingerprint(folder)
+    answers: list[list[str]] = [[] for _ in questions]
     for turn in range(1 + max(len(question.later) for question in questions)):
-        places = [i for i, question in enumerate(questions) if len(question.later) >= turn]
-        drawn = sample(
-            causal,
-            encoder,
+        places = [i for i, question in enumerate(questions) if turn <= len(question.later)]
+        samples = engine.samples(
             [prompts[place] for place in places],
             config,
-            weights=weights,
+            rows=[questions[place].place for place in places],
             store=store,
-            name=f"answers of {name}",
+            name=f"answers of {name}" if not turn else f"answers of {name}, turn {turn + 1}",
         )
-        for place, response in zip(places, drawn, strict=True):
-            answered[place].append(response.text)
-            later = questions[place].later
-            if turn < len(later):
-                prompts[place] = (
-                    *spoken_prompt(prompts[place]),
-                    Message("assistant", response.text),
-                    Message("user", later[turn]),
-                )
+        for place, drawn in zip(places, samples, strict=True):
+            answers[place].append(drawn.text)
+            later = questions[place].later[turn : turn + 1]
+            prompts[place] = (
+                *spoken_prompt(prompts[place]),
+                Message("assistant", drawn.text),
+                *(Message("user", said) for said in later),
+            )
     outputs = []
-    for question, turns in zip(questions, answered, strict=True):
+    for question, turns in zip(questions, answers, strict=True):
         outputs.append(Output(question.shown, numbered(turns), question.place))
     return Outputs(name, model, tuple(outputs))

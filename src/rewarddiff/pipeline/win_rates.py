@@ -11,10 +11,11 @@ from typing import Literal
 import numpy as np
 
 from rewarddiff.differences import Array
+from rewarddiff.evaluation.bradley_terry import ranking
 from rewarddiff.evaluation.raters import judge_agreement, panel_agreement
 from rewarddiff.evaluation.win_rates import Contest, by_majority, win_rate
 from rewarddiff.pipeline.verdicts import Answers, PolicyPair, Stated
-from rewarddiff.results import MAJORITY, JudgeAgreement, JudgeResults, PanelAgreement, WinRate
+from rewarddiff.results import MAJORITY, JudgeAgreement, JudgeResults, PanelAgreement, Rank, WinRate
 
 Used = Callable[[str, str], bool]
 """Whether a judge (second) had a part in training a policy (first)."""
@@ -93,6 +94,7 @@ def figures(judged: Judged, used: Used) -> JudgeResults:
         win_rates=tuple(_win_rates(judged, used)),
         agreements=tuple(_agreements(judged)),
         panels=tuple(_panels(judged)),
+        ranking=tuple(_ranks(judged)),
     )
 
 
@@ -135,3 +137,14 @@ def _panels(judged: Judged) -> Iterator[PanelAgreement]:
     values = np.stack([judged.values(judge) for judge in voters], axis=1)
     comparable = len({judged.units[judge] for judge in voters}) == 1
     yield panel_agreement("judges", values, judged.prompts, comparable=comparable)
+
+
+def _ranks(judged: Judged) -> Iterator[Rank]:
+    """Yield the places of three policies or more under every judge."""
+    answers = next(iter(judged.answers.values()))
+    if len(answers.policies) < 3:
+        return
+    prompts = range(len(answers.groups))
+    for judge in _named(judged):
+        values = {pair: judged.contest(judge, pair).values for pair in judged.pairs}
+        yield from ranking(judge, answers.policies, values, prompts)

@@ -1,0 +1,208 @@
+"""`rewarddiff judge`: policies held against each other by judges, on the same prompts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+from rewarddiff.config import at_least, load_recipe
+from rewarddiff.data.files import name_of
+from rewarddiff.data.outputs import write_outputs
+from rewarddiff.data.questions import read_questions
+from rewarddiff.errors import UserError
+from rewarddiff.outputs import run_folder_for
+from rewarddiff.paths import as_name, user_path
+from rewarddiff.pipeline.contestants import Contestant, answers_of, contestants
+from rewarddiff.pipeline.engines import is_served
+from rewarddiff.pipeline.judge_results import Asked, asked_of, judge_results, write_annotations
+from rewarddiff.pipeline.stage import write_json
+from rewarddiff.pipeline.verdicts import Answers, write_verdicts
+from rewarddiff.report import render
+from rewarddiff.results import PEOPLE, RESULTS, Results, plain
+from rewarddiff.sampling import SamplingConfig
+from rewarddiff.scorers.opening import is_judge, open_judge
+from rewarddiff.scorers.people import People
+from rewarddiff.scorers.protocol import Scorer
+from rewarddiff.store import Store
+from rewarddiff.writing import say
+
+STORE = "store.sqlite"
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    """What `judge` takes besides the options of its judges.
+
+    Attributes:
+        prompts: at most so many; None: all.
+        canaries: prompts of the first policy on which two answers are judged that should lose; 0:
+            none.
+        shown: prompts whose answers stand side by side in the report.
+        sampling: how models answer that are named as policies.
+    """
+
+    prompts: int | None = None
+    canaries: int = 30
+    shown: int = 6
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "prompts")
+        at_least(self, 0, "canaries", "shown")
+
+
+def judge_stage(
+    policies: Sequence[str],
+    judges: Sequence[str],
+    *,
+    data: str | None = None,
+    output: str | Path | None = None,
+    people: str | None = None,
+    attack: bool = False,
+    overrides: Sequence[str] = (),
+) -> Path:
+    """Hold policies against each other by judges, and return the folder of what they say.
+
+    It holds results.json and report.html, every verdict in verdicts.jsonl, AlpacaEval's rows in
+    annotations.json, and a store: a judging that was interrupted goes on where it stopped.
+
+    Args:
+        policies: two or more: files of outputs, folders or hub names of models, RUN:POLICY,
+            MODEL@URL.
+        judges: MODEL@URL, a folder or hub name of a language model, or any scorer.
+        data: prompts for models to answer; questions of MT-Bench; attacks.
+        output: None: a folder in runs/ that is named after the policies.
+        people: votes of people, who are a judge too.
+        attack: the prompts are attacks: a judge reads each response by itself, and no two policies
+            are compared.
+        overrides: of `JudgeConfig` and of the judges' options, as form=grades.
+
+    Raises:
+        UserError: a policy or judge that is none, prompts that differ, a server that is down. A
+            folder that would hold nothing is not left behind.
+    """
+    config, options = _configured(overrides)
+    _check_counts(policies, judges, people, attack=attack)
+    questions = read_questions(data, limit=config.prompts) if data is not None else []
+    named = contestants(policies, questions)
+    opened = _opened(judges, options, people)
+    folder = _folder(output, named)
+    title = f"{', '.join(one.name for one in named)} by {', '.join(opened)}"
+    _check_earlier(folder, title)
+    with _left_clean(folder), run_folder_for(folder), Store(folder / STORE) as store:
+        answers = answers_of(named, questions, config.sampling, store=store, limit=config.prompts)
+        asked = asked_of(opened, answers, _pairs(named), config.canaries, store, attack=attack)
+        results = judge_results(title, answers, asked, shown=config.shown)
+        _write(folder, named, answers, asked, results)
+    return folder
+
+
+def _configured(overrides: Sequence[str]) -> tuple[JudgeConfig, list[str]]:
+    """Return the command's own options, and the overrides that are for the judges."""
+    names = JudgeConfig.__dataclass_fields__
+    own = [text for text in overrides if text.partition("=")[0].partition(".")[0] in names]
+    return load_recipe({}, own, JudgeConfig), [text for text in overrides if text not in own]
+
+
+def _check_counts(
+    policies: Sequence[str], judges: Sequence[str], people: str | None, *, attack: bool
+) -> None:
+    if not judges and (people is None or attack):
+        raise UserError(
+            "no judge: name one with --judge, as MODEL@URL, the folder of a language model, or a scorer"
+        )
+    if len(policies) < 2 and not attack:
+        raise UserError("one policy: name another one, to hold it against")
+
+
+def _opened(judges: Sequence[str], options: Sequence[str], people: str | None) -> dict[str, Scorer]:
+    """Return the judges by the names that results have for them."""
+    for text, times in Counter(judges).items():
+        if times > 1:
+            raise UserError(f"{text}: given {times} times as a judge; name every judge once")
+    short = [_short(text) for text in judges]
+    # Options are for language models; where none judges, they are refused.
+    takes_options = [is_judge(text) for text in judges]
+    opened: dict[str, Scorer] = {}
+    for text, name, takes in zip(judges, short, takes_options, strict=True):
+        label = name if short.count(name) == 1 else text
+        opened[label] = open_judge(text, options if takes or not any(takes_options) else ())
+    if people is not None:
+        opened[PEOPLE] = People(path=people).scorer(people)
+    return opened
+
+
+def _short(judge: str) -> str:
+    return judge.partition("@")[0] if is_served(judge) else name_of(judge)
+
+
+def _folder(output: str | Path | None, named: Sequence[Contestant]) -> Path:
+    if output is not None:
+        return user_path(output)
+    names = "-".join(as_name(one.name) for one in named)
+    return Path("runs") / f"judge-{names}"
+
+
+def _pairs(named: Sequence[Contestant]) -> list[tuple[str, str]]:
+    """Return every two policies, the first named first."""
+    return list(combinations([one.name for one in named], 2))
+
+
+def _check_earlier(folder: Path, title: str) -> None:
+    """Refuse to replace results of another command; say which judging will be replaced."""
+    try:
+        earlier = json.loads((folder / RESULTS).read_text("utf-8"))
+    except (OSError, ValueError):
+        return
+    if not isinstance(earlier, dict) or earlier.get("command") != "judge":
+        raise UserError(f"{folder}: holds results of another command; choose another output")
+    if earlier.get("name") != title:
+        say(f"{folder}: what is there will be replaced ({earlier.get('name')})")
+
+
+@contextmanager
+def _left_clean(folder: Path) -> Iterator[None]:
+    """Remove a folder that this command made, where it ends before anything is worth keeping."""
+    is_new = not folder.exists()
+    try:
+        yield
+    except BaseException:
+        if is_new and folder.is_dir() and _holds_nothing(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _holds_nothing(folder: Path) -> bool:
+    """Tell whether a folder has no files but a store without values, and hidden ones."""
+    visible = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    if not visible <= {STORE}:
+        return False
+    if not visible:
+        return True
+    with Store(folder / STORE) as store:
+        return store.is_empty()
+
+
+def _write(
+    folder: Path,
+    named: Sequence[Contestant],
+    answers: Answers,
+    asked: Mapping[str, Asked],
+    results: Results,
+) -> None:
+    """Write all that was found; results.json last."""
+    for place, one in enumerate(named):
+        if one.outputs is None:
+            file = folder / "outputs" / f"{as_name(one.name)}.json"
+            write_outputs(file, one.name, answers.groups, place)
+    stated = {judge: of_judge.stated for judge, of_judge in asked.items()}
+    write_verdicts(folder / "verdicts.jsonl", answers, stated)
+    write_annotations(folder / "annotations.json", answers, stated)
+    write_json(folder / RESULTS, plain(results))
+    render(results, folder)

@@ -1,0 +1,190 @@
+"""What `rewarddiff judge` asks, and what it makes of the answers: results, and AlpacaEval's rows."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rewarddiff import files
+from rewarddiff.data import Ledger
+from rewarddiff.evaluation.win_rates import preferences
+from rewarddiff.machine import Meter
+from rewarddiff.pipeline.attacks import attack_rates
+from rewarddiff.pipeline.canaries import alarm, canaries
+from rewarddiff.pipeline.judge_use import foreseen_price, options_of, unit_of, use_of
+from rewarddiff.pipeline.results import header
+from rewarddiff.pipeline.verdicts import Answers, PolicyPair, Stated, ask
+from rewarddiff.pipeline.win_rates import Judged, figures
+from rewarddiff.records import plain_prompt, prompt_text
+from rewarddiff.results import (
+    PEOPLE,
+    AttackRate,
+    Canary,
+    Cost,
+    Data,
+    JudgeUse,
+    LedgerCounts,
+    PromptSamples,
+    Results,
+    StageCost,
+    Summary,
+    read,
+)
+from rewarddiff.scorers.protocol import Scorer
+from rewarddiff.store import Store, fingerprint
+
+SEED = 0
+"""The seed of policies that are judged as they are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What one judge said.
+
+    Attributes:
+        stated: of every pair of policies; empty where attacks are judged.
+        cost: of this machine. use: of the judge.
+        unit: in which it states differences.
+    """
+
+    stated: Stated
+    canaries: tuple[Canary, ...]
+    attacks: tuple[AttackRate, ...]
+    use: JudgeUse
+    cost: Cost
+    unit: str
+
+
+def asked_of(
+    judges: Mapping[str, Scorer],
+    answers: Answers,
+    pairs: Sequence[PolicyPair],
+    canary_prompts: int,
+    store: Store,
+    *,
+    attack: bool,
+) -> dict[str, Asked]:
+    """Ask every judge; what they say is kept in the store as it comes.
+
+    Args:
+        canary_prompts: of the first policy, on which canaries are judged; people are shown none.
+        attack: judge every response by itself, as the answer to an attack.
+    """
+    asked = {}
+    for name, judge in judges.items():
+        stated: Stated = {}
+        price = None
+        found: tuple[Canary, ...] = ()
+        attacks: tuple[AttackRate, ...] = ()
+        with Meter() as meter:
+            if attack:
+                attacks = tuple(attack_rates(name, judge, answers, store=store))
+            else:
+                price = foreseen_price(judge, answers, pairs, store)
+                progress = f"verdicts by {name}"
+                stated = ask(judge, answers, pairs, store=store, progress=progress)
+            if not attack and name != PEOPLE:
+                found = _canaries(name, judge, answers, canary_prompts, store)
+        use = use_of(name, judge, estimated_price=price, seconds=meter.seconds)
+        cost = Cost.measured(meter.cost())
+        unit = unit_of(name, options_of(judge))
+        asked[name] = Asked(stated, found, attacks, use, cost, unit)
+    return asked
+
+
+def _canaries(
+    name: str, judge: Scorer, answers: Answers, prompts: int, store: Store
+) -> tuple[Canary, ...]:
+    against = answers.policies[0]
+    groups = [group.take([0]) for group in answers.groups[:prompts]]
+    progress = f"canaries by {name}"
+    return tuple(canaries(name, judge, groups, against, store=store, progress=progress))
+
+
+def judge_results(
+    title: str, answers: Answers, asked: Mapping[str, Asked], *, shown: int
+) -> Results:
+    """Return the figures of a judging, in the form of all results."""
+    voters = [name for name in asked if name != PEOPLE]
+    judged = Judged(
+        answers={SEED: answers},
+        stated={SEED: {name: of_judge.stated for name, of_judge in asked.items()}},
+        voters=voters,
+        panels=(),
+        units={name: of_judge.unit for name, of_judge in asked.items()},
+    )
+    found = [canary for of_judge in asked.values() for canary in of_judge.canaries]
+    judges = replace(
+        figures(judged, lambda policy, judge: False),
+        canaries=tuple(found),
+        attacks=tuple(rate for of_judge in asked.values() for rate in of_judge.attacks),
+        uses=tuple(of_judge.use for of_judge in asked.values()),
+    )
+    costs = [StageCost(stage=f"judging by {name}", **vars(one.cost)) for name, one in asked.items()]
+    return Results(
+        **header("judge", title),
+        recipe=None,
+        data=_data(answers),
+        scorers=(),
+        scorer_contrasts=(),
+        orders=(),
+        coefficients=(),
+        policies=(),
+        rewards=(),
+        lengths=(),
+        contrasts=(),
+        judges=judges,
+        samples=tuple(_shown(answers, shown)),
+        costs=tuple(costs),
+        summary=Summary((), ()),
+        notes=tuple(alarm(canary) for canary in found if canary.alarming),
+        seconds=math.fsum(cost.seconds for cost in costs),
+    )
+
+
+def _data(answers: Answers) -> Data:
+    prompts = fingerprint([plain_prompt(group.prompt) for group in answers.groups])
+    nothing = read(LedgerCounts, Ledger().to_dict())
+    return Data(splits={}, ledger=nothing, tests={}, contents={}, prompts=prompts)
+
+
+def _shown(answers: Answers, shown: int) -> Iterator[PromptSamples]:
+    for group in answers.groups[:shown]:
+        responses = dict(zip(answers.policies, group.responses, strict=True))
+        yield PromptSamples(
+            prompt=prompt_text(group.prompt),
+            responses=responses,
+            rewards={policy: {} for policy in responses},
+        )
+
+
+# --- AlpacaEval's rows ----------------------------------------------------------------------------
+
+
+def write_annotations(path: Path, answers: Answers, stated: Mapping[str, Stated]) -> None:
+    """Write verdicts as AlpacaEval has annotations: 2 where `output_2` wins, 1 where `output_1` does.
+
+    Policy a is `output_2`, as the model that is evaluated is there, and b the baseline. A tie is 1.5,
+    an unscored verdict null.
+    """
+    rows: list[dict[str, Any]] = []
+    for judge, of_judge in stated.items():
+        for (a, b), verdicts in of_judge.items():
+            numbers = preferences(verdicts.values).tolist()
+            for group, preference in zip(answers.pair((a, b)), numbers, strict=True):
+                rows.append(
+                    {
+                        "instruction": prompt_text(group.prompt),
+                        "output_1": group.responses[1],
+                        "generator_1": b,
+                        "output_2": group.responses[0],
+                        "generator_2": a,
+                        "annotator": judge,
+                        "preference": preference if math.isfinite(preference) else None,
+                    }
+                )
+    files.write_text(path, f"{json.dumps(rows, indent=1, ensure_ascii=False)}\n")
