@@ -46,7 +46,12 @@ def test_who_comes_from_another_site_is_led_on_without_the_cookie(project: Proje
     # A SameSite=Strict cookie does not come along on the redirect; a page that asks again brings it.
     answer = httpx2.get(f"{project.address}/welcome")
     assert answer.status_code == 200
-    assert '<meta http-equiv="refresh" content="0; url=/welcome">' in answer.text
+    assert '<meta http-equiv="refresh" content="0; url=/welcome?again">' in answer.text
+    # Where a browser keeps no cookies it does not go round for ever.
+    answer = httpx2.get(f"{project.address}/welcome?again")
+    assert answer.status_code == 403
+    assert "keeps no cookie" in answer.text
+    assert "refresh" not in answer.text
 
 
 def test_first_come_guidelines_and_later_the_comparisons(project: Project) -> None:

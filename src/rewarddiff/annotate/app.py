@@ -45,6 +45,7 @@ NOTES = {
 }
 
 NO_LINK = "This page is for annotators. Open the link that you were given."
+NO_COOKIE = "This browser keeps no cookie of this page. Allow it, and open your link again."
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +141,8 @@ class Application:
         with what it asks for next by itself.
         """
         if self._cookie not in request.cookies:
+            if "again" in request.query_params:
+                raise Refused(HTTPStatus.FORBIDDEN, NO_COOKIE)
             text = "Your link is accepted. The page opens by itself."
             return HTMLResponse(pages.message_page("Welcome", text, goes_on=True))
         reader = await self._reader(request)
