@@ -263,7 +263,7 @@ def report(args: Namespace) -> None:
         raise UserError(
             "report: of one run the page lies in its folder; leave --output out, or give several"
         )
-    say(str(report_stage(args.runs[0])))
+    say(str(report_stage(Path(args.runs[0]))))
 
 
 def compare(args: Namespace) -> None:
