@@ -78,7 +78,11 @@ def _of_policies(results: Results) -> Iterator[Number]:
 
 def _of_judging(results: Results) -> Iterator[Number]:
     """Yield how often the first policy wins, also at equal lengths, and how far judges agree."""
-    first = _first_win_rates(results)[0]
+    for first in _first_win_rates(results)[:1]:
+        yield from _of_first_win_rate(results, first)
+
+
+def _of_first_win_rate(results: Results, first: WinRate) -> Iterator[Number]:
     yield _win_rate_number(first)
     controlled = first.length_controlled
     if controlled.rate.known:
@@ -163,7 +167,8 @@ def _first_win_rates(results: Results) -> list[WinRate]:
     """Return what is said of the first two policies over all seeds: the majority first, then those
     without a part in training."""
     rates = [line for line in results.judges.win_rates if line.seed == "all" and line.rate.known]
-    first = [line for line in rates if (line.a, line.b) == (rates[0].a, rates[0].b)]
+    compared = [(line.a, line.b) for line in rates]
+    first = [line for line in rates if (line.a, line.b) == compared[0]]
     return sorted(first, key=lambda line: (line.judge != MAJORITY, line.used_in_training))
 
 
