@@ -220,7 +220,7 @@ def reward_distributions(results: Results) -> tuple[Drawing, ...]:
         first = [line for line in lines if line.seed == lines[0].seed]
         rows = [(line.policy, line.histogram, line.spread.mean) for line in first]
         samples = count(sum(first[0].histogram.counts))
-        caption = f"{samples} samples each, none left out; stroke: mean"
+        caption = f"{samples} samples each, none left out; each to its own height; stroke: mean"
         if len(first) < len(lines):
             caption += f"; seed {setting(first[0].seed)}"
         text = ", ".join(f"{name} mean {real(average)}" for name, _, average in rows)

@@ -357,14 +357,14 @@ def _reading(interval: Interval, zero: float) -> str:
 
 
 def ridges(rows: Sequence[Ridge], colours: Mapping[str, str], label: str, axis: str) -> str:
-    """Draw a histogram a row, all to one scale and on one axis; a stroke at each mean."""
-    most = max(max(histogram.counts, default=0) for _, histogram, _ in rows) or 1
+    """Draw a histogram a row, on one axis and each to its own height; a stroke at each mean."""
 
     def paint(figure: "Figure") -> None:
         axes = _axes(figure, "x")
         for place, (name, histogram, average) in enumerate(rows):
             colour = colours.get(name, NEUTRAL)
             floor = place + 0.4
+            most = max(histogram.counts, default=0) or 1
             tops = [floor - 0.78 * many / most for many in histogram.counts]
             style: dict[str, Any] = {"baseline": floor, "color": colour}
             axes.stairs(tops, list(histogram.edges), fill=True, alpha=0.45, **style)
