@@ -315,18 +315,18 @@ def project(folder: Path, votes: list[Vote]) -> Path:
         database.executescript(
             """
             CREATE TABLE settings (key TEXT, value TEXT);
-            CREATE TABLE items (id TEXT, prompt TEXT, a TEXT, b TEXT, source TEXT);
+            CREATE TABLE items (id TEXT, place INTEGER, prompt TEXT, a TEXT, b TEXT, source TEXT);
             CREATE TABLE votes (item TEXT, annotator TEXT, grade INTEGER, skipped INTEGER,
                                 reason TEXT, seconds REAL);
             INSERT INTO settings VALUES ('scale', '5');
             """
         )
-        for item in items(votes):
+        for place, item in enumerate(items(votes)):
             v = item.votes[0]
             prompt = json.dumps([message.turn() for message in v.prompt])  # type: ignore[union-attr]
             source = json.dumps({"a": v.source_a, "b": v.source_b, "row": "x.jsonl:1"})
-            row = (v.item, prompt, v.response_a, v.response_b, source)
-            database.execute("INSERT INTO items VALUES (?, ?, ?, ?, ?)", row)
+            row = (v.item, place, prompt, v.response_a, v.response_b, source)
+            database.execute("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", row)
         for v in votes:
             vote = (v.item, v.annotator, v.grade, v.grade is None, v.reason, v.seconds)
             database.execute("INSERT INTO votes VALUES (?, ?, ?, ?, ?, ?)", vote)

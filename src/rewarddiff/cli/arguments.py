@@ -269,6 +269,11 @@ def _judging(add: Add) -> None:
     sub.add_argument("--annotators", type=count, default=3, metavar="N", help=text)
     text = "steps from the one response to the other: 5 or 7 (default 7)"
     sub.add_argument("--scale", type=count, choices=(5, 7), metavar="STEPS", help=text)
+    text = "write the votes of a project (or of a file of votes) to --output, and serve nothing"
+    sub.add_argument("--export", metavar="PROJECT", help=text)
+    text = "how they are written: rows (preference data, default), votes, multipref, helpsteer3, "
+    text += "label-studio"
+    sub.add_argument("--as", dest="form", default="rows", metavar="FORM", help=text)
     sub.takes_overrides("guidelines=FILE, limit=50, per_item=3, names=[HOST], seed=1, …")
 
 

@@ -231,6 +231,11 @@ def annotate(args: Namespace) -> None:
     from rewarddiff.annotate import AnnotateConfig, require_installed
     from rewarddiff.config import load_recipe
 
+    if args.export is not None:
+        from rewarddiff.annotate.export import export
+
+        say(export(args.export, args.output, args.form).line)
+        return
     require_installed()
     config = load_recipe({}, args.overrides, AnnotateConfig)
     from rewarddiff.annotate.samples import output_of, pairs_of

@@ -1,7 +1,7 @@
 """The votes in the SQLite file of an annotation project.
 
 votes(item, annotator, grade, skipped, reason, seconds, …)   grade in favour of a, null where skipped
-items(id, prompt, a, b, source)                              prompt and source as JSON
+items(id, place, prompt, a, b, source)                       prompt and source as JSON
 settings(key, value)                                         as JSON; `scale`: its steps
 """
 
@@ -28,7 +28,7 @@ QUERY = """
     SELECT items.id, items.prompt, items.a, items.b, items.source,
            votes.annotator, votes.grade, votes.skipped, votes.seconds, votes.reason
     FROM votes JOIN items ON items.id = votes.item
-    ORDER BY items.rowid, votes.annotator
+    ORDER BY items.place, votes.annotator
 """
 
 NOT_A_PROJECT = (sqlite3.DatabaseError, ValueError, TypeError, KeyError, RowError)

@@ -111,10 +111,9 @@ def write_votes(votes: Iterable[Vote], path: str | Path, form: str = "rows") -> 
     Raises:
         UserError: no such form, a suffix that is not the form's, or votes that the form cannot hold.
     """
-    if form not in ROWS:
-        raise UserError(f"--as {form}: no such form of votes{suggest(form, get_args(VoteForm))}")
+    check_form(form)
     place = user_path(path)
-    suffix = ".json" if form == "label-studio" else ".jsonl"
+    suffix = suffix_of(form)
     if place.suffix != suffix:
         raise UserError(f"{path}: votes as {form} are written to a file that ends in {suffix}")
     votes = list(votes)
@@ -124,6 +123,17 @@ def write_votes(votes: Iterable[Vote], path: str | Path, form: str = "rows") -> 
     files.write_text(place, _array(rows) if suffix == ".json" else _lines(rows))
     skipped = sum(vote.grade is None for vote in votes)
     return Written(place, len(rows), len(votes), skipped)
+
+
+def check_form(form: str) -> None:
+    """Raise a UserError where there is no such form of votes."""
+    if form not in ROWS:
+        raise UserError(f"--as {form}: no such form of votes{suggest(form, get_args(VoteForm))}")
+
+
+def suffix_of(form: str) -> str:
+    """Return what the name of a file of this form ends with."""
+    return ".json" if form == "label-studio" else ".jsonl"
 
 
 def _lines(rows: Iterable[dict[str, Any]]) -> str:
