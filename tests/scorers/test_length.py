@@ -42,11 +42,23 @@ def test_it_is_measured_in_python_as_longer_wins() -> None:
 
 VOTES = Path(__file__).parents[1] / "data" / "files" / "multipref.jsonl"
 
-NEEDED = {"remote": {"url": "http://127.0.0.1:9"}, "people": {"path": str(VOTES)}}
+NEEDED = {
+    "remote": {"url": "http://127.0.0.1:9"},
+    "judge": {"url": "http://127.0.0.1:9/v1", "model": "m"},
+    "people": {"path": str(VOTES)},
+}
 """Options without a default, by kind."""
 
 
-@pytest.mark.parametrize("options", KINDS, ids=lambda options: options.kind)
+OF_OTHERS = ("panel",)
+"""Kinds that are made of other scorers of a recipe."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [options for options in KINDS if options.kind not in OF_OTHERS],
+    ids=lambda options: options.kind,
+)
 def test_every_kind_makes_a_scorer_and_tells_what_determines_it(options) -> None:
     needed = NEEDED.get(options.kind, {})
     scorer = options(**needed).scorer("scorers.mine")
