@@ -101,3 +101,14 @@ def test_a_recipe_knows_the_kind(file: str) -> None:
         load_recipe(recipe, ["scorers.us.combine=max"], Recipe)
     with pytest.raises(UserError, match=r"nowhere.jsonl"):
         People(path="nowhere.jsonl").scorer("us")
+
+
+def test_votes_that_come_later_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "votes.jsonl"
+    people = People(path=str(path))
+    write_votes(VOTES[:1], path, "votes")
+    before = people.fingerprint()
+    write_votes(VOTES, path, "votes")
+    assert people.fingerprint() != before
+    (d,) = people.scorer("people").differences([GROUP], [[(2, 1)]])
+    assert d.mean == pytest.approx([4 / 3])

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from rewarddiff.config import checked
+from rewarddiff.data.vote_database import DATABASE
 from rewarddiff.data.vote_files import read_votes
 from rewarddiff.data.votes import Combine, Vote, combined, items
 from rewarddiff.differences import Differences, Pair
+from rewarddiff.paths import user_path
 from rewarddiff.records import Group, prompt_text
 from rewarddiff.scorers.protocol import Orders
 from rewarddiff.store import Store, fingerprint
@@ -43,12 +47,15 @@ class People:
         Raises:
             UserError: the votes cannot be read.
         """
-        return PeopleScorer(name, _by_texts(read_votes(self.path)), self.combine)
+        return PeopleScorer(name, self._grades(), self.combine)
 
     def fingerprint(self) -> str:
         """Return a hash of what was voted on, of every grade, and of how they are combined."""
-        grades = sorted(_by_texts(read_votes(self.path)).items())
-        return fingerprint("people", self.combine, grades)
+        return fingerprint("people", self.combine, sorted(self._grades().items()))
+
+    def _grades(self) -> Mapping[str, Sequence[int | None]]:
+        place = user_path(self.path)
+        return _grades_in(self.path, tuple(map(_changed, _files(place))))
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,26 @@ def _cause(grades: Sequence[int | None], value: float) -> str:
     if not math.isnan(value):
         return ""
     return "skipped" if grades else "no votes"
+
+
+def _files(place: Path) -> tuple[Path, ...]:
+    """Return what holds votes: a file, or a project's file and its journal."""
+    file = place / DATABASE if place.is_dir() else place
+    return file, file.with_name(f"{file.name}-wal")
+
+
+def _changed(file: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is written."""
+    if not file.exists():
+        return None
+    status = file.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=4)
+def _grades_in(path: str, changed: object) -> Mapping[str, Sequence[int | None]]:
+    """Read the grades of a file once as long as it stays as it is: a run asks for them often."""
+    return _by_texts(read_votes(path))
 
 
 def _by_texts(votes: Iterable[Vote]) -> dict[str, list[int | None]]:
