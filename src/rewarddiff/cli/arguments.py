@@ -263,7 +263,8 @@ def _judging(add: Add) -> None:
     text = f"two responses to each prompt: {DATA}; none: those that the folder has"
     sub.add_argument("samples", nargs="*", metavar="SAMPLES", help=text)
     sub.takes_reading()
-    sub.takes_output("the project's folder (default runs/annotate-SAMPLES)", "DIR")
+    text = "the project's folder (default runs/annotate-SAMPLES); with --export the file"
+    sub.takes_output(text, "PATH")
     sub.takes_address()
     text = "how many people get a link (default 3)"
     sub.add_argument("--annotators", type=count, default=3, metavar="N", help=text)
