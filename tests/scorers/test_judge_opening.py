@@ -70,7 +70,7 @@ def test_a_judge_of_the_command_line_judges() -> None:
     ("text", "overrides", "cause"),
     [
         ("gpt@http://h:1", ["form=score"], "override 'form=score': .*did you mean 'scores'"),
-        ("gpt@http://h:1", ["fomr=scores"], "override 'fomr=scores': .*did you mean 'form'"),
+        ("gpt@http://h:1", ["frm=scores"], "override 'frm=scores': .*did you mean 'form'"),
         ("gpt@http://h:1", ["prompt=nowhere.txt"], "nowhere.txt: no such prompt file"),
         ("gpt@http://me:secret@h:1", [], "has a key or options in it"),
         ("gpt@http://", [], "should be the address of a server"),
