@@ -14,6 +14,8 @@ from rewarddiff.cli import main
 from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.commands import run_recipe
+from rewarddiff.pipeline.contestants import contestants
+from rewarddiff.pipeline.judge import judge_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.sweep import sweep_points
 from rewarddiff.results import Unequal, read_results
@@ -72,7 +74,7 @@ def test_it_is_asked_once_for_all_seeds_and_judged(
     assert [policy.name for policy in results.policies if policy.name == "theirs"] == []
     for line in results.samples:
         assert line.responses["theirs"] == ("so " * len(line.prompt)).rstrip()
-    where = f"org/chat at {server.url}"
+    where = f"org/chat@{server.url}"
     differences = {(line.a, line.b): line.unequal for line in results.contrasts}
     assert differences["dpo", "theirs"] == (Unequal("trained", None, where),)
     (summary,) = [line for line in results.summary.policies if line.name == "theirs"]
@@ -131,7 +133,7 @@ def test_a_server_that_is_down_and_a_missing_key_end_it_before_training(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("policies.theirs.coefficient={source: length}", "trained already (org/chat at http://host)"),
+        ("policies.theirs.coefficient={source: length}", "trained already (org/chat@http://host)"),
         ("policies.theirs.trained=some/model", "trained and served are two places; give one"),
         ("scorers.length=null", "policies.theirs.served: such a policy is only judged, and"),
         (
@@ -169,7 +171,22 @@ def test_in_a_sweep_it_is_one_point(policy_folder: Path, tmp_path: Path) -> None
     plan["policies"]["weighted"] = {"train": SMALL, "coefficient": {"source": "length"}}
     lines = sweep_points(plan, ["coefficient.alpha=1,2"])
     assert [line for line in lines if "theirs" in line] == [
-        "  theirs  (trained elsewhere: org/chat at http://host)"
+        "  theirs  (trained elsewhere: org/chat@http://host)"
     ]
     lines = sweep_points(plan, ["policies.theirs.served.model=a,b"])
     assert sum("theirs" in line and "http://host" in line for line in lines) == 2
+
+
+def test_a_run_gives_its_samples_of_it_and_two_servers_of_one_name_are_none(
+    policy_folder: Path, server: AnsweringServer, tmp_path: Path
+) -> None:
+    run = run_recipe(recipe(policy_folder, tmp_path, server.url))
+    theirs, other = f"{run}:theirs", "org/chat@http://127.0.0.1:9"
+    (named,) = contestants([theirs])
+    assert (named.name, named.model) == ("theirs", f"org/chat@{server.url}")
+    asked = len(server.bodies)
+    drawn = judge_stage([theirs, f"{run}:base"], ["length"], output=tmp_path / "judged")
+    assert read_results(drawn).judges.win_rates
+    assert len(server.bodies) == asked
+    with pytest.raises(UserError, match=r"127.0.0.1:9: has the same name as org/chat@"):
+        contestants([theirs, other])

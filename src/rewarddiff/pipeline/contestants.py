@@ -60,12 +60,27 @@ def contestants(texts: Sequence[str], questions: Sequence[Question] = ()) -> lis
         if times > 1:
             raise UserError(f"{text}: given {times} times; name every policy once")
     named = [contestant(text, questions) for text in texts]
+    _check_names_of_servers(named)
     counts = Counter(one.name for one in named)
     distinct = []
     for one in named:
         is_alone = counts[one.name] == 1
         distinct.append(one if is_alone else replace(one, name=one.text))
     return distinct
+
+
+def _check_names_of_servers(named: Sequence[Contestant]) -> None:
+    """Refuse one name of two servers' models, whose answers would be kept as one's. Raises UserError."""
+    firsts: dict[str, str] = {}
+    for one in named:
+        if one.model is not None and is_served(one.model):
+            model = one.model.partition("@")[0]
+            first = firsts.setdefault(model, one.model)
+            if first != one.model:
+                raise UserError(
+                    f"{one.model}: has the same name as {first}, and answers are kept under it; have one "
+                    "of the servers give its model another name"
+                )
 
 
 def contestant(text: str, questions: Sequence[Question] = ()) -> Contestant:
@@ -118,7 +133,8 @@ def _of_run(text: str, folder: Path, policy: str) -> Contestant:
         raise UserError(f"{text}: the run has no policy '{policy}'{suggest(policy, places)}")
     given = {BASE: recipe.model, **recipe.trained_elsewhere}
     model = given.get(policy) or str(folder / "policies" / places[policy] / "model")
-    models.resolve(model)
+    if not is_served(model):
+        models.resolve(model)
     return Contestant(text, policy, run=folder, policy=places[policy], model=model)
 
 

@@ -70,7 +70,7 @@ class ServedModel:
         return self.model
 
     def __str__(self) -> str:
-        return f"{self.model} at {self.url}"
+        return f"{self.model}@{self.url}"
 
 
 @dataclass(frozen=True)
