@@ -25,7 +25,7 @@ from rewarddiff.pipeline.scoring import score, weigh_dataset
 from rewarddiff.results import LedgerCounts, Place, Tally
 
 COMMANDS = (
-    *("demo", "run", "sweep", "init", "check", "train", "score", "eval", "serve"),
+    *("demo", "run", "sweep", "init", "check", "train", "score", "eval", "annotate", "serve"),
     *("report", "compare", "completion", "doctor"),
 )
 

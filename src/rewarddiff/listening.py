@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rewarddiff.errors import UserError
@@ -49,16 +50,16 @@ def address_explained(host: str, port: int) -> Iterator[None]:
 
 
 @contextmanager
-def signals_end_quietly() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the server, and nothing else.
+def ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end a server, and nothing else, also before and behind its own care.
 
-    uvicorn raises them once more when it has ended.
+    uvicorn heeds them only while it runs, and raises them once more when it has ended.
     """
 
-    def ignore(number: int, frame: FrameType | None) -> None:
-        pass
+    def end(number: int, frame: FrameType | None) -> None:
+        server.should_exit = True
 
-    handlers = {number: signal.signal(number, ignore) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

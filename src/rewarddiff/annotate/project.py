@@ -37,10 +37,8 @@ def open_project(
     Raises:
         UserError: there is nothing to compare, or the project was begun with other data or another scale.
     """
-    path = folder / NAME
-    if not pairs and not path.exists():
-        raise UserError(f"{folder}: holds no {NAME}; name the data whose responses are compared")
-    votes = Votes(path)
+    require_project(folder, pairs)
+    votes = Votes(folder / NAME)
     try:
         _settle(votes, steps, config)
         _add_items(votes, pairs)
@@ -50,6 +48,12 @@ def open_project(
         votes.close()
         raise
     return votes
+
+
+def require_project(folder: Path, pairs: Sequence[Pair]) -> None:
+    """Raise a UserError where there is neither something to compare nor a project."""
+    if not pairs and not (folder / NAME).exists():
+        raise UserError(f"{folder}: holds no {NAME}; name the data whose responses are compared")
 
 
 def _settle(votes: Votes, steps: int | None, config: AnnotateConfig) -> None:

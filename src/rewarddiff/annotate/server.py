@@ -11,7 +11,7 @@ import uvicorn
 
 from rewarddiff.annotate.app import Application
 from rewarddiff.annotate.config import AnnotateConfig
-from rewarddiff.annotate.project import open_project, tokens_of
+from rewarddiff.annotate.project import open_project, require_project, tokens_of
 from rewarddiff.annotate.records import Pair
 from rewarddiff.annotate.votes import Votes
 from rewarddiff.errors import UserError
@@ -21,7 +21,7 @@ from rewarddiff.listening import (
     PatientProtocol,
     address_explained,
     bound,
-    signals_end_quietly,
+    ended_by_signals,
 )
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import user_path
@@ -54,8 +54,14 @@ def annotate(
         UserError: the folder is another project's, or the address cannot be had.
     """
     config = config or AnnotateConfig()
+    if host in ANYWHERE and not config.names:
+        raise UserError(
+            f"--host {host}: say by which names the page is reached, as names=[192.168.1.5]"
+        )
     guidelines = _guidelines(config)
-    with run_folder_for(folder), bound(host, port) as listener:
+    require_project(folder, pairs)
+    # The folder is touched last: what is refused before leaves nothing behind.
+    with bound(host, port) as listener, run_folder_for(folder):
         names = _names(listener, host, config)
         votes = open_project(folder, pairs, annotators=annotators, steps=steps, config=config)
         try:
@@ -77,9 +83,10 @@ def _run(
     with address_explained(*listener.getsockname()[:2]):
         listener.listen(options.backlog)
     scheme = "https" if config.https else "http"
-    say(*announcement(votes, f"{scheme}://{name}"))
-    with signals_end_quietly():
-        uvicorn.Server(options).run(sockets=[listener])
+    server = uvicorn.Server(options)
+    with ended_by_signals(server):
+        say(*announcement(votes, f"{scheme}://{name}"))
+        server.run(sockets=[listener])
 
 
 def settings_of(application: Application) -> uvicorn.Config:
@@ -111,10 +118,6 @@ def announcement(votes: Votes, address: str) -> list[str]:
 def _names(listener: socket.socket, host: str, config: AnnotateConfig) -> list[str]:
     """Return the hosts by which the page is asked for; that of its links comes first."""
     port = listener.getsockname()[1]
-    if host in ANYWHERE and not config.names:
-        raise UserError(
-            f"--host {host}: say by which names the page is reached, as names=[192.168.1.5]"
-        )
     names = []
     for name in map(str.lower, config.names):
         with_port = f"{name}:{port}"

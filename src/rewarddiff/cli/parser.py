@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Name the nearest choice where argparse would list them all."""
         if action.choices is not None and value not in action.choices:
-            message = f"there is no '{value}'{suggest(value, action.choices)}"
+            message = f"there is no '{value}'{suggest(str(value), map(str, action.choices))}"
             raise argparse.ArgumentError(action, message)
 
     def takes_data(self, text: str = DATA) -> None:

@@ -15,7 +15,7 @@ from rewarddiff.listening import (
     PatientProtocol,
     address_explained,
     bound,
-    signals_end_quietly,
+    ended_by_signals,
 )
 from rewarddiff.scorers.opening import GRADES, fingerprint_of, open_scorer
 from rewarddiff.serve.app import Application
@@ -67,9 +67,10 @@ def serve(
         )
         with address_explained(host, port):
             listener.listen(options.backlog)
-        say(*announcement(served, listener, host))
-        with signals_end_quietly():
-            uvicorn.Server(options).run(sockets=[listener])
+        server = uvicorn.Server(options)
+        with ended_by_signals(server):
+            say(*announcement(served, listener, host))
+            server.run(sockets=[listener])
     say("stopped: all that was accepted is answered")
 
 
