@@ -54,7 +54,7 @@ def test_no_more_pairs_than_the_limit(tmp_path: Path) -> None:
 
 def test_single_responses_are_no_pairs(tmp_path: Path) -> None:
     rows = [{"prompt": "p", "completion": "x", "label": True}]
-    with pytest.raises(UserError, match="holds no two different responses to a prompt"):
+    with pytest.raises(UserError, match="no two different responses to a prompt"):
         pairs_in(tmp_path, rows[0])
 
 
@@ -154,7 +154,7 @@ def test_links_are_told_and_a_signal_ends_it(tmp_path: Path) -> None:
     finally:
         process.kill()
     assert process.returncode == 0
-    assert len(lines) == 5  # three annotators by now
+    assert len(lines) == 4  # as many annotators as before
     assert [line.split()[1].split("/enter/")[1] for line in lines[1:3]] == [
         link.split("/enter/")[1] for link in links
     ]
@@ -188,3 +188,50 @@ def test_the_names_it_is_asked_for_by(
     assert names[0] == first
     assert others <= set(names)
     assert "0.0.0.0:P" not in names
+
+
+# --- outputs of two policies ----------------------------------------------------------------------
+
+
+def test_outputs_of_two_policies_are_joined_by_their_prompts(tmp_path: Path) -> None:
+    one = [{"prompt": f"p{k}", "response": f"one {k}"} for k in range(3)]
+    two = [{"prompt": f"p{k}", "response": f"two {k}"} for k in (2, 0, 1)]
+    two[1]["response"] = "one 0"  # the same answer: nothing to ask
+    samples = [written(tmp_path / "zanzibar.jsonl", one), written(tmp_path / "quetzal.jsonl", two)]
+    ledger = Ledger()
+    pairs = pairs_of(samples, ledger)
+    assert [(pair.prompt, pair.a, pair.b) for pair in pairs] == [
+        ("p1", "one 1", "two 1"),
+        ("p2", "one 2", "two 2"),
+    ]
+    assert (pairs[0].source["a"], pairs[0].source["b"]) == ("zanzibar", "quetzal")
+    assert ledger.count("identical_responses") == 1
+
+
+@pytest.mark.parametrize(
+    ("prompts", "reading", "cause"),
+    [
+        (("p0", "q"), {}, "do not hold the same prompts"),
+        (("p0", "p1"), {"format": "pairs"}, "are for preference data"),
+    ],
+)
+def test_outputs_that_cannot_be_joined(
+    tmp_path: Path, prompts: tuple[str, ...], reading: dict[str, Any], cause: str
+) -> None:
+    one = [{"prompt": f"p{k}", "response": "x"} for k in range(2)]
+    two = [{"prompt": prompt, "response": "y"} for prompt in prompts]
+    samples = [written(tmp_path / "one.jsonl", one), written(tmp_path / "two.jsonl", two)]
+    with pytest.raises(UserError, match=cause):
+        pairs_of(samples, Ledger(), **reading)
+
+
+def test_three_sources_are_one_too_many(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="3 sources"):
+        pairs_of(["a", "b", "c"], Ledger())
+
+
+def test_every_option_is_on_the_page_of_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "annotate.md").read_text("utf-8")
+    for name, value in vars(AnnotateConfig()).items():
+        default = {None: "none", True: "true", False: "false"}.get(value, str(value))
+        assert f"| `{name}` | {default} |" in page

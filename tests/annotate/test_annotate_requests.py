@@ -257,6 +257,26 @@ def test_a_scale_of_five(serve: Serve) -> None:
         assert row["grade"] == (-2 if left == row["a"] else 2)
 
 
+def test_a_full_disk_acknowledges_nothing_and_loses_nothing(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serve(rated_pairs(4)) as project, project.visitor() as client:
+        voted(client, "1")
+        caplog.clear()
+        form = {**fields(client.get("/").text), "choice": "2", "reason": "x" * 3900}
+        [pages] = project.votes.rows("PRAGMA page_count")
+        project.votes.rows(f"PRAGMA max_page_count = {pages[0]}")
+        assert client.post("/vote", data=form).status_code == 500
+        assert len(project.rows()) == 1
+        [record] = caplog.records
+        assert "annotations.sqlite: database or disk is full" in record.getMessage()
+        assert record.exc_info is None
+        project.votes.rows("PRAGMA max_page_count = 1000000")
+        # The same form, sent again as the page does it.
+        assert "Comparison 3 of 4" in client.post("/vote", data=form).text
+        assert len(project.rows()) == 2
+
+
 # --- settings -------------------------------------------------------------------------------------
 
 

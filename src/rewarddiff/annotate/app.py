@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+import sqlite3
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from importlib.resources import files as resources
@@ -45,6 +46,7 @@ NOTES = {
 }
 
 NO_LINK = "This page is for annotators. Open the link that you were given."
+FAILED = "The server failed. What you answered before is kept. Try again."
 NO_COOKIE = "This browser keeps no cookie of this page. Allow it, and open your link again."
 
 log = logging.getLogger(__name__)
@@ -103,14 +105,13 @@ class Application:
                 return await handler(request)
             except Refused as refused:
                 return _refusal(refused)
+            except sqlite3.OperationalError as error:  # a full disk, or a file that another holds
+                log.error("%s: %s; nothing was acknowledged", self._votes.path, error)
+                return _refusal(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, FAILED))
             except Exception:
-                log.exception("%s failed", request.url.path.split("/")[1])
-                return _refusal(
-                    Refused(
-                        HTTPStatus.INTERNAL_SERVER_ERROR,
-                        "The server failed. What you answered before is kept. Try again.",
-                    )
-                )
+                # Without what follows in the path: it may be a token.
+                log.exception("/%s failed", request.url.path.split("/")[1])
+                return _refusal(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, FAILED))
 
         return guarded
 

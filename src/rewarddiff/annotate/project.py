@@ -20,13 +20,14 @@ TOKENS = "tokens.json"
 """The file with the annotators' tokens, beside the votes: those have hashes alone."""
 
 DEFAULT_STEPS = 7
+DEFAULT_ANNOTATORS = 3
 
 
 def open_project(
     folder: Path,
     pairs: Sequence[Pair],
     *,
-    annotators: int,
+    annotators: int | None,
     steps: int | None,
     config: AnnotateConfig,
 ) -> Votes:
@@ -42,7 +43,7 @@ def open_project(
     try:
         _settle(votes, steps, config)
         _add_items(votes, pairs)
-        _add_annotators(votes, annotators)
+        _add_annotators(votes, annotators or len(votes.names()) or DEFAULT_ANNOTATORS)
         _add_assignments(votes, config)
     except BaseException:
         votes.close()

@@ -30,6 +30,7 @@ from rewarddiff.writing import say
 LAST_SECONDS = 10
 """For what is being answered when the server is ended."""
 
+HTTP_PORT = 80
 ANYWHERE = ("0.0.0.0", "::")
 
 
@@ -39,7 +40,7 @@ def annotate(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
-    annotators: int = 3,
+    annotators: int | None = None,
     steps: int | None = None,
     config: AnnotateConfig | None = None,
 ) -> None:
@@ -48,6 +49,7 @@ def annotate(
     Args:
         pairs: what is compared; none: what the project in the folder has.
         port: 0: any that is free.
+        annotators: who get a link; None: as many as the project has, or 3.
         steps: of the scale, 5 or 7; None: as the project has it, or 7.
 
     Raises:
@@ -127,6 +129,8 @@ def _names(listener: socket.socket, host: str, config: AnnotateConfig) -> list[s
         names.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     if host in LOOPBACK:
         names += [f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}"]
+    if port == HTTP_PORT:  # which browsers leave out
+        names += [name.removesuffix(f":{port}") for name in names]
     return list(dict.fromkeys(names))
 
 

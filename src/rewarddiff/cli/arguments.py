@@ -260,15 +260,18 @@ def _judging(add: Add) -> None:
         "ask people which response is better, blind, on a page of this machine; again: go on",
         "preferences.jsonl --output runs/people --annotators 3 limit=50",
     )
-    text = f"two responses to each prompt: {DATA}; none: those that the folder has"
+    text = (
+        f"two responses to each prompt: {DATA}; or the outputs of two policies; none: what the folder "
+        "has"
+    )
     sub.add_argument("samples", nargs="*", metavar="SAMPLES", help=text)
     sub.takes_reading()
     text = "the project's folder (default runs/annotate-SAMPLES); with --export the file"
     sub.takes_output(text, "PATH")
     sub.takes_address()
-    text = "how many people get a link (default 3)"
-    sub.add_argument("--annotators", type=count, default=3, metavar="N", help=text)
-    text = "steps from the one response to the other: 5 or 7 (default 7)"
+    text = "how many people get a link (default 3, or as many as the folder has)"
+    sub.add_argument("--annotators", type=count, metavar="N", help=text)
+    text = "steps from the one response to the other: 5 or 7 (default 7, or as the folder has it)"
     sub.add_argument("--scale", type=count, choices=(5, 7), metavar="STEPS", help=text)
     text = "write the votes of a project (or of a file of votes) to --output, and serve nothing"
     sub.add_argument("--export", metavar="PROJECT", help=text)
