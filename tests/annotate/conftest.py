@@ -88,6 +88,13 @@ def serve(tmp_path: Path) -> Serve:
     return serving
 
 
+@pytest.fixture
+def project(serve: Serve) -> Iterator[Project]:
+    """A project of four pairs whose page is served."""
+    with serve(rated_pairs(4)) as project:
+        yield project
+
+
 def rated_pairs(count: int) -> list[Pair]:
     """Pairs whose texts tell how good each response is, so that the right vote is known.
 
@@ -119,6 +126,18 @@ def shown_texts(page: str) -> list[str]:
     return re.findall(r"answer \d+, worth \d!?", page)
 
 
+def voted(client: httpx2.Client, choice: str, **changes: str) -> httpx2.Response:
+    """Answer what is shown now."""
+    form = fields(client.get("/").text)
+    return client.post("/vote", data={**form, "choice": choice, **changes})
+
+
+# --- in a browser ---------------------------------------------------------------------------------
+
+DESK = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Debian's Chromium without a window."""
@@ -131,3 +150,19 @@ def browser() -> Iterator[Any]:
         browser = engines.chromium.launch(executable_path=chromium, args=arguments)
         yield browser
         browser.close()
+
+
+@contextmanager
+def page_of(browser: Any, project: Project, annotator: int = 1, **options: Any) -> Iterator[Any]:
+    """An annotator's page at the first comparison."""
+    context = browser.new_context(**{"viewport": DESK, **options})
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    page.goto(project.link(annotator))
+    page.goto(f"{project.address}/")
+    yield page
+    context.close()
+
+
+def wait_for(page: Any, heading: str) -> None:
+    page.get_by_role("heading", level=1, name=heading, exact=True).wait_for()

@@ -21,7 +21,7 @@ from rewarddiff.annotate.records import NAME
 from rewarddiff.annotate.votes import Votes
 from tests.annotate.conftest import fields, shown_texts, worth
 
-CLIENTS, ITEMS, KILLS = 16, 24, 10
+CLIENTS, ITEMS, KILLS = 16, 16, 10
 
 
 class Server:

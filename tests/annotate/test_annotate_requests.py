@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
 import re
-from collections.abc import Iterator
 
 import httpx2
 import pytest
 
 from rewarddiff.annotate.pages import LONGEST_REASON
-from tests.annotate.conftest import SOURCES, Project, Serve, fields, rated_pairs, shown_texts
+from tests.annotate.conftest import Project, Serve, fields, rated_pairs, shown_texts, voted
 
 ROUTES = ("/", "/guidelines", "/settings")
 POSTS = ("/vote", "/undo", "/settings")
-
-
-@pytest.fixture
-def project(serve: Serve) -> Iterator[Project]:
-    with serve(rated_pairs(4)) as project:
-        yield project
-
-
-def voted(client: httpx2.Client, choice: str, **changes: str) -> httpx2.Response:
-    """Answer what is shown now."""
-    form = fields(client.get("/").text)
-    return client.post("/vote", data={**form, "choice": choice, **changes})
 
 
 # --- the way in -----------------------------------------------------------------------------------
@@ -275,129 +261,3 @@ def test_a_full_disk_acknowledges_nothing_and_loses_nothing(
         # The same form, sent again as the page does it.
         assert "Comparison 3 of 4" in client.post("/vote", data=form).text
         assert len(project.rows()) == 2
-
-
-# --- settings -------------------------------------------------------------------------------------
-
-
-def keys(client: httpx2.Client) -> list[str]:
-    return re.findall(r'data-key="(.)"', client.get("/").text)
-
-
-def chosen(client: httpx2.Client, **form: str) -> httpx2.Response:
-    letters = dict(zip("1234567", "qwertyi", strict=True))
-    sent = {"key": fields(client.get("/").text)["key"], "with_keys": "on", "view": "formatted"}
-    sent |= {f"key-{action}": letter for action, letter in letters.items()}
-    sent |= {"key-skip": "x", "key-undo": "z"}
-    return client.post("/settings", data={**sent, **form})
-
-
-def test_keys_are_changed_switched_off_and_back_for_one_annotator(project: Project) -> None:
-    with project.visitor() as client, project.visitor(2) as other:
-        assert keys(client) == [*"1234567s"]
-        assert "Saved." in chosen(client).text
-        assert keys(client) == [*"qwertyix"]
-        assert keys(other) == [*"1234567s"]
-        form = {"key": fields(client.get("/").text)["key"], "standard": "yes"}
-        client.post("/settings", data=form)
-        assert keys(client) == [*"1234567s"]
-        form = {f"key-{action}": action for action in "1234567"}
-        form |= {"key-skip": "s", "key-undo": "u", "key": fields(client.get("/").text)["key"]}
-        client.post("/settings", data=form)
-        assert keys(client) == []
-        assert "<kbd" not in client.get("/").text
-
-
-@pytest.mark.parametrize(
-    ("form", "problem"),
-    [
-        ({"key-2": "q"}, "“q” is already the key of another answer."),
-        ({"key-2": "Q"}, "“q” is already the key of another answer."),
-        ({"key-2": ""}, "Give one letter"),
-        ({"key-2": "ab"}, "Give one letter"),
-        ({"key-2": "\x07"}, "Give one letter"),
-    ],
-)
-def test_keys_that_cannot_be_are_refused_with_their_place(
-    project: Project, form: dict[str, str], problem: str
-) -> None:
-    with project.visitor() as client:
-        answer = chosen(client, **form)
-        assert answer.status_code == 422
-        assert problem in answer.text
-        assert 'aria-describedby="problem-2"' in answer.text
-        assert keys(client) == [*"1234567s"]
-
-
-def test_responses_as_they_are_written(serve: Serve) -> None:
-    pairs = rated_pairs(1)
-    with serve(pairs) as project, project.visitor() as client:
-        assert "<p>answer" in client.get("/").text
-        chosen(client, view="written")
-        assert "<p>answer" not in client.get("/").text
-        assert 'class="text written" dir="auto">answer' in client.get("/").text
-
-
-# --- blindness ------------------------------------------------------------------------------------
-
-
-def raw(project: Project, method: str, path: str, headers: dict[str, str], body: str = "") -> bytes:
-    """Everything that a client gets to see of an answer, as bytes."""
-    connection = http.client.HTTPConnection(project.host)
-    connection.request(method, path, body or None, headers)
-    answer = connection.getresponse()
-    content = b"\n".join(f"{name}: {value}".encode() for name, value in answer.getheaders())
-    content += answer.read()
-    connection.close()
-    return content
-
-
-def test_nothing_that_is_sent_names_a_source(project: Project) -> None:
-    cookie = f"annotator-{project.votes.settings()['name']}={project.token()}"
-    headers = {"Cookie": cookie, "Origin": project.address}
-    seen = [raw(project, "GET", f"/enter/{project.token()}", headers)]
-    for _ in range(5):
-        page = raw(project, "GET", "/", headers)
-        seen.append(page)
-        if b'action="/vote"' not in page:
-            break
-        form = "&".join(f"{name}={value}" for name, value in fields(page.decode()).items())
-        posted = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
-        seen.append(raw(project, "POST", "/vote", posted, f"{form}&choice=3"))
-    for path in ("/guidelines", "/settings", "/static/annotate.js", "/static/annotate.css", "/no"):
-        seen.append(raw(project, "GET", path, headers))
-    everything = b"\n".join(seen)
-    assert b"Thank you" in everything
-    for word in (*SOURCES, "zanzibar", "quetzal", "chosen", "rejected"):
-        assert word.encode() not in everything
-    # But the project knows them.
-    assert project.votes.rows("SELECT source FROM items")[0]["source"].count("policy") >= 2
-
-
-def test_an_item_looks_alike_whichever_response_is_a(serve: Serve) -> None:
-    """Two annotators who see the sides exchanged get pages that differ in nothing else."""
-    with serve(rated_pairs(12), shuffle=False) as project:
-        pages: dict[tuple[str, str], str] = {}
-        for annotator in (1, 2, 3):
-            with project.visitor(annotator) as client:
-                while 'action="/vote"' in (page := client.get("/").text):
-                    left, right = shown_texts(page)
-                    body = page[: page.index('<div class="beside">')]
-                    body = re.sub(r'name="(key|nonce)" value="[^"]+"', "", body)
-                    pages[left, right] = body
-                    voted(client, "4")
-        exchanged = 0
-        for (left, right), page in pages.items():
-            if (right, left) in pages:
-                there = unnamed(pages[right, left], right, left)
-                assert unnamed(page, left, right) == there
-                exchanged += 1
-        assert exchanged >= 2
-
-
-def unnamed(page: str, left: str, right: str) -> str:
-    """A page with X for the left response and Y for the right; the longer may hold the shorter."""
-    letters = {left: "X", right: "Y"}
-    for text in sorted(letters, key=len, reverse=True):
-        page = page.replace(text, letters[text])
-    return page

@@ -133,15 +133,18 @@ def choices(steps: int) -> list[Choice]:
 
 
 def turns_of(prompt: Prompt, written: bool) -> list[Turn]:
-    """Return the turns of a prompt; of an assistant's the text is formatted like a response."""
+    """Return the turns of a prompt; of an assistant's the text is formatted like a response.
+
+    Empty lines around a turn are not shown: prompts as of HH begin with some.
+    """
     if isinstance(prompt, str):
-        return [Turn("", as_written(prompt))]
+        return [Turn("", as_written(prompt.strip("\r\n")))]
     turns = []
     for message in prompt:
         is_response = message.role == "assistant" and not written
         show = formatted if is_response else as_written
         speaker = message.role if len(prompt) > 1 else ""
-        turns.append(Turn(speaker, show(message.content), message.extras))
+        turns.append(Turn(speaker, show(message.content.strip("\r\n")), message.extras))
     return turns
 
 
