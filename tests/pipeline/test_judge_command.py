@@ -13,7 +13,7 @@ from scorers.chat_server import MODEL, ChatServer, serving
 
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.judge import judge_stage
-from rewarddiff.results import Results, WinRate, read_results
+from rewarddiff.results import MAJORITY, Results, WinRate, read_results
 
 
 @pytest.fixture
@@ -148,6 +148,7 @@ def test_several_policies_are_ranked_and_several_judges_have_a_majority(
         "mean",
         "last",
     ]
+    assert results.samples[0].verdicts == {MODEL: "win", "length": "win", MAJORITY: "win"}
     (agreement,) = results.judges.agreements
     assert (agreement.percent.value, agreement.n) == (1.0, 18)
 

@@ -132,7 +132,10 @@ def run(policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "splits": {"train": 0.6, "test": 0.4},
         },
         "scorers": {"length": {"kind": "length"}},
-        "policies": {"dpo": {"train": small}, "sft": {"objective": "sft", "train": small}},
+        "policies": {
+            "dpo": {"train": small},
+            "weighted": {"train": small, "coefficient": {"source": "length", "negative": "abs"}},
+        },
         "evaluation": {"prompts": 3, "sampling": {"max_new_tokens": 4, "stop": []}},
     }
     return run_recipe(recipe)
@@ -151,10 +154,20 @@ def test_policies_of_a_run_are_judged_on_its_own_samples(run: Path, tmp_path: Pa
     ]
 
 
+def test_a_scorer_that_trained_a_policy_of_a_run_is_no_independent_judge(
+    run: Path, tmp_path: Path
+) -> None:
+    results = judged(
+        f"{run}:weighted", f"{run}:dpo", f"{run}:base", judge="length", output=tmp_path / "o"
+    )
+    used = {(rate.a, rate.b): rate.used_in_training for rate in results.judges.win_rates}
+    assert used == {("weighted", "dpo"): True, ("weighted", "base"): True, ("dpo", "base"): False}
+
+
 def test_a_policy_of_a_run_answers_other_prompts(run: Path, tmp_path: Path) -> None:
     prompts = lines(tmp_path / "prompts.jsonl", {"prompt": "Other"}, {"prompt": "Another"})
     results = judged(
-        f"{run}:dpo-0", f"{run}:sft", judge="length", output=tmp_path / "out", data=prompts,
+        f"{run}:dpo-0", f"{run}:weighted", judge="length", output=tmp_path / "out", data=prompts,
         overrides=SHORT,
     )  # fmt: skip
     (rate,) = results.judges.win_rates

@@ -68,12 +68,3 @@ def canary(judge: str, kind: Kind, against: str, verdicts: Verdicts) -> Canary:
     rate = bootstrap(points, bounds=SHARE)
     alarming = rate.bounded and rate.low > TOLERATED
     return Canary(judge, kind, against, rate, int(values.size), alarming)
-
-
-def alarm(found: Canary) -> str:
-    """Return a sentence on a canary that a judge likes."""
-    what = "a constant answer" if found.kind == "constant" else "an answer that claims to have won"
-    return (
-        f"{found.judge} gives {what} {found.rate.value:.0%} of the points against {found.against} "
-        f"({found.rate.low:.0%} to {found.rate.high:.0%}): its verdicts are not to be relied on."
-    )

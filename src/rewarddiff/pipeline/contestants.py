@@ -114,7 +114,7 @@ def _is_run(folder: Path) -> bool:
 def _of_run(text: str, folder: Path, policy: str) -> Contestant:
     """Return a policy of a run, by its name or, with its seed, by that of its folder."""
     folder = results_folder(folder)
-    recipe = _recipe(folder)
+    recipe = recipe_of(folder)
     seed = recipe.seeds[0]
     places = {BASE: BASE}
     for name in recipe.trained_here:
@@ -138,7 +138,8 @@ def _of_run(text: str, folder: Path, policy: str) -> Contestant:
     return Contestant(text, policy, run=folder, policy=places[policy], model=model)
 
 
-def _recipe(run: Path) -> Recipe:
+def recipe_of(run: Path) -> Recipe:
+    """Return the recipe of a finished run. Raises UserError."""
     settings = read_results(run).recipe
     if settings is None:
         raise UserError(f"{run}: holds an evaluation and no run; name a run, a model or outputs")
@@ -226,7 +227,7 @@ def _samples_of_run(one: Contestant, folder: Path) -> Outputs | None:
     place = folder / "samples" / one.policy
     if not Stage.found(place):
         return None
-    groups = held_out(prepare(_recipe(folder), folder, again=True))
+    groups = held_out(prepare(recipe_of(folder), folder, again=True))
     samples = json.loads((place / "samples.json").read_text("utf-8"))
     outputs = []
     for group, drawn in zip(groups, samples, strict=True):

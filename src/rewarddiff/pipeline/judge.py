@@ -20,6 +20,7 @@ from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import as_name, user_path
 from rewarddiff.pipeline.contestants import Contestant, answers_of, contestants
 from rewarddiff.pipeline.engines import is_served
+from rewarddiff.pipeline.independence import used_by
 from rewarddiff.pipeline.judge_results import Asked, asked_of, judge_results, write_annotations
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.pipeline.verdicts import Answers, write_verdicts
@@ -91,14 +92,16 @@ def judge_stage(
     _check_counts(policies, judges, people, attack=attack)
     questions = read_questions(data, limit=config.prompts) if data is not None else []
     named = contestants(policies, questions)
-    opened = _opened(judges, options, people)
+    texts = _labels(judges)
+    opened = _opened(texts, options, people)
     folder = _folder(output, named)
     title = f"{', '.join(one.name for one in named)} by {', '.join(opened)}"
     _check_earlier(folder, title)
     with _left_clean(folder), run_folder_for(folder), Store(folder / STORE) as store:
         answers = answers_of(named, questions, config.sampling, store=store, limit=config.prompts)
         asked = asked_of(opened, answers, _pairs(named), config.canaries, store, attack=attack)
-        results = judge_results(title, answers, asked, shown=config.shown)
+        used = used_by(named, texts)
+        results = judge_results(title, answers, asked, used, shown=config.shown)
         _write(folder, named, answers, asked, results)
     return folder
 
@@ -121,18 +124,27 @@ def _check_counts(
         raise UserError("one policy: name another one, to hold it against")
 
 
-def _opened(judges: Sequence[str], options: Sequence[str], people: str | None) -> dict[str, Scorer]:
-    """Return the judges by the names that results have for them."""
+def _labels(judges: Sequence[str]) -> dict[str, str]:
+    """Return the texts that name judges by the names that results have for them."""
     for text, times in Counter(judges).items():
         if times > 1:
             raise UserError(f"{text}: given {times} times as a judge; name every judge once")
     short = [_short(text) for text in judges]
-    # Options are for language models; where none judges, they are refused.
-    takes_options = [is_judge(text) for text in judges]
+    labels = {}
+    for text, name in zip(judges, short, strict=True):
+        labels[name if short.count(name) == 1 else text] = text
+    return labels
+
+
+def _opened(
+    texts: Mapping[str, str], options: Sequence[str], people: str | None
+) -> dict[str, Scorer]:
+    """Return the judges by name; options are for language models, and refused where none judges."""
+    takes_options = {text: is_judge(text) for text in texts.values()}
     opened: dict[str, Scorer] = {}
-    for text, name, takes in zip(judges, short, takes_options, strict=True):
-        label = name if short.count(name) == 1 else text
-        opened[label] = open_judge(text, options if takes or not any(takes_options) else ())
+    for name, text in texts.items():
+        is_for_it = takes_options[text] or not any(takes_options.values())
+        opened[name] = open_judge(text, options if is_for_it else ())
     if people is not None:
         opened[PEOPLE] = People(path=people).scorer(people)
     return opened

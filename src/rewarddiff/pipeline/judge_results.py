@@ -14,12 +14,13 @@ from rewarddiff.data import Ledger
 from rewarddiff.evaluation.win_rates import preferences
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.attacks import attack_rates
-from rewarddiff.pipeline.canaries import alarm, canaries
+from rewarddiff.pipeline.canaries import canaries
 from rewarddiff.pipeline.judge_use import foreseen_price, options_of, unit_of, use_of
 from rewarddiff.pipeline.results import header
 from rewarddiff.pipeline.verdicts import Answers, PolicyPair, Stated, ask
-from rewarddiff.pipeline.win_rates import Judged, figures
+from rewarddiff.pipeline.win_rates import Judged, Used, figures, outcomes
 from rewarddiff.records import plain_prompt, prompt_text
+from rewarddiff.report.statements import notes
 from rewarddiff.results import (
     PEOPLE,
     AttackRate,
@@ -106,9 +107,14 @@ def _canaries(
 
 
 def judge_results(
-    title: str, answers: Answers, asked: Mapping[str, Asked], *, shown: int
+    title: str, answers: Answers, asked: Mapping[str, Asked], used: Used, *, shown: int
 ) -> Results:
-    """Return the figures of a judging, in the form of all results."""
+    """Return the figures of a judging, in the form of all results.
+
+    Args:
+        used: tells a policy's judge who had a part in its training.
+        shown: prompts whose answers stand side by side.
+    """
     voters = [name for name in asked if name != PEOPLE]
     judged = Judged(
         answers={SEED: answers},
@@ -119,13 +125,13 @@ def judge_results(
     )
     found = [canary for of_judge in asked.values() for canary in of_judge.canaries]
     judges = replace(
-        figures(judged, lambda policy, judge: False),
+        figures(judged, used),
         canaries=tuple(found),
         attacks=tuple(rate for of_judge in asked.values() for rate in of_judge.attacks),
         uses=tuple(of_judge.use for of_judge in asked.values()),
     )
     costs = [StageCost(stage=f"judging by {name}", **vars(one.cost)) for name, one in asked.items()]
-    return Results(
+    results = Results(
         **header("judge", title),
         recipe=None,
         data=_data(answers),
@@ -138,12 +144,13 @@ def judge_results(
         lengths=(),
         contrasts=(),
         judges=judges,
-        samples=tuple(_shown(answers, shown)),
+        samples=tuple(_shown(answers, judged, shown)),
         costs=tuple(costs),
         summary=Summary((), ()),
-        notes=tuple(alarm(canary) for canary in found if canary.alarming),
+        notes=(),
         seconds=math.fsum(cost.seconds for cost in costs),
     )
+    return replace(results, notes=tuple(notes(results)))
 
 
 def _data(answers: Answers) -> Data:
@@ -152,13 +159,15 @@ def _data(answers: Answers) -> Data:
     return Data(splits={}, ledger=nothing, tests={}, contents={}, prompts=prompts)
 
 
-def _shown(answers: Answers, shown: int) -> Iterator[PromptSamples]:
-    for group in answers.groups[:shown]:
+def _shown(answers: Answers, judged: Judged, shown: int) -> Iterator[PromptSamples]:
+    verdicts = outcomes(judged, SEED, answers.policies[:2])
+    for place, group in enumerate(answers.groups[:shown]):
         responses = dict(zip(answers.policies, group.responses, strict=True))
         yield PromptSamples(
             prompt=prompt_text(group.prompt),
             responses=responses,
             rewards={policy: {} for policy in responses},
+            verdicts={judge: of_judge[place] for judge, of_judge in verdicts.items()},
         )
 
 

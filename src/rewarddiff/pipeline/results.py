@@ -37,7 +37,7 @@ from rewarddiff.pipeline.recipe import BASE
 from rewarddiff.pipeline.scorer_recipe import AnyScorer, ScorerRecipe
 from rewarddiff.pipeline.scorers import answers, evaluation_stage, scorer_stage
 from rewarddiff.pipeline.showing import case_studies, first_samples, reward_distributions
-from rewarddiff.pipeline.verdicts_stage import judge_results
+from rewarddiff.pipeline.verdicts_stage import judge_results, with_verdicts
 from rewarddiff.records import plain_prompt
 from rewarddiff.report.scorer_statements import overlap_notes
 from rewarddiff.report.statements import notes
@@ -91,7 +91,7 @@ def gather(run: Run) -> Results:
         lengths=tuple(_lengths(samples)),
         contrasts=tuple(contrasts(run, compared_pairs(recipe), rewards, samples, policies)),
         judges=judge_results(run, compared),
-        samples=tuple(first_samples(run, rewards, samples)),
+        samples=tuple(with_verdicts(run, list(first_samples(run, rewards, samples)))),
         reward_distributions=tuple(reward_distributions(rewards)),
         cases=tuple(case_studies(run, rewards, samples)),
         costs=tuple(_costs(run)),

@@ -21,9 +21,17 @@ from rewarddiff.pipeline.recipe import BASE
 from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.pipeline.verdicts import Answers, Stated, ask, read_verdicts, write_verdicts
-from rewarddiff.pipeline.win_rates import Judged, figures
-from rewarddiff.records import Group
-from rewarddiff.results import PEOPLE, Canary, JudgeAgreement, JudgeResults, plain, read
+from rewarddiff.pipeline.win_rates import Judged, figures, outcomes
+from rewarddiff.records import Group, prompt_text
+from rewarddiff.results import (
+    PEOPLE,
+    Canary,
+    JudgeAgreement,
+    JudgeResults,
+    PromptSamples,
+    plain,
+    read,
+)
 from rewarddiff.scorers.people import People
 from rewarddiff.scorers.protocol import Scorer
 
@@ -117,6 +125,19 @@ def judge_results(run: Run, compared: Mapping[tuple[str, str], Sequence[Scored]]
         canaries=tuple(found),
         uses=tuple(uses(run)),
     )
+
+
+def with_verdicts(run: Run, samples: Sequence[PromptSamples]) -> Iterator[PromptSamples]:
+    """Yield samples of the first seed with what judges say of the first two responses."""
+    judged = judged_of(run) if run.recipe.judges else None
+    if judged is None:
+        yield from samples
+        return
+    verdicts = outcomes(judged, run.recipe.seeds[0], _policies(run)[:2])
+    places = {prompt_text(group.prompt): i for i, group in enumerate(held_out(run))}
+    for sample in samples:
+        place = places[sample.prompt]
+        yield replace(sample, verdicts={judge: said[place] for judge, said in verdicts.items()})
 
 
 def judged_of(run: Run) -> Judged | None:

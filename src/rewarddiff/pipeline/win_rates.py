@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +16,15 @@ from rewarddiff.evaluation.bradley_terry import ranking
 from rewarddiff.evaluation.raters import judge_agreement, panel_agreement
 from rewarddiff.evaluation.win_rates import Contest, by_majority, win_rate
 from rewarddiff.pipeline.verdicts import Answers, PolicyPair, Stated
-from rewarddiff.results import MAJORITY, JudgeAgreement, JudgeResults, PanelAgreement, Rank, WinRate
+from rewarddiff.results import (
+    MAJORITY,
+    JudgeAgreement,
+    JudgeResults,
+    Outcome,
+    PanelAgreement,
+    Rank,
+    WinRate,
+)
 
 Used = Callable[[str, str], bool]
 """Whether a judge (second) had a part in training a policy (first)."""
@@ -96,6 +105,35 @@ def figures(judged: Judged, used: Used) -> JudgeResults:
         panels=tuple(_panels(judged)),
         ranking=tuple(_ranks(judged)),
     )
+
+
+def outcomes(judged: Judged, seed: int, policies: Sequence[str]) -> dict[str, list[Outcome]]:
+    """Return what each judge says of two policies on every prompt; empty where nobody compared them.
+
+    Args:
+        policies: the first and the second of those that are shown.
+    """
+    pair = tuple(policies)
+    swapped = pair[::-1]
+    by_judge: dict[str, list[Outcome]] = {}
+    place = list(judged.stated).index(seed)
+    for judge in _named(judged) if judged.judges else ():
+        if pair in judged.pairs:
+            values = judged.contest(judge, pair).values[place]
+        elif swapped in judged.pairs:
+            values = -judged.contest(judge, swapped).values[place]
+        else:
+            continue
+        by_judge[judge] = [_outcome(value) for value in values.tolist()]
+    return by_judge
+
+
+def _outcome(value: float) -> Outcome:
+    if math.isnan(value):
+        return "unscored"
+    if value == 0:
+        return "tie"
+    return "win" if value > 0 else "lose"
 
 
 def _named(judged: Judged) -> tuple[str, ...]:
