@@ -210,7 +210,7 @@ def serve(args: Namespace) -> None:
 
 
 def judge(args: Namespace) -> None:
-    from rewarddiff.pipeline.judge import judge_stage
+    from rewarddiff.pipeline import judge_stage
     from rewarddiff.report import terminal_table
     from rewarddiff.results import read_results
 

@@ -7,6 +7,7 @@ from rewarddiff.pipeline.comparing import compare_stage
 from rewarddiff.pipeline.designs import designs_of_run, designs_stage
 from rewarddiff.pipeline.evaluating import eval_stage
 from rewarddiff.pipeline.init import init_stage
+from rewarddiff.pipeline.judge import judge_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.scoring import score, weigh_dataset
 from rewarddiff.pipeline.sweep import sweep_points, sweep_recipe
@@ -20,6 +21,7 @@ __all__ = [
     "designs_stage",
     "eval_stage",
     "init_stage",
+    "judge_stage",
     "report_stage",
     "run_recipe",
     "score",
