@@ -34,7 +34,7 @@ def small(policy: Path, encoder: Path, output: Path, url: str, model: str) -> Se
         f"output={output}", f"model={policy}", f"scorers.judge.url={url}",
         f"scorers.judge.model={model}", f"scorers.reward.backbone={encoder}",
         "scorers.reward.train.max_steps=1", "scorers.reward.lengths.max_prompt=128",
-        "lengths.max_prompt=400", "data.max_drop=1", "data.limit=24",
+        "lengths.max_prompt=400", "data.max_drop=1", "data.limit=40",
         "evaluation.prompts=4", "evaluation.sampling.max_new_tokens=8",
     ]  # fmt: skip
     for name in ("dpo", "dpo+judge"):
@@ -67,7 +67,7 @@ def test_a_judge_is_the_source_of_coefficients(
     # Both orders say the same of lengths, so d of each pair is the stub's word on it.
     shares = {"train": 0.42, "dev": 0.08, "test": 0.5}
     expected = []
-    for group in split(load_groups("demo", limit=24), shares)["train"]:
+    for group in split(load_groups("demo", limit=40), shares)["train"]:
         for comparison in group.known_comparisons():
             if not comparison.tie:
                 texts = [group.responses[i] for i in (comparison.chosen, comparison.rejected)]

@@ -192,7 +192,8 @@ def test_values_at_the_edge() -> None:
         ("scorers.grades={}", "scorers.grades: the data's own strengths have this name"),
         (
             "scorers.reward.kind=lengths",
-            "'lengths', should be 'reward' or 'difference' or 'length' or 'remote' – did you mean 'length'?",
+            "'lengths', should be 'reward' or 'difference' or 'length' or 'remote' or 'judge' or 'panel' "
+            "or 'people' – did you mean 'length'?",
         ),
         (
             "scorers.reward={kind: length, train: {}}",
