@@ -13,6 +13,7 @@ from judging_examples import responses_in
 from scorers.chat_server import MODEL, serving
 
 from rewarddiff.data import load_groups, split
+from rewarddiff.data.thinning import thin
 from rewarddiff.pipeline.commands import run_recipe
 from rewarddiff.results import Results, read_results
 
@@ -20,12 +21,12 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "dpo-judge.yaml"
 
 
 def steps(first: str, second: str) -> int:
-    """How much better the stub finds the first response: the longer one, by up to three steps."""
-    return max(-3, min(3, round(4 * math.log(len(first) / len(second)))))
+    """How much better the stub finds the first response: the shorter one, by up to three steps."""
+    return max(-3, min(3, round(4 * math.log(len(second) / len(first)))))
 
 
 def reply(body: Any) -> str:
-    return f"One is longer.\nVerdict: {4 - steps(*responses_in(body))}"
+    return f"One is shorter.\nVerdict: {4 - steps(*responses_in(body))}"
 
 
 def small(policy: Path, encoder: Path, output: Path, url: str, model: str) -> Sequence[str]:
@@ -34,7 +35,7 @@ def small(policy: Path, encoder: Path, output: Path, url: str, model: str) -> Se
         f"output={output}", f"model={policy}", f"scorers.judge.url={url}",
         f"scorers.judge.model={model}", f"scorers.reward.backbone={encoder}",
         "scorers.reward.train.max_steps=1", "scorers.reward.lengths.max_prompt=128",
-        "lengths.max_prompt=400", "data.max_drop=1", "data.limit=40",
+        "lengths.max_prompt=400", "data.max_drop=1", "data.limit=40", "data.max_comparisons=1",
         "evaluation.prompts=4", "evaluation.sampling.max_new_tokens=8",
     ]  # fmt: skip
     for name in ("dpo", "dpo+judge"):
@@ -67,7 +68,8 @@ def test_a_judge_is_the_source_of_coefficients(
     # Both orders say the same of lengths, so d of each pair is the stub's word on it.
     shares = {"train": 0.42, "dev": 0.08, "test": 0.5}
     expected = []
-    for group in split(load_groups("demo", limit=40), shares)["train"]:
+    for whole in split(load_groups("demo", limit=40), shares)["train"]:
+        group = thin(whole, 1)
         for comparison in group.known_comparisons():
             if not comparison.tie:
                 texts = [group.responses[i] for i in (comparison.chosen, comparison.rejected)]
