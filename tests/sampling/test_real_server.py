@@ -22,12 +22,13 @@ from rewarddiff.records import Message
 from rewarddiff.sampling import Here, SamplingConfig
 from rewarddiff.sampling.conversations import conversations
 from rewarddiff.sampling.served import Served, ServedModel
+from rewarddiff.scorers.judging.texts import instruction_of, template_of
 from rewarddiff.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(550)]
 
 MODEL = "smollm2-135m-instruct"
-GREEDY = SamplingConfig(max_new_tokens=16, stop=())
+GREEDY = SamplingConfig(max_new_tokens=12, stop=())
 QUESTIONS = [
     "Name three colours.",
     "What is 2 + 2? Answer with the number alone.",
@@ -84,6 +85,16 @@ def test_greedy_answers_are_those_of_the_model_read_here(both: Both, tmp_path: P
         calls = both.served.usage.calls
         assert both.served.samples([*QUESTIONS, talk], GREEDY, store=store) == own
         assert both.served.usage.calls == calls
+
+
+def test_what_a_judge_is_asked_is_answered_alike(both: Both) -> None:
+    """Hundreds of tokens of instructions, delimiters and responses."""
+    template, instruction = template_of("scores"), instruction_of("scores")
+    asked = template.message("Name a colour.", "Red.", "Séven", instruction)
+    config = replace(GREEDY, max_new_tokens=8)
+    (theirs,) = both.served.samples([asked], config)
+    assert [theirs] == both.here.samples([(Message("user", asked),)], config)
+    assert theirs.text
 
 
 def test_two_turns_are_the_same_conversation(both: Both) -> None:
