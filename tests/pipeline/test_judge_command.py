@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from judging_examples import always_first, by_taste, good, outputs
-from scorers.chat_server import MODEL, ChatServer, serving
+from scorers.chat_server import MODEL, AtRandom, ChatServer, serving
 
+from rewarddiff import cli
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.judge import judge_stage
 from rewarddiff.results import MAJORITY, Results, WinRate, read_results
@@ -181,6 +182,55 @@ def test_bad_input_is_one_line_and_leaves_no_folder(
     assert cause in str(raised.value)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_language_model_needs_is_said_in_one_line(
+    server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    a, b = outputs(tmp_path / "a.jsonl", FIRST), outputs(tmp_path / "b.jsonl", SECOND)
+    (tmp_path / "prompt.txt").write_text("Which is better, {response_1} or {response_2}?")
+    (tmp_path / "folder").mkdir()
+    refused = {
+        "OPENAI_API_KEY": ("gpt-4o@https://api.openai.com/v1", []),
+        "{prompt} missing": (judge_of(server), [f"prompt={tmp_path / 'prompt.txt'}"]),
+        "folder": (str(tmp_path / "folder"), []),
+        "fom": (judge_of(server), ["fom=grades"]),
+    }
+    for cause, (judge, settings) in refused.items():
+        with pytest.raises(UserError) as raised:
+            judge_stage([a, b], [judge], output=tmp_path / "out", overrides=settings)
+        assert cause in str(raised.value)
+        assert "\n" not in str(raised.value)
+        assert not (tmp_path / "out").exists()
+
+
+def test_faults_on_the_way_change_no_figure(
+    server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rewarddiff.scorers.judging.served.FIRST_WAIT", 0.01)
+    a = outputs(tmp_path / "a.jsonl", ["good " * (i % 5) + f"a{i}" for i in range(60)])
+    b = outputs(tmp_path / "b.jsonl", ["good " * (i % 3) + f"b{i}" for i in range(60)])
+    settings = ["canaries=0", "timeout=0.5", "attempts=12", "concurrency=16"]
+    judge = judge_of(server)
+    quiet = judged(a, b, judge=judge, output=tmp_path / "quiet", overrides=settings)
+    server.fault = faults = AtRandom(0.3)
+    loud = judged(a, b, judge=judge, output=tmp_path / "loud", overrides=settings)
+    assert sum(faults.made.values()) > 20
+    assert loud.judges.win_rates == quiet.judges.win_rates
+
+
+def test_the_command_line_ends_with_tables_or_with_one_line(
+    server: ChatServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = outputs(tmp_path / "a.jsonl", FIRST), outputs(tmp_path / "b.jsonl", SECOND)
+    output = ["--output", str(tmp_path / "out")]
+    assert cli.main(["judge", a, b, "--judge", judge_of(server), "canaries=2", *output]) == 0
+    shown = capsys.readouterr().out
+    assert "a against b" in shown
+    assert str(tmp_path / "out" / "report.html") in shown
+    assert cli.main(["judge", a, a, "--judge", "length", *output]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_server_that_is_down_or_has_no_such_model_leaves_no_folder(

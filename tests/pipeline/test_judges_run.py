@@ -158,3 +158,13 @@ def test_what_a_judge_lacks_is_said_before_anything_is_trained(
     with pytest.raises(UserError, match="NOT_SET_HERE"):
         run_recipe({**plan, "scorers": scorers, "output": str(tmp_path / "run")})
     assert not (tmp_path / "run" / "scorers").exists()
+
+
+def test_a_judge_that_is_down_ends_the_run_before_anything_is_trained(
+    plan: dict[str, Any], tmp_path: Path
+) -> None:
+    down = {**plan["scorers"]["first"], "url": "http://127.0.0.1:9", "attempts": 1}
+    written = {**plan, "scorers": {**plan["scorers"], "first": down}}
+    with pytest.raises(UserError, match="cannot be reached"):
+        run_recipe({**written, "output": str(tmp_path / "run")})
+    assert not (tmp_path / "run" / "scorers" / "reward-0").exists()

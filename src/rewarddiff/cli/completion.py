@@ -8,7 +8,10 @@ from typing import Any
 
 SHELLS = ("bash", "zsh", "fish")
 
-FILES = ("data", "samples", "recipe", "path", "paths", "output", "scorer", "gold", "model")
+FILES = (
+    *("data", "samples", "recipe", "path", "paths", "output", "scorer", "gold", "model"),
+    *("policies", "judge", "people"),
+)
 """Arguments that may be files; folders are offered too."""
 
 FOLDERS = ("run", "runs")

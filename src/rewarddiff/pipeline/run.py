@@ -59,6 +59,10 @@ def _complete(run: Run, trained: Callable[[Stage], None]) -> None:
         # A server that is down, or has no such model, ends the run before anything is trained.
         for name in run.recipe.served:
             samples_stage(run, name, run.recipe.seeds[0])
+    for name in run.recipe.judges:
+        # So does a judge that cannot be asked. A panel waits for those who sit on it.
+        if name not in run.recipe.panels:
+            evaluation_stage(run, name, run.recipe.seeds[0])
     for seed in run.recipe.seeds:
         for name in run.recipe.scorers:
             evaluation_stage(run, name, seed)
