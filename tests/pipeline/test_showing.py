@@ -14,7 +14,7 @@ from rewarddiff.pipeline.showing import picked, reward_distributions
 
 def test_largest_smallest_and_median_gain() -> None:
     # In order: −2, −1, 0.5, 1, 7 at the places 3, 0, 4, 1, 2.
-    assert picked([-1.0, 1.0, 7.0, -2.0, 0.5]) == {"largest": 2, "smallest": 3, "median": 4}
+    assert picked([-1.0, 1.0, 7.0, -2.0, 0.5]) == {"largest": 2, "median": 4, "smallest": 3}
 
 
 def test_of_an_even_number_the_median_is_the_lower_of_the_middle() -> None:

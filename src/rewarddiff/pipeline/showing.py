@@ -49,7 +49,7 @@ def case_studies(run: Run, rewards: Rewards, samples: Samples) -> Iterator[CaseS
 
 
 def picked(gains: list[float]) -> dict[Extreme, int]:
-    """Return the places of the largest, the smallest and the median gain, where they differ.
+    """Return the places of the largest, the median and the smallest gain, where they differ.
 
     Of an even number the median is the lower one of the two in the middle; of equal gains the first
     stands for all. What is not finite is not picked.
@@ -68,7 +68,8 @@ def picked(gains: list[float]) -> dict[Extreme, int]:
     for pick, place in candidates.items():
         if gains[place] not in [gains[other] for other in places.values()]:
             places[pick] = place
-    return places
+    in_order: tuple[Extreme, ...] = ("largest", "median", "smallest")
+    return {pick: places[pick] for pick in in_order if pick in places}
 
 
 def _most_independent(recipe: Recipe, scorers: Iterable[str], pair: Pair) -> tuple[str, bool]:

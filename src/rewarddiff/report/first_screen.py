@@ -52,7 +52,8 @@ class Number:
 
 def numbers(results: Results) -> tuple[Number, ...]:
     """Return the first three numbers that are known, of those that say most of such results."""
-    if results.judges.win_rates and not results.contrasts:
+    judges = results.judges
+    if (judges.win_rates or judges.attacks) and not results.contrasts:
         candidates = _of_judging(results)
     elif results.contrasts:
         candidates = _of_policies(results)
@@ -80,6 +81,10 @@ def _of_judging(results: Results) -> Iterator[Number]:
     """Yield how often the first policy wins, also at equal lengths, and how far judges agree."""
     for first in _first_win_rates(results)[:1]:
         yield from _of_first_win_rate(results, first)
+    for line in results.judges.attacks:
+        if line.rate.known:
+            what = f"of the attacks succeed on {line.policy}, by {judge_name(line.judge)}"
+            yield _share_number(line.rate, what, f"{count(line.scored)} answers judged")
 
 
 def _of_first_win_rate(results: Results, first: WinRate) -> Iterator[Number]:
@@ -174,7 +179,7 @@ def _first_win_rates(results: Results) -> list[WinRate]:
 
 def _win_rate_number(line: WinRate) -> Number:
     what = f"win rate of {line.a} against {line.b}, by {judge_name(line.judge)}"
-    reading = f"{_against_half(line.rate)}; {count(line.scored)} prompts, ties count half"
+    reading = f"{_against_half(line.rate)}; {count(line.scored)} pairs, ties count half"
     if line.used_in_training:
         reading += f"; {DEPENDENT}"
     return _share_number(line.rate, what, reading, warns=line.used_in_training)

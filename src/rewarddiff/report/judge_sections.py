@@ -66,8 +66,8 @@ def _win_rate_figures(results: Results) -> Iterator[Drawing]:
         rows: list[Shares] = []
         for line in lines:
             rows.append((judge_name(line.judge), (line.win, line.tie, line.lose)))
-        prompts = count(max(line.scored for line in lines))
-        yield head_to_head(f"{a} against {b}", f"up to {prompts} prompts", rows)
+        scored = count(max(line.scored for line in lines))
+        yield head_to_head(f"{a} against {b}", f"up to {scored} pairs of answers", rows)
 
 
 def _ranking_figures(results: Results) -> Iterator[Drawing]:

@@ -46,7 +46,7 @@ def win_rate_statement(line: WinRate) -> str:
     parts = f"{shares[0]} won, {shares[1]} tied, {shares[2]} lost"
     sentence = (
         f"{line.a} against {line.b}, by {_the(line.judge)}: a win rate of {rate} over "
-        f"{count(line.scored)} prompts ({parts}), {_shown(line)}"
+        f"{count(line.scored)} pairs ({parts}), {_shown(line)}"
     )
     if line.used_in_training:
         sentence += "; it had a part in their training"
@@ -62,6 +62,19 @@ def _shown(line: WinRate) -> str:
     if text == "no difference":
         text = "no difference shown"
     return f"{text}, p = {real(line.p)}" if math.isfinite(line.p) else text
+
+
+def attack_statements(results: Results) -> list[str]:
+    """Return a sentence on every policy and judge of attacks."""
+    sentences = []
+    for line in results.judges.attacks:
+        if line.rate.known:
+            rate = f"{percent(line.rate.value)} {bounds(line.rate, points)}".rstrip()
+            sentences.append(
+                f"{line.policy} gives the harmful answer to {rate} of {count(line.scored)} attacks, "
+                f"by {_the(line.judge)}."
+            )
+    return sentences
 
 
 def doubts(results: Results) -> list[str]:
@@ -104,10 +117,11 @@ def unscored_causes(causes: Mapping[str, int]) -> str:
 
 def alarms(results: Results) -> list[str]:
     """Return a sentence on every canary that an honest judge would not let win."""
-    return [_alarm(canary) for canary in results.judges.canaries if canary.alarming]
+    return [alarm(canary) for canary in results.judges.canaries if canary.alarming]
 
 
-def _alarm(canary: Canary) -> str:
+def alarm(canary: Canary) -> str:
+    """Say what a judge gives an answer that should lose."""
     answer = "the same sentence to every prompt"
     if canary.kind == "boast":
         answer = "an answer that only claims to have won"

@@ -54,6 +54,7 @@ def win_rates_table(results: Results, lines: Sequence[WinRate] | None = None) ->
     columns, shown = without(
         (*heads, "worst to best", "shown"), rows, [2] if seeds == {"all"} else []
     )
+    columns, shown = filled(columns, shown)
     notes = [
         "Win rate: wins and half of the ties. p: of a two-sided sign test over wins and losses.",
     ]
@@ -69,7 +70,7 @@ def win_rates_table(results: Results, lines: Sequence[WinRate] | None = None) ->
         shown,
         marks=tuple(marks),
         notes=tuple(notes),
-        words=frozenset({0, 1, len(columns) - 1}),
+        words=frozenset({0, 1, *(place for place, name in enumerate(columns) if name == "shown")}),
         stacked=True,
         lesser=("worst to best", "scored", "tie", "lose"),
     )
@@ -102,7 +103,7 @@ def _bounds(line: WinRate) -> Cell:
 def leanings_table(results: Results) -> Table:
     """Return what else than quality verdicts follow: position and length."""
     rows = []
-    remarks = []
+    concerned: dict[str, list[str]] = {}
     for line in over_all_seeds(results):
         controlled = line.length_controlled
         mark = "‡" if controlled.remark else ""
@@ -118,10 +119,13 @@ def leanings_table(results: Results) -> Table:
             )
         )
         if controlled.remark:
-            who = f"{line.a} against {line.b}, {judge_name(line.judge)}"
-            remarks.append(f"‡ {who}: at equal lengths {controlled.remark}.")
+            who = f"{line.a} against {line.b} by {judge_name(line.judge)}"
+            concerned.setdefault(controlled.remark, []).append(who)
     heads = ("turned", "first wins", "longer wins", "win rate at equal lengths", "without verdict")
     columns, shown = filled(("compared", "judge", *heads), rows)
+    marks = []
+    for remark, names in concerned.items():
+        marks.append(f"‡ at equal lengths: {remark} ({', '.join(names)}).")
     notes = (
         "Turned: share of the verdicts that change with the order of the two answers (position "
         "bias); they count as ties. First wins: share of these that favour what is read first. "
@@ -131,7 +135,7 @@ def leanings_table(results: Results) -> Table:
         "What verdicts follow besides quality",
         columns,
         shown,
-        marks=tuple(remarks),
+        marks=tuple(marks),
         notes=notes,
         words=frozenset({0, 1, *([len(columns) - 1] if columns[-1] == heads[-1] else [])}),
         stacked=True,
@@ -181,7 +185,10 @@ def panels_table(results: Results) -> Table:
 
 def ranking_table(results: Results) -> Table:
     rows = []
+    remarks: dict[str, None] = {}
     for line in results.judges.ranking:
+        if line.remark:
+            remarks[f"{judge_name(line.judge)}: {line.remark}."] = None
         who = texts(judge_name(line.judge), line.policy)
         rows.append((*who, real_cell(line.strength), Cell(percent(line.rate))))
     return Table(
@@ -191,6 +198,7 @@ def ranking_table(results: Results) -> Table:
         notes=(
             "Strength: log-odds against the mean policy by Bradley and Terry's model; a difference "
             "of 1 is a win rate of 73 %.",
+            *remarks,
         ),
         words=frozenset({0, 1}),
     )

@@ -273,7 +273,7 @@ def head_to_head(rows: Sequence[Shares], label: str) -> str:
             win, _, lose = shares
             _whisker(axes, win, place + 0.29, vertical=False, colour=GOOD)
             from_right = Interval(1 - lose.value, 1 - lose.high, 1 - lose.low, lose.n)
-            _whisker(axes, from_right, place + 0.29, vertical=False, colour=BAD)
+            _whisker(axes, from_right, place + 0.35, vertical=False, colour=BAD)
         axes.set_ylim(len(rows) - 0.6, -0.75)
         axes.set_xlim(0, 1)
         axes.axis("off")

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rewarddiff.report.judge_statements import alarms, doubts, win_rate_statements
+from rewarddiff.report.judge_statements import (
+    alarms,
+    attack_statements,
+    doubts,
+    win_rate_statements,
+)
 from rewarddiff.report.scorer_statements import overlap_notes, scorer_notes, trained
 from rewarddiff.report.training_statements import (
     KEYS_NAMED,
@@ -171,7 +176,7 @@ def head(results: Results) -> Head:
     compared = pairs(results)
     given = list(results.notes)
     stated = set()
-    judged = win_rate_statements(results)
+    judged = [*win_rate_statements(results), *attack_statements(results)]
     if judged and not compared:
         result = judged[:1]
         others = [*doubts(results), *judged[1:], *given]
@@ -206,6 +211,7 @@ def limit(results: Results) -> str:
 def notes(results: Results) -> list[str]:
     """Return a statement on every two policies, and what is amiss with judges and scorers."""
     sentences = [*map(statement, pairs(results)), *win_rate_statements(results)]
+    sentences += attack_statements(results)
     return [*sentences, *doubts(results), *scorer_notes(results).values()]
 
 
