@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from scipy.special import expit
@@ -17,7 +18,11 @@ from rewarddiff.data.passing import PassingRow, filled
 from rewarddiff.differences import Array, Differences, Pair, joined
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group
-from rewarddiff.scorers.protocol import Orders, Pointwise, Scorer
+from rewarddiff.scorers.protocol import Judge, Orders, Pointwise, Scorer
+from rewarddiff.scorers.remote.comparer import RemoteComparer
+from rewarddiff.scorers.remote.scorer import RemoteScorer
+from rewarddiff.scoring.parts import ANSWERS
+from rewarddiff.store import Store
 
 
 @dataclass(frozen=True)
@@ -82,15 +87,29 @@ def merged(answers: Sequence[Answer]) -> Answer:
     return Answer(first.scores, tuple(comparisons), joined(differences))
 
 
+def store_of(scorer: Scorer, folder: Path) -> Store | None:
+    """Return where the answers of a scorer are kept as they come; None where asking again is cheaper.
+
+    A window is kept when it is done. What a server or a judge has answered before is not to be lost.
+    """
+    is_asked_elsewhere = isinstance(scorer, Judge | RemoteScorer | RemoteComparer)
+    return Store(folder / ANSWERS) if is_asked_elsewhere else None
+
+
 def ask_rows(
-    scorer: Scorer, rows: Sequence[PassingRow], orders: Orders = "both", *, rank: bool = True
+    scorer: Scorer,
+    rows: Sequence[PassingRow],
+    orders: Orders = "both",
+    *,
+    rank: bool = True,
+    store: Store | None = None,
 ) -> list[list[Answer]]:
     """Ask a scorer about rows: an answer to each of a row's groups, none where it cannot be used.
 
     A row that the scorer's chat template refuses is counted with it.
 
     Args:
-        orders, rank: see `ask`.
+        orders, rank, store: see `ask`.
     """
     answers: list[list[Answer]] = [[] for _ in rows]
     places = [place for place, row in enumerate(rows) if row.groups]
@@ -100,7 +119,7 @@ def ask_rows(
         for place in some:
             groups += rows[place].groups
         try:
-            stated = iter(ask(scorer, groups, orders, rank=rank))
+            stated = iter(ask(scorer, groups, orders, rank=rank, store=store))
         except TemplateRefused as error:
             if len(some) == 1:
                 rows[some[0]].refuse(Reason.TEMPLATE_REFUSED, error.cause)
@@ -118,13 +137,19 @@ def ask_rows(
 
 
 def ask(
-    scorer: Scorer, groups: Sequence[Group], orders: Orders = "both", *, rank: bool = True
+    scorer: Scorer,
+    groups: Sequence[Group],
+    orders: Orders = "both",
+    *,
+    rank: bool = True,
+    store: Store | None = None,
 ) -> list[Answer]:
     """Ask a scorer about groups; every text is read once.
 
     Args:
         rank: of a scorer that scores no response by itself, ask for all pairs of a group: a score is
             then the mean difference to the other responses.
+        store: where its answers are kept and found again.
 
     Raises:
         UserError: a number is infinite, or the score of a response is none.
@@ -140,10 +165,10 @@ def ask(
             pairs.append(_joined(question.pairs, count))
         else:
             pairs.append(_all(question.pairs, count) if rank else question.pairs)
-    differences = _differences(scorer, asked, pairs, orders)
+    differences = _differences(scorer, asked, pairs, orders, store)
     scores: list[Array | None] = [None] * len(asked)
     if isinstance(scorer, Pointwise):
-        scores = _rewards(scorer, asked, differences)
+        scores = _rewards(scorer, asked, differences, store)
     elif rank:
         scores = _means(asked, differences)
     answers = []
@@ -214,14 +239,21 @@ def _all(pairs: list[Pair], count: int) -> list[Pair]:
 
 
 def _differences(
-    scorer: Scorer, groups: Sequence[Group], pairs: Sequence[list[Pair]], orders: Orders
+    scorer: Scorer,
+    groups: Sequence[Group],
+    pairs: Sequence[list[Pair]],
+    orders: Orders,
+    store: Store | None,
 ) -> list[Differences | None]:
     """Return d of the pairs of each group; None of a group that has none."""
     differences: list[Differences | None] = [None] * len(groups)
     places = [place for place, of_group in enumerate(pairs) if of_group]
     if places:
         stated = scorer.differences(
-            [groups[place] for place in places], [pairs[place] for place in places], orders=orders
+            [groups[place] for place in places],
+            [pairs[place] for place in places],
+            orders=orders,
+            store=store,
         )
         for place, d in zip(places, stated, strict=True):
             differences[place] = d
@@ -229,7 +261,10 @@ def _differences(
 
 
 def _rewards(
-    scorer: Pointwise, groups: Sequence[Group], differences: Sequence[Differences | None]
+    scorer: Pointwise,
+    groups: Sequence[Group],
+    differences: Sequence[Differences | None],
+    store: Store | None,
 ) -> list[Array | None]:
     """Return r of every response of each group, from its differences where these tell them."""
     rewards: list[Array | None] = []
@@ -237,7 +272,7 @@ def _rewards(
         rewards.append(None if d is None else _rewards_in(d, len(group.responses)))
     unread = [place for place, values in enumerate(rewards) if values is None]
     if unread:
-        read = scorer.rewards([groups[place] for place in unread])
+        read = scorer.rewards([groups[place] for place in unread], store=store)
         for place, values in zip(unread, read, strict=True):
             rewards[place] = values
     return rewards

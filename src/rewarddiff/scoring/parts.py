@@ -21,7 +21,11 @@ from rewarddiff.errors import UserError
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.scoring import tables
 from rewarddiff.scoring.tables import UnlikeValues, Values
+from rewarddiff.store import Store
 from rewarddiff.writing import say
+
+ANSWERS = "answers.sqlite"
+"""The store of a scorer whose answers cost more than to keep them."""
 
 MADE_FROM = "made-from.json"
 """The file that says what all windows of a folder are made from."""
@@ -51,6 +55,18 @@ class Parts:
         for name, array in arrays.items():
             np.save(self._file(window, f".{name}.npy"), array, allow_pickle=False)
         files.write_text(self._file(window, ".json"), json.dumps(account, ensure_ascii=False))
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything to go on from."""
+        return bool(self.done()) or self._has_answers()
+
+    def _has_answers(self) -> bool:
+        place = self.folder / ANSWERS
+        if not place.exists():
+            return False
+        with Store(place) as store:
+            return len(store) > 0
 
     def account(self, window: int) -> dict[str, Any]:
         """Return what was counted in a window."""
@@ -85,7 +101,7 @@ def parts_of(output: Path, made_from: Mapping[str, str], kind: str) -> Iterator[
     """Hold the folder of an output's windows while it is made, and remove it when it is complete.
 
     Windows that an earlier call has done stay, if they are made from the same. Where the work fails
-    before a first one is done, nothing stays.
+    before a first one is done, nothing stays but answers that a scorer was paid for.
 
     Args:
         output: without its suffix where the windows are the same for every kind of output.
@@ -101,7 +117,7 @@ def parts_of(output: Path, made_from: Mapping[str, str], kind: str) -> Iterator[
         try:
             yield parts
         except BaseException as error:
-            if not parts.done():
+            if not parts.begun:
                 files.remove(folder)
             elif isinstance(error, UnlikeValues) and not output.suffix:
                 lines = output.with_suffix(".jsonl")
@@ -120,6 +136,7 @@ def _keep_if_same(folder: Path, made_from: Mapping[str, str]) -> None:
         others = [name for name in made_from if earlier.get(name) != made_from[name]]
         say(f"{folder}: made with another {' and '.join(others)}; starting over", error=True)
     about.unlink(missing_ok=True)
-    for file in folder.glob("window-*"):
-        file.unlink()
+    for pattern in ("window-*", f"{ANSWERS}*"):
+        for file in folder.glob(pattern):
+            file.unlink()
     files.write_text(about, json.dumps(made_from, indent=2))

@@ -24,13 +24,13 @@ from rewarddiff.records import Group
 from rewarddiff.scorers.opening import open_scorer
 from rewarddiff.scorers.protocol import Pointwise, Scorer
 from rewarddiff.scoring import tables
-from rewarddiff.scoring.answers import Answer, ask_rows, merged, of_equal_texts
+from rewarddiff.scoring.answers import Answer, ask_rows, merged, of_equal_texts, store_of
 from rewarddiff.scoring.identity import identity_of
 from rewarddiff.scoring.parts import Parts, parts_of
 from rewarddiff.scoring.summary import Agreement, Distribution, Reading, ledger_lines
 from rewarddiff.scoring.windows import WINDOW, Data
 from rewarddiff.scoring.work import Done, Speed, carry_out
-from rewarddiff.store import finite
+from rewarddiff.store import Store, finite
 from rewarddiff.writing import figure, say
 
 COLUMNS = ("scores", "comparisons", "differences", "spread", "probability")
@@ -112,9 +112,9 @@ class ScoreJob:
     data: Data
     names: Mapping[str, str]
 
-    def begin(self) -> Callable[[Sequence[PassingRow]], Done]:
+    def begin(self, folder: Path) -> Callable[[Sequence[PassingRow]], Done]:
         scorer = open_scorer(self.scorer) if isinstance(self.scorer, str) else self.scorer
-        return partial(_window, scorer, self.names)
+        return partial(_window, scorer, store_of(scorer, folder), self.names)
 
 
 def score(
@@ -170,7 +170,12 @@ def _names(data: Data) -> dict[str, str]:
     return {column: column + suffix for column in COLUMNS}
 
 
-def _window(scorer: Scorer, names: Mapping[str, str], rows: Sequence[PassingRow]) -> Done:
+def _window(
+    scorer: Scorer,
+    store: Store | None,
+    names: Mapping[str, str],
+    rows: Sequence[PassingRow],
+) -> Done:
     """Return the rows of a window with their columns, and what is to be counted."""
     groups: list[Group] = []
     written = []
@@ -179,7 +184,7 @@ def _window(scorer: Scorer, names: Mapping[str, str], rows: Sequence[PassingRow]
     equal_texts = 0
     unscored = 0
     alone = 0
-    for row, answers in zip(rows, ask_rows(scorer, rows), strict=True):
+    for row, answers in zip(rows, ask_rows(scorer, rows, store=store), strict=True):
         if row.values is None:
             continue  # counted in the ledger: there is nothing that could be written
         if not answers:

@@ -35,7 +35,7 @@ from rewarddiff.records import Comparison, Group, plain_prompt
 from rewarddiff.scorers.opening import open_scorer
 from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.scoring import tables
-from rewarddiff.scoring.answers import Answer, ask_rows, of_equal_texts
+from rewarddiff.scoring.answers import Answer, ask_rows, of_equal_texts, store_of
 from rewarddiff.scoring.identity import identity_of
 from rewarddiff.scoring.parts import Parts, parts_of
 from rewarddiff.scoring.summary import Reading
@@ -44,6 +44,7 @@ from rewarddiff.scoring.tables import Values
 from rewarddiff.scoring.weigh_summary import WeighSummary
 from rewarddiff.scoring.windows import WINDOW, Data
 from rewarddiff.scoring.work import Done, carry_out
+from rewarddiff.store import Store
 
 LAYOUT = "5"
 """Raised when rows change their meaning, so that no window of before is gone on from."""
@@ -64,14 +65,14 @@ class WeighJob:
     data: Data
     config: CoefficientConfig
 
-    def begin(self) -> Callable[[Sequence[PassingRow]], Done]:
+    def begin(self, folder: Path) -> Callable[[Sequence[PassingRow]], Done]:
         scorer = open_scorer(self.scorer) if isinstance(self.scorer, str) else self.scorer
         if self.config.calibrated and scorer.temperature is None:
             raise UserError(
                 f"coefficient.calibrated: {scorer.name} has no temperature; leave it out, or train "
                 "the scorer with a dev split"
             )
-        return partial(_window, scorer, self.config)
+        return partial(_window, scorer, store_of(scorer, folder), self.config)
 
 
 def weigh(
@@ -116,11 +117,17 @@ def weigh(
     return summary, contradicted
 
 
-def _window(scorer: Scorer, config: CoefficientConfig, rows: Sequence[PassingRow]) -> Done:
+def _window(
+    scorer: Scorer,
+    store: Store | None,
+    config: CoefficientConfig,
+    rows: Sequence[PassingRow],
+) -> Done:
     """Return a row for every comparison that can be trained on, and what the heads say of each."""
     groups: list[Group] = []
     answers: list[Answer] = []
-    for row, of_row in zip(rows, ask_rows(scorer, rows, config.orders, rank=False), strict=True):
+    of_rows = ask_rows(scorer, rows, config.orders, rank=False, store=store)
+    for row, of_row in zip(rows, of_rows, strict=True):
         if of_row:
             _note_without_comparisons(row)
             groups += row.groups

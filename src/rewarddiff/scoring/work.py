@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.synchronize import Event
+from pathlib import Path
 from typing import Any, Protocol
 
 from rewarddiff.data.ledger import Ledger
@@ -50,8 +51,12 @@ class Job(Protocol):
     @property
     def data(self) -> Data: ...
 
-    def begin(self) -> Callable[[Sequence[PassingRow]], Done]:
-        """Load what is needed, once in every process; return what does a window."""
+    def begin(self, folder: Path) -> Callable[[Sequence[PassingRow]], Done]:
+        """Load what is needed, once in every process; return what does a window.
+
+        Args:
+            folder: of the windows, where answers may be kept.
+        """
         ...
 
 
@@ -112,7 +117,7 @@ def _share(
         if number % of != rank or number in done:
             continue
         if work is None:
-            work = job.begin()
+            work = job.begin(parts.folder)
         rows = [row.read() for row in unread]
         result = work(rows)
         account = {"rows": len(rows), "ledger": _ledger(rows).to_dict(), **result.account}
