@@ -70,11 +70,6 @@ class Store:
     def close(self) -> None:
         self._db.close()
 
-    def __len__(self) -> int:
-        with self._explained():
-            (count,) = self._db.execute("SELECT COUNT(*) FROM items").fetchone()
-        return int(count)
-
     def get(self, keys: Iterable[str]) -> dict[str, Any]:
         """Return the values that are there."""
         values = {}

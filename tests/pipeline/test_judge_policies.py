@@ -264,3 +264,10 @@ def test_people_judge_beside_a_scorer(tmp_path: Path) -> None:
     )
     # People are shown no canaries.
     assert {canary.judge for canary in results.judges.canaries} == {"length"}
+
+
+def test_two_judges_of_one_name_at_two_places_are_refused(tmp_path: Path) -> None:
+    # Verdicts are kept under the model's name, so the two would agree perfectly.
+    with pytest.raises(UserError, match=r"m@http://b: has the same name as m@http://a"):
+        judge_stage(["x.json", "y.json"], ["m@http://a", "m@http://b"], output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def contestants(texts: Sequence[str], questions: Sequence[Question] = ()) -> lis
         if times > 1:
             raise UserError(f"{text}: given {times} times; name every policy once")
     named = [contestant(text, questions) for text in texts]
-    _check_names_of_servers(named)
+    check_names_of_servers([one.model for one in named if one.model is not None])
     counts = Counter(one.name for one in named)
     distinct = []
     for one in named:
@@ -69,18 +69,24 @@ def contestants(texts: Sequence[str], questions: Sequence[Question] = ()) -> lis
     return distinct
 
 
-def _check_names_of_servers(named: Sequence[Contestant]) -> None:
-    """Refuse one name of two servers' models, whose answers would be kept as one's. Raises UserError."""
+def check_names_of_servers(texts: Iterable[str]) -> None:
+    """Refuse one name of two servers' models, whose answers would be kept as one's.
+
+    Args:
+        texts: that name policies or judges; those that are MODEL@URL count.
+
+    Raises:
+        UserError: two have the same name.
+    """
     firsts: dict[str, str] = {}
-    for one in named:
-        if one.model is not None and is_served(one.model):
-            model = one.model.partition("@")[0]
-            first = firsts.setdefault(model, one.model)
-            if first != one.model:
-                raise UserError(
-                    f"{one.model}: has the same name as {first}, and answers are kept under it; have one "
-                    "of the servers give its model another name"
-                )
+    for text in filter(is_served, texts):
+        model = text.partition("@")[0]
+        first = firsts.setdefault(model, text)
+        if first != text:
+            raise UserError(
+                f"{text}: has the same name as {first}, and answers are kept under it; have one "
+                "of the servers give its model another name"
+            )
 
 
 def contestant(text: str, questions: Sequence[Question] = ()) -> Contestant:

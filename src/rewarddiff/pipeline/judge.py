@@ -18,7 +18,12 @@ from rewarddiff.data.questions import read_questions
 from rewarddiff.errors import UserError
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import as_name, user_path
-from rewarddiff.pipeline.contestants import Contestant, answers_of, contestants
+from rewarddiff.pipeline.contestants import (
+    Contestant,
+    answers_of,
+    check_names_of_servers,
+    contestants,
+)
 from rewarddiff.pipeline.engines import is_served
 from rewarddiff.pipeline.independence import used_by
 from rewarddiff.pipeline.judge_results import Asked, asked_of, judge_results, write_annotations
@@ -129,6 +134,7 @@ def _labels(judges: Sequence[str]) -> dict[str, str]:
     for text, times in Counter(judges).items():
         if times > 1:
             raise UserError(f"{text}: given {times} times as a judge; name every judge once")
+    check_names_of_servers(judges)
     short = [_short(text) for text in judges]
     labels = {}
     for text, name in zip(judges, short, strict=True):

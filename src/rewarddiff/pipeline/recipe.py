@@ -17,7 +17,7 @@ from rewarddiff.pipeline.policy_recipe import OrderConfig, PolicyRecipe, Strengt
 from rewarddiff.pipeline.scorer_recipe import JUDGES, AnyScorer, ScorerRecipe
 from rewarddiff.sampling import SamplingConfig
 from rewarddiff.sampling.served import ServedModel
-from rewarddiff.scorers.judging.options import Panel
+from rewarddiff.scorers.judging.options import Judge, Panel
 from rewarddiff.scorers.protocol import ScorerOptions
 
 BASE = "base"
@@ -281,12 +281,18 @@ class Recipe:
 
     def _check_served(self) -> None:
         """Refuse one name of two servers' models, whose answers would be kept as one's. Raises UserError."""
-        urls: dict[str, str] = {}
+        places = []
         for name, served in self.served.items():
-            url = urls.setdefault(served.model, served.url)
-            if url != served.url:
+            places.append((f"policies.{name}.served.model", served.model, served.url))
+        for name, scorer in self.scorers.items():
+            if isinstance(scorer, Judge) and scorer.model is not None:
+                places.append((f"scorers.{name}.model", scorer.model, str(scorer.url)))
+        urls: dict[str, str] = {}
+        for place, model, own_url in places:
+            url = urls.setdefault(model, own_url)
+            if url != own_url:
                 raise UserError(
-                    f"policies.{name}.served.model: {served.model} is also a model at {url}, and answers "
+                    f"{place}: {model} is also a model at {url}, and answers "
                     "are kept under this name; have one of the servers give its model another"
                 )
 

@@ -66,7 +66,7 @@ class Parts:
         if not place.exists():
             return False
         with Store(place) as store:
-            return len(store) > 0
+            return not store.is_empty()
 
     def account(self, window: int) -> dict[str, Any]:
         """Return what was counted in a window."""
