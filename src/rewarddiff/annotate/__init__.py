@@ -11,6 +11,7 @@ guards     Host, Origin, token, bodies, headers
 pages      the templates, filled
 app        routes
 server     address, start and end
+export     votes as files
 """
 
 from importlib.util import find_spec
