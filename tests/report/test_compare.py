@@ -190,6 +190,63 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "<h1" in output.read_text()
 
 
+def test_report_of_several_runs_is_the_same_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = []
+    for name in ("a", "b", "c"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / RESULTS).write_text(json.dumps(plain(example.results(1))))
+        folders.append(str(folder))
+    pages = {}
+    for command in ("report", "compare"):
+        place = tmp_path / command / "page.html"
+        assert main([command, *folders, "--output", str(place)]) == 0
+        pages[command] = place.read_text()
+    assert pages["report"] == pages["compare"]
+    assert "a and b and c" in pages["report"]
+    # Each figure's numbers lie beside the page, in a folder of its name.
+    links = re.findall(r'href="(page-figures/[^"]*)"', pages["report"])
+    assert len(links) == pages["report"].count("<svg") > 0
+    assert all((tmp_path / "report" / link).is_file() for link in links)
+    capsys.readouterr()
+    assert main(["report", folders[0], "--output", str(tmp_path / "x.html")]) == 2
+    error = capsys.readouterr().err
+    assert error == (
+        "rewarddiff: error: report: of one run the page lies in its folder; leave --output out, or "
+        "give several\n"
+    )
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_long_values_are_cut_where_they_differ() -> None:
+    """A third run without the policy leaves two whole ones, alike in their first 60 characters."""
+    policy = {
+        "objective": {"name": "dpo", "beta": 0.1, "label_smoothing": 0.0, "length_norm": False}
+    }
+    recipes: list[dict[str, Any]] = [
+        {"policies": {"dpo+long": {**policy, "coefficient": {"source": "judge", "alpha": 0.5}}}},
+        {"policies": {"dpo+long": {**policy, "coefficient": {"source": "reward", "alpha": 0.5}}}},
+        {"policies": {}},
+    ]
+    runs = named(*(replace(example.results(), recipe=recipe) for recipe in recipes))
+    (row,) = recipes_table(runs).rows
+    first, second, third = (cell.text for cell in row[1:])
+    assert "source: judge" in first
+    assert "source: reward" in second
+    assert third == "–"
+    assert max(map(len, (first, second))) <= 48
+
+
+def test_rows_of_figures_keep_what_tells_runs_apart() -> None:
+    labels = ("a-run-with-a-very-long-name-1", "a-run-with-a-very-long-name-2")
+    runs = [NamedRun(label, example.results()) for label in labels]
+    shown = re.findall(r">([^<>]*)</text>", page(runs))
+    of_policy = {text for text in shown if text.endswith(("name-1", "name-2"))}
+    assert {text[-6:] for text in of_policy} == {"name-1", "name-2"}
+
+
 @pytest.mark.parametrize(
     ("folders", "message"),
     [

@@ -9,8 +9,9 @@ import pytest
 import report_example as example
 
 from rewarddiff.report.charts import Forest
-from rewarddiff.report.first_screen import ROWS, Number, deviation, numbers, picture
-from rewarddiff.report.plots import ForestPanel
+from rewarddiff.report.first_picture import ROWS, deviation, picture
+from rewarddiff.report.first_screen import Number, numbers
+from rewarddiff.report.gap_plots import ForestPanel
 from rewarddiff.results import (
     Distribution,
     Histogram,

@@ -26,7 +26,7 @@ from rewarddiff.report.policy_tables import contrasts_table, policies_table
 from rewarddiff.report.scorer_tables import labelled, strength_table
 from rewarddiff.report.summary import summary_tables
 from rewarddiff.report.text import Fitted, markdown_page
-from rewarddiff.report.values import count, duration, mean, memory, percent, real
+from rewarddiff.report.values import count, duration, mean, memory, percent, real, shortened
 from rewarddiff.results import UNKNOWN, Bin, Histogram, Interval, Results, Unequal, plain, read
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -590,3 +590,21 @@ def test_names_of_ranges() -> None:
     ranges = ((0, 1), (3, math.inf), (2, 2), (0.5, 1.25))
     bins = [Bin(low, high, UNKNOWN) for low, high in ranges]
     assert [label for label, _ in labelled(bins)] == ["0–1", "≥ 3", "2", "0.5–1.25"]
+
+
+@given(
+    st.lists(st.text("ab", max_size=12), min_size=2, max_size=5),
+    st.text("xy", min_size=20, max_size=80),
+    st.integers(12, 40),
+)
+def test_shortened_texts_stay_short_and_whole_ones_stay_whole(
+    ends: list[str], beginning: str, most: int
+) -> None:
+    texts = [beginning + end for end in ends]
+    pieces = shortened(texts, most)
+    assert all(len(piece) <= most for piece in pieces)
+    for text, piece in zip(texts, pieces, strict=True):
+        assert (piece == text) or "…" in piece
+    # Two that part a few letters behind a long common beginning are told apart.
+    one, other = shortened([f"{beginning}a and more", f"{beginning}b and more"], most)
+    assert one != other

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-from rewarddiff.report import plots
+from rewarddiff.report import gap_plots, plots
 from rewarddiff.results import Histogram, Interval, RewardHistograms
 
 Entry = str | float | int | None
@@ -99,12 +99,12 @@ class ChosenAndRejected:
 class Ridges:
     """Histograms of several policies on one axis, and their means."""
 
-    rows: Sequence[plots.Ridge]
+    rows: Sequence[gap_plots.Ridge]
     colours: Mapping[str, str]
     axis: str
 
     def svg(self, label: str) -> str:
-        return plots.ridges(self.rows, self.colours, label, self.axis)
+        return gap_plots.ridges(self.rows, self.colours, label, self.axis)
 
     def sheet(self) -> Sheet:
         rows: list[tuple[Entry, ...]] = []
@@ -175,10 +175,10 @@ def _yes(value: bool) -> str:
 class Forest:
     """Gaps with intervals on one axis, in groups under a name each, about a line at no gap."""
 
-    panels: Sequence[plots.ForestPanel]
+    panels: Sequence[gap_plots.ForestPanel]
 
     def svg(self, label: str) -> str:
-        return plots.forest(self.panels, label)
+        return gap_plots.forest(self.panels, label)
 
     def sheet(self) -> Sheet:
         rows: list[tuple[Entry, ...]] = []
@@ -235,10 +235,10 @@ class Spreads:
 class HeadToHead:
     """Shares of won, tied and lost prompts, a row a comparison."""
 
-    rows: Sequence[plots.Shares]
+    rows: Sequence[gap_plots.Shares]
 
     def svg(self, label: str) -> str:
-        return plots.head_to_head(self.rows, label)
+        return gap_plots.head_to_head(self.rows, label)
 
     def sheet(self) -> Sheet:
         rows: list[tuple[Entry, ...]] = []

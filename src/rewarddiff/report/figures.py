@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
-from rewarddiff.report import charts, plots
+from rewarddiff.report import charts, gap_plots, plots
 from rewarddiff.report.plots import Points
 from rewarddiff.report.policy_tables import policy_names
 from rewarddiff.report.scorer_tables import labelled
@@ -247,7 +247,7 @@ def contrasts(results: Results) -> tuple[Drawing, ...]:
     return tuple(drawings)
 
 
-def head_to_head(title: str, caption: str, rows: Sequence[plots.Shares]) -> Drawing:
+def head_to_head(title: str, caption: str, rows: Sequence[gap_plots.Shares]) -> Drawing:
     """Draw the shares of won, tied and lost prompts."""
     texts = []
     for name, shares in rows:

@@ -8,8 +8,8 @@ from rewarddiff.report import judge_tables
 from rewarddiff.report.charts import Forest
 from rewarddiff.report.document import Section
 from rewarddiff.report.figures import Drawing, head_to_head
+from rewarddiff.report.gap_plots import ForestPanel, ForestRow, Shares
 from rewarddiff.report.judge_statements import alarms, judge_name, over_all_seeds
-from rewarddiff.report.plots import ForestPanel, ForestRow, Shares
 from rewarddiff.report.values import count, percent, signed
 from rewarddiff.results import Results, WinRate
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from rewarddiff.report import bookkeeping, figures, policy_tables, scorer_tables
 from rewarddiff.report.document import Page, Section, write
-from rewarddiff.report.first_screen import numbers, picture
+from rewarddiff.report.first_picture import picture
+from rewarddiff.report.first_screen import numbers
 from rewarddiff.report.judge_sections import judge_sections
 from rewarddiff.report.samples import sample_sections
 from rewarddiff.report.slices import slices_tables

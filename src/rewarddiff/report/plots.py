@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rewarddiff.report.svg import BAD, GOOD, INK, MUTED, NEUTRAL, PAPER, SERIES, draw
+from rewarddiff.report.svg import BAD, INK, MUTED, NEUTRAL, PAPER, SERIES, draw
 from rewarddiff.report.values import mean, percent, shortened
 from rewarddiff.results import Histogram, Interval, RewardHistograms
 
@@ -30,42 +29,7 @@ Line = tuple[str, Sequence[tuple[float, Interval]], bool]
 Spread = tuple[str, Sequence[float], float]
 """A name, its quantiles at 5, 25, 50, 75 and 95 %, and its mean."""
 
-Ridge = tuple[str, Histogram, float]
-"""A name, its histogram, whose edges are those of all, and its mean."""
-
-Shares = tuple[str, tuple[Interval, Interval, Interval]]
-"""What is compared, and its shares of win, tie and lose."""
-
-
-@dataclass(frozen=True)
-class ForestRow:
-    """A gap: of what, by whom; hollow where that is no independent evidence."""
-
-    group: str
-    name: str
-    interval: Interval
-    hollow: bool
-
-
-@dataclass(frozen=True)
-class ForestPanel:
-    """Figures in one unit.
-
-    Attributes:
-        zero: where no gap lies.
-        is_share: whether they are written as percentages.
-        is_told: whether colours say what lies above `zero` and what below.
-    """
-
-    axis: str
-    rows: Sequence[ForestRow]
-    zero: float = 0.0
-    is_share: bool = False
-    is_told: bool = True
-
-
 WHISKER = 1.6
-SMALL_SHARE = 0.09  # a share below has no room for its figure
 
 
 def histogram(differences: Histogram, colour: str, label: str) -> str:
@@ -76,7 +40,7 @@ def histogram(differences: Histogram, colour: str, label: str) -> str:
     edges = list(differences.edges)
 
     def paint(figure: "Figure") -> None:
-        axes = _axes(figure, "y")
+        axes = only_axes(figure, "y")
         negative, positive = [], []
         for low, high, many in zip(edges, edges[1:], differences.counts, strict=False):
             is_negative = low + high < 0
@@ -96,7 +60,7 @@ def two_histograms(rewards: RewardHistograms, label: str) -> str:
     edges = list(rewards.edges)
 
     def paint(figure: "Figure") -> None:
-        axes = _axes(figure, "y")
+        axes = only_axes(figure, "y")
         for counts, colour, name in (
             (list(rewards.rejected), BAD, "rejected"),
             (list(rewards.chosen), SERIES[0], "chosen"),
@@ -105,7 +69,7 @@ def two_histograms(rewards: RewardHistograms, label: str) -> str:
             axes.stairs(counts, edges, color=colour, linewidth=1.2, label=name)
         axes.set_xlabel("reward")
         axes.set_ylabel("responses")
-        _legend(figure, axes, "outside upper right")
+        legend(figure, axes, "outside upper right")
 
     return draw(200, label, paint)
 
@@ -115,13 +79,13 @@ def accuracy_bars(bins: Sequence[tuple[str, Interval]], colour: str, label: str,
     has_room = len(bins) < 6
 
     def paint(figure: "Figure") -> None:
-        axes = _axes(figure, "y")
+        axes = only_axes(figure, "y")
         names = []
         for place, (name, accuracy) in enumerate(bins):
             names.append(f"{name}\n{'n = ' if has_room else ''}{accuracy.n}")
             if accuracy.known:
                 axes.bar(place, accuracy.value, 0.66, color=colour)
-                _whisker(axes, accuracy, place, vertical=True)
+                whisker(axes, accuracy, place, vertical=True)
                 top = (place, accuracy.high if accuracy.bounded else accuracy.value)
                 text = percent(accuracy.value, 0)
                 axes.annotate(text, top, (0, 3), textcoords="offset points", ha="center")
@@ -150,7 +114,7 @@ def curves(panels: Sequence[Panel], colour: str, label: str) -> str:
             for points in dev:
                 axes.plot(*_columns(points), **dotted)
             axes.set_ylabel(name)
-        _legend(figure, stack[0], "outside upper right")
+        legend(figure, stack[0], "outside upper right")
         stack[-1].set_xlabel("step")
 
     return draw(90 + 100 * len(panels), label, paint)
@@ -160,10 +124,10 @@ def dots(rows: Sequence[Dot], colours: Mapping[str, str], label: str, axis: str)
     """Draw a dot and a whisker a row, the first row on top."""
 
     def paint(figure: "Figure") -> None:
-        axes = _axes(figure, "x")
+        axes = only_axes(figure, "x")
         for place, (name, interval, seeds, hollow) in enumerate(rows):
             colour = colours.get(name, NEUTRAL)
-            _whisker(axes, interval, place, vertical=False, colour=colour)
+            whisker(axes, interval, place, vertical=False, colour=colour)
             axes.plot(list(seeds), [place + 0.24] * len(seeds), "|", color=colour, markersize=6)
             face = PAPER if hollow else colour
             axes.plot(
@@ -175,7 +139,7 @@ def dots(rows: Sequence[Dot], colours: Mapping[str, str], label: str, axis: str)
                 markersize=7,
                 markeredgewidth=WHISKER,
             )
-        _rows(axes, [name for name, *_ in rows])
+        name_rows(axes, [name for name, *_ in rows])
         axes.set_xlabel(axis)
 
     return draw(62 + 30 * len(rows), label, paint)
@@ -199,7 +163,7 @@ def lines(
     places = [x for x, _ in ticks]
 
     def paint(figure: "Figure") -> None:
-        axes = _axes(figure, "y")
+        axes = only_axes(figure, "y")
         for level, (name, height) in enumerate(levels):
             style = (0, (1, 1 + level)) if name else "-"
             colour = colours.get(name, INK)
@@ -210,7 +174,7 @@ def lines(
             shift = apart * (place - (len(rows) - 1) / 2)
             known = [(x + shift, interval) for x, interval in points if interval.known]
             for x, interval in known:
-                _whisker(axes, interval, x, vertical=True, colour=colour)
+                whisker(axes, interval, x, vertical=True, colour=colour)
             axes.plot(
                 [x for x, _ in known],
                 [interval.value for _, interval in known],
@@ -224,7 +188,7 @@ def lines(
         axes.set_xticks(places, [text for _, text in ticks])
         axes.set_xlabel(axes_of[0])
         axes.set_ylabel(axes_of[1])
-        _legend(figure, axes, "outside upper left")
+        legend(figure, axes, "outside upper left")
 
     names = len(rows) + sum(bool(name) for name, _ in levels)
     return draw(200 + 16 * math.ceil(names / 2), label, paint)
@@ -235,7 +199,7 @@ def spreads(rows: Sequence[Spread], colours: Mapping[str, str], label: str, axis
     thick: dict[str, Any] = {"linewidth": 7, "alpha": 0.6, "solid_capstyle": "butt"}
 
     def paint(figure: "Figure") -> None:
-        axes = _axes(figure, "x")
+        axes = only_axes(figure, "x")
         for place, (name, (least, low, middle, high, most), average) in enumerate(rows):
             colour = colours.get(name, NEUTRAL)
             level = [place, place]
@@ -243,148 +207,21 @@ def spreads(rows: Sequence[Spread], colours: Mapping[str, str], label: str, axis
             axes.plot([low, high], level, color=colour, **thick)
             axes.plot(middle, place, "o", color=colour, markersize=6)
             axes.plot(average, place, "x", color=INK, markersize=6, markeredgewidth=1.5)
-        _rows(axes, [name for name, *_ in rows])
+        name_rows(axes, [name for name, *_ in rows])
         axes.set_xlabel(axis)
 
     return draw(62 + 30 * len(rows), label, paint)
-
-
-def head_to_head(rows: Sequence[Shares], label: str) -> str:
-    """Draw stacked bars of win, tie and lose, each row's name above its bar.
-
-    The intervals of win and lose lie below it, from the left and from the right.
-    """
-    parts = ((GOOD, "win"), (NEUTRAL, "tie"), (BAD, "lose"))
-
-    def paint(figure: "Figure") -> None:
-        axes = _axes(figure, "")
-        names = shortened([name for name, _ in rows], 64)
-        for place, (name, (_, shares)) in enumerate(zip(names, rows, strict=True)):
-            start = 0.0
-            for share, (colour, word) in zip(shares, parts, strict=True):
-                length = share.value
-                axes.barh(place, length, 0.42, left=start, color=colour, label=word)
-                if length >= SMALL_SHARE:
-                    middle = start + length / 2
-                    text = percent(length, 0)
-                    axes.text(middle, place, text, ha="center", va="center", color=PAPER)
-                start += length
-            axes.text(0, place - 0.28, name, va="bottom")
-            win, _, lose = shares
-            _whisker(axes, win, place + 0.29, vertical=False, colour=GOOD)
-            from_right = Interval(1 - lose.value, 1 - lose.high, 1 - lose.low, lose.n)
-            _whisker(axes, from_right, place + 0.35, vertical=False, colour=BAD)
-        axes.set_ylim(len(rows) - 0.6, -0.75)
-        axes.set_xlim(0, 1)
-        axes.axis("off")
-        _legend(figure, axes, "outside lower left", ncols=3, handlelength=1)
-
-    return draw(44 + 46 * len(rows), label, paint)
-
-
-def forest(panels: Sequence[ForestPanel], label: str) -> str:
-    """Draw gaps with intervals, a panel a unit, about a line at no gap; groups under their names.
-
-    Told apart from no gap: blue above, red below; grey where they are not.
-    """
-    heights = [len(_grouped(panel.rows)) + 1.6 for panel in panels]
-
-    def paint(figure: "Figure") -> None:
-        ratios = {"height_ratios": heights}
-        stack = figure.subplots(len(panels), 1, squeeze=False, gridspec_kw=ratios)[:, 0]
-        for axes, panel in zip(stack, panels, strict=True):
-            axes.tick_params(length=0)
-            axes.grid(axis="x")
-            _paint_forest(axes, panel)
-
-    return draw(14 + 19 * sum(heights), label, paint)
-
-
-def _grouped(rows: Sequence[ForestRow]) -> list[ForestRow | str]:
-    """Return the rows with the name of each group before its first."""
-    lines: list[ForestRow | str] = []
-    group = None
-    for row in rows:
-        if row.group != group and row.group:
-            lines.append(row.group)
-        group = row.group
-        lines.append(row)
-    return lines
-
-
-def _paint_forest(axes: "Axes", panel: ForestPanel) -> None:
-    lines = _grouped(panel.rows)
-    groups = shortened([line for line in lines if isinstance(line, str)], 48)
-    names = shortened([row.name for row in panel.rows], 24)
-    axes.axvline(panel.zero, color=INK, linewidth=0.8)
-    ticks = []
-    for place, line in enumerate(lines):
-        if isinstance(line, str):
-            # The zero line does not run through a name.
-            box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
-            where = axes.get_yaxis_transform()
-            axes.text(0, place, groups.pop(0), transform=where, va="center", color=INK, bbox=box)
-            continue
-        ticks.append((place, names.pop(0)))
-        colour = _reading(line.interval, panel.zero) if panel.is_told else SERIES[0]
-        _whisker(axes, line.interval, place, vertical=False, colour=colour)
-        face = PAPER if line.hollow else colour
-        axes.plot(
-            line.interval.value,
-            place,
-            "o",
-            color=colour,
-            markerfacecolor=face,
-            markersize=7,
-            markeredgewidth=WHISKER,
-        )
-    axes.set_yticks([place for place, _ in ticks], [name for _, name in ticks])
-    axes.tick_params(axis="y", labelcolor=INK)
-    axes.set_ylim(len(lines) - 0.4, -0.6)
-    axes.spines["left"].set_visible(False)
-    if panel.is_share:
-        axes.xaxis.set_major_formatter(lambda x, _: percent(x, 0))
-    axes.set_xlabel(panel.axis)
-
-
-def _reading(interval: Interval, zero: float) -> str:
-    """Return the colour of what is shown to be above, below, or neither."""
-    if interval.bounded and interval.low > zero:
-        return GOOD
-    if interval.bounded and interval.high < zero:
-        return BAD
-    return NEUTRAL
-
-
-def ridges(rows: Sequence[Ridge], colours: Mapping[str, str], label: str, axis: str) -> str:
-    """Draw a histogram a row, on one axis and each to its own height; a stroke at each mean."""
-
-    def paint(figure: "Figure") -> None:
-        axes = _axes(figure, "x")
-        for place, (name, histogram, average) in enumerate(rows):
-            colour = colours.get(name, NEUTRAL)
-            floor = place + 0.4
-            most = max(histogram.counts, default=0) or 1
-            tops = [floor - 0.78 * many / most for many in histogram.counts]
-            style: dict[str, Any] = {"baseline": floor, "color": colour}
-            axes.stairs(tops, list(histogram.edges), fill=True, alpha=0.45, **style)
-            axes.stairs(tops, list(histogram.edges), linewidth=1.0, **style)
-            axes.plot([average, average], [floor, floor - 0.84], color=INK, linewidth=1.4)
-        _rows(axes, [name for name, *_ in rows])
-        axes.set_xlabel(axis)
-
-    return draw(50 + 44 * len(rows), label, paint)
 
 
 def bars(rows: Sequence[tuple[str, float, str]], label: str) -> str:
     """Draw horizontal bars: (name, length, what is written at its end) a row."""
 
     def paint(figure: "Figure") -> None:
-        axes = _axes(figure, "")
+        axes = only_axes(figure, "")
         for place, (_, length, text) in enumerate(rows):
             axes.barh(place, length, 0.6, color=SERIES[0])
             axes.annotate(text, (length, place), (4, 0), textcoords="offset points", va="center")
-        _rows(axes, [name for name, *_ in rows])
+        name_rows(axes, [name for name, *_ in rows])
         axes.spines[:].set_visible(False)
         axes.set_xticks([])
         axes.margins(x=0.22)
@@ -404,7 +241,7 @@ def _marker(colours: Mapping[str, str], name: str) -> str:
     return MARKERS[rounds % len(MARKERS)]
 
 
-def _axes(figure: "Figure", grid: str) -> "Axes":
+def only_axes(figure: "Figure", grid: str) -> "Axes":
     """Return the only axes of a figure; `grid`: "x", "y", or none."""
     axes = figure.subplots()
     axes.tick_params(length=0)
@@ -413,7 +250,7 @@ def _axes(figure: "Figure", grid: str) -> "Axes":
     return axes
 
 
-def _legend(figure: "Figure", axes: "Axes", place: Any, ncols: int = 2, **style: Any) -> None:
+def legend(figure: "Figure", axes: "Axes", place: Any, ncols: int = 2, **style: Any) -> None:
     """Draw a legend with one handle for every label, however many lines carry it."""
     handles, labels = axes.get_legend_handles_labels()
     by_label = dict(zip(labels, handles, strict=True))
@@ -421,14 +258,14 @@ def _legend(figure: "Figure", axes: "Axes", place: Any, ncols: int = 2, **style:
         figure.legend(list(by_label.values()), list(by_label), loc=place, ncols=ncols, **style)
 
 
-def _rows(axes: "Axes", names: Sequence[str]) -> None:
+def name_rows(axes: "Axes", names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), shortened(names, 24))
     axes.tick_params(axis="y", labelcolor=INK)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
 
 
-def _whisker(
+def whisker(
     axes: "Axes", interval: Interval, place: float, *, vertical: bool, colour: str = INK
 ) -> None:
     if not interval.bounded:
