@@ -95,9 +95,9 @@ def judge_stage(
     """
     config, options = _configured(overrides)
     _check_counts(policies, judges, people, attack=attack)
+    texts = _labels(judges)
     questions = read_questions(data, limit=config.prompts) if data is not None else []
     named = contestants(policies, questions)
-    texts = _labels(judges)
     opened = _opened(texts, options, people)
     folder = _folder(output, named)
     title = f"{', '.join(one.name for one in named)} by {', '.join(opened)}"
