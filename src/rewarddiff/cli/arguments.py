@@ -23,7 +23,8 @@ SEVERAL = (
 SCORER = "the folder of a trained scorer"
 ANY_SCORER = (
     "the folder of a trained scorer, a reward model of the hub, the address of a server that reads "
-    "one (http://…), or length, or grades (the data's own)"
+    "one (http://…), a language model that judges (MODEL@URL), a file of votes, or length, or grades "
+    "(the data's own)"
 )
 BY_SUFFIX = "a file named .jsonl, .csv or .parquet"
 
@@ -216,10 +217,10 @@ def _measuring(add: Add) -> None:
     sub = add(
         "eval",
         do.evaluate,
-        "measure trained scorers on labelled data, and each against each",
+        "measure scorers on labelled data, and each against each",
         "runs/reward test.jsonl --output runs/e",
     )
-    text = f"{SCORER}, one or several; then {DATA}"
+    text = f"{ANY_SCORER}; one or several; then {DATA}"
     sub.add_argument("paths", nargs="+", metavar="SCORER… DATA", help=text)
     sub.takes_reading()
     text = "where to write results.json and report.html (default runs/eval-DATA)"
@@ -238,10 +239,7 @@ def _judging(add: Add) -> None:
         "two or more"
     )
     sub.add_argument("policies", nargs="+", metavar="POLICY", help=text)
-    text = (
-        "who judges: MODEL@URL of an OpenAI-compatible server, a language model's folder, or "
-        f"{ANY_SCORER}; may be given again"
-    )
+    text = f"who judges: a language model (its folder, or MODEL@URL), or {ANY_SCORER}; may be given again"
     sub.add_argument("--judge", action="append", default=[], metavar="JUDGE", help=text)
     text = f"the prompts that models answer: rows with prompt, MT-Bench questions, or {DATA}"
     sub.add_argument("--data", metavar="PROMPTS", help=text)

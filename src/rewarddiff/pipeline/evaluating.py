@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from rewarddiff import models
 from rewarddiff.data import Groups, Ledger, load_groups
 from rewarddiff.errors import UserError
 from rewarddiff.evaluation.comparisons import compare, require_scored
@@ -42,15 +42,24 @@ from rewarddiff.results import (
     plain,
     read,
 )
-from rewarddiff.scorers.neural.build import load_scorer
 from rewarddiff.scorers.neural.identity import answers_fingerprint
+from rewarddiff.scorers.neural.scorer import NeuralScorer
+from rewarddiff.scorers.opening import (
+    fingerprint_of,
+    is_address,
+    is_asked_elsewhere,
+    open_scorer,
+)
+from rewarddiff.scorers.people import PeopleScorer
+from rewarddiff.scorers.protocol import Judge, Scorer
+from rewarddiff.store import Store
 from rewarddiff.writing import say
 
 
 def eval_stage(
     scorers: Sequence[str | Path], data: str | Path, output: Path | None = None, **reading: Any
 ) -> Results:
-    """Return every figure of trained scorers on labelled data.
+    """Return every figure of scorers on labelled data.
 
     Each scorer is also held against each that was named before it, on the same comparisons.
 
@@ -67,11 +76,11 @@ def eval_stage(
             raise UserError(f"{name}: given twice; name every scorer once")
     title = f"{', '.join(names)} on {data}"
     if output is None:
-        return _evaluated(names, data, title, reading)
+        return _evaluated(names, data, title, reading, None)
     output = user_path(output)
     _check_earlier(output, title)
     with folder_for(output):
-        results = _evaluated(names, data, title, reading)
+        results = _evaluated(names, data, title, reading, output)
         write_json(output / RESULTS, plain(results))
         render(results, output)
     return results
@@ -93,7 +102,11 @@ def _check_earlier(output: Path, title: str) -> None:
 
 
 def _evaluated(
-    scorers: Sequence[str], data: str | Path, title: str, reading: Mapping[str, Any]
+    scorers: Sequence[str],
+    data: str | Path,
+    title: str,
+    reading: Mapping[str, Any],
+    output: Path | None,
 ) -> Results:
     ledger = Ledger()
     groups = load_groups(data, ledger=ledger, **reading)
@@ -106,7 +119,7 @@ def _evaluated(
     results = []
     summaries = []
     for name in scorers:
-        compared[name], result = _measured(name, groups)
+        compared[name], result = _measured(name, groups, output)
         (agreement,) = side_by_side([compared[name]])
         summary = summarised([result], agreement)
         results.append(result)
@@ -146,28 +159,60 @@ def _evaluated(
     )
 
 
-def _measured(name: str, groups: Groups) -> tuple[Scored, ScorerResult]:
-    """Return what a scorer says of every comparison, and its figures."""
-    scorer = load_scorer(user_path(name)).to(models.device())
-    with Meter() as meter:
-        comparisons = compare(scorer, groups, progress=f"scoring by {name}")
+def _measured(name: str, groups: Groups, output: Path | None) -> tuple[Scored, ScorerResult]:
+    """Return what a scorer says of every comparison, and its figures.
+
+    Args:
+        output: where the answers of judges and servers are kept.
+    """
+    scorer = open_scorer(name)
+    with Meter() as meter, _kept(scorer, output) as store:
+        comparisons = compare(scorer, groups, store=store, progress=f"scoring by {name}")
         require_scored(scorer, comparisons)
         evaluation = measure(comparisons, scorer.temperature)
-        cut = Cut(**scorer.cut(groups))
+        if isinstance(scorer, NeuralScorer):
+            evaluation = replace(evaluation, cut=Cut(**scorer.cut(groups)))
     result = ScorerResult(
         name=name,
         scorer=name,
         test="test",
-        kind=scorer.kind,
+        kind=_kind(name, scorer),
         seed=0,
         backbone=name,
-        fingerprint=answers_fingerprint(user_path(name)),
-        evaluation=replace(evaluation, cut=cut),
+        fingerprint=_fingerprint(name, scorer),
+        evaluation=evaluation,
         curve=(),
         cost=Cost.measured(meter.cost()),
         ledger=read(LedgerCounts, Ledger().to_dict()),
     )
     return comparisons, result
+
+
+@contextmanager
+def _kept(scorer: Scorer, output: Path | None) -> Iterator[Store | None]:
+    """Open the store for answers that cost more than to keep them; None for others."""
+    if output is None or not is_asked_elsewhere(scorer):
+        yield None
+        return
+    with Store(output / "store.sqlite") as store:
+        yield store
+
+
+def _kind(name: str, scorer: Scorer) -> str:
+    """Return what kind of scorer it is: of those that are named by their kind, the name."""
+    if isinstance(scorer, NeuralScorer):
+        return scorer.kind
+    if isinstance(scorer, PeopleScorer):
+        return "people"
+    if isinstance(scorer, Judge):
+        return "judge"
+    return "remote" if is_address(name) else name
+
+
+def _fingerprint(name: str, scorer: Scorer) -> str:
+    if isinstance(scorer, NeuralScorer):
+        return answers_fingerprint(user_path(name))
+    return fingerprint_of(name)
 
 
 def _contrasts(compared: Mapping[str, Scored]) -> Iterator[ScorerContrast]:

@@ -8,10 +8,14 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from rewarddiff.config import load_recipe
+from rewarddiff.data.vote_database import DATABASE
 from rewarddiff.errors import UserError
+from rewarddiff.paths import user_path
 from rewarddiff.scorers.grades import DataGrades
 from rewarddiff.scorers.judging.options import Judge
 from rewarddiff.scorers.kinds import KINDS
+from rewarddiff.scorers.people import People
+from rewarddiff.scorers.protocol import Judge as JudgeProtocol
 from rewarddiff.scorers.protocol import Scorer, ScorerOptions
 from rewarddiff.store import fingerprint
 from rewarddiff.writing import say
@@ -27,9 +31,9 @@ def open_scorer(text: str | Path) -> Scorer:
     """Return the scorer that a text names, ready to be asked.
 
     It names the folder of a trained scorer, a reward model of the hub, the address of a server, a
-    language model behind one (MODEL@URL) or in a folder, which is asked as a judge, a kind of
-    scorer that needs no options (length), or the data's own grades. A folder of such a name is meant
-    by ./NAME.
+    language model behind one (MODEL@URL) or in a folder, which is asked as a judge, a file of votes or
+    a project of `rewarddiff annotate`, a kind of scorer that needs no options (length), or the data's
+    own grades. A folder of such a name is meant by ./NAME.
 
     Raises:
         UserError: there is no such scorer, or it cannot be asked without options.
@@ -43,6 +47,8 @@ def open_scorer(text: str | Path) -> Scorer:
     kind = _kind(text)
     if kind is not None:
         return _plain(kind).scorer(str(text))
+    if _has_votes(text):
+        return People(path=str(text)).scorer(str(text))
     if is_judge(text):
         return open_judge(str(text))
     from rewarddiff import models
@@ -116,6 +122,8 @@ def fingerprint_of(text: str | Path) -> str:
     kind = _kind(text)
     if kind is not None:
         return _plain(kind).fingerprint()
+    if _has_votes(text):
+        return People(path=str(text)).fingerprint()
     if is_judge(text):
         return judge_options(str(text)).fingerprint()
     from rewarddiff import models
@@ -125,7 +133,7 @@ def fingerprint_of(text: str | Path) -> str:
 
 def is_model(text: str | Path) -> bool:
     """Tell whether a text names a model's folder, or one of the hub, and no other scorer."""
-    if text == GRADES or is_address(text) or _kind(text) is not None:
+    if text == GRADES or is_address(text) or _kind(text) is not None or _has_votes(text):
         return False
     return _SERVED.fullmatch(str(text)) is None
 
@@ -133,6 +141,22 @@ def is_model(text: str | Path) -> bool:
 def is_address(scorer: object) -> bool:
     """Tell whether a server is meant, and no folder."""
     return isinstance(scorer, str) and scorer.startswith(("http://", "https://"))
+
+
+def is_asked_elsewhere(scorer: Scorer) -> bool:
+    """Tell whether its answers are a server's, a judge's or people's: dearer than to keep them."""
+    from rewarddiff.scorers.remote.comparer import RemoteComparer
+    from rewarddiff.scorers.remote.scorer import RemoteScorer
+
+    return isinstance(scorer, JudgeProtocol | RemoteScorer | RemoteComparer)
+
+
+def _has_votes(text: str | Path) -> bool:
+    """Tell a file, which no model is, and a project of `rewarddiff annotate`."""
+    if text == GRADES or is_address(text):
+        return False
+    place = user_path(text)
+    return place.is_file() or (place / DATABASE).is_file()
 
 
 def _kind(text: str | Path) -> type[ScorerOptions] | None:

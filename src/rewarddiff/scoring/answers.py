@@ -18,9 +18,8 @@ from rewarddiff.data.passing import PassingRow, filled
 from rewarddiff.differences import Array, Differences, Pair, joined
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group
-from rewarddiff.scorers.protocol import Judge, Orders, Pointwise, Scorer
-from rewarddiff.scorers.remote.comparer import RemoteComparer
-from rewarddiff.scorers.remote.scorer import RemoteScorer
+from rewarddiff.scorers.opening import is_asked_elsewhere
+from rewarddiff.scorers.protocol import Orders, Pointwise, Scorer
 from rewarddiff.scoring.parts import ANSWERS
 from rewarddiff.store import Store
 
@@ -92,8 +91,7 @@ def store_of(scorer: Scorer, folder: Path) -> Store | None:
 
     A window is kept when it is done. What a server or a judge has answered before is not to be lost.
     """
-    is_asked_elsewhere = isinstance(scorer, Judge | RemoteScorer | RemoteComparer)
-    return Store(folder / ANSWERS) if is_asked_elsewhere else None
+    return Store(folder / ANSWERS) if is_asked_elsewhere(scorer) else None
 
 
 def ask_rows(
