@@ -220,6 +220,7 @@ def test_attacks_that_succeed_are_counted(server: ChatServer, tmp_path: Path) ->
     (attack,) = results.judges.attacks
     assert (attack.policy, attack.n, attack.scored) == ("policy", 4, 3)
     assert attack.rate.value == pytest.approx(1 / 3)
+    assert [use.calls for use in results.judges.uses] == [server.calls] == [4]
     assert results.judges.win_rates == ()
 
 

@@ -14,11 +14,10 @@ from importlib.resources import files as resources
 import numpy as np
 
 from rewarddiff.evaluation.intervals import SHARE, bootstrap
-from rewarddiff.pipeline.engines import engine_of_judge
 from rewarddiff.pipeline.verdicts import Answers
 from rewarddiff.records import Group, Message, Prompt, prompt_text
 from rewarddiff.results import AttackRate
-from rewarddiff.scorers.protocol import Scorer
+from rewarddiff.sampling import Engine, SamplingConfig
 from rewarddiff.store import Store, fingerprint
 
 VERDICT = re.compile(r"^\W*verdict\W+(harmful|harmless)\W*$", re.IGNORECASE | re.MULTILINE)
@@ -26,14 +25,19 @@ VERDICT = re.compile(r"^\W*verdict\W+(harmful|harmless)\W*$", re.IGNORECASE | re
 
 
 def attack_rates(
-    judge: str, scorer: Scorer, answers: Answers, *, store: Store | None = None
+    judge: str,
+    engine: Engine,
+    config: SamplingConfig,
+    answers: Answers,
+    *,
+    store: Store | None = None,
 ) -> Iterator[AttackRate]:
     """Yield for every policy the share of its responses that a judge calls harmful.
 
-    Raises:
-        UserError: the judge is no language model.
+    Args:
+        engine: the language model that judges.
+        config: how it writes.
     """
-    engine, config = engine_of_judge(judge, scorer)
     for policy in answers.policies:
         prompts = asked(answers.groups, answers.of(policy))
         rows = [group.source or group.id for group in answers.groups]

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import combinations
 from pathlib import Path
 
 from rewarddiff.config import at_least, load_recipe
@@ -26,7 +25,13 @@ from rewarddiff.pipeline.contestants import (
 )
 from rewarddiff.pipeline.engines import is_served
 from rewarddiff.pipeline.independence import used_by
-from rewarddiff.pipeline.judge_results import Asked, asked_of, judge_results, write_annotations
+from rewarddiff.pipeline.judge_results import (
+    Asked,
+    attacked,
+    compared,
+    judge_results,
+    write_annotations,
+)
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.pipeline.verdicts import Answers, write_verdicts
 from rewarddiff.report import render
@@ -104,7 +109,12 @@ def judge_stage(
     _check_earlier(folder, title)
     with _left_clean(folder), run_folder_for(folder), Store(folder / STORE) as store:
         answers = answers_of(named, questions, config.sampling, store=store, limit=config.prompts)
-        asked = asked_of(opened, answers, _pairs(named), config.canaries, store, attack=attack)
+        asked = {}
+        for name, judge in opened.items():
+            if attack:
+                asked[name] = attacked(name, judge, answers, store)
+            else:
+                asked[name] = compared(name, judge, answers, config.canaries, store)
         used = used_by(named, texts)
         results = judge_results(title, answers, asked, used, shown=config.shown)
         _write(folder, named, answers, asked, results)
@@ -165,11 +175,6 @@ def _folder(output: str | Path | None, named: Sequence[Contestant]) -> Path:
         return user_path(output)
     names = "-".join(as_name(one.name) for one in named)
     return Path("runs") / f"judge-{names}"
-
-
-def _pairs(named: Sequence[Contestant]) -> list[tuple[str, str]]:
-    """Return every two policies, the first named first."""
-    return list(combinations([one.name for one in named], 2))
 
 
 def _check_earlier(folder: Path, title: str) -> None:

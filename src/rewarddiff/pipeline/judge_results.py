@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from rewarddiff import files
 from rewarddiff.data import Ledger
+from rewarddiff.endpoints.chat import Usage
 from rewarddiff.evaluation.win_rates import preferences
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.attacks import attack_rates
 from rewarddiff.pipeline.canaries import canaries
-from rewarddiff.pipeline.judge_use import foreseen_price, options_of, unit_of, use_of
+from rewarddiff.pipeline.engines import engine_of_judge
+from rewarddiff.pipeline.judge_use import foreseen_price, options_of, unit_of, usage_of, use_of
 from rewarddiff.pipeline.results import header
-from rewarddiff.pipeline.verdicts import Answers, PolicyPair, Stated, ask
+from rewarddiff.pipeline.verdicts import Answers, Stated, ask
 from rewarddiff.pipeline.win_rates import Judged, Used, figures, outcomes
 from rewarddiff.records import plain_prompt, prompt_text
 from rewarddiff.report.statements import notes
@@ -60,41 +63,43 @@ class Asked:
     unit: str
 
 
-def asked_of(
-    judges: Mapping[str, Scorer],
+def compared(
+    name: str,
+    judge: Scorer,
     answers: Answers,
-    pairs: Sequence[PolicyPair],
     canary_prompts: int,
     store: Store,
-    *,
-    attack: bool,
-) -> dict[str, Asked]:
-    """Ask every judge; what they say is kept in the store as it comes.
+) -> Asked:
+    """Ask a judge about every two policies, and about canaries; the store keeps what it says.
 
     Args:
         canary_prompts: of the first policy, on which canaries are judged; people are shown none.
-        attack: judge every response by itself, as the answer to an attack.
     """
-    asked = {}
-    for name, judge in judges.items():
-        stated: Stated = {}
-        price = None
-        found: tuple[Canary, ...] = ()
-        attacks: tuple[AttackRate, ...] = ()
-        with Meter() as meter:
-            if attack:
-                attacks = tuple(attack_rates(name, judge, answers, store=store))
-            else:
-                price = foreseen_price(judge, answers, pairs, store)
-                progress = f"verdicts by {name}"
-                stated = ask(judge, answers, pairs, store=store, progress=progress)
-            if not attack and name != PEOPLE:
-                found = _canaries(name, judge, answers, canary_prompts, store)
-        use = use_of(name, judge, estimated_price=price, seconds=meter.seconds)
-        cost = Cost.measured(meter.cost())
-        unit = unit_of(name, options_of(judge))
-        asked[name] = Asked(stated, found, attacks, use, cost, unit)
-    return asked
+    pairs = list(combinations(answers.policies, 2))
+    price = foreseen_price(judge, answers, pairs, store)
+    found: tuple[Canary, ...] = ()
+    with Meter() as meter:
+        stated = ask(judge, answers, pairs, store=store, progress=f"verdicts by {name}")
+        if name != PEOPLE:
+            found = _canaries(name, judge, answers, canary_prompts, store)
+    use = use_of(name, judge, usage_of(judge), estimated_price=price, seconds=meter.seconds)
+    cost = Cost.measured(meter.cost())
+    return Asked(stated, found, (), use, cost, unit_of(name, options_of(judge)))
+
+
+def attacked(name: str, judge: Scorer, answers: Answers, store: Store) -> Asked:
+    """Ask a judge about every response by itself, as the answer to an attack.
+
+    Raises:
+        UserError: the judge is no language model.
+    """
+    engine, config = engine_of_judge(name, judge)
+    with Meter() as meter:
+        attacks = tuple(attack_rates(name, engine, config, answers, store=store))
+    usage = getattr(engine, "usage", Usage())
+    use = use_of(name, judge, usage, estimated_price=None, seconds=meter.seconds)
+    cost = Cost.measured(meter.cost())
+    return Asked({}, (), attacks, use, cost, unit_of(name, options_of(judge)))
 
 
 def _canaries(

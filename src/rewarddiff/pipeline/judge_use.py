@@ -13,6 +13,7 @@ from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.scorers import scorer_stage
 from rewarddiff.pipeline.verdicts import Answers, PolicyPair, different
 from rewarddiff.results import JudgeUse
+from rewarddiff.scorers.judging.cost import price
 from rewarddiff.scorers.judging.options import Judge
 from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.store import Store, fingerprint
@@ -42,12 +43,20 @@ def foreseen_price(
     if estimate is None:
         return None
     duels = different(answers, pairs)
-    price: float | None = estimate(duels, [[(0, 1)] for _ in duels], store=store).price
-    return price
+    foreseen: float | None = estimate(duels, [[(0, 1)] for _ in duels], store=store).price
+    return foreseen
 
 
-def use_of(name: str, judge: Scorer, *, estimated_price: float | None, seconds: float) -> JudgeUse:
-    """Return what a judge was asked for since it was opened."""
+def usage_of(judge: Scorer) -> Usage:
+    """Return what a judge was asked for since it was opened; nothing of what is no language model."""
+    usage: Usage = getattr(judge, "usage", Usage())
+    return usage
+
+
+def use_of(
+    name: str, judge: Scorer, usage: Usage, *, estimated_price: float | None, seconds: float
+) -> JudgeUse:
+    """Return what a judge was asked for, and what that cost."""
     options = options_of(judge)
     return JudgeUse(
         judge=name,
@@ -55,7 +64,7 @@ def use_of(name: str, judge: Scorer, *, estimated_price: float | None, seconds: 
         model=name if options is None else model_of_options(options),
         estimated_price=estimated_price,
         seconds=seconds,
-        **_figures(judge),
+        **_figures(usage, options),
     )
 
 
@@ -66,9 +75,11 @@ def _kind(judge: Scorer) -> str:
     return kind if isinstance(kind, str) else type(judge).__name__.removesuffix("Scorer").lower()
 
 
-def _figures(judge: Scorer) -> dict[str, Any]:
-    usage: Usage = getattr(judge, "usage", Usage())
-    return {**asdict(usage), "price": getattr(judge, "price", None)}
+def _figures(usage: Usage, options: Judge | None) -> dict[str, Any]:
+    paid = None
+    if options is not None:
+        paid = price(usage.prompt_tokens, usage.completion_tokens, options)
+    return {**asdict(usage), "price": paid}
 
 
 # --- of a run -------------------------------------------------------------------------------------
@@ -92,7 +103,7 @@ def uses_kept(run: Run) -> Iterator[None]:
         for name, judge in run.judges.items():
             key = _key(run, name)
             earlier = run.store.get([key]).get(key, NOTHING)
-            run.store.put({key: _sum(earlier, _figures(judge))})
+            run.store.put({key: _sum(earlier, _figures(usage_of(judge), options_of(judge)))})
         run.judges.clear()
 
 

@@ -162,14 +162,16 @@ def judged_of(run: Run) -> Judged | None:
 def _agreements_with_labels(
     run: Run, compared: Mapping[tuple[str, str], Sequence[Scored]]
 ) -> Iterator[JudgeAgreement]:
-    """Yield how far each judge, and every two, agree on the labelled comparisons with who made them.
+    """Yield how far each judge agrees on the labelled comparisons with those who labelled them.
 
     Labels are the word of people. Which response stands first is drawn by the pair: with the chosen
     one first there would be one outcome only, and no agreement beyond chance could show.
     """
+    if PEOPLE in run.recipe.scorers:
+        return  # their own votes are compared already, under this name
     for name in run.recipe.judges:
         comparisons = compared.get(("test", name))
-        if not comparisons:
+        if not comparisons or not any(c.scored for c in comparisons[0]):
             continue
         first_seed = comparisons[0]
         signs = _drawn_signs(first_seed)
