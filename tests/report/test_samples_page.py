@@ -93,6 +93,14 @@ def test_cases_say_whose_gain_they_are() -> None:
     assert "reward had a part in their training" in cases.intro
 
 
+def test_in_a_run_verdicts_are_about_the_policies_that_judges_compare_first() -> None:
+    results = replace(example.results(), judges=example.judges())
+    judged = [replace(s, verdicts={"gpt": "win"}) for s in results.samples]
+    (_, section) = sample_sections(replace(results, samples=tuple(judged)))
+    # base stands first among the responses; judges compare dpo+difference with dpo first.
+    assert section.samples[0].remark == "win of dpo+difference by gpt"
+
+
 def test_of_judging_the_majority_filters() -> None:
     (_, section) = sample_sections(example.judging())
     assert [choice.outcome for choice in section.filters] == ["all", "win", "tie"]

@@ -128,12 +128,13 @@ def judge_results(run: Run, compared: Mapping[tuple[str, str], Sequence[Scored]]
 
 
 def with_verdicts(run: Run, samples: Sequence[PromptSamples]) -> Iterator[PromptSamples]:
-    """Yield samples of the first seed with what judges say of the first two responses."""
+    """Yield samples of the first seed with what judges say of the first two policies they compare."""
     judged = judged_of(run) if run.recipe.judges else None
     if judged is None:
         yield from samples
         return
-    verdicts = outcomes(judged, run.recipe.seeds[0], _policies(run)[:2])
+    pair = next(iter(judged.pairs), ())
+    verdicts = outcomes(judged, run.recipe.seeds[0], pair)
     places = {prompt_text(group.prompt): i for i, group in enumerate(held_out(run))}
     for sample in samples:
         place = places[sample.prompt]

@@ -74,7 +74,7 @@ def _compared(results: Results) -> Compared | None:
     """Return the first two policies that are compared, with the most independent judge of them."""
     for sample in results.samples:
         if sample.verdicts:
-            a, b = list(sample.responses)[:2]
+            a, b = _judged_pair(results, sample)
             judge = MAJORITY if MAJORITY in sample.verdicts else next(iter(sample.verdicts))
             return Compared(a, b, judge)
     compared: list[Pair] = pairs(results)
@@ -83,6 +83,14 @@ def _compared(results: Results) -> Compared | None:
     first = compared[0]
     gap = (first.independent or first.dependent)[0]
     return Compared(first.a, first.b, gap.scorer)
+
+
+def _judged_pair(results: Results, sample: PromptSamples) -> tuple[str, str]:
+    """Return the two policies that verdicts on samples are about."""
+    for line in results.judges.win_rates:
+        return line.a, line.b
+    a, b = list(sample.responses)[:2]
+    return a, b
 
 
 def _filters(samples: Sequence[Sample], compared: Compared | None) -> list[Filter]:

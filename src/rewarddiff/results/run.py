@@ -238,7 +238,8 @@ class PromptSamples(Strict):
     """A held-out prompt with every policy's response, and its reward under every scorer.
 
     Attributes:
-        verdicts: by judge, of the first response against the second; empty where nobody judged.
+        verdicts: by judge, of the two policies of the first of `judges.win_rates`, or of the first
+            two responses where there is none; empty where nobody judged.
     """
 
     prompt: str
