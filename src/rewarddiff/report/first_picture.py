@@ -25,7 +25,7 @@ def picture(results: Results) -> Drawing | None:
     rates = _rate_rows(results)
     room = ROWS // 2 if gaps and rates else ROWS
     if gaps:
-        axis = "gap in mean reward, in standard deviations of a scorer's rewards"
+        axis = "gap in mean reward, in standard deviations"
         panels.append(ForestPanel(axis, _first_groups(gaps, room)))
     if rates:
         first = _first_groups(rates, room)
@@ -50,7 +50,9 @@ def _gaps_drawing(panels: Sequence[ForestPanel], total: int) -> Drawing:
         caption += "; hollow: by a scorer that trained one of the two, no independent evidence"
     if len(rows) < total:
         caption += f"; the first {len(rows)} of {total} gaps"
-    title = "What policies gain on one another, with 95 % intervals"
+    if panels[0].zero == 0.0:
+        caption += "; unit: the standard deviation of all rewards by a scorer"
+    title = "What policies gain on one another, with 95\u00a0% intervals"
     return Drawing(title, caption, Forest(panels), _said(panels))
 
 
