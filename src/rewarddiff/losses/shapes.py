@@ -1,5 +1,6 @@
 """One guard shared by the losses: a (b,) against a (b, 1) must fail, not broadcast to (b, b)."""
 
+import torch
 from torch import Tensor
 
 
@@ -15,3 +16,8 @@ def require(holds: bool, message: str) -> None:
     """Raise a ValueError with this message unless a condition holds."""
     if not holds:
         raise ValueError(message)
+
+
+def require_mask(mask: Tensor) -> None:
+    """Raise a ValueError unless a mask is boolean: numbers in its place would weigh."""
+    require(mask.dtype == torch.bool, f"mask must be boolean, got {mask.dtype}")
