@@ -15,7 +15,8 @@ reward, d(a, b) = r(a) − r(b), all but the first name the same order of respon
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,6 +26,12 @@ from rewarddiff.differences import Array, Differences, Mask
 from rewarddiff.rankings import potentials
 
 Baseline = Literal["mean", "median", "max"]
+
+STATISTICS: dict[str, Callable[..., Any]] = {
+    "mean": np.nanmean,
+    "median": np.nanmedian,
+    "max": np.nanmax,
+}
 
 
 def contrastive(
@@ -126,14 +133,13 @@ def group_difference(differences: Differences, responses: int) -> Array:
 
 def _statistic(values: Array, baseline: Baseline) -> Array:
     """Return g over the last axis, without what is NaN; NaN where nothing else is there."""
-    functions = {"mean": np.nanmean, "median": np.nanmedian, "max": np.nanmax}
-    if baseline not in functions:
+    if baseline not in STATISTICS:
         raise ValueError(f"baseline must be mean, median or max, got {baseline!r}")
     if values.shape[-1] == 0:
         return np.full(values.shape[:-1], np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy warns of a row of NaN
-        return np.asarray(functions[baseline](values, axis=-1), dtype=np.float64)
+        return np.asarray(STATISTICS[baseline](values, axis=-1), dtype=np.float64)
 
 
 def _matrix(differences: Differences, responses: int) -> Array:

@@ -54,9 +54,7 @@ def test_the_score_stands_on_the_last_token_and_not_on_the_pad_behind_it() -> No
     # A known fault: the score on the slot after the end, where no token learns from it. The mask
     # says what a token is, so it is no matter that the pad may be the end token. The third response
     # has what a tool wrote in its middle, the last one was left out.
-    mask = torch.tensor(
-        [[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]], dtype=torch.bool
-    )
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]], dtype=torch.bool)
     rewards = token_rewards(torch.tensor([1.0, 2.0, 3.0, math.nan]), mask)
     assert rewards.tolist() == [[0, 0, 0, 1], [0, 2, 0, 0], [0, 0, 3, 0], [0, 0, 0, 0]]
 

@@ -59,9 +59,7 @@ def whole_numbers(seed: int = 0, below: int = 9) -> np.ndarray:
     return np.random.default_rng(seed).integers(-below, below, (PROMPTS, GENERATIONS)) * 1.0
 
 
-def learned(
-    config: AdvantageConfig, truncation: TruncationConfig, rewards: np.ndarray
-) -> Tensor:
+def learned(config: AdvantageConfig, truncation: TruncationConfig, rewards: np.ndarray) -> Tensor:
     """Return the advantages of these rewards, by the way that a trainer goes, with a KL in them."""
     draw = torch.Generator().manual_seed(1)
     shape = (PROMPTS * GENERATIONS, TOKENS)
@@ -84,8 +82,9 @@ def test_where_a_baseline_cancels(config: AdvantageConfig, truncation: Truncatio
     rewards = whole_numbers()
     plain = learned(config, truncation, rewards)
     assert bool((plain != 0).any())
-    # To the bit where the sums are exact (whole numbers, quarters of KL, groups of four) and the
-    # division by n − 1 = 3 is none; with a division by 3 to a unit of rounding.
+    # Whole rewards, quarters of KL and groups of four: every sum and mean of GRPO is exact, and the
+    # same to the bit. RLOO divides by n − 1 = 3, once with the baseline and once without: there it
+    # is the same to a unit of rounding.
     shifted = learned(config, truncation, rewards - BASELINE)
     if config.estimator == "grpo":
         assert torch.equal(plain, shifted)
@@ -151,7 +150,9 @@ def test_a_clip_that_does_not_bite_changes_nothing() -> None:
     torch.testing.assert_close(
         learned(wide, LEFT, rewards - BASELINE), learned(AdvantageConfig("rloo"), LEFT, rewards)
     )
-    assert baseline_effect(wide, LEFT).acts  # it may bite: nobody knows before the rewards are there
+    assert baseline_effect(
+        wide, LEFT
+    ).acts  # it may bite: nobody knows before the rewards are there
 
 
 def test_a_factor_on_truncated_responses_scales_reward_less_baseline() -> None:
