@@ -65,10 +65,10 @@ def test_the_six_cases_of_the_clip(
 
 
 def test_clip_higher_and_dual_clip_by_hand() -> None:
-    # With ε_high = 0.5, ρ = 1.4 still counts whole; δ = 3 holds a bad token's loss at 3·|A|.
-    assert clipped_surrogate(vector(1.4).log(), vector(1.0), epsilon_high=0.5).item() == (
-        pytest.approx(-1.4)
-    )
+    # With ε_high = 0.5, ρ = 1.4 still counts whole, and below it stays 0.8; δ = 3 holds a bad
+    # token's loss at 3·|A|.
+    higher = clipped_surrogate(vector(1.4, 0.6).log(), vector(1.0, -1.0), epsilon_high=0.5)
+    torch.testing.assert_close(higher, vector(-1.4, 0.8))
     bad = clipped_surrogate(vector(2.0, 5.0).log(), vector(-1.0, -1.0), delta=3.0)
     torch.testing.assert_close(bad, vector(2.0, 3.0))
 

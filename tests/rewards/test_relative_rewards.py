@@ -155,6 +155,14 @@ def test_who_was_not_compared_has_no_reward() -> None:
     assert np.isnan(group_difference(Differences.of(np.zeros(0), []), 1)).all()
 
 
+def test_only_the_sampled_responses_are_the_group() -> None:
+    # Responses 2 and 3 are stored ones: what was read of them belongs to `contrastive_difference`.
+    pairs = [(0, 1), (0, 2), (3, 1)]
+    rewards = group_difference(Differences.of([2.0, 50.0, 60.0], pairs, apart=False), 2)
+    np.testing.assert_allclose(rewards, [2.0, -2.0])
+    assert group_difference(Differences.of(np.zeros(0), []), 0).shape == (0,)
+
+
 def test_a_response_against_itself_says_nothing() -> None:
     # A scorer that prefers whatever stands first gives d(y, y) > 0.
     rewards = group_difference(Differences.of([5.0, 2.0], [(0, 0), (0, 1)], apart=False), 2)

@@ -70,6 +70,13 @@ def test_nothing_to_go_by_leaves_rewards_as_they_are(mode: str) -> None:
     assert scale.update([0.0, 0.0], original=[0.0, 0.0]).factor == 1.0
 
 
+@pytest.mark.parametrize("mode", ["absolute_mean", "std"])
+def test_rewards_of_nothing_silence_no_baseline(mode: str) -> None:
+    # All sampled responses got 0, and their baselines did not: λ = 0 would stop the training.
+    scale = RunningScale(ScaleConfig(mode))  # type: ignore[arg-type]
+    assert scale.update([1.0, -2.0], original=[0.0, 0.0]).factor == 1.0
+
+
 @pytest.mark.parametrize("mode", ["constant", "absolute_mean", "std", "unit_std"])
 def test_a_resumed_scale_goes_on_to_the_bit(mode: str) -> None:
     draw = np.random.default_rng(0)

@@ -105,8 +105,9 @@ def group_difference(differences: Differences, responses: int) -> Array:
     design that joins all responses.
 
     Args:
-        differences: of the sampled responses of one prompt, any pairs of them.
-        responses: n, how many there are.
+        differences: of one prompt's group, in which the sampled responses stand first, any pairs;
+            those with others are not used.
+        responses: n, how many are sampled ones.
 
     Returns:
         Shape (responses,), in the unit of d, with sum 0; NaN for a response that no chain of
@@ -117,7 +118,7 @@ def group_difference(differences: Differences, responses: int) -> Array:
     >>> group_difference(Differences.of([1.0, 2.0, 3.0], [(0, 1), (1, 2), (0, 2)]), 3)
     array([ 2. ,  0.5, -2.5])
     """
-    matrix = _matrix(differences, responses)
+    matrix = _matrix(differences, responses)[:responses, :responses]
     joined = _most_joined(np.isfinite(matrix))
     size = int(joined.sum())
     rewards = np.full(responses, np.nan)
@@ -158,8 +159,6 @@ def _matrix(differences: Differences, responses: int) -> Array:
     np.add.at(sums, (second, first), -values[stated])
     np.add.at(readings, (first, second), 1)
     np.add.at(readings, (second, first), 1)
-    # A response against itself says nothing of others; both its orders would count it as 0.
-    np.fill_diagonal(readings, 0)
     means = np.full((size, size), np.nan)
     np.divide(sums, readings, out=means, where=readings > 0)
     return means
@@ -167,6 +166,8 @@ def _matrix(differences: Differences, responses: int) -> Array:
 
 def _most_joined(compared: Mask) -> Mask:
     """Return which responses belong to the largest set that comparisons join, the first of such."""
+    if not compared.size:
+        return np.zeros(0, dtype=bool)
     _, component = connected_components(compared, directed=False)
     sizes = np.bincount(component)
     return np.asarray(component == sizes.argmax())

@@ -206,8 +206,8 @@ def test_the_rewards_of_a_pointwise_scorer_all_teach_the_same(estimator) -> None
 
 @pytest.mark.parametrize("estimator", [rloo, grpo])
 def test_the_rewards_of_a_joint_scorer_do_not_cancel(estimator) -> None:  # type: ignore[no-untyped-def]
-    # Two scorers that agree on every d(y, b) and not within the group, and the other way round:
-    # what a group estimator keeps differs, so neither reward is the other one plus a number.
+    # What it says within the group is not what it says against the baseline. A group estimator keeps
+    # both, so neither is the other one and a number: of a pointwise scorer they are one (above).
     table = joint_d()
     across = [(i, GENERATIONS + j) for i in range(GENERATIONS) for j in range(3)]
     within = list(permutations(range(GENERATIONS), 2))
