@@ -8,8 +8,8 @@
 | `group_difference`       | mean over j ≠ i of d(y_i, y_j)     | acts, unless d is a difference of rewards  |
 
 y are the sampled responses, b the stored ones of the baseline, all to one prompt; g is the mean, as
-in the paper, the median or the maximum. Of a scorer that reads every response by itself into a
-reward, d(a, b) = r(a) − r(b), all but the first name the same order of responses.
+in the paper, the median or the maximum. Where d is a difference of rewards, d(a, b) = r(a) − r(b),
+all four put the responses to a prompt in the same order.
 """
 
 from __future__ import annotations
