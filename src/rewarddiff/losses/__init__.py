@@ -1,7 +1,8 @@
 """Losses as equations: pure functions of tensors, one value per comparison.
 
 They neither reduce nor weigh: only `reduce.weighted_sum` multiplies losses by coefficients and
-sums them. The functions of `weights` give constants to multiply into a loss.
+sums them, and `online.aggregated` sums losses of tokens. The functions of `weights` give constants
+to multiply into a loss.
 """
 
 from rewarddiff.losses import (
