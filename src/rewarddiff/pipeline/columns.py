@@ -22,7 +22,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.data import Run, comparisons
 from rewarddiff.pipeline.policy_recipe import StrengthConfig
-from rewarddiff.pipeline.recipe import GRADES
+from rewarddiff.pipeline.scorer_checks import GRADES
 from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.pipeline.stated import Part, differences_stage, read_differences

@@ -19,7 +19,8 @@ from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import print_losses
 from rewarddiff.pipeline.data_look import DataLook, look, unlimited
 from rewarddiff.pipeline.effort import Effort
-from rewarddiff.pipeline.recipe import NAME, Recipe
+from rewarddiff.pipeline.recipe import Recipe
+from rewarddiff.pipeline.scorer_checks import NAME
 from rewarddiff.records import Group
 
 BACKBONE = "all-minilm-l6-v2"

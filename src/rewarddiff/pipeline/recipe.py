@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.policy_recipe import OrderConfig, PolicyRecipe, StrengthConfig
+from rewarddiff.pipeline.scorer_checks import GRADES, check_name, check_scorers
 from rewarddiff.pipeline.scorer_recipe import JUDGES, AnyScorer, ScorerRecipe
 from rewarddiff.sampling import SamplingConfig
 from rewarddiff.sampling.served import ServedModel
@@ -23,17 +23,8 @@ from rewarddiff.scorers.protocol import ScorerOptions
 BASE = "base"
 """The name of the model before training among the policies."""
 
-GRADES = "grades"
-
-RESERVED = {GRADES: "the data's own strengths", COLUMN: "the data's own coefficients"}
-"""What columns may come from that is no scorer of the recipe."""
-"""The name of the data's own strengths among the scorers."""
-
 COLUMNS = ("order", "coefficient", "strength")
 """Keys of a policy that only concern policies which have them."""
-
-NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*")
-"""Names of runs, scorers, policies and test files: of folders that are neither hidden nor above."""
 
 
 @dataclass(frozen=True)
@@ -210,20 +201,20 @@ class Recipe:
 
     def check(self) -> None:
         """Check what types cannot say. Raises UserError."""
-        _check_name("name", self.name)
+        check_name("name", self.name)
         if self.policies and self.model is None:
             raise UserError(f"recipe {self.name}: policies need a model; set model=")
         if not self.seeds:
             raise UserError(f"recipe {self.name}: seed is an empty list; give at least one")
         for name in self.data.tests:
-            _check_name("data.tests", name)
+            check_name("data.tests", name)
         if "test" in self.data.tests:
             raise UserError(
                 "data.tests.test: the run's own held-out split has this name; give the file another"
             )
-        self._check_scorers()
+        check_scorers(self.scorers)
         for name, policy in self.policies.items():
-            _check_name("policies", name)
+            check_name("policies", name)
             if name == BASE:
                 raise UserError(
                     f"policies.{BASE}: the model before training has this name; "
@@ -234,50 +225,6 @@ class Recipe:
             else:
                 self._check_elsewhere(name, policy)
         self._check_served()
-
-    def _check_scorers(self) -> None:
-        earlier: list[str] = []
-        for name, scorer in self.scorers.items():
-            _check_name("scorers", name)
-            if name in RESERVED:
-                raise UserError(
-                    f"scorers.{name}: {RESERVED[name]} have this name; give the scorer another"
-                )
-            if isinstance(scorer, ScorerRecipe) and scorer.warm_start is not None:
-                self._check_start(name, scorer.warm_start, earlier)
-            if isinstance(scorer, Panel):
-                self._check_panel(name, scorer, earlier)
-            earlier.append(name)
-
-    def _check_panel(self, name: str, panel: Panel, earlier: Sequence[str]) -> None:
-        """Refuse a panel whose scorers do not stand before it. Raises UserError."""
-        place = f"scorers.{name}.of"
-        for member in panel.of:
-            if member in earlier:
-                continue
-            if member in self.scorers:
-                raise UserError(f"{place}: '{member}' does not stand before it; move it up")
-            names = ", ".join(earlier) or "none"
-            raise UserError(f"{place}: no scorer '{member}' stands before it (there are: {names})")
-
-    def _check_start(self, name: str, start: str, earlier: Sequence[str]) -> None:
-        place = f"scorers.{name}.warm_start"
-        if start not in self.scorers:
-            # A name of the hub has a slash, as most paths have.
-            if "/" not in start and not user_path(start).is_dir():
-                names = ", ".join(earlier) or "none"
-                raise UserError(
-                    f"{place}: '{start}' is no scorer that stands before it (there are: {names}), "
-                    "and no folder; name one, or leave warm_start out"
-                )
-            return
-        if start not in earlier:
-            raise UserError(f"{place}: '{start}' does not stand before it; move it up")
-        if start not in self.scorer_models:
-            raise UserError(
-                f"{place}: '{start}' is of kind {self.scorers[start].kind} and no model; "
-                "name a model, or leave it out"
-            )
 
     def _check_served(self) -> None:
         """Refuse one name of two servers' models, whose answers would be kept as one's. Raises UserError."""
@@ -394,11 +341,3 @@ def _check_grades(
         )
     if isinstance(column, CoefficientConfig) and column.lower:
         raise UserError(f"{place}.lower: grades have no spread; leave it out, or change source")
-
-
-def _check_name(where: str, name: str) -> None:
-    if not NAME.fullmatch(name):
-        raise UserError(
-            f"{where}: '{name}' names a folder; use letters, digits and -+._ only, "
-            "and no dot at its beginning"
-        )
