@@ -163,8 +163,11 @@ def test_what_a_judge_lacks_is_said_before_anything_is_trained(
 def test_a_judge_that_is_down_ends_the_run_before_anything_is_trained(
     plan: dict[str, Any], tmp_path: Path
 ) -> None:
-    down = {**plan["scorers"]["first"], "url": "http://127.0.0.1:9", "attempts": 1}
-    written = {**plan, "scorers": {**plan["scorers"], "first": down}}
+    down = {"url": "http://127.0.0.1:9", "attempts": 1}
+    scorers = {**plan["scorers"]}
+    for name in ("first", "second"):  # one model has one address
+        scorers[name] = {**scorers[name], **down}
+    written = {**plan, "scorers": scorers}
     with pytest.raises(UserError, match="cannot be reached"):
         run_recipe({**written, "output": str(tmp_path / "run")})
     assert not (tmp_path / "run" / "scorers" / "reward-0").exists()
