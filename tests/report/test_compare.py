@@ -23,6 +23,7 @@ from rewarddiff.report.compare_tables import (
     policies_tables,
     recipes_table,
     scorers_tables,
+    win_rates_table,
 )
 from rewarddiff.report.side_by_side import NamedRun, differing_keys
 from rewarddiff.results import RESULTS, Data, Results, ScorerResult, plain, read
@@ -218,6 +219,17 @@ def test_report_of_several_runs_is_the_same_page(
         "give several\n"
     )
     assert not (tmp_path / "x.html").exists()
+
+
+def test_win_rates_of_runs_stand_together_by_what_is_compared() -> None:
+    runs = named(example.judging(), replace(example.results(), judges=example.judges()))
+    rows = [[str(cell) for cell in row[:3]] for row in win_rates_table(runs).rows]
+    assert len(rows) == 16  # two runs, two pairs, three judges and the majority
+    assert [row[:2] for row in rows[:8]] == [["dpo against base", "run0"]] * 4 + [
+        ["dpo against base", "run1"]
+    ] * 4
+    assert rows[1][2] == "prometheus†"
+    assert "Win rates by judges, within each run" in page(runs)
 
 
 def test_long_values_are_cut_where_they_differ() -> None:

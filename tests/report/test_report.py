@@ -605,6 +605,9 @@ def test_shortened_texts_stay_short_and_whole_ones_stay_whole(
     assert all(len(piece) <= most for piece in pieces)
     for text, piece in zip(texts, pieces, strict=True):
         assert (piece == text) or "…" in piece
+    # A whole text that is as long as allowed hides nothing of a longer one.
+    whole, longer = shortened(["report-demo", "report-demo2"], 11)
+    assert (whole, longer[-1]) == ("report-demo", "2")
     # Two that part a few letters behind a long common beginning are told apart.
     one, other = shortened([f"{beginning}a and more", f"{beginning}b and more"], most)
     assert one != other

@@ -14,6 +14,7 @@ from rewarddiff.report.compare_tables import (
     policies_tables,
     recipes_table,
     scorers_tables,
+    win_rates_table,
 )
 from rewarddiff.report.document import Page, Section, write
 from rewarddiff.report.side_by_side import NamedRun, measured_alike, other_scorers, together
@@ -68,7 +69,7 @@ def document(runs: Sequence[NamedRun]) -> Page:
             "Policies head to head, within each run",
             intro="Both answer the same prompts. Gaps are in the unit of the run's own scorer: of "
             "different scorers compare the signs and the shares, not the gaps.",
-            tables=(contrasts_table(runs),),
+            tables=(contrasts_table(runs), win_rates_table(runs)),
         ),
         Section("cost", "Cost", tables=(costs_table(runs),)),
     ]
@@ -80,7 +81,8 @@ def document(runs: Sequence[NamedRun]) -> Page:
 def terminal_comparison(runs: Sequence[NamedRun]) -> Group:
     """Return what is said first and the tables as one rich renderable."""
     tables: list[Table] = [recipes_table(runs), *scorers_tables(runs), *policies_tables(runs)]
-    return terminal_page(verdict(runs), remarks(runs), [*tables, costs_table(runs)])
+    tables += [win_rates_table(runs), costs_table(runs)]
+    return terminal_page(verdict(runs), remarks(runs), tables)
 
 
 # --- what is said first --------------------------------------------------------------------------

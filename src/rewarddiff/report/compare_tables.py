@@ -14,6 +14,7 @@ from rewarddiff.report.cells import (
     share_cell,
     texts,
 )
+from rewarddiff.report.judge_statements import judge_name, over_all_seeds, reading
 from rewarddiff.report.policy_tables import (
     TRAINED_EITHER_NOTE,
     TRAINED_WITH,
@@ -95,7 +96,8 @@ def _scorers_table(title: str, group: Sequence[Measured]) -> Table:
     columns, shown = filled(
         ("scorer", "run", "kind", "seeds", "n", "accuracy", "ρ with strength", "ECE"), rows
     )
-    return Table(title, columns, shown, words=frozenset({0, 1, 2}))
+    words = frozenset({0, 1, 2})
+    return Table(title, columns, shown, words=words, lesser=("ECE", "seeds", "kind"))
 
 
 def policies_tables(runs: Sequence[NamedRun]) -> Iterator[Table]:
@@ -158,6 +160,33 @@ def contrasts_table(runs: Sequence[NamedRun]) -> Table:
         marks=tuple(marks),
         words=frozenset({0, 1, 2, 7}),
         stacked=True,
+    )
+
+
+def win_rates_table(runs: Sequence[NamedRun]) -> Table:
+    """Return what judges say over all seeds within each run: a row a pair, run and judge."""
+    rows = []
+    for run in runs:
+        for line in over_all_seeds(run.results):
+            mark = TRAINED_WITH if line.used_in_training else ""
+            rows.append(
+                (
+                    *texts(f"{line.a} against {line.b}", run.label),
+                    Cell(judge_name(line.judge), mark=mark),
+                    Cell(count(line.scored)),
+                    share_cell(line.rate),
+                    Cell(reading(line)),
+                )
+            )
+    rows.sort(key=lambda row: row[0].text)
+    marks = [TRAINED_EITHER_NOTE] if any(cell.mark for row in rows for cell in row) else []
+    return Table(
+        "Win rates by judges, within each run",
+        ("compared", "run", "judge", "scored", "win rate", "shown"),
+        tuple(rows),
+        marks=tuple(marks),
+        words=frozenset({0, 1, 2, 5}),
+        lesser=("scored",),
     )
 
 

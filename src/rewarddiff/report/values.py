@@ -132,21 +132,19 @@ def memory(size: int | None) -> str:
 def shortened(texts: Sequence[str], most: int) -> list[str]:
     """Return texts of at most `most` characters that still differ where the whole ones do.
 
-    A text is cut at its end; where another one would then look the same, what both begin with is
-    cut too, up to shortly before they part.
+    A text is cut at its end; where that would cut what tells it from another one, what both begin
+    with is cut too, up to shortly before they part.
 
     >>> shortened(["dpo", "dpo with weights", "dpo with margins"], 8)
     ['dpo', '…h weig…', '…h marg…']
     """
-    at_the_end = [_cut(text, 0, most) for text in texts]
     pieces = []
-    for text, piece in zip(texts, at_the_end, strict=True):
-        for other, other_piece in zip(texts, at_the_end, strict=True):
-            if other != text and other_piece == piece:
-                shared = _shared_beginning(text, other)
-                piece = _cut(text, max(shared - most // 3, 0), most)
-                break
-        pieces.append(piece)
+    for text in texts:
+        others = [other for other in texts if other != text]
+        shared = max((_shared_beginning(text, other) for other in others), default=0)
+        is_told_apart = len(text) <= most or shared < most - 1
+        start = 0 if is_told_apart else max(shared - most // 3, 0)
+        pieces.append(_cut(text, start, most))
     return pieces
 
 
