@@ -45,7 +45,7 @@ def picture(results: Results) -> Drawing | None:
 
 def _gaps_drawing(panels: Sequence[ForestPanel], total: int) -> Drawing:
     rows = [row for panel in panels for row in panel.rows]
-    caption = "blue: shown to be higher; red: lower; grey: no difference shown"
+    caption = "blue: interval above the line; red: below it; grey: across it"
     if any(row.hollow for row in rows):
         caption += "; hollow: by a scorer that trained one of the two, no independent evidence"
     if len(rows) < total:

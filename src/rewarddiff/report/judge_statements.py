@@ -18,13 +18,21 @@ def over_all_seeds(results: Results) -> list[WinRate]:
     return [line for line in results.judges.win_rates if line.seed == "all"]
 
 
+SIGNIFICANT = 0.05
+"""The sign test's p from which on nothing is shown."""
+
+
 def reading(line: WinRate) -> str:
-    """Return which of the two is shown to win more often."""
+    """Return which of the two is shown to win more often, by the interval and by the sign test.
+
+    Ties narrow the interval and tell the test nothing, so that one of them alone may say so by chance.
+    """
     if not line.rate.bounded:
         return "–"
-    if line.rate.low > 0.5:
+    is_decided = math.isnan(line.p) or line.p < SIGNIFICANT
+    if is_decided and line.rate.low > 0.5:
         return f"{line.a} better"
-    if line.rate.high < 0.5:
+    if is_decided and line.rate.high < 0.5:
         return f"{line.b} better"
     return "no difference"
 
