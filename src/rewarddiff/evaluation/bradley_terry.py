@@ -146,7 +146,9 @@ def strengths(wins: ArrayLike) -> Array:
         found = found + step * np.minimum(1.0, LONGEST_STEP / np.maximum(longest, ENOUGH))
         if longest.max(initial=0.0) < ENOUGH:
             break
-    s[is_finite] = found - found.mean(axis=1, keepdims=True)
+    centred = found - found.mean(axis=1, keepdims=True)
+    # What is below the steps' own tolerance is rounding: a policy in the middle has strength 0.
+    s[is_finite] = np.where(np.abs(centred) < ENOUGH, 0.0, centred)
     return s.reshape(*np.shape(wins)[:-1])
 
 
