@@ -257,6 +257,8 @@ def test_people_judge_beside_a_scorer(tmp_path: Path) -> None:
     rates = {rate.judge: rate.rate.value for rate in results.judges.win_rates}
     # People find a better once, b twice; length finds a better twice. No majority of one judge.
     assert rates == {"length": pytest.approx(2 / 3), "people": pytest.approx(1 / 3)}
+    # In which order people saw a pair is not known: nothing is said of their position bias.
+    assert {rate.judge: rate.turned.n for rate in results.judges.win_rates}["people"] == 0
     (agreement,) = results.judges.agreements
     assert (agreement.a, agreement.b, agreement.percent.value) == (
         "length",

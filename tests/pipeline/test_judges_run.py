@@ -100,6 +100,8 @@ def test_judges_have_win_rates_and_no_rewards(results: Results) -> None:
     assert rates == {(j, a, b) for j in ("first", "second", "panel") for a, b in compared}
     for rate in results.judges.win_rates:
         assert (rate.n, rate.scored) == (5, 5)
+        if rate.judge == "panel":  # nothing turns on a panel, which is no merit of it
+            assert rate.turned.n == 0
 
 
 def test_a_judge_that_trained_a_policy_is_no_independent_one(results: Results) -> None:

@@ -146,16 +146,15 @@ def judged_of(run: Run) -> Judged | None:
     if not run.recipe.policies or "test" not in run.splits:
         return None
     judges = run.recipe.judges
-    voters = []
-    for name, config in judges.items():
-        if name not in run.recipe.panels and not isinstance(config, People):
-            voters.append(name)
+    people = [name for name, config in judges.items() if isinstance(config, People)]
+    voters = [name for name in judges if name not in (*run.recipe.panels, *people)]
     seeds = run.recipe.seeds
     return Judged(
         answers={seed: answers_of_run(run, seed) for seed in seeds},
         stated={seed: read_verdicts(verdicts_stage(run, seed).folder / FILE) for seed in seeds},
         voters=voters,
         panels=tuple(run.recipe.panels),
+        people=people,
         units={name: unit_of(name, config) for name, config in judges.items()},
     )
 
