@@ -14,6 +14,7 @@ from rewarddiff.config import at_least, load_recipe
 from rewarddiff.data.files import name_of
 from rewarddiff.data.outputs import write_outputs
 from rewarddiff.data.questions import read_questions
+from rewarddiff.data.vote_files import read_votes
 from rewarddiff.errors import UserError
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import as_name, user_path
@@ -116,7 +117,8 @@ def judge_stage(
             else:
                 asked[name] = compared(name, judge, answers, config.canaries, store)
         used = used_by(named, texts)
-        results = judge_results(title, answers, asked, used, shown=config.shown)
+        votes = () if people is None else read_votes(people)
+        results = judge_results(title, answers, asked, used, shown=config.shown, votes=votes)
         _write(folder, named, answers, asked, results)
     return folder
 

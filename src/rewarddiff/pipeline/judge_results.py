@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -12,7 +12,9 @@ from typing import Any
 
 from rewarddiff import files
 from rewarddiff.data import Ledger
+from rewarddiff.data.votes import Vote
 from rewarddiff.endpoints.chat import Usage
+from rewarddiff.evaluation.people import people_agreement
 from rewarddiff.evaluation.win_rates import preferences
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.attacks import attack_rates
@@ -32,6 +34,7 @@ from rewarddiff.results import (
     Data,
     JudgeUse,
     LedgerCounts,
+    PanelAgreement,
     PromptSamples,
     Results,
     StageCost,
@@ -112,13 +115,20 @@ def _canaries(
 
 
 def judge_results(
-    title: str, answers: Answers, asked: Mapping[str, Asked], used: Used, *, shown: int
+    title: str,
+    answers: Answers,
+    asked: Mapping[str, Asked],
+    used: Used,
+    *,
+    shown: int,
+    votes: Sequence[Vote] = (),
 ) -> Results:
     """Return the figures of a judging, in the form of all results.
 
     Args:
         used: tells a policy's judge who had a part in its training.
         shown: prompts whose answers stand side by side.
+        votes: of people, whose agreement with each other is told.
     """
     voters = [name for name in asked if name != PEOPLE]
     judged = Judged(
@@ -130,8 +140,10 @@ def judge_results(
         units={name: of_judge.unit for name, of_judge in asked.items()},
     )
     found = [canary for of_judge in asked.values() for canary in of_judge.canaries]
+    of_judges = figures(judged, used)
     judges = replace(
-        figures(judged, used),
+        of_judges,
+        panels=(*of_judges.panels, *_of_people(votes)),
         canaries=tuple(found),
         attacks=tuple(rate for of_judge in asked.values() for rate in of_judge.attacks),
         uses=tuple(of_judge.use for of_judge in asked.values()),
@@ -157,6 +169,12 @@ def judge_results(
         seconds=math.fsum(cost.seconds for cost in costs),
     )
     return replace(results, notes=tuple(notes(results)))
+
+
+def _of_people(votes: Sequence[Vote]) -> Iterator[PanelAgreement]:
+    """Yield how far people agree with each other, where there are two or more."""
+    if len({vote.annotator for vote in votes}) > 1:
+        yield people_agreement(votes)
 
 
 def _data(answers: Answers) -> Data:

@@ -208,6 +208,8 @@ def canaries_table(results: Results) -> Table:
     rows = []
     for line in results.judges.canaries:
         shown = "alarming" if line.alarming else "passed"
+        if not line.scored:
+            shown = DASH
         what = (judge_name(line.judge), CANARIES[line.kind], line.against)
         rows.append((*texts(*what, count(line.scored)), share_cell(line.rate), Cell(shown)))
     return Table(
