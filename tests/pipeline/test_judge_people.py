@@ -38,3 +38,31 @@ def test_people_judge_and_their_agreement_is_told(tmp_path: Path) -> None:
     (panel,) = judges.panels
     assert (panel.who, panel.raters, panel.items) == ("people", 2, 3)
     assert panel.full.value == pytest.approx(2 / 3)  # both say the same of two pairs
+
+
+def votes_on(prompt: str, a: str, b: str, grades: tuple[int, ...]) -> list[Any]:
+    """Return one vote for each grade, each by somebody else."""
+    votes = []
+    for number, grade in enumerate(grades):
+        texts = {"prompt": prompt, "response_a": a, "response_b": b}
+        votes.append({**texts, "grade": grade, "steps": 7, "annotator": f"person {number}"})
+    return votes
+
+
+def test_the_majority_of_people_decides_whatever_the_grades_sum_up_to(tmp_path: Path) -> None:
+    prompts = [f"Prompt {place}" for place in range(3)]
+    files = []
+    votes = []
+    for name in ("a", "b"):
+        rows = [{"prompt": p, "response": f"{name} of {p}"} for p in prompts]
+        files.append(lines(tmp_path / f"{name}.jsonl", rows))
+    # One of three likes a by three steps, two like b by one: the mean grade is +1/3, a loses 1 to 2.
+    for prompt in prompts:
+        votes += votes_on(prompt, f"a of {prompt}", f"b of {prompt}", (3, -1, -1))
+    file = lines(tmp_path / "votes.jsonl", votes)
+    results = read_results(
+        judge_stage(files, [file], people=file, output=tmp_path / "out", overrides=["canaries=0"])
+    )
+    rates = {rate.judge: rate.rate.value for rate in results.judges.win_rates}
+    # A file of votes that is named as a judge is people as well.
+    assert rates == {"votes": 0.0, PEOPLE: 0.0}

@@ -164,7 +164,7 @@ def _opened(
         is_for_it = takes_options[text] or not any(takes_options.values())
         opened[name] = open_judge(text, options if is_for_it else ())
     if people is not None:
-        opened[PEOPLE] = People(path=people).scorer(people)
+        opened[PEOPLE] = People(path=people).by_majority.scorer(people)
     return opened
 
 

@@ -32,10 +32,14 @@ from rewarddiff.results import (
     plain,
     read,
 )
+from rewarddiff.scorers.judging.options import Panel
 from rewarddiff.scorers.people import People
 from rewarddiff.scorers.protocol import Scorer
 
 FILE = "verdicts.jsonl"
+
+FORMAT = 2
+"""Raised where judges are heard otherwise: earlier stages are then done anew, from the store."""
 
 
 def verdicts_stage(run: Run, seed: int) -> Stage:
@@ -50,6 +54,7 @@ def verdicts_stage(run: Run, seed: int) -> Stage:
         judges={name: opened.key for name, opened in judges.items()},
         pairs=pairs,
         canaries=[PROMPTS, TEXTS],
+        format=FORMAT,
     )
     if stage.done:
         return stage
@@ -60,7 +65,7 @@ def verdicts_stage(run: Run, seed: int) -> Stage:
     with Meter() as meter:
         for name in judges:
             before = meter.seconds
-            judge = scorer_of(run, name, seed)
+            judge = _judge_of(run, name, seed)
             stated[name] = ask(
                 judge, answers, pairs, store=run.store, progress=f"verdicts by {name}"
             )
@@ -69,6 +74,17 @@ def verdicts_stage(run: Run, seed: int) -> Stage:
     write_verdicts(stage.folder / FILE, answers, stated)
     stage.finish(cost=meter.cost(), canaries=plain(found), judges=seconds)
     return stage
+
+
+def _judge_of(run: Run, name: str, seed: int) -> Scorer:
+    """Return a judge of policies: of people, also on a panel, the majority decides."""
+    config = run.recipe.scorers[name]
+    place = f"scorers.{name}"
+    if isinstance(config, People):
+        return config.by_majority.scorer(place)
+    if isinstance(config, Panel):
+        return config.panel_of(place, {of: _judge_of(run, of, seed) for of in config.of})
+    return scorer_of(run, name, seed)
 
 
 def _canaries(run: Run, name: str, judge: Scorer, answers: Answers) -> Iterator[Canary]:

@@ -77,6 +77,8 @@ def open_judge(text: str, overrides: Sequence[str] = ()) -> Scorer:
             f"{overrides[0]}: an option of a language model that judges, and {text} is none; "
             "leave it out, or name one as MODEL@URL"
         )
+    if _has_votes(text):
+        return People(path=text).by_majority.scorer(text)
     return open_scorer(text)
 
 

@@ -33,8 +33,9 @@ class People:
     Attributes:
         path: a file of votes, a project of `rewarddiff annotate`, or a collection that tells single
             votes (MultiPref, HelpSteer3, Label Studio).
-        combine: what several votes on a pair come to: the `mean` or `median` of their grades, or 1, 0
-            or −1 by the `majority` of all, skipped votes among them.
+        combine: what several votes on a pair come to where they are coefficients, strengths or an order:
+            the `mean` or `median` of their grades, or 1, 0 or −1 by the `majority` of all, skipped
+            votes among them. Of policies the majority decides, whatever stands here.
     """
 
     kind: Literal["people"] = "people"
@@ -48,6 +49,11 @@ class People:
             UserError: the votes cannot be read.
         """
         return PeopleScorer(name, self._grades(), self.combine)
+
+    @property
+    def by_majority(self) -> People:
+        """The same people where they judge policies: a large grade of one outvotes no two others."""
+        return replace(self, combine="majority")
 
     def fingerprint(self) -> str:
         """Return a hash of what was voted on, of every grade, and of how they are combined."""
