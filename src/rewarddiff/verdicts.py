@@ -1,4 +1,4 @@
-"""What a judge says of pairs of responses, read with either of them first. numpy only.
+"""What a judge says of pairs of responses, read with either first; what several say together.
 
 A verdict is a number in the judge's unit, positive where the response that was read first is better, 0 a
 tie, NaN unscored: the judge was asked and gave none. Nothing unscored ever counts as a tie.
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rewarddiff.differences import Array, Differences, Mask, Pair
 
@@ -96,3 +97,27 @@ def joined(verdicts: Sequence[Verdicts]) -> Verdicts:
         asked=np.concatenate([of_group.asked for of_group in verdicts]),
         causes=tuple(cause for of_group in verdicts for cause in of_group.causes),
     )
+
+
+def majority(votes: ArrayLike) -> Array:
+    """Return what several say: a side wins with more than half of all votes, abstentions counted.
+
+    Args:
+        votes: d(a, b) of every voter, (voters, …); only the sign counts, NaN is an abstention.
+
+    Returns:
+        (votes for a − votes for b) / voters where a side has its majority; 0, a tie, where none has;
+        NaN where more than half abstain, or nobody votes.
+
+    >>> majority([[1.0, 1.0, 1.0], [2.0, -1.0, np.nan], [-1.0, 0.0, np.nan]])
+    array([0.33333333, 0.        ,        nan])
+    """
+    signs = np.sign(np.asarray(votes, dtype=np.float64))
+    voters = len(signs)
+    for_a = (signs > 0).sum(axis=0)
+    for_b = (signs < 0).sum(axis=0)
+    abstained = np.isnan(signs).sum(axis=0)
+    has_majority = np.maximum(for_a, for_b) * 2 > voters
+    shares = np.where(has_majority, (for_a - for_b) / max(voters, 1), 0.0)
+    is_silent = (abstained * 2 > voters) | (voters == 0)
+    return np.asarray(np.where(is_silent, np.nan, shares))

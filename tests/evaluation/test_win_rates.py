@@ -16,7 +16,6 @@ from rewarddiff.evaluation.win_rates import (
     NO_MAJORITY,
     Contest,
     by_majority,
-    majority,
     preferences,
     sign_test,
     win_rate,
@@ -194,29 +193,6 @@ def test_the_sign_test_counts_a_prompt_once() -> None:
     assert sign_test([0, 0, NAN]) == 1.0
     assert math.isnan(sign_test([NAN]))
     assert math.isnan(sign_test([]))
-
-
-@pytest.mark.parametrize(
-    ("votes", "said"),
-    [
-        ([1, 1, -1], 1 / 3),
-        ([1, 1, 1], 1.0),
-        ([-5, -0.1, 0], -2 / 3),
-        ([1, -1, 0], 0.0),
-        ([1, 0, 0], 0.0),
-        ([1, 1, NAN], 2 / 3),
-        ([1, 0, NAN], 0.0),  # one of three is no majority, abstainers count
-        ([1, NAN, NAN], NAN),
-        ([1, 1, NAN, NAN], 0.0),  # two of four are no more than half
-        ([1, NAN], 0.0),
-        ([1], 1.0),
-        ([NAN], NAN),
-    ],
-)
-def test_a_majority_is_over_the_whole_panel(votes: list[float], said: float) -> None:
-    column = np.array(votes, dtype=np.float64)[:, None]
-    assert majority(column).tolist() == pytest.approx([said], nan_ok=True)
-    assert majority(-column).tolist() == pytest.approx([-said], nan_ok=True)
 
 
 def test_a_panel_is_a_judge_too() -> None:

@@ -17,9 +17,10 @@ from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.grades import DataGrades
 from rewarddiff.scorers.judging.options import Panel
-from rewarddiff.scorers.judging.panel import ABSTAINED, PanelScorer, majority
+from rewarddiff.scorers.judging.panel import ABSTAINED, PanelScorer
 from rewarddiff.scorers.length import LengthScorer
 from rewarddiff.scorers.protocol import Judge, Scorer
+from rewarddiff.verdicts import majority
 
 NAN = float("nan")
 
@@ -61,10 +62,13 @@ class Says:
         ([1, 1, 1, NAN], 0.75),
         ([1, 1, NAN, NAN], 0.0),  # half abstain, which is not more than half
         ([1, 1, 1, -1, NAN], 0.4),
+        ([1, NAN], 0.0),
+        ([1], 1.0),
+        ([], NAN),
     ],
 )
 def test_more_than_half_of_the_whole_panel_decides(votes: list[float], d: float) -> None:
-    assert str(majority(np.array([votes], dtype=float)).tolist()) == str([d])
+    assert str(majority(np.array([votes], dtype=float).T).tolist()) == str([d])
 
 
 votes_of_panels = arrays(
@@ -81,7 +85,7 @@ def test_swapping_the_sides_negates_the_majority(votes: Any) -> None:
 
 @given(votes_of_panels)
 def test_the_order_of_the_members_does_not_matter(votes: Any) -> None:
-    np.testing.assert_array_equal(majority(votes[:, ::-1]), majority(votes))
+    np.testing.assert_array_equal(majority(votes[::-1]), majority(votes))
 
 
 def test_a_panel_takes_scorers_of_any_kind() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
@@ -11,6 +12,7 @@ import numpy as np
 
 from rewarddiff.differences import Array
 from rewarddiff.records import Prompt, prompt_text
+from rewarddiff.verdicts import majority
 
 Combine = Literal["mean", "median", "majority"]
 
@@ -130,7 +132,8 @@ def combined(grades: Sequence[int | None], how: Combine) -> float:
 
     Args:
         grades: None of a vote that was skipped.
-        how: `mean` or `median` of the grades that were given; `majority`: see `majority`.
+        how: `mean` or `median` of the grades that were given; `majority`: 1, 0 or −1, see
+            `verdicts.majority`.
 
     >>> combined([3, 1, None, -1], "mean"), combined([3, 1, None, -1], "median")
     (1.0, 1.0)
@@ -144,29 +147,16 @@ def combined(grades: Sequence[int | None], how: Combine) -> float:
         case "median":
             return float(median(given))
         case "majority":
-            return majority(grades)
+            return _winner(grades)
 
 
-def majority(grades: Sequence[int | None]) -> float:
-    """Return who wins by more than half of all votes: 1 (a), −1 (b), 0 (nobody); NaN: no outcome.
+def _winner(grades: Sequence[int | None]) -> float:
+    """Return who wins by the majority of all votes, skipped ones too: 1 (a), −1 (b), 0 (nobody).
 
-    Skipped votes count among all. Where more than half are skipped there is no outcome.
-
-    >>> majority([3, 1, -1]), majority([3, -1]), majority([2, None])
+    >>> _winner([3, 1, -1]), _winner([3, -1]), _winner([2, None])
     (1.0, 0.0, 0.0)
     """
-    count = len(grades)
-    given = [grade for grade in grades if grade is not None]
-    skipped = count - len(given)
-    if not given or 2 * skipped > count:
-        return float("nan")
-    for_a = sum(grade > 0 for grade in given)
-    for_b = sum(grade < 0 for grade in given)
-    if 2 * for_a > count:
-        return 1.0
-    if 2 * for_b > count:
-        return -1.0
-    return 0.0
+    return float(np.sign(majority([math.nan if grade is None else grade for grade in grades])))
 
 
 def people_outcomes(votes: Iterable[Vote]) -> Outcomes:
@@ -175,7 +165,7 @@ def people_outcomes(votes: Iterable[Vote]) -> Outcomes:
     outcomes = []
     shares = []
     for item in gathered:
-        outcome = majority(item.grades)
+        outcome = _winner(item.grades)
         signs = [np.sign(grade) for grade in item.grades if grade is not None]
         agreeing = sum(sign == outcome for sign in signs)
         outcomes.append(outcome)

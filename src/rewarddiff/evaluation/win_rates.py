@@ -21,7 +21,7 @@ from rewarddiff.evaluation.length_control import length_controlled
 from rewarddiff.evaluation.resampling import Mask, TwoWay
 from rewarddiff.results import Interval
 from rewarddiff.results.win_rates import WinRate
-from rewarddiff.verdicts import Verdicts
+from rewarddiff.verdicts import Verdicts, majority
 
 NO_VERDICT = "no verdict"
 NO_MAJORITY = "most of the panel gave no verdict"
@@ -219,29 +219,6 @@ def sign_test(outcomes: ArrayLike) -> float:
     if wins + losses == 0:
         return 1.0
     return float(stats.binomtest(wins, wins + losses).pvalue)
-
-
-def majority(votes: ArrayLike) -> Array:
-    """Return what a panel says: a side wins with more than half of all its members, abstainers too.
-
-    Args:
-        votes: d(a, b) of every member, (members, …); only the sign counts, NaN is an abstention.
-
-    Returns:
-        (votes for a − votes for b) / members where a side has its majority; 0, a tie, where none
-        has; NaN where more than half abstain.
-
-    >>> majority([[1.0, 1.0, 1.0], [2.0, -1.0, math.nan], [-1.0, 0.0, math.nan]])
-    array([0.33333333, 0.        ,        nan])
-    """
-    signs = np.sign(np.asarray(votes, dtype=np.float64))
-    members = len(signs)
-    for_a = (signs > 0).sum(axis=0)
-    for_b = (signs < 0).sum(axis=0)
-    abstained = np.isnan(signs).sum(axis=0)
-    has_majority = np.maximum(for_a, for_b) * 2 > members
-    values = np.where(has_majority, (for_a - for_b) / max(members, 1), 0.0)
-    return np.asarray(np.where(abstained * 2 > members, math.nan, values))
 
 
 def by_majority(judges: Sequence[Contest]) -> Contest:

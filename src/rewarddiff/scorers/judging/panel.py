@@ -6,36 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rewarddiff.differences import Array, Differences, Pair
 from rewarddiff.records import Group
 from rewarddiff.scorers.protocol import Orders, Scorer
 from rewarddiff.store import Store
-from rewarddiff.verdicts import Verdicts
+from rewarddiff.verdicts import Verdicts, majority
 
 ABSTAINED = "most of the panel gives no verdict"
-
-
-def majority(votes: NDArray[np.float64]) -> Array:
-    """Return d of each pair, (pairs,): from −1 to 1, 0 for a tie, NaN unscored.
-
-    A side wins with the votes of more than half of the whole panel, abstentions counted; d is then its
-    share of the votes minus the other's. Where more than half abstain, nothing is said.
-
-    Args:
-        votes: (pairs, scorers): their sign is the vote, 0 a tie, NaN an abstention.
-
-    >>> majority(np.array([[2.0, 1.0, -1.0], [2.0, -1.0, 0.0], [1.0, 1.0, np.nan]])).round(3).tolist()
-    [0.333, 0.0, 0.667]
-    """
-    judges = votes.shape[1]
-    for_a = (votes > 0).sum(axis=1)
-    for_b = (votes < 0).sum(axis=1)
-    abstained = np.isnan(votes).sum(axis=1)
-    decided = 2 * np.maximum(for_a, for_b) > judges
-    shares = np.where(decided, (for_a - for_b) / judges, 0.0)
-    return np.where(2 * abstained > judges, np.nan, shares)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +70,13 @@ class PanelScorer:
         store: Store | None = None,
         progress: str | None = None,
     ) -> list[Differences]:
-        """Return d of the pairs of each group: see `majority`."""
+        """Return d of the pairs of each group: see `verdicts.majority`."""
         verdicts = self.verdicts(groups, pairs, orders=orders, store=store, progress=progress)
         return [of_group.differences for of_group in verdicts]
 
 
 def _verdicts(pairs: Sequence[Pair], of_members: Sequence[Differences]) -> Verdicts:
-    votes = np.stack([differences.mean for differences in of_members], axis=1)
+    votes = np.stack([differences.mean for differences in of_members])
     values = majority(votes)
     asked = np.ones((len(pairs), 2), dtype=bool)
     causes = tuple(ABSTAINED if unscored else "" for unscored in np.isnan(values).tolist())
