@@ -149,6 +149,14 @@ def test_two_ways_are_never_narrower_than_t_over_seeds() -> None:
     assert (interval.low, interval.high) == pytest.approx((4 / 3 - 3.795, 4 / 3 + 3.795), abs=1e-3)
 
 
+def test_few_seeds_leave_no_share_beyond_its_bounds() -> None:
+    # Accuracies of 0.9 and 0.96: 0.93 ± 12.706·0.03 = 0.5488 to 1.3112 by Student's t.
+    right = np.stack([np.repeat([1.0, 0.0], [hits, 100 - hits]) for hits in (90, 96)])
+    interval = intervals.two_way_bootstrap(right, bounds=intervals.SHARE)
+    assert interval.value == pytest.approx(0.93)
+    assert (interval.low, interval.high) == pytest.approx((0.5488, 1.0), abs=1e-4)
+
+
 def test_two_ways_with_one_seed_are_the_prompts_alone() -> None:
     values = np.random.default_rng(4).normal(size=30)
     alone = intervals.bootstrap(values, n=intervals.SEED_RESAMPLES)

@@ -161,14 +161,14 @@ def test_nothing_seen_is_not_nothing() -> None:
 
 
 def test_seeds_that_differ_widen_the_interval() -> None:
-    """Three seeds with rates 0.2, 0.5 and 0.8 on 400 prompts: Student's t on them, ±4.30·0.3/√3,
+    """Three seeds with rates 0.4, 0.5 and 0.6 on 400 prompts: Student's t on them, ±4.30·0.1/√3,
     is wider than what prompts and three seeds give by resampling."""
     draws = np.random.default_rng(0)
     values = np.empty((3, 400))
-    for seed, wins in enumerate([80, 200, 320]):
+    for seed, wins in enumerate([160, 200, 240]):
         values[seed] = draws.permutation(np.repeat([1.0, -1.0], [wins, 400 - wins]))
     result = figures(Contest.of_values(values, np.zeros((3, 400, 2))))
-    half = stats.t.ppf(0.975, 2) * 0.3 / math.sqrt(3)
+    half = stats.t.ppf(0.975, 2) * 0.1 / math.sqrt(3)
     assert result.rate.value == pytest.approx(0.5)
     assert (result.rate.low, result.rate.high) == pytest.approx((0.5 - half, 0.5 + half))
 
@@ -183,13 +183,24 @@ def test_seeds_may_lack_different_prompts() -> None:
     assert figures(contest.seed(1)).win.value == pytest.approx(1 / 3)
 
 
-def test_the_sign_test_counts_a_prompt_once() -> None:
-    """Three seeds that all win the same five prompts are five wins: 2/2⁵. Where two seeds disagree a
-    prompt is decided by the third."""
-    alike = np.ones((3, 5))
-    assert sign_test(alike) == pytest.approx(2 / 2**5)
-    mixed = np.array([[1, 1, 1, 1, 1], [-1, -1, 1, 1, 1], [1, 0, NAN, 1, 1]])
-    assert sign_test(mixed) == pytest.approx(2 / 2**4)  # the second prompt is even
+def test_two_seeds_that_disagree_show_nothing() -> None:
+    """Rates of 0.3 and 0.85 on 200 prompts, 0.575 together: Student's t of one degree of freedom says
+    0.575 ± 12.71·0.275, and no share is beyond 0 or 1. 115 wins of 200 have a p of 0.04 by themselves:
+    between two seeds so far apart they tell nothing."""
+    values = np.stack([np.repeat([1.0, -1.0], [wins, 200 - wins]) for wins in (60, 170)])
+    contest = Contest.of_values(values, np.zeros((2, 200, 2)))
+    result = figures(contest)
+    assert result.rate.value == pytest.approx(0.575)
+    assert (result.rate.low, result.rate.high) == (0.0, 1.0)
+    assert math.isnan(result.p)
+    for share in (result.win, result.tie, result.lose):
+        assert 0 <= share.low <= share.value <= share.high <= 1
+    # Each seed by itself has its test: 60 of 200 are far from half.
+    assert figures(contest.seed(0)).p == pytest.approx(stats.binomtest(60, 200).pvalue)
+
+
+def test_the_sign_test_leaves_ties_out() -> None:
+    assert sign_test([1, 1, 1, 1, 1, 0]) == pytest.approx(2 / 2**5)
     assert sign_test([0, 0, NAN]) == 1.0
     assert math.isnan(sign_test([NAN]))
     assert math.isnan(sign_test([]))

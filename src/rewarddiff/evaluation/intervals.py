@@ -112,7 +112,7 @@ def two_way_bootstrap(
     Args:
         sums: of the observations of every prompt, shape (seeds, prompts).
         sizes: observations behind each prompt's sum, shape (prompts,); None: one each.
-        bounds: of an observation.
+        bounds: of an observation, and so of the mean.
 
     Source: Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1(2).
     """
@@ -145,15 +145,20 @@ def two_way_bootstrap(
     return floored(value, means, by_seed, n, groups=prompts, bounds=bounds)
 
 
-def seeds_interval(values: ArrayLike) -> Interval:
-    """Return the mean over seeds with Student's t interval; one seed has no bounds (NaN)."""
+def seeds_interval(values: ArrayLike, *, bounds: Bounds | None = None) -> Interval:
+    """Return the mean over seeds with Student's t interval; one seed has no bounds (NaN).
+
+    Args:
+        bounds: of a value, at which the interval is cut: of few seeds it is wide, and knows of none.
+    """
     data = finite(values)
     value = mean(data)
     if data.size < 2:
         return Interval.unbounded(value, data.size)
     t = float(stats.t.ppf(0.5 + LEVEL / 2, data.size - 1))
     half = t * float(data.std(ddof=1)) / math.sqrt(data.size)
-    return Interval(value, value - half, value + half, data.size)
+    least, largest = bounds or (-math.inf, math.inf)
+    return Interval(value, max(value - half, least), min(value + half, largest), data.size)
 
 
 def floored(
@@ -167,12 +172,12 @@ def floored(
 ) -> Interval:
     """Return the percentiles of replicates, with the floors of all intervals here.
 
-    Student's t interval over the seeds' values where that is the wider one; where no replicate
-    differs from another, `all_alike`.
+    Student's t interval over the seeds' values, cut at the bounds, where that is the wider one; where
+    no replicate differs from another, `all_alike`.
     """
     ends = np.quantile(replicates, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
     low, high = float(ends[0]), float(ends[1])
-    floor = seeds_interval(by_seed)
+    floor = seeds_interval(by_seed, bounds=bounds)
     if high - low < floor.high - floor.low:
         low, high = floor.low, floor.high
     rounding = 1e-12 * max(abs(low), abs(high))

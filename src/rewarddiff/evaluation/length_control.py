@@ -166,7 +166,7 @@ def _interval(model: LengthFit, shares: Array, gaps: Array) -> Interval:
     low = float(special.expit(model.theta - half))
     high = float(special.expit(model.theta + half))
     fits = [fit(*of_seed) for of_seed in zip(shares, gaps, strict=True)]
-    floor = seeds_interval([of_seed.rate for of_seed in fits if of_seed is not None])
+    floor = seeds_interval([of_seed.rate for of_seed in fits if of_seed is not None], bounds=SHARE)
     if high - low < floor.high - floor.low:
         low, high = floor.low, floor.high
     return Interval(model.rate, low, high, n)

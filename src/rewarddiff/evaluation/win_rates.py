@@ -169,7 +169,8 @@ def win_rate(
         rate=share((1 + outcomes) / 2, scored),
         worst=worst,
         best=best,
-        p=sign_test(outcomes),
+        # Over several seeds prompts are not all that varies, and the test knows of nothing else.
+        p=sign_test(outcomes[0]) if len(outcomes) == 1 else math.nan,
         turned=share(turned, contest.both),
         first=_share(contest.forward[turned] > 0),
         longer=share(outcomes == longer, is_decided),
@@ -196,11 +197,10 @@ def bounds(outcomes: Array) -> tuple[float, float]:
 def sign_test(outcomes: ArrayLike) -> float:
     """Return p, two-sided and exact, of the wins and losses if either were as likely.
 
-    Ties are left out. Verdicts of several seeds on one prompt are not independent: such a prompt
-    counts once, as won where more seeds win it than lose it.
+    Ties are left out.
 
     Args:
-        outcomes: 1, 0, −1 or NaN, (seeds, prompts) or (prompts,).
+        outcomes: 1, 0, −1 or NaN, (prompts,).
 
     Returns:
         NaN on no data, 1 where nothing is decided.
@@ -210,10 +210,9 @@ def sign_test(outcomes: ArrayLike) -> float:
     >>> sign_test([1, 1, 1, 1, 1, 0, -1])  # 2·(1 + 6)/2⁶
     0.21875
     """
-    by_seed = np.atleast_2d(np.asarray(outcomes, dtype=np.float64))
-    if np.isnan(by_seed).all():
+    by_prompt = np.asarray(outcomes, dtype=np.float64)
+    if np.isnan(by_prompt).all():
         return math.nan
-    by_prompt = np.nansum(by_seed, axis=0)
     wins = int((by_prompt > 0).sum())
     losses = int((by_prompt < 0).sum())
     if wins + losses == 0:

@@ -56,7 +56,8 @@ def win_rates_table(results: Results, lines: Sequence[WinRate] | None = None) ->
     )
     columns, shown = filled(columns, shown)
     notes = [
-        "Win rate: wins and half of the ties. p: of a two-sided sign test over wins and losses.",
+        "Win rate: wins and half of the ties. p: of a two-sided sign test over wins and losses of one "
+        "seed.",
     ]
     if any(line.scored < line.n for line in lines):
         notes.append(

@@ -40,7 +40,8 @@ class WinRate(Strict):
         win, tie, lose: of a.
         rate: wins and half of the ties.
         worst, best: the rate if a had lost, or won, all that is unscored.
-        p: of a sign test over wins and losses, two-sided, a prompt counting once.
+        p: of a sign test over wins and losses, two-sided; NaN over several seeds, of which it tells
+            nothing.
         turned: share of verdicts that turn with the order (position bias), of those asked both ways.
             first: share of these that favour what is read first.
         longer: share of decided verdicts in which the longer response wins, of unequal lengths.
