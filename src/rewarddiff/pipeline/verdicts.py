@@ -45,6 +45,10 @@ class Answers:
         place = self.policies.index(policy)
         return [group.responses[place] for group in self.groups]
 
+    def same(self, pair: PolicyPair) -> list[bool]:
+        """Tell of each prompt whether both policies answered with the same text."""
+        return [not _differ(duel) for duel in _duels(self, [pair])]
+
     def pair(self, pair: PolicyPair) -> list[Group]:
         """Return the prompts with the responses of these two alone."""
         places = [self.policies.index(policy) for policy in pair]
@@ -61,15 +65,18 @@ def ask(
 ) -> dict[PolicyPair, Verdicts]:
     """Return what a judge says of each pair of policies, one verdict for each prompt.
 
-    Where both answered with the same text nobody is asked: it is a tie, in which no order shows.
+    Where both answered with the same text nobody is asked: it is a tie, in which no order shows. A
+    judge that says nothing of all other prompts has said nothing of these either.
     """
-    duels = list(_duels(answers, pairs))
     stated = iter(verdicts_of(judge, different(answers, pairs), store=store, progress=progress))
-    verdicts = [next(stated) if _differ(duel) else SAME_TEXT for duel in duels]
-    count = len(answers.groups)
     by_pair = {}
-    for number, pair in enumerate(pairs):
-        by_pair[pair] = joined(verdicts[number * count : (number + 1) * count])
+    for pair in pairs:
+        same = answers.same(pair)
+        of_others = [next(stated) for is_same in same if not is_same]
+        is_silent = bool(of_others) and not any(verdict.scored.any() for verdict in of_others)
+        of_same = NOTHING_SAID if is_silent else SAME_TEXT
+        others = iter(of_others)
+        by_pair[pair] = joined([of_same if is_same else next(others) for is_same in same])
     return by_pair
 
 
@@ -96,6 +103,11 @@ SAME_TEXT = Verdicts(
     causes=("",),
 )
 """The verdict on two equal texts: a tie, although no judge was asked."""
+
+NOTHING_SAID = replace(
+    SAME_TEXT, asked=np.array([[True, True]]), causes=("no verdict on any other answer",)
+)
+"""The verdict on two equal texts of a judge that gives none on any others."""
 
 
 def verdicts_of(

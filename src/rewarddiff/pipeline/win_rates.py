@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from rewarddiff.differences import Array
+from rewarddiff.differences import Array, Mask
 from rewarddiff.evaluation.bradley_terry import ranking
 from rewarddiff.evaluation.raters import judge_agreement, panel_agreement
 from rewarddiff.evaluation.win_rates import Contest, by_majority, win_rate
@@ -88,9 +88,20 @@ class Judged:
             by_seed.append(np.array(of_pair, dtype=np.float64).T)
         return np.stack(by_seed)
 
+    def same(self, pair: PolicyPair) -> Mask:
+        """Tell where both policies answered with the same text, (seeds, prompts)."""
+        return np.array([answers.same(pair) for answers in self.answers.values()], dtype=bool)
+
     def values(self, judge: str) -> Array:
-        """Return d of a judge on all pairs and seeds, one behind the other."""
-        return np.concatenate([self.contest(judge, pair).values.ravel() for pair in self.pairs])
+        """Return d of a judge on all pairs and seeds, one behind the other.
+
+        NaN where both answers are the same: that all agree there says nothing of anybody.
+        """
+        of_pairs = []
+        for pair in self.pairs:
+            values = self.contest(judge, pair).values
+            of_pairs.append(np.where(self.same(pair), math.nan, values).ravel())
+        return np.concatenate(of_pairs)
 
     @cached_property
     def prompts(self) -> list[int]:
@@ -155,7 +166,16 @@ def _win_rates(judged: Judged, used: Used) -> Iterator[WinRate]:
             asked = judged.voters if judge == MAJORITY else (judge,)
             is_used = any(used(policy, one) for policy in (a, b) for one in asked)
             for seed, contest in _by_seed(judged, judge, (a, b)):
-                yield win_rate(contest, a=a, b=b, judge=judge, seed=seed, used_in_training=is_used)
+                rate = win_rate(contest, a=a, b=b, judge=judge, seed=seed, used_in_training=is_used)
+                yield replace(rate, same=_same(judged, seed, (a, b)))
+
+
+def _same(judged: Judged, seed: int | Literal["all"], pair: PolicyPair) -> int:
+    """Return to how many prompts both policies gave the same answer."""
+    same = judged.same(pair)
+    if seed != "all":
+        same = same[list(judged.stated).index(seed)]
+    return int(same.sum())
 
 
 def _by_seed(

@@ -25,7 +25,8 @@ SIGNIFICANT = 0.05
 def reading(line: WinRate) -> str:
     """Return which of the two is shown to win more often, by the interval and by the sign test.
 
-    Over several seeds there is no test, and the interval, which knows of seeds, speaks alone. Ties narrow the interval and tell the test nothing, so that one of them alone may say so by chance.
+    Ties narrow the interval and tell the test nothing, so that one of them alone may say so by
+    chance. Over several seeds there is no test, and the interval, which knows of seeds, speaks alone.
     """
     if not line.rate.bounded:
         return "–"

@@ -35,6 +35,7 @@ class WinRate(Strict):
     Attributes:
         judge: a scorer's name, or `MAJORITY`.
         used_in_training: whether the judge, or one of the same start, had a part in training either.
+        same: pairs of the same answer, among n: ties, about which nobody is asked.
         n: pairs of responses, one for each prompt and seed. scored: those with a verdict; the
             shares are of these.
         win, tie, lose: of a.
@@ -68,6 +69,7 @@ class WinRate(Strict):
     longer: Interval
     length_controlled: LengthControl
     unscored: Mapping[str, int]
+    same: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

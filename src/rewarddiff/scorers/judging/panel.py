@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rewarddiff.differences import Array, Differences, Pair
+from rewarddiff.differences import Differences, Pair
 from rewarddiff.records import Group
 from rewarddiff.scorers.protocol import Orders, Scorer
 from rewarddiff.store import Store
