@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from rewarddiff.records import Group, Message, Rendered
+from rewarddiff.rewards.stored import read_baseline
 from rewarddiff.scorers.neural.build import new_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.scorer import NeuralScorer
-from rewarddiff.serve.baseline import Baseline, read_baseline
+from rewarddiff.serve.baseline import Baseline
 from rewarddiff.serve.chat import chat_of, exchange
 from rewarddiff.serve.failures import Failure
 from rewarddiff.serve.served import Served
@@ -120,7 +122,11 @@ def test_rewards_over_a_baseline_are_mean_differences(request, scorer, baseline_
     served.baseline = Baseline(read_baseline(baseline_file), scorer, served.chat)
     group = Group("g", "Two plus two?", ("4", "5", "6", "7"))
     (d,) = scorer.differences([group], [[(0, 1), (0, 2), (0, 3), (1, 2), (1, 3)]])
-    expected = [d.mean[:3].mean(), (d.mean[3] + d.mean[4]) / 3]
+    # "5" was drawn twice, and counts twice: the baseline is 5, 6, 7, 5. d("5", "5") is 0.
+    expected = [
+        np.mean([d.mean[0], d.mean[1], d.mean[2], d.mean[0]]),
+        np.mean([0.0, d.mean[3], d.mean[4], 0.0]),
+    ]
     sky = Group("g", (Message("user", "Why is the sky blue?"),), ("Scattering", "No idea"))
     (d_sky,) = scorer.differences([sky], [[(0, 1)]])
     with running(served) as client:
@@ -163,6 +169,6 @@ def test_a_baseline_that_cannot_be_read(tmp_path, text, cause) -> None:
 
 def test_a_prompt_without_a_baseline_is_refused(baseline_file, reward) -> None:
     baseline = Baseline(read_baseline(baseline_file), reward, None)
-    assert baseline.of("Two plus two?", "it") == ("5", "6", "7")
+    assert baseline.of("Two plus two?", "it").responses == ("5", "6", "7", "5")
     with pytest.raises(Failure):
         baseline.of("Three?", "it")

@@ -1,4 +1,6 @@
-"""Rewards of sampled responses as functions of their group: for any trainer. numpy only.
+"""Rewards of sampled responses as functions of their group: for any trainer.
+
+What is imported from here needs numpy and scipy alone; `stored` reads files of data.
 
 What a scorer says of the responses to one prompt becomes one number for each of them:
 
@@ -7,6 +9,8 @@ What a scorer says of the responses to one prompt becomes one number for each of
 relative    the reward itself: r less a baseline's, or a mean of differences
 scale       λ, which keeps rewards as large as they were before the baseline was taken off
 truncation  what a response gets that was cut off before it ended
+stored      a baseline in a file: responses to each prompt, scored once
+difficulty  what such responses say of their prompts
 
 A response that was not scored has the reward NaN, never 0: whoever estimates advantages leaves it
 out.

@@ -64,7 +64,7 @@ def contrastive(
         raise ValueError(
             f"rewards {scored.shape} and baseline_rewards {stored.shape} are of other prompts"
         )
-    return np.asarray(scored - _statistic(stored, baseline)[..., None])
+    return np.asarray(scored - statistic(stored, baseline)[..., None])
 
 
 def contrastive_difference(
@@ -92,7 +92,7 @@ def contrastive_difference(
     """
     against_stored = _matrix(differences, responses)[:responses, responses:]
     # The best of the baseline is what a response does worst against: −max_j(−d) = min_j d.
-    return -_statistic(-against_stored, baseline)
+    return -statistic(-against_stored, baseline)
 
 
 def group_difference(differences: Differences, responses: int) -> Array:
@@ -132,8 +132,12 @@ def group_difference(differences: Differences, responses: int) -> Array:
     return rewards
 
 
-def _statistic(values: Array, baseline: Baseline) -> Array:
-    """Return g over the last axis, without what is NaN; NaN where nothing else is there."""
+def statistic(values: Array, baseline: Baseline) -> Array:
+    """Return g over the last axis, without what is NaN; NaN where nothing else is there.
+
+    Raises:
+        ValueError: an unknown g.
+    """
     if baseline not in STATISTICS:
         raise ValueError(f"baseline must be mean, median or max, got {baseline!r}")
     if values.shape[-1] == 0:

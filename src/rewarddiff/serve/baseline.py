@@ -2,84 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Sequence
 
 from rewarddiff.chat_template import ChatTemplate
-from rewarddiff.data.files.reading import read_rows
-from rewarddiff.data.formats.base import RowError
-from rewarddiff.data.formats.conversations import prompt, texts
-from rewarddiff.errors import UserError
-from rewarddiff.paths import user_path
-from rewarddiff.records import Prompt, Rendered
+from rewarddiff.differences import Array
+from rewarddiff.records import Group, Prompt, Rendered
+from rewarddiff.rewards.stored import StoredBaseline, StoredResponses
 from rewarddiff.scorers.neural.scorer import NeuralScorer
+from rewarddiff.scorers.over_baseline import OverBaseline
 from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.serve.chat import Chat
 from rewarddiff.serve.failures import refused
 
-Responses = tuple[str, ...]
-
 
 class Baseline:
-    """Responses by prompt; the reward of another is the mean of d(x, y, y') over them.
+    """Responses by prompt; the reward of another is by how much it beats them.
 
     Args:
         chat: with it, a conversation is found by its rendered text as well.
+        fingerprint: of the scorer, see `OverBaseline`.
     """
 
     def __init__(
-        self, responses: Mapping[Prompt, Responses], scorer: Scorer, chat: Chat | None
+        self, stored: StoredBaseline, scorer: Scorer, chat: Chat | None, fingerprint: str = ""
     ) -> None:
-        self._responses = dict(responses)
+        self.stored = stored
+        self._rewards = OverBaseline(scorer, stored, fingerprint=fingerprint)
         self._chat = chat
-        self._openings: dict[str, Responses] = {}
+        self._openings: dict[str, StoredResponses] = {}
         if chat is not None and isinstance(scorer, NeuralScorer):
             template = ChatTemplate(scorer.tokenizer)
-            for asked, of_prompt in responses.items():
+            for asked, of_prompt in stored.by_prompt.items():
                 if not isinstance(asked, str):
                     self._openings[template.opening(asked)] = of_prompt
 
     def __len__(self) -> int:
-        return len(self._responses)
+        return len(self.stored)
 
-    def of(self, asked: Prompt, place: str) -> Responses:
+    def rewards(self, groups: Sequence[Group]) -> list[Array]:
+        """Return the relative reward of every response of each group.
+
+        Raises:
+            Failure: a prompt has no stored responses.
+        """
+        stored = [self.of(group.prompt, group.id) for group in groups]
+        return self._rewards.over(groups, stored)
+
+    def of(self, asked: Prompt, place: str) -> StoredResponses:
         """Return the responses to a prompt as the scorer is to read them.
 
         Raises:
             Failure: there are none. A reward without a baseline beside those with one would be
                 another quantity.
         """
-        responses = self._responses.get(asked)
-        if responses is None and isinstance(asked, str):
-            responses = self._openings.get(str(asked))
-        if responses is None:
+        stored = self.stored.by_prompt.get(asked)
+        if stored is None and isinstance(asked, str):
+            stored = self._openings.get(str(asked))
+        if stored is None:
             raise refused(f"{place}: its prompt is not in the file of --policy-baseline")
         if self._chat is not None and isinstance(asked, Rendered):
-            return tuple(self._chat.response(text) for text in responses)
-        return responses
-
-
-def read_baseline(path: str | Path) -> dict[Prompt, Responses]:
-    """Read rows with the columns prompt and responses; rows of one prompt are put together.
-
-    Raises:
-        UserError: naming the row that is none.
-    """
-    responses: dict[Prompt, list[str]] = {}
-    for row in read_rows(user_path(path)):
-        place = f"{path}:{row.number}"
-        if row.values is None:
-            raise UserError(f"{place}: {row.problem}; mend the row")
-        try:
-            asked = prompt(row.values)
-            of_row = texts(row.values, "responses")
-        except RowError as error:
-            raise UserError(
-                f"{place}: {error.detail}; a baseline's rows have prompt and responses"
-            ) from error
-        if not of_row:
-            raise UserError(f"{place}: no responses; give at least one, or leave the row out")
-        responses.setdefault(asked, []).extend(of_row)
-    if not responses:
-        raise UserError(f"{path}: holds no rows; a baseline's rows have prompt and responses")
-    return {asked: tuple(dict.fromkeys(texts)) for asked, texts in responses.items()}
+            responses = tuple(self._chat.response(text) for text in stored.responses)
+            return StoredResponses(responses, stored.scores)
+        return stored

@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 
 from rewarddiff.chat_template import TemplateRefused
-from rewarddiff.differences import Array, Differences, Pair
+from rewarddiff.differences import Array, Differences
 from rewarddiff.endpoints.answers import OF_CONTENT, Failed
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group, Prompt
@@ -157,23 +157,9 @@ class Served:
     def _numbers(self, groups: Sequence[Group]) -> list[Array]:
         """Return the rewards of every response of each group."""
         if self.baseline is not None:
-            return self._over_baseline(groups, self.baseline)
+            return self.baseline.rewards(groups)
         assert isinstance(self.scorer, Pointwise)  # others have refused the request
         return self.scorer.rewards(groups)
-
-    def _over_baseline(self, groups: Sequence[Group], baseline: Baseline) -> list[Array]:
-        """Return the mean of d(x, y, y') over the baseline's responses y', for every response y."""
-        beside = []
-        pairs = []
-        for group in groups:
-            others = baseline.of(group.prompt, group.id)
-            beside.append(group.with_responses(group.responses + others))
-            pairs.append(against(len(group.responses), len(others)))
-        read = self.scorer.differences(beside, pairs)
-        means = []
-        for group, d in zip(groups, read, strict=True):
-            means.append(d.mean.reshape(len(group.responses), -1).mean(1))
-        return means
 
     def _differences(self, comparings: Sequence[Comparing]) -> list[Differences]:
         """Return what each piece of work compares; those that read both orders are read together."""
@@ -191,15 +177,3 @@ class Served:
             if not np.isfinite(d.mean).all():
                 raise Failure(500, f"{work.group.id}: {self.name} gives a difference that is none")
         return differences
-
-
-def against(count: int, others: int) -> list[Pair]:
-    """Return the pairs of `count` responses with each of those that stand behind them.
-
-    >>> against(2, 2)
-    [(0, 2), (0, 3), (1, 2), (1, 3)]
-    """
-    pairs = []
-    for response in range(count):
-        pairs += [(response, count + other) for other in range(others)]
-    return pairs

@@ -17,12 +17,14 @@ from rewarddiff.listening import (
     bound,
     ended_by_signals,
 )
+from rewarddiff.rewards.stored import read_baseline
 from rewarddiff.scorers.opening import GRADES, fingerprint_of, open_scorer
 from rewarddiff.serve.app import Application
-from rewarddiff.serve.baseline import Baseline, read_baseline
+from rewarddiff.serve.baseline import Baseline
 from rewarddiff.serve.config import ServeConfig
 from rewarddiff.serve.protocols import PROTOCOLS
 from rewarddiff.serve.served import Served
+from rewarddiff.store import fingerprint
 from rewarddiff.writing import say
 
 
@@ -51,10 +53,12 @@ def serve(
     key = None if key_env is None else _key(key_env)
     with bound(host, port) as listener:
         # It is read before the scorer, which takes longer.
-        responses = None if policy_baseline is None else read_baseline(policy_baseline)
-        served = Served(open_scorer(scorer), fingerprint=fingerprint_of(scorer))
-        if responses is not None:
-            served.baseline = Baseline(responses, served.scorer, served.chat)
+        stored = None if policy_baseline is None else read_baseline(policy_baseline)
+        of_scorer = fingerprint_of(scorer)
+        served = Served(open_scorer(scorer), fingerprint=of_scorer)
+        if stored is not None:
+            served.baseline = Baseline(stored, served.scorer, served.chat, of_scorer)
+            served.fingerprint = fingerprint("over a baseline", of_scorer, stored.content)
         application = Application(served, config or ServeConfig(), key)
         options = uvicorn.Config(
             application.starlette(),
@@ -81,7 +85,10 @@ def announcement(served: Served, listener: socket.socket, host: str) -> list[str
     routes = ", ".join(f"{protocol.route} ({protocol.serves})" for protocol in PROTOCOLS)
     parts = [f"serving {served.name} at http://{address}", f"fingerprint {served.fingerprint}"]
     if served.baseline is not None:
-        parts.append(f"rewards over the responses to {len(served.baseline)} prompts")
+        least, most = served.baseline.stored.sizes
+        responses = f"{most}" if least == most else f"{least} to {most}"
+        prompts = len(served.baseline)
+        parts.append(f"rewards over the responses to {prompts} prompts, {responses} each")
     lines = ["  ".join(parts), f"POST {routes}  GET /health, /metrics"]
     if host not in LOOPBACK:
         lines.append(

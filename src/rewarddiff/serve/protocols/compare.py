@@ -10,11 +10,12 @@ from pydantic import ConfigDict, StrictStr
 from rewarddiff.designs import DesignConfig, comparisons
 from rewarddiff.differences import Differences
 from rewarddiff.records import Group
+from rewarddiff.scorers.over_baseline import against
 from rewarddiff.scorers.ranking import ranking_of
 from rewarddiff.serve.asking import Comparing
 from rewarddiff.serve.failures import refused
 from rewarddiff.serve.protocols.base import Json, Protocol, Responses, Turns
-from rewarddiff.serve.served import Answer, Served, against
+from rewarddiff.serve.served import Answer, Served
 
 MOST_RESPONSES = 64
 """That are compared in one request; each with each, in both orders, that is 4,032 comparisons."""
