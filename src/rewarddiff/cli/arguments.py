@@ -169,6 +169,20 @@ def _training(add: Add) -> None:
     sub.takes_output("where to write the lists (JSONL)", "FILE", required=True)
     sub.takes_overrides("draw=beams, temperature or rejection, draw.k=4, limit=100, …")
 
+    sub = add(
+        "baseline",
+        do.baseline,
+        "draw responses to each prompt and score them once, for contrastive rewards; again: continue",
+        "prompts.jsonl --scorer runs/reward --output baseline.jsonl k=3",
+    )
+    sub.add_argument("data", metavar="PROMPTS", help=f"rows with prompt, or {DATA}")
+    text = f"the policy: a folder, a hub name, or MODEL@URL (default {POLICY})"
+    sub.add_argument("--model", default=POLICY, help=text)
+    sub.add_argument("--scorer", required=True, help=ANY_SCORER)
+    text = "where to write prompts with responses and scores; its page lies beside it"
+    sub.takes_output(f"{text} (JSONL)", "FILE", required=True)
+    sub.takes_overrides("k=3, temperature=1, max_new_tokens=128, max_prompt=256, limit=100, …")
+
 
 def _measuring(add: Add) -> None:
     sub = add(

@@ -100,6 +100,15 @@ def augment(args: Namespace) -> None:
     say(ledger.table(), f"lists  {args.output}")
 
 
+def baseline(args: Namespace) -> None:
+    from rewarddiff.pipeline import baseline_stage
+    from rewarddiff.report.baseline import terminal_baseline
+
+    summary = baseline_stage(args.data, args.model, args.scorer, args.output, args.overrides)
+    console().print(terminal_baseline(summary))
+    say(f"baseline  {args.output}", f"page      {args.output.with_suffix('.html')}")
+
+
 def score(args: Namespace) -> None:
     from rewarddiff.pipeline import score
 

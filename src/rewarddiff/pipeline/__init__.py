@@ -1,6 +1,7 @@
 """The stages in the paper's order, as the command line and Python call them."""
 
 from rewarddiff.pipeline.augment import augment_stage
+from rewarddiff.pipeline.baseline import baseline_stage
 from rewarddiff.pipeline.best_of_n import best_of_n_stage
 from rewarddiff.pipeline.commands import report_stage, run_recipe, train_stage
 from rewarddiff.pipeline.comparing import compare_stage
@@ -15,6 +16,7 @@ from rewarddiff.pipeline.sweep import sweep_points, sweep_recipe
 __all__ = [
     "Recipe",
     "augment_stage",
+    "baseline_stage",
     "best_of_n_stage",
     "compare_stage",
     "designs_of_run",

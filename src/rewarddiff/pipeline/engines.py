@@ -17,14 +17,21 @@ def is_served(text: str) -> bool:
     return "@http://" in text or "@https://" in text
 
 
-def engine_of(text: str) -> Engine:
+def engine_of(text: str, *, max_prompt: int | None = None) -> Engine:
     """Return what answers prompts: a model behind a server (MODEL@URL), or a folder or hub name.
 
+    Args:
+        max_prompt: tokens; a longer prompt keeps its end. A server gets whole prompts.
+
     Raises:
-        UserError: there is no such model, or no key for its server.
+        UserError: there is no such model, or no key for its server, or one is to cut prompts.
     """
     if not is_served(text):
-        return read_here(text)
+        return read_here(text, max_prompt=max_prompt)
+    if max_prompt is not None:
+        raise UserError(
+            f"max_prompt: {text} is behind a server, which counts tokens by itself; leave it out"
+        )
     model, _, url = text.partition("@")
     key_env = KEYS_OF_HOSTS.get(urlsplit(url).hostname or "")
     return Served(ServedModel(url=url, model=model, key_env=key_env))

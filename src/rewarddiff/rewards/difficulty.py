@@ -63,7 +63,7 @@ def _spreads(scores: Array) -> Array:
     squares = np.nansum(np.square(centred), axis=1)
     spreads = np.full(len(scores), np.nan)
     np.divide(squares, counts - 1, out=spreads, where=counts > 1)
-    return np.sqrt(spreads)
+    return np.asarray(np.sqrt(spreads))
 
 
 def _between(scores: Array) -> float:

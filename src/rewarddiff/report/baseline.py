@@ -1,0 +1,209 @@
+"""A baseline: how hard the prompts are, on one page and on the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rewarddiff.records import Prompt, prompt_text
+from rewarddiff.report import plots
+from rewarddiff.report.cells import Table, texts
+from rewarddiff.report.charts import Sheet
+from rewarddiff.report.document import (
+    Grade,
+    Page,
+    Response,
+    Sample,
+    Section,
+    clip,
+    clip_end,
+    write,
+)
+from rewarddiff.report.figures import Drawing
+from rewarddiff.report.svg import SERIES, draw
+from rewarddiff.report.text import terminal_page
+from rewarddiff.report.values import count, percent, real
+from rewarddiff.results import Distribution, Histogram
+from rewarddiff.version import __version__
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import Group
+
+QUANTILES = {"0.05": "5 %", "0.25": "25 %", "0.5": "median", "0.75": "75 %", "0.95": "95 %"}
+
+
+@dataclass(frozen=True)
+class PromptExample:
+    """A prompt with its stored responses, `scores` and `ended` one for each."""
+
+    prompt: Prompt
+    responses: tuple[str, ...]
+    scores: tuple[float, ...]
+    ended: tuple[bool, ...]
+    mean: float
+    spread: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineSummary:
+    """What a baseline says of its prompts.
+
+    Attributes:
+        data, model, scorer: as they were named.
+        k: responses to each prompt.
+        cut, empty, unscored: how many responses did not end, have no text, have no score.
+        means, spreads: of prompts, by quantiles; empty of a scorer that scores no response alone.
+        histograms: of the same two.
+        between: share of the variance of r that lies between prompts; NaN where not known.
+        hardest, easiest: prompts with the lowest and the highest mean.
+    """
+
+    data: str
+    model: str
+    scorer: str
+    prompts: int
+    k: int
+    cut: int
+    empty: int
+    unscored: int
+    means: Distribution | None
+    spreads: Distribution | None
+    histograms: tuple[Histogram, ...]
+    between: float
+    hardest: tuple[PromptExample, ...]
+    easiest: tuple[PromptExample, ...]
+
+
+@dataclass(frozen=True)
+class PromptHistogram:
+    """How many prompts have which value of one quantity."""
+
+    histogram: Histogram
+    axis: str
+
+    def svg(self, label: str) -> str:
+        def paint(figure: Figure) -> None:
+            axes = plots.only_axes(figure, "y")
+            edges = list(self.histogram.edges)
+            axes.stairs(list(self.histogram.counts), edges, fill=True, color=SERIES[0])
+            axes.set_xlabel(self.axis)
+            axes.set_ylabel("prompts")
+
+        return draw(200, label, paint)
+
+    def sheet(self) -> Sheet:
+        edges = self.histogram.edges
+        bins = zip(edges, edges[1:], self.histogram.counts, strict=False)
+        return Sheet(("from", "to", "prompts"), tuple(bins))
+
+
+def render_baseline(path: Path, summary: BaselineSummary) -> None:
+    """Write the page, with a CSV file for every figure in a folder beside it."""
+    sections = [
+        Section(
+            "difficulty",
+            "How hard the prompts are",
+            intro="The mean score of the stored responses to a prompt is what a contrastive reward "
+            "takes off; how far they lie apart says how sure that mean is.",
+            figures=_figures(summary),
+            tables=(distribution_table(summary),),
+        ),
+        Section("hardest", "Hardest prompts", samples=_samples(summary.hardest)),
+        Section("easiest", "Easiest prompts", samples=_samples(summary.easiest)),
+    ]
+    subtitle = f"rewarddiff {__version__} · {summary.data} · {summary.model} · {summary.scorer}"
+    page = Page("Baseline", subtitle, verdict(summary), sections, remarks=tuple(remarks(summary)))
+    write(path, page, figures=f"{path.stem}-figures")
+
+
+def terminal_baseline(summary: BaselineSummary) -> Group:
+    """Return the verdict and the table as one rich renderable."""
+    return terminal_page(verdict(summary), remarks(summary), (distribution_table(summary),))
+
+
+def verdict(summary: BaselineSummary) -> str:
+    """Say what was drawn, and how much of the scores' variance a baseline takes off."""
+    drawn = f"{count(summary.k)} responses of {summary.model} to each of {count(summary.prompts)} prompts"
+    if summary.means is None:
+        return (
+            f"{drawn}, without scores: {summary.scorer} scores no response by itself. Use them for "
+            "rewards by difference (contrastive_difference)."
+        )
+    if math.isnan(summary.between):
+        return f"{drawn}, scored by {summary.scorer}."
+    return (
+        f"{drawn}, scored by {summary.scorer}. {percent(summary.between)} of the variance of the "
+        "scores lies between prompts: that is what a baseline per prompt takes off."
+    )
+
+
+def remarks(summary: BaselineSummary) -> list[str]:
+    """Say what limits the baseline: responses that were cut, are empty, or have no score."""
+    total = summary.prompts * summary.k
+    said = []
+    for number, what in (
+        (summary.unscored, "got no finite score, and are left out of every mean"),
+        (summary.cut, "did not end by themselves: max_new_tokens cut them"),
+        (summary.empty, "are empty"),
+    ):
+        if number:
+            said.append(f"{count(number)} of {count(total)} responses {what}.")
+    if summary.means is not None and summary.k == 1:
+        said.append("With k = 1 nothing is known of the spread within a prompt.")
+    return said
+
+
+def distribution_table(summary: BaselineSummary) -> Table:
+    """Return quantiles over prompts of the mean, and of the spread within a prompt."""
+    rows = []
+    for name, values in (
+        ("mean of a prompt", summary.means),
+        ("spread within a prompt", summary.spreads),
+    ):
+        if values is not None and math.isfinite(values.mean):
+            quantiles = [real(values.quantiles[share]) for share in QUANTILES]
+            rows.append(texts(name, real(values.mean), real(values.std), *quantiles))
+    return Table(
+        "Scores of the stored responses, over prompts",
+        ("", "mean", "std", *QUANTILES.values()),
+        tuple(rows),
+        notes=("Spread: the standard deviation of the scores of one prompt, with n − 1.",),
+    )
+
+
+def _figures(summary: BaselineSummary) -> tuple[Drawing, ...]:
+    drawn = []
+    for histogram, title, axis in zip(
+        summary.histograms,
+        ("Means of prompts", "Spreads within prompts"),
+        ("mean score of the responses to a prompt", "standard deviation within a prompt"),
+        strict=False,
+    ):
+        if sum(histogram.counts):
+            chart = PromptHistogram(histogram, axis)
+            drawn.append(Drawing(title, f"Prompts by {axis}.", chart, f"{title}: a histogram"))
+    return tuple(drawn)
+
+
+def _samples(examples: Sequence[PromptExample]) -> tuple[Sample, ...]:
+    samples = []
+    for number, example in enumerate(examples, start=1):
+        title = f"{number} · mean {real(example.mean)} · spread {real(example.spread)}"
+        prompt = clip_end(prompt_text(example.prompt).strip())
+        samples.append(Sample(prompt, tuple(_responses(example)), title))
+    return tuple(samples)
+
+
+def _responses(example: PromptExample) -> list[Response]:
+    best = max((score for score in example.scores if math.isfinite(score)), default=math.nan)
+    responses = []
+    for number, text in enumerate(example.responses):
+        score = example.scores[number]
+        ending = "" if example.ended[number] else ", cut"
+        grade = Grade("score", real(score), score == best)
+        responses.append(Response(f"response {number + 1}{ending}", clip(text), (grade,)))
+    return responses
