@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +14,12 @@ from rewarddiff.data.formats.base import RowError
 from rewarddiff.data.formats.conversations import last_turn, messages
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group, Message, Prompt
+from rewarddiff.rewards import Baseline
+from rewarddiff.rewards.stored import StoredBaseline, read_baseline
 from rewarddiff.scorers import ranking
 from rewarddiff.scorers.neural.scorer import NeuralScorer
-from rewarddiff.scorers.opening import open_scorer
+from rewarddiff.scorers.opening import fingerprint_of, open_scorer
+from rewarddiff.scorers.over_baseline import OverBaseline
 from rewarddiff.scorers.protocol import Pointwise, Scorer
 
 Turns = Sequence[dict[str, object]]
@@ -54,6 +58,23 @@ def opened(scorer: Scorer | str | Path) -> Scorer:
         return scorer
     loaded = open_scorer(os.path.expanduser(scorer))
     return loaded.to(process_device()) if isinstance(loaded, NeuralScorer) else loaded
+
+
+def opened_over(
+    scorer: Scorer | str | Path, stored: StoredBaseline | str | Path, baseline: Baseline = "mean"
+) -> OverBaseline:
+    """Return the scorer that is meant, with rewards relative to stored responses.
+
+    Args:
+        stored: what `rewarddiff baseline` wrote, or its file.
+        baseline: g, as in `rewards.contrastive`.
+    """
+    if not isinstance(stored, StoredBaseline):
+        stored = read_baseline(os.path.expanduser(stored))
+    fingerprint = ""
+    if isinstance(scorer, str | Path):
+        fingerprint = fingerprint_of(os.path.expanduser(scorer))
+    return OverBaseline(opened(scorer), stored, baseline, fingerprint)
 
 
 def process_device() -> torch.device:
@@ -101,6 +122,9 @@ def rewards_of(
     read = _read(scorer, groups, problems)
     for responses, values in zip(responses_by_prompt.values(), read, strict=True):
         for place, value in zip(responses, values, strict=True):
+            if value is not None and not math.isfinite(value):
+                problems.append(f"completion {place}: {scorer.name} gives {value}, no reward")
+                value = None
             scores[place] = value
     return Rewards(scores, problems)
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from rewarddiff.errors import UserError
-from rewarddiff.integrations.scoring import Turns, opened, rewards_of
+from rewarddiff.integrations.scoring import Turns, opened, opened_over, rewards_of
 from rewarddiff.scorers.opening import is_address
 from rewarddiff.scorers.protocol import Scorer
 
@@ -34,6 +34,7 @@ def compute_score(
     *,
     scorer: str,
     prompt_key: str = "prompt",
+    stored: str | None = None,
     **_: object,
 ) -> dict[str, float]:
     """Return a response's reward, as verl asks a custom reward function for it.
@@ -44,6 +45,9 @@ def compute_score(
         extra_info: the row's; it holds the prompt, a text or a list of turns.
         scorer: a folder, a name on the hub, or the URL of a server; a folder is loaded once.
         prompt_key: where in `extra_info` the prompt stands.
+        stored: a file of `rewarddiff baseline`: the reward is by how much a response beats those of
+            its prompt. It acts with gae and reinforce_plus_plus; group estimators cancel it, unless
+            the scorer is a difference model that reads two responses together.
 
     Raises:
         UserError: there is no prompt, or the scorer failed: a failure is never a reward.
@@ -54,18 +58,23 @@ def compute_score(
             f"verl: extra_info of a row of {data_source} has no {prompt_key}; write the prompt there "
             "when preparing the data, or use the reward manager, which needs none"
         )
-    (score,) = scores(scorer, [prompt], [solution_str])
+    (score,) = scores(scorer, [prompt], [solution_str], stored)
     return {"score": score}
 
 
-def scores(scorer: str, prompts: Sequence[str | Turns], responses: Sequence[str]) -> list[float]:
+def scores(
+    scorer: str,
+    prompts: Sequence[str | Turns],
+    responses: Sequence[str],
+    stored: str | None = None,
+) -> list[float]:
     """Return the reward of every response; each scorer is opened once per process.
 
     Raises:
         UserError: one of them has none.
     """
     with _opening:  # verl asks from several threads
-        loaded = _opened(scorer)
+        loaded = _opened(scorer, stored)
     with nullcontext() if is_address(scorer) else _reading:
         rewards = rewards_of(loaded, prompts, responses)
     values = [score for score in rewards.scores if score is not None]
@@ -75,8 +84,8 @@ def scores(scorer: str, prompts: Sequence[str | Turns], responses: Sequence[str]
 
 
 @lru_cache
-def _opened(scorer: str) -> Scorer:
-    return opened(scorer)
+def _opened(scorer: str, stored: str | None) -> Scorer:
+    return opened(scorer) if stored is None else opened_over(scorer, stored)
 
 
 def __getattr__(name: str) -> Any:

@@ -22,7 +22,8 @@ except ImportError:
 class RewardManager(RewardManagerBase):  # type: ignore[misc]
     """Gives verl's rollouts the rewards of a scorer.
 
-    The scorer is named by `+reward.reward_kwargs.scorer`. Responses that verl hands over together are
+    The scorer is named by `+reward.reward_kwargs.scorer`, and a file of `rewarddiff baseline` to whose
+    responses rewards are relative by `+reward.reward_kwargs.stored`. Responses that verl hands over together are
     read together; it hands over whole parts of a batch, or single responses as they come.
     """
 
@@ -35,12 +36,14 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
         reward_model_tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> None:
         super().__init__(config, tokenizer, compute_score)
-        scorer = (config.reward.get("reward_kwargs") or {}).get("scorer")
+        options = config.reward.get("reward_kwargs") or {}
+        scorer = options.get("scorer")
         if not scorer:
             raise UserError(
                 "verl: no scorer; add +reward.reward_kwargs.scorer=FOLDER or its server's URL"
             )
         self.scorer = str(scorer)
+        self.stored = options.get("stored")
 
     async def run_single(self, data: Any) -> dict[str, Any]:
         """Return the reward of the last sequence of a `DataProto`."""
@@ -61,7 +64,7 @@ class RewardManager(RewardManagerBase):  # type: ignore[misc]
                 raise UserError("verl: the batch has no raw_prompt; set data.return_raw_chat=True")
             prompts.append(list(item.non_tensor_batch["raw_prompt"]))
             responses.append(self._response(item.batch))
-        return scores(self.scorer, prompts, responses)
+        return scores(self.scorer, prompts, responses, self.stored)
 
     def _response(self, batch: Any) -> str:
         """Return the text of a response, whose tokens are padded on the right."""

@@ -127,7 +127,8 @@ def terminal_baseline(summary: BaselineSummary) -> Group:
 
 def verdict(summary: BaselineSummary) -> str:
     """Say what was drawn, and how much of the scores' variance a baseline takes off."""
-    drawn = f"{count(summary.k)} responses of {summary.model} to each of {count(summary.prompts)} prompts"
+    responses = "1 response" if summary.k == 1 else f"{count(summary.k)} responses"
+    drawn = f"{responses} of {summary.model} to each of {count(summary.prompts)} prompts"
     if summary.means is None:
         return (
             f"{drawn}, without scores: {summary.scorer} scores no response by itself. Use them for "
@@ -145,13 +146,13 @@ def remarks(summary: BaselineSummary) -> list[str]:
     """Say what limits the baseline: responses that were cut, are empty, or have no score."""
     total = summary.prompts * summary.k
     said = []
-    for number, what in (
-        (summary.unscored, "got no finite score, and are left out of every mean"),
-        (summary.cut, "did not end by themselves: max_new_tokens cut them"),
-        (summary.empty, "are empty"),
+    for what, number in (
+        ("Without a finite score, and left out of every mean", summary.unscored),
+        ("Cut by max_new_tokens before their end", summary.cut),
+        ("Empty", summary.empty),
     ):
         if number:
-            said.append(f"{count(number)} of {count(total)} responses {what}.")
+            said.append(f"{what}: {count(number)} of {count(total)} responses.")
     if summary.means is not None and summary.k == 1:
         said.append("With k = 1 nothing is known of the spread within a prompt.")
     return said

@@ -71,12 +71,24 @@ class StoredBaseline:
         """
         stored = self.by_prompt.get(asked)
         if stored is None:
-            beginning = " ".join(prompt_text(asked).split())[:40]
-            raise UserError(
-                f"{self.source}: has no responses to the prompt '{beginning}'; draw them with "
-                "`rewarddiff baseline`, or leave the prompt out"
-            )
+            raise UserError(f"{self.source}: {self._lacks(asked)}")
         return stored
+
+    def _lacks(self, asked: Prompt) -> str:
+        """Say that there are no responses to a prompt, and what mends it."""
+        text = prompt_text(asked)
+        beginning = " ".join(text.split())[:40]
+        if any(prompt_text(other) == text for other in self.by_prompt):
+            forms = ("turns", "a text") if isinstance(asked, str) else ("a text", "turns")
+            return (
+                f"has the prompt '{beginning}' as {forms[0]}, and it is asked for as {forms[1]}, "
+                "which a scorer reads otherwise; draw the baseline from the prompts as they are "
+                "trained on"
+            )
+        return (
+            f"has no responses to the prompt '{beginning}'; draw them with `rewarddiff baseline`, "
+            "or leave the prompt out"
+        )
 
     def scores(self, prompts: Sequence[Prompt]) -> Array:
         """Return r of the stored responses to each prompt, as `contrastive` takes them.

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rewarddiff.errors import UserError
-from rewarddiff.integrations.scoring import Rewards, Turns, opened, rewards_of
+from rewarddiff.integrations.scoring import Rewards, Turns, opened, opened_over, rewards_of
+from rewarddiff.rewards import Baseline
+from rewarddiff.rewards.stored import StoredBaseline
 from rewarddiff.scorers.opening import is_address
-from rewarddiff.scorers.protocol import Scorer
+from rewarddiff.scorers.protocol import Pointwise, Scorer
 from rewarddiff.writing import printable
 
 logger = logging.getLogger(__name__)
@@ -90,18 +92,42 @@ class AsyncRewardFunction(RewardFunction):
         return self._checked(rewards, log_metric)
 
 
-def reward_function(scorer: Scorer | str | Path, *, name: str = "") -> RewardFunction:
+def reward_function(
+    scorer: Scorer | str | Path,
+    *,
+    name: str = "",
+    stored: StoredBaseline | str | Path | None = None,
+    baseline: Baseline = "mean",
+    allow_cancelling: bool = False,
+) -> RewardFunction:
     """Return a scorer as one of the `reward_funcs` of GRPOTrainer and RLOOTrainer.
 
     Completions of one prompt are read together. A difference model that has no rewards states the
     mean of its differences to the other completions of the prompt; their mean is 0, which GRPO and
-    RLOO subtract anyway.
+    RLOO subtract anyway. With stored responses it states the differences to those.
 
     Args:
         scorer: a scorer, a folder, a name on the hub, or the URL of a server. One behind a URL is
             waited for in a thread, so that several such rewards wait together.
         name: what TRL calls it in its logs; the folder's name if not given.
+        stored: responses to each prompt, as `rewarddiff baseline` writes them, or their file: the
+            reward is by how much a completion beats them.
+        baseline: g of the stored responses, as in `rewards.contrastive`.
+        allow_cancelling: take stored responses also where they change no advantage.
+
+    Raises:
+        UserError: there is no such scorer or file; or GRPO and RLOO would cancel the baseline.
     """
     kind = AsyncRewardFunction if is_address(scorer) else RewardFunction
-    scorer = opened(scorer)
+    if stored is None:
+        scorer = opened(scorer)
+    else:
+        over = opened_over(scorer, stored, baseline)
+        if isinstance(over.scorer, Pointwise) and not allow_cancelling:
+            raise UserError(
+                f"stored: {over.name} scores each response by itself, and GRPO and RLOO take the "
+                "mean of a prompt's completions off, so that a baseline cancels; leave it out, use "
+                "a difference model, or set allow_cancelling=True"
+            )
+        scorer = over
     return kind(scorer, name or scorer.name.rstrip("/").rpartition("/")[2])
