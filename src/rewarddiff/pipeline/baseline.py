@@ -28,7 +28,7 @@ from rewarddiff.records import Group, plain_prompt
 from rewarddiff.report.baseline import BaselineSummary, PromptExample, render_baseline
 from rewarddiff.results import Distribution, Histogram
 from rewarddiff.rewards.difficulty import difficulty
-from rewarddiff.sampling import Sample, SamplingConfig
+from rewarddiff.sampling import Engine, Sample, SamplingConfig
 from rewarddiff.sampling.several import Temperature, several
 from rewarddiff.scorers.opening import GRADES, fingerprint_of, open_scorer
 from rewarddiff.scorers.protocol import Pointwise, Scorer
@@ -108,9 +108,10 @@ def draw_baseline(
     with file_made_of(prompts, output):
         questions = read_questions(prompts, limit=config.limit)
         _check_single_turns(questions)
+        engine = engine_of(str(model), max_prompt=config.max_prompt)
         opened = open_scorer(scorer)
         with Store(output.with_name(output.name + ".store.sqlite")) as store:
-            samples = _samples(str(model), questions, config, store)
+            samples = _samples(engine, questions, config, store)
             groups = _groups(questions, samples)
             scores = _scores(opened, groups, store)
         identity = "" if scores is None else fingerprint_of(scorer)
@@ -134,7 +135,7 @@ def _check_single_turns(questions: Sequence[Question]) -> None:
 
 
 def _samples(
-    model: str, questions: Sequence[Question], config: BaselineConfig, store: Store
+    engine: Engine, questions: Sequence[Question], config: BaselineConfig, store: Store
 ) -> list[list[Sample]]:
     """Draw k responses to each prompt; what is stored is not drawn again."""
     draw = Temperature(
@@ -142,7 +143,7 @@ def _samples(
     )
     sampling = SamplingConfig(stop=config.stop, batch_size=config.batch_size, seed=config.seed)
     return several(
-        engine_of(model, max_prompt=config.max_prompt),
+        engine,
         [question.prompt for question in questions],
         draw,
         sampling,

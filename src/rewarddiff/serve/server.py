@@ -52,13 +52,7 @@ def serve(
         raise UserError("grades are the data's own, and what is sent has none: name a model")
     key = None if key_env is None else _key(key_env)
     with bound(host, port) as listener:
-        # It is read before the scorer, which takes longer.
-        stored = None if policy_baseline is None else read_baseline(policy_baseline)
-        of_scorer = fingerprint_of(scorer)
-        served = Served(open_scorer(scorer), fingerprint=of_scorer)
-        if stored is not None:
-            served.baseline = Baseline(stored, served.scorer, served.chat, of_scorer)
-            served.fingerprint = fingerprint("over a baseline", of_scorer, stored.content)
+        served = opened(scorer, policy_baseline)
         application = Application(served, config or ServeConfig(), key)
         options = uvicorn.Config(
             application.starlette(),
@@ -76,6 +70,22 @@ def serve(
             say(*announcement(served, listener, host))
             server.run(sockets=[listener])
     say("stopped: all that was accepted is answered")
+
+
+def opened(scorer: str | Path, policy_baseline: str | Path | None = None) -> Served:
+    """Return a scorer as it is served; over a baseline its answers have another fingerprint.
+
+    Raises:
+        UserError: there is no such scorer or baseline.
+    """
+    # It is read before the scorer, which takes longer.
+    stored = None if policy_baseline is None else read_baseline(policy_baseline)
+    of_scorer = fingerprint_of(scorer)
+    served = Served(open_scorer(scorer), fingerprint=of_scorer)
+    if stored is not None:
+        served.baseline = Baseline(stored, served.scorer, served.chat, of_scorer)
+        served.fingerprint = fingerprint("over a baseline", of_scorer, stored.content)
+    return served
 
 
 def announcement(served: Served, listener: socket.socket, host: str) -> list[str]:
