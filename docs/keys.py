@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from rewarddiff.config import to_dict
 from rewarddiff.lab import LabConfig
 from rewarddiff.pipeline.augment import AugmentConfig
+from rewarddiff.pipeline.baseline import BaselineConfig
 from rewarddiff.pipeline.best_of_n import BestOfConfig
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.scoring import WeighConfig
@@ -176,6 +177,7 @@ def text() -> str:
     lines = walk(Recipe, "", {})
     for command, cls in (
         ("augment", AugmentConfig),
+        ("baseline", BaselineConfig),
         ("bestof", BestOfConfig),
         ("weigh", WeighConfig),
         ("lab", LabConfig),

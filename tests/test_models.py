@@ -400,6 +400,7 @@ COMMANDS = [
     "train reward --model my/scorrer --data d.jsonl",
     "train dpo --model my/scorrer --data d.jsonl",
     "bestof d.jsonl --scorer my/scorer --gold my/scorrer",
+    "baseline d.jsonl --model my/scorrer --scorer length --output b.jsonl",
 ]
 
 

@@ -16,6 +16,7 @@ from rewarddiff.pipeline.data import file_made_of
 COMMANDS = {
     "score": ["score", "S", "DATA"],
     "augment": ["augment", "DATA", "--model", "M", "--scorer", "S"],
+    "baseline": ["baseline", "DATA", "--model", "M", "--scorer", "S"],
     "designs": ["designs", "S", "DATA"],
 }
 

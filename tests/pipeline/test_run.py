@@ -709,6 +709,7 @@ class TestBadInput:
             "eval nowhere nowhere",
             "bestof nowhere --scorer nowhere --gold nowhere",
             "augment nowhere --scorer nowhere",
+            "baseline nowhere --scorer nowhere",
             "designs nowhere nowhere",
             "lab",
         ],

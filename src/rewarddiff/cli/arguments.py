@@ -328,7 +328,7 @@ def _others(add: Add) -> None:
     )
     sub.add_argument("scorer", metavar="SCORER", help=ANY_SCORER)
     sub.takes_address()
-    text = "rows of prompt and responses: a reward is the mean difference to these"
+    text = "rows of prompt and responses, as `baseline` draws them: a reward is the mean difference to these"
     sub.add_argument("--policy-baseline", metavar="FILE", help=text)
     text = "the environment variable with a key that requests must bear"
     sub.add_argument("--key-env", metavar="NAME", help=text)

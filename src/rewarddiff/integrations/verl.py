@@ -47,7 +47,7 @@ def compute_score(
         prompt_key: where in `extra_info` the prompt stands.
         stored: a file of `rewarddiff baseline`: the reward is by how much a response beats those of
             its prompt. It acts with gae and reinforce_plus_plus; group estimators cancel it, unless
-            the scorer is a difference model that reads two responses together.
+            the scorer is one that compares.
 
     Raises:
         UserError: there is no prompt, or the scorer failed: a failure is never a reward.

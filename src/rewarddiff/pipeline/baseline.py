@@ -20,7 +20,7 @@ from rewarddiff.config import at_least, load_recipe, positive
 from rewarddiff.data.questions import Question, read_questions
 from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
-from rewarddiff.evaluation.histograms import distribution, histograms_on_one_axis
+from rewarddiff.evaluation.histograms import distribution
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of
 from rewarddiff.pipeline.engines import engine_of
@@ -101,11 +101,8 @@ def draw_baseline(
     """
     config = config or BaselineConfig()
     output = user_path(output)
-    if output.suffix != ".jsonl":
-        raise UserError(f"{output}: a baseline is JSON Lines; give it a name that ends in .jsonl")
-    if scorer == GRADES:
-        raise UserError("grades are the data's own, and what is drawn has none: name a scorer")
     with file_made_of(prompts, output):
+        _check(scorer, output)
         questions = read_questions(prompts, limit=config.limit)
         _check_single_turns(questions)
         engine = engine_of(str(model), max_prompt=config.max_prompt)
@@ -123,6 +120,13 @@ def draw_baseline(
             output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         )
     return summary
+
+
+def _check(scorer: str | Path, output: Path) -> None:
+    if output.suffix != ".jsonl":
+        raise UserError(f"{output}: a baseline is JSON Lines; give it a name that ends in .jsonl")
+    if scorer == GRADES:
+        raise UserError("grades are the data's own, and what is drawn has none: name a scorer")
 
 
 def _check_single_turns(questions: Sequence[Question]) -> None:
@@ -256,8 +260,16 @@ def _of_scores(
         unscored=int(np.isnan(scores).sum()),
         means=distribution(of.means),
         spreads=distribution(of.spreads),
-        histograms=tuple(histograms_on_one_axis([v])[0] for v in (of.means, of.spreads)),
+        histograms=(_histogram(of.means), _histogram(of.spreads)),
         between=of.between,
         hardest=tuple(examples[:shown]),
         easiest=tuple(examples[::-1][:shown]),
     )
+
+
+def _histogram(values: Array) -> Histogram:
+    """Return counts of what is finite, in as many bins as Rice's rule has for so many prompts."""
+    values = values[np.isfinite(values)]
+    bins = math.ceil(2 * np.cbrt(max(values.size, 1)))
+    counts, edges = np.histogram(values, bins)
+    return Histogram(tuple(edges.tolist()), tuple(counts.tolist()), int((values < 0).sum()))

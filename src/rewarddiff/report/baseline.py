@@ -86,8 +86,11 @@ class PromptHistogram:
     axis: str
 
     def svg(self, label: str) -> str:
+        from matplotlib.ticker import MaxNLocator
+
         def paint(figure: Figure) -> None:
             axes = plots.only_axes(figure, "y")
+            axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
             edges = list(self.histogram.edges)
             axes.stairs(list(self.histogram.counts), edges, fill=True, color=SERIES[0])
             axes.set_xlabel(self.axis)

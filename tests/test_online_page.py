@@ -1,0 +1,131 @@
+"""The page on online rewards: its table is what the estimators do, its Python and commands run."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple, get_args, get_type_hints
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from rewarddiff.cli.arguments import command_line
+from rewarddiff.cli.parser import parsed
+from rewarddiff.policies.online.estimators import AdvantageConfig, baseline_effect, estimate
+from rewarddiff.rewards import ScaleConfig, TruncationConfig, penalised
+
+PAGE = (Path(__file__).parents[1] / "docs" / "online.md").read_text("utf-8")
+
+
+class Line(NamedTuple):
+    config: AdvantageConfig
+    truncation: TruncationConfig
+    effect: str
+    why: str
+
+
+def options(cell: str) -> dict[str, Any]:
+    values = yaml.safe_load(f"{{{cell.strip('` ')}}}")
+    # YAML has no tuples, and reads no quotes around `none`.
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+
+
+def lines() -> list[Line]:
+    table = PAGE.partition("<!-- ours -->")[2].partition("<!-- end -->")[0]
+    rows = [line.strip("|").split("|") for line in table.strip().splitlines()][2:]
+    read = []
+    for advantages, truncation, effect, why in rows:
+        config = AdvantageConfig(**options(advantages))
+        read.append(
+            Line(config, TruncationConfig(**options(truncation)), effect.strip(), why.strip())
+        )
+    return read
+
+
+LINES = lines()
+
+
+@pytest.mark.parametrize("line", LINES, ids=str)
+def test_the_page_says_what_the_code_says(line: Line) -> None:
+    effect = baseline_effect(line.config, line.truncation)
+    assert (line.effect, line.why) == ("acts" if effect.acts else "cancels", effect.reason)
+
+
+@pytest.mark.parametrize("line", LINES, ids=str)
+def test_the_page_says_what_happens(line: Line) -> None:
+    """Two prompts of four responses, r within ±4, one of each truncated; baselines 3 and −1."""
+    r = np.array([[1.0, 4.0, -2.0, 0.5], [-1.0, 2.0, 3.0, -4.0]])
+    truncated = np.zeros_like(r, dtype=bool)
+    truncated[:, 1] = True
+    mask = torch.ones(8, 3, dtype=torch.bool)
+    values = torch.linspace(-1, 1, 24, dtype=torch.float64).reshape(8, 3)
+    advantages = []
+    for baseline in (np.zeros((2, 1)), np.array([[3.0], [-1.0]])):
+        rewards = torch.from_numpy(penalised(r - baseline, truncated, line.truncation))
+        advantages.append(estimate(line.config, rewards, mask, values=values).advantages)
+    change = (advantages[0] - advantages[1]).abs().max().item()
+    if line.effect == "cancels":
+        assert change < 1e-12
+    else:
+        assert change > 0.05
+
+
+def test_every_estimator_and_every_reason_is_on_the_page() -> None:
+    estimators = get_args(get_type_hints(AdvantageConfig)["estimator"])
+    scales = get_args(get_type_hints(AdvantageConfig)["scale_rewards"])
+    reasons = set()
+    for estimator, scale, clip, factor in product(
+        estimators, scales, (None, (-1.0, 1.0)), (None, 0.5)
+    ):
+        others = {"scale_rewards": scale} if estimator == "grpo" else {}
+        config = AdvantageConfig(estimator, reward_clip_range=clip, **others)
+        truncation = TruncationConfig(stop_properly_penalty_coef=factor)
+        reasons.add(baseline_effect(config, truncation).reason)
+    assert {line.config.estimator for line in LINES} == set(estimators)
+    assert {line.why for line in LINES} == reasons
+
+
+def test_every_mode_of_the_scale_is_on_the_page() -> None:
+    table = PAGE.partition("| `mode` |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == list(
+        get_args(get_type_hints(ScaleConfig)["mode"])
+    )
+
+
+def test_its_commands_are_ours() -> None:
+    commands = re.findall(r"^rewarddiff .*", PAGE, re.MULTILINE)
+    assert {shlex.split(command)[1] for command in commands} == {"baseline", "serve"}
+    for command in commands:
+        parsed(command_line(), shlex.split(command)[1:])
+
+
+def test_its_python_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Means 1 and 0: rewards −0.7, 0.2, 2, −0.5; mean |r| = 4.0/4 and mean |r_RL| = 3.4/4."""
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"prompt": "a", "responses": ["x", "y"], "scores": [0.5, 1.5]},
+        {"prompt": "b", "responses": ["x", "y"], "scores": [-1.0, 1.0]},
+    ]
+    Path("baseline.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    block = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
+    exec(compile(block, "docs/online.md", "exec"), {})
+    printed = np.array(
+        [float(number) for number in re.findall(r"-?\d+\.\d*", capsys.readouterr().out)]
+    )
+    np.testing.assert_allclose(printed, np.array([-0.7, 0.2, 2.0, -0.5]) * 4 / 3.4, rtol=1e-6)
+
+
+def test_its_links_lead_somewhere() -> None:
+    folder = Path(__file__).parents[1] / "docs"
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", PAGE):
+        page, _, heading = target.partition("#")
+        text = (folder / page).read_text("utf-8") if page else PAGE
+        headings = [re.sub(r"[^\w -]", "", h).lower() for h in re.findall(r"^#+ (.*)", text, re.M)]
+        assert not heading or heading in [h.replace(" ", "-") for h in headings]
