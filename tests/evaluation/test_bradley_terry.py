@@ -172,3 +172,26 @@ def test_several_seeds_of_a_prompt_are_resampled_together() -> None:
         (once.value, once.low, once.high), abs=1e-9
     )
     assert thrice.n == 3 * once.n
+
+
+def test_seeds_that_differ_widen_the_interval() -> None:
+    """Two seeds, each with 200 prompts: a wins 60 % in one and 80 % in the other, 70 % of all.
+
+    A strength is half of the log-odds: ln 1.5/2 = 0.203 and ln 4/2 = 0.693, together ln(7/3)/2. By
+    Student's t of one degree of freedom their mean is uncertain by 12.706·0.245 = 3.116. Prompts
+    alone would say about 0.11, so that a would seem better without doubt.
+    """
+    verdicts = np.stack([np.repeat([1.0, -1.0], [wins, 200 - wins]) for wins in (120, 160)])
+    best = ranking("gpt", ["a", "b"], {("a", "b"): verdicts}, range(200))[0]
+    middle = math.log(7 / 3) / 2
+    assert best.strength.value == pytest.approx(middle)
+    half = 12.7062 * (math.log(4) - math.log(1.5)) / 4
+    assert (best.strength.low, best.strength.high) == pytest.approx(
+        (middle - half, middle + half), abs=1e-3
+    )
+
+
+def test_all_pairs_have_the_same_seeds() -> None:
+    verdicts = {("a", "b"): np.ones((2, 3)), ("b", "c"): np.ones(3)}
+    with pytest.raises(ValueError, match=r"b and c: values of shape \(1, 3\), of 2 seeds"):
+        ranking("gpt", ["a", "b", "c"], verdicts, range(3))

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from rewarddiff.evaluation.arrays import Array
-from rewarddiff.evaluation.resampling import RESAMPLES, Mask, interval_of, places_of, times_drawn
+from rewarddiff.evaluation.arrays import Array, mean
+from rewarddiff.evaluation.intervals import floored
+from rewarddiff.evaluation.resampling import Mask, TwoWay, places_of
+from rewarddiff.results import Interval
 from rewarddiff.results.win_rates import Rank
 
 STEPS = 100
@@ -33,10 +35,10 @@ UNBOUNDED = (
 
 @dataclass(frozen=True, eq=False)
 class Comparisons:
-    """Wins and losses of several policies, prompt by prompt.
+    """Wins and losses of several policies, seed by seed and prompt by prompt.
 
     Attributes:
-        wins: what each policy won against each, half of a tie, (prompts, policies, policies).
+        wins: what each policy won against each, half of a tie, (seeds, prompts, policies, policies).
     """
 
     wins: Array
@@ -55,19 +57,24 @@ class Comparisons:
             prompts: their names; equal ones are resampled together.
 
         Raises:
-            ValueError: values of another number of prompts.
+            ValueError: values of another number of prompts, or of seeds.
         """
         place, count = places_of(prompts)
         row = {policy: i for i, policy in enumerate(policies)}
-        wins = np.zeros((count, len(policies), len(policies)))
-        for (a, b), of_pair in values.items():
-            outcomes = np.sign(np.atleast_2d(np.asarray(of_pair, dtype=np.float64)))
-            if outcomes.shape[1] != len(place):
-                raise ValueError(f"{a} and {b}: {outcomes.shape[1]} values, {len(place)} prompts")
-            won = np.nansum((1 + outcomes) / 2, axis=0)
-            lost = np.nansum((1 - outcomes) / 2, axis=0)
-            wins[:, row[a], row[b]] += np.bincount(place, won, count)
-            wins[:, row[b], row[a]] += np.bincount(place, lost, count)
+        signs = {pair: np.sign(np.atleast_2d(d)) for pair, d in values.items()}
+        seeds = max((len(outcomes) for outcomes in signs.values()), default=1)
+        wins = np.zeros((seeds, count, len(policies), len(policies)))
+        for (a, b), outcomes in signs.items():
+            if outcomes.shape != (seeds, len(place)):
+                raise ValueError(
+                    f"{a} and {b}: values of shape {outcomes.shape}, of {seeds} seeds and "
+                    f"{len(place)} prompts"
+                )
+            for seed, of_seed in enumerate(outcomes):
+                won = np.nan_to_num((1 + of_seed) / 2)
+                lost = np.nan_to_num((1 - of_seed) / 2)
+                wins[seed, :, row[a], row[b]] += np.bincount(place, won, count)
+                wins[seed, :, row[b], row[a]] += np.bincount(place, lost, count)
         return cls(wins)
 
 
@@ -77,7 +84,7 @@ def ranking(
     values: Mapping[tuple[str, str], ArrayLike],
     prompts: Sequence[Hashable],
 ) -> tuple[Rank, ...]:
-    """Return the policies by strength, the strongest first, with intervals over prompts.
+    """Return the policies by strength, the strongest first, with intervals over prompts and seeds.
 
     A policy that never loses has no finite strength, nor has a group of policies that never lose to
     the others. Then, and in such resamples, `IMAGINARY_TIES` are added: strengths are finite, too
@@ -88,26 +95,44 @@ def ranking(
         values: d(a, b) by the names of a and b: (prompts,) or (seeds, prompts), NaN unscored.
         prompts: their names; equal ones are resampled together.
     """
-    by_prompt = Comparisons.of(policies, values, prompts).wins
-    total = by_prompt.sum(axis=0)
+    wins = Comparisons.of(policies, values, prompts).wins
+    total = wins.sum(axis=(0, 1))
     remark = ""
     if not have_met(total):
         remark = NEVER_MET
     elif not has_finite_strengths(total):
         remark = UNBOUNDED
-    at_all = strengths(_bounded(total[None]))[0]
-    size = len(by_prompt)
-    times = times_drawn(size, RESAMPLES)
-    resampled = np.einsum("rp,pij->rij", times, by_prompt, optimize=True)
-    replicates = strengths(_bounded(resampled))
     rates = _rates(total)
     ranks = []
-    for i, policy in enumerate(policies):
-        met = int(total[i].sum() + total[:, i].sum())
-        value = float(at_all[i])
-        interval = interval_of(value, replicates[:, i], met, groups=size, bounds=None)
+    for i, (policy, interval) in enumerate(zip(policies, _intervals(wins), strict=True)):
         ranks.append(Rank(judge, policy, interval, float(rates[i]), remark))
     return tuple(sorted(ranks, key=_place))
+
+
+def _intervals(wins: Array) -> list[Interval]:
+    """Return the strength of each policy over all seeds, with an interval over seeds and prompts.
+
+    Args:
+        wins: (seeds, prompts, policies, policies).
+    """
+    seeds, prompts, policies = wins.shape[:3]
+    total = wins.sum(axis=(0, 1))
+    together = strengths(_bounded(total[None]))[0]
+    replicates = strengths(_bounded(TwoWay.draw(seeds, prompts).sums(wins)))
+    by_seed = strengths(_bounded(wins.sum(axis=1)))
+    intervals = []
+    for i in range(policies):
+        value = float(together[i])
+        met = int(total[i].sum() + total[:, i].sum())
+        known = replicates[np.isfinite(replicates[:, i]), i]
+        if math.isnan(value) or not known.size or prompts < 2:
+            intervals.append(Interval.unbounded(value, met))
+            continue
+        of_seeds = by_seed[np.isfinite(by_seed[:, i]), i]
+        # The log-odds of all wins together are not quite the seeds' mean, round which the floor lies.
+        of_seeds += value - mean(of_seeds)
+        intervals.append(floored(value, known, of_seeds, met, groups=prompts, bounds=None))
+    return intervals
 
 
 def strengths(wins: ArrayLike) -> Array:

@@ -88,8 +88,8 @@ class TwoWay:
         hits = np.where(counted, hits, 0.0)
         value = float(hits.sum()) / n
         prompts = int(counted.any(axis=0).sum())
-        sums = self._sums(hits)
-        sizes = self._sums(counted.astype(np.float64))
+        sums = self.sums(hits)
+        sizes = self.sums(counted.astype(np.float64))
         replicates = sums[sizes > 0] / sizes[sizes > 0]
         if prompts < 2 or not replicates.size:
             return Interval.unbounded(value, n)
@@ -97,7 +97,15 @@ class TwoWay:
         by_seed = hits[of_seed].sum(axis=1) / counted[of_seed].sum(axis=1)
         return floored(value, replicates, by_seed, n, groups=prompts, bounds=bounds)
 
-    def _sums(self, values: Array) -> Array:
-        """Return the sum of values in every resample, (resamples,)."""
-        by_seed = self.prompts @ values.T
-        return np.asarray((by_seed * self.seeds).sum(axis=1))
+    def sums(self, values: Array) -> Array:
+        """Return the sum of values in every resample, (resamples, …).
+
+        Args:
+            values: (seeds, prompts, …).
+        """
+        seeds, prompts, *shape = values.shape
+        total = np.zeros((len(self.prompts), math.prod(shape)))
+        for seed in range(seeds):
+            of_seed = self.prompts @ values[seed].reshape(prompts, -1)
+            total += of_seed * self.seeds[:, seed, None]
+        return total.reshape(-1, *shape)
