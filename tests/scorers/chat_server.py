@@ -208,7 +208,7 @@ def malformed(handler: Handler, answer: Any) -> None:
 
 def off_menu(handler: Handler, answer: Any) -> None:
     """Gives verdicts that are none in any form."""
-    answer["choices"][0]["message"]["content"] = "Both are fine.\nScores: 11 0\nVerdict: 9"
+    answer["choices"][0]["message"]["content"] = "Both are fine.\nVerdict: 9\nScores: 11 0"
     handler.send(200, answer)
 
 

@@ -149,7 +149,7 @@ def test_one_order_without_a_verdict_leaves_the_pair_unscored(server) -> None:
     assert verdicts.forward.tolist() == expected(1)
     assert str(verdicts.backward.tolist()) == "[nan]"
     assert not verdicts.scored.any()
-    assert verdicts.causes == ("no verdict in the reply",)
+    assert verdicts.causes == ("no verdict at the end of the reply",)
 
 
 def too_long(prompt: str, reply: Callable[[Body], str]) -> Callable[[Body], str]:

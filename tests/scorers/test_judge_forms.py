@@ -13,7 +13,7 @@ from rewarddiff.endpoints.chat import Reply, TokenChoice
 from rewarddiff.scorers.judging.forms import NoVerdict, expectation, grades, scores
 
 OFF_MENU = "a verdict off the menu"
-NONE = "no verdict in the reply"
+NONE = "no verdict at the end of the reply"
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,11 @@ def test_scores(text: str, d: float) -> None:
         ("> Scores: 10 1", NONE),
         ("7 4 1", NONE),
         ("[[A]]", NONE),
+        # An earlier verdict is not the judge's where something else follows it.
+        ("Scores: 5 5\nNo. First: 9, second: 2", NONE),
+        ("Scores: 5 5\nOr rather:\nScore 1: 9\nScore 2: 3", NONE),
+        ("Scores: 5 5\nThat would be wrong.\nI cannot say.", NONE),
+        (f"Scores: 5 5\nBut {'really ' * 12}?", NONE),
         ("", "an empty reply"),
         (" \n\t", "an empty reply"),
     ],
@@ -78,6 +83,9 @@ def test_what_is_no_pair_of_scores(text: str, cause: str) -> None:
         ("**Verdict: 2**", 2),
         ("Final verdict: [[6]].", -2),
         ("Verdict: 3 (the first response is slightly better)", 1),
+        ("Verdict: 5 = the second response is slightly better", -1),
+        ("Verdict: 4 - both are equally good.", 0),
+        ("Verdict: 2\n```", 2),
         ("so\n5\n", -1),
         ("Verdict: 1\nNo: I was taken in.\nVerdict: 7", -3),
     ],
@@ -91,6 +99,7 @@ def test_grades(text: str, d: float) -> None:
     [
         "Verdict: 0", "Verdict: 8", "Verdict: 3.5", "Verdict: 3 or 4", "Verdict: 3/7", "Verdict: -2",
         "Verdict: A", "Verdict: AB", "Verdict: N", "Verdict: 2nd", "Verdict: 33", "Verdict: 2\nVerdict: 9",
+        "Verdict: 4 would be wrong.", "Verdict: 4 would be wrong.\nI say no more.", "Verdict: 3, or so",
         "Verdict: ２",  # a digit, and not on the menu
     ],
 )  # fmt: skip
@@ -111,6 +120,12 @@ def test_what_is_no_grade(text: str) -> None:
 def test_a_reply_that_did_not_end_well_holds_no_verdict(reply: Reply, cause: str) -> None:
     with pytest.raises(NoVerdict, match=cause):
         scores(reply)
+
+
+def test_a_grade_that_is_taken_back_is_none() -> None:
+    """The grade is 2, in words of its own: a tie read from the line before would be wrong."""
+    with pytest.raises(NoVerdict, match=NONE):
+        grades(Reply("Verdict: 4 would be wrong.\nFinal answer: 2"))
 
 
 @given(st.text(alphabet="scoreverdict:SV 0123456789.,/*[]()\n-", max_size=60))

@@ -1,6 +1,7 @@
 """What a judge may say, and the verdict in it: a number, positive where the first response is better.
 
-The last verdict counts, since an explanation may quote others. What is not on the menu is no verdict.
+The verdict is what a reply ends with: an explanation may quote others, and what follows a verdict may
+take it back. What is not on the menu is no verdict.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ LEAST_SCORE, MOST_SCORE = 1, 10
 LEAST_MASS = 0.5
 """Probability that the grades must hold together where an expectation over them is to be taken."""
 OFF_MENU = "a verdict off the menu"
+NOT_AT_END = "no verdict at the end of the reply"
+LONGEST_CLOSING = 80
+"""Characters of a line that may follow a verdict: a kind word, without any number."""
 
 # Bounded, so that no reply, however long its lines, takes long to read.
 _DECOR = r"[\s*_`#\[\]()]{0,12}"
@@ -28,7 +32,13 @@ _SCORES = re.compile(
     rf"{_DECOR}(?P<first>{_NUMBER}){_OUT_OF_TEN}{_DECOR}(?:[\s,;|]|and)"
     rf"{_DECOR}(?P<second>{_NUMBER}){_OUT_OF_TEN}{_DECOR}\.?{_DECOR}"
 )
-_GRADE = re.compile(rf"{_DECOR}(?P<grade>{_NUMBER})(?![\w/])\D*")
+# What a grade stands for may follow it, in brackets or as the menu has it.
+_MEANING = (
+    r"(?:\([^()\d]{1,80}\)|[=:–—-]\s?(?:the (?:first|second) response is|both are)[a-z ]{1,30})"
+)
+_GRADE = re.compile(
+    rf"{_DECOR}(?P<grade>{_NUMBER})(?![\w/]){_DECOR}(?:{_MEANING})?{_DECOR}\.?{_DECOR}", re.I
+)
 _BARE_GRADE = re.compile(rf"{_DECOR}(?P<grade>{_NUMBER}){_DECOR}\.?{_DECOR}")
 
 
@@ -43,8 +53,7 @@ Form = Callable[[Reply], float]
 def scores(reply: Reply) -> float:
     """Return the first response's score minus the second's, of two scores from 1 to 10.
 
-    They stand in the last line that begins with "Scores:", or where there is none alone in the last
-    line.
+    They stand in the last line behind "Scores:", or alone.
 
     >>> scores(Reply("The first is right, the second is not.\\n**Scores:** 9 4"))
     5.0
@@ -119,27 +128,39 @@ def _whole(reply: Reply) -> str:
 def _verdict(
     text: str, label: re.Pattern[str], labelled: re.Pattern[str], bare: re.Pattern[str]
 ) -> re.Match[str]:
-    """Return the verdict in the last line that bears the label, or alone in the last line of all.
+    """Return the verdict in the last line, or in the last but one before a closing line.
 
     Raises:
         NoVerdict: there is none, or what stands behind the label is none.
     """
-    lines = [line for line in re.finditer(r"[^\n]+", text) if line[0].strip()]
-    said = None
-    for line in lines:
-        start = label.match(text, *line.span())
-        # A label alone, as over a table, is none.
-        if start is not None and text[start.end() : line.end()].strip(" \t\r*_"):
-            said = (start.end(), line.end())
-    if said is None:
-        verdict = bare.fullmatch(text, *lines[-1].span())
-        if verdict is None:
-            raise NoVerdict("no verdict in the reply")
-        return verdict
-    verdict = labelled.fullmatch(text, *said)
+    lines = [line.span() for line in re.finditer(r"[^\n]+", text) if line[0].strip()]
+    last = lines[-1]
+    start = _end_of_label(text, label, last)
+    if start is None:
+        alone = bare.fullmatch(text, *last)
+        if alone is not None:
+            return alone
+        if len(lines) > 1 and _is_closing(text[slice(*last)]):
+            last = lines[-2]
+            start = _end_of_label(text, label, last)
+    if start is None:
+        raise NoVerdict(NOT_AT_END)
+    verdict = labelled.fullmatch(text, start, last[1])
     if verdict is None:
         raise NoVerdict(OFF_MENU)
     return verdict
+
+
+def _end_of_label(text: str, label: re.Pattern[str], line: tuple[int, int]) -> int | None:
+    """Return where a line's verdict begins; None where it has no label, or nothing behind it."""
+    match = label.match(text, *line)
+    if match is None or not text[match.end() : line[1]].strip(" \t\r*_"):
+        return None
+    return match.end()
+
+
+def _is_closing(line: str) -> bool:
+    return len(line) <= LONGEST_CLOSING and not re.search(r"\d", line)
 
 
 def _alternatives(reply: Reply, place: int) -> Mapping[str, float] | None:

@@ -17,7 +17,7 @@ from rewarddiff.store import fingerprint
 
 FormName = Literal["scores", "grades"]
 
-FORMAT = 1
+FORMAT = 2
 """Raised where a reply is read otherwise, or a judge is asked otherwise: earlier verdicts are not read."""
 
 KEYS_OF_HOSTS = {"api.openai.com": "OPENAI_API_KEY"}
