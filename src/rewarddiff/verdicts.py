@@ -78,11 +78,12 @@ class Verdicts:
 
     @classmethod
     def of(cls, pairs: Sequence[Pair], values: Array) -> Verdicts:
-        """Take d(a, b) of whoever does not mind the order: both orders say the same."""
+        """Take d(a, b) of whoever was not asked in two orders: nothing can turn with the order."""
         numbers = np.asarray(values, dtype=np.float64)
-        asked = np.ones((len(numbers), 2), dtype=bool)
+        asked = np.tile([True, False], (len(numbers), 1))
+        backward = np.full(len(numbers), np.nan)
         causes = tuple("" if finite else "no verdict" for finite in np.isfinite(numbers).tolist())
-        return cls(tuple(pairs), numbers, -numbers, asked, causes)
+        return cls(tuple(pairs), numbers, backward, asked, causes)
 
 
 def joined(verdicts: Sequence[Verdicts]) -> Verdicts:

@@ -136,7 +136,6 @@ def judge_results(
         stated={SEED: {name: of_judge.stated for name, of_judge in asked.items()}},
         voters=voters,
         panels=(),
-        people=(PEOPLE,),
         units={name: of_judge.unit for name, of_judge in asked.items()},
     )
     found = [canary for of_judge in asked.values() for canary in of_judge.canaries]

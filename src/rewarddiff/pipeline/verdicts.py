@@ -126,12 +126,13 @@ def verdicts_of(
 
 
 def of_differences(stated: Differences) -> Verdicts:
-    """Return differences as verdicts; where one order was read, the other is its negative."""
+    """Return differences as verdicts, in both orders only where both were read."""
     forward = weighed(stated.forward, stated.weights)
     verdicts = Verdicts.of(stated.pairs, forward)
     if stated.backward is None:
         return verdicts
-    return replace(verdicts, backward=weighed(stated.backward, stated.weights))
+    backward = weighed(stated.backward, stated.weights)
+    return replace(verdicts, backward=backward, asked=np.ones((len(backward), 2), dtype=bool))
 
 
 # --- kept in a file -------------------------------------------------------------------------------
@@ -150,6 +151,7 @@ def write_verdicts(path: Path, answers: Answers, by_judge: Mapping[str, Stated])
 def _rows(
     judge: str, pair: PolicyPair, verdicts: Verdicts, answers: Answers
 ) -> Iterator[dict[str, Any]]:
+    both = verdicts.both
     turned = verdicts.turned
     values = verdicts.values
     for place, group in enumerate(answers.groups):
@@ -162,7 +164,7 @@ def _rows(
             "a_first": verdicts.forward[place],
             "b_first": verdicts.backward[place],
             "asked": verdicts.asked[place],
-            "turned": turned[place],
+            "turned": turned[place] if both[place] else None,
             "value": values[place],
             "cause": verdicts.causes[place],
         }

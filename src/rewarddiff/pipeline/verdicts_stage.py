@@ -170,7 +170,6 @@ def judged_of(run: Run) -> Judged | None:
         stated={seed: read_verdicts(verdicts_stage(run, seed).folder / FILE) for seed in seeds},
         voters=voters,
         panels=tuple(run.recipe.panels),
-        people=people,
         units={name: unit_of(name, config) for name, config in judges.items()},
     )
 

@@ -39,7 +39,6 @@ class Judged:
         stated: by judge and pair of policies.
         voters: judges with a vote in the majority: no panel, and no people.
         panels: judges that repeat what others say.
-        people: judges who were shown each pair in an order of which nothing is known here.
         units: in which each judge states differences; of equal ones, grades can be compared.
     """
 
@@ -47,7 +46,6 @@ class Judged:
     stated: Mapping[int, Mapping[str, Stated]]
     voters: Sequence[str]
     panels: Sequence[str]
-    people: Sequence[str]
     units: Mapping[str, str]
 
     @cached_property
@@ -73,12 +71,7 @@ class Judged:
         if judge == MAJORITY:
             return by_majority([self.contest(one, pair) for one in self.voters])
         verdicts = [[by_judge[judge][pair]] for by_judge in self.stated.values()]
-        contest = Contest.of(verdicts, self.lengths(pair))
-        if judge in (*self.panels, *self.people):
-            # No verdict of these can turn with the order, which says nothing of position bias.
-            unknown = np.full(contest.values.shape, math.nan)
-            return replace(contest, forward=unknown, backward=unknown)
-        return contest
+        return Contest.of(verdicts, self.lengths(pair))
 
     def lengths(self, pair: PolicyPair) -> Array:
         """Return the characters of both policies' responses, (seeds, prompts, 2)."""

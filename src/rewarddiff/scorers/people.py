@@ -104,7 +104,7 @@ class PeopleScorer:
         store: Store | None = None,
         progress: str | None = None,
     ) -> list[Verdicts]:
-        """Return the same as verdicts, which do not hang on an order: the page draws it."""
+        """Return the same as verdicts, in one order: in which they were shown is not known."""
         verdicts = []
         for group, of_group in zip(groups, pairs, strict=True):
             grades = [self._grades_of(group, pair) for pair in of_group]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -78,6 +78,5 @@ class PanelScorer:
 def _verdicts(pairs: Sequence[Pair], of_members: Sequence[Differences]) -> Verdicts:
     votes = np.stack([differences.mean for differences in of_members])
     values = majority(votes)
-    asked = np.ones((len(pairs), 2), dtype=bool)
     causes = tuple(ABSTAINED if unscored else "" for unscored in np.isnan(values).tolist())
-    return Verdicts(tuple(pairs), values, -values, asked, causes)
+    return replace(Verdicts.of(pairs, values), causes=causes)
