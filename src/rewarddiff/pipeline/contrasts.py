@@ -29,6 +29,7 @@ from rewarddiff.results import (
 )
 from rewarddiff.sampling import Sample
 from rewarddiff.scorers.judging.options import Panel
+from rewarddiff.scorers.marks import marks
 
 Pair = tuple[str, str]
 
@@ -161,15 +162,15 @@ def _starts(recipe: Recipe, scorer: str) -> set[str]:
     """Return what a scorer's training goes back to.
 
     Scorers of the recipe by name, trained models by place and content, and what is not trained here
-    by what determines its answers. A backbone is none of
-    these, unless another scorer of the recipe is taken from it as it is.
+    by its `marks`. A panel goes back to all that its members do. A backbone is none of these, unless
+    another scorer of the recipe is taken from it as it is.
     """
     config = recipe.scorers[scorer]
     starts = {f"scorers.{scorer}"}
     if isinstance(config, Panel):
         return starts.union(*(_starts(recipe, member) for member in config.of))
     if not isinstance(config, ScorerRecipe):
-        return starts | {config.fingerprint()}
+        return starts | marks(config)
     if config.trained is not None:
         return starts | _lineage(config.trained)
     if config.warm_start is not None and config.warm_start in recipe.scorers:

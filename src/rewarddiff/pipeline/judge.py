@@ -116,7 +116,7 @@ def judge_stage(
                 asked[name] = attacked(name, judge, answers, store)
             else:
                 asked[name] = compared(name, judge, answers, config.canaries, store)
-        used = used_by(named, texts)
+        used = used_by(named, texts if people is None else {**texts, PEOPLE: people})
         votes = () if people is None else read_votes(people)
         results = judge_results(title, answers, asked, used, shown=config.shown, votes=votes)
         _write(folder, named, answers, asked, results)

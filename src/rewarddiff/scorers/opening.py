@@ -133,6 +133,24 @@ def fingerprint_of(text: str | Path) -> str:
     return models.fingerprint(text)
 
 
+def options_named(text: str) -> ScorerOptions | None:
+    """Return the options of the scorer that a text names; None of a trained model, and of grades.
+
+    Raises:
+        UserError: see `open_scorer`.
+    """
+    if is_address(text):
+        from rewarddiff.scorers.remote.options import Remote
+
+        return Remote(url=text)
+    kind = _kind(text)
+    if kind is not None:
+        return _plain(kind)
+    if _has_votes(text):
+        return People(path=text)
+    return judge_options(text) if is_judge(text) else None
+
+
 def is_model(text: str | Path) -> bool:
     """Tell whether a text names a model's folder, or one of the hub, and no other scorer."""
     if text == GRADES or is_address(text) or _kind(text) is not None or _has_votes(text):

@@ -59,6 +59,10 @@ class People:
         """Return a hash of what was voted on, of every grade, and of how they are combined."""
         return fingerprint("people", self.combine, sorted(self._grades().items()))
 
+    def votes_fingerprint(self) -> str:
+        """Return a hash of the votes alone: combined otherwise, they are the same people's."""
+        return fingerprint("votes", sorted(self._grades().items()))
+
     def _grades(self) -> Mapping[str, Sequence[int | None]]:
         place = user_path(self.path)
         return _grades_in(self.path, tuple(map(_changed, _files(place))))
@@ -73,8 +77,8 @@ class PeopleScorer:
         grades: of every pair of responses as it was voted on first, in favour of the first one, by a
             hash of the prompt and both.
         temperature: none: grades are no log-odds.
-        prompts: none: people have learned from no prompt. Where data has its labels from the same
-            votes, that they agree is no evidence.
+        prompts: none: people have learned from no prompt. That data may have its labels from the same
+            votes is said wherever people are measured.
     """
 
     name: str
