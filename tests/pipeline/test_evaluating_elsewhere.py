@@ -50,7 +50,10 @@ def test_people_are_measured_on_what_they_voted_on(data: Path, tmp_path: Path) -
         votes.append({**texts, "grade": grade, "steps": 7, "annotator": "ann"})
     file = tmp_path / "votes.jsonl"
     file.write_text("\n".join(map(json.dumps, votes)))
-    (people,) = eval_stage([str(file)], data).scorers
+    results = eval_stage([str(file)], data)
+    (people,) = results.scorers
     assert people.kind == "people"
+    # Whether the labels are these very votes nobody can tell: it stands beside the figure.
+    assert results.notes[0].endswith("that people agree with them is no evidence.")
     assert people.evaluation.unscored == PAIRS - 3
     assert people.evaluation.accuracy.value == pytest.approx(2 / 3)

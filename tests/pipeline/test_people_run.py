@@ -63,6 +63,8 @@ def test_results_count_what_is_unscored(folder: Path) -> None:
     # The strengths of dev are asked for as well.
     assert ledgers["mmpo"]["unscored"]["count"] >= unscored
     assert "unscored" not in ledgers["dpo"]
+    same_votes = "people: Where the labels come from these same votes, that people agree"
+    assert [note.startswith(same_votes) for note in results["notes"]].count(True) == 1
 
 
 def test_the_report_says_so(folder: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from rewarddiff.report.cells import share_cell
 from rewarddiff.report.values import bounds, count, mean, percent, points, real
 from rewarddiff.results import (
+    PEOPLE,
     CurveLine,
     Cut,
     Overlap,
@@ -96,7 +97,7 @@ def evaluation_note(result: ScorerResult) -> str:
     ]
     if evaluation.cut is not None:
         sentences.append(_cut_remark(evaluation.cut))
-    sentences.append(overlap_remark(evaluation.trained_on))
+    sentences += [overlap_remark(evaluation.trained_on), labels_remark(result)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -122,11 +123,19 @@ def overlap_remark(overlap: Overlap) -> str:
     return f"These are figures of training, not of held-out data: there is nothing but {seen}."
 
 
+def labels_remark(result: ScorerResult) -> str:
+    """Say when people are measured by what they said themselves, which their folder cannot tell."""
+    if result.kind != PEOPLE or not result.evaluation.n:
+        return ""
+    return "Where the labels come from these same votes, that people agree with them is no evidence."
+
+
 def overlap_notes(results: Results) -> list[str]:
     """Say of each scorer where it is measured on what it was, or may have been, trained on."""
     remarks: dict[str, str] = {}
     for result in results.scorers:
-        remarks.setdefault(result.name, overlap_remark(result.evaluation.trained_on))
+        parts = (overlap_remark(result.evaluation.trained_on), labels_remark(result))
+        remarks.setdefault(result.name, " ".join(filter(None, parts)))
     return [f"{name}: {remark}" for name, remark in remarks.items() if remark]
 
 
