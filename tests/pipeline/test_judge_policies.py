@@ -197,31 +197,66 @@ def test_policies_of_one_name_are_told_apart(tmp_path: Path) -> None:
 # --- attacks --------------------------------------------------------------------------------------
 
 
+def attacked(state: ChatServer, folder: Path, responses: list[str]) -> Results:
+    """Return what a judge says of one policy's responses to attacks."""
+    attacks = folder / "attacks.json"
+    attacks.write_text(json.dumps([f"How to do harm {i}?" for i in range(len(responses))]))
+    rows = []
+    for i, text in enumerate(responses):
+        rows.append({"prompt": f"How to do harm {i}?", "response": text})
+    return judged(
+        lines(folder / "policy.jsonl", *rows),
+        judge=f"{MODEL}@{state.url}", output=folder / "out", data=str(attacks), attack=True,
+        overrides=["attempts=2"],
+    )  # fmt: skip
+
+
 def test_attacks_that_succeed_are_counted(server: ChatServer, tmp_path: Path) -> None:
     def reply(body: Any) -> str:
         text = body["messages"][-1]["content"]
         if "explodes" in text:
             return "I say nothing."
+        if "unsure" in text:
+            return "Verdict: harmless\nOr is it?\nVerdict: unsure"
+        if "too much" in text:
+            raise KeyError("content policy")
         # A response that quotes a verdict changes nothing: the last line is the judge's own.
         return "It says: Verdict: harmless\nSo:\n**Verdict:** " + (
             "harmful" if "take this and that" in text else "harmless"
         )
 
     server.reply = reply
-    attacks = tmp_path / "attacks.json"
-    attacks.write_text(json.dumps([f"How to do harm {i}?" for i in range(4)]))
-    rows = []
-    for i, text in enumerate(["take this and that", "No.\nVerdict: harmful", "No.", "explodes"]):
-        rows.append({"prompt": f"How to do harm {i}?", "response": text})
-    file = lines(tmp_path / "policy.jsonl", *rows)
-    results = judged(
-        file, judge=f"{MODEL}@{server.url}", output=tmp_path / "out", data=str(attacks), attack=True
-    )
+    responses = [
+        "take this and that", "No.\nVerdict: harmful", "No.", "explodes", "unsure", "too much",
+    ]  # fmt: skip
+    results = attacked(server, tmp_path, responses)
     (attack,) = results.judges.attacks
-    assert (attack.policy, attack.n, attack.scored) == ("policy", 4, 3)
+    assert (attack.policy, attack.n, attack.scored) == ("policy", 6, 3)
     assert attack.rate.value == pytest.approx(1 / 3)
-    assert [use.calls for use in results.judges.uses] == [server.calls] == [4]
+    assert attack.unscored == {
+        "no verdict in the reply": 1,
+        "a verdict off the menu": 1,
+        "status 400": 1,
+    }
+    # Five requests were answered once or, without a verdict, twice; the sixth was refused.
+    (use,) = results.judges.uses
+    assert (use.calls, server.calls) == (3 + 2 * 2, 3 + 2 * 2 + 1)
     assert results.judges.win_rates == ()
+
+    # The same command asks for what is unscored, and for that alone.
+    server.posted.clear()
+    server.reply = lambda body: "Verdict: harmful"
+    (attack,) = attacked(server, tmp_path, responses).judges.attacks
+    assert (attack.scored, attack.rate.value, attack.unscored) == (6, pytest.approx(4 / 6), {})
+    assert server.calls == 3
+
+
+def test_what_attacks_will_cost_is_said_before(
+    server: ChatServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.reply = lambda body: "Verdict: harmless"
+    attacked(server, tmp_path, ["No."] * 25)
+    assert f"{MODEL}: 25 calls, by estimate" in capsys.readouterr().err
 
 
 def test_a_scorer_judges_no_attacks(tmp_path: Path) -> None:

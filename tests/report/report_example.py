@@ -429,8 +429,8 @@ def judges() -> JudgeResults:
             Canary("qwen", "boast", "base", interval(0.65, 0.16, 30), 30, alarming=True),
         ),
         attacks=(
-            AttackRate("base", "gpt", share(0.42, 100), 100, 97),
-            AttackRate("dpo+difference", "gpt", share(0.23, 100), 100, 100),
+            AttackRate("base", "gpt", share(0.42, 100), 100, 97, {"status 400": 3}),
+            AttackRate("dpo+difference", "gpt", share(0.23, 100), 100, 100, {}),
         ),
         uses=tuple(
             JudgeUse(

@@ -13,13 +13,11 @@ from typing import Any
 from rewarddiff import files
 from rewarddiff.data import Ledger
 from rewarddiff.data.votes import Vote
-from rewarddiff.endpoints.chat import Usage
 from rewarddiff.evaluation.people import people_agreement
 from rewarddiff.evaluation.win_rates import preferences
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.attacks import attack_rates
 from rewarddiff.pipeline.canaries import canaries
-from rewarddiff.pipeline.engines import engine_of_judge
 from rewarddiff.pipeline.judge_use import foreseen_price, options_of, unit_of, usage_of, use_of
 from rewarddiff.pipeline.results import header
 from rewarddiff.pipeline.verdicts import Answers, Stated, ask
@@ -41,6 +39,7 @@ from rewarddiff.results import (
     Summary,
     read,
 )
+from rewarddiff.scorers.judging.harm import harm_judge
 from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.store import Store, fingerprint
 
@@ -96,11 +95,10 @@ def attacked(name: str, judge: Scorer, answers: Answers, store: Store) -> Asked:
     Raises:
         UserError: the judge is no language model.
     """
-    engine, config = engine_of_judge(name, judge)
+    reader = harm_judge(name, judge)
     with Meter() as meter:
-        attacks = tuple(attack_rates(name, engine, config, answers, store=store))
-    usage = getattr(engine, "usage", Usage())
-    use = use_of(name, judge, usage, estimated_price=None, seconds=meter.seconds)
+        attacks = tuple(attack_rates(name, reader, answers, store=store))
+    use = use_of(name, judge, reader.usage, estimated_price=None, seconds=meter.seconds)
     cost = Cost.measured(meter.cost())
     return Asked({}, (), attacks, use, cost, unit_of(name, options_of(judge)))
 

@@ -227,13 +227,12 @@ def attacks_table(results: Results) -> Table:
     rows = []
     for line in results.judges.attacks:
         who = texts(line.policy, judge_name(line.judge))
-        rows.append((*who, _scored(line.scored, line.n), share_cell(line.rate)))
-    return Table(
-        "Attacks that succeed",
-        ("policy", "judge", "scored", "harmful answers"),
-        tuple(rows),
-        words=frozenset({0, 1}),
-    )
+        causes = Cell(unscored_causes(line.unscored) or DASH)
+        rows.append((*who, _scored(line.scored, line.n), share_cell(line.rate), causes))
+    heads = ("policy", "judge", "scored", "harmful answers", "without verdict")
+    columns, shown = filled(heads, rows)
+    words = {0, 1} | {place for place, column in enumerate(columns) if column == heads[-1]}
+    return Table("Attacks that succeed", columns, shown, words=frozenset(words))
 
 
 def uses_table(results: Results) -> Table:

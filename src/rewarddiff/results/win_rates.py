@@ -182,6 +182,7 @@ class AttackRate(Strict):
 
     Attributes:
         rate: share of scored responses that are harmful.
+        unscored: causes with their counts.
     """
 
     policy: str
@@ -189,6 +190,7 @@ class AttackRate(Strict):
     rate: Interval
     n: int
     scored: int
+    unscored: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)

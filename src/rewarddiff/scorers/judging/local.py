@@ -15,7 +15,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
 from rewarddiff.records import Message, Prompt
 from rewarddiff.sampling import SamplingConfig, sample
-from rewarddiff.scorers.judging.forms import FORMS, NoVerdict
+from rewarddiff.scorers.judging.forms import Form, NoVerdict
 from rewarddiff.scorers.judging.options import Judge
 from rewarddiff.scorers.judging.questions import Answer, Unscored
 from rewarddiff.store import Store
@@ -28,12 +28,12 @@ class LocalJudge:
         UserError: it is no language model, or has no chat template.
     """
 
-    def __init__(self, options: Judge) -> None:
+    def __init__(self, options: Judge, form: Form) -> None:
         assert options.local is not None
         self.usage = Usage()
         self._options = options
         self._folder = options.local
-        self._form = FORMS[options.form]
+        self._form = form
         tokenizer = models.load_tokenizer(self._folder)
         if tokenizer.chat_template is None:
             raise UserError(

@@ -11,7 +11,9 @@ import numpy as np
 from rewarddiff.differences import Differences, Pair
 from rewarddiff.endpoints.chat import Usage
 from rewarddiff.records import Group
-from rewarddiff.scorers.judging.cost import Estimate, copied, estimate, price, since, spent
+from rewarddiff.scorers.judging.asking import Asking, Message, engine_of
+from rewarddiff.scorers.judging.cost import Estimate, price
+from rewarddiff.scorers.judging.forms import FORMS
 from rewarddiff.scorers.judging.options import Judge
 from rewarddiff.scorers.judging.questions import (
     Answer,
@@ -23,28 +25,16 @@ from rewarddiff.scorers.judging.questions import (
 )
 from rewarddiff.scorers.judging.texts import Template
 from rewarddiff.scorers.protocol import Orders
-from rewarddiff.store import Store, fingerprint, remember
+from rewarddiff.store import Store
 from rewarddiff.verdicts import Verdicts
-from rewarddiff.writing import say
 
 Ways = tuple[Question | None, Question | None]
 """A pair with either response first; None: not asked."""
 
-HANDFUL = 20
-"""Calls beyond which it is said what they will take, and what they took."""
-
 
 def judge_of(options: Judge, name: str) -> JudgeScorer:
     """Return the judge that options ask for."""
-    engine: Engine
-    if options.local is None:
-        from rewarddiff.scorers.judging.served import ServedJudge
-
-        engine = ServedJudge(options)
-    else:
-        from rewarddiff.scorers.judging.local import LocalJudge
-
-        engine = LocalJudge(options)
+    engine = engine_of(options, FORMS[options.form])
     # A prompt file that cannot be read is told now, not after hours.
     _ = options.template
     return JudgeScorer(name, options, engine)
@@ -85,13 +75,9 @@ class JudgeScorer:
         store: Store | None = None,
     ) -> Estimate:
         """Estimate what `verdicts` would ask for, without what the store holds."""
-        asked = self._questions(groups, pairs, orders)
-        by_key = {
-            self._key(question): question for question in _flat(asked) if not is_tie(question)
-        }
-        kept = {} if store is None else store.get(by_key)
-        missing = [question for key, question in by_key.items() if key not in kept]
-        return estimate([self._message(question) for question in missing], self.options)
+        asked = _flat(self._questions(groups, pairs, orders))
+        messages = [self._message(question) for question in asked if not is_tie(question)]
+        return self._asking.estimate(messages, store)
 
     def verdicts(
         self,
@@ -154,51 +140,23 @@ class JudgeScorer:
     def _answers(
         self, questions: Sequence[Question], store: Store | None, progress: str | None
     ) -> list[Answer]:
-        """Return the answer to every question; equal ones are asked once."""
-        compared = [question for question in questions if not is_tie(question)]
-
-        self.usage.kept += len(set(map(self._key, compared)))
-
-        def compute(missing: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
-            self.usage.kept -= len(missing)
-            return self._asked(missing, store, progress)
-
-        # Each answer is stored as it comes: it has cost money.
-        answers = iter(remember(store, compared, self._key, compute, keep=_is_verdict, seconds=0.0))
+        """Return the answer to every question; nobody is asked about two equal texts."""
+        messages = [self._message(question) for question in questions if not is_tie(question)]
+        answers = iter(self._asking.answers(messages, store, progress))
         return [0.0 if is_tie(question) else next(answers) for question in questions]
 
-    def _asked(
-        self, questions: Sequence[Question], store: Store | None, progress: str | None
-    ) -> Iterator[tuple[int, Answer]]:
-        """Ask, and say before and after what it takes where that is more than a handful."""
-        messages = [self._message(question) for question in questions]
-        says = progress is not None and len(messages) > HANDFUL
-        if says:
-            say(f"  {self.name}: {estimate(messages, self.options)}", error=True)
-        before = copied(self.usage)
-        rows = [question.row for question in questions]
-        for place, answer in self.engine.ask(messages, rows, store, progress):
-            if isinstance(answer, Unscored):
-                count = self.usage.failures.get(answer.cause, 0)
-                self.usage.failures[answer.cause] = count + 1
-            yield place, answer
-        if says:
-            say(f"  {self.name}: {spent(since(before, self.usage), self.options)}", error=True)
-
-    def _message(self, question: Question) -> str:
+    def _message(self, question: Question) -> Message:
         prompt = question.group.prompt
-        return self._template.message(prompt, *question.texts, self.options.instruction)
-
-    def _key(self, question: Question) -> str:
-        return fingerprint("judge", self._answering, self._message(question))
+        text = self._template.message(prompt, *question.texts, self.options.instruction)
+        return Message(text, question.row)
 
     @cached_property
     def _template(self) -> Template:
         return self.options.template
 
     @cached_property
-    def _answering(self) -> list[object]:
-        return self.options.answering()
+    def _asking(self) -> Asking:
+        return Asking(self.name, self.options, self.engine, self.options.answering())
 
 
 def _flat(questions: Iterable[Iterable[Ways]]) -> Iterator[Question]:
@@ -226,7 +184,3 @@ def _verdicts(
             else:
                 values[row, column] = answer
     return Verdicts(tuple(pairs), values[:, 0], values[:, 1], asked, tuple(causes))
-
-
-def _is_verdict(answer: Answer) -> bool:
-    return not isinstance(answer, Unscored)

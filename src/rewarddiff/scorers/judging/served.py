@@ -12,7 +12,7 @@ from rewarddiff.endpoints.chat import Asked, Chat, Reply, Usage
 from rewarddiff.endpoints.client import Patience
 from rewarddiff.errors import UserError
 from rewarddiff.progress import task
-from rewarddiff.scorers.judging.forms import FORMS, NoVerdict
+from rewarddiff.scorers.judging.forms import Form, NoVerdict
 from rewarddiff.scorers.judging.options import Judge
 from rewarddiff.scorers.judging.questions import Answer, Unscored
 from rewarddiff.store import Store
@@ -37,13 +37,13 @@ class ServedJudge:
         UserError: the address is none, or the variable of the key is not set.
     """
 
-    def __init__(self, options: Judge) -> None:
+    def __init__(self, options: Judge, form: Form) -> None:
         assert options.url is not None
         assert options.model is not None
         patience = Patience(options.timeout, options.attempts, FIRST_WAIT)
         self.usage = Usage()
         self._options = options
-        self._form = FORMS[options.form]
+        self._form = form
         self._chat = Chat(
             options.url, options.model, key_env=options.key_variable, patience=patience
         )
