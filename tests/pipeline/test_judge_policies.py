@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from judging_examples import by_taste, good, outputs
+from judging_examples import always_first, by_taste, good, outputs
 from scorers.chat_server import MODEL, ChatServer, serving
 
 from rewarddiff.errors import UserError
@@ -304,8 +304,13 @@ def test_people_judge_beside_a_scorer(tmp_path: Path) -> None:
     assert {canary.judge for canary in results.judges.canaries} == {"length"}
 
 
-def test_two_judges_of_one_name_at_two_places_are_refused(tmp_path: Path) -> None:
-    # Verdicts are kept under the model's name, so the two would agree perfectly.
-    with pytest.raises(UserError, match=r"m@http://b: has the same name as m@http://a"):
-        judge_stage(["x.json", "y.json"], ["m@http://a", "m@http://b"], output=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+def test_two_judges_of_one_name_at_two_places_are_two(server: ChatServer, tmp_path: Path) -> None:
+    """The one finds a good, the other what stands first: neither's verdicts are taken for both's."""
+    a = outputs(tmp_path / "a.jsonl", ["good", "good"])
+    b = outputs(tmp_path / "b.jsonl", ["bad", "worse"])
+    with serving(always_first) as other:
+        texts = [f"{MODEL}@{server.url}", f"{MODEL}@{other.url}"]
+        folder = judge_stage([a, b], texts, output=tmp_path / "out", overrides=["canaries=0"])
+        assert (server.calls, other.calls) == (4, 4)
+    rates = {rate.judge: rate.rate.value for rate in read_results(folder).judges.win_rates}
+    assert (rates[texts[0]], rates[texts[1]]) == (1.0, 0.5)

@@ -40,8 +40,8 @@ def server() -> Iterator[ChatServer]:
 
 
 def judge(server: ChatServer, **options: Any) -> JudgeScorer:
-    settings = {"model": MODEL, "timeout": 5.0, "attempts": 2, **options}
-    return judge_of(Judge(url=server.url, **settings), "scorers.gpt")
+    settings = {"url": server.url, "model": MODEL, "timeout": 5.0, "attempts": 2, **options}
+    return judge_of(Judge(**settings), "scorers.gpt")
 
 
 def test_a_judge_is_a_scorer_that_compares_only(server) -> None:
@@ -178,10 +178,19 @@ def test_what_was_asked_is_never_asked_again(server, tmp_path) -> None:
     ask(server, store, concurrency=1, timeout=9.0, attempts=3, price_in=1.0, price_out=2.0)
     ask(server, store, orders="one")
     ask(server, store, logprobs=False)  # form scores asks for none anyway
-    with serving(saying(honest)) as elsewhere:
-        ask(elsewhere, store)
-        assert elsewhere.calls == 0
+    ask(server, store, url=f"{server.url.upper().replace('HTTP', 'http')}/v1/")
     assert server.calls == 2
+
+
+def test_the_same_name_at_another_address_is_asked_by_itself(server, tmp_path) -> None:
+    """It may be another model: its verdicts are its own, and neither server's are the other's."""
+    with serving(saying(always_first)) as elsewhere, Store(tmp_path / "store.sqlite") as store:
+        for _ in range(2):
+            (of_first,) = judge(server).verdicts([GROUP], [[(0, 1)]], store=store)
+            (of_other,) = judge(elsewhere).verdicts([GROUP], [[(0, 1)]], store=store)
+            assert not of_first.turned.any()
+            assert of_other.turned.all()
+        assert (server.calls, elsewhere.calls) == (2, 2)
 
 
 CHANGES: dict[str, Callable[[Path], dict[str, Any]]] = {
@@ -234,12 +243,12 @@ def test_a_prompt_file_that_is_edited_misses_the_store(server, tmp_path) -> None
 def test_fingerprints_hang_on_what_determines_answers_alone() -> None:
     plain = Judge(url="http://host:1", model=MODEL)
     alike = replace(
-        plain, url="http://other:2", concurrency=1, timeout=1.0, attempts=1, price_in=1.0,
+        plain, url="http://HOST:1/v1/", concurrency=1, timeout=1.0, attempts=1, price_in=1.0,
         key_env="KEY", logprobs=False,
     )  # fmt: skip
     assert alike.fingerprint() == plain.fingerprint()
     changed = [
-        {"model": "b"}, {"form": "grades"}, {"prompt": "helpful"}, {"orders": "one"}, {"seed": 1},
+        {"model": "b"}, {"url": "http://other:1"}, {"url": "https://host:1"}, {"form": "grades"}, {"prompt": "helpful"}, {"orders": "one"}, {"seed": 1},
         {"temperature": 0.1}, {"max_tokens": 7},
     ]  # fmt: skip
     others = {replace(plain, **change).fingerprint() for change in changed}

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
+from rewarddiff.endpoints.addresses import base
 from rewarddiff.endpoints.answers import Failed
 from rewarddiff.endpoints.client import Client, Patience
 from rewarddiff.errors import UserError
@@ -203,14 +203,6 @@ def refused_parameter(error: Failed, body: Mapping[str, Any]) -> str | None:
         if name in body and re.search(rf"\b{name}\b", message):
             return name
     return None
-
-
-def base(url: str) -> str:
-    """Return the address of the API: /v1 behind an address without a path."""
-    trimmed = url.rstrip("/").removesuffix("/chat/completions")
-    if urlsplit(trimmed).path in ("", "/"):
-        return f"{trimmed}/v1"
-    return trimmed
 
 
 def read_reply(answer: Any) -> Reply:

@@ -73,7 +73,7 @@ def check_names_of_servers(texts: Iterable[str]) -> None:
     """Refuse one name of two servers' models, whose answers would be kept as one's.
 
     Args:
-        texts: that name policies or judges; those that are MODEL@URL count.
+        texts: that name policies; those that are MODEL@URL count.
 
     Raises:
         UserError: two have the same name.

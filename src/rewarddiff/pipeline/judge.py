@@ -21,7 +21,6 @@ from rewarddiff.paths import as_name, user_path
 from rewarddiff.pipeline.contestants import (
     Contestant,
     answers_of,
-    check_names_of_servers,
     contestants,
 )
 from rewarddiff.pipeline.engines import is_served
@@ -146,7 +145,6 @@ def _labels(judges: Sequence[str]) -> dict[str, str]:
     for text, times in Counter(judges).items():
         if times > 1:
             raise UserError(f"{text}: given {times} times as a judge; name every judge once")
-    check_names_of_servers(judges)
     short = [_short(text) for text in judges]
     labels = {}
     for text, name in zip(judges, short, strict=True):

@@ -9,6 +9,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from rewarddiff.config import at_least, checked, positive
+from rewarddiff.endpoints.addresses import normalised
 from rewarddiff.errors import UserError
 from rewarddiff.scorers.judging.texts import Template, instruction_of, template_of
 from rewarddiff.scorers.protocol import Judge as JudgeProtocol
@@ -31,7 +32,7 @@ class Judge:
 
     It stands behind an OpenAI-compatible server (`url`, `model`), or is read here (`local`). Verdicts are
     kept under all that determines them: a run that stopped goes on, and nothing is asked twice. The same
-    `model` at another address is the same judge. A pair without a verdict (the judge refuses, or what it
+    `model` at another address is another judge. A pair without a verdict (the judge refuses, or what it
     says is off the menu) is unscored, and asked again by the next run.
 
     Attributes:
@@ -130,11 +131,14 @@ class Judge:
 
     def answering(self) -> list[object]:
         """Return what determines the verdict on a text that is written for it."""
-        model = self.model
-        if self.local is not None:
-            model = importlib.import_module("rewarddiff.models").fingerprint(self.local)
         sampling = [self.max_tokens, self.temperature, self.seed, self.asks_logprobs]
-        return [FORMAT, model, self.form, self.instruction, sampling]
+        return [FORMAT, self._model_key(), self.form, self.instruction, sampling]
+
+    def _model_key(self) -> object:
+        """Return which model it is: where it is served under which name, or its weights."""
+        if self.url is not None:
+            return [normalised(self.url), self.model]
+        return importlib.import_module("rewarddiff.models").fingerprint(self.local)
 
 
 @checked
