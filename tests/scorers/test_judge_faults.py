@@ -298,6 +298,50 @@ def test_an_interrupted_judging_goes_on(server, tmp_path, ending) -> None:
     assert server.calls - 400 <= 5
 
 
+def interrupted(server: ChatServer, store: Path, times: int) -> tuple[float, int]:
+    """Interrupt a judging so often; return the seconds that it then took, and its exit status."""
+    root = Path(__file__).parents[2]
+    path = os.pathsep.join([str(root), str(root / "src")])
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(CHILD), server.url, str(store)],
+        env={**os.environ, "PYTHONPATH": path, "JUDGE_KEY": KEY},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while server.calls < 4:
+            assert child.poll() is None
+            time.sleep(0.01)
+        time.sleep(0.2)
+        begin = time.monotonic()
+        for _ in range(times):
+            child.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        child.wait(30)
+        return time.monotonic() - begin, child.returncode
+    finally:
+        child.kill()
+
+
+def test_what_is_under_way_when_a_judging_is_interrupted_is_kept(server, tmp_path) -> None:
+    """Four requests are sent and paid for; all four are answered and kept, and no other is sent."""
+    server.seconds = 2.0
+    _, status = interrupted(server, tmp_path / "store.sqlite", 1)
+    assert status != 0
+    assert server.calls == 4
+    server.seconds = 0.0
+    made = groups(200)
+    with Store(tmp_path / "store.sqlite") as store:
+        assert values(judge(server).verdicts(made, every_pair(made), store=store)) == expected(200)
+    assert server.calls == 400
+
+
+def test_a_second_interrupt_ends_at_once(server, tmp_path) -> None:
+    server.seconds = 20.0
+    seconds, status = interrupted(server, tmp_path / "store.sqlite", 2)
+    assert status != 0
+    assert seconds < 10
+
+
 # --- the key ------------------------------------------------------------------------------------
 
 

@@ -248,8 +248,9 @@ def test_fingerprints_hang_on_what_determines_answers_alone() -> None:
     )  # fmt: skip
     assert alike.fingerprint() == plain.fingerprint()
     changed = [
-        {"model": "b"}, {"url": "http://other:1"}, {"url": "https://host:1"}, {"form": "grades"}, {"prompt": "helpful"}, {"orders": "one"}, {"seed": 1},
-        {"temperature": 0.1}, {"max_tokens": 7},
+        {"model": "b"}, {"url": "http://other:1"}, {"url": "https://host:1"}, {"form": "grades"},
+        {"prompt": "helpful"}, {"orders": "one"}, {"seed": 1}, {"temperature": 0.1},
+        {"max_tokens": 7},
     ]  # fmt: skip
     others = {replace(plain, **change).fingerprint() for change in changed}
     assert len(others | {plain.fingerprint()}) == len(changed) + 1

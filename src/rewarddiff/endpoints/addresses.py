@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit, urlunsplit
 
+from rewarddiff.errors import UserError
+
 PORTS = {"http": 80, "https": 443}
 
 
@@ -31,3 +33,20 @@ def normalised(url: str) -> str:
     if port is not None:
         host = host.removesuffix(f":{port}")
     return urlunsplit((scheme, host, parts.path, parts.query, parts.fragment))
+
+
+def require_address(url: str) -> None:
+    """Raise a UserError unless a text is the address of a server, without a password in it."""
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port
+    except ValueError:
+        whole = False
+    if not whole:
+        raise UserError(f"url is {url}, should be the address of a server, as http://host:8000")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UserError(
+            f"url: {parts.scheme}://{parts.hostname} has a key or options in it, which errors and "
+            "files would repeat; put the key into an environment variable, and name that as key_env"
+        )

@@ -14,14 +14,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 import httpx2
 
+from rewarddiff.endpoints.addresses import require_address
 from rewarddiff.endpoints.answers import (
     OF_CONTENT,
     PASSING,
@@ -121,7 +121,8 @@ class Client:
     ) -> Iterator[tuple[int, Value]]:
         """Yield the place and the answer of every job, as they come.
 
-        After a failure nothing more is asked; what is under way is waited for and yielded first.
+        After a failure or an interrupt nothing more is asked; what is under way is paid for, so it is
+        waited for and yielded first. A second interrupt ends at once.
 
         Args:
             ask: posts one job.
@@ -130,15 +131,23 @@ class Client:
         failure: BaseException | None = None
         rest = enumerate(jobs)
         under_way: dict[Future[Value], int] = {}
-        pool = ThreadPoolExecutor(at_once, thread_name_prefix="rewarddiff-http")
         try:
             while True:
                 room = at_once - len(under_way) if failure is None else 0
                 for place, job in islice(rest, room):
-                    under_way[pool.submit(ask, job)] = place
+                    under_way[_begun(ask, job)] = place
                 if not under_way:
                     break
-                done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+                try:
+                    done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+                except KeyboardInterrupt as interrupt:
+                    if isinstance(failure, KeyboardInterrupt):
+                        under_way.clear()
+                        raise
+                    failure = interrupt
+                    self._stopped.set()
+                    self._say_interrupted(len(under_way))
+                    continue
                 for future in done:
                     place = under_way.pop(future)
                     error = future.exception()
@@ -148,12 +157,17 @@ class Client:
                     failure = failure or error
                     self._stopped.set()
         finally:
-            # After an interrupt too: what waits to ask again gives up.
+            # Where whoever takes the answers has failed too: what waits to ask again gives up.
             self._stopped.set()
-            pool.shutdown()
+            wait(under_way)
             self._stopped.clear()
         if failure is not None:
             raise failure
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more is to be asked, since something has failed or was interrupted."""
+        return self._stopped.is_set()
 
     def explained(self, error: Failed, *, row: str = "") -> UserError:
         """Return a failure as one line that names address, cause and mend.
@@ -207,6 +221,13 @@ class Client:
         if pause >= 1 and now - self._said_at >= QUIET_SECONDS:
             self._said_at = now
             logger.warning("%s: %s; asked again in %.0f s", self.url, cause, pause)
+
+    def _say_interrupted(self, count: int) -> None:
+        logger.warning(
+            "%s: %d requests are under way, and their answers are kept; interrupt again to end at once",
+            self.url,
+            count,
+        )
 
     def _asked(
         self,
@@ -273,21 +294,18 @@ class Client:
         return " ".join(text.split())[:SHOWN].rstrip(".")
 
 
-def require_address(url: str) -> None:
-    """Raise a UserError unless a text is the address of a server, without a password in it."""
-    try:
-        parts = urlsplit(url)
-        whole = parts.scheme in ("http", "https") and bool(parts.hostname)
-        _ = parts.port
-    except ValueError:
-        whole = False
-    if not whole:
-        raise UserError(f"url is {url}, should be the address of a server, as http://host:8000")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise UserError(
-            f"url: {parts.scheme}://{parts.hostname} has a key or options in it, which errors and "
-            "files would repeat; put the key into an environment variable, and name that as key_env"
-        )
+def _begun(ask: Callable[[Job], Value], job: Job) -> Future[Value]:
+    """Ask in a thread of its own, which does not keep the process alive where nobody waits for it."""
+    future: Future[Value] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(ask(job))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="rewarddiff-http", daemon=True).start()
+    return future
 
 
 def _key(key_env: str | None, url: str) -> str:

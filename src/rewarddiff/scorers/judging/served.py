@@ -84,6 +84,8 @@ class ServedJudge:
                 return self._form(reply)
             except NoVerdict as error:
                 cause = str(error)
+            if self._chat.client.stopped:
+                break
         return Unscored(cause)
 
     def _asked(self, message: str) -> Asked:
