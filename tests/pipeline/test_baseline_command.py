@@ -151,8 +151,9 @@ def test_a_policy_behind_a_server_that_dies_goes_on(
     asked = len(server.bodies)
     server.rule = answer
     draw_baseline(*arguments)
-    # 24 answers in all; those before it went down, at least 9, were not asked for again.
-    assert len(server.bodies) - asked <= 24 - 9
+    # 24 answers in all. It was up for the first round, one answer to each of 8 prompts, and these were
+    # not asked for again. (Of later requests, which come together, any may see it go down.)
+    assert len(server.bodies) - asked <= 24 - 8
     assert all(len(set(row["responses"])) == 3 for row in lines(output))
     with pytest.raises(UserError, match=r"max_prompt: .* is behind a server"):
         draw_baseline(*arguments, BaselineConfig(max_prompt=5))
