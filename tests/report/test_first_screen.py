@@ -12,6 +12,7 @@ from rewarddiff.report.charts import Forest
 from rewarddiff.report.first_picture import ROWS, deviation, picture
 from rewarddiff.report.first_screen import Number, numbers
 from rewarddiff.report.gap_plots import ForestPanel
+from rewarddiff.report.scorer_tables import scorers_table
 from rewarddiff.results import (
     Distribution,
     Histogram,
@@ -101,9 +102,35 @@ def test_a_scorer_that_does_not_beat_length_is_marked() -> None:
         "58.0 %",
         "[53.0, 63.0]",
         "accuracy of reward",
-        "not shown to be above 56.1 % by length",
+        "not shown to be above 56.1 % by choosing the longer response",
         True,
     )
+
+
+def test_length_has_one_number_on_the_first_screen_and_in_the_table() -> None:
+    # The longer response is better in 41.9 % of 43: who chooses the shorter one is right in 58.1 %.
+    results = scorers_alone()
+    line = replace(
+        results.summary.scorers[0],
+        accuracy=Interval(0.512, 0.36, 0.66, 43),
+        longer_wins=Interval(0.419, 0.27, 0.57, 43),
+    )
+    results = replace(results, summary=Summary((line,), ()))
+    (first, *_) = numbers(results)
+    assert first.reading == "not shown to be above 58.1 % by choosing the shorter response"
+    (*_, rule) = scorers_table(results).rows
+    cells = [str(cell) for cell in rule]
+    assert cells[0] == "shorter wins"
+    assert "58.1 % [43.0, 73.0]" in cells
+
+
+def test_scorers_of_different_comparisons_stand_beside_length_on_their_own() -> None:
+    results = scorers_alone()
+    first, second = results.summary.scorers
+    second = replace(second, longer_wins=Interval(0.52, 0.4, 0.6, 90))
+    results = replace(results, summary=Summary((first, second), ()))
+    rules = [str(row[0]) for row in scorers_table(results).rows if "wins" in row[0].text]
+    assert rules == ["longer wins beside reward", "longer wins beside difference"]
 
 
 def test_nothing_known_shows_no_number_and_no_picture() -> None:

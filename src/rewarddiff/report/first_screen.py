@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from rewarddiff.report.judge_statements import judge_name
+from rewarddiff.report.scorer_statements import length_rule
 from rewarddiff.report.scorer_tables import higher
 from rewarddiff.report.statements import Gap, Pair, over_seeds, pairs
 from rewarddiff.report.values import bounds, count, percent, points, signed, two_digits
@@ -131,14 +132,13 @@ def _accuracies(results: Results) -> Iterator[Number]:
         what = f"accuracy of {line.name}"
         if place == 0 and len(best) > 1:
             what += f", the best of {len(best)} scorers"
-        longer = line.longer_wins.value
-        rule = max(longer, 1 - longer)
+        rule = length_rule(line.longer_wins)
         reading = ""
         warns = False
-        if math.isfinite(rule):
-            warns = line.accuracy.low <= rule
-            above = "not shown to be above" if warns else "a rule by length:"
-            reading = f"{above} {percent(rule)}{' by length' if warns else ''}"
+        if rule.accuracy.known:
+            warns = line.accuracy.low <= rule.accuracy.value
+            of_rule = f"{percent(rule.accuracy.value)} by {rule.sentence}"
+            reading = f"not shown to be above {of_rule}" if warns else of_rule
         yield _share_number(line.accuracy, what, reading, warns=warns)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from rewarddiff.report.cells import share_cell
 from rewarddiff.report.values import bounds, count, mean, percent, points, real
@@ -10,6 +12,7 @@ from rewarddiff.results import (
     PEOPLE,
     CurveLine,
     Cut,
+    Interval,
     Overlap,
     Results,
     ScorerResult,
@@ -26,17 +29,36 @@ def scorer_notes(results: Results) -> dict[str, str]:
 
 def scorer_note(line: ScorerSummary) -> str:
     """Say that a scorer is not shown to beat the better of two rules; empty where it is."""
-    longer = line.longer_wins.value
-    best = max(longer, 1 - longer)
-    not_shown = line.accuracy.low <= best  # neither where one of the two is not known
+    rule = length_rule(line.longer_wins)
+    not_shown = line.accuracy.low <= rule.accuracy.value  # neither where one is not known
     if not not_shown:
         return ""
-    rule = "a coin"
-    if longer > 0.5:
-        rule = "choosing the longer response"
-    elif longer < 0.5:
-        rule = "choosing the shorter response"
-    return f"{line.name}: its accuracy is not shown to be above {rule} ({percent(best)})."
+    name = "a coin" if rule.accuracy.value == 0.5 else rule.sentence
+    above = f"{name} ({percent(rule.accuracy.value)})"
+    return f"{line.name}: its accuracy is not shown to be above {above}."
+
+
+@dataclass(frozen=True)
+class LengthRule:
+    """The better of the two rules by length: which response it chooses, how often it is right."""
+
+    chooses: Literal["longer", "shorter"]
+    accuracy: Interval
+
+    @property
+    def sentence(self) -> str:
+        return f"choosing the {self.chooses} response"
+
+
+def length_rule(longer: Interval) -> LengthRule:
+    """Return the better of the two rules by length; `longer`: the accuracy of the longer response.
+
+    Every place that sets a scorer beside length asks here, so that all give the same number.
+    """
+    if longer.value < 0.5:
+        shorter = Interval(1 - longer.value, 1 - longer.high, 1 - longer.low, longer.n)
+        return LengthRule("shorter", shorter)
+    return LengthRule("longer", longer)
 
 
 def trained(results: Results) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from rewarddiff.report.cells import (
     Cell,
+    Rows,
     Table,
     correlation_cell,
     counted_share_cell,
@@ -14,6 +15,7 @@ from rewarddiff.report.cells import (
     texts,
     without,
 )
+from rewarddiff.report.scorer_statements import LengthRule, length_rule
 from rewarddiff.report.values import DASH, count, percent, real, setting
 from rewarddiff.results import Bin, Interval, Results
 from rewarddiff.writing import figure
@@ -50,11 +52,7 @@ def scorers_table(results: Results) -> Table:
                 Cell(percent(line.antisymmetry)),
             )
         )
-    known = [run for run in results.scorers if run.evaluation.baselines.longer_wins.known]
-    if known:
-        longer_wins = share_cell(known[0].evaluation.baselines.longer_wins)
-        unknown = texts(*[DASH] * 5)
-        rows.append((*texts("longer wins", "baseline", DASH), longer_wins, *unknown))
+    rows += _rules_by_length(results)
     heads = ("scorer", "kind", "seeds", "accuracy", "ρ with strength")
     columns, shown = filled((*heads, "ECE", "T", "ECE at T", "asymmetry"), rows)
     notes = [note for column, note in NOTES.items() if column in columns]
@@ -69,6 +67,24 @@ def scorers_table(results: Results) -> Table:
         words=frozenset({0, 1}),
         lesser=("asymmetry", "T", "ECE at T", "seeds"),
     )
+
+
+def _rules_by_length(results: Results) -> Rows:
+    """Return how often the better rule by length is right, beside the scorers on the same data.
+
+    A row for all of them, or for each where they do not say something of the same comparisons.
+    """
+    scorers: dict[LengthRule, list[str]] = {}
+    for line in results.summary.scorers:
+        if line.longer_wins.known:
+            scorers.setdefault(length_rule(line.longer_wins), []).append(line.name)
+    rows = []
+    for rule, names in scorers.items():
+        where = f"beside {', '.join(names)}" if len(scorers) > 1 else ""
+        name = Cell(f"{rule.chooses} wins", where)
+        unknown = texts(*[DASH] * 5)
+        rows.append((name, *texts("baseline", DASH), share_cell(rule.accuracy), *unknown))
+    return tuple(rows)
 
 
 def _unscored(results: Results) -> list[str]:
