@@ -206,13 +206,17 @@ def test_an_always_first_judge_has_one_half() -> None:
 @pytest.mark.parametrize(
     ("wins", "gaps", "remark"),
     [
-        ([1, 0, 1, 0], [1, 2, 3, 4], "4 verdicts are too few for 5 folds"),
+        ([1, 0, 1, 0], [1, 2, 3, 4], "fewer than 5 verdicts"),
         ([1, 0, 1, 0, 1, 1], [7] * 6, "all responses differ by the same length"),
         ([1] * 40, [5, -5] * 20, "all verdicts are alike, so that the penalty alone"),
         ([1, 0] * 20, [5, -9] * 20, "length tells every verdict"),
-        ([1, 0, 1, 1] * 5, [5, -9, 4, -2] * 5, "20 decided verdicts tell little"),
-        ([1, 0, 1, 1] * 20, [5, 9, 4, 2] * 20, "one side is longer in 100%"),
-        ([1, 0, 1, 1] * 20, [0] * 79 + [5], "lengths differ in 1% of the prompts only"),
+        ([1, 0, 1, 1] * 5, [5, -9, 4, -2] * 5, "fewer than 30 verdicts are decided"),
+        (
+            [1, 0, 1, 1] * 20,
+            [5, 9, 4, 2] * 20,
+            "one side is longer in more than 90% of the prompts",
+        ),
+        ([1, 0, 1, 1] * 20, [0] * 79 + [5], "lengths differ in fewer than 50% of the prompts"),
     ],
 )
 def test_what_speaks_against_it_is_said(wins: list[float], gaps: list[float], remark: str) -> None:

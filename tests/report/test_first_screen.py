@@ -77,8 +77,8 @@ def test_of_one_judge_its_position_bias_takes_the_place_of_agreement() -> None:
     alone = [line for line in results.judges.win_rates if line.judge == "gpt"]
     judges = replace(results.judges, win_rates=tuple(alone), panels=())
     found = numbers(replace(results, judges=judges))
-    assert [number.value for number in found] == ["58.0 %", "54.0 %", "18.3 %"]
-    assert found[1].warns  # its length control is unstable
+    # Its 54.0 % at equal lengths have a remark (few decided verdicts), so they are no headline.
+    assert [number.value for number in found] == ["58.0 %", "18.3 %"]
 
 
 def test_of_scorers_alone_accuracy_gap_and_strength() -> None:

@@ -168,6 +168,17 @@ def test_tables_of_judges_in_their_figures() -> None:
         assert shown in text
 
 
+def test_remarks_on_equal_lengths_are_folded_into_one_sentence() -> None:
+    lines = []
+    for judge, remark in (("x", "few; wide"), ("y", "few"), ("z", "few"), ("w", "")):
+        line = example.win_rate("a", "b", judge, 0.5)
+        controlled = replace(line.length_controlled, remark=remark)
+        lines.append(replace(line, length_controlled=controlled))
+    judges = replace(example.judges(), win_rates=tuple(lines))
+    marks = leanings_table(replace(example.judging(), judges=judges)).marks
+    assert marks == ("‡ not to be relied on: few; wide (a against b by x).",)
+
+
 def test_the_terminal_has_the_judges_too() -> None:
     console = Console(width=100, file=io.StringIO())
     console.print(terminal_table(example.judging()))

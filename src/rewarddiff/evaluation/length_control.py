@@ -204,17 +204,17 @@ def is_separated(shares: Array, gaps: Array) -> bool:
 
 def _no_fit(n: int) -> str:
     if n < FOLDS:
-        return f"{n} verdicts are too few for {FOLDS} folds"
+        return f"fewer than {FOLDS} verdicts"
     return "all responses differ by the same length"
 
 
 def _remarks(model: LengthFit, interval: Interval, shares: Array, gaps: Array) -> list[str]:
-    """Return what speaks against relying on the figure."""
+    """Return what speaks against relying on the figure; the same words wherever it is the same."""
     remarks = []
     plain = float(shares.mean())
     decided = int((shares != 0.5).sum())
     if decided < FEW:
-        remarks.append(f"{decided} decided verdicts tell little")
+        remarks.append(f"fewer than {FEW} verdicts are decided")
     if np.ptp(shares) == 0 and decided:
         remarks.append("all verdicts are alike, so that the penalty alone sets the figure")
     if is_separated(shares, gaps):
@@ -225,10 +225,11 @@ def _remarks(model: LengthFit, interval: Interval, shares: Array, gaps: Array) -
         remarks.append("the effect of length changes its sign over the folds")
     differ = float((gaps != 0).mean())
     if differ < SELDOM:
-        remarks.append(f"lengths differ in {differ:.0%} of the prompts only")
+        remarks.append(f"lengths differ in fewer than {SELDOM:.0%} of the prompts")
     one_sided = max(float((gaps > 0).mean()), float((gaps < 0).mean()))
     if one_sided > ONE_SIDED:
-        remarks.append(f"one side is longer in {one_sided:.0%}: equal lengths are extrapolated")
+        share = f"more than {ONE_SIDED:.0%} of the prompts"
+        remarks.append(f"one side is longer in {share}: equal lengths are extrapolated")
     if interval.high - interval.low > WIDE:
         remarks.append("the interval is wide")
     if _is_far(model.rate, plain):

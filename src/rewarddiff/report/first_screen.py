@@ -83,10 +83,10 @@ def _of_judging(results: Results) -> Iterator[Number]:
 def _of_first_win_rate(results: Results, first: WinRate) -> Iterator[Number]:
     yield _win_rate_number(first)
     controlled = first.length_controlled
-    if controlled.rate.known:
+    # What is not to be relied on stands in a table, with its remark, and not in large type.
+    if controlled.rate.known and not controlled.remark:
         what = f"the same at equal lengths of the answers, by {judge_name(first.judge)}"
-        remark = controlled.remark or _against_half(controlled.rate)
-        yield _share_number(controlled.rate, what, remark, warns=bool(controlled.remark))
+        yield _share_number(controlled.rate, what, _against_half(controlled.rate))
     yield from _agreement_numbers(results)
     if first.turned.known:
         what = (

@@ -99,9 +99,6 @@ def doubts(results: Results) -> list[str]:
     lines = sorted(over_all_seeds(results), key=lambda line: line.judge != MAJORITY)
     if lines and lines[0].scored < lines[0].n:
         sentences.append(_unscored(lines[0]))
-    for line in lines[:1]:
-        if line.length_controlled.remark:
-            sentences.append(f"The win rate at equal lengths: {line.length_controlled.remark}.")
     return sentences
 
 

@@ -104,8 +104,8 @@ def _bounds(line: WinRate) -> Cell:
 def leanings_table(results: Results) -> Table:
     """Return what else than quality verdicts follow: position and length."""
     rows = []
-    concerned: dict[str, list[str]] = {}
-    for line in over_all_seeds(results):
+    lines = over_all_seeds(results)
+    for line in lines:
         controlled = line.length_controlled
         mark = "‡" if controlled.remark else ""
         rate = share_cell(controlled.rate)
@@ -119,14 +119,8 @@ def leanings_table(results: Results) -> Table:
                 Cell(unscored_causes(line.unscored) or DASH),
             )
         )
-        if controlled.remark:
-            who = f"{line.a} against {line.b} by {judge_name(line.judge)}"
-            concerned.setdefault(controlled.remark, []).append(who)
     heads = ("turned", "first wins", "longer wins", "win rate at equal lengths", "without verdict")
     columns, shown = filled(("compared", "judge", *heads), rows)
-    marks = []
-    for remark, names in concerned.items():
-        marks.append(f"‡ at equal lengths: {remark} ({', '.join(names)}).")
     notes = (
         "Turned: share of the verdicts that change with the order of the two answers (position "
         "bias); they count as ties. First wins: share of these that favour what is read first. "
@@ -136,12 +130,37 @@ def leanings_table(results: Results) -> Table:
         "What verdicts follow besides quality",
         columns,
         shown,
-        marks=tuple(marks),
+        marks=tuple(_length_marks(lines)),
         notes=notes,
         words=frozenset({0, 1, *([len(columns) - 1] if columns[-1] == heads[-1] else [])}),
         stacked=True,
         lesser=("without verdict", "first wins"),
     )
+
+
+def _length_marks(lines: Sequence[WinRate]) -> list[str]:
+    """Return why rates at equal lengths are not to be relied on, one sentence for all of them."""
+    marked = [line for line in lines if line.length_controlled.remark]
+    concerned: dict[str, list[str]] = {}
+    for line in marked:
+        for reason in line.length_controlled.remark.split("; "):
+            who = f"{line.a} against {line.b} by {judge_name(line.judge)}"
+            concerned.setdefault(reason, []).append(who)
+    reasons = []
+    for reason, names in concerned.items():
+        where = "" if len(names) == len(marked) else f" ({_first_names(names)})"
+        reasons.append(f"{reason}{where}")
+    return [f"‡ not to be relied on: {'; '.join(reasons)}."] if reasons else []
+
+
+NAMED = 2
+"""As many comparisons a note names; of more it says how many."""
+
+
+def _first_names(names: Sequence[str]) -> str:
+    if len(names) <= NAMED:
+        return ", ".join(names)
+    return f"{names[0]} and {count(len(names) - 1)} more"
 
 
 def agreements_table(results: Results) -> Table:
