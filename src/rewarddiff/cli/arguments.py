@@ -26,6 +26,7 @@ ANY_SCORER = (
     "one (http://…), a language model that judges (MODEL@URL), a file of votes, or length, or grades "
     "(the data's own)"
 )
+OF_JUDGE = "options of a language model that judges: form=grades, key_env=NAME, prompt=FILE, …"
 BY_SUFFIX = "a file named .jsonl, .csv or .parquet"
 
 
@@ -213,6 +214,7 @@ def _measuring(add: Add) -> None:
     sub.add_argument("--max-drop", type=share, help=text)
     sub.takes_output(f"where to write rows and scores: {BY_SUFFIX}", "FILE")
     sub.takes_processes()
+    sub.takes_overrides(OF_JUDGE)
 
     sub = add(
         "weigh",
@@ -226,7 +228,8 @@ def _measuring(add: Add) -> None:
     text = f"where to write the pairs: {BY_SUFFIX}, or a folder of datasets"
     sub.takes_output(text, "FILE", required=True)
     sub.takes_processes()
-    sub.takes_overrides("alpha=0.5, negative=flip, squash=tanh, normalise=mean, suspicious=200, …")
+    text = "alpha=0.5, negative=flip, squash=tanh, normalise=mean, suspicious=200, …; and "
+    sub.takes_overrides(text + OF_JUDGE)
 
     sub = add(
         "eval",
@@ -239,6 +242,7 @@ def _measuring(add: Add) -> None:
     sub.takes_reading()
     text = "where to write results.json and report.html (default runs/eval-DATA)"
     sub.takes_output(text, "DIR")
+    sub.takes_overrides(OF_JUDGE)
 
 
 def _judging(add: Add) -> None:

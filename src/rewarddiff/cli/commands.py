@@ -110,22 +110,30 @@ def baseline(args: Namespace) -> None:
 
 
 def score(args: Namespace) -> None:
-    from rewarddiff.pipeline import score
+    from rewarddiff.pipeline.scoring import judge_overrides, score
 
-    reading = _reading(args)
-    summary = score(args.scorer, args.data, args.output, processes=args.processes, **reading)
+    summary = score(
+        args.scorer,
+        args.data,
+        args.output,
+        processes=args.processes,
+        options=judge_overrides(args.overrides),
+        **_reading(args),
+    )
     say(*summary.lines(), f"written       {summary.output}")
 
 
 def weigh(args: Namespace) -> None:
     from rewarddiff.pipeline.scoring import WeighConfig, weigh_dataset
 
+    own, of_judge = WeighConfig.split(args.overrides)
     weighed = weigh_dataset(
         args.scorer,
         args.data,
         args.output,
-        WeighConfig.of(args.overrides),
+        WeighConfig.of(own),
         processes=args.processes,
+        options=of_judge,
         **_reading(args),
     )
     say(
@@ -141,6 +149,7 @@ def evaluate(args: Namespace) -> None:
     from rewarddiff.data import Ledger
     from rewarddiff.data.files import name_of
     from rewarddiff.pipeline import eval_stage
+    from rewarddiff.pipeline.scoring import judge_overrides
     from rewarddiff.report import terminal_evaluation
     from rewarddiff.results import plain
 
@@ -148,7 +157,8 @@ def evaluate(args: Namespace) -> None:
     if not scorers:
         args.parser.error("give at least one SCORER, and then DATA")
     output = args.output or Path("runs") / f"eval-{name_of(data)}"
-    results = eval_stage(scorers, data, output, **_reading(args))
+    options = judge_overrides(args.overrides)
+    results = eval_stage(scorers, data, output, options=options, **_reading(args))
     ledger = Ledger.from_dict(plain(results.data.ledger))
     if ledger.dropped or ledger.changed:
         say(ledger.table())

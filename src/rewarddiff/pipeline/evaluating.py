@@ -49,6 +49,7 @@ from rewarddiff.scorers.opening import (
     is_address,
     is_asked_elsewhere,
     open_scorer,
+    options_of_each,
 )
 from rewarddiff.scorers.people import PeopleScorer
 from rewarddiff.scorers.protocol import Judge, Scorer
@@ -57,7 +58,12 @@ from rewarddiff.writing import say
 
 
 def eval_stage(
-    scorers: Sequence[str | Path], data: str | Path, output: Path | None = None, **reading: Any
+    scorers: Sequence[str | Path],
+    data: str | Path,
+    output: Path | None = None,
+    *,
+    options: Sequence[str] = (),
+    **reading: Any,
 ) -> Results:
     """Return every figure of scorers on labelled data.
 
@@ -65,6 +71,7 @@ def eval_stage(
 
     Args:
         output: a folder for results.json and report.html.
+        options: of the language models among them, as `form=grades`.
         reading: how data is read, see `load_groups`.
 
     Raises:
@@ -75,12 +82,13 @@ def eval_stage(
         if times > 1:
             raise UserError(f"{name}: given twice; name every scorer once")
     title = f"{', '.join(names)} on {data}"
+    texts = options_of_each(names, options)
     if output is None:
-        return _evaluated(names, data, title, reading, None)
+        return _evaluated(texts, data, title, reading, None)
     output = user_path(output)
     _check_earlier(output, title)
     with folder_for(output):
-        results = _evaluated(names, data, title, reading, output)
+        results = _evaluated(texts, data, title, reading, output)
         write_json(output / RESULTS, plain(results))
         render(results, output)
     return results
@@ -102,12 +110,13 @@ def _check_earlier(output: Path, title: str) -> None:
 
 
 def _evaluated(
-    scorers: Sequence[str],
+    scorers: Mapping[str, Sequence[str]],
     data: str | Path,
     title: str,
     reading: Mapping[str, Any],
     output: Path | None,
 ) -> Results:
+    """Return the figures of scorers, which come with their options."""
     ledger = Ledger()
     groups = load_groups(data, ledger=ledger, **reading)
     if not any(any(group.known_comparisons()) for group in groups):
@@ -118,8 +127,8 @@ def _evaluated(
     compared: dict[str, Scored] = {}
     results = []
     summaries = []
-    for name in scorers:
-        compared[name], result = _measured(name, groups, output)
+    for name, options in scorers.items():
+        compared[name], result = _measured(name, options, groups, output)
         (agreement,) = side_by_side([compared[name]])
         summary = summarised([result], agreement)
         results.append(result)
@@ -159,13 +168,15 @@ def _evaluated(
     )
 
 
-def _measured(name: str, groups: Groups, output: Path | None) -> tuple[Scored, ScorerResult]:
+def _measured(
+    name: str, options: Sequence[str], groups: Groups, output: Path | None
+) -> tuple[Scored, ScorerResult]:
     """Return what a scorer says of every comparison, and its figures.
 
     Args:
         output: where the answers of judges and servers are kept.
     """
-    scorer = open_scorer(name)
+    scorer = open_scorer(name, options)
     with Meter() as meter, _kept(scorer, output) as store:
         comparisons = compare(scorer, groups, store=store, progress=f"scoring by {name}")
         require_scored(scorer, comparisons)
@@ -179,7 +190,7 @@ def _measured(name: str, groups: Groups, output: Path | None) -> tuple[Scored, S
         kind=_kind(name, scorer),
         seed=0,
         backbone=name,
-        fingerprint=_fingerprint(name, scorer),
+        fingerprint=_fingerprint(name, options, scorer),
         evaluation=evaluation,
         curve=(),
         cost=Cost.measured(meter.cost()),
@@ -209,10 +220,10 @@ def _kind(name: str, scorer: Scorer) -> str:
     return "remote" if is_address(name) else name
 
 
-def _fingerprint(name: str, scorer: Scorer) -> str:
+def _fingerprint(name: str, options: Sequence[str], scorer: Scorer) -> str:
     if isinstance(scorer, NeuralScorer):
         return answers_fingerprint(user_path(name))
-    return fingerprint_of(name)
+    return fingerprint_of(name, options)
 
 
 def _contrasts(compared: Mapping[str, Scored]) -> Iterator[ScorerContrast]:

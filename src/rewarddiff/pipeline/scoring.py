@@ -19,6 +19,8 @@ from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.report.suspicious import render_suspicious
+from rewarddiff.scorers.judging.options import OPTIONS
+from rewarddiff.scorers.opening import options_of_each
 from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.scoring import tables
 from rewarddiff.scoring.score import ScoreSummary
@@ -42,6 +44,7 @@ def score(
     columns: Columns | None = None,
     max_drop: float = 1.0,
     processes: int = 1,
+    options: Sequence[str] = (),
 ) -> ScoreSummary:
     """Score every response of the data, and write the user's rows with their scores beside them.
 
@@ -57,6 +60,7 @@ def score(
         max_drop: the largest share of rows that may not be scored, as they cannot be used; they stay
             in the output in any case.
         processes: that score windows of rows at the same time.
+        options: of a language model that judges, as `form=grades`.
 
     Raises:
         UserError: there is no such data or scorer, or the output cannot be written.
@@ -73,7 +77,27 @@ def score(
             path,
             processes=processes,
             max_drop=max_drop,
+            options=_options(scorer, options),
         )
+
+
+def judge_overrides(overrides: Sequence[str]) -> list[str]:
+    """Return overrides that are all options of a judge. Raises UserError: another one is among them."""
+    for text in overrides:
+        if key_of(text) not in OPTIONS:
+            raise no_key(text, OPTIONS)
+    return list(overrides)
+
+
+def key_of(override: str) -> str:
+    """Return the first part of the key of an override."""
+    return override.partition("=")[0].partition(".")[0]
+
+
+def no_key(override: str, known: Sequence[str]) -> UserError:
+    """Return what is to be raised of an override whose key is none."""
+    key = key_of(override)
+    return UserError(f"override '{override}': there is no key '{key}' here{suggest(key, known)}")
 
 
 @dataclass(frozen=True)
@@ -95,16 +119,33 @@ class WeighConfig:
     @classmethod
     def of(cls, overrides: Sequence[str]) -> WeighConfig:
         """Return the configuration with overrides: coefficient.alpha=0.5, for short alpha=0.5."""
+        full, options = cls.split(overrides)
+        if options:
+            raise UserError(f"{options[0]}: is an option of the judge; give it as options")
+        return load_recipe({}, full, cls)
+
+    @classmethod
+    def split(cls, overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Return overrides of the configuration by their full keys, and those of a judge.
+
+        Raises:
+            UserError: a key is neither's.
+        """
         own = [option.name for option in fields(cls)]
         inside = [option.name for option in fields(CoefficientConfig)]
         full = []
+        of_judge = []
         for text in overrides:
-            key = text.partition("=")[0].partition(".")[0]
-            if key not in own and key not in inside:
-                mend = suggest(key, own + inside)
-                raise UserError(f"override '{text}': there is no key '{key}' here{mend}")
-            full.append(text if key in own else f"coefficient.{text}")
-        return load_recipe({}, full, cls)
+            key = key_of(text)
+            if key in own:
+                full.append(text)
+            elif key in inside:
+                full.append(f"coefficient.{text}")
+            elif key in OPTIONS:
+                of_judge.append(text)
+            else:
+                raise no_key(text, [*own, *inside, *OPTIONS])
+        return full, of_judge
 
 
 @dataclass(frozen=True)
@@ -147,6 +188,7 @@ def weigh_dataset(
     columns: Columns | None = None,
     max_drop: float = 0.05,
     processes: int = 1,
+    options: Sequence[str] = (),
 ) -> Weighed:
     """Write a row for every comparison of the data with a coefficient, for TRL and others.
 
@@ -154,7 +196,7 @@ def weigh_dataset(
     report is written, and the comparisons that the scorer contradicts most as a file and a page.
 
     Args:
-        scorer, data, format, split, columns, processes: see `score`.
+        scorer, data, format, split, columns, processes, options: see `score`.
         output: JSONL, CSV or Parquet by its suffix; without one, a folder of `datasets`.
         max_drop: the largest share of rows that may be left out, as they cannot be used.
 
@@ -181,6 +223,7 @@ def weigh_dataset(
             processes=processes,
             max_drop=max_drop,
             suspicious=config.suspicious,
+            options=_options(scorer, options),
         )
         title = str(scorer.name if isinstance(scorer, Scorer) else scorer)
         report = summary.report(title, several)
@@ -233,6 +276,15 @@ def _guarded_folder(sources: Sequence[str], folder: Path, split: str | None) -> 
         say(f"{folder}: is there already, and will be replaced")
     with folder_for(folder.parent):
         yield
+
+
+def _options(scorer: str | Path | Scorer, options: Sequence[str]) -> tuple[str, ...]:
+    """Return the options of a judge, refused before any work where the scorer is none."""
+    if not options:
+        return ()
+    if isinstance(scorer, Scorer):
+        raise UserError(f"{options[0]}: the scorer is made already; give it to the judge")
+    return options_of_each([str(scorer)], options)[str(scorer)]
 
 
 def _check_processes(scorer: str | Path | Scorer, processes: int) -> None:

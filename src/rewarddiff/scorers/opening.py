@@ -27,7 +27,7 @@ _SERVED = re.compile(r"(?P<model>[^@]+)@(?P<url>https?://.*)")
 """A language model behind a server: MODEL@URL."""
 
 
-def open_scorer(text: str | Path) -> Scorer:
+def open_scorer(text: str | Path, overrides: Sequence[str] = ()) -> Scorer:
     """Return the scorer that a text names, ready to be asked.
 
     It names the folder of a trained scorer, a reward model of the hub, the address of a server, a
@@ -35,9 +35,15 @@ def open_scorer(text: str | Path) -> Scorer:
     a project of `rewarddiff annotate`, a kind of scorer that needs no options (length), or the data's
     own grades. A folder of such a name is meant by ./NAME.
 
+    Args:
+        overrides: options of a language model that judges, as `form=grades`.
+
     Raises:
-        UserError: there is no such scorer, or it cannot be asked without options.
+        UserError: there is no such scorer, it cannot be asked without options, or has no such ones.
     """
+    if is_judge(text):
+        return open_judge(str(text), overrides)
+    _refuse_options(text, overrides)
     if text == GRADES:
         return DataGrades()
     if is_address(text):
@@ -49,8 +55,6 @@ def open_scorer(text: str | Path) -> Scorer:
         return _plain(kind).scorer(str(text))
     if _has_votes(text):
         return People(path=str(text)).scorer(str(text))
-    if is_judge(text):
-        return open_judge(str(text))
     from rewarddiff import models
     from rewarddiff.scorers.neural.build import load_scorer
 
@@ -72,11 +76,7 @@ def open_judge(text: str, overrides: Sequence[str] = ()) -> Scorer:
         if options.local is not None:
             say(f"  {text}: a language model; it is asked as a judge", error=True)
         return options.scorer(text)
-    if overrides:
-        raise UserError(
-            f"{overrides[0]}: an option of a language model that judges, and {text} is none; "
-            "leave it out, or name one as MODEL@URL"
-        )
+    _refuse_options(text, overrides)
     if _has_votes(text):
         return People(path=text).by_majority.scorer(text)
     return open_scorer(text)
@@ -104,10 +104,37 @@ def is_judge(text: str | Path) -> bool:
     return is_language_model(str(text))
 
 
-def fingerprint_of(text: str | Path) -> str:
+def options_of_each(texts: Sequence[str], overrides: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the overrides that each of these scorers takes: language models that judge take all.
+
+    Raises:
+        UserError: there are overrides, and none of the scorers is a language model that judges.
+    """
+    options: dict[str, tuple[str, ...]] = {text: () for text in texts}
+    if not overrides:
+        return options
+    judges = [text for text in texts if is_judge(text)]
+    if not judges:
+        _refuse_options(texts[0], overrides)
+    return options | {text: tuple(overrides) for text in judges}
+
+
+def _refuse_options(text: str | Path, overrides: Sequence[str]) -> None:
+    """Raise a UserError where there are options: the scorer is no language model that judges."""
+    if overrides:
+        raise UserError(
+            f"{overrides[0]}: an option of a language model that judges, and {text} is none; "
+            "leave it out, or name one as MODEL@URL"
+        )
+
+
+def fingerprint_of(text: str | Path, overrides: Sequence[str] = ()) -> str:
     """Return a hash of all that determines what the scorer of a text answers; it is not loaded.
 
     Of a server it is what it says of itself, and its address.
+
+    Args:
+        overrides: options of a language model that judges.
 
     Raises:
         UserError: see `open_scorer`.
@@ -127,7 +154,7 @@ def fingerprint_of(text: str | Path) -> str:
     if _has_votes(text):
         return People(path=str(text)).fingerprint()
     if is_judge(text):
-        return judge_options(str(text)).fingerprint()
+        return judge_options(str(text), overrides).fingerprint()
     from rewarddiff import models
 
     return models.fingerprint(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass
 from uuid import uuid4
 
@@ -10,13 +11,16 @@ from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.store import fingerprint
 
 
-def identity_of(scorer: str | Scorer) -> str:
+def identity_of(scorer: str | Scorer, options: Sequence[str] = ()) -> str:
     """Return a hash of all that determines what a scorer says.
 
     A scorer that does not tell is taken for another one each time.
+
+    Args:
+        options: of a language model that judges, and is named by a text.
     """
     if isinstance(scorer, str):
-        return fingerprint_of(scorer)
+        return fingerprint_of(scorer, options)
     from rewarddiff.scorers.neural.scorer import NeuralScorer
 
     if isinstance(scorer, NeuralScorer):

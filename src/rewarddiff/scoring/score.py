@@ -106,14 +106,18 @@ class ScoreJob:
     Attributes:
         scorer: what names it, or in one process the scorer itself.
         names: what each of our columns is called in the output.
+        options: of a language model that judges.
     """
 
     scorer: str | Scorer
     data: Data
     names: Mapping[str, str]
+    options: tuple[str, ...] = ()
 
     def begin(self, folder: Path) -> Callable[[Sequence[PassingRow]], Done]:
-        scorer = open_scorer(self.scorer) if isinstance(self.scorer, str) else self.scorer
+        scorer = self.scorer
+        if isinstance(scorer, str):
+            scorer = open_scorer(scorer, self.options)
         return partial(_window, scorer, store_of(scorer, folder), self.names)
 
 
@@ -124,8 +128,12 @@ def score(
     *,
     processes: int = 1,
     max_drop: float = 1.0,
+    options: Sequence[str] = (),
 ) -> ScoreSummary:
     """Write every row of the data with what a scorer says of it, in the order of the data.
+
+    Args:
+        options: of a language model that judges, as `form=grades`.
 
     Raises:
         UserError: the data or the scorer cannot be read; no row can be used; a number is not finite.
@@ -133,9 +141,9 @@ def score(
     suffix = tables.check_suffix(output)
     names = _names(data)
     asked = str(scorer) if isinstance(scorer, Path) else scorer
-    job = ScoreJob(asked, data, names)
+    job = ScoreJob(asked, data, names, tuple(options))
     made_from = {
-        "scorer": identity_of(asked),
+        "scorer": identity_of(asked, options),
         "data": data.identity(),
         "options": f"{LAYOUT} {WINDOW} {' '.join(names.values())}",
     }

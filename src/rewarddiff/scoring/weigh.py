@@ -59,14 +59,18 @@ class WeighJob:
 
     Attributes:
         scorer: what names it, or in one process the scorer itself.
+        options: of a language model that judges.
     """
 
     scorer: str | Scorer
     data: Data
     config: CoefficientConfig
+    options: tuple[str, ...] = ()
 
     def begin(self, folder: Path) -> Callable[[Sequence[PassingRow]], Done]:
-        scorer = open_scorer(self.scorer) if isinstance(self.scorer, str) else self.scorer
+        scorer = self.scorer
+        if isinstance(scorer, str):
+            scorer = open_scorer(scorer, self.options)
         if self.config.calibrated and scorer.temperature is None:
             raise UserError(
                 f"coefficient.calibrated: {scorer.name} has no temperature; leave it out, or train "
@@ -84,8 +88,12 @@ def weigh(
     processes: int = 1,
     max_drop: float = 0.05,
     suspicious: int = SUSPICIOUS,
+    options: Sequence[str] = (),
 ) -> tuple[WeighSummary, Suspicious]:
     """Write a row for every comparison of the data with its coefficient.
+
+    Args:
+        options: of a language model that judges, as `form=grades`.
 
     Returns:
         What was written, and the comparisons that the scorer contradicts most.
@@ -97,12 +105,13 @@ def weigh(
     asked = str(scorer) if isinstance(scorer, Path) else scorer
     needs = f"{config.orders} {config.calibrated} {config.lower > 0}"
     made_from = {
-        "scorer": identity_of(asked),
+        "scorer": identity_of(asked, options),
         "data": data.identity(),
         "options": f"{LAYOUT} {WINDOW} {needs}",
     }
     with parts_of(output.with_suffix(""), made_from, ".jsonl") as parts:
-        speed = carry_out(WeighJob(asked, data, config), parts, "weighing", processes)
+        job = WeighJob(asked, data, config, tuple(options))
+        speed = carry_out(job, parts, "weighing", processes)
         summary = WeighSummary(output, config, speed)
         for account in parts.accounts():
             summary.add(account)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -139,6 +139,12 @@ class Judge:
         if self.url is not None:
             return [normalised(self.url), self.model]
         return importlib.import_module("rewarddiff.models").fingerprint(self.local)
+
+
+OPTIONS = tuple(
+    field.name for field in fields(Judge) if field.name not in ("kind", "url", "model", "local")
+)
+"""What a command may say of a judge, besides who it is."""
 
 
 @checked
