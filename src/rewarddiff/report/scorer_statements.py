@@ -149,7 +149,9 @@ def labels_remark(result: ScorerResult) -> str:
     """Say when people are measured by what they said themselves, which their folder cannot tell."""
     if result.kind != PEOPLE or not result.evaluation.n:
         return ""
-    return "Where the labels come from these same votes, that people agree with them is no evidence."
+    return (
+        "Where the labels come from these same votes, that people agree with them is no evidence."
+    )
 
 
 def overlap_notes(results: Results) -> list[str]:
