@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from rewarddiff.errors import UserError
 from rewarddiff.sampling import Engine
 from rewarddiff.sampling.engines import read_here
 from rewarddiff.sampling.served import Served, ServedModel

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rewarddiff.errors import UserError
 from rewarddiff.pipeline.contestants import Contestant, recipe_of
 from rewarddiff.pipeline.contrasts import used_in_training
 from rewarddiff.pipeline.recipe import BASE, Recipe

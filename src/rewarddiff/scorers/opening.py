@@ -110,7 +110,7 @@ def options_of_each(texts: Sequence[str], overrides: Sequence[str]) -> dict[str,
     Raises:
         UserError: there are overrides, and none of the scorers is a language model that judges.
     """
-    options: dict[str, tuple[str, ...]] = {text: () for text in texts}
+    options: dict[str, tuple[str, ...]] = dict.fromkeys(texts, ())
     if not overrides:
         return options
     judges = [text for text in texts if is_judge(text)]
