@@ -26,6 +26,9 @@ class Verdicts:
         backward: the verdict with b read first, (pairs,): positive where b is better.
         asked: which orders were asked, (pairs, 2): forward, backward.
         causes: why a pair is unscored, for each pair; empty where it is scored.
+        steps: forward and backward to the nearest step of the judge's scale, (pairs, 2): whoever reads
+            an expectation off log-probabilities never says 0 exactly, and means a tie all the same.
+            None: as they are. Who wins, and whether a verdict turns, is read from these; d is not.
     """
 
     pairs: tuple[Pair, ...]
@@ -33,6 +36,14 @@ class Verdicts:
     backward: Array
     asked: Mask
     causes: tuple[str, ...]
+    steps: Array | None = None
+
+    @property
+    def readings(self) -> Array:
+        """The verdicts from which it is read who wins, (pairs, 2): with a first, with b first."""
+        if self.steps is not None:
+            return self.steps
+        return np.stack([self.forward, self.backward], axis=1)
 
     @property
     def scored(self) -> Mask:
@@ -49,14 +60,26 @@ class Verdicts:
     @property
     def turned(self) -> Mask:
         """Where the verdict turns with the order: the same place wins twice, (pairs,)."""
-        return np.asarray(self.both & (self.forward * self.backward > 0))
+        return np.asarray(self.both & (self.readings.prod(axis=1) > 0))
 
     @property
     def values(self) -> Array:
         """d(a, b), (pairs,): the mean of both orders; 0 where it turns, NaN where it is unscored."""
-        oriented = np.stack([self.forward, -self.backward], axis=1)
-        sums = np.where(self.asked, oriented, 0.0).sum(axis=1)
-        means = sums / np.maximum(self.asked.sum(axis=1), 1)
+        return self._means(np.stack([self.forward, self.backward], axis=1))
+
+    @property
+    def outcomes(self) -> Array:
+        """1 where a wins, −1 where b wins, 0 a tie, NaN unscored, (pairs,).
+
+        A tie in one order and a win in the other is a win, as the mean of both has it; MT-Bench counts
+        it as a tie.
+        """
+        return np.sign(self._means(self.readings))
+
+    def _means(self, verdicts: Array) -> Array:
+        """Return the mean of both orders in favour of a, (pairs,), of verdicts (pairs, 2)."""
+        oriented = np.where(self.asked, verdicts * [1.0, -1.0], 0.0)
+        means = oriented.sum(axis=1) / np.maximum(self.asked.sum(axis=1), 1)
         means = np.where(self.turned, 0.0, means)
         return np.where(self.scored, means, np.nan)
 
@@ -74,6 +97,7 @@ class Verdicts:
             forward=self.backward,
             backward=self.forward,
             asked=self.asked[:, ::-1],
+            steps=None if self.steps is None else self.steps[:, ::-1],
         )
 
     @classmethod
@@ -97,6 +121,7 @@ def joined(verdicts: Sequence[Verdicts]) -> Verdicts:
         backward=np.concatenate([of_group.backward for of_group in verdicts]),
         asked=np.concatenate([of_group.asked for of_group in verdicts]),
         causes=tuple(cause for of_group in verdicts for cause in of_group.causes),
+        steps=np.concatenate([of_group.readings for of_group in verdicts]),
     )
 
 

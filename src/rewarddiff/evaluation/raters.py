@@ -138,7 +138,12 @@ def judge_agreement(
 
 
 def panel_agreement(
-    who: str, values: ArrayLike, groups: Groups = None, *, comparable: bool
+    who: str,
+    values: ArrayLike,
+    groups: Groups = None,
+    *,
+    outcomes: ArrayLike | None = None,
+    comparable: bool,
 ) -> PanelAgreement:
     """Return how far all of a panel, or all annotators, say the same.
 
@@ -146,10 +151,11 @@ def panel_agreement(
         who: "judges" or "people".
         values: d of every pair by each rater, (pairs, raters); NaN where one gave none.
         groups: the prompt of each pair.
+        outcomes: for whom each rater is, of the same shape; None: the sign of its value.
         comparable: whether all grade on one scale; if not, only outcomes can be compared.
     """
     grades = np.asarray(values, dtype=np.float64)
-    outcomes = np.sign(grades)
+    outcomes = np.sign(grades if outcomes is None else np.asarray(outcomes, dtype=np.float64))
     is_rated_twice = np.isfinite(grades).sum(axis=1) >= 2
     place, _ = _kept(groups, np.asarray(is_rated_twice))
     rated = outcomes[is_rated_twice]

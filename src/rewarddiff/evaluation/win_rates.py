@@ -32,7 +32,8 @@ class Contest:
     """What one judge says of policy a against policy b on the same prompts, for every seed.
 
     Attributes:
-        values: d(a, b), (seeds, prompts): positive where a is better, 0 a tie, NaN unscored.
+        values: d(a, b), (seeds, prompts): positive where a is better, NaN unscored.
+        outcomes: 1 where a wins, 0 a tie, −1 where b wins, NaN unscored; (seeds, prompts).
         forward: the verdict with a read first, (seeds, prompts), positive where a is better; NaN
             where it was not asked or is unscored.
         backward: the same with b read first, positive where b is better.
@@ -41,6 +42,7 @@ class Contest:
     """
 
     values: Array
+    outcomes: Array
     forward: Array
     backward: Array
     lengths: Array
@@ -54,8 +56,9 @@ class Contest:
             ValueError: the seeds have unequal numbers of pairs, or the lengths have another shape.
         """
         values = [np.concatenate([v.values for v in seed]) for seed in by_seed]
-        forward = [np.concatenate([v.forward for v in seed]) for seed in by_seed]
-        backward = [np.concatenate([v.backward for v in seed]) for seed in by_seed]
+        outcomes = [np.concatenate([v.outcomes for v in seed]) for seed in by_seed]
+        forward = [np.concatenate([v.readings[:, 0] for v in seed]) for seed in by_seed]
+        backward = [np.concatenate([v.readings[:, 1] for v in seed]) for seed in by_seed]
         causes = []
         for seed in by_seed:
             of_seed: tuple[str, ...] = ()
@@ -64,6 +67,7 @@ class Contest:
             causes.append(of_seed)
         return cls(
             np.stack(values),
+            np.stack(outcomes),
             np.stack(forward),
             np.stack(backward),
             _lengths(lengths),
@@ -82,7 +86,7 @@ class Contest:
         causes = []
         for of_seed in np.isnan(numbers).tolist():
             causes.append(tuple(cause if unscored else "" for unscored in of_seed))
-        return cls(numbers, unknown, unknown, _lengths(lengths), tuple(causes))
+        return cls(numbers, np.sign(numbers), unknown, unknown, _lengths(lengths), tuple(causes))
 
     def __post_init__(self) -> None:
         shape = self.values.shape
@@ -92,11 +96,6 @@ class Contest:
     @property
     def scored(self) -> Mask:
         return np.isfinite(self.values)
-
-    @property
-    def outcomes(self) -> Array:
-        """1 where a wins, 0 a tie, −1 where b wins, NaN unscored; (seeds, prompts)."""
-        return np.sign(self.values)
 
     @property
     def both(self) -> Mask:
@@ -113,6 +112,7 @@ class Contest:
         one = slice(place, place + 1)
         return Contest(
             self.values[one],
+            self.outcomes[one],
             self.forward[one],
             self.backward[one],
             self.lengths[one],
@@ -124,6 +124,7 @@ class Contest:
         return replace(
             self,
             values=-self.values,
+            outcomes=-self.outcomes,
             forward=self.backward,
             backward=self.forward,
             lengths=self.lengths[..., ::-1],
@@ -222,19 +223,19 @@ def sign_test(outcomes: ArrayLike) -> float:
 
 def by_majority(judges: Sequence[Contest]) -> Contest:
     """Return what the panel of these judges says of the same responses."""
-    values = majority(np.stack([contest.values for contest in judges]))
+    values = majority(np.stack([contest.outcomes for contest in judges]))
     return Contest.of_values(values, judges[0].lengths, NO_MAJORITY)
 
 
-def preferences(values: ArrayLike) -> Array:
-    """Return AlpacaEval's `preference` of verdicts d(a, b), where a is its `output_2`.
+def preferences(outcomes: ArrayLike) -> Array:
+    """Return AlpacaEval's `preference` of outcomes for a, which is its `output_2`.
 
     2: the model's output (a) wins; 1: the baseline's (b) does; 1.5 a tie; NaN unscored.
 
     >>> preferences([3.0, 0.0, -0.5])
     array([2. , 1.5, 1. ])
     """
-    return np.asarray(1.5 + np.sign(np.asarray(values, dtype=np.float64)) / 2)
+    return np.asarray(1.5 + np.sign(np.asarray(outcomes, dtype=np.float64)) / 2)
 
 
 def _causes(contest: Contest) -> dict[str, int]:

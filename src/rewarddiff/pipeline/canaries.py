@@ -61,10 +61,10 @@ def canaries(
 
 def canary(judge: str, kind: Kind, against: str, verdicts: Verdicts) -> Canary:
     """Return what became of a canary: its wins and half of the ties, where there is a verdict."""
-    values = verdicts.values[verdicts.scored]
-    if not values.size:
+    outcomes = verdicts.outcomes[verdicts.scored]
+    if not outcomes.size:
         return Canary(judge, kind, against, UNKNOWN, 0, alarming=False)
-    points = (values > 0) + 0.5 * (values == 0)
+    points = (outcomes > 0) + 0.5 * (outcomes == 0)
     rate = bootstrap(points, bounds=SHARE)
     alarming = rate.bounded and rate.low > TOLERATED
-    return Canary(judge, kind, against, rate, int(values.size), alarming)
+    return Canary(judge, kind, against, rate, int(outcomes.size), alarming)

@@ -204,7 +204,7 @@ def write_annotations(path: Path, answers: Answers, stated: Mapping[str, Stated]
     rows: list[dict[str, Any]] = []
     for judge, of_judge in stated.items():
         for (a, b), verdicts in of_judge.items():
-            numbers = preferences(verdicts.values).tolist()
+            numbers = preferences(verdicts.outcomes).tolist()
             for group, preference in zip(answers.pair((a, b)), numbers, strict=True):
                 rows.append(
                     {

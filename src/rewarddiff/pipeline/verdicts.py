@@ -154,6 +154,8 @@ def _rows(
     both = verdicts.both
     turned = verdicts.turned
     values = verdicts.values
+    outcomes = verdicts.outcomes
+    steps = verdicts.readings
     for place, group in enumerate(answers.groups):
         yield {
             "judge": judge,
@@ -166,6 +168,8 @@ def _rows(
             "asked": verdicts.asked[place],
             "turned": turned[place] if both[place] else None,
             "value": values[place],
+            "steps": steps[place],
+            "outcome": outcomes[place],
             "cause": verdicts.causes[place],
         }
 
@@ -184,12 +188,15 @@ def read_verdicts(path: Path) -> dict[str, dict[PolicyPair, Verdicts]]:
 
 
 def _verdict(row: Mapping[str, Any]) -> Verdicts:
+    # Verdicts that were written before steps were kept stand for themselves.
+    steps = row.get("steps", [row["a_first"], row["b_first"]])
     return Verdicts(
         pairs=((0, 1),),
         forward=_number(row["a_first"]),
         backward=_number(row["b_first"]),
         asked=np.array([row["asked"]], dtype=bool),
         causes=(row["cause"],),
+        steps=np.concatenate([_number(step) for step in steps])[None],
     )
 
 

@@ -96,6 +96,10 @@ class Judged:
             of_pairs.append(np.where(self.same(pair), math.nan, values).ravel())
         return np.concatenate(of_pairs)
 
+    def outcomes(self, judge: str) -> Array:
+        """Return for whom a judge is on all pairs and seeds, one behind the other."""
+        return np.concatenate([self.contest(judge, pair).outcomes.ravel() for pair in self.pairs])
+
     @cached_property
     def prompts(self) -> list[int]:
         """The prompt of each of these values."""
@@ -130,12 +134,12 @@ def outcomes(judged: Judged, seed: int, policies: Sequence[str]) -> dict[str, li
     place = list(judged.stated).index(seed)
     for judge in _named(judged) if judged.judges else ():
         if pair in judged.pairs:
-            values = judged.contest(judge, pair).values[place]
+            signs = judged.contest(judge, pair).outcomes[place]
         elif swapped in judged.pairs:
-            values = -judged.contest(judge, swapped).values[place]
+            signs = -judged.contest(judge, swapped).outcomes[place]
         else:
             continue
-        by_judge[judge] = [_outcome(value) for value in values.tolist()]
+        by_judge[judge] = [_outcome(value) for value in signs.tolist()]
     return by_judge
 
 
@@ -185,7 +189,7 @@ def _agreements(judged: Judged) -> Iterator[JudgeAgreement]:
     """Yield how far every two judges agree; a panel only repeats what its members say."""
     raters = [judge for judge in judged.judges if judge not in judged.panels]
     for a, b in combinations(raters, 2):
-        yield judge_agreement(a, b, judged.values(a), judged.values(b), judged.prompts)
+        yield judge_agreement(a, b, judged.outcomes(a), judged.outcomes(b), judged.prompts)
 
 
 def _panels(judged: Judged) -> Iterator[PanelAgreement]:
@@ -194,7 +198,13 @@ def _panels(judged: Judged) -> Iterator[PanelAgreement]:
         return
     values = np.stack([judged.values(judge) for judge in voters], axis=1)
     comparable = len({judged.units[judge] for judge in voters}) == 1
-    yield panel_agreement("judges", values, judged.prompts, comparable=comparable)
+    yield panel_agreement(
+        "judges",
+        values,
+        judged.prompts,
+        outcomes=np.stack([judged.outcomes(judge) for judge in voters], axis=1),
+        comparable=comparable,
+    )
 
 
 def _ranks(judged: Judged) -> Iterator[Rank]:
@@ -204,5 +214,5 @@ def _ranks(judged: Judged) -> Iterator[Rank]:
         return
     prompts = range(len(answers.groups))
     for judge in _named(judged):
-        values = {pair: judged.contest(judge, pair).values for pair in judged.pairs}
-        yield from ranking(judge, answers.policies, values, prompts)
+        signs = {pair: judged.contest(judge, pair).outcomes for pair in judged.pairs}
+        yield from ranking(judge, answers.policies, signs, prompts)

@@ -10,6 +10,9 @@ import math
 import re
 from collections.abc import Callable, Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rewarddiff.endpoints.chat import Reply, TokenChoice
 
 GRADES = {"1": 3.0, "2": 2.0, "3": 1.0, "4": 0.0, "5": -1.0, "6": -2.0, "7": -3.0}
@@ -89,6 +92,15 @@ def grades(reply: Reply) -> float:
 
 
 FORMS: Mapping[str, Form] = {"scores": scores, "grades": grades}
+
+
+def nearest_grades(expectations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the grades that are nearest to expectations over them; NaN stays NaN.
+
+    >>> nearest_grades(np.array([0.04, -0.6, 2.9])).tolist()
+    [0.0, -1.0, 3.0]
+    """
+    return np.round(expectations) + 0.0  # no −0
 
 
 def expectation(alternatives: Mapping[str, float]) -> float | None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rewarddiff.differences import Differences, Pair
+from rewarddiff.differences import Array, Differences, Pair
 from rewarddiff.records import Group
-from rewarddiff.scorers.protocol import Orders, Scorer
+from rewarddiff.scorers.protocol import Judge, Orders, Scorer
 from rewarddiff.store import Store
 from rewarddiff.verdicts import Verdicts, majority
 
@@ -53,9 +53,8 @@ class PanelScorer:
         by_member = []
         for name, scorer in self.members.items():
             line = None if progress is None else f"{progress}: {name}"
-            by_member.append(
-                scorer.differences(groups, pairs, orders=orders, store=store, progress=line)
-            )
+            votes = _votes(scorer, groups, pairs, orders=orders, store=store, progress=line)
+            by_member.append(votes)
         verdicts = []
         for group_pairs, *of_members in zip(pairs, *by_member, strict=True):
             verdicts.append(_verdicts(group_pairs, of_members))
@@ -75,8 +74,24 @@ class PanelScorer:
         return [of_group.differences for of_group in verdicts]
 
 
-def _verdicts(pairs: Sequence[Pair], of_members: Sequence[Differences]) -> Verdicts:
-    votes = np.stack([differences.mean for differences in of_members])
-    values = majority(votes)
+def _votes(
+    scorer: Scorer,
+    groups: Sequence[Group],
+    pairs: Sequence[Sequence[Pair]],
+    *,
+    orders: Orders,
+    store: Store | None,
+    progress: str | None,
+) -> list[Array]:
+    """Return for whom a member votes in each group: a judge by its verdicts, whoever else by d."""
+    if isinstance(scorer, Judge):
+        verdicts = scorer.verdicts(groups, pairs, orders=orders, store=store, progress=progress)
+        return [of_group.outcomes for of_group in verdicts]
+    stated = scorer.differences(groups, pairs, orders=orders, store=store, progress=progress)
+    return [of_group.mean for of_group in stated]
+
+
+def _verdicts(pairs: Sequence[Pair], votes: Sequence[Array]) -> Verdicts:
+    values = majority(np.stack(votes))
     causes = tuple(ABSTAINED if unscored else "" for unscored in np.isnan(values).tolist())
     return replace(Verdicts.of(pairs, values), causes=causes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +13,7 @@ from rewarddiff.endpoints.chat import Usage
 from rewarddiff.records import Group
 from rewarddiff.scorers.judging.asking import Asking, Message, engine_of
 from rewarddiff.scorers.judging.cost import Estimate, price
-from rewarddiff.scorers.judging.forms import FORMS
+from rewarddiff.scorers.judging.forms import FORMS, nearest_grades
 from rewarddiff.scorers.judging.options import Judge
 from rewarddiff.scorers.judging.questions import (
     Answer,
@@ -102,7 +102,10 @@ class JudgeScorer:
         answers = iter(self._answers(list(_flat(asked)), store, progress))
         verdicts = []
         for group_pairs, of_group in zip(pairs, asked, strict=True):
-            verdicts.append(_verdicts(group_pairs, of_group, answers))
+            of_pairs = _verdicts(group_pairs, of_group, answers)
+            if self.options.form == "grades":
+                of_pairs = replace(of_pairs, steps=nearest_grades(of_pairs.readings))
+            verdicts.append(of_pairs)
         return verdicts
 
     def differences(
