@@ -185,8 +185,8 @@ def test_seeds_may_lack_different_prompts() -> None:
 
 def test_two_seeds_that_disagree_show_nothing() -> None:
     """Rates of 0.3 and 0.85 on 200 prompts, 0.575 together: Student's t of one degree of freedom says
-    0.575 ± 12.71·0.275, and no share is beyond 0 or 1. 115 wins of 200 have a p of 0.04 by themselves:
-    between two seeds so far apart they tell nothing."""
+    0.575 ± 12.71·0.275, and no share is beyond 0 or 1. By prompts alone, 60
+    won twice and 30 lost twice, p would be 0.002: between two seeds so far apart that tells nothing."""
     values = np.stack([np.repeat([1.0, -1.0], [wins, 200 - wins]) for wins in (60, 170)])
     contest = Contest.of_values(values, np.zeros((2, 200, 2)))
     result = figures(contest)
