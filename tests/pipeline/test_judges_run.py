@@ -16,7 +16,7 @@ from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.commands import run_recipe
 from rewarddiff.pipeline.recipe import Recipe
-from rewarddiff.results import MAJORITY, PEOPLE, Results, read_results
+from rewarddiff.results import LABELS, MAJORITY, Results, read_results
 
 BETTER, WORSE = "good, good and good", "it is bad"
 """By the taste of the tests 4 points and 1: d = 3."""
@@ -116,8 +116,8 @@ def test_judges_agree_with_each_other_and_with_the_labels(results: Results) -> N
     agreements = {(line.a, line.b): line for line in results.judges.agreements}
     # The two judges share a taste, and say it in other words.
     assert agreements["first", "second"].percent.value == 1.0
-    assert agreements["first", PEOPLE].percent.value == 1.0
-    assert agreements["first", PEOPLE].kappa.value == 1.0
+    assert agreements["first", LABELS].percent.value == 1.0
+    assert agreements["first", LABELS].kappa.value == 1.0
     assert MAJORITY not in {rate.judge for rate in results.judges.win_rates}  # the panel is it
 
 

@@ -24,7 +24,7 @@ from rewarddiff.pipeline.verdicts import Answers, Stated, ask, read_verdicts, wr
 from rewarddiff.pipeline.win_rates import Judged, figures, outcomes
 from rewarddiff.records import Group, prompt_text
 from rewarddiff.results import (
-    PEOPLE,
+    LABELS,
     Canary,
     JudgeAgreement,
     JudgeResults,
@@ -177,13 +177,11 @@ def judged_of(run: Run) -> Judged | None:
 def _agreements_with_labels(
     run: Run, compared: Mapping[tuple[str, str], Sequence[Scored]]
 ) -> Iterator[JudgeAgreement]:
-    """Yield how far each judge agrees on the labelled comparisons with those who labelled them.
+    """Yield how far each judge agrees with the labels of the test split, whoever gave these.
 
-    Labels are the word of people. Which response stands first is drawn by the pair: with the chosen
+    Which response stands first is drawn by the pair: with the chosen
     one first there would be one outcome only, and no agreement beyond chance could show.
     """
-    if PEOPLE in run.recipe.scorers:
-        return  # their own votes are compared already, under this name
     for name in run.recipe.judges:
         comparisons = compared.get(("test", name))
         if not comparisons or not any(c.scored for c in comparisons[0]):
@@ -193,7 +191,7 @@ def _agreements_with_labels(
         said = signs * np.array([c.difference for c in first_seed])
         labelled = signs * np.array([1.0 if c.decided else 0.0 for c in first_seed])
         prompts = [c.cluster for c in first_seed]
-        yield judge_agreement(name, PEOPLE, said, labelled, prompts)
+        yield judge_agreement(name, LABELS, said, labelled, prompts)
 
 
 def _drawn_signs(comparisons: Scored) -> Array:

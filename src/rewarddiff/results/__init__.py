@@ -87,6 +87,7 @@ from rewarddiff.results.sweep import (
     Value,
 )
 from rewarddiff.results.win_rates import (
+    LABELS,
     MAJORITY,
     PEOPLE,
     AttackRate,
@@ -103,6 +104,7 @@ from rewarddiff.results.work import Cost, Data, LedgerCounts, Place, SplitCounts
 
 __all__ = [
     "ELSEWHERE",
+    "LABELS",
     "MAJORITY",
     "PEOPLE",
     "RESULTS",

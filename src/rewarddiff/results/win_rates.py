@@ -14,6 +14,9 @@ MAJORITY = "majority"
 PEOPLE = "people"
 """The name of human votes among judges, where no scorer of the recipe has brought them."""
 
+LABELS = "labels"
+"""The name of the data's labels among judges: who labelled, people or a model, is not known."""
+
 
 @dataclass(frozen=True)
 class LengthControl(Strict):
@@ -74,7 +77,7 @@ class WinRate(Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeAgreement(Strict):
-    """How far two judges (or a judge and people) say the same of the same pairs.
+    """How far two judges (or a judge and `PEOPLE`, or `LABELS`) say the same of the same pairs.
 
     Attributes:
         n: pairs that both scored.
