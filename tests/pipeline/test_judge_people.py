@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rewarddiff.errors import UserError
 from rewarddiff.pipeline.judge import judge_stage
 from rewarddiff.results import PEOPLE, read_results
 
@@ -66,3 +67,24 @@ def test_the_majority_of_people_decides_whatever_the_grades_sum_up_to(tmp_path: 
     rates = {rate.judge: rate.rate.value for rate in results.judges.win_rates}
     # A file of votes that is named as a judge is people as well.
     assert rates == {"votes": 0.0, PEOPLE: 0.0}
+
+
+@pytest.mark.parametrize("name", ["majority", "people", "labels"])
+def test_a_served_judge_of_a_name_that_is_taken_is_refused_before_it_is_asked(
+    tmp_path: Path, name: str
+) -> None:
+    judge = f"{name}@http://127.0.0.1:9"
+    with pytest.raises(UserError, match=rf"^{judge}: results call .* '{name}'; give the judge"):
+        judge_stage(["a.json", "b.json"], [judge], output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_such_a_name_is_called_by_its_place(tmp_path: Path) -> None:
+    files = []
+    for name in ("a", "b"):
+        files.append(lines(tmp_path / f"{name}.jsonl", [{"prompt": "P", "response": name}]))
+    votes = lines(tmp_path / "people.jsonl", votes_on("P", "a", "b", (1,)))
+    folder = judge_stage(files, [votes], people=votes, output=tmp_path / "out",
+                         overrides=["canaries=0"])  # fmt: skip
+    rates = {rate.judge: rate.rate.value for rate in read_results(folder).judges.win_rates}
+    assert rates == {votes: 1.0, PEOPLE: 1.0}

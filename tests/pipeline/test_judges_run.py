@@ -173,3 +173,15 @@ def test_a_judge_that_is_down_ends_the_run_before_anything_is_trained(
     with pytest.raises(UserError, match="cannot be reached"):
         run_recipe({**written, "output": str(tmp_path / "run")})
     assert not (tmp_path / "run" / "scorers" / "reward-0").exists()
+
+
+@pytest.mark.parametrize("name", ["majority", "people", "labels"])
+def test_names_that_results_have_for_others_are_refused(plan: dict[str, Any], name: str) -> None:
+    scorers = {name: plan["scorers"]["first"]}
+    with pytest.raises(UserError, match=rf"scorers\.{name}: .*give the scorer another"):
+        load_recipe({**plan, "scorers": scorers, "policies": {}}, [], Recipe).check()
+
+
+def test_people_may_be_called_people(plan: dict[str, Any]) -> None:
+    people = {"kind": "people", "path": "votes.jsonl"}
+    load_recipe({**plan, "scorers": {"people": people}, "policies": {}}, [], Recipe).check()

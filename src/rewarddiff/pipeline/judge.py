@@ -35,7 +35,7 @@ from rewarddiff.pipeline.judge_results import (
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.pipeline.verdicts import Answers, write_verdicts
 from rewarddiff.report import render
-from rewarddiff.results import PEOPLE, RESULTS, Results, plain
+from rewarddiff.results import LABELS, MAJORITY, PEOPLE, RESULTS, Results, plain
 from rewarddiff.sampling import SamplingConfig
 from rewarddiff.scorers.opening import is_judge, open_judge
 from rewarddiff.scorers.people import People
@@ -44,6 +44,13 @@ from rewarddiff.store import Store
 from rewarddiff.writing import say
 
 STORE = "store.sqlite"
+
+TAKEN = {
+    MAJORITY: "all judges together",
+    PEOPLE: "the votes of --people",
+    LABELS: "the data's labels",
+}
+"""Names that no judge can have in results."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +155,13 @@ def _labels(judges: Sequence[str]) -> dict[str, str]:
     short = [_short(text) for text in judges]
     labels = {}
     for text, name in zip(judges, short, strict=True):
-        labels[name if short.count(name) == 1 else text] = text
+        is_clear = short.count(name) == 1 and name not in TAKEN
+        label = name if is_clear else text
+        if label in TAKEN or (is_served(text) and name in TAKEN):
+            raise UserError(
+                f"{text}: results call {TAKEN[name]} '{name}'; give the judge another name"
+            )
+        labels[label] = text
     return labels
 
 

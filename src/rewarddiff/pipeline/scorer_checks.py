@@ -9,13 +9,20 @@ from rewarddiff.coefficients import COLUMN
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.scorer_recipe import AnyScorer, ScorerRecipe
+from rewarddiff.results import LABELS, MAJORITY, PEOPLE
 from rewarddiff.scorers.judging.options import Panel
+from rewarddiff.scorers.people import People
 
 GRADES = "grades"
 """The name of the data's own strengths among the scorers."""
 
-RESERVED = {GRADES: "the data's own strengths", COLUMN: "the data's own coefficients"}
-"""What columns may come from that is no scorer of the recipe."""
+RESERVED = {
+    GRADES: "the data's own strengths",
+    COLUMN: "the data's own coefficients",
+    MAJORITY: "all judges together",
+    LABELS: "the data's labels",
+}
+"""What columns may come from, and who is named among judges, that is no scorer of the recipe."""
 
 NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*")
 """Names of runs, scorers, policies and test files: of folders that are neither hidden nor above."""
@@ -42,6 +49,11 @@ def check_scorers(scorers: Mapping[str, AnyScorer]) -> None:
         if name in RESERVED:
             raise UserError(
                 f"scorers.{name}: {RESERVED[name]} have this name; give the scorer another"
+            )
+        if name == PEOPLE and not isinstance(scorer, People):
+            raise UserError(
+                f"scorers.{name}: is of kind {scorer.kind}, and people's votes have this name; "
+                "give the scorer another"
             )
         if isinstance(scorer, ScorerRecipe) and scorer.warm_start is not None:
             _check_start(scorers, name, scorer.warm_start, earlier)
