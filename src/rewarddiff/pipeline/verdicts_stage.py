@@ -22,7 +22,7 @@ from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.pipeline.verdicts import Answers, Stated, ask, read_verdicts, write_verdicts
 from rewarddiff.pipeline.win_rates import Judged, figures, outcomes
-from rewarddiff.records import Group, prompt_text
+from rewarddiff.records import Group
 from rewarddiff.results import (
     LABELS,
     Canary,
@@ -144,16 +144,18 @@ def judge_results(run: Run, compared: Mapping[tuple[str, str], Sequence[Scored]]
 
 
 def with_verdicts(run: Run, samples: Sequence[PromptSamples]) -> Iterator[PromptSamples]:
-    """Yield samples of the first seed with what judges say of the first two policies they compare."""
+    """Yield samples of the first seed with what judges say of the first two policies they compare.
+
+    Args:
+        samples: of the first held-out prompts, in their order.
+    """
     judged = judged_of(run) if run.recipe.judges else None
     if judged is None:
         yield from samples
         return
     pair = next(iter(judged.pairs), ())
     verdicts = outcomes(judged, run.recipe.seeds[0], pair)
-    places = {prompt_text(group.prompt): i for i, group in enumerate(held_out(run))}
-    for sample in samples:
-        place = places[sample.prompt]
+    for place, sample in enumerate(samples):
         yield replace(sample, verdicts={judge: said[place] for judge, said in verdicts.items()})
 
 
