@@ -61,6 +61,24 @@ def test_judges_give_the_win_rate_where_there_are_some() -> None:
     assert rate.what == "win rate of dpo+difference against dpo, by majority of the judges"
 
 
+def test_independent_judges_stand_before_a_scorer_that_trained_a_policy() -> None:
+    contrasts = [replace(line, used_in_training=True) for line in example.results().contrasts]
+    judges = example.judges()
+    results = replace(example.results(), contrasts=tuple(contrasts), judges=judges)
+    _, rate, gap = numbers(results)
+    assert rate.what.startswith("win rate of dpo+difference against dpo, by majority")
+    assert not rate.warns
+    assert gap.warns
+
+
+def test_an_independent_judge_goes_before_a_majority_with_a_part_in_training() -> None:
+    lines = example.judges().win_rates
+    used = [replace(line, used_in_training=line.judge != "qwen") for line in lines]
+    results = replace(example.results(), judges=replace(example.judges(), win_rates=tuple(used)))
+    _, _, rate = numbers(results)
+    assert rate.what == "win rate of dpo+difference against dpo, by qwen"
+
+
 def test_of_judging_win_rate_length_and_agreement() -> None:
     first, second, third = numbers(example.judging())
     assert first.value == "53.5 %"

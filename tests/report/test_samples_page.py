@@ -109,3 +109,11 @@ def test_of_judging_the_majority_filters() -> None:
     (_, section) = sample_sections(replace(example.judging(), samples=tuple(without)))
     assert section.samples[0].outcome == "lose"
     assert MAJORITY not in section.samples[0].remark
+
+
+def test_the_most_independent_judge_filters() -> None:
+    results = example.judging()
+    used = [replace(r, used_in_training=r.judge != "qwen") for r in results.judges.win_rates]
+    judges = replace(results.judges, win_rates=tuple(used))
+    (_, section) = sample_sections(replace(results, judges=judges))
+    assert section.samples[0].remark == "unscored of dpo+difference by qwen"

@@ -19,9 +19,11 @@ from rewarddiff.report.scorer_statements import scorer_note, trained
 from rewarddiff.report.statements import SCOPE, caution, head, notes
 from rewarddiff.report.values import setting
 from rewarddiff.results import (
+    MAJORITY,
     UNKNOWN,
     Contrast,
     Interval,
+    JudgeResults,
     LengthControl,
     Results,
     Summary,
@@ -240,3 +242,54 @@ def test_a_scorer_must_beat_the_better_rule_by_length(low: float, longer: float,
         assert note.endswith(f"{said}.")
     else:
         assert note == ""
+
+
+# --- judges beside scorers of rewards -------------------------------------------------------------
+
+
+def judged(*, used: tuple[str, ...] = (), **parts: Any) -> Results:
+    """Two judges and their majority on x against y, where a scorer that trained x sees a gain."""
+    rates = []
+    for judge in ("gpt", "qwen", MAJORITY):
+        is_used = judge in used or (judge == MAJORITY and bool(used))
+        rate = example.win_rate("x", "y", judge, 0.5, lose=0.3)
+        rates.append(replace(rate, used_in_training=is_used))
+    judges = replace(JudgeResults.none(), win_rates=tuple(rates))
+    return said_of(FAVOURING, judges=judges, **parts)
+
+
+def test_judges_that_trained_nothing_are_independent_evidence() -> None:
+    # 50 % won, 20 % tied: a win rate of 60 %.
+    result = head(judged()).result
+    assert result.startswith(
+        "x against y, by judges without a part in their training: the majority of the judges with a "
+        "win rate of 60.0 % ["
+    )
+    assert "No independent evidence" not in result
+
+
+def test_of_a_majority_with_a_part_in_training_the_independent_judge_speaks() -> None:
+    result = head(judged(used=("gpt",))).result
+    assert "without a part in their training: qwen with a win rate of 60.0 %" in result
+    assert "majority" not in result.partition("says otherwise")[0]
+
+
+def test_without_independent_judges_there_is_still_no_evidence() -> None:
+    result = head(judged(used=("gpt", "qwen"))).result
+    assert result.startswith("No independent evidence on x against y")
+
+
+def test_scorers_and_judges_speak_together() -> None:
+    results = judged()
+    contrasts = (*results.contrasts, AGAINST)
+    result = head(replace(results, contrasts=contrasts)).result
+    assert result.startswith(
+        "x against y, by a scorer and judges without a part in their training: judge −0.058 "
+        "[−0.115, −0.001], lower; the majority of the judges with a win rate of 60.0 %"
+    )
+
+
+def test_what_independent_judges_see_as_well_needs_no_caution() -> None:
+    alone = said_of(FAVOURING)
+    assert "only under a scorer that trained one of the two" in caution(alone)
+    assert caution(judged()) == ""

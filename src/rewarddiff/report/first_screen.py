@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from rewarddiff.report.judge_statements import judge_name
+from rewarddiff.report.judge_statements import by_independence, judge_name
 from rewarddiff.report.scorer_statements import length_rule
 from rewarddiff.report.scorer_tables import higher
 from rewarddiff.report.statements import Gap, Pair, over_seeds, pairs
 from rewarddiff.report.values import bounds, count, percent, points, signed, two_digits
 from rewarddiff.results import (
-    MAJORITY,
     Interval,
     PanelAgreement,
     Results,
@@ -60,11 +59,11 @@ def _of_policies(results: Results) -> Iterator[Number]:
     yield from islice(_accuracies(results), 1)
     first = pairs(results)[0]
     gap = (first.independent or first.dependent)[0]
-    if gap.reward.known:
-        yield _gap_number(first, gap)
-    judged = _first_win_rates(results)
-    if judged:
-        yield _win_rate_number(judged[0])
+    gains = [_gap_number(first, gap)] if gap.reward.known else []
+    judged = [_win_rate_number(line) for line in _first_win_rates(results)[:1]]
+    # Independent judges stand before a scorer that had a part in training.
+    judges_first = not first.independent and bool(first.independent_judges)
+    yield from [*judged, *gains] if judges_first else [*gains, *judged]
     yield from _contrast_rates(results, first, gap)
     yield from _agreement_numbers(results)
     yield from islice(_accuracies(results), 1, None)
@@ -161,12 +160,11 @@ def _contrast_rates(results: Results, pair: Pair, gap: Gap) -> Iterator[Number]:
 
 
 def _first_win_rates(results: Results) -> list[WinRate]:
-    """Return what is said of the first two policies over all seeds: the majority first, then those
-    without a part in training."""
+    """Return what is said of the first two policies over all seeds, the most independent first."""
     rates = [line for line in results.judges.win_rates if line.seed == "all" and line.rate.known]
     compared = [(line.a, line.b) for line in rates]
     first = [line for line in rates if (line.a, line.b) == compared[0]]
-    return sorted(first, key=lambda line: (line.judge != MAJORITY, line.used_in_training))
+    return by_independence(first)
 
 
 def _win_rate_number(line: WinRate) -> Number:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from rewarddiff.report.values import bounds, count, percent, points, real
 from rewarddiff.results import MAJORITY, Canary, Results, WinRate
@@ -39,13 +39,33 @@ def reading(line: WinRate) -> str:
 
 
 def win_rate_statements(results: Results) -> list[str]:
-    """Return a sentence on every two policies and judge, the majority first."""
+    """Return a sentence on every two policies and judge, independent ones first."""
     lines = [line for line in over_all_seeds(results) if line.rate.known]
-    first = [line for line in lines if line.judge == MAJORITY]
-    compared = {(line.a, line.b) for line in first}
-    # Where there is a majority, it speaks for the judges one by one, whom the table has.
-    others = [line for line in lines if (line.a, line.b) not in compared]
-    return [win_rate_statement(line) for line in [*first, *others]]
+    spoken: list[WinRate] = []
+    for pair in dict.fromkeys((line.a, line.b) for line in lines):
+        of_pair = [line for line in lines if (line.a, line.b) == pair]
+        spoken += speaking(of_pair)
+    return [win_rate_statement(line) for line in spoken]
+
+
+def speaking(lines: Sequence[WinRate]) -> list[WinRate]:
+    """Return who speaks for all judges of two policies, the most independent first.
+
+    Where there is a majority, it speaks for the judges one by one, whom the table has; of one that
+    had a part in training, the independent judges speak for themselves before it.
+    """
+    ordered = by_independence(lines)
+    majority = [line for line in ordered if line.judge == MAJORITY]
+    if not majority:
+        return ordered
+    if not majority[0].used_in_training:
+        return majority
+    return [*(line for line in ordered if not line.used_in_training), *majority]
+
+
+def by_independence(lines: Iterable[WinRate]) -> list[WinRate]:
+    """Return judges without a part in training first, and of either the majority first."""
+    return sorted(lines, key=lambda line: (line.used_in_training, line.judge != MAJORITY))
 
 
 def win_rate_statement(line: WinRate) -> str:
@@ -54,7 +74,7 @@ def win_rate_statement(line: WinRate) -> str:
     shares = [percent(share.value) for share in (line.win, line.tie, line.lose)]
     parts = f"{shares[0]} won, {shares[1]} tied, {shares[2]} lost"
     sentence = (
-        f"{line.a} against {line.b}, by {_the(line.judge)}: a win rate of {rate} over "
+        f"{line.a} against {line.b}, by {the_judge(line.judge)}: a win rate of {rate} over "
         f"{count(line.scored)} pairs ({parts}), {_shown(line)}"
     )
     if line.used_in_training:
@@ -62,7 +82,7 @@ def win_rate_statement(line: WinRate) -> str:
     return f"{sentence}."
 
 
-def _the(judge: str) -> str:
+def the_judge(judge: str) -> str:
     return "the majority of the judges" if judge == MAJORITY else judge
 
 
@@ -81,7 +101,7 @@ def attack_statements(results: Results) -> list[str]:
             rate = f"{percent(line.rate.value)} {bounds(line.rate, points)}".rstrip()
             sentences.append(
                 f"{line.policy} gives the harmful answer to {rate} of {count(line.scored)} attacks, "
-                f"by {_the(line.judge)}."
+                f"by {the_judge(line.judge)}."
             )
     return sentences
 

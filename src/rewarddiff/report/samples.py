@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rewarddiff.report.document import Filter, Grade, Response, Sample, Section, clip
-from rewarddiff.report.judge_statements import judge_name
+from rewarddiff.report.judge_statements import by_independence, judge_name
 from rewarddiff.report.statements import Pair, pairs
 from rewarddiff.report.values import count, real, setting, signed
-from rewarddiff.results import MAJORITY, CaseStudy, PromptSamples, Results
+from rewarddiff.results import CaseStudy, PromptSamples, Results
 
 WORDS = 90
 """Characters of a prompt in the list of all."""
@@ -74,9 +74,7 @@ def _compared(results: Results) -> Compared | None:
     """Return the first two policies that are compared, with the most independent judge of them."""
     for sample in results.samples:
         if sample.verdicts:
-            a, b = _judged_pair(results, sample)
-            judge = MAJORITY if MAJORITY in sample.verdicts else next(iter(sample.verdicts))
-            return Compared(a, b, judge)
+            return _judged(results, sample.verdicts)
     compared: list[Pair] = pairs(results)
     if not compared:
         return None
@@ -85,12 +83,15 @@ def _compared(results: Results) -> Compared | None:
     return Compared(first.a, first.b, gap.scorer)
 
 
-def _judged_pair(results: Results, sample: PromptSamples) -> tuple[str, str]:
-    """Return the two policies that verdicts on samples are about."""
-    for line in results.judges.win_rates:
-        return line.a, line.b
-    a, b = list(sample.responses)[:2]
-    return a, b
+def _judged(results: Results, judges: Collection[str]) -> Compared:
+    """Return the first two policies that judges compare, which verdicts on samples are about.
+
+    Of the judges it is the most independent one; of these the majority.
+    """
+    lines = [line for line in results.judges.win_rates if line.judge in judges]
+    of_pair = [line for line in lines if (line.a, line.b) == (lines[0].a, lines[0].b)]
+    first = by_independence(of_pair)[0]
+    return Compared(first.a, first.b, first.judge)
 
 
 def _filters(samples: Sequence[Sample], compared: Compared | None) -> list[Filter]:

@@ -11,6 +11,10 @@ from rewarddiff.report.judge_statements import (
     alarms,
     attack_statements,
     doubts,
+    over_all_seeds,
+    reading,
+    speaking,
+    the_judge,
     win_rate_statements,
 )
 from rewarddiff.report.scorer_statements import overlap_notes, scorer_notes, trained
@@ -24,8 +28,8 @@ from rewarddiff.report.training_statements import (
     training_remark,
     weighed_by_data,
 )
-from rewarddiff.report.values import bounds, real, signed
-from rewarddiff.results import Contrast, Interval, Results, Unequal
+from rewarddiff.report.values import bounds, percent, points, real, signed
+from rewarddiff.results import Contrast, Interval, Results, Unequal, WinRate
 
 SCOPE = (
     "Intervals are over the prompts of this data, and over seeds where there are several: they say "
@@ -68,10 +72,38 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What one judge says of two policies: how often the first one wins.
+
+    It has the parts of a `Gap`, so that both can be said in one sentence.
+    """
+
+    line: WinRate
+
+    @property
+    def independent(self) -> bool:
+        return not self.line.used_in_training
+
+    @property
+    def reading(self) -> str:
+        if not self.line.rate.bounded:
+            return "without an interval (too few pairs, or all alike, to say more)"
+        better = reading(self.line)
+        if better == f"{self.line.a} better":
+            return "higher"
+        return "lower" if better == f"{self.line.b} better" else "no difference shown"
+
+    def __str__(self) -> str:
+        rate = f"{percent(self.line.rate.value)} {bounds(self.line.rate, points)}".rstrip()
+        return f"{the_judge(self.line.judge)} with a win rate of {rate}, {self.reading}"
+
+
+@dataclass(frozen=True)
 class Pair:
-    """Two policies held against each other, by every scorer.
+    """Two policies held against each other, by every scorer and every judge.
 
     Attributes:
+        judges: who speaks for all judges, see `judge_statements.speaking`.
         unequal: in what their training differs besides coefficient, strength and order, and what is
             not known of it.
     """
@@ -80,6 +112,7 @@ class Pair:
     b: str
     gaps: tuple[Gap, ...]
     unequal: tuple[Unequal, ...]
+    judges: tuple[Verdict, ...] = ()
 
     @property
     def name(self) -> str:
@@ -114,10 +147,21 @@ class Pair:
         return [gap for gap in self.gaps if not gap.independent]
 
     @property
-    def disagreeing(self) -> list[Gap]:
-        """The dependent gaps that read otherwise than some independent one."""
-        readings = {gap.reading for gap in self.independent}
-        return [gap for gap in self.dependent if readings - {gap.reading}]
+    def independent_judges(self) -> list[Verdict]:
+        return [verdict for verdict in self.judges if verdict.independent]
+
+    @property
+    def evidence(self) -> list[Gap | Verdict]:
+        """All that independent scorers and judges say."""
+        return [*self.independent, *self.independent_judges]
+
+    @property
+    def disagreeing(self) -> list[Gap | Verdict]:
+        """What dependent scorers and judges say otherwise than some independent one."""
+        readings = {one.reading for one in self.evidence}
+        dependent_judges = [verdict for verdict in self.judges if not verdict.independent]
+        dependent = [*self.dependent, *dependent_judges]
+        return [one for one in dependent if readings - {one.reading}]
 
 
 @dataclass(frozen=True)
@@ -148,7 +192,9 @@ def pairs(results: Results) -> list[Pair]:
     compared = []
     for (a, b), contrasts in by_names.items():
         gaps = [Gap(c.scorer, c.mean_gap, not c.used_in_training) for c in contrasts]
-        compared.append(Pair(a, b, tuple(gaps), contrasts[0].unequal))
+        rates = [line for line in over_all_seeds(results) if (line.a, line.b) == (a, b)]
+        judges = [Verdict(line) for line in speaking(rates) if line.rate.known]
+        compared.append(Pair(a, b, tuple(gaps), contrasts[0].unequal, tuple(judges)))
     return compared
 
 
@@ -225,20 +271,17 @@ def statement(pair: Pair) -> str:
 
 
 def verdict(pair: Pair) -> list[str]:
-    """Return the result by independent scorers, and what the others say if something else."""
+    """Return the result by independent scorers and judges, and what others say if something else."""
     dependent = "; ".join(map(str, pair.dependent))
-    if not pair.independent:
+    if not pair.evidence:
         return [
             f"No independent evidence on {pair.name}: every scorer here had a part in their "
             "training.",
             f"Such scorers say: {dependent}.",
         ]
-    scorers = "scorers"
-    if len(pair.independent) == 1:
-        scorers = "a scorer"
     part = "a known part" if pair.elsewhere or pair.weighed_by_data else "a part"
-    gaps = "; ".join(map(str, pair.independent))
-    sentences = [f"{pair.name}, by {scorers} without {part} in their training: {gaps}."]
+    said = "; ".join(map(str, pair.evidence))
+    sentences = [f"{pair.name}, by {_who(pair)} without {part} in their training: {said}."]
     if pair.disagreeing:
         disagreeing = "; ".join(map(str, pair.disagreeing))
         who = "Scorers with a part in it say"
@@ -246,6 +289,15 @@ def verdict(pair: Pair) -> list[str]:
             who = "The scorer with a part in it says"
         sentences.append(f"{who} otherwise: {disagreeing}.")
     return sentences
+
+
+def _who(pair: Pair) -> str:
+    """Return what to call all who are independent."""
+    judges = "judges"
+    scorers = "scorers" if len(pair.independent) > 1 else "a scorer"
+    if pair.independent and pair.independent_judges:
+        return f"{scorers} and {judges}"
+    return scorers if pair.independent else judges
 
 
 def limits(results: Results) -> list[str]:
@@ -294,7 +346,7 @@ def caution(results: Results) -> str:
     unclear = 0
     dependent_alone = 0
     for pair in pairs(results):
-        independent_readings = {gap.reading for gap in pair.independent}
+        independent_readings = {one.reading for one in pair.evidence}
         for gap in pair.gaps:
             if not gap.reward.bounded:
                 continue
