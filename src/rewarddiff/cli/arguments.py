@@ -69,7 +69,18 @@ def command_line() -> Parser:
         sub.set_defaults(handler=handler, parser=sub)
         return sub
 
-    for declare in (_recipes, _training, _measuring, _judging, _others):
+    for declare in (
+        _recipes,
+        _data,
+        _training,
+        _measuring,
+        _judging,
+        _people,
+        _worlds,
+        _serving,
+        _reports,
+        _machine,
+    ):
         declare(add)
     return parser
 
@@ -107,7 +118,7 @@ def _recipes(add: Add) -> None:
     sub.takes_overrides(SEVERAL, "KEY=VALUES")
 
 
-def _training(add: Add) -> None:
+def _data(add: Add) -> None:
     sub = add(
         "init",
         do.init,
@@ -133,6 +144,8 @@ def _training(add: Add) -> None:
         text = f"with --model: cut {part}s beyond this"
         sub.add_argument(f"--max-{part}", type=count, metavar="TOKENS", help=text)
 
+
+def _training(add: Add) -> None:
     sub = add(
         "train",
         do.train,
@@ -270,6 +283,8 @@ def _judging(add: Add) -> None:
     )
     sub.takes_overrides("form=grades, prompt=helpful, prompts=100, sampling.temperature=0.7, …")
 
+
+def _people(add: Add) -> None:
     sub = add(
         "annotate",
         do.annotate,
@@ -297,7 +312,7 @@ def _judging(add: Add) -> None:
     sub.takes_overrides("guidelines=FILE, limit=50, per_item=3, names=[HOST], seed=1, …")
 
 
-def _others(add: Add) -> None:
+def _worlds(add: Add) -> None:
     sub = add(
         "designs",
         do.designs,
@@ -324,6 +339,8 @@ def _others(add: Add) -> None:
     sub.takes_output("where to write lab.html and lab.md (default runs/lab)", "DIR")
     sub.takes_overrides("seeds=24, quality=0.8, world.pairs=300, world.noise=1, …")
 
+
+def _serving(add: Add) -> None:
     sub = add(
         "serve",
         do.serve,
@@ -338,6 +355,8 @@ def _others(add: Add) -> None:
     sub.add_argument("--key-env", metavar="NAME", help=text)
     sub.takes_overrides("limits: batch=256, queue=4096, body=8388608, rate=100, …")
 
+
+def _reports(add: Add) -> None:
     sub = add(
         "report",
         do.report,
@@ -358,6 +377,8 @@ def _others(add: Add) -> None:
     sub.add_argument("runs", nargs="+", metavar="RUN", help="folders with results.json")
     sub.takes_output("where to write the page (default compare.html)", "FILE")
 
+
+def _machine(add: Add) -> None:
     sub = add(
         "completion",
         do.completion,
