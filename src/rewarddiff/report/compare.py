@@ -17,8 +17,8 @@ from rewarddiff.report.compare_tables import (
     win_rates_table,
 )
 from rewarddiff.report.document import Page, Section, write
+from rewarddiff.report.evidence import pairs
 from rewarddiff.report.side_by_side import NamedRun, measured_alike, other_scorers, together
-from rewarddiff.report.statements import pairs
 from rewarddiff.report.text import terminal_page
 from rewarddiff.report.training_statements import data_weights_remark
 from rewarddiff.report.values import setting

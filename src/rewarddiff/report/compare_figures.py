@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from rewarddiff.report import charts, plots
 from rewarddiff.report.compare_tables import judge_names
+from rewarddiff.report.evidence import trained_with
 from rewarddiff.report.figures import Drawing
 from rewarddiff.report.side_by_side import Judged, NamedRun, judged_alike, measured_alike
-from rewarddiff.report.statements import trained_with
 from rewarddiff.report.svg import palette
 from rewarddiff.report.values import percent, real
 

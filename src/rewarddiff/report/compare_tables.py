@@ -14,6 +14,7 @@ from rewarddiff.report.cells import (
     share_cell,
     texts,
 )
+from rewarddiff.report.evidence import over_seeds, trained_with
 from rewarddiff.report.judge_statements import judge_name, over_all_seeds, reading
 from rewarddiff.report.policy_tables import (
     TRAINED_EITHER_NOTE,
@@ -29,7 +30,6 @@ from rewarddiff.report.side_by_side import (
     judged_alike,
     measured_alike,
 )
-from rewarddiff.report.statements import over_seeds, trained_with
 from rewarddiff.report.values import (
     DASH,
     count,

@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import TypeVar
 
 from rewarddiff.report import charts, gap_plots, plots
+from rewarddiff.report.evidence import trained_with
 from rewarddiff.report.plots import Points
 from rewarddiff.report.policy_tables import policy_names
 from rewarddiff.report.scorer_tables import labelled
-from rewarddiff.report.statements import trained_with
 from rewarddiff.report.svg import NEUTRAL, palette
 from rewarddiff.report.values import count, duration, percent, real, setting
 from rewarddiff.results import (

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 
 from rewarddiff.report.charts import Forest
+from rewarddiff.report.evidence import over_seeds
 from rewarddiff.report.figures import Drawing
 from rewarddiff.report.first_screen import best_scorers
 from rewarddiff.report.gap_plots import ForestPanel, ForestRow
-from rewarddiff.report.statements import over_seeds
 from rewarddiff.report.values import bounds, percent, signed
 from rewarddiff.results import Contrast, Interval, Results, WinRate
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from rewarddiff.report.evidence import Gap, Pair, over_seeds, pairs
 from rewarddiff.report.judge_statements import by_independence, judge_name
 from rewarddiff.report.scorer_statements import length_rule
 from rewarddiff.report.scorer_tables import higher
-from rewarddiff.report.statements import Gap, Pair, over_seeds, pairs
 from rewarddiff.report.values import bounds, count, percent, points, signed, two_digits
 from rewarddiff.results import (
     Interval,

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from rewarddiff.report import bookkeeping, figures, policy_tables, scorer_tables
 from rewarddiff.report.document import Page, Section, write
+from rewarddiff.report.evidence import trained_with
 from rewarddiff.report.first_picture import picture
 from rewarddiff.report.first_screen import numbers
 from rewarddiff.report.judge_sections import judge_sections
 from rewarddiff.report.samples import sample_sections
 from rewarddiff.report.slices import slices_tables
-from rewarddiff.report.statements import head, trained_with
+from rewarddiff.report.statements import head
 from rewarddiff.report.summary import overview
 from rewarddiff.report.values import count
 from rewarddiff.results import PolicyResult, Results, ScorerResult, Settings

@@ -1,8 +1,8 @@
 """Results → tables of policies: rewards, contrasts, and what their pairs were weighed by."""
 
 from rewarddiff.report.cells import Cell, Table, filled, real_cell, texts, without
+from rewarddiff.report.evidence import trained_with
 from rewarddiff.report.scorer_tables import higher
-from rewarddiff.report.statements import trained_with
 from rewarddiff.report.training_statements import training_remark
 from rewarddiff.report.values import count, mean, one_digit, percent, real, setting
 from rewarddiff.results import UNKNOWN, Distribution, Interval, Results

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rewarddiff.report.document import Filter, Grade, Response, Sample, Section, clip
+from rewarddiff.report.evidence import Pair, pairs
 from rewarddiff.report.judge_statements import by_independence, judge_name
-from rewarddiff.report.statements import Pair, pairs
 from rewarddiff.report.values import count, real, setting, signed
-from rewarddiff.results import CaseStudy, PromptSamples, Results
+from rewarddiff.results import CaseStudy, PromptSamples, Results, WinRate
 
 WORDS = 90
 """Characters of a prompt in the list of all."""
@@ -72,9 +72,10 @@ def sample_sections(results: Results) -> list[Section]:
 
 def _compared(results: Results) -> Compared | None:
     """Return the first two policies that are compared, with the most independent judge of them."""
-    for sample in results.samples:
-        if sample.verdicts:
-            return _judged(results, sample.verdicts)
+    judges = {judge for sample in results.samples for judge in sample.verdicts}
+    of_judges = [line for line in results.judges.win_rates if line.judge in judges]
+    if of_judges:
+        return _judged(of_judges)
     compared: list[Pair] = pairs(results)
     if not compared:
         return None
@@ -83,12 +84,11 @@ def _compared(results: Results) -> Compared | None:
     return Compared(first.a, first.b, gap.scorer)
 
 
-def _judged(results: Results, judges: Collection[str]) -> Compared:
+def _judged(lines: Sequence[WinRate]) -> Compared:
     """Return the first two policies that judges compare, which verdicts on samples are about.
 
     Of the judges it is the most independent one; of these the majority.
     """
-    lines = [line for line in results.judges.win_rates if line.judge in judges]
     of_pair = [line for line in lines if (line.a, line.b) == (lines[0].a, lines[0].b)]
     first = by_independence(of_pair)[0]
     return Compared(first.a, first.b, first.judge)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from rewarddiff.report.cells import Table
+from rewarddiff.report.evidence import over_seeds
 from rewarddiff.report.judge_tables import (
     canaries_table,
     leanings_table,
@@ -12,7 +13,6 @@ from rewarddiff.report.judge_tables import (
 )
 from rewarddiff.report.policy_tables import contrasts_table, policies_table
 from rewarddiff.report.scorer_tables import scorer_contrasts_table, scorers_table
-from rewarddiff.report.statements import over_seeds
 from rewarddiff.results import Results
 
 
