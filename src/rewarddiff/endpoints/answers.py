@@ -38,6 +38,13 @@ class Failed(Exception):
         self.passes = passes
         self.wait = wait
 
+    @property
+    def kind(self) -> str:
+        """What happened in a few words, by which failures are counted."""
+        if self.status is None:
+            return "no answer"
+        return "a reply that is none" if self.status == 200 else f"status {self.status}"
+
 
 def parsed(content: bytes) -> Any:
     """Return JSON; NaN and infinities, which Python would read, are none.

@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,13 +95,22 @@ class Reply:
 
 @dataclass
 class Usage:
-    """What was asked for and paid so far; counted by the one who asks, under a lock of its own."""
+    """What was asked for and paid so far; counted by the one who asks, under a lock of its own.
+
+    Attributes:
+        failures: requests that failed and replies that were of no use, also those that a repeat made
+            good, by cause.
+    """
 
     calls: int = 0
     kept: int = 0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     failures: dict[str, int] = field(default_factory=dict)
+
+    def fail(self, cause: str) -> None:
+        """Count a failure."""
+        self.failures[cause] = self.failures.get(cause, 0) + 1
 
 
 class Chat:
@@ -115,13 +124,22 @@ class Chat:
             address without a path.
         model: its name there.
         key_env: the environment variable that holds the key; None: no key.
+        on_repeat: see `Client`.
 
     Raises:
         UserError: the address is none, or the variable is not set.
     """
 
-    def __init__(self, url: str, model: str, *, key_env: str | None, patience: Patience) -> None:
-        self.client = Client(base(url), key_env=key_env, patience=patience)
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        key_env: str | None,
+        patience: Patience,
+        on_repeat: Callable[[Failed], None] | None = None,
+    ) -> None:
+        self.client = Client(base(url), key_env=key_env, patience=patience, on_repeat=on_repeat)
         self.model = model
         self.notes: list[str] = []
         self._refused: set[str] = set()

@@ -69,15 +69,24 @@ class Client:
     Args:
         url: where it is; paths are put behind it.
         key_env: name of the environment variable that holds the key; None: no key.
+        on_repeat: called, by any thread, with every failure after which a request is sent again.
 
     Raises:
         UserError: the address is none, or the variable is not set.
     """
 
-    def __init__(self, url: str, *, key_env: str | None = None, patience: Patience) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        key_env: str | None = None,
+        patience: Patience,
+        on_repeat: Callable[[Failed], None] | None = None,
+    ) -> None:
         require_address(url)
         self.url = url.rstrip("/")
         self._patience = patience
+        self._on_repeat = on_repeat
         self._key_env = key_env
         self._key = _key(key_env, url)
         headers = {"Content-Type": "application/json"}
@@ -209,6 +218,8 @@ class Client:
                 if error.wait is not None:
                     pause = max(error.wait, pause)
                 cause = error.cause
+                if self._on_repeat is not None:
+                    self._on_repeat(error)
             self._say_waiting(cause, pause)
             if self._stopped.wait(pause):
                 raise Failed("not asked any more, since another request failed")

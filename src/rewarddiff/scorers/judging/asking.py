@@ -81,10 +81,7 @@ class Asking:
         if says:
             say(f"  {self.name}: {estimate(texts, self.options)}", error=True)
         before = copied(usage)
-        for place, answer in self.engine.ask(texts, rows, store, progress):
-            if isinstance(answer, Unscored):
-                usage.failures[answer.cause] = usage.failures.get(answer.cause, 0) + 1
-            yield place, answer
+        yield from self.engine.ask(texts, rows, store, progress)
         if says:
             say(f"  {self.name}: {spent(since(before, usage), self.options)}", error=True)
 

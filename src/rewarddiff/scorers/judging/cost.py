@@ -61,7 +61,7 @@ def spent(usage: Usage, options: Judge) -> str:
     if paid is not None:
         parts.append(f"price {paid:,.2f}")
     for cause, count in sorted(usage.failures.items()):
-        parts.append(f"unscored: {count:,} ({cause})")
+        parts.append(f"{count:,} failed ({cause})")
     return ", ".join(parts)
 
 

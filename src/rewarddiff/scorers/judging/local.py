@@ -70,7 +70,7 @@ class LocalJudge:
             if self._context is None or length + self._options.max_tokens <= self._context:
                 fitting.append(place)
             else:
-                yield place, Unscored("more than the judge can read")
+                yield place, self._unscored("more than the judge can read")
         replies = self._replies([prompts[place] for place in fitting], store, progress)
         for place, reply in zip(fitting, replies, strict=True):
             self.usage.prompt_tokens = (self.usage.prompt_tokens or 0) + lengths[place]
@@ -109,4 +109,8 @@ class LocalJudge:
         try:
             return self._form(reply)
         except NoVerdict as error:
-            return Unscored(str(error))
+            return self._unscored(str(error))
+
+    def _unscored(self, cause: str) -> Unscored:
+        self.usage.fail(cause)
+        return Unscored(cause)

@@ -45,7 +45,11 @@ class ServedJudge:
         self._options = options
         self._form = form
         self._chat = Chat(
-            options.url, options.model, key_env=options.key_variable, patience=patience
+            options.url,
+            options.model,
+            key_env=options.key_variable,
+            patience=patience,
+            on_repeat=lambda error: self._count_failure(error.kind),
         )
         self._lock = threading.Lock()
         self._refusals: list[UserError] = []
@@ -84,6 +88,7 @@ class ServedJudge:
                 return self._form(reply)
             except NoVerdict as error:
                 cause = str(error)
+                self._count_failure(cause)
             if self._chat.client.stopped:
                 break
         return Unscored(cause)
@@ -107,12 +112,17 @@ class ServedJudge:
                 self.usage.completion_tokens, reply.completion_tokens
             )
 
+    def _count_failure(self, cause: str) -> None:
+        with self._lock:
+            self.usage.fail(cause)
+
     def _failed(self, error: Failed, row: str) -> Unscored:
         """Return what is left of a message that got no reply.
 
         Raises:
             UserError: no other message would get one.
         """
+        self._count_failure(error.kind)
         explained = self._chat.explained(error, row=row)
         if error.status not in OF_ONE:
             raise explained from error
@@ -120,8 +130,7 @@ class ServedJudge:
             self._refusals.append(explained)
         self._look_hopeless(HOPELESS)
         logger.warning("%s", explained)
-        cause = "a reply that is none" if error.status == 200 else f"status {error.status}"
-        return Unscored(cause)
+        return Unscored(error.kind)
 
     def _look_hopeless(self, least: int) -> None:
         """Raise the first refusal where there are so many, and nothing was ever answered."""
