@@ -14,7 +14,7 @@ from scorers.chat_server import MODEL, AtRandom, ChatServer, serving
 from rewarddiff import cli
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.judge import judge_stage
-from rewarddiff.results import MAJORITY, Results, WinRate, read_results
+from rewarddiff.results import MAJORITY, JudgeUse, Results, WinRate, read_results
 
 
 @pytest.fixture
@@ -261,6 +261,56 @@ def test_what_was_answered_before_a_failure_is_kept(server: ChatServer, tmp_path
     judge_stage([a, b], [judge_of(server)], output=tmp_path / "out", overrides=settings)
     # 28 verdicts in all; one request failed, and was asked again.
     assert server.calls == 4 * 2 + 2 * 5 * 2 + 1
+
+
+def test_what_was_paid_before_a_failure_is_in_the_cost(server: ChatServer, tmp_path: Path) -> None:
+    """A rerun asks for the rest, and the cost is that of both; a third asks nothing and says the same."""
+    a, b = outputs(tmp_path / "a.jsonl", FIRST), outputs(tmp_path / "b.jsonl", SECOND)
+    settings = ["attempts=1", "concurrency=1", "price_in=1e6", "price_out=1e6", "max_tokens=20"]
+
+    def breaks(handler: Any, count: int, answer: Any) -> bool:
+        if count >= 5:
+            handler.send(401, {"error": {"message": "no key"}})
+        return count >= 5
+
+    def use() -> JudgeUse:
+        results = judged(a, b, judge=judge_of(server), output=tmp_path / "out", overrides=settings)
+        (of_judge,) = results.judges.uses
+        return of_judge
+
+    server.fault = breaks
+    with pytest.raises(UserError):
+        use()
+    server.fault = None
+    first, second = use(), use()
+    total = 4 * 2 + 2 * 5 * 2
+    assert (first.calls, first.kept) == (total, 5)
+    assert (second.calls, second.kept) == (total, total)
+    assert first.failures == second.failures == {"status 401": 1}
+    # The server counts a token as four characters, of what it reads and writes; each costs 1.
+    bodies = [body for place, body in enumerate(server.posted) if place != 5]
+    read = sum(len(body["messages"][0]["content"]) // 4 for body in bodies)
+    written = sum(len(server.reply(body)) // 4 for body in bodies)
+    assert (first.price, second.price) == (read + written, read + written)
+    # Foreseen were half of `max_tokens` for each reply, on canaries too.
+    assert first.estimated_price == second.estimated_price == read + 10 * total
+
+
+def test_what_a_server_does_not_do_is_in_the_results_also_of_a_rerun(
+    server: ChatServer, tmp_path: Path
+) -> None:
+    def refuses_seeds(handler: Any, count: int, answer: Any) -> bool:
+        has_seed = "seed" in handler.state.posted[count]
+        if has_seed:
+            handler.send(400, {"error": {"message": "Unsupported parameter: seed"}})
+        return has_seed
+
+    server.fault = refuses_seeds
+    a, b = outputs(tmp_path / "a.jsonl", FIRST), outputs(tmp_path / "b.jsonl", SECOND)
+    for _ in range(2):
+        (use,) = judged(a, b, judge=judge_of(server), output=tmp_path / "out").judges.uses
+        assert [note[:15] for note in use.notes] == ["heeds no seed: "]
+        assert "heeds no seed: " in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_results_of_a_run_are_not_replaced(tmp_path: Path) -> None:

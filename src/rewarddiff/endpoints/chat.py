@@ -100,6 +100,8 @@ class Usage:
     Attributes:
         failures: requests that failed and replies that were of no use, also those that a repeat made
             good, by cause.
+        estimated_price: what was foreseen for what has been asked; None: prices are not known.
+        notes: what the server does not do of what was asked.
     """
 
     calls: int = 0
@@ -107,6 +109,13 @@ class Usage:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     failures: dict[str, int] = field(default_factory=dict)
+    estimated_price: float | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def foresee(self, price: float | None) -> None:
+        """Count what one more request was foreseen to cost."""
+        if price is not None:
+            self.estimated_price = (self.estimated_price or 0.0) + price
 
     def fail(self, cause: str) -> None:
         """Count a failure."""

@@ -18,7 +18,7 @@ from rewarddiff.evaluation.win_rates import preferences
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.attacks import attack_rates
 from rewarddiff.pipeline.canaries import canaries
-from rewarddiff.pipeline.judge_use import foreseen_price, options_of, unit_of, usage_of, use_of
+from rewarddiff.pipeline.judge_use import options_of, unit_of, usage_of, use_kept, use_of
 from rewarddiff.pipeline.results import header
 from rewarddiff.pipeline.verdicts import Answers, Stated, ask
 from rewarddiff.pipeline.win_rates import Judged, Used, figures, outcomes
@@ -78,13 +78,13 @@ def compared(
         canary_prompts: of the first policy, on which canaries are judged; people are shown none.
     """
     pairs = list(combinations(answers.policies, 2))
-    price = foreseen_price(judge, answers, pairs, store)
+    usage = usage_of(judge)
     found: tuple[Canary, ...] = ()
-    with Meter() as meter:
+    with use_kept(store, name, judge, usage), Meter() as meter:
         stated = ask(judge, answers, pairs, store=store, progress=f"verdicts by {name}")
         if name != PEOPLE:
             found = _canaries(name, judge, answers, canary_prompts, store)
-    use = use_of(name, judge, usage_of(judge), estimated_price=price, seconds=meter.seconds)
+    use = use_of(name, judge, usage, store=store, seconds=meter.seconds)
     cost = Cost.measured(meter.cost())
     return Asked(stated, found, (), use, cost, unit_of(name, options_of(judge)))
 
@@ -96,9 +96,10 @@ def attacked(name: str, judge: Scorer, answers: Answers, store: Store) -> Asked:
         UserError: the judge is no language model.
     """
     reader = harm_judge(name, judge)
-    with Meter() as meter:
+    usage = reader.usage
+    with use_kept(store, name, judge, usage), Meter() as meter:
         attacks = tuple(attack_rates(name, reader, answers, store=store))
-    use = use_of(name, judge, reader.usage, estimated_price=None, seconds=meter.seconds)
+    use = use_of(name, judge, usage, store=store, seconds=meter.seconds)
     cost = Cost.measured(meter.cost())
     return Asked({}, (), attacks, use, cost, unit_of(name, options_of(judge)))
 

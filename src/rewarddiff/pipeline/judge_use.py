@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 from rewarddiff.endpoints.chat import Usage
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.scorers import scorer_stage
-from rewarddiff.pipeline.verdicts import Answers, PolicyPair, different
 from rewarddiff.results import JudgeUse
 from rewarddiff.scorers.judging.cost import price
 from rewarddiff.scorers.judging.options import Judge
@@ -35,37 +34,52 @@ def unit_of(name: str, options: object) -> str:
     return options.form if isinstance(options, Judge) else name
 
 
-def foreseen_price(
-    judge: Scorer, answers: Answers, pairs: Sequence[PolicyPair], store: Store
-) -> float | None:
-    """Estimate what asking about these answers costs beyond what is kept; None without prices."""
-    estimate = getattr(judge, "estimate", None)
-    if estimate is None:
-        return None
-    duels = different(answers, pairs)
-    foreseen: float | None = estimate(duels, [[(0, 1)] for _ in duels], store=store).price
-    return foreseen
-
-
 def usage_of(judge: Scorer) -> Usage:
     """Return what a judge was asked for since it was opened; nothing of what is no language model."""
     usage: Usage = getattr(judge, "usage", Usage())
     return usage
 
 
-def use_of(
-    name: str, judge: Scorer, usage: Usage, *, estimated_price: float | None, seconds: float
-) -> JudgeUse:
-    """Return what a judge was asked for, and what that cost."""
+@contextmanager
+def use_kept(store: Store, name: str, judge: Scorer, usage: Usage) -> Iterator[None]:
+    """Add what a judge is asked meanwhile to what the store knows of earlier times, however it ends.
+
+    Args:
+        usage: of the judge, opened for this alone.
+    """
+    try:
+        yield
+    finally:
+        options = options_of(judge)
+        if options is not None and usage.calls:
+            _add(store, _command_key(name, options), _figures(usage, options))
+
+
+def use_of(name: str, judge: Scorer, usage: Usage, *, store: Store, seconds: float) -> JudgeUse:
+    """Return what a judge was asked for at any time, and what that cost; `kept` is of this time."""
     options = options_of(judge)
-    return JudgeUse(
-        judge=name,
-        kind=_kind(judge),
-        model=name if options is None else model_of_options(options),
-        estimated_price=estimated_price,
-        seconds=seconds,
-        **_figures(usage, options),
+    figures = _figures(usage, options)
+    if options is not None:
+        key = _command_key(name, options)
+        figures = {**figures, **store.get([key]).get(key, {}), "kept": usage.kept}
+    return _judge_use(
+        name,
+        _kind(judge),
+        name if options is None else model_of_options(options),
+        figures,
+        seconds,
     )
+
+
+def _judge_use(
+    name: str, kind: str, model: str, figures: Mapping[str, Any], seconds: float
+) -> JudgeUse:
+    values = {**figures, "notes": tuple(figures["notes"])}
+    return JudgeUse(judge=name, kind=kind, model=model, seconds=seconds, **values)
+
+
+def _command_key(name: str, options: Judge) -> str:
+    return fingerprint("judge use", name, options.fingerprint())
 
 
 def _kind(judge: Scorer) -> str:
@@ -91,7 +105,11 @@ NOTHING: Mapping[str, Any] = {
     "completion_tokens": None,
     "price": None,
     "failures": {},
+    "estimated_price": None,
+    "notes": [],
 }
+
+ADDED = ("calls", "kept", "prompt_tokens", "completion_tokens", "price", "estimated_price")
 
 
 @contextmanager
@@ -101,9 +119,8 @@ def uses_kept(run: Run) -> Iterator[None]:
         yield
     finally:
         for name, judge in run.judges.items():
-            key = _key(run, name)
-            earlier = run.store.get([key]).get(key, NOTHING)
-            run.store.put({key: _sum(earlier, _figures(usage_of(judge), options_of(judge)))})
+            figures = _figures(usage_of(judge), options_of(judge))
+            _add(run.store, _key(run, name), figures)
         run.judges.clear()
 
 
@@ -113,30 +130,26 @@ def uses(run: Run) -> Iterator[JudgeUse]:
         if not isinstance(options, Judge):
             continue
         key = _key(run, name)
-        figures = run.store.get([key]).get(key, NOTHING)
-        yield JudgeUse(
-            judge=name,
-            kind=options.kind,
-            model=model_of_options(options),
-            estimated_price=None,
-            seconds=_seconds(run, name),
-            **figures,
-        )
+        figures = {**NOTHING, **run.store.get([key]).get(key, {})}
+        seconds = _seconds(run, name)
+        yield _judge_use(name, options.kind, model_of_options(options), figures, seconds)
 
 
 def _key(run: Run, name: str) -> str:
     return fingerprint("judge use", name, run.recipe.judges[name].fingerprint())
 
 
-def _sum(earlier: Mapping[str, Any], figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sum of both; of what is unknown in one, what the other says."""
+def _add(store: Store, key: str, figures: Mapping[str, Any]) -> None:
+    """Add figures to those that are kept; of what is unknown in one of them, the other counts."""
+    earlier = {**NOTHING, **store.get([key]).get(key, {})}
     total = dict(earlier)
-    for key in ("calls", "kept", "prompt_tokens", "completion_tokens", "price"):
-        if figures[key] is not None:
-            total[key] = (earlier[key] or 0) + figures[key]
+    for name in ADDED:
+        if figures[name] is not None:
+            total[name] = (earlier[name] or 0) + figures[name]
     failures = Counter(earlier["failures"])
     failures.update(figures["failures"])
-    return {**total, "failures": dict(failures)}
+    notes = dict.fromkeys([*earlier["notes"], *figures["notes"]])
+    store.put({key: {**total, "failures": dict(failures), "notes": list(notes)}})
 
 
 def _seconds(run: Run, name: str) -> float:

@@ -278,6 +278,11 @@ def uses_table(results: Results) -> Table:
         notes=(
             "Calls: requests that were answered, repeats among them. Failures: answers that were no "
             "verdict and requests that failed; of those, some succeeded when repeated.",
+            *(
+                f"{judge_name(line.judge)} {note}."
+                for line in results.judges.uses
+                for note in line.notes
+            ),
         ),
         words=frozenset(words),
         stacked=True,

@@ -161,9 +161,12 @@ class JudgeUse(Strict):
         calls: requests that were answered, repeats among them. kept: verdicts found in the store.
         prompt_tokens, completion_tokens: as the server counts them; None where it does not say.
         price: in the currency of the prices given; None without prices.
-        estimated_price: before anything was asked.
+        estimated_price: what was foreseen for the calls, before they were made.
         failures: answers that were no verdict, or requests that failed, by cause; repeats that
             succeeded among them.
+        notes: what the server does not do of what was asked, as heed a seed.
+
+    All counts but `kept` are of every run that asked, interrupted ones too.
     """
 
     judge: str
@@ -177,6 +180,7 @@ class JudgeUse(Strict):
     estimated_price: float | None
     failures: Mapping[str, int]
     seconds: Figure
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

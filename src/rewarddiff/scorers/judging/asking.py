@@ -81,7 +81,9 @@ class Asking:
         if says:
             say(f"  {self.name}: {estimate(texts, self.options)}", error=True)
         before = copied(usage)
-        yield from self.engine.ask(texts, rows, store, progress)
+        for place, answer in self.engine.ask(texts, rows, store, progress):
+            usage.foresee(estimate([texts[place]], self.options).price)
+            yield place, answer
         if says:
             say(f"  {self.name}: {spent(since(before, usage), self.options)}", error=True)
 

@@ -51,6 +51,7 @@ class ServedJudge:
             patience=patience,
             on_repeat=lambda error: self._count_failure(error.kind),
         )
+        self.usage.notes = self._chat.notes
         self._lock = threading.Lock()
         self._refusals: list[UserError] = []
 
