@@ -313,6 +313,16 @@ def test_what_a_server_does_not_do_is_in_the_results_also_of_a_rerun(
         assert "heeds no seed: " in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_the_same_outputs_twice_are_one_line(server: ChatServer, tmp_path: Path) -> None:
+    a, copy = outputs(tmp_path / "a.jsonl", FIRST), outputs(tmp_path / "copy.jsonl", FIRST)
+    for again in (f"{tmp_path}/./a.jsonl", copy):
+        with pytest.raises(UserError, match="give the same answer to every prompt") as raised:
+            judge_stage([a, again], [judge_of(server)], output=tmp_path / "out")
+        assert "\n" not in str(raised.value)
+        assert not (tmp_path / "out").exists()
+    assert server.calls == 0
+
+
 def test_results_of_a_run_are_not_replaced(tmp_path: Path) -> None:
     a, b = outputs(tmp_path / "a.jsonl", FIRST), outputs(tmp_path / "b.jsonl", SECOND)
     (tmp_path / "out").mkdir()

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 from rewarddiff.config import at_least, load_recipe
@@ -116,6 +117,7 @@ def judge_stage(
     _check_earlier(folder, title)
     with _left_clean(folder), run_folder_for(folder), Store(folder / STORE) as store:
         answers = answers_of(named, questions, config.sampling, store=store, limit=config.prompts)
+        _check_differ(named, answers)
         asked = {}
         for name, judge in opened.items():
             if attack:
@@ -145,6 +147,22 @@ def _check_counts(
         )
     if len(policies) < 2 and not attack:
         raise UserError("one policy: name another one, to hold it against")
+
+
+def _check_differ(named: Sequence[Contestant], answers: Answers) -> None:
+    """Refuse two files of the same answers; say it of other policies, of which it may be a finding.
+
+    Raises:
+        UserError: naming both files.
+    """
+    for a, b in combinations(range(len(named)), 2):
+        if any(group.responses[a] != group.responses[b] for group in answers.groups):
+            continue
+        one, other = named[a], named[b]
+        same = f"{one.text} and {other.text}: give the same answer to every prompt"
+        if one.outputs is not None and other.outputs is not None:
+            raise UserError(f"{same}, so there is nothing to judge; name two policies that differ")
+        say(f"{same}: all ties, and no judge is asked", error=True)
 
 
 def _labels(judges: Sequence[str]) -> dict[str, str]:
