@@ -314,3 +314,17 @@ def test_two_judges_of_one_name_at_two_places_are_two(server: ChatServer, tmp_pa
         assert (server.calls, other.calls) == (4, 4)
     rates = {rate.judge: rate.rate.value for rate in read_results(folder).judges.win_rates}
     assert (rates[texts[0]], rates[texts[1]]) == (1.0, 0.5)
+
+
+def test_a_name_with_the_mark_of_an_address_in_it_is_whole(
+    server: ChatServer, tmp_path: Path
+) -> None:
+    """As Cloudflare names its models; as a policy and as a judge."""
+    name = "@cf/meta/llama"
+    server.models.append(name)
+    file = outputs(tmp_path / "theirs.jsonl", ["bad", "bad"])
+    served = f"{name}@{server.url}"
+    results = judged(served, file, judge=served, output=tmp_path / "out", overrides=["canaries=0"])
+    (rate,) = results.judges.win_rates
+    assert (rate.a, rate.judge, rate.rate.value) == (name, name, 1.0)
+    assert {body["model"] for body in server.posted} == {name}

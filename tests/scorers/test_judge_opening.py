@@ -42,6 +42,7 @@ from .judge_stubs import every_pair, groups, honest, quality, saying, values
         ("gpt-4o@https://host/v1", "gpt-4o", "https://host/v1"),
         ("Qwen/Qwen3-8B@http://localhost:8000/v1", "Qwen/Qwen3-8B", "http://localhost:8000/v1"),
         ("model:free@http://h:1", "model:free", "http://h:1"),
+        ("@cf/meta/llama@https://h/v1", "@cf/meta/llama", "https://h/v1"),
     ],
 )
 def test_a_model_and_its_address_name_a_judge(text: str, model: str, url: str) -> None:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit, urlunsplit
 
 from rewarddiff.errors import UserError
 
 PORTS = {"http": 80, "https": 443}
+
+
+_SERVED = re.compile(r"(?P<model>.+)@(?P<url>https?://.*)")
+
+
+def served_model(text: str) -> tuple[str, str] | None:
+    """Return model and address of a text that is MODEL@URL; None: it is none.
+
+    >>> served_model("@cf/meta/llama-3@http://host:1")
+    ('@cf/meta/llama-3', 'http://host:1')
+    """
+    match = _SERVED.fullmatch(text)
+    return None if match is None else (match["model"], match["url"])
 
 
 def base(url: str) -> str:

@@ -14,10 +14,11 @@ from rewarddiff.data.files import name_of
 from rewarddiff.data.formats.conversations import spoken_prompt
 from rewarddiff.data.outputs import Output, Outputs, aligned, read_outputs
 from rewarddiff.data.questions import Question, numbered, same_prompt
+from rewarddiff.endpoints.addresses import served_model
 from rewarddiff.errors import UserError, suggest
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import prepare
-from rewarddiff.pipeline.engines import engine_of, is_served
+from rewarddiff.pipeline.engines import engine_of
 from rewarddiff.pipeline.judging import held_out
 from rewarddiff.pipeline.recipe import BASE, Recipe
 from rewarddiff.pipeline.stage import Stage
@@ -79,8 +80,11 @@ def check_names_of_servers(texts: Iterable[str]) -> None:
         UserError: two have the same name.
     """
     firsts: dict[str, str] = {}
-    for text in filter(is_served, texts):
-        model = text.partition("@")[0]
+    for text in texts:
+        served = served_model(text)
+        if served is None:
+            continue
+        model, _ = served
         first = firsts.setdefault(model, text)
         if first != text:
             raise UserError(
@@ -98,8 +102,10 @@ def contestant(text: str, questions: Sequence[Question] = ()) -> Contestant:
     Raises:
         UserError: it names none.
     """
-    if is_served(text):
-        return Contestant(text, text.partition("@")[0], model=text)
+    served = served_model(text)
+    if served is not None:
+        model, _ = served
+        return Contestant(text, model, model=text)
     path = user_path(text)
     if path.is_file():
         outputs = replace(read_outputs(path, questions), source=text)
@@ -139,7 +145,7 @@ def _of_run(text: str, folder: Path, policy: str) -> Contestant:
         raise UserError(f"{text}: the run has no policy '{policy}'{suggest(policy, places)}")
     given = {BASE: recipe.model, **recipe.trained_elsewhere}
     model = given.get(policy) or str(folder / "policies" / places[policy] / "model")
-    if not is_served(model):
+    if served_model(model) is None:
         models.resolve(model)
     return Contestant(text, policy, run=folder, policy=places[policy], model=model)
 

@@ -16,6 +16,7 @@ from rewarddiff.data.files import name_of
 from rewarddiff.data.outputs import write_outputs
 from rewarddiff.data.questions import read_questions
 from rewarddiff.data.vote_files import read_votes
+from rewarddiff.endpoints.addresses import served_model
 from rewarddiff.errors import UserError
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import as_name, user_path
@@ -24,7 +25,6 @@ from rewarddiff.pipeline.contestants import (
     answers_of,
     contestants,
 )
-from rewarddiff.pipeline.engines import is_served
 from rewarddiff.pipeline.independence import used_by
 from rewarddiff.pipeline.judge_results import (
     Asked,
@@ -198,7 +198,8 @@ def _opened(
 
 
 def _short(judge: str) -> str:
-    return judge.partition("@")[0] if is_served(judge) else name_of(judge)
+    served = served_model(judge)
+    return name_of(judge) if served is None else served[0]
 
 
 def _folder(output: str | Path | None, named: Sequence[Contestant]) -> Path:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 
 from rewarddiff.config import load_recipe
 from rewarddiff.data.vote_database import DATABASE
+from rewarddiff.endpoints.addresses import served_model
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.scorers.grades import DataGrades
@@ -22,9 +22,6 @@ from rewarddiff.writing import say
 
 GRADES = "grades"
 """Names the data's own strengths."""
-
-_SERVED = re.compile(r"(?P<model>[^@]+)@(?P<url>https?://.*)")
-"""A language model behind a server: MODEL@URL."""
 
 
 def open_scorer(text: str | Path, overrides: Sequence[str] = ()) -> Scorer:
@@ -84,8 +81,11 @@ def open_judge(text: str, overrides: Sequence[str] = ()) -> Scorer:
 
 def judge_options(text: str, overrides: Sequence[str] = ()) -> Judge:
     """Return the options of the judge that a text names: see `open_judge`."""
-    served = _SERVED.fullmatch(text)
-    named = {"local": text} if served is None else served.groupdict()
+    served = served_model(text)
+    named = {"local": text}
+    if served is not None:
+        model, url = served
+        named = {"model": model, "url": url}
     return load_recipe({"kind": "judge", **named}, overrides, Judge)
 
 
@@ -95,7 +95,7 @@ def is_judge(text: str | Path) -> bool:
     That is one behind a server, or one in a folder or of the hub, with a chat template and without a
     trained head.
     """
-    if _SERVED.fullmatch(str(text)) is not None:
+    if served_model(str(text)) is not None:
         return True
     if not is_model(text):
         return False
@@ -182,7 +182,7 @@ def is_model(text: str | Path) -> bool:
     """Tell whether a text names a model's folder, or one of the hub, and no other scorer."""
     if text == GRADES or is_address(text) or _kind(text) is not None or _has_votes(text):
         return False
-    return _SERVED.fullmatch(str(text)) is None
+    return served_model(str(text)) is None
 
 
 def is_address(scorer: object) -> bool:
