@@ -196,11 +196,25 @@ def test_a_pair_that_the_server_refuses_is_unscored_and_the_rest_goes_on(server,
 
 def test_a_server_that_refuses_everything_ends_the_command(server) -> None:
     server.reply = too_long("", saying(honest))
-    with pytest.raises(UserError, match="status 400, maximum context length"):
-        judge(server, concurrency=1).verdicts(groups(500), every_pair(groups(500)))
-    assert server.calls < 10
-    with pytest.raises(UserError, match="status 400, maximum context length"):
-        judge(server).verdicts(groups(1), every_pair(groups(1)))
+    for count in (20, 1):
+        with pytest.raises(UserError, match="status 400, maximum context length"):
+            judge(server).verdicts(groups(count), every_pair(groups(count)))
+
+
+def test_a_filter_that_refuses_the_first_texts_ends_nothing(server) -> None:
+    """Ten pairs, all refused in the same words, in either order, before one is answered."""
+    honest_reply = server.reply
+
+    def filtered(body: Body) -> str:
+        if "Filtered" in asked_text(body):
+            raise KeyError("content policy")
+        return honest_reply(body)
+
+    server.reply = filtered
+    made = groups(10, prompt="Filtered") + groups(5)
+    verdicts = judge(server, concurrency=1).verdicts(made, every_pair(made))
+    assert [v.causes for v in verdicts[:10]] == [("status 400",)] * 10
+    assert values(verdicts)[10:] == expected(5)
 
 
 def test_a_refused_pair_that_is_left_alone_by_a_run_before_stays_unscored(server, tmp_path) -> None:

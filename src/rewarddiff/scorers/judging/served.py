@@ -23,8 +23,6 @@ FIRST_WAIT = 0.5
 """Seconds before a request is sent again."""
 TOP = 20
 """Alternatives asked for with every token: as many as servers give."""
-HOPELESS = 5
-"""A server that has refused so many messages, and answered none, refuses all."""
 OF_ONE = OF_CONTENT | {200}
 """Statuses after which other messages may fare better: refused for its content, or answered with
 something that is no reply."""
@@ -73,7 +71,7 @@ class ServedJudge:
                 yield place, answer
                 if line is not None:
                     line.advance()
-        self._look_hopeless(1)
+        self._require_an_answer()
 
     def _answer(self, job: tuple[str, str]) -> Answer:
         """Return the verdict on one message, which is asked for again where a reply holds none."""
@@ -129,14 +127,16 @@ class ServedJudge:
             raise explained from error
         with self._lock:
             self._refusals.append(explained)
-        self._look_hopeless(HOPELESS)
         logger.warning("%s", explained)
         return Unscored(error.kind)
 
-    def _look_hopeless(self, least: int) -> None:
-        """Raise the first refusal where there are so many, and nothing was ever answered."""
+    def _require_an_answer(self) -> None:
+        """Raise the first refusal where all that was asked is refused: then it is not the texts.
+
+        It is looked at in the end alone: a content filter may well refuse the first few.
+        """
         answered = self.usage.calls + self.usage.kept
-        if not answered and len(self._refusals) >= least:
+        if not answered and self._refusals:
             raise self._refusals[0]
 
 
