@@ -13,6 +13,7 @@ from rewarddiff.report.scorer_statements import length_rule
 from rewarddiff.report.scorer_tables import higher
 from rewarddiff.report.values import bounds, count, percent, points, signed, two_digits
 from rewarddiff.results import (
+    PEOPLE,
     Interval,
     PanelAgreement,
     Results,
@@ -92,6 +93,9 @@ def _of_first_win_rate(results: Results, first: WinRate) -> Iterator[Number]:
             f"of the verdicts by {judge_name(first.judge)} turn when the two answers change places"
         )
         yield _share_number(first.turned, what, "they count as ties")
+    if first.longer.known:
+        what = f"of the decided verdicts by {judge_name(first.judge)} favour the longer answer"
+        yield _share_number(first.longer, what, f"{count(first.longer.n)} decided verdicts")
 
 
 def _of_scorers(results: Results) -> Iterator[Number]:
@@ -179,6 +183,11 @@ def _agreement_numbers(results: Results) -> Iterator[Number]:
     for panel in results.judges.panels:
         if panel.nominal.known:
             yield _agreement_number(panel)
+    for line in results.judges.agreements:
+        if PEOPLE in (line.a, line.b) and line.percent.known:
+            judge = line.b if line.a == PEOPLE else line.a
+            what = f"of the pairs come out the same by {judge_name(judge)} and by people"
+            yield _share_number(line.percent, what, f"{count(line.n)} pairs, ties among them")
 
 
 def _agreement_number(panel: PanelAgreement) -> Number:

@@ -113,7 +113,7 @@ def leanings_table(results: Results) -> Table:
             (
                 *_who(line)[:2],
                 share_cell(line.turned),
-                Cell(percent(line.first)),
+                _first_wins(line),
                 share_cell(line.longer),
                 Cell(rate.text, rate.minor, mark),
                 Cell(unscored_causes(line.unscored) or DASH),
@@ -123,7 +123,7 @@ def leanings_table(results: Results) -> Table:
     columns, shown = filled(("compared", "judge", *heads), rows)
     notes = (
         "Turned: share of the verdicts that change with the order of the two answers (position "
-        "bias); they count as ties. First wins: share of these that favour what is read first. "
+        "bias); they count as ties. First wins: how many of these favour what is read first. "
         "Longer wins: of decided verdicts over answers of unequal lengths.",
     )
     return Table(
@@ -136,6 +136,14 @@ def leanings_table(results: Results) -> Table:
         stacked=True,
         lesser=("without verdict", "first wins"),
     )
+
+
+def _first_wins(line: WinRate) -> Cell:
+    """Return how many of the turned verdicts favour what is read first: 1 of 1."""
+    if not math.isfinite(line.first):
+        return Cell(DASH)
+    turned = round(line.turned.value * line.turned.n)
+    return Cell(count(line.first * turned), f"of {count(turned)}")
 
 
 def _length_marks(lines: Sequence[WinRate]) -> list[str]:
