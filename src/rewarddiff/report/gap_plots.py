@@ -64,23 +64,24 @@ def head_to_head(rows: Sequence[Shares], label: str) -> str:
             start = 0.0
             for share, (colour, word) in zip(shares, parts, strict=True):
                 length = share.value
-                axes.barh(place, length, 0.42, left=start, color=colour, label=word)
+                axes.barh(place, length, 0.4, left=start, color=colour, label=word)
                 if length >= SMALL_SHARE:
                     middle = start + length / 2
                     text = percent(length, 0)
                     axes.text(middle, place, text, ha="center", va="center", color=PAPER)
                 start += length
-            axes.text(0, place - 0.28, name, va="bottom")
+            axes.text(0, place - 0.25, name, va="bottom")
             win, _, lose = shares
-            whisker(axes, win, place + 0.29, vertical=False, colour=GOOD)
+            # Two levels: where the two overlap, both are seen.
+            whisker(axes, win, place + 0.27, vertical=False, colour=GOOD)
             from_right = Interval(1 - lose.value, 1 - lose.high, 1 - lose.low, lose.n)
-            whisker(axes, from_right, place + 0.35, vertical=False, colour=BAD)
+            whisker(axes, from_right, place + 0.37, vertical=False, colour=BAD)
         axes.set_ylim(len(rows) - 0.6, -0.75)
         axes.set_xlim(0, 1)
         axes.axis("off")
         legend(figure, axes, "outside lower left", ncols=3, handlelength=1)
 
-    return draw(44 + 46 * len(rows), label, paint)
+    return draw(46 + 54 * len(rows), label, paint)
 
 
 def forest(panels: Sequence[ForestPanel], label: str) -> str:
@@ -117,15 +118,16 @@ def _paint_forest(axes: "Axes", panel: ForestPanel) -> None:
     lines = _grouped(panel.rows)
     groups = shortened([line for line in lines if isinstance(line, str)], 48)
     names = shortened([row.name for row in panel.rows], 24)
-    axes.axvline(panel.zero, color=INK, linewidth=0.8)
     ticks = []
     for place, line in enumerate(lines):
         if isinstance(line, str):
-            # The zero line does not run through a name.
-            box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
             where = axes.get_yaxis_transform()
+            # White below it, also where the grid would run through a name.
+            box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
             axes.text(0, place, groups.pop(0), transform=where, va="center", color=INK, bbox=box)
             continue
+        # The line at no gap is drawn row by row: it does not run through the names of groups.
+        axes.vlines(panel.zero, place - 0.5, place + 0.5, color=INK, linewidth=0.8, zorder=1)
         ticks.append((place, names.pop(0)))
         colour = _reading(line.interval, panel.zero) if panel.is_told else SERIES[0]
         whisker(axes, line.interval, place, vertical=False, colour=colour)
