@@ -199,15 +199,22 @@ def costs_table(runs: Sequence[NamedRun]) -> Table:
         for room in ROOMS:
             times.append(sum(c.seconds for c in costs if c.stage.startswith(f"{room}/")))
         peak = max((c.peak_memory_bytes for c in costs if c.peak_memory_bytes), default=None)
-        tokens = sum(cost.tokens or 0 for cost in costs)
-        rows.append(
-            texts(
-                run.label, *(duration(t) if t else DASH for t in times), count(tokens), memory(peak)
-            )
-        )
-    return Table(
-        "Cost",
-        ("run", "in all", *ROOMS, "tokens", "peak memory"),
-        tuple(rows),
-        notes=("In all: of every stage, also those that an earlier start of the run has made.",),
-    )
+        amounts = (_or_dash(sum(cost.tokens or 0 for cost in costs)), _tokens_of_judges(run))
+        shown_times = [duration(seconds) if seconds else DASH for seconds in times]
+        rows.append(texts(run.label, *shown_times, *amounts, memory(peak)))
+    heads = ("run", "in all", *ROOMS, "tokens", "tokens of judges", "peak memory")
+    columns, shown = filled(heads, rows)
+    notes = ["In all: of every stage, also those that an earlier start of the run has made."]
+    if "tokens of judges" in columns:
+        notes.append("Tokens of judges: read and written, as their servers count them.")
+    return Table("Cost", columns, shown, notes=tuple(notes))
+
+
+def _tokens_of_judges(run: NamedRun) -> str:
+    """Return the tokens that judges read and wrote, as far as is known."""
+    uses = run.results.judges.uses
+    return _or_dash(sum((use.prompt_tokens or 0) + (use.completion_tokens or 0) for use in uses))
+
+
+def _or_dash(amount: int) -> str:
+    return count(amount) if amount else DASH
