@@ -98,13 +98,13 @@ def test_in_a_run_verdicts_are_about_the_policies_that_judges_compare_first() ->
     judged = [replace(s, verdicts={"gpt": "win"}) for s in results.samples]
     (_, section) = sample_sections(replace(results, samples=tuple(judged)))
     # base stands first among the responses; judges compare dpo+difference with dpo first.
-    assert section.samples[0].remark == "win of dpo+difference by gpt"
+    assert section.samples[0].remark == "dpo+difference better, by gpt"
 
 
 def test_of_judging_the_majority_filters() -> None:
     (_, section) = sample_sections(example.judging())
     assert [choice.outcome for choice in section.filters] == ["all", "win", "tie"]
-    assert section.samples[0].remark == "win of dpo+difference by majority of the judges"
+    assert section.samples[0].remark == "dpo+difference better, by majority of the judges"
     without = [replace(s, verdicts={"gpt": "lose"}) for s in example.judging().samples]
     (_, section) = sample_sections(replace(example.judging(), samples=tuple(without)))
     assert section.samples[0].outcome == "lose"

@@ -56,7 +56,8 @@ def calibrate(comparisons: Scored) -> Calibration:
         return Calibration(None, f"{untold}: it hangs on a few of them")
     if metrics.negative_log_likelihood(d_tempered) >= metrics.negative_log_likelihood(d):
         return Calibration(
-            1.0, f"no temperature fitted on {d.size} held-out comparisons lowers the NLL of others"
+            1.0,
+            f"dividing d by a temperature improves no probabilities of {d.size} held-out comparisons",
         )
     return Calibration(temperature)
 

@@ -24,11 +24,21 @@ class Compared:
     b: str
     judge: str
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """What every outcome is called."""
+        return {
+            "win": f"{self.a} better",
+            "tie": "tie",
+            "lose": f"{self.b} better",
+            "unscored": "no verdict",
+        }
+
     def outcome(self, sample: PromptSamples) -> tuple[str, str]:
         """Return the outcome for the first policy, and what is said of it; empty where unknown."""
         if self.judge in sample.verdicts:
             outcome = sample.verdicts[self.judge]
-            return outcome, f"{outcome} of {self.a} by {judge_name(self.judge)}"
+            return outcome, f"{self.labels[outcome]}, by {judge_name(self.judge)}"
         gap = self._gap(sample)
         if not math.isfinite(gap):
             return "", ""
@@ -50,9 +60,12 @@ def sample_sections(results: Results) -> list[Section]:
     """Return the prompts that gains pick out, and the first ones."""
     compared = _compared(results)
     samples = [_sample(sample, compared) for sample in results.samples]
-    intro = "The highest reward under each scorer is in bold."
+    sentences = []
+    if any(sample.rewards for sample in results.samples):
+        sentences.append("The highest reward under each scorer is in bold.")
     if compared is not None:
-        intro += f" Compared are {compared.a} and {compared.b}, by {judge_name(compared.judge)}."
+        judge = judge_name(compared.judge)
+        sentences.append(f"Compared are {compared.a} and {compared.b}, by {judge}.")
     return [
         Section(
             "cases",
@@ -63,7 +76,7 @@ def sample_sections(results: Results) -> list[Section]:
         Section(
             "samples",
             "Samples side by side",
-            intro=intro,
+            intro=" ".join(sentences),
             samples=tuple(samples),
             filters=tuple(_filters(samples, compared)),
         ),
@@ -98,14 +111,8 @@ def _filters(samples: Sequence[Sample], compared: Compared | None) -> list[Filte
     """Return the choices by outcome; none where all samples have the same."""
     if compared is None:
         return []
-    labels = {
-        "win": f"{compared.a} better",
-        "tie": "tie",
-        "lose": f"{compared.b} better",
-        "unscored": "without verdict",
-    }
     filters = []
-    for outcome, label in labels.items():
+    for outcome, label in compared.labels.items():
         many = sum(sample.outcome == outcome for sample in samples)
         if many:
             filters.append(Filter(outcome, f"{label} ({count(many)})"))
