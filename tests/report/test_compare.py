@@ -159,6 +159,15 @@ def test_cost_is_that_of_all_stages_by_room() -> None:
     assert [cell.text for cell in row[:5]] == ["run0", "1 min 10 s", "5.0 s", "1 min 00 s", "–"]
 
 
+def test_cost_counts_what_judges_read_and_wrote() -> None:
+    """Two judges of 611 204 tokens read and 48 110 written: 1 318 628; nothing was trained."""
+    run = replace(example.judging(), costs=())
+    table = costs_table(named(run))
+    assert table.columns[-2:] == ("tokens of judges", "peak memory")
+    assert "tokens" not in table.columns
+    assert table.rows[0][-2].text == "1\u202f318\u202f628"
+
+
 class Tags(HTMLParser):
     def __init__(self) -> None:
         super().__init__()

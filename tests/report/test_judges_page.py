@@ -146,9 +146,11 @@ def test_what_is_unknown_of_judges_is_a_dash_or_left_out() -> None:
     judges = replace(example.judges(), win_rates=(line,), ranking=(), attacks=(), panels=())
     results = replace(example.judging(), judges=judges)
     table = win_rates_table(results)
-    assert table.columns == ("compared", "judge", "scored", "worst to best")
+    # All rows are of one pair, so the title has it, and no column.
+    assert table.title == "Win rates: a against b"
+    assert table.columns == ("judge", "scored", "worst to best")
     row = [str(cell) for cell in table.rows[0]]
-    assert row == ["a against b", "silent", "0 of 240", "0.0 to 100.0 %"]
+    assert row == ["silent", "0 of 240", "0.0 to 100.0 %"]
     assert not re.search(r"\b(nan|inf)\b", Tags(page(results)).text.lower())
 
 
@@ -159,7 +161,7 @@ def test_tables_of_judges_in_their_figures() -> None:
     assert row[:3] == ["dpo+difference against dpo", "gpt", "231 of 240"]
     assert row[3] == "46.0 % [40.1, 51.9]"
     assert row[6] == "58.0 % [52.1, 63.9]"
-    assert row[-1] == "dpo+difference better p = 0.012"
+    assert row[-1] == "dpo+difference better p\u00a0=\u00a00.012"
     leaning = [str(cell) for cell in leanings_table(results).rows[0]]
     # 18.3 % of 231 are 42, and 71.2 % of these 30.
     assert leaning[2:4] == ["18.3 % [13.3, 23.3]", "30 of 42"]
@@ -177,7 +179,7 @@ def test_remarks_on_equal_lengths_are_folded_into_one_sentence() -> None:
         lines.append(replace(line, length_controlled=controlled))
     judges = replace(example.judges(), win_rates=tuple(lines))
     marks = leanings_table(replace(example.judging(), judges=judges)).marks
-    assert marks == ("‡ not to be relied on: few; wide (a against b by x).",)
+    assert marks == ("‡ not to be relied on: few; wide (1 of 3).",)
 
 
 def test_the_terminal_has_the_judges_too() -> None:

@@ -34,7 +34,7 @@ def test_the_same_text_is_a_tie_and_a_verdict_goes_before_rewards() -> None:
     alike = replace(sample(3.0), responses={"a": "same", "b": "same"})
     assert compared.outcome(alike)[0] == "tie"
     judged = replace(sample(3.0), verdicts={"judge": "lose"})
-    assert compared.outcome(judged) == ("lose", "lose of a by judge")
+    assert compared.outcome(judged) == ("lose", "b better, by judge")
     assert compared.outcome(PromptSamples("x", {"a": "only"}, {"a": {"judge": 1.0}})) == ("", "")
 
 

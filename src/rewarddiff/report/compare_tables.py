@@ -13,6 +13,7 @@ from rewarddiff.report.cells import (
     real_cell,
     share_cell,
     texts,
+    without,
 )
 from rewarddiff.report.evidence import over_seeds, trained_with
 from rewarddiff.report.judge_statements import judge_name, over_all_seeds, reading
@@ -203,7 +204,8 @@ def costs_table(runs: Sequence[NamedRun]) -> Table:
         shown_times = [duration(seconds) if seconds else DASH for seconds in times]
         rows.append(texts(run.label, *shown_times, *amounts, memory(peak)))
     heads = ("run", "in all", *ROOMS, "tokens", "tokens of judges", "peak memory")
-    columns, shown = filled(heads, rows)
+    unknown = [i for i in (5, 6) if all(row[i].text == DASH for row in rows)]
+    columns, shown = without(heads, rows, unknown)
     notes = ["In all: of every stage, also those that an earlier start of the run has made."]
     if "tokens of judges" in columns:
         notes.append("Tokens of judges: read and written, as their servers count them.")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rewarddiff.report.cells import (
     Cell,
+    Rows,
     Table,
     correlation_cell,
     filled,
@@ -46,15 +48,17 @@ def win_rates_table(results: Results, lines: Sequence[WinRate] | None = None) ->
                 share_cell(line.lose),
                 share_cell(line.rate),
                 _bounds(line),
-                Cell(reading(line), f"p = {real(line.p)}" if math.isfinite(line.p) else ""),
+                Cell(
+                    reading(line), f"p\u00a0=\u00a0{real(line.p)}" if math.isfinite(line.p) else ""
+                ),
             )
         )
     heads = ("compared", "judge", "seed", "scored", "win", "tie", "lose", "win rate")
     seeds = {line.seed for line in lines}
-    columns, shown = without(
-        (*heads, "worst to best", "shown"), rows, [2] if seeds == {"all"} else []
-    )
+    left_out = [2] if seeds == {"all"} else []
+    columns, shown = without((*heads, "worst to best", "shown"), rows, left_out)
     columns, shown = filled(columns, shown)
+    title, columns, shown = _titled("Win rates", lines, columns, shown)
     notes = [
         "Win rate: wins and half of the ties. p: of a two-sided sign test over wins and losses of one "
         "seed.",
@@ -66,15 +70,33 @@ def win_rates_table(results: Results, lines: Sequence[WinRate] | None = None) ->
         )
     marks = [TRAINED_EITHER_NOTE] if any(line.used_in_training for line in lines) else []
     return Table(
-        "Win rates",
+        title,
         columns,
         shown,
         marks=tuple(marks),
         notes=tuple(notes),
-        words=frozenset({0, 1, *(place for place, name in enumerate(columns) if name == "shown")}),
+        words=_words(columns),
         stacked=True,
         lesser=("worst to best", "scored", "tie", "lose"),
     )
+
+
+def _titled(
+    title: str, lines: Sequence[WinRate], columns: tuple[str, ...], rows: Rows
+) -> tuple[str, tuple[str, ...], Rows]:
+    """Return title, columns and rows: where all compare the same two, the title says so alone."""
+    pairs = {f"{line.a} against {line.b}" for line in lines}
+    if len(pairs) != 1:
+        return title, columns, rows
+    return (f"{title}: {pairs.pop()}", *without(columns, rows, [0]))
+
+
+WORDS = ("compared", "judge", "shown", "without verdict")
+"""Columns of text."""
+
+
+def _words(columns: Sequence[str]) -> frozenset[int]:
+    return frozenset(place for place, name in enumerate(columns) if name in WORDS)
 
 
 def win_rates_summary(results: Results) -> Table:
@@ -121,18 +143,19 @@ def leanings_table(results: Results) -> Table:
         )
     heads = ("turned", "first wins", "longer wins", "win rate at equal lengths", "without verdict")
     columns, shown = filled(("compared", "judge", *heads), rows)
+    title, columns, shown = _titled("What verdicts follow besides quality", lines, columns, shown)
     notes = (
         "Turned: share of the verdicts that change with the order of the two answers (position "
         "bias); they count as ties. First wins: how many of these favour what is read first. "
         "Longer wins: of decided verdicts over answers of unequal lengths.",
     )
     return Table(
-        "What verdicts follow besides quality",
+        title,
         columns,
         shown,
         marks=tuple(_length_marks(lines)),
         notes=notes,
-        words=frozenset({0, 1, *([len(columns) - 1] if columns[-1] == heads[-1] else [])}),
+        words=_words(columns),
         stacked=True,
         lesser=("without verdict", "first wins"),
     )
@@ -149,26 +172,14 @@ def _first_wins(line: WinRate) -> Cell:
 def _length_marks(lines: Sequence[WinRate]) -> list[str]:
     """Return why rates at equal lengths are not to be relied on, one sentence for all of them."""
     marked = [line for line in lines if line.length_controlled.remark]
-    concerned: dict[str, list[str]] = {}
+    reasons: Counter[str] = Counter()
     for line in marked:
-        for reason in line.length_controlled.remark.split("; "):
-            who = f"{line.a} against {line.b} by {judge_name(line.judge)}"
-            concerned.setdefault(reason, []).append(who)
-    reasons = []
-    for reason, names in concerned.items():
-        where = "" if len(names) == len(marked) else f" ({_first_names(names)})"
-        reasons.append(f"{reason}{where}")
-    return [f"‡ not to be relied on: {'; '.join(reasons)}."] if reasons else []
-
-
-NAMED = 2
-"""As many comparisons a note names; of more it says how many."""
-
-
-def _first_names(names: Sequence[str]) -> str:
-    if len(names) <= NAMED:
-        return ", ".join(names)
-    return f"{names[0]} and {count(len(names) - 1)} more"
+        reasons.update(line.length_controlled.remark.split("; "))
+    parts = []
+    for reason, many in reasons.most_common():
+        of_marked = "" if many == len(marked) else f" ({count(many)} of {count(len(marked))})"
+        parts.append(f"{reason}{of_marked}")
+    return [f"‡ not to be relied on: {'; '.join(parts)}."] if parts else []
 
 
 def agreements_table(results: Results) -> Table:
