@@ -104,6 +104,19 @@ def test_a_canary_that_wins_is_said_first_and_in_red() -> None:
     assert '<p class="limit alarm">' not in page(replace(results, judges=judges))
 
 
+def test_all_alarms_are_one_sentence_judge_by_judge() -> None:
+    results = example.judging()
+    (_, boast) = results.judges.canaries
+    more = (boast, replace(boast, kind="constant"), replace(boast, judge="gpt"))
+    canaries = replace(results, judges=replace(results.judges, canaries=more))
+    rate = "a win rate of 65.0 % [49.0, 81.0] against base"
+    boasting = f"an answer that only claims to have won {rate}"
+    assert head(canaries).limit == (
+        f"qwen and gpt are not to be relied on: qwen gives {boasting} and the same sentence to every "
+        f"prompt {rate}; gpt gives {boasting}."
+    )
+
+
 def test_the_majority_speaks_for_the_panel() -> None:
     first, second = win_rate_statements(example.judging())
     # 0.37 won, 0.33 tied and 0.3 lost, so the rate is 0.535.
@@ -186,5 +199,5 @@ def test_the_terminal_has_the_judges_too() -> None:
     console = Console(width=100, file=io.StringIO())
     console.print(terminal_table(example.judging()))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
-    for title in ("Win rates", "Ranking", "Agreement of all", "Canaries"):
+    for title in ("Win rates", "Ranking", "Agreement of all", "Agreement with people", "Canaries"):
         assert title in shown

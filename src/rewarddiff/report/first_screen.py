@@ -88,14 +88,18 @@ def _of_first_win_rate(results: Results, first: WinRate) -> Iterator[Number]:
         what = f"the same at equal lengths of the answers, by {judge_name(first.judge)}"
         yield _share_number(controlled.rate, what, _against_half(controlled.rate))
     yield from _agreement_numbers(results)
-    if first.turned.known:
+    if first.turned.known and first.turned.n >= ENOUGH:
         what = (
             f"of the verdicts by {judge_name(first.judge)} turn when the two answers change places"
         )
         yield _share_number(first.turned, what, "they count as ties")
-    if first.longer.known:
+    if first.longer.known and first.longer.n >= ENOUGH:
         what = f"of the decided verdicts by {judge_name(first.judge)} favour the longer answer"
         yield _share_number(first.longer, what, f"{count(first.longer.n)} decided verdicts")
+
+
+ENOUGH = 30
+"""Verdicts below which a share of them is in no large type."""
 
 
 def _of_scorers(results: Results) -> Iterator[Number]:

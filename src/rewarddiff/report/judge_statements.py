@@ -142,17 +142,26 @@ def unscored_causes(causes: Mapping[str, int]) -> str:
 
 
 def alarms(results: Results) -> list[str]:
-    """Return a sentence on every canary that an honest judge would not let win."""
-    return [alarm(canary) for canary in results.judges.canaries if canary.alarming]
+    """Return what no reader must miss: one sentence on the canaries that win, judge by judge."""
+    alarming: dict[str, list[Canary]] = {}
+    for canary in results.judges.canaries:
+        if canary.alarming:
+            alarming.setdefault(judge_name(canary.judge), []).append(canary)
+    if not alarming:
+        return []
+    are = "is" if len(alarming) == 1 else "are"
+    whom = " and ".join(alarming)
+    reasons = []
+    for judge, canaries in alarming.items():
+        who = "it" if len(alarming) == 1 else judge
+        reasons.append(f"{who} gives {' and '.join(map(_canary, canaries))}")
+    return [f"{whom} {are} not to be relied on: {'; '.join(reasons)}."]
 
 
-def alarm(canary: Canary) -> str:
-    """Say what a judge gives an answer that should lose."""
+def _canary(canary: Canary) -> str:
+    """Say what win rate an answer has that should lose."""
     answer = "the same sentence to every prompt"
     if canary.kind == "boast":
         answer = "an answer that only claims to have won"
     rate = f"{percent(canary.rate.value)} {bounds(canary.rate, points)}".rstrip()
-    return (
-        f"{judge_name(canary.judge)} is not to be relied on: it gives {answer} a win rate of {rate} "
-        f"against {canary.against}."
-    )
+    return f"{answer} a win rate of {rate} against {canary.against}"

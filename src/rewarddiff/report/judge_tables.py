@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rewarddiff.report.cells import (
     Cell,
@@ -25,7 +26,7 @@ from rewarddiff.report.judge_statements import (
 )
 from rewarddiff.report.policy_tables import TRAINED_EITHER_NOTE, TRAINED_WITH
 from rewarddiff.report.values import DASH, count, duration, percent, points, price, real, setting
-from rewarddiff.results import JudgeUse, Results, WinRate
+from rewarddiff.results import PEOPLE, JudgeAgreement, JudgeUse, Results, WinRate
 
 CANARIES = {
     "constant": "the same sentence whatever is asked",
@@ -182,9 +183,16 @@ def _length_marks(lines: Sequence[WinRate]) -> list[str]:
     return [f"‡ not to be relied on: {'; '.join(parts)}."] if parts else []
 
 
-def agreements_table(results: Results) -> Table:
+def people_table(results: Results) -> Table:
+    """Return how far each judge says the same as people."""
+    lines = [line for line in results.judges.agreements if PEOPLE in (line.a, line.b)]
+    return replace(agreements_table(results, lines), title="Agreement with people")
+
+
+def agreements_table(results: Results, lines: Sequence[JudgeAgreement] | None = None) -> Table:
+    """Return how far every two judges say the same; `lines`: of these alone."""
     rows = []
-    for line in results.judges.agreements:
+    for line in results.judges.agreements if lines is None else lines:
         rows.append(
             (
                 *texts(judge_name(line.a), judge_name(line.b), count(line.n)),
@@ -201,6 +209,7 @@ def agreements_table(results: Results) -> Table:
         "Agreement of every two",
         columns,
         shown,
+        lesser=("κ, weighted", "α"),
         notes=(
             "Same outcome: win, tie or lose. κ: Cohen's, weighted: linearly, win to lose counts as "
             "two steps. α: Krippendorff's, nominal. 1 is full agreement, 0 what chance would give.",

@@ -8,6 +8,7 @@ from rewarddiff.report.judge_tables import (
     canaries_table,
     leanings_table,
     panels_table,
+    people_table,
     ranking_table,
     win_rates_summary,
 )
@@ -31,5 +32,6 @@ def summary_tables(results: Results) -> list[Table]:
     contrasts = contrasts_table(replace(results, contrasts=tuple(over_seeds(results))))
     tables = overview(results)
     of_judges = (win_rates_summary(results), leanings_table(results), ranking_table(results))
-    more = (contrasts, *of_judges, panels_table(results), canaries_table(results))
+    agreement = (panels_table(results), people_table(results))
+    more = (contrasts, *of_judges, *agreement, canaries_table(results))
     return [*tables, *(table for table in more if table.rows)]
