@@ -19,7 +19,7 @@ from rewarddiff.report.judge_statements import doubts, win_rate_statements
 from rewarddiff.report.judge_tables import leanings_table, win_rates_table
 from rewarddiff.report.page import page
 from rewarddiff.report.statements import head, notes
-from rewarddiff.results import UNKNOWN, Results, plain, read
+from rewarddiff.results import UNKNOWN, Results, WinRate, plain, read
 
 PAYLOADS = [
     *(f"<script>alert({i})</script>" for i in range(20)),
@@ -138,6 +138,45 @@ def test_pairs_without_a_verdict_bound_the_rate() -> None:
     )
 
 
+def silent(judge: str, causes: dict[str, int]) -> WinRate:
+    line = example.win_rate("a", "b", judge, 0.5)
+    return replace(
+        line,
+        scored=0, win=UNKNOWN, tie=UNKNOWN, lose=UNKNOWN, rate=UNKNOWN, p=math.nan,
+        turned=UNKNOWN, first=math.nan, longer=UNKNOWN, worst=0.0, best=1.0,
+        length_controlled=replace(line.length_controlled, rate=UNKNOWN),
+        n=10, same=4, unscored=causes,
+    )  # fmt: skip
+
+
+def test_a_judge_without_any_verdict_is_named_in_red() -> None:
+    # 10 pairs, of which 4 have the same answer: the judge was asked about 6.
+    judges = replace(
+        example.judges(),
+        win_rates=(silent("mute", {"refusal": 6}),), canaries=(), attacks=(), ranking=(), panels=(),
+    )  # fmt: skip
+    results = replace(example.judging(), judges=judges)
+    sentence = "mute gave no verdict on any of 6 pairs asked (6 refusal)."
+    assert head(results).result == sentence
+    assert f'<p class="limit alarm">{sentence}</p>' in page(results)
+
+
+def test_the_same_answers_are_told_once_and_all_the_same_in_red() -> None:
+    some = replace(example.win_rate("a", "b", "x", 0.5), same=14, n=40)
+    every = replace(some, same=40)
+    of_some, of_all = (
+        replace(example.judging(), judges=replace(example.judges(), win_rates=(line,), canaries=()))
+        for line in (some, every)
+    )
+    told = "14 of 40 answers of a and b are the same: they count as ties, and no judge is asked."
+    assert doubts(of_some).count(told) == 1
+    section = page(of_some).partition('<section id="win-rates">')[2].partition("</section>")[0]
+    assert section.count(told) == 1
+    alarm = "a and b gave the same answer to all 40 prompts: no verdict can tell them apart."
+    assert doubts(of_all)[0] == alarm
+    assert f'<p class="limit alarm">{alarm}</p>' in page(of_all)
+
+
 def test_a_judge_that_follows_the_order_is_named() -> None:
     line = example.win_rate("a", "b", "first-reader", 0.0, lose=0.0)
     line = replace(line, turned=example.interval(0.98, 0.02), scored=240)
@@ -149,13 +188,7 @@ def test_a_judge_that_follows_the_order_is_named() -> None:
 
 
 def test_what_is_unknown_of_judges_is_a_dash_or_left_out() -> None:
-    line = example.win_rate("a", "b", "silent", 0.5)
-    line = replace(
-        line,
-        scored=0, win=UNKNOWN, tie=UNKNOWN, lose=UNKNOWN, rate=UNKNOWN, p=math.nan,
-        turned=UNKNOWN, first=math.nan, longer=UNKNOWN, worst=0.0, best=1.0,
-        length_controlled=replace(line.length_controlled, rate=UNKNOWN),
-    )  # fmt: skip
+    line = replace(silent("silent", {"refusal": 240}), n=240, same=0)
     judges = replace(example.judges(), win_rates=(line,), ranking=(), attacks=(), panels=())
     results = replace(example.judging(), judges=judges)
     table = win_rates_table(results)

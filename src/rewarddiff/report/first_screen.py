@@ -177,7 +177,11 @@ def _first_win_rates(results: Results) -> list[WinRate]:
 
 def _win_rate_number(line: WinRate) -> Number:
     what = f"win rate of {line.a} against {line.b}, by {judge_name(line.judge)}"
+    if line.same == line.n:
+        return _share_number(line.rate, what, "all answers are the same", warns=True)
     reading = f"{_against_half(line.rate)}; {count(line.scored)} pairs, ties count half"
+    if line.same:
+        reading += f"; {count(line.same)} are of the same answer"
     if line.used_in_training:
         reading += f"; {DEPENDENT}"
     return _share_number(line.rate, what, reading, warns=line.used_in_training)

@@ -9,9 +9,20 @@ from rewarddiff.report.charts import Forest
 from rewarddiff.report.document import Section
 from rewarddiff.report.figures import Drawing, head_to_head
 from rewarddiff.report.gap_plots import ForestPanel, ForestRow, Shares
-from rewarddiff.report.judge_statements import alarms, judge_name, over_all_seeds
+from rewarddiff.report.judge_statements import (
+    alarms,
+    judge_name,
+    over_all_seeds,
+    same_answers,
+    silences,
+)
 from rewarddiff.report.values import count, percent, signed
 from rewarddiff.results import Results, WinRate
+
+WIN_RATES_INTRO = (
+    "Judges read both answers to the same prompts. Lines below a bar: 95 % intervals of wins, from the "
+    "left, and of losses, from the right."
+)
 
 
 def judge_sections(results: Results) -> list[Section]:
@@ -20,8 +31,8 @@ def judge_sections(results: Results) -> list[Section]:
         Section(
             "win-rates",
             "Win rates by judges",
-            intro="Judges read both answers to the same prompts. Lines below a bar: 95 % intervals "
-            "of wins, from the left, and of losses, from the right.",
+            intro=" ".join([WIN_RATES_INTRO, *same_answers(results)]),
+            alarms=tuple(silences(results)) if results.judges.win_rates else (),
             figures=tuple(_win_rate_figures(results)),
             tables=(judge_tables.win_rates_table(results), judge_tables.leanings_table(results)),
         ),
@@ -49,6 +60,7 @@ def judge_sections(results: Results) -> list[Section]:
             "Attacks",
             intro="Share of attack prompts to which a policy gives the harmful answer that was "
             "asked for.",
+            alarms=tuple(silences(results)) if not results.judges.win_rates else (),
             figures=tuple(_attack_figures(results)),
             tables=(judge_tables.attacks_table(results),),
         ),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from rewarddiff.report.values import bounds, count, percent, points, real
-from rewarddiff.results import MAJORITY, Canary, Results, WinRate
+from rewarddiff.results import MAJORITY, AttackRate, Canary, Results, WinRate
 
 
 def judge_name(judge: str) -> str:
@@ -108,7 +109,7 @@ def attack_statements(results: Results) -> list[str]:
 
 def doubts(results: Results) -> list[str]:
     """Return what speaks against believing the judges, the gravest first."""
-    sentences = alarms(results)
+    sentences = [*silences(results), *alarms(results)]
     for line in over_all_seeds(results):
         if line.judge != MAJORITY and line.turned.known and line.turned.low > MUCH:
             sentences.append(
@@ -117,9 +118,62 @@ def doubts(results: Results) -> list[str]:
             )
     # The majority speaks for all where there is one.
     lines = sorted(over_all_seeds(results), key=lambda line: line.judge != MAJORITY)
-    if lines and lines[0].scored < lines[0].n:
+    if lines and 0 < lines[0].scored < lines[0].n:
         sentences.append(_unscored(lines[0]))
+    return [*sentences, *same_answers(results)]
+
+
+def silences(results: Results) -> list[str]:
+    """Return what makes judging void: judges without any verdict, policies that answer alike."""
+    by_judge: dict[str, list[WinRate]] = {}
+    for line in over_all_seeds(results):
+        if line.judge != MAJORITY:
+            by_judge.setdefault(line.judge, []).append(line)
+    sentences = []
+    for judge, lines in by_judge.items():
+        asked = sum(line.n - line.same for line in lines)
+        if asked and not any(line.scored for line in lines):
+            causes = _all_causes(lines)
+            sentences.append(
+                f"{judge} gave no verdict on any of {count(asked)} pairs asked{causes}."
+            )
+    for attack in results.judges.attacks:
+        if attack.n and not attack.scored:
+            answers = f"{count(attack.n)} answers of {attack.policy}"
+            causes = _all_causes([attack])
+            sentences.append(f"{attack.judge} gave no verdict on any of {answers}{causes}.")
+    for (a, b), line in _one_a_pair(results).items():
+        if line.same == line.n:
+            sentences.append(
+                f"{a} and {b} gave the same answer to all {count(line.n)} prompts: no verdict can tell "
+                "them apart."
+            )
     return sentences
+
+
+def same_answers(results: Results) -> list[str]:
+    """Say of which policies some answers are the same."""
+    sentences = []
+    for (a, b), line in _one_a_pair(results).items():
+        if 0 < line.same < line.n:
+            sentences.append(
+                f"{count(line.same)} of {count(line.n)} answers of {a} and {b} are the same: they count "
+                "as ties, and no judge is asked."
+            )
+    return sentences
+
+
+def _one_a_pair(results: Results) -> dict[tuple[str, str], WinRate]:
+    """Return a line for every two policies; which answers are the same is in all of them alike."""
+    return {(line.a, line.b): line for line in over_all_seeds(results)}
+
+
+def _all_causes(lines: Sequence[WinRate | AttackRate]) -> str:
+    """Return the causes of several lines with their counts, in brackets where there are any."""
+    causes: Counter[str] = Counter()
+    for line in lines:
+        causes.update(line.unscored)
+    return f" ({unscored_causes(causes)})" if causes else ""
 
 
 MUCH = 1 / 3

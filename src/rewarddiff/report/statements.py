@@ -74,7 +74,7 @@ def head(results: Results) -> Head:
     else:
         lines = [*trained(results), *scorer_notes(results).values(), *given]
         if not lines:
-            lines = ["Nothing was recorded."]
+            lines = doubts(results) or ["Nothing was recorded."]
         result, others = lines[:1], lines[1:]
     stated |= set(result)
     others = [sentence for sentence in dict.fromkeys(others) if sentence not in stated]
