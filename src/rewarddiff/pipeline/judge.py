@@ -175,7 +175,7 @@ def _labels(judges: Sequence[str]) -> dict[str, str]:
     for text, name in zip(judges, short, strict=True):
         is_clear = short.count(name) == 1 and name not in TAKEN
         label = name if is_clear else text
-        if label in TAKEN or (is_served(text) and name in TAKEN):
+        if label in TAKEN or (served_model(text) is not None and name in TAKEN):
             raise UserError(
                 f"{text}: results call {TAKEN[name]} '{name}'; give the judge another name"
             )
