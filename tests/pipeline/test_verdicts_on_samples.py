@@ -26,7 +26,6 @@ def test_prompts_that_read_alike_keep_their_own_verdicts(monkeypatch: pytest.Mon
         stated={0: {"first": {pair: verdicts}}},
         voters=["first"],
         panels=(),
-        people=(),
         units={"first": "scores"},
     )
     monkeypatch.setattr(verdicts_stage, "judged_of", lambda run: judged)
