@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -185,3 +186,38 @@ def test_names_that_results_have_for_others_are_refused(plan: dict[str, Any], na
 def test_people_may_be_called_people(plan: dict[str, Any]) -> None:
     people = {"kind": "people", "path": "votes.jsonl"}
     load_recipe({**plan, "scorers": {"people": people}, "policies": {}}, [], Recipe).check()
+
+
+def test_what_is_unscored_is_asked_again_where_the_note_says_so(
+    policy_folder: Path,
+    encoder_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A finished stage asks nothing; the folder that the note names, deleted, asks for what lacks."""
+
+    def silent_once(body: Any) -> str:
+        return "I say nothing." if "Say it 3" in str(body) else reply(body)
+
+    with serving(silent_once) as state:
+        plan = recipe(policy_folder, encoder_folder, tmp_path, state.url)
+        judge = {**plan["scorers"]["first"], "attempts": 1, "price_in": 1.0, "price_out": 1.0}
+        plan |= {"scorers": {"first": judge}, "policies": {}}
+        plan["data"]["splits"] = {"train": 0.2, "test": 0.8}
+        results = read_results(run_recipe(plan))
+        said = capsys.readouterr()
+        (note,) = (line for line in (said.out + said.err).splitlines() if "are unscored" in line)
+        (use,) = results.judges.uses
+        assert use.estimated_price is not None
+        # Half of 64 tokens is foreseen for a reply, and the stub's are shorter.
+        assert use.price is not None
+        assert use.estimated_price > use.price
+        state.posted.clear()
+        state.reply = reply
+        run_recipe(plan)
+        assert state.calls == 0
+        folder = Path(note.rpartition("; delete ")[2].removesuffix(" to ask again"))
+        shutil.rmtree(folder)
+        run_recipe(plan)
+        unscored = int(note.split(" on test: ")[1].split(" of ")[0])
+        assert state.calls == 2 * unscored > 0

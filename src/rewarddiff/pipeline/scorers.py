@@ -244,10 +244,12 @@ def evaluation_stage(run: Run, name: str, seed: int) -> Stage:
     with Meter() as meter:
         if run.held_out:
             scorer = scorer_of(run, name, seed)
+            is_asked = isinstance(run.recipe.scorers[name], Judge)
+            again = f"; delete {stage.folder} to ask again" if is_asked else ""
             for label, groups in run.held_out.items():
                 progress = f"{name} on {label}"
                 compared[label] = compare(scorer, groups, store=run.store, progress=progress)
-                _say_unscored(run, f"{name} (seed {seed}) on {label}", compared[label])
+                _say_unscored(run, f"{name} (seed {seed}) on {label}", compared[label], again)
     rows = {label: list(map(asdict, of_test)) for label, of_test in compared.items()}
     write_json(stage.folder / "comparisons.json", rows)
     temperature = trained.manifest["temperature"]
@@ -258,11 +260,13 @@ def evaluation_stage(run: Run, name: str, seed: int) -> Stage:
     return stage
 
 
-def _say_unscored(run: Run, who: str, compared: Sequence[ScoredComparison]) -> None:
-    """Say how many comparisons a scorer says nothing of, where there are any."""
+def _say_unscored(run: Run, who: str, compared: Sequence[ScoredComparison], again: str) -> None:
+    """Say how many comparisons a scorer says nothing of, where there are any, and how to ask again."""
     unscored = sum(not comparison.scored for comparison in compared)
     if unscored:
-        run.say(f"{who}: {unscored} of {len(compared)} comparisons are unscored, and in no figure")
+        run.say(
+            f"{who}: {unscored} of {len(compared)} comparisons are unscored, and in no figure{again}"
+        )
 
 
 def measure(compared: Sequence[ScoredComparison], temperature: float | None = None) -> Evaluation:

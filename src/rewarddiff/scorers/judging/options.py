@@ -33,7 +33,8 @@ class Judge:
     It stands behind an OpenAI-compatible server (`url`, `model`), or is read here (`local`). Verdicts are
     kept under all that determines them: a run that stopped goes on, and nothing is asked twice. The same
     `model` at another address is another judge. A pair without a verdict (the judge refuses, or what it
-    says is off the menu) is unscored, and asked again by the next run.
+    says is off the menu) is unscored, and nothing of it is kept: `rewarddiff judge` asks again, a
+    recipe where the folder of the stage is deleted.
 
     Attributes:
         url: of the API, as https://api.openai.com/v1 or http://host:8000.
