@@ -159,6 +159,18 @@ def test_cost_is_that_of_all_stages_by_room() -> None:
     assert [cell.text for cell in row[:5]] == ["run0", "1 min 10 s", "5.0 s", "1 min 00 s", "–"]
 
 
+def test_of_judges_alone_it_says_whether_win_rates_compare() -> None:
+    ours = example.judging()
+    there = replace(ours, data=replace(ours.data, prompts="8a1d"))
+    elsewhere = replace(ours, data=replace(ours.data, prompts="77aa"))
+    alike = verdict(named(there, there))
+    assert alike == "Policies answer the same prompts: win rates of the same judge compare."
+    apart = verdict(named(there, elsewhere))
+    assert apart == "Policies do not answer the same prompts: win rates hold within each run."
+    assert "held-out comparisons" not in f"{alike}{apart}"
+    assert any("a win rate of 53.5 %" in text for text in remarks(named(there, elsewhere)))
+
+
 def test_cost_counts_what_judges_read_and_wrote() -> None:
     """Two judges of 611 204 tokens read and 48 110 written: 1 318 628; nothing was trained."""
     run = replace(example.judging(), costs=())

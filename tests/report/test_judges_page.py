@@ -228,6 +228,13 @@ def test_remarks_on_equal_lengths_are_folded_into_one_sentence() -> None:
     assert marks == ("‡ not to be relied on: few; wide (1 of 3).",)
 
 
+def test_bold_rewards_are_spoken_of_only_where_there_are_some() -> None:
+    judging = example.judging()
+    bare = [replace(sample, rewards={"dpo": {}}) for sample in judging.samples]
+    assert "highest reward" not in page(replace(judging, samples=tuple(bare)))
+    assert "highest reward" in page(example.results())
+
+
 def test_the_terminal_has_the_judges_too() -> None:
     console = Console(width=100, file=io.StringIO())
     console.print(terminal_table(example.judging()))

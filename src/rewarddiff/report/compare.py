@@ -18,6 +18,7 @@ from rewarddiff.report.compare_tables import (
 )
 from rewarddiff.report.document import Page, Section, write
 from rewarddiff.report.evidence import pairs
+from rewarddiff.report.judge_statements import win_rate_statements
 from rewarddiff.report.side_by_side import NamedRun, measured_alike, other_scorers, together
 from rewarddiff.report.text import terminal_page
 from rewarddiff.report.training_statements import data_weights_remark
@@ -90,6 +91,8 @@ def terminal_comparison(runs: Sequence[NamedRun]) -> Group:
 
 def verdict(runs: Sequence[NamedRun]) -> str:
     """Say whether figures of these runs compare at all."""
+    if not any(run.results.data.contents for run in runs):
+        return _of_judges(runs)
     compared = _measured_together(runs)
     judged = [run for run in runs if run.results.data.prompts]
     if len(compared) == len(runs) > 1:
@@ -109,6 +112,14 @@ def verdict(runs: Sequence[NamedRun]) -> str:
     if len(prompts) == 1:
         return f"{sentence}; policies answer the same prompts."
     return f"{sentence}; policies answer different prompts, so that their rewards do not compare."
+
+
+def _of_judges(runs: Sequence[NamedRun]) -> str:
+    """Say the same of runs in which nobody but judges measures."""
+    prompts = {run.results.data.prompts for run in runs}
+    if len(prompts) == 1 and "" not in prompts:
+        return "Policies answer the same prompts: win rates of the same judge compare."
+    return "Policies do not answer the same prompts: win rates hold within each run."
 
 
 def _measured_together(runs: Sequence[NamedRun]) -> list[str]:
@@ -148,6 +159,8 @@ def remarks(runs: Sequence[NamedRun]) -> list[str]:
                 "Some scorers leave out prompts that they were trained on: accuracies on the same data "
                 "are of different comparisons there."
             )
+    for run in runs:
+        sentences += [f"{run.label}: {text}" for text in win_rate_statements(run.results)]
     machines = {str(run.results.machine.get("cpu")) for run in runs}
     if len(machines) > 1:
         named = "; ".join(f"{run.label}: {setting(run.results.machine.get('cpu'))}" for run in runs)

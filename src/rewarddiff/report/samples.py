@@ -61,7 +61,8 @@ def sample_sections(results: Results) -> list[Section]:
     compared = _compared(results)
     samples = [_sample(sample, compared) for sample in results.samples]
     sentences = []
-    if any(sample.rewards for sample in results.samples):
+    by_policy = [rewards for sample in results.samples for rewards in sample.rewards.values()]
+    if any(by_policy):
         sentences.append("The highest reward under each scorer is in bold.")
     if compared is not None:
         judge = judge_name(compared.judge)
