@@ -9,6 +9,7 @@ from rewarddiff.report.charts import Forest
 from rewarddiff.report.document import Section
 from rewarddiff.report.figures import Drawing, head_to_head
 from rewarddiff.report.gap_plots import ForestPanel, ForestRow, Shares
+from rewarddiff.report.judge_costs import uses_table
 from rewarddiff.report.judge_statements import (
     alarms,
     judge_name,
@@ -64,7 +65,7 @@ def judge_sections(results: Results) -> list[Section]:
             figures=tuple(_attack_figures(results)),
             tables=(judge_tables.attacks_table(results),),
         ),
-        Section("judging", "Cost of judging", tables=(judge_tables.uses_table(results),)),
+        Section("judging", "Cost of judging", tables=(uses_table(results),)),
     ]
 
 
