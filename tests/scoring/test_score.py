@@ -94,7 +94,10 @@ def test_a_difference_model_has_no_score_of_a_response_alone(
     scorer_folders: dict[str, Path], tmp_path: Path
 ) -> None:
     folder = scorer_folders["difference"]
-    (lone,) = scored(folder, [LONE], tmp_path)
+    with pytest.raises(UserError, match="one response to each prompt"):
+        scored(folder, [LONE], tmp_path)
+    # Beside rows that are scored, such a one stays, and is counted.
+    _, lone = scored(folder, [PAIR, LONE], tmp_path)
     assert lone == LONE | {"scores": None}
     data = write_lines(tmp_path / "l.jsonl", [LIST])
     summary = score(folder, data, tmp_path / "o.jsonl")

@@ -175,7 +175,7 @@ def test_what_a_scorer_has_not_is_refused(
 def test_too_many_rows_of_no_use_end_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="1 of 5 rows dropped"):
         weighed([*PAIRS, {"prompt": "P"}], tmp_path)
-    with pytest.raises(UserError, match="no comparisons to weigh"):
+    with pytest.raises(UserError, match=r"rows\.jsonl: nothing to weigh, none of 3 comparisons"):
         weighed(LEFT_OUT, tmp_path)
 
 

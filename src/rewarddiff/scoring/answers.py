@@ -18,6 +18,8 @@ from rewarddiff.data.passing import PassingRow, filled
 from rewarddiff.differences import Array, Differences, Pair, joined
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group
+from rewarddiff.scorers.judging.cost import Estimate
+from rewarddiff.scorers.judging.scorer import JudgeScorer
 from rewarddiff.scorers.opening import is_asked_elsewhere
 from rewarddiff.scorers.protocol import Orders, Pointwise, Scorer
 from rewarddiff.scoring.parts import ANSWERS
@@ -134,6 +136,21 @@ def ask_rows(
     return answers
 
 
+def estimate_of(
+    judge: JudgeScorer,
+    rows: Sequence[PassingRow],
+    orders: Orders = "both",
+    *,
+    rank: bool = True,
+    store: Store | None = None,
+) -> Estimate:
+    """Estimate what `ask_rows` would ask a language model for, without what the store holds."""
+    questions = [_question(group) for row in rows for group in row.groups]
+    groups = [question.group for question in questions]
+    pairs = _pairs_asked(judge, questions, rank=rank)
+    return judge.estimate(groups, pairs, orders=orders, store=store)
+
+
 def ask(
     scorer: Scorer,
     groups: Sequence[Group],
@@ -153,16 +170,8 @@ def ask(
         UserError: a number is infinite, or the score of a response is none.
     """
     questions = [_question(group) for group in groups]
-    pointwise = isinstance(scorer, Pointwise)
-    asked = []
-    pairs = []
-    for question in questions:
-        count = len(question.group.responses)
-        asked.append(question.group)
-        if pointwise:
-            pairs.append(_joined(question.pairs, count))
-        else:
-            pairs.append(_all(question.pairs, count) if rank else question.pairs)
+    asked = [question.group for question in questions]
+    pairs = _pairs_asked(scorer, questions, rank=rank)
     differences = _differences(scorer, asked, pairs, orders, store)
     scores: list[Array | None] = [None] * len(asked)
     if isinstance(scorer, Pointwise):
@@ -217,6 +226,18 @@ def _question(group: Group) -> _Question:
     for c in comparisons:
         pairs.setdefault(frozenset((c.chosen, c.rejected)), (c.chosen, c.rejected))
     return _Question(places, kept, comparisons, list(pairs.values()), len(group.responses))
+
+
+def _pairs_asked(scorer: Scorer, questions: Sequence[_Question], *, rank: bool) -> list[list[Pair]]:
+    """Return the pairs that a scorer is asked of each group: see `ask`."""
+    pairs = []
+    for question in questions:
+        count = len(question.group.responses)
+        if isinstance(scorer, Pointwise):
+            pairs.append(_joined(question.pairs, count))
+        else:
+            pairs.append(_all(question.pairs, count) if rank else question.pairs)
+    return pairs
 
 
 def _joined(pairs: list[Pair], count: int) -> list[Pair]:

@@ -31,6 +31,10 @@ MADE_FROM = "made-from.json"
 """The file that says what all windows of a folder are made from."""
 
 
+class Useless(UserError):
+    """What was done is of no use: asked again, it would fail again."""
+
+
 class Parts:
     """The windows of one output.
 
@@ -101,7 +105,8 @@ def parts_of(output: Path, made_from: Mapping[str, str], kind: str) -> Iterator[
     """Hold the folder of an output's windows while it is made, and remove it when it is complete.
 
     Windows that an earlier call has done stay, if they are made from the same. Where the work fails
-    before a first one is done, nothing stays but answers that a scorer was paid for.
+    before a first one is done, nothing stays but answers that a scorer was paid for; where it fails
+    with `Useless`, nothing at all.
 
     Args:
         output: without its suffix where the windows are the same for every kind of output.
@@ -117,7 +122,7 @@ def parts_of(output: Path, made_from: Mapping[str, str], kind: str) -> Iterator[
         try:
             yield parts
         except BaseException as error:
-            if not parts.begun:
+            if not parts.begun or isinstance(error, Useless):
                 files.remove(folder)
             elif isinstance(error, UnlikeValues) and not output.suffix:
                 lines = output.with_suffix(".jsonl")

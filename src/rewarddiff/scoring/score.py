@@ -24,9 +24,17 @@ from rewarddiff.records import Group
 from rewarddiff.scorers.opening import open_scorer
 from rewarddiff.scorers.protocol import Pointwise, Scorer
 from rewarddiff.scoring import tables
-from rewarddiff.scoring.answers import Answer, ask_rows, merged, of_equal_texts, store_of
+from rewarddiff.scoring.answers import (
+    Answer,
+    ask_rows,
+    estimate_of,
+    merged,
+    of_equal_texts,
+    store_of,
+)
+from rewarddiff.scoring.calls import Calls, with_calls
 from rewarddiff.scoring.identity import identity_of
-from rewarddiff.scoring.parts import Parts, parts_of
+from rewarddiff.scoring.parts import Parts, Useless, parts_of
 from rewarddiff.scoring.summary import Agreement, Distribution, Reading, ledger_lines
 from rewarddiff.scoring.windows import WINDOW, Data
 from rewarddiff.scoring.work import Done, Speed, carry_out
@@ -54,6 +62,7 @@ class ScoreSummary:
         unscored: rows of which the scorer leaves something open.
         pointwise: whether it does.
         reading: how the scorer read the rows.
+        calls: what a language model that judges was asked for.
     """
 
     output: Path
@@ -65,6 +74,7 @@ class ScoreSummary:
     unscored: int = 0
     pointwise: bool = True
     reading: Reading = field(default_factory=Reading)
+    calls: Calls = field(default_factory=Calls)
     speed: Speed = field(default_factory=lambda: Speed(0, 0.0))
 
     def add(self, account: Mapping[str, Any]) -> None:
@@ -78,6 +88,7 @@ class ScoreSummary:
         self.unscored += account["unscored"]
         self.pointwise = account["pointwise"]
         self.reading.add(account["reading"])
+        self.calls.add(account.get("calls"))
 
     def lines(self) -> list[str]:
         """Return the summary as lines of text."""
@@ -94,6 +105,7 @@ class ScoreSummary:
         if self.agreement.compared:
             lines.append(f"comparisons   {self.agreement.line()}")
         lines += self.reading.lines()
+        lines += self.calls.lines()
         if self.speed.rows:
             lines.append(f"speed         {figure(self.speed.rate, '.4g')} rows/s")
         return lines
@@ -118,7 +130,9 @@ class ScoreJob:
         scorer = self.scorer
         if isinstance(scorer, str):
             scorer = open_scorer(scorer, self.options)
-        return partial(_window, scorer, store_of(scorer, folder), self.names)
+        store = store_of(scorer, folder)
+        work = partial(_window, scorer, store, self.names)
+        return with_calls(scorer, work, partial(estimate_of, store=store), self.data, folder)
 
 
 def score(
@@ -277,15 +291,22 @@ def _summary(output: Path, parts: Parts, speed: Speed) -> ScoreSummary:
 def _require_some(summary: ScoreSummary, data: Data, max_drop: float) -> None:
     """Raise a UserError where no row can be used, or fewer than are wanted."""
     summary.ledger.enforce(max_drop)
-    if summary.unscored and not (summary.scores.count or summary.agreement.compared):
-        raise UserError(
-            f"{', '.join(data.sources)}: the scorer says nothing of any of "
-            f"{summary.unscored} rows; check it, or score by another one"
+    sources = ", ".join(data.sources)
+    is_scored = bool(summary.scores.count or summary.agreement.compared)
+    if summary.unscored and not is_scored:
+        raise Useless(
+            f"{sources}: the scorer says nothing of any of {summary.unscored} rows; check it, or "
+            "score by another one"
+        )
+    if summary.alone and not is_scored:
+        raise Useless(
+            f"{sources}: one response to each prompt, and this scorer compares responses and scores "
+            "none alone; give two or more to each, or score by a reward model"
         )
     if summary.ledger.kept:
         return
     summary.ledger.enforce(0)
-    raise UserError(f"{', '.join(data.sources)}: holds no rows; check the file")
+    raise UserError(f"{sources}: holds no rows; check the file")
 
 
 def _add_all(summary: ScoreSummary, accounts: Iterable[Mapping[str, Any]]) -> None:

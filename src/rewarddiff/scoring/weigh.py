@@ -35,7 +35,14 @@ from rewarddiff.records import Comparison, Group, plain_prompt
 from rewarddiff.scorers.opening import open_scorer
 from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.scoring import tables
-from rewarddiff.scoring.answers import Answer, ask_rows, of_equal_texts, store_of
+from rewarddiff.scoring.answers import (
+    Answer,
+    ask_rows,
+    estimate_of,
+    of_equal_texts,
+    store_of,
+)
+from rewarddiff.scoring.calls import with_calls
 from rewarddiff.scoring.identity import identity_of
 from rewarddiff.scoring.parts import Parts, parts_of
 from rewarddiff.scoring.summary import Reading
@@ -76,7 +83,10 @@ class WeighJob:
                 f"coefficient.calibrated: {scorer.name} has no temperature; leave it out, or train "
                 "the scorer with a dev split"
             )
-        return partial(_window, scorer, store_of(scorer, folder), self.config)
+        store = store_of(scorer, folder)
+        work = partial(_window, scorer, store, self.config)
+        estimate = partial(estimate_of, orders=self.config.orders, rank=False, store=store)
+        return with_calls(scorer, work, estimate, self.data, folder)
 
 
 def weigh(

@@ -10,7 +10,8 @@ from typing import Any
 from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import to_dict
 from rewarddiff.data.ledger import Ledger, Reason
-from rewarddiff.errors import UserError
+from rewarddiff.scoring.calls import Calls
+from rewarddiff.scoring.parts import Useless
 from rewarddiff.scoring.summary import Reading, ledger_lines
 from rewarddiff.scoring.work import Speed
 from rewarddiff.writing import figure
@@ -28,6 +29,7 @@ class WeighSummary:
         distribution: of differences and coefficients, see `coefficients.weigh`.
         temperature: the scorer's.
         reading: how the scorer read the rows.
+        calls: what a language model that judges was asked for.
     """
 
     output: Path
@@ -39,6 +41,7 @@ class WeighSummary:
     distribution: dict[str, Any] = field(default_factory=dict)
     temperature: float | None = None
     reading: Reading = field(default_factory=Reading)
+    calls: Calls = field(default_factory=Calls)
 
     def add(self, account: Mapping[str, Any]) -> None:
         """Count a window."""
@@ -46,15 +49,30 @@ class WeighSummary:
         self.comparisons.merge(Ledger.from_dict(account["comparisons"]))
         self.temperature = account["temperature"]
         self.reading.add(account["reading"])
+        self.calls.add(account.get("calls"))
 
     def require_some(self, sources: Iterable[str]) -> None:
-        """Raise a UserError where the scorer says nothing of any comparison that has an order."""
+        """Raise a UserError where no comparison can be weighed, naming the cause."""
+        if self.comparisons.kept:
+            return
+        files = ", ".join(sources)
         unscored = self.comparisons.count(Reason.UNSCORED)
-        if unscored and not self.comparisons.kept:
-            raise UserError(
-                f"{', '.join(sources)}: the scorer says nothing of any of {unscored} comparisons; "
-                "check it, or weigh by another one"
+        if unscored:
+            raise Useless(
+                f"{files}: the scorer says nothing of any of {unscored} comparisons; check it, or "
+                "weigh by another one"
             )
+        dropped = self.comparisons.to_dict()["dropped"]
+        if dropped:
+            causes = ", ".join(f"{tally['count']} {reason}" for reason, tally in dropped.items())
+            raise Useless(
+                f"{files}: nothing to weigh, none of {self.comparisons.total} comparisons has an order "
+                f"of two different texts ({causes}); give some"
+            )
+        raise Useless(
+            f"{files}: nothing to weigh, one response to each prompt or no order among them; give "
+            "chosen and rejected responses, or lists with scores or ranks"
+        )
 
     def report(self, scorer: str, data: tuple[str, ...]) -> dict[str, Any]:
         """Return everything that was counted, ready for JSON."""
@@ -88,6 +106,7 @@ class WeighSummary:
         if flipped:
             lines.append(f"flipped       {flipped:,.0f} pairs are written the other way round")
         lines += self.reading.lines()
+        lines += self.calls.lines()
         lines += [f"warning       {warning}" for warning in stated["warnings"]]
         if self.speed.rows:
             lines.append(f"speed         {figure(self.speed.rate, '.4g')} rows/s")

@@ -28,6 +28,15 @@ class Estimate:
     completion_tokens: int
     price: float | None
 
+    def times(self, factor: float) -> Estimate:
+        """Return the estimate of so many times as much."""
+        return Estimate(
+            round(self.calls * factor),
+            round(self.prompt_tokens * factor),
+            round(self.completion_tokens * factor),
+            None if self.price is None else self.price * factor,
+        )
+
     def __str__(self) -> str:
         cost = "" if self.price is None else f", price {self.price:,.2f}"
         return (
@@ -54,10 +63,14 @@ def price(prompt_tokens: int | None, completion_tokens: int | None, options: Jud
 
 def spent(usage: Usage, options: Judge) -> str:
     """Say what was asked for and paid so far."""
+    return told(usage, price(usage.prompt_tokens, usage.completion_tokens, options))
+
+
+def told(usage: Usage, paid: float | None) -> str:
+    """Say what was asked for, and paid where that is known."""
     parts = [f"{usage.calls:,} calls"]
     if usage.prompt_tokens is not None and usage.completion_tokens is not None:
         parts.append(f"{usage.prompt_tokens:,} tokens read, {usage.completion_tokens:,} written")
-    paid = price(usage.prompt_tokens, usage.completion_tokens, options)
     if paid is not None:
         parts.append(f"price {paid:,.2f}")
     for cause, count in sorted(usage.failures.items()):
