@@ -167,7 +167,9 @@ def test_a_body_that_is_no_form_of_ours_is_refused(
 
 def test_what_is_no_page_is_refused(project: Project) -> None:
     with project.visitor() as client:
-        assert client.get("/annotations.sqlite").status_code == 404
+        missing = client.get("/annotations.sqlite")
+        assert missing.status_code == 404
+        assert "Open the link that you were given" in missing.text
         assert client.get("/static/../schema.sql").status_code == 404
         assert client.get("/static/%2e%2e%2fschema.sql").status_code == 404
         assert client.get("/vote").status_code == 405

@@ -276,3 +276,16 @@ def test_who_comes_later_gets_what_still_lacks_somebody() -> None:
     assert {item for _, item in asked} == {"two", "three"}
     assert Counter(item for _, item in asked) == {"two": 1, "three": 2}
     assert {("z", "two"), ("z", "three")} <= asked
+
+
+def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "guidelines.md").write_text("Be fair.")
+    (tmp_path / "results.json").write_text("{}")
+    pairs = [Pair("Prompt?", "one", "other", {})]
+    config = AnnotateConfig(seed=1)
+    with pytest.raises(UserError, match=r"holds something else \(results\.json\)"):
+        open_project(tmp_path, pairs, annotators=1, steps=None, config=config)
+    (tmp_path / "results.json").unlink()
+    # Guidelines may lie there before it is begun, and a project is gone on with.
+    for _ in range(2):
+        open_project(tmp_path, pairs, annotators=1, steps=None, config=config).close()

@@ -279,7 +279,9 @@ def answer_of(form: dict[str, str], steps: int) -> Answer:
 
 async def _no_such_page(request: Request, error: HTTPException) -> Response:
     status = HTTPStatus(error.status_code)
-    response = _refusal(Refused(status, "There is no such page, or not for this."))
+    response = _refusal(
+        Refused(status, "There is no such page. Open the link that you were given, or go back.")
+    )
     response.headers.update(error.headers or {})
     return response
 

@@ -55,6 +55,22 @@ def require_project(folder: Path, pairs: Sequence[Pair]) -> None:
     """Raise a UserError where there is neither something to compare nor a project."""
     if not pairs and not (folder / NAME).exists():
         raise UserError(f"{folder}: holds no {NAME}; name the data whose responses are compared")
+    _refuse_another(folder)
+
+
+def _refuse_another(folder: Path) -> None:
+    """Raise a UserError of a folder that holds something else, as a run, and no project.
+
+    Texts may lie there before it is begun, as guidelines, and what a killed beginning has left.
+    """
+    if (folder / NAME).exists() or not folder.is_dir():
+        return
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    others = [name for name in names if name != TOKENS and not name.endswith((".md", ".txt"))]
+    if others:
+        raise UserError(
+            f"{folder}: holds something else ({others[0]}) and no project; choose another output"
+        )
 
 
 def _settle(votes: Votes, steps: int | None, config: AnnotateConfig) -> None:
