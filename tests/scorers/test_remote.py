@@ -411,7 +411,7 @@ def test_retry_after_is_waited_for(vllm, caplog) -> None:
     vllm.fault = once
     table(asked(vllm, batch=100), GROUPS[:1])
     assert times[1] - times[0] >= 1
-    assert caplog.messages == [f"{vllm.url}: status 429; asked again in 1 s"]
+    assert caplog.messages == [f"{vllm.url}: status 429; asked again in 1 s (5 tries left)"]
 
 
 def test_a_server_that_asks_for_an_hour_is_given_up(vllm) -> None:

@@ -220,18 +220,19 @@ class Client:
                 cause = error.cause
                 if self._on_repeat is not None:
                     self._on_repeat(error)
-            self._say_waiting(cause, pause)
+            self._say_waiting(cause, pause, remaining)
             if self._stopped.wait(pause):
                 raise Failed("not asked any more, since another request failed")
             seconds *= 2
         raise AssertionError("there is at least one attempt")
 
-    def _say_waiting(self, cause: str, pause: float) -> None:
+    def _say_waiting(self, cause: str, pause: float, remaining: int) -> None:
         """Say what is waited for: not of a short wait, and of many at once not of each."""
         now = time.monotonic()
         if pause >= 1 and now - self._said_at >= QUIET_SECONDS:
             self._said_at = now
-            logger.warning("%s: %s; asked again in %.0f s", self.url, cause, pause)
+            tries = "the last time" if remaining == 1 else f"{remaining} tries left"
+            logger.warning("%s: %s; asked again in %.0f s (%s)", self.url, cause, pause, tries)
 
     def _say_interrupted(self, count: int) -> None:
         logger.warning(
