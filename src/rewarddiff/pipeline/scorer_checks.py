@@ -10,7 +10,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.scorer_recipe import AnyScorer, ScorerRecipe
 from rewarddiff.results import LABELS, MAJORITY, PEOPLE
-from rewarddiff.scorers.judging.options import Panel
+from rewarddiff.scorers.judging.options import FEW, Panel
 from rewarddiff.scorers.people import People
 
 GRADES = "grades"
@@ -73,6 +73,8 @@ def _check_panel(
             raise UserError(f"{place}: '{member}' does not stand before it; move it up")
         names = ", ".join(earlier) or "none"
         raise UserError(f"{place}: no scorer '{member}' stands before it (there are: {names})")
+    if len(panel.of) < 2:
+        raise UserError(f"{place}: {FEW}")
 
 
 def _check_start(

@@ -21,6 +21,9 @@ FormName = Literal["scores", "grades"]
 FORMAT = 2
 """Raised where a reply is read otherwise, or a judge is asked otherwise: earlier verdicts are not read."""
 
+FEW = "names fewer than two scorers: one alone is no panel"
+"""What is amiss with a panel of one; told after names that are none."""
+
 KEYS_OF_HOSTS = {"api.openai.com": "OPENAI_API_KEY"}
 """The environment variable that holds the key of a server, where its users all call it so."""
 
@@ -165,8 +168,6 @@ class Panel:
     of: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if len(self.of) < 2:
-            raise ValueError("of names fewer than two scorers: one alone is no panel")
         if len(set(self.of)) < len(self.of):
             raise ValueError("of names a scorer twice: each has one vote")
 
@@ -181,6 +182,8 @@ class Panel:
             name: what errors call it.
             members: every scorer that `of` names, by its name.
         """
+        if len(self.of) < 2:
+            raise UserError(f"{name}.of: {FEW}")
         panels = importlib.import_module("rewarddiff.scorers.judging.panel")
         panel: JudgeProtocol = panels.PanelScorer(name, {of: members[of] for of in self.of})
         return panel

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from rewarddiff.errors import UserError, suggest
@@ -67,7 +68,8 @@ def template_of(name: str) -> Template:
     except (OSError, UnicodeDecodeError) as error:
         cause = "not UTF-8" if isinstance(error, UnicodeDecodeError) else "cannot be read"
         if isinstance(error, FileNotFoundError):
-            cause = f"no such prompt file{suggest(name, PRESETS)}"
+            near = get_close_matches(name, PRESETS, n=1)
+            cause = f"no such prompt file{suggest(name, near)}"
         raise UserError(f"{path}: {cause}; give a file, or one of {', '.join(PRESETS)}") from error
     missing = [placeholder for placeholder in NEEDED if placeholder not in text]
     if missing:
