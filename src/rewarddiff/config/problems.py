@@ -146,7 +146,8 @@ def _message(place: Place, detail: Any, schema: Any, recipe: Any) -> str:
             expected = " or ".join(detail["ctx"]["expected_tags"].split(", "))
             return _other_choice(f"'{dotted((*place, tag))}' is {shown(given)}", given, expected)
         case "value_error" | "assertion_error":
-            return f"'{key}': {detail['ctx']['error']}"
+            cause = f"{detail['ctx']['error']}"
+            return f"'{key}': {cause}" if place else cause
         case "dataclass_type" | "dict_type" | "model_attributes_type":
             return f"{prefix}, should be a mapping of keys to values"
         case "list_type" | "tuple_type":

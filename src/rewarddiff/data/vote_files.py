@@ -40,7 +40,25 @@ def read_votes(path: str | Path) -> list[Vote]:
     return _on_one_scale(votes, path)
 
 
+_KNOWN = ", ".join(form.name for form in FORMATS if form.votes is not None)
+"""Formats that tell single votes."""
+
+
 def _votes_in(place: Path) -> Iterator[Vote]:
+    try:
+        yield from _votes_of_streams(place)
+    except UserError as error:
+        columns, mark, _ = str(error).partition(" are in no known format")
+        if not mark:
+            raise
+        # Votes are read as they are: who asks for them has no option that names columns.
+        raise UserError(
+            f"{columns} are those of no votes; rename them in the file to those of one of: {_KNOWN} "
+            "(the project's docs/formats.md)"
+        ) from error
+
+
+def _votes_of_streams(place: Path) -> Iterator[Vote]:
     for stream, head, form in with_formats(described_streams(place, None, None), None, Ledger()):
         where = stream.path or stream.name
         for row in chain(head, stream.rows):
@@ -51,10 +69,9 @@ def _votes_in(place: Path) -> Iterator[Vote]:
 
 def _votes_of(form: Format, values: Values, place: str) -> list[Vote]:
     if form.votes is None:
-        known = ", ".join(known.name for known in FORMATS if known.votes is not None)
         raise UserError(
             f"{place}: in format {form.name} no single votes are told; give a file of votes "
-            f"({known}), or a project of rewarddiff annotate"
+            f"({_KNOWN}), or a project of rewarddiff annotate"
         )
     try:
         return list(form.votes(values))
