@@ -188,6 +188,8 @@ def _keyed(outputs: Outputs) -> Iterator[tuple[Key, Output]]:
 def _require_same(
     a: Outputs, of_a: Mapping[Key, Output], b: Outputs, of_b: Mapping[Key, Output]
 ) -> None:
+    _require_as_often(a, of_a, b, of_b)
+    _require_as_often(b, of_b, a, of_a)
     lacking = []
     example = ""
     for ours, theirs, other in ((of_a, of_b, b), (of_b, of_a, a)):
@@ -200,6 +202,24 @@ def _require_same(
             f"{a.source} and {b.source} do not hold the same prompts: {', '.join(lacking)} "
             f"({example}); give outputs to the same prompts"
         )
+
+
+def _require_as_often(
+    ours: Outputs, of_ours: Mapping[Key, Output], theirs: Outputs, of_theirs: Mapping[Key, Output]
+) -> None:
+    """Raise a UserError where a prompt stands more often in the one file than in the other."""
+    repeats = [
+        key for key in of_ours if key not in of_theirs and (key[0], 0) in of_theirs and key[1]
+    ]
+    if not repeats:
+        return
+    prompt, times = repeats[0]
+    again, first = of_ours[prompt, times], of_ours[prompt, 0]
+    number = "a prompt" if len(repeats) == 1 else f"{len(repeats)} prompts"
+    raise UserError(
+        f"{again.place}: repeats the prompt of {first.place}, which {theirs.source} has less often "
+        f"({number} of {ours.source} repeated so); leave one of the answers to each out"
+    )
 
 
 def _shown(output: Output) -> str:

@@ -166,13 +166,22 @@ def judge_results(
         notes=(),
         seconds=math.fsum(cost.seconds for cost in costs),
     )
-    return replace(results, notes=tuple(notes(results)))
+    return replace(results, notes=(*_empty_answers(answers), *notes(results)))
 
 
 def _of_people(votes: Sequence[Vote]) -> Iterator[PanelAgreement]:
     """Yield how far people agree with each other, where there are two or more."""
     if len({vote.annotator for vote in votes}) > 1:
         yield people_agreement(votes)
+
+
+def _empty_answers(answers: Answers) -> Iterator[str]:
+    """Say of each policy how many of its answers are empty, where some are."""
+    for policy in answers.policies:
+        responses = answers.of(policy)
+        empty = sum(not response.strip() for response in responses)
+        if empty:
+            yield f"{empty} of {len(responses)} answers of {policy} are empty."
 
 
 def _data(answers: Answers) -> Data:
