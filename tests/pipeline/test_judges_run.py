@@ -143,6 +143,8 @@ def test_again_asks_nothing_and_says_the_same(
     [
         ({"panel": {"kind": "panel", "of": ["a", "b"]}}, "no scorer 'a' stands before it"),
         ({"panel": {"kind": "panel", "of": ["first", "late"]}}, "'late' does not stand before it"),
+        ({"panel": {"kind": "panel", "of": ["nobody"]}}, "no scorer 'nobody' stands before it"),
+        ({"panel": {"kind": "panel", "of": ["first"]}}, "scorers.panel.of: names fewer than two"),
     ],
 )
 def test_a_panel_of_scorers_that_are_not_there_is_refused(
@@ -161,6 +163,16 @@ def test_what_a_judge_lacks_is_said_before_anything_is_trained(
     with pytest.raises(UserError, match="NOT_SET_HERE"):
         run_recipe({**plan, "scorers": scorers, "output": str(tmp_path / "run")})
     assert not (tmp_path / "run" / "scorers").exists()
+
+
+def test_a_model_that_is_not_served_ends_the_run_before_another_judge_is_paid(
+    plan: dict[str, Any], server: ChatServer, tmp_path: Path
+) -> None:
+    scorers = {**plan["scorers"], "second": {**plan["scorers"]["second"], "model": "org/nosuch"}}
+    calls = server.calls
+    with pytest.raises(UserError, match=r"status 404.*org/nosuch"):
+        run_recipe({**plan, "scorers": scorers, "output": str(tmp_path / "run")})
+    assert [body["model"] for body in server.posted[calls:]] == ["org/nosuch"]
 
 
 def test_a_judge_that_is_down_ends_the_run_before_anything_is_trained(

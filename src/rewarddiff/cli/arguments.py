@@ -9,7 +9,7 @@ from pathlib import Path
 from rewarddiff import __version__
 from rewarddiff.cli import commands as do
 from rewarddiff.cli.completion import SHELLS
-from rewarddiff.cli.parser import DATA, POLICY, Parser, count, share
+from rewarddiff.cli.parser import DATA, POLICY, Once, Parser, count, share
 from rewarddiff.policies.names import OBJECTIVES
 
 OVERRIDES = (
@@ -275,7 +275,7 @@ def _judging(add: Add) -> None:
     text = f"the prompts that models answer: rows with prompt, MT-Bench questions, or {DATA}"
     sub.add_argument("--data", metavar="PROMPTS", help=text)
     text = "votes of people, who judge too: a file of votes, or a folder of annotate"
-    sub.add_argument("--people", metavar="VOTES", help=text)
+    sub.add_argument("--people", action=Once, metavar="VOTES", help=text)
     text = "the prompts are attacks: count how often each policy does what they ask for"
     sub.add_argument("--attack", action="store_true", help=text)
     sub.takes_output(

@@ -16,9 +16,12 @@ def look_first(args: Namespace) -> None:
     if "torch" in sys.modules:  # nothing to be gained: each command looks for itself
         return
     from rewarddiff import models
+    from rewarddiff.data.named import check_named
     from rewarddiff.data.sources import require
-    from rewarddiff.scorers.opening import is_model
+    from rewarddiff.scorers.opening import WORDS, is_model
 
+    if args.command == "judge":
+        _look_at_contest(args)
     if args.command in ("run", "sweep"):
         data, names = _named_in_recipe(args)
     else:
@@ -27,7 +30,22 @@ def look_first(args: Namespace) -> None:
         require(source)
     for name in names:
         if name not in models.KNOWN and is_model(name):
+            check_named(name, WORDS)
             models.resolve(name)
+
+
+def _look_at_contest(args: Namespace) -> None:
+    """Look at what `judge` holds together: how many there are, and files that are not there."""
+    from rewarddiff.data.named import check_contest, check_named
+    from rewarddiff.scorers.opening import WORDS
+
+    check_contest(args.policies, args.judge, people=bool(args.people), attack=args.attack)
+    for policy in args.policies:
+        if "@http" not in policy:
+            check_named(policy)
+    for judge in args.judge:
+        if "@http" not in judge:
+            check_named(judge, WORDS)
 
 
 def _named(args: Namespace) -> tuple[list[str], list[str]]:

@@ -71,6 +71,22 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("overrides", nargs="*", default=[], metavar=metavar, help=text)
 
 
+class Once(argparse.Action):
+    """An option that is refused a second time, where argparse would keep the last alone."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            message = "is given twice; put all into one, and give that"
+            raise argparse.ArgumentError(self, message)
+        setattr(namespace, self.dest, values)
+
+
 def parsed(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
     """Parse a command line; overrides may stand anywhere among the options."""
     args, rest = parser.parse_known_args(argv)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rewarddiff.endpoints.addresses import base
-from rewarddiff.endpoints.answers import Failed
+from rewarddiff.endpoints.answers import OF_CONTENT, Failed
 from rewarddiff.endpoints.client import Client, Patience
 from rewarddiff.errors import UserError
 
@@ -174,6 +174,28 @@ class Chat:
                 self._note(DISPENSABLE["logprobs"])
             return reply
 
+    def check(self) -> None:
+        """See that the model can be asked, before anything is paid.
+
+        The server's list of models tells it for nothing. Where the model is not in it, or there is no
+        list, one token is asked for: some servers answer to names that they do not list.
+
+        Raises:
+            UserError: the server is down, has no such model, or takes no such key.
+        """
+        try:
+            if self.model in _listed(self.client.get("models", insist=False)):
+                return
+        except Failed:
+            pass  # what is amiss, the request below tells
+        asked = Asked(messages=({"role": "user", "content": "Say yes."},), max_tokens=1)
+        try:
+            self.reply(asked)
+        except Failed as error:
+            # Of a request that is too short for it, the model itself complains.
+            if error.status not in OF_CONTENT | {200}:
+                raise self.explained(error) from error
+
     def explained(self, error: Failed, *, row: str = "") -> UserError:
         """Return a failure as one line that names address, cause and mend: see `Client.explained`."""
         if error.status != 404:
@@ -259,6 +281,14 @@ def read_reply(answer: Any) -> Reply:
         prompt_tokens=_count(counts.get("prompt_tokens")),
         completion_tokens=_count(counts.get("completion_tokens")),
     )
+
+
+def _listed(answer: Any) -> list[str]:
+    """Return the names in an answer of /models; none of any other answer."""
+    models = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(models, list):
+        return []
+    return [str(model.get("id")) for model in models if isinstance(model, dict)]
 
 
 def _tokens(logprobs: Any) -> tuple[TokenChoice, ...]:

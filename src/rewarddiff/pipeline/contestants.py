@@ -12,6 +12,7 @@ from rewarddiff import models
 from rewarddiff.config import load_recipe
 from rewarddiff.data.files import name_of
 from rewarddiff.data.formats.conversations import spoken_prompt
+from rewarddiff.data.named import check_given_once, check_named
 from rewarddiff.data.outputs import Output, Outputs, aligned, read_outputs
 from rewarddiff.data.questions import Question, numbered, same_prompt
 from rewarddiff.endpoints.addresses import served_model
@@ -57,9 +58,7 @@ def contestants(texts: Sequence[str], questions: Sequence[Question] = ()) -> lis
     Raises:
         UserError: one names no policy, or is given twice.
     """
-    for text, times in Counter(texts).items():
-        if times > 1:
-            raise UserError(f"{text}: given {times} times; name every policy once")
+    check_given_once(texts, "name every policy once")
     named = [contestant(text, questions) for text in texts]
     check_names_of_servers([one.model for one in named if one.model is not None])
     counts = Counter(one.name for one in named)
@@ -115,6 +114,10 @@ def contestant(text: str, questions: Sequence[Question] = ()) -> Contestant:
         return _of_run(text, user_path(run), policy)
     if _is_run(path) and not (path / "config.json").is_file():
         return _of_run(text, path, "")
+    if run and "@" not in text and not path.exists():
+        what = "holds no run" if user_path(run).exists() else "no such run"
+        raise UserError(f"{run}: {what}; a policy of a run is named RUN:POLICY")
+    check_named(text)
     models.resolve(text)
     return Contestant(text, name_of(text), model=text)
 

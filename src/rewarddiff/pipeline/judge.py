@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from rewarddiff.config import at_least, load_recipe
 from rewarddiff.data.files import name_of
+from rewarddiff.data.named import check_contest
 from rewarddiff.data.outputs import write_outputs
 from rewarddiff.data.questions import read_questions
 from rewarddiff.data.vote_files import read_votes
@@ -33,6 +33,7 @@ from rewarddiff.pipeline.judge_results import (
     judge_results,
     write_annotations,
 )
+from rewarddiff.pipeline.judge_use import check_servers
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.pipeline.verdicts import Answers, write_verdicts
 from rewarddiff.report import render
@@ -107,7 +108,7 @@ def judge_stage(
             folder that would hold nothing is not left behind.
     """
     config, options = _configured(overrides)
-    _check_counts(policies, judges, people, attack=attack)
+    check_contest(policies, judges, people=people is not None, attack=attack)
     texts = _labels(judges)
     questions = read_questions(data, limit=config.prompts) if data is not None else []
     named = contestants(policies, questions)
@@ -118,6 +119,9 @@ def judge_stage(
     with _left_clean(folder), run_folder_for(folder), Store(folder / STORE) as store:
         answers = answers_of(named, questions, config.sampling, store=store, limit=config.prompts)
         _check_differ(named, answers)
+        if not (attack and (folder / RESULTS).exists()):
+            # Before the first is paid; but nothing is asked for what was judged already.
+            check_servers(opened, answers, store, attack=attack)
         asked = {}
         for name, judge in opened.items():
             if attack:
@@ -138,17 +142,6 @@ def _configured(overrides: Sequence[str]) -> tuple[JudgeConfig, list[str]]:
     return load_recipe({}, own, JudgeConfig), [text for text in overrides if text not in own]
 
 
-def _check_counts(
-    policies: Sequence[str], judges: Sequence[str], people: str | None, *, attack: bool
-) -> None:
-    if not judges and (people is None or attack):
-        raise UserError(
-            "no judge: name one with --judge, as MODEL@URL, the folder of a language model, or a scorer"
-        )
-    if len(policies) < 2 and not attack:
-        raise UserError("one policy: name another one, to hold it against")
-
-
 def _check_differ(named: Sequence[Contestant], answers: Answers) -> None:
     """Refuse two files of the same answers; say it of other policies, of which it may be a finding.
 
@@ -167,9 +160,6 @@ def _check_differ(named: Sequence[Contestant], answers: Answers) -> None:
 
 def _labels(judges: Sequence[str]) -> dict[str, str]:
     """Return the texts that name judges by the names that results have for them."""
-    for text, times in Counter(judges).items():
-        if times > 1:
-            raise UserError(f"{text}: given {times} times as a judge; name every judge once")
     short = [_short(text) for text in judges]
     labels = {}
     for text, name in zip(judges, short, strict=True):

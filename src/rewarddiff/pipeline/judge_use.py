@@ -6,14 +6,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import combinations
 from typing import Any
 
 from rewarddiff.endpoints.chat import Usage
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.scorers import scorer_stage
+from rewarddiff.pipeline.verdicts import Answers, different
 from rewarddiff.results import JudgeUse
 from rewarddiff.scorers.judging.cost import price
 from rewarddiff.scorers.judging.options import Judge
+from rewarddiff.scorers.judging.scorer import JudgeScorer
 from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.store import Store, fingerprint
 
@@ -32,6 +35,23 @@ def model_of_options(options: Judge) -> str:
 def unit_of(name: str, options: object) -> str:
     """Return the unit of a judge's differences: language models asked in one form share theirs."""
     return options.form if isinstance(options, Judge) else name
+
+
+def check_servers(
+    judges: Mapping[str, Scorer], answers: Answers, store: Store, *, attack: bool
+) -> None:
+    """See that every judge that is going to be asked can be, before the first one is paid.
+
+    Raises:
+        UserError: a server is down, has no such model, or takes no such key.
+    """
+    pairs = list(combinations(answers.policies, 2))
+    duels = different(answers, pairs)
+    for judge in judges.values():
+        if not isinstance(judge, JudgeScorer):
+            continue
+        if attack or judge.estimate(duels, [[(0, 1)] for _ in duels], store=store).calls:
+            judge.check()
 
 
 def usage_of(judge: Scorer) -> Usage:

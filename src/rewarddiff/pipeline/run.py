@@ -31,7 +31,7 @@ from rewarddiff.pipeline.judging import (
 from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
-from rewarddiff.pipeline.scorers import evaluation_stage
+from rewarddiff.pipeline.scorers import check_judges, evaluation_stage
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.pipeline.verdicts_stage import verdicts_stage
 from rewarddiff.records import Group
@@ -59,6 +59,7 @@ def _complete(run: Run, trained: Callable[[Stage], None]) -> None:
         # A server that is down, or has no such model, ends the run before anything is trained.
         for name in run.recipe.served:
             samples_stage(run, name, run.recipe.seeds[0])
+    check_judges(run)
     for name in run.recipe.judges:
         # So does a judge that cannot be asked. A panel waits for those who sit on it.
         if name not in run.recipe.panels:

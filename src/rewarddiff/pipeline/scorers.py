@@ -25,6 +25,7 @@ from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.records import Group
 from rewarddiff.results import Evaluation, TrainedOn, plain
 from rewarddiff.scorers.judging.options import Judge, Panel
+from rewarddiff.scorers.judging.scorer import JudgeScorer
 from rewarddiff.scorers.neural.about import trained_prompts
 from rewarddiff.scorers.neural.build import load_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
@@ -56,6 +57,22 @@ def _untrained(run: Run, name: str, config: ScorerOptions, seed: int) -> Scorer:
     if name not in run.judges:
         run.judges[name] = config.scorer(place)
     return run.judges[name]
+
+
+def check_judges(run: Run) -> None:
+    """See that every judge behind a server that was not asked yet can be, before the first is paid.
+
+    Raises:
+        UserError: a server is down, has no such model, or takes no such key.
+    """
+    seed = run.recipe.seeds[0]
+    for name, config in run.recipe.judges.items():
+        if not isinstance(config, Judge) or config.local is not None:
+            continue
+        if not Stage.found(run.output / "evaluations" / f"{name}-{seed}"):
+            judge = _untrained(run, name, config, seed)
+            assert isinstance(judge, JudgeScorer)
+            judge.check()
 
 
 def scorer_stage(run: Run, name: str, seed: int) -> Stage:

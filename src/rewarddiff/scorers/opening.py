@@ -7,6 +7,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from rewarddiff.config import load_recipe
+from rewarddiff.data.named import check_named
 from rewarddiff.data.vote_database import DATABASE
 from rewarddiff.endpoints.addresses import served_model
 from rewarddiff.errors import UserError
@@ -22,6 +23,9 @@ from rewarddiff.writing import say
 
 GRADES = "grades"
 """Names the data's own strengths."""
+
+WORDS = (GRADES, "length")
+"""Scorers that a word names."""
 
 
 def open_scorer(text: str | Path, overrides: Sequence[str] = ()) -> Scorer:
@@ -99,6 +103,7 @@ def is_judge(text: str | Path) -> bool:
         return True
     if not is_model(text):
         return False
+    check_named(text, WORDS)
     from rewarddiff.scorers.neural.foreign import is_language_model
 
     return is_language_model(str(text))

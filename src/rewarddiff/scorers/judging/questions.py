@@ -56,6 +56,10 @@ class Engine(Protocol):
     @property
     def usage(self) -> Usage: ...
 
+    def check(self) -> None:
+        """See that it can be asked. Raises UserError: it cannot."""
+        ...
+
     def ask(
         self,
         messages: Sequence[str],

@@ -66,6 +66,10 @@ class JudgeScorer:
         """What was paid so far; None where the options name no price, or the server does not count."""
         return price(self.usage.prompt_tokens, self.usage.completion_tokens, self.options)
 
+    def check(self) -> None:
+        """See that it can be asked, for nothing or a single token. Raises UserError: it cannot."""
+        self.engine.check()
+
     def estimate(
         self,
         groups: Sequence[Group],

@@ -56,6 +56,10 @@ class ServedJudge:
     def __repr__(self) -> str:
         return f"ServedJudge({self._options.url!r}, {self._options.model!r})"
 
+    def check(self) -> None:
+        """See that the server has such a model. Raises UserError: see `Chat.check`."""
+        self._chat.check()
+
     def ask(
         self,
         messages: Sequence[str],
