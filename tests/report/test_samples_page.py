@@ -116,4 +116,4 @@ def test_the_most_independent_judge_filters() -> None:
     used = [replace(r, used_in_training=r.judge != "qwen") for r in results.judges.win_rates]
     judges = replace(results.judges, win_rates=tuple(used))
     (_, section) = sample_sections(replace(results, judges=judges))
-    assert section.samples[0].remark == "unscored of dpo+difference by qwen"
+    assert section.samples[0].remark == "no verdict, by qwen"
