@@ -64,7 +64,7 @@ def test_a_policy_that_is_none_is_named_for_what_it_looks_like(policy: str, mess
 @pytest.mark.parametrize(
     ("judge", "message"),
     [
-        ("lenght", "lenght: no such scorer – did you mean 'length'?"),
+        ("lengt", "lengt: no such scorer – did you mean 'length'?"),
         ("votes.csv", "votes.csv: no such file"),
         ("org/a@127.0.0.1:9", "write a model as org/a@http://127.0.0.1:9"),
     ],
@@ -78,7 +78,7 @@ def test_a_judge_that_is_none_likewise(judge: str, message: str) -> None:
 def test_a_mistyped_file_is_answered_with_the_one_beside_it(tmp_path: Path) -> None:
     outputs(tmp_path / "answers.jsonl", ["good"])
     with pytest.raises(UserError, match=r"did you mean '.*/answers\.jsonl'"):
-        contestant(str(tmp_path / "anwers.jsonl"))
+        contestant(str(tmp_path / "answrs.jsonl"))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_mistyped_file_is_answered_with_the_one_beside_it(tmp_path: Path) -> N
         (["a", "--judge", "length"], "one policy"),
         (["a", "a", "--judge", "length"], "a: given 2 times"),
         (["a", "nosuch.jsonl", "--judge", "length"], "nosuch.jsonl: no such file"),
-        (["a", "b", "--judge", "lenght"], "did you mean 'length'"),
+        (["a", "b", "--judge", "lengt"], "did you mean 'length'"),
     ],
 )
 def test_what_needs_no_import_is_seen_first(line: list[str], message: str) -> None:
