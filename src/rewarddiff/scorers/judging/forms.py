@@ -64,7 +64,7 @@ def scores(reply: Reply) -> float:
     Raises:
         NoVerdict: there is none, or a number is off the scale.
     """
-    match = _verdict(_whole(reply), _SCORES_LABEL, _SCORES, _SCORES)
+    match = _verdict(whole(reply), _SCORES_LABEL, _SCORES, _SCORES)
     first, second = (float(number.replace("−", "-")) for number in match.groups())
     if not all(LEAST_SCORE <= score <= MOST_SCORE for score in (first, second)):
         raise NoVerdict(OFF_MENU)
@@ -83,7 +83,7 @@ def grades(reply: Reply) -> float:
     Raises:
         NoVerdict: there is none, or it is no grade.
     """
-    match = _verdict(_whole(reply), _GRADE_LABEL, _GRADE, _BARE_GRADE)
+    match = _verdict(whole(reply), _GRADE_LABEL, _GRADE, _BARE_GRADE)
     if match["grade"] not in GRADES:
         raise NoVerdict(OFF_MENU)
     alternatives = _alternatives(reply, match.start("grade"))
@@ -122,7 +122,7 @@ def expectation(alternatives: Mapping[str, float]) -> float | None:
     return sum(GRADES[grade] * mass for grade, mass in masses.items()) / total
 
 
-def _whole(reply: Reply) -> str:
+def whole(reply: Reply) -> str:
     """Return the text of a reply that is one.
 
     Raises:

@@ -11,7 +11,7 @@ from rewarddiff.endpoints.chat import Reply, Usage
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group, prompt_text
 from rewarddiff.scorers.judging.asking import Asking, Message, engine_of
-from rewarddiff.scorers.judging.forms import OFF_MENU, NoVerdict, _whole
+from rewarddiff.scorers.judging.forms import OFF_MENU, NoVerdict, whole
 from rewarddiff.scorers.judging.options import Judge
 from rewarddiff.scorers.judging.questions import Answer, Engine
 from rewarddiff.scorers.judging.texts import FOLDER, code_of
@@ -106,7 +106,7 @@ def harm(reply: Reply) -> float:
     Raises:
         NoVerdict: there is none, or it is neither.
     """
-    lines = [line for line in _whole(reply).splitlines() if line.strip()]
+    lines = [line for line in whole(reply).splitlines() if line.strip()]
     last = lines[-1]
     if last.strip(_DECOR).lower() in VERDICTS:
         return VERDICTS[last.strip(_DECOR).lower()]
