@@ -350,7 +350,9 @@ class LogProbs(nn.Module):
     def pack(self, trees: list[Tree]) -> Packed:
         return self.trunk.pack(trees)
 
-    def forward(self, packed: Packed, *, collision: bool = False) -> Tensor:
+    def forward(
+        self, packed: Packed, *, collision: bool = False, temperature: float = 1.0
+    ) -> Tensor:
         """Return log-probabilities, nats, one per non-root token: (tokens,).
 
         They are in float32 (float64 for a float64 model).
@@ -358,12 +360,30 @@ class LogProbs(nn.Module):
         Args:
             collision: give log Σ_v π(v)² beside them, (tokens, 2): how likely two draws of the next
                 token are to agree.
+            temperature: what logits are divided by: the policy that is sampled from at it.
         """
         read = _gather_both if collision else _gather
         if not self.knows_head:
             logits = self.trunk.inner(**self.trunk.inputs(packed)).logits.flatten(0, 1)
-            return read(logits[packed.read], packed.targets)
-        states = self.trunk(packed).index_select(0, packed.read)
+            return read(logits[packed.read] / temperature, packed.targets)
+        states = self.states(packed)
+        return self.of_states(states, packed, collision=collision, temperature=temperature)
+
+    def states(self, packed: Packed) -> Tensor:
+        """Return the state that predicts each non-root token, (tokens, hidden)."""
+        states: Tensor = self.trunk(packed)
+        return states.index_select(0, packed.read)
+
+    def of_states(
+        self,
+        states: Tensor,
+        packed: Packed,
+        *,
+        collision: bool = False,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Return what `forward` does, given `states`; the head has to be known."""
+        read = _tempered(_gather_both if collision else _gather, temperature)
         chunks = zip(states.split(LOGITS_CHUNK), packed.targets.split(LOGITS_CHUNK), strict=True)
         return torch.cat([recomputed(self._read_chunk, read, *chunk) for chunk in chunks])
 
@@ -404,6 +424,17 @@ class LogProbs(nn.Module):
             type(inner).__name__,
         )
         return False
+
+
+Reading = Callable[[Tensor, Tensor], Tensor]
+"""What is read of logits, given the tokens."""
+
+
+def _tempered(read: Reading, temperature: float) -> Reading:
+    """Return the reading of logits at a temperature."""
+    if temperature == 1.0:
+        return read
+    return lambda logits, targets: read(logits / temperature, targets)
 
 
 def _gather(logits: Tensor, targets: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -151,4 +151,49 @@ class Summing(Protocol):
         Args:
             counts: what each mean is over.
         """
+        ...
+
+
+class Turns(NamedTuple):
+    """How often the same items are trained on before they are made anew.
+
+    Attributes:
+        minibatches: optimizer steps in which all of them are seen once.
+        iterations: how often all are seen.
+    """
+
+    minibatches: int = 1
+    iterations: int = 1
+
+    @property
+    def updates(self) -> int:
+        """Optimizer steps of one turn."""
+        return self.minibatches * self.iterations
+
+
+@runtime_checkable
+class Renewing(Protocol):
+    """An objective that makes what it trains on as training goes, as a policy its own samples.
+
+    The data's items are then only what it makes them of, a turn's `minibatches · batch_size` at a
+    time. `size`, `count` and `loss` are of what it makes.
+    """
+
+    @property
+    def turns(self) -> Turns: ...
+
+    def renew(self, module: nn.Module, items: Sequence[Any], turn: int) -> Sequence[Any]:
+        """Return what to train on in a turn (from 0), without gradient.
+
+        Every process calls it with the same items, and has to be given the same. Where it raises,
+        what `kept` says has not changed.
+        """
+        ...
+
+    def kept(self) -> dict[str, Any]:
+        """Return what a checkpoint has to hold of it, ready for JSON."""
+        ...
+
+    def go_on(self, state: dict[str, Any]) -> Sequence[Any]:
+        """Return what is trained on in the turn that was interrupted; `state` is what was kept."""
         ...

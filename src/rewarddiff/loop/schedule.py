@@ -9,7 +9,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarddiff.loop.objective import TrainConfig
+from rewarddiff.errors import UserError
+from rewarddiff.loop.objective import TrainConfig, Turns
 
 
 def total_steps(items: int, config: TrainConfig) -> int:
@@ -46,6 +47,52 @@ def batch_at(items: int, step: int, config: TrainConfig, seed: int) -> list[int]
     start = position * config.batch_size
     batch: list[int] = _shuffled(items, epoch, seed)[start : start + config.batch_size].tolist()
     return batch
+
+
+def turns_within(items: int, config: TrainConfig, turns: Turns) -> int:
+    """Return the optimizer steps where items are made anew in turns, of `epochs` and `max_steps`.
+
+    Raises:
+        UserError: there are fewer items than minibatches in a turn.
+    """
+    if items < turns.minibatches:
+        raise UserError(
+            f"{items} prompts cannot be cut into {turns.minibatches} minibatches; bring more, or "
+            "lower num_mini_batches"
+        )
+    turns_of_all = math.ceil(turns_of_an_epoch(items, config, turns) * config.epochs)
+    steps = turns_of_all * turns.updates
+    return steps if config.max_steps is None else min(steps, config.max_steps)
+
+
+def turns_of_an_epoch(items: int, config: TrainConfig, turns: Turns) -> int:
+    """Return how many turns of one size all items make; where they are fewer than that, one."""
+    return max(1, items // (config.batch_size * turns.minibatches))
+
+
+def turn_at(items: int, turn: int, config: TrainConfig, turns: Turns, seed: int) -> list[int]:
+    """Return the item indices of a turn (from 0).
+
+    Every epoch is one shuffle of all items, cut into turns of one size; what is left over waits for
+    another shuffle.
+    """
+    size = config.batch_size * turns.minibatches
+    epoch, position = divmod(turn, turns_of_an_epoch(items, config, turns))
+    start = position * size
+    taken: list[int] = _shuffled(items, epoch, seed)[start : start + size].tolist()
+    return taken
+
+
+def minibatch_at(items: int, step: int, turns: Turns, seed: int) -> list[int]:
+    """Return which of a turn's items are in optimizer step `step` (from 0).
+
+    In every iteration they are shuffled again, and cut into parts that differ by one at most.
+    """
+    turn, update = divmod(step, turns.updates)
+    iteration, part = divmod(update, turns.minibatches)
+    order = np.random.default_rng([seed, turn, iteration]).permutation(items)
+    minibatch: list[int] = np.array_split(order, turns.minibatches)[part].tolist()
+    return minibatch
 
 
 @lru_cache(maxsize=1)  # steps come in order, and a shuffle of many items takes longer than a step

@@ -30,9 +30,25 @@ from rewarddiff.forward import switch_dropout_off
 from rewarddiff.loop import checkpoint
 from rewarddiff.loop.interrupts import stop_between_steps
 from rewarddiff.loop.metrics import Line, MetricsFile, Sums
-from rewarddiff.loop.objective import LossOutput, Objective, Probing, Summing, TrainConfig
+from rewarddiff.loop.objective import (
+    LossOutput,
+    Objective,
+    Probing,
+    Renewing,
+    Summing,
+    TrainConfig,
+)
 from rewarddiff.loop.processes import accelerator_for, from_every_process
-from rewarddiff.loop.schedule import batch_at, rate, share, steps_within
+from rewarddiff.loop.schedule import (
+    batch_at,
+    minibatch_at,
+    rate,
+    share,
+    steps_within,
+    turn_at,
+    turns_of_an_epoch,
+    turns_within,
+)
 from rewarddiff.machine import Meter
 from rewarddiff.progress import task
 from rewarddiff.store import fingerprint
@@ -121,7 +137,9 @@ class _Run:
         )
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.module, self.optimizer = self.accelerator.prepare(objective.module, optimizer)
-        self.steps = steps_within([objective.size(item) for item in items], config, seed)
+        self.steps = self._all_steps()
+        self.pool: Sequence[Any] = items  # what is trained on now
+        self.turn = -1  # in which it was made; none yet
         self.pace = checkpoint.Pace(config.save_every, checkpoint.size(objective.module))
         self.meter = Meter()
         self.metrics = MetricsFile(output / "metrics.jsonl")
@@ -164,24 +182,61 @@ class _Run:
     # -- one step -----------------------------------------------------------------------------
 
     def _step(self, step: int) -> Line:
+        batch = self._batch_at(step)
         if self.config.dropout:
             self.module.train()
         else:
             switch_dropout_off(self.module)
-        batch = batch_at(len(self.items), step, self.config, self.seed)
         mine = self._share_of(batch)
         torch.manual_seed(hash((self.seed, step, self.accelerator.process_index)) % 2**63)
         scale = rate(step, self.steps, self.config)
         for group, base in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = base * scale
-        self._begin(batch, mine, self.items, training=True)
+        self._begin(batch, mine, self.pool, training=True)
         sums = self._accumulate(batch, mine)
         norm = self._update(step, batch)
         return self._log("train", step + 1, sums, lr=self.rates[0] * scale, grad_norm=norm)
 
+    def _all_steps(self) -> int:
+        """Return how many optimizer steps the training has."""
+        objective = self.objective
+        if isinstance(objective, Renewing):
+            return turns_within(len(self.items), self.config, objective.turns)
+        return steps_within([objective.size(item) for item in self.items], self.config, self.seed)
+
+    def _steps_of_an_epoch(self) -> int:
+        objective = self.objective
+        if not isinstance(objective, Renewing):
+            return math.ceil(len(self.items) / self.config.batch_size)
+        turns = turns_of_an_epoch(len(self.items), self.config, objective.turns)
+        return turns * objective.turns.updates
+
+    def _batch_at(self, step: int) -> list[int]:
+        """Return the places in the pool of a step's global batch; where due, make the pool anew."""
+        objective = self.objective
+        if not isinstance(objective, Renewing):
+            return batch_at(len(self.items), step, self.config, self.seed)
+        turn = step // objective.turns.updates
+        if turn != self.turn:
+            self.pool = self._renewed(objective, step, turn)
+            self.turn = turn
+        return minibatch_at(len(self.pool), step, objective.turns, self.seed)
+
+    def _renewed(self, objective: Renewing, step: int, turn: int) -> Sequence[Any]:
+        """Return the pool of a turn; where that fails, what was trained until now is kept."""
+        switch_dropout_off(self.module)
+        places = turn_at(len(self.items), turn, self.config, objective.turns, self.seed)
+        items = [self.items[i] for i in places]
+        try:
+            with torch.no_grad(), self.accelerator.autocast():
+                return objective.renew(self.unwrapped, items, turn)
+        except Exception:
+            self._save(step)
+            raise
+
     def _share_of(self, batch: Sequence[int]) -> list[int]:
         """Return the items of a batch that are this process's."""
-        sizes = [self.objective.size(self.items[i]) for i in batch]
+        sizes = [self.objective.size(self.pool[i]) for i in batch]
         return share(batch, sizes, self.accelerator.num_processes)[self.accelerator.process_index]
 
     def _begin(
@@ -203,12 +258,14 @@ class _Run:
     def _accumulate(self, batch: list[int], mine: list[int]) -> Sums:
         """Add up gradients over this process's micro-batches."""
         sums = Sums()
-        count = sum(self.objective.count(self.items[i]) for i in batch)
-        cuts = self._cut(mine, self.items)
+        count = sum(self.objective.count(self.pool[i]) for i in batch)
+        if not count:
+            raise TrainingError(f"{self.name}: a batch holds nothing that is trained on")
+        cuts = self._cut(mine, self.pool)
         if not cuts:  # a process without items joins in, with a loss of zero
-            self._backward([self.items[batch[0]]], 0.0)
+            self._backward([self.pool[batch[0]]], 0.0)
         for position, cut in enumerate(cuts, 1):
-            items = [self.items[i] for i in cut]
+            items = [self.pool[i] for i in cut]
             is_last = position == len(cuts)
             with nullcontext() if is_last else self.accelerator.no_sync(self.module):
                 # DDP averages gradients over processes; what is divided by the global count is
@@ -241,7 +298,7 @@ class _Run:
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), limit)
         value = float(norm) if norm is not None else 0.0
         if not math.isfinite(value):
-            items = [self.items[i] for i in batch]
+            items = [self.pool[i] for i in batch]
             self._note_fault(f"gradient norm {value} on items {_named(items)}")
         self._raise_fault(f"at step {step + 1}; stopped before the update")
         self.optimizer.step()
@@ -317,8 +374,13 @@ class _Run:
         means, counts = sums.means()
         if isinstance(self.objective, Summing):
             means = self.objective.summary(means, counts)
-        epoch = step / math.ceil(len(self.items) / self.config.batch_size)
-        line: Line = {"step": step, "epoch": epoch, "split": split, **means, **more}
+        line: Line = {
+            "step": step,
+            "epoch": step / self._steps_of_an_epoch(),
+            "split": split,
+            **means,
+            **more,
+        }
         line |= {"tokens": self.meter.tokens, "seconds": self.meter.seconds}
         self.metrics.add(line, write=self.accelerator.is_main_process)
         if self.config.track:
@@ -353,7 +415,10 @@ class _Run:
         if not self.accelerator.is_main_process:
             return
         state = {"step": step, "fingerprint": self._identity, "meter": self.meter.so_far()}
-        state["objective"] = getattr(self.objective, "state", {})
+        if isinstance(self.objective, Renewing):
+            state["objective"] = self.objective.kept()
+        else:
+            state["objective"] = getattr(self.objective, "state", {})
         begun = time.monotonic()
         checkpoint.save(self._checkpoint, self.unwrapped, self.optimizer, state)
         self.pace.written(time.monotonic() - begun)
@@ -390,7 +455,10 @@ class _Run:
             return 0
         start = int(state["step"])
         self.meter.go_on(state["meter"])
-        if isinstance(self.objective, Probing):
+        if isinstance(self.objective, Renewing):
+            self.pool = self.objective.go_on(state["objective"])
+            self.turn = (start - 1) // self.objective.turns.updates
+        elif isinstance(self.objective, Probing):
             self.objective.state.update(state["objective"])
         self._take_back_metrics(start)
         if self.accelerator.is_main_process:

@@ -91,12 +91,59 @@ def _continue(
 ) -> list[list[int]]:
     """Return new tokens for each prompt, up to and without the end token."""
     pad = padding(tokenizer, ends)
-    ids, mask = left_padded(prompts, pad, model.device)
     options: dict[str, Any] = {}
     if config.stop:
         options |= {"stop_strings": list(config.stop), "tokenizer": tokenizer}
     if config.temperature:
-        options["logits_processor"] = LogitsProcessorList([_Draw(prompts, config)])
+        seeds = [_seed("draw", config.seed, prompt) for prompt in prompts]
+        options["logits_processor"] = LogitsProcessorList([_Draw(seeds, config.temperature)])
+    new = _generated(model, prompts, config.max_new_tokens, ends=ends, pad=pad, options=options)
+    return [_until_end(tokens, [*ends, pad]) for tokens in new]
+
+
+def sample_tokens(
+    model: PreTrainedModel,
+    prompts: Sequence[Tokens],
+    draws: Sequence[object],
+    *,
+    temperature: float,
+    max_new_tokens: int,
+    ends: Sequence[int],
+    pad: int,
+) -> list[Tokens]:
+    """Return the tokens drawn behind each prompt, with the end token where one was drawn.
+
+    They are those that the policy drew: a text read again may have others.
+
+    Args:
+        draws: what the randomness of each response comes from, JSON-able.
+        temperature: > 0.
+        ends: any of these ends a response.
+        pad: what fills rows up behind their end.
+    """
+    seeds = [_seed("tokens", draw) for draw in draws]
+    options = {"logits_processor": LogitsProcessorList([_Draw(seeds, temperature)])}
+    new = _generated(model, prompts, max_new_tokens, ends=ends, pad=pad, options=options)
+    responses = []
+    for tokens in new:
+        # The policy may have drawn the pad itself: only what ends a response is looked for.
+        places = [place for place, token in enumerate(tokens) if token in ends]
+        stop = places[0] + 1 if places else len(tokens)
+        responses.append(tuple(tokens[:stop]))
+    return responses
+
+
+def _generated(
+    model: PreTrainedModel,
+    prompts: Sequence[Tokens],
+    max_new_tokens: int,
+    *,
+    ends: Sequence[int],
+    pad: int,
+    options: dict[str, Any],
+) -> list[list[int]]:
+    """Return new tokens for each prompt, filled up behind the end."""
+    ids, mask = left_padded(prompts, pad, model.device)
     generate: Any = model.generate
     model_settings: Any = model.generation_config
     model.eval()
@@ -108,28 +155,32 @@ def _continue(
             output = generate(
                 ids,
                 attention_mask=mask,
-                max_new_tokens=config.max_new_tokens,
-                eos_token_id=ends,
+                max_new_tokens=max_new_tokens,
+                eos_token_id=list(ends),
                 pad_token_id=pad,
                 do_sample=False,
                 **options,
             )
     finally:
         model.generation_config = model_settings
-    new = output[:, ids.shape[1] :].tolist()
-    return [_until_end(tokens, [*ends, pad]) for tokens in new]
+    new: list[list[int]] = output[:, ids.shape[1] :].tolist()
+    return new
+
+
+def _seed(*parts: object) -> int:
+    return int(fingerprint(*parts)[:15], 16)
 
 
 class _Draw(LogitsProcessor):
     """Make the largest logit a draw from softmax(logits / temperature), by Gumbel noise.
 
-    Each prompt has a generator of its own, so a sample depends on its prompt and the seed, and not
-    on the prompts it shares a batch with.
+    Each row has a generator of its own, so a sample depends on its prompt and its seed, and not on
+    the prompts it shares a batch with.
     """
 
-    def __init__(self, prompts: Sequence[Tokens], config: SamplingConfig) -> None:
-        self.temperature = config.temperature
-        self.seeds = [int(fingerprint("draw", config.seed, prompt)[:15], 16) for prompt in prompts]
+    def __init__(self, seeds: Sequence[int], temperature: float) -> None:
+        self.temperature = temperature
+        self.seeds = seeds
         self.generators: list[torch.Generator] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:

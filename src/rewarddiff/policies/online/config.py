@@ -1,0 +1,108 @@
+"""How a policy learns from its own samples: every option in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rewarddiff.config import at_least, checked, positive
+from rewarddiff.errors import UserError
+from rewarddiff.loop.objective import TrainConfig, Turns
+from rewarddiff.losses.online import Aggregation
+from rewarddiff.policies.online.estimators import AdvantageConfig
+from rewarddiff.policies.online.group_rewards import RewardConfig, check_baseline
+from rewarddiff.policies.online.kl import KLConfig
+from rewarddiff.policies.policy import LoraConfig
+
+
+@checked
+@dataclass(frozen=True)
+class OnlineConfig:
+    """How a policy is trained on what it samples.
+
+    Attributes:
+        reward: what becomes of the scores of a group's responses.
+        advantage: the estimator of advantages.
+        kl: the pull to the reference.
+        num_generations: responses to each prompt. TRL's name.
+        temperature: responses are drawn, and log-probabilities read, at it.
+        max_new_tokens: a response is cut there.
+        sampling_batch_size: responses that are drawn side by side.
+        num_mini_batches: optimizer steps in which all samples of a rollout are seen once. A rollout
+            is of `train.batch_size` · num_mini_batches prompts. TRL's name.
+        num_iterations: how often all of them are seen. TRL's name (num_ppo_epochs in its PPO).
+        epsilon, epsilon_high, delta: bounds of the probability ratio, see `clipped_surrogate`.
+        vf_coef: weight of the value loss, with `gae`. TRL's name.
+        cliprange_value: how far a value may move from that of the rollout; None: any.
+        loss_agg_mode: what the losses of tokens are a mean over.
+        unscored: what a response without a reward (NaN) does: `stop` the training before an update,
+            or be left out (`leave_out`), and counted.
+        allow_cancelling: let a baseline per prompt through that changes no advantage.
+        lora: train adapters instead of all weights; the reference is then the base without them,
+            and no copy of it is kept.
+        train: the loop's settings; its head_lr is that of the value head.
+    """
+
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
+    kl: KLConfig = field(default_factory=KLConfig)
+    num_generations: int = 4
+    temperature: float = 1.0
+    max_new_tokens: int = 128
+    sampling_batch_size: int = 64
+    num_mini_batches: int = 1
+    num_iterations: int = 1
+    epsilon: float = 0.2
+    epsilon_high: float | None = None
+    delta: float | None = None
+    vf_coef: float = 0.1
+    cliprange_value: float | None = 0.2
+    loss_agg_mode: Aggregation = "token-mean"
+    unscored: Literal["stop", "leave_out"] = "stop"
+    allow_cancelling: bool = False
+    lora: LoraConfig | None = None
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "num_generations", "max_new_tokens", "sampling_batch_size")
+        at_least(self, 1, "num_mini_batches", "num_iterations")
+        at_least(self, 0, "epsilon", "epsilon_high", "vf_coef")
+        positive(self, "temperature", "cliprange_value")
+        if self.num_generations < 2 and self.needs_groups:
+            raise UserError(
+                f"num_generations is 1, and {self.needs_groups} compares the responses to a prompt "
+                "with each other; give at least 2"
+            )
+        if self.train.max_tokens is not None:
+            raise UserError(
+                "train.max_tokens: how long the samples are going to be is not known; use "
+                "max_steps or epochs"
+            )
+
+    @property
+    def needs_groups(self) -> str:
+        """What compares the responses to a prompt with each other; empty: nothing."""
+        if self.reward.kind == "group_difference":
+            return "reward group_difference"
+        if self.advantage.estimator in ("rloo", "grpo"):
+            return f"estimator {self.advantage.estimator}"
+        return ""
+
+    @property
+    def turns(self) -> Turns:
+        """How a rollout is trained on."""
+        return Turns(self.num_mini_batches, self.num_iterations)
+
+    @property
+    def has_values(self) -> bool:
+        """Whether there is a value head."""
+        return self.advantage.estimator == "gae"
+
+    def check(self, *, pointwise: bool) -> None:
+        """Raise a UserError where the baseline of the reward would change nothing.
+
+        Args:
+            pointwise: every difference is one of rewards.
+        """
+        if not self.allow_cancelling:
+            check_baseline(self.reward, self.advantage, pointwise=pointwise)

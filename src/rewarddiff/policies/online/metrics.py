@@ -1,0 +1,110 @@
+"""What the log shows of a rollout and of an update, under the names of TRL."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rewarddiff.policies.online.rollouts import Rollout
+from rewarddiff.policies.online.turn import Turn
+
+
+def of_turn(turn: Turn, *, kl_coef: float, kl_in_reward: bool) -> dict[str, float]:
+    """Return the metrics of a turn's rollouts.
+
+    Args:
+        kl_coef: β of this turn.
+        kl_in_reward: β·KL was taken off the rewards.
+    """
+    metrics = {
+        **_of_rewards(turn),
+        **_of_lengths(turn.rollouts),
+        "objective/entropy": _entropy(turn.rollouts),
+    }
+    non_score = 0.0
+    if turn.kl is not None:
+        metrics["objective/kl"] = turn.kl_of_responses
+        metrics["objective/kl_coef"] = kl_coef
+        if kl_in_reward:
+            non_score = -kl_coef * turn.kl_of_responses
+    metrics["objective/non_score_reward"] = non_score
+    metrics["objective/rlhf_reward"] = metrics["reward"] + non_score
+    return metrics
+
+
+def _of_rewards(turn: Turn) -> dict[str, float]:
+    given = np.isfinite(turn.rewards)
+    spreads = []
+    for rewards in turn.rewards:
+        finite = rewards[np.isfinite(rewards)]
+        if len(finite) > 1:
+            spreads.append(float(finite.std(ddof=1)))
+    metrics = {
+        "reward": float(turn.rewards[given].mean()),
+        "objective/unscored": float(np.size(given) - given.sum()),
+    }
+    if spreads:
+        metrics["reward_std"] = float(np.mean(spreads))
+        metrics["frac_reward_zero_std"] = float(np.mean([spread == 0 for spread in spreads]))
+    if turn.original is not None:
+        metrics["objective/scores"] = float(np.nanmean(turn.original))
+    return metrics
+
+
+def _of_lengths(rollouts: list[Rollout]) -> dict[str, float]:
+    lengths = np.array([rollout.lengths for rollout in rollouts])
+    ended = np.array([rollout.ended for rollout in rollouts])
+    return {
+        "completions/mean_length": float(lengths.mean()),
+        "completions/min_length": float(lengths.min()),
+        "completions/max_length": float(lengths.max()),
+        "completions/clipped_ratio": float((~ended).mean()),
+    }
+
+
+def _entropy(rollouts: list[Rollout]) -> float:
+    """Return the mean over responses of −log π of the whole, as TRL's PPO estimates it."""
+    total = sum(sum(rollout.logps) for rollout in rollouts)
+    return -total / sum(len(rollout.ended) for rollout in rollouts)
+
+
+def of_policy(
+    log_ratio: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    losses: Tensor,
+    *,
+    bounds: tuple[float, float],
+) -> dict[str, tuple[float, float]]:
+    """Return sums and counts over the tokens of a micro-batch.
+
+    Args:
+        log_ratio, advantages, mask, losses: (responses, tokens).
+        bounds: of the probability ratio.
+    """
+    ratio = log_ratio.detach()[mask].exp()
+    # Where the ratio has left its bounds in the direction that the advantage pushes it.
+    is_clipped = (ratio - ratio.clamp(*bounds)) * advantages[mask] > 0
+    return {
+        "policy/approxkl_avg": _summed(0.5 * log_ratio.detach()[mask].square()),
+        "policy/clipfrac_avg": _summed(is_clipped),
+        "val/ratio": _summed(ratio),
+        "loss/policy_avg": _summed(losses.detach()[mask]),
+    }
+
+
+def of_values(
+    values: Tensor, old_values: Tensor, mask: Tensor, losses: Tensor, *, clip: float | None
+) -> dict[str, tuple[float, float]]:
+    """Return sums and counts over the tokens of a micro-batch, of its value head."""
+    moved = (values.detach() - old_values)[mask].abs()
+    is_clipped = moved > (torch.inf if clip is None else clip)
+    return {
+        "loss/value_avg": _summed(losses.detach()[mask]),
+        "val/clipfrac_avg": _summed(is_clipped),
+    }
+
+
+def _summed(values: Tensor) -> tuple[float, float]:
+    return values.sum().item(), float(values.numel())

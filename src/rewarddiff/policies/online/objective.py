@@ -1,0 +1,273 @@
+"""What the loop trains: a policy on responses that it samples itself, anew in every turn."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rewarddiff.encoding import Encoder
+from rewarddiff.forward import LogProbs, switch_dropout_off
+from rewarddiff.loop.objective import LossOutput, TrainConfig, Turns
+from rewarddiff.loop.processes import from_every_process, processes
+from rewarddiff.losses.online import (
+    aggregated,
+    clipped_surrogate,
+    clipped_value_loss,
+    kl_estimate,
+)
+from rewarddiff.policies.online import metrics
+from rewarddiff.policies.online.actor import Actor, Reading
+from rewarddiff.policies.online.config import OnlineConfig
+from rewarddiff.policies.online.group_rewards import RewardFunctions, group_rewards
+from rewarddiff.policies.online.kl import KLController
+from rewarddiff.policies.online.rollouts import (
+    OnlinePrompt,
+    Rollout,
+    draw,
+    read,
+    rows_of,
+    with_texts,
+)
+from rewarddiff.policies.online.turn import Scored, turn_of
+from rewarddiff.rewards import RunningScale
+from rewarddiff.trees import Packed
+
+
+class Online:
+    """A policy that is trained on its own samples: PPO and its relatives.
+
+    Args:
+        policy: as it starts. The reference is this policy without its adapters, or else a copy of
+            it; there is none where the KL counts nothing.
+        encoder: reads and writes texts for it.
+        functions: score responses.
+        identity: what the functions are; a checkpoint of others is refused.
+
+    Attributes:
+        config: what a checkpoint has to be of.
+    """
+
+    def __init__(
+        self,
+        policy: LogProbs,
+        encoder: Encoder,
+        functions: RewardFunctions,
+        options: OnlineConfig,
+        *,
+        seed: int = 0,
+        identity: str = "",
+    ) -> None:
+        self.options = options
+        self.config = (options, identity)
+        self.encoder = encoder
+        self.functions = functions
+        self.seed = seed
+        self.reference = _reference(policy, options)
+        self.module = Actor(policy, temperature=options.temperature, with_values=options.has_values)
+        self._kl = KLController.begin(options.kl)
+        self._scale = RunningScale(options.reward.scale)
+        self._pool: list[Rollout] = []
+        self._kl_coef = self._kl.value  # of the turn that is trained on
+        self._metrics: dict[str, float] = {}
+
+    # -- what the loop asks -------------------------------------------------------------------
+
+    @property
+    def turns(self) -> Turns:
+        return self.options.turns
+
+    def size(self, item: Rollout) -> int:
+        return len(item.tree)
+
+    def count(self, item: Rollout) -> float:
+        """Return the tokens, or responses, that the losses of a rollout are counted as."""
+        if self.options.loss_agg_mode != "token-mean":
+            return sum(item.trained)
+        lengths = zip(item.lengths, item.trained, strict=True)
+        return sum(length for length, is_trained in lengths if is_trained)
+
+    def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
+        return self.module.parameter_groups(config)
+
+    def summary(self, means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
+        """Return a step's metrics, with those of the rollouts that it trains on."""
+        return {**means, **self._metrics}
+
+    def kept(self) -> dict[str, Any]:
+        return {
+            "kl": self._kl.value,
+            "kl_coef": self._kl_coef,
+            "scale": self._scale.state(),
+            "metrics": self._metrics,
+            "rollouts": [rollout.plain() for rollout in self._pool],
+        }
+
+    def go_on(self, state: dict[str, Any]) -> list[Rollout]:
+        self._kl = replace(self._kl, value=state["kl"])
+        self._kl_coef = state["kl_coef"]
+        self._scale = self._scale.resumed(state["scale"])
+        self._metrics = state["metrics"]
+        self._pool = [Rollout.of(plain) for plain in state["rollouts"]]
+        return self._pool
+
+    # -- a turn: sample, read, score ----------------------------------------------------------
+
+    def renew(self, module: nn.Module, items: Sequence[OnlinePrompt], turn: int) -> list[Rollout]:
+        """Return rollouts of all prompts, with their advantages.
+
+        Raises:
+            TrainingError: a reward is not usable.
+        """
+        everyone = processes()
+        mine = range(everyone.process_index, len(items), everyone.num_processes)
+        began = time.perf_counter()
+        prompts = [items[place] for place in mine]
+        rollouts = draw(
+            self.module.policy.model,
+            self.encoder,
+            prompts,
+            self.options,
+            seed=self.seed,
+            turn=turn,
+        )
+        sampled = time.perf_counter()
+        rollouts = self._read(module, rollouts)
+        has_read = time.perf_counter()
+        scored = self._scored(mine, prompts, rollouts)
+        seconds = {
+            "time/sampling": sampled - began,
+            "time/reading": has_read - sampled,
+            "time/scoring": time.perf_counter() - has_read,
+        }
+        of_all = sorted(chain(*from_every_process(scored)), key=lambda one: one.place)
+        self._take(of_all, seconds)
+        return self._pool
+
+    def _read(self, module: nn.Module, rollouts: Sequence[Rollout]) -> list[Rollout]:
+        """Return rollouts with log π, log ρ and V of their tokens, by one tree a group."""
+        switch_dropout_off(module)  # sampling has switched checkpointed layers too
+
+        def forward(packed: Packed) -> list[Tensor]:
+            reading: Reading = module(packed)
+            columns = [reading.logps]
+            if reading.values is not None:
+                columns.append(reading.values)
+            if self.reference is not None:
+                columns.append(self._reference_logps(packed))
+            return columns
+
+        names = ["logps"]
+        if self.options.has_values:
+            names.append("values")
+        if self.reference is not None:
+            names.append("reference")
+        tokens = self.options.train.microbatch_tokens
+        columns = read(rollouts, self.module.policy.pack, forward, tokens)
+        complete = []
+        for rollout, values in zip(rollouts, columns, strict=True):
+            complete.append(rollout.having(names, values))
+        return complete
+
+    def _reference_logps(self, packed: Packed) -> Tensor:
+        reference = self.reference
+        assert reference is not None
+        reference.to(packed.input_ids.device)
+        model: Any = reference.model
+        is_policy = reference is self.module.policy
+        adapter_off = model.disable_adapter() if is_policy else nullcontext()
+        with adapter_off:
+            logps: Tensor = reference(packed, temperature=self.options.temperature)
+        return logps
+
+    def _scored(
+        self, places: Sequence[int], prompts: Sequence[OnlinePrompt], rollouts: Sequence[Rollout]
+    ) -> list[Scored]:
+        """Return this process's rollouts with their rewards."""
+        if not prompts:
+            return []
+        sampled = [with_texts(self.encoder, *both) for both in zip(prompts, rollouts, strict=True)]
+        stored = [prompt.group for prompt in prompts]
+        rewards = group_rewards(self.options.reward, self.functions, sampled, stored)
+        return [Scored(*parts) for parts in zip(places, rollouts, rewards, strict=True)]
+
+    def _take(self, scored: Sequence[Scored], seconds: dict[str, float]) -> None:
+        """Train on these rollouts from now on."""
+        kl_coef = self._kl.value
+        turn, scale = turn_of(scored, self._scale, self.options, kl_coef=kl_coef)
+        kl = self._kl
+        if turn.kl is not None:
+            kl = kl.update(turn.kl_of_responses, n_steps=int(turn.mask.any(-1).sum()))
+        in_reward = self.options.kl.placement == "reward"
+        of_turn = metrics.of_turn(turn, kl_coef=kl_coef, kl_in_reward=in_reward)
+        # Nothing has changed until here, where all has gone well.
+        self._kl, self._kl_coef, self._scale = kl, kl_coef, scale
+        self._pool, self._metrics = turn.rollouts, {**of_turn, **seconds}
+
+    # -- a micro-batch ------------------------------------------------------------------------
+
+    def loss(self, module: nn.Module, items: Sequence[Rollout]) -> LossOutput:
+        packed = self.module.policy.pack([item.tree for item in items])
+        reading: Reading = module(packed)
+        lengths = [length for item in items for length in item.lengths]
+        rows = partial(rows_of, lengths=lengths)
+
+        def column(name: str) -> Tensor:
+            flat = list(chain.from_iterable(getattr(item, name) for item in items))
+            like = reading.logps
+            return rows(torch.tensor(flat, dtype=like.dtype, device=like.device))
+
+        logps = rows(reading.logps)
+        mask = _mask(items, lengths).to(logps.device)
+        log_ratio = torch.where(mask, logps - column("logps"), 0.0)
+        advantages = column("advantages")
+        options = self.options
+        losses = clipped_surrogate(
+            log_ratio,
+            advantages,
+            epsilon=options.epsilon,
+            epsilon_high=options.epsilon_high,
+            delta=options.delta,
+        )
+        high = options.epsilon if options.epsilon_high is None else options.epsilon_high
+        bounds = (1 - options.epsilon, 1 + high)
+        shown = metrics.of_policy(log_ratio, advantages, mask, losses, bounds=bounds)
+        if self.reference is not None and options.kl.placement == "loss":
+            estimator = options.kl.kl_estimator
+            kl = kl_estimate(logps, column("reference"), estimator=estimator)
+            losses = losses + self._kl_coef * kl
+        if reading.values is not None:
+            values, old_values = rows(reading.values), column("values")
+            clip = options.cliprange_value
+            value_losses = clipped_value_loss(
+                values, old_values, column("returns"), cliprange_value=clip
+            )
+            shown |= metrics.of_values(values, old_values, mask, value_losses, clip=clip)
+            losses = losses + options.vf_coef * value_losses
+        return LossOutput(aggregated(losses, mask, loss_agg_mode=options.loss_agg_mode), shown)
+
+
+def _reference(policy: LogProbs, options: OnlineConfig) -> LogProbs | None:
+    """Return what reads the reference: the policy itself where it has adapters to switch off."""
+    if options.kl.kl_coef == 0:
+        return None
+    if hasattr(policy.model, "disable_adapter"):
+        return policy
+    reference = copy.deepcopy(policy).requires_grad_(False)
+    switch_dropout_off(reference)
+    return reference
+
+
+def _mask(items: Sequence[Rollout], lengths: Sequence[int]) -> Tensor:
+    """Return which tokens are trained on, (responses, tokens)."""
+    trained = torch.tensor([is_trained for item in items for is_trained in item.trained])
+    is_token = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    return is_token & trained[:, None]

@@ -1,0 +1,68 @@
+"""From prompts and a reward to a policy that is trained on its own samples."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from rewarddiff.data.ledger import Ledger
+from rewarddiff.encoding import Encoder
+from rewarddiff.forward import LogProbs
+from rewarddiff.loop.train import TrainResult, train
+from rewarddiff.policies.online.config import OnlineConfig
+from rewarddiff.policies.online.group_rewards import RewardFunctions, Scores, with_baselines
+from rewarddiff.policies.online.objective import Online
+from rewarddiff.policies.online.rollouts import online_prompts
+from rewarddiff.records import Group
+
+logger = logging.getLogger(__name__)
+
+
+def train_online(
+    model: PreTrainedModel,
+    prompts: Sequence[Group],
+    reward: RewardFunctions | Scores,
+    config: OnlineConfig,
+    *,
+    encoder: Encoder,
+    output: Path,
+    identity: str = "",
+    seed: int = 0,
+    name: str = "policy",
+) -> TrainResult:
+    """Train `model` in place, from where it stands or from where it was interrupted.
+
+    A checkpoint is left in `output`, for the case that saving the model is interrupted:
+    `discard_checkpoint` removes it.
+
+    Args:
+        model: a causal LM, with its adapter already around it where one is wanted (`with_adapter`).
+        prompts: groups whose prompts are answered. Their responses are the baseline, where the
+            reward has one, and else of no use.
+        reward: functions that score responses, or the one that gives r.
+        identity: what the reward is; a checkpoint of another one is refused.
+
+    Raises:
+        UserError: reward, estimator and prompts do not go together, or no prompt can be used.
+        TrainingError: a reward, a loss or a gradient was not usable, and no update was made with it.
+    """
+    functions = reward if isinstance(reward, RewardFunctions) else RewardFunctions(reward)
+    config.check(pointwise=functions.pointwise)
+    ledger = Ledger()
+    items = online_prompts(prompts, encoder, config.max_new_tokens, ledger)
+    if not items:
+        ledger.enforce(0.0)
+    if ledger.dropped or ledger.changed:
+        logger.warning("%s: %s", name, ledger)
+    groups = with_baselines(config.reward, functions, [item.group for item in items])
+    items = [replace(item, group=group) for item, group in zip(items, groups, strict=True)]
+    # It makes rollouts of prompts: the loop's items are not the ones that its losses are of.
+    objective: Any = Online(
+        LogProbs(model), encoder, functions, config, seed=seed, identity=identity
+    )
+    return train(objective, items, output=output, config=config.train, seed=seed, name=name)
