@@ -124,7 +124,7 @@ def reinforce(rewards: Tensor) -> Tensor:
     tensor([[-2., -1.],
             [ 3.,  0.]])
     """
-    given = _finite_or_nan(rewards)
+    given = _above_least(rewards.reshape(1, -1)).reshape(rewards.shape)
     return (given - given.nanmean()).nan_to_num(nan=0.0)
 
 
@@ -148,7 +148,7 @@ def rloo(rewards: Tensor) -> Tensor:
     tensor([[-3.0000, -1.5000,  4.5000]])
     """
     _check_groups(rewards)
-    given = _finite_or_nan(rewards)
+    given = _above_least(rewards)
     others = given.isfinite().sum(1, keepdim=True) - 1
     baselines = (given.nansum(1, keepdim=True) - given) / others
     # 0/0 where there is no other, NaN where there is no reward: both stay NaN up to here.
@@ -178,9 +178,10 @@ def grpo(rewards: Tensor, *, scale_rewards: Scaling = "group") -> Tensor:
     """
     _check_groups(rewards)
     given = _finite_or_nan(rewards)
-    advantages = given - given.nanmean(1, keepdim=True)
+    above_least = _above_least(rewards)
+    advantages = above_least - above_least.nanmean(1, keepdim=True)
     if scale_rewards == "group":
-        advantages = advantages / (_nanstd(given, dim=1) + STD_EPSILON)
+        advantages = advantages / (_nanstd(above_least, dim=1) + STD_EPSILON)
     elif scale_rewards == "batch":
         advantages = advantages / (_nanstd(given.reshape(1, -1), dim=1) + STD_EPSILON)
     elif scale_rewards != "none":
@@ -248,6 +249,17 @@ def _nanstd(values: Tensor, *, dim: int) -> Tensor:
     count = values.isfinite().sum(dim, keepdim=True)
     squares = (values - values.nanmean(dim, keepdim=True)).square().nansum(dim, keepdim=True)
     return (squares / (count - 1)).sqrt()
+
+
+def _above_least(rewards: Tensor) -> Tensor:
+    """Return by how much each reward is above the least of its row, NaN where it was not given.
+
+    Equal rewards are then 0 to the bit, and so is their mean. The mean of 0.7 three times is not
+    0.7: what is left, 10⁻¹⁶, is a direction that Adam would take a whole step in.
+    """
+    given = _finite_or_nan(rewards)
+    least = torch.where(given.isnan(), torch.inf, given).amin(1, keepdim=True)
+    return given - least
 
 
 def _finite_or_nan(rewards: Tensor) -> Tensor:

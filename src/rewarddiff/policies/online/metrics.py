@@ -36,17 +36,19 @@ def of_turn(turn: Turn, *, kl_coef: float, kl_in_reward: bool) -> dict[str, floa
 def _of_rewards(turn: Turn) -> dict[str, float]:
     given = np.isfinite(turn.rewards)
     spreads = []
+    are_equal = []
     for rewards in turn.rewards:
         finite = rewards[np.isfinite(rewards)]
         if len(finite) > 1:
             spreads.append(float(finite.std(ddof=1)))
+            are_equal.append(finite.min() == finite.max())  # their spread may be 1e-16
     metrics = {
         "reward": float(turn.rewards[given].mean()),
         "objective/unscored": float(np.size(given) - given.sum()),
     }
     if spreads:
         metrics["reward_std"] = float(np.mean(spreads))
-        metrics["frac_reward_zero_std"] = float(np.mean([spread == 0 for spread in spreads]))
+        metrics["frac_reward_zero_std"] = float(np.mean(are_equal))
     if turn.original is not None:
         metrics["objective/scores"] = float(np.nanmean(turn.original))
     return metrics
