@@ -110,12 +110,12 @@ def test_the_gradient_does_not_depend_on_how_a_batch_is_cut(
 # --- going on -----------------------------------------------------------------------------------
 
 
-def every_state() -> OnlineConfig:
+def every_state(**kl: Any) -> OnlineConfig:
     """Options under which all that is carried from turn to turn changes the result."""
     return short(
         reward=RewardConfig("contrastive", scale=ScaleConfig("absolute_mean")),
         advantage=AdvantageConfig("gae"),
-        kl=KLConfig(kl_coef=0.1, target_kl=0.5, horizon=100),
+        kl=KLConfig(kl_coef=0.1, target_kl=0.5, horizon=100, **kl),
         num_mini_batches=2,
         num_iterations=2,
         train=replace(STEADY, batch_size=2, max_steps=10),
@@ -134,10 +134,13 @@ def at_call(number: int, action: Callable[[], None]) -> Callable[[Sequence[Group
     return reward
 
 
+@pytest.mark.parametrize(
+    "kl", [{}, {"placement": "loss", "kl_estimator": "k2"}], ids=["reward", "loss"]
+)
 def test_an_interrupted_training_goes_on_to_the_bit(
-    tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    kl: dict[str, Any], tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    config = every_state()
+    config = every_state(**kl)
     whole, result = learn(tiny_tokenizer, tmp_path / "whole", config, prompts=BASELINES)
     # The first call is for the scores of the baseline. Told to stop in the second turn, it does so
     # after the first of that turn's four steps, in the middle of an iteration.
