@@ -8,6 +8,7 @@ The public face, loaded on first use (importing this package loads neither torch
     weigh                        differences → one coefficient per comparison
     score, weigh_dataset         files of any size: rows with scores, pairs with coefficients
     train_policy                 DPO, or another objective, with those coefficients
+    train_online                 PPO and its relatives, on the policy's own samples
     run_recipe                   the whole pipeline, as `rewarddiff run`
 
 Configs stand beside what they configure: `ScorerConfig(loss=Margin())`,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from rewarddiff.errors import TrainingError, UserError
     from rewarddiff.loop.objective import TrainConfig
     from rewarddiff.pipeline.commands import evaluate, run_recipe, train_policy, train_scorer
+    from rewarddiff.pipeline.online import train_online
     from rewarddiff.pipeline.scoring import WeighConfig, score, weigh_dataset
     from rewarddiff.policies.objectives.lists import KTO, PRO, RRHF
     from rewarddiff.policies.objectives.pairs import (
@@ -46,6 +48,10 @@ if TYPE_CHECKING:
     )
     from rewarddiff.policies.objectives.sft import SFTConfig
     from rewarddiff.policies.objectives.strength import MLRDPO, MMPO, ODPO, RDPO, RPO, UniDPO
+    from rewarddiff.policies.online.config import OnlineConfig
+    from rewarddiff.policies.online.estimators import AdvantageConfig
+    from rewarddiff.policies.online.group_rewards import RewardConfig, RewardFunctions
+    from rewarddiff.policies.online.kl import KLConfig
     from rewarddiff.policies.policy import LoraConfig, PolicyConfig
     from rewarddiff.records import Comparison, Group, Message
     from rewarddiff.scorers.neural.build import load_scorer, save_scorer
@@ -68,7 +74,12 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "errors": ("TrainingError", "UserError"),
     "loop.objective": ("TrainConfig",),
     "pipeline.commands": ("evaluate", "run_recipe", "train_policy", "train_scorer"),
+    "pipeline.online": ("train_online",),
     "pipeline.scoring": ("WeighConfig", "score", "weigh_dataset"),
+    "policies.online.config": ("OnlineConfig",),
+    "policies.online.estimators": ("AdvantageConfig",),
+    "policies.online.group_rewards": ("RewardConfig", "RewardFunctions"),
+    "policies.online.kl": ("KLConfig",),
     "policies.policy": ("LoraConfig", "PolicyConfig"),
     "records": ("Comparison", "Group", "Message"),
     "scorers.neural.build": ("load_scorer", "save_scorer"),
@@ -96,6 +107,7 @@ __all__ = [
     "RPO",
     "RRHF",
     "WPO",
+    "AdvantageConfig",
     "BatchMargin",
     "BetaDPO",
     "BradleyTerry",
@@ -105,6 +117,7 @@ __all__ = [
     "General",
     "Group",
     "Groups",
+    "KLConfig",
     "Last",
     "Ledger",
     "LengthConfig",
@@ -112,8 +125,11 @@ __all__ = [
     "Margin",
     "Message",
     "OdinConfig",
+    "OnlineConfig",
     "Ordinal",
     "PolicyConfig",
+    "RewardConfig",
+    "RewardFunctions",
     "Robust",
     "SFTConfig",
     "SLiC",
@@ -136,6 +152,7 @@ __all__ = [
     "save_scorer",
     "score",
     "split",
+    "train_online",
     "train_policy",
     "train_scorer",
     "weigh",

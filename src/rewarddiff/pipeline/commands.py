@@ -109,7 +109,7 @@ def train_scorer(
         starts.insert(0, config.warm_start)
     check_model_place(folder, starts, scorer=True)
     processes = together.processes()
-    with _held(folder, processes):
+    with held(folder, processes):
         scorer, _ = scorers_train.train_scorer(config, train, dev, output=folder, seed=seed)
         if processes.is_main_process:
             if dev:
@@ -123,7 +123,7 @@ def train_scorer(
     return scorer
 
 
-def _held(folder: Path, processes: PartialState) -> AbstractContextManager[None]:
+def held(folder: Path, processes: PartialState) -> AbstractContextManager[None]:
     """Keep other trainings out of a folder.
 
     Of processes that train together the main one does, as it writes there.
@@ -165,7 +165,7 @@ def train_policy(
     config, folder = config or PolicyConfig(), user_path(output)
     check_model_place(folder, [model], scorer=False)
     processes = together.processes()
-    with _held(folder, processes):
+    with held(folder, processes):
         policy, tokenizer = _trained_policy(
             model, train, coefficients, folder, config, lengths, seed
         )

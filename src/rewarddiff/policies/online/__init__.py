@@ -1,8 +1,17 @@
-"""Policies that learn from their own samples: what becomes of rewards on the way to a loss.
+"""Policies that learn from their own samples: from prompts to rollouts to a loss.
 
-advantages  rewards → advantages, as pure functions
-estimators  which of them, with which options; when a baseline per prompt acts
-kl          the coefficient of the KL to the reference, fixed or adaptive
+config         every option
+rollouts       responses drawn in groups that share the prompt, and read as trees
+group_rewards  functions that score groups → one reward for each response
+advantages     rewards → advantages, as pure functions
+estimators     which of them, with which options; when a baseline per prompt acts
+kl             the coefficient of the KL to the reference, fixed or adaptive
+turn           all rollouts of a turn: λ, penalties, advantages
+actor          the policy in training and its value head
+objective      what the loop trains
+metrics        what the log shows, under TRL's names
+train          prompts and a reward → a trained policy
 
-Rewards come in as numbers (`rewarddiff.rewards`); the losses are those of `losses.online`.
+The losses are those of `losses.online`, the rewards those of `rewarddiff.rewards`. No scorer is
+imported: what scores is handed in.
 """

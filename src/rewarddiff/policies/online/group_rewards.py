@@ -28,7 +28,7 @@ Scores = Callable[[Sequence[Group]], Sequence[ArrayLike]]
 """r of every response of each group, in their order; NaN where one is not scored."""
 
 ReadPairs = Callable[[Sequence[Group], Sequence[Sequence[Pair]]], Sequence[Differences]]
-"""d of the pairs of each group, in their order."""
+"""d of the pairs of each group, in their order; the first response of a pair is read first."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,9 @@ def _against_stored(
         sampled = len(group.responses)
         joined.append(group.with_responses((*group.responses, *stored.responses)))
         places = range(sampled, sampled + len(stored.responses))
-        pairs.append([(i, j) for i in range(sampled) for j in places])
+        # Whoever likes what stands first is asked both ways round.
+        first = [(i, j) for i in range(sampled) for j in places]
+        pairs.append([*first, *((j, i) for i, j in first)])
     relatives = []
     for group, differences in zip(groups, functions.d(joined, pairs), strict=True):
         relative = contrastive_difference(

@@ -1,0 +1,119 @@
+"""Training a policy on its own samples, with any scorer, as Python calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+
+from rewarddiff import models
+from rewarddiff.differences import Differences, Pair
+from rewarddiff.encoding import Encoder, LengthConfig
+from rewarddiff.loop import processes as together
+from rewarddiff.loop.train import discard_checkpoint
+from rewarddiff.models.cards import Facts
+from rewarddiff.paths import user_path
+from rewarddiff.pipeline.commands import held
+from rewarddiff.pipeline.placing import check_model_place
+from rewarddiff.policies.online import train as online
+from rewarddiff.policies.online.config import OnlineConfig
+from rewarddiff.policies.online.group_rewards import RewardFunctions, Scores
+from rewarddiff.policies.policy import PolicyConfig, save_policy, start_of
+from rewarddiff.records import Group
+from rewarddiff.scorers.protocol import Pointwise, Scorer
+
+
+def train_online(
+    model: str | Path,
+    prompts: Sequence[Group],
+    reward: Scorer | RewardFunctions | Scores,
+    config: OnlineConfig | None = None,
+    *,
+    output: str | Path,
+    max_prompt: int | None = None,
+    seed: int = 0,
+) -> Path:
+    """Train a policy on its own samples, and return its Hugging Face folder `output/model`.
+
+    Metrics, under the names of TRL, and checkpoints go to `output`. The same call again goes on
+    where it was interrupted.
+
+    Args:
+        model: the starting point, which is also the reference.
+        prompts: groups whose prompts are answered. Their responses are the baseline, where the
+            reward has one, and otherwise not read.
+        reward: what scores the samples: a scorer, or a function that gives r of every response of
+            each group, or `RewardFunctions` of r and d.
+        config: every option; None: PPO with a value head, on r as it is.
+        max_prompt: tokens; a longer prompt keeps its end.
+
+    Raises:
+        UserError: `output/model` is a model that training starts from, or a scorer; another
+            training writes to `output`; model, prompts, reward and options do not go together.
+        TrainingError: a reward, a loss or a gradient is not finite; no update was made with it.
+
+    >>> def short(groups):
+    ...     return [[-len(response) for response in group.responses] for group in groups]
+    >>> train_online("my-sft-model", load_groups("prompts.jsonl"), short, output="runs/short")
+    ... # doctest: +SKIP
+    """
+    config, folder = config or OnlineConfig(), user_path(output)
+    check_model_place(folder, [model], scorer=False)
+    processes = together.processes()
+    with held(folder, processes):
+        _train(model, prompts, reward, config, folder, processes, max_prompt, seed)
+    return folder / "model"
+
+
+def _train(
+    model: str | Path,
+    prompts: Sequence[Group],
+    reward: Scorer | RewardFunctions | Scores,
+    config: OnlineConfig,
+    folder: Path,
+    processes: PartialState,
+    max_prompt: int | None,
+    seed: int,
+) -> None:
+    policy, tokenizer = start_of(model, PolicyConfig(lora=config.lora, train=config.train), seed)
+    lengths = LengthConfig(max_prompt=max_prompt, max_response=config.max_new_tokens)
+    online.train_online(
+        policy,
+        prompts,
+        functions_of(reward),
+        config,
+        encoder=Encoder(tokenizer, lengths, models.context_length(model)),
+        output=folder,
+        identity=_identity(reward),
+        seed=seed,
+    )
+    if processes.is_main_process:
+        facts = Facts(base=str(model), counts={"prompts": len(prompts)})
+        method = f"{config.advantage.estimator}, reward {config.reward.kind}"
+        save_policy(policy, tokenizer, folder / "model", config.lora, facts=facts, objective=method)
+        discard_checkpoint(folder)
+    processes.wait_for_everyone()
+
+
+def functions_of(reward: Scorer | RewardFunctions | Scores) -> RewardFunctions:
+    """Return what scores groups, of a scorer or of functions."""
+    if isinstance(reward, RewardFunctions):
+        return reward
+    if isinstance(reward, Pointwise):
+        return RewardFunctions(scores=reward.rewards)
+    if not isinstance(reward, Scorer):
+        return RewardFunctions(scores=reward)
+
+    def differences(groups: Sequence[Group], pairs: Sequence[Sequence[Pair]]) -> list[Differences]:
+        return reward.differences(groups, pairs, orders="one")
+
+    return RewardFunctions(differences=differences)
+
+
+def _identity(reward: Any) -> str:
+    """Return what a checkpoint remembers of a reward: its name, as far as it has one."""
+    if isinstance(reward, Scorer):
+        return reward.name
+    return str(getattr(reward, "__qualname__", ""))
