@@ -122,9 +122,7 @@ class Point:
             return self.policy if self.control is not None else None
         twin = replace(self.recipe, coefficient=None, order=None)
         alike = [name for name in plain if policies[name] == twin]
-        same_objective = [
-            name for name in plain if policies[name].objective.name == twin.objective.name
-        ]
+        same_objective = [name for name in plain if policies[name].method == twin.method]
         return next(iter(alike + same_objective), None)
 
     @property
@@ -287,7 +285,7 @@ def _hint(key: str, recipe: Recipe) -> str:
 
 def _is_plain(policy: PolicyRecipe) -> bool:
     is_untreated = policy.coefficient is None and policy.order is None
-    return is_untreated and policy.elsewhere is None
+    return is_untreated and policy.elsewhere is None and policy.online is None
 
 
 def _plain(policy: PolicyRecipe) -> PolicyRecipe:

@@ -54,7 +54,7 @@ def compared_pairs(recipe: Recipe) -> list[Pair]:
     pairs = []
     for a, treated in policies.items():
         for b, plain in policies.items():
-            same_objective = treated.objective.name == plain.objective.name
+            same_objective = treated.method == plain.method
             if treated.treated and not plain.treated and same_objective:
                 pairs.append((a, b))
     elsewhere = list(recipe.trained_elsewhere)

@@ -9,7 +9,6 @@ from typing import Any
 from accelerate import PartialState
 
 from rewarddiff import models
-from rewarddiff.differences import Differences, Pair
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.loop import processes as together
 from rewarddiff.loop.train import discard_checkpoint
@@ -17,12 +16,13 @@ from rewarddiff.models.cards import Facts
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.commands import held
 from rewarddiff.pipeline.placing import check_model_place
+from rewarddiff.pipeline.reward_functions import functions_of
 from rewarddiff.policies.online import train as online
 from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.policies.online.group_rewards import RewardFunctions, Scores
 from rewarddiff.policies.policy import PolicyConfig, save_policy, start_of
 from rewarddiff.records import Group
-from rewarddiff.scorers.protocol import Pointwise, Scorer
+from rewarddiff.scorers.protocol import Scorer
 
 
 def train_online(
@@ -91,25 +91,11 @@ def _train(
     )
     if processes.is_main_process:
         facts = Facts(base=str(model), counts={"prompts": len(prompts)})
-        method = f"{config.advantage.estimator}, reward {config.reward.kind}"
-        save_policy(policy, tokenizer, folder / "model", config.lora, facts=facts, objective=method)
+        save_policy(
+            policy, tokenizer, folder / "model", config.lora, facts=facts, objective=config.method
+        )
         discard_checkpoint(folder)
     processes.wait_for_everyone()
-
-
-def functions_of(reward: Scorer | RewardFunctions | Scores) -> RewardFunctions:
-    """Return what scores groups, of a scorer or of functions."""
-    if isinstance(reward, RewardFunctions):
-        return reward
-    if isinstance(reward, Pointwise):
-        return RewardFunctions(scores=reward.rewards)
-    if not isinstance(reward, Scorer):
-        return RewardFunctions(scores=reward)
-
-    def differences(groups: Sequence[Group], pairs: Sequence[Sequence[Pair]]) -> list[Differences]:
-        return reward.differences(groups, pairs, orders="one")
-
-    return RewardFunctions(differences=differences)
 
 
 def _identity(reward: Any) -> str:

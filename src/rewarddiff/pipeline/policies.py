@@ -14,6 +14,7 @@ from rewarddiff.evaluation.histograms import histogram
 from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.pipeline.columns import Columns, columns, note_unscored, part_of, with_columns
 from rewarddiff.pipeline.data import Run, facts_of
+from rewarddiff.pipeline.online_stage import online_stage
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.policies.policy import save_policy, start_of, train_policy
 from rewarddiff.results import plain
@@ -24,6 +25,8 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
     recipe = run.recipe
     config = recipe.policies[name]
     assert recipe.model is not None
+    if config.online is not None:
+        return online_stage(run, name, config.online, seed)
     part = part_of(run, name, seed)
     train_columns = columns(run, name, seed, part)
     weights = models.fingerprint(recipe.model)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import positive, to_dict
 from rewarddiff.designs import DesignConfig
+from rewarddiff.policies.online.config import OnlineConfig, OnlineOptions
+from rewarddiff.policies.online.group_rewards import RewardConfig
 from rewarddiff.policies.policy import PolicyConfig
 from rewarddiff.rankings import Method
 from rewarddiff.sampling.served import ServedModel
@@ -67,6 +69,41 @@ class OrderConfig:
 
 
 @dataclass(frozen=True)
+class RewardSource(RewardConfig):
+    """What becomes of what a scorer says of samples.
+
+    The baseline of a contrastive reward is the data's own responses, scored by the same scorer.
+
+    Attributes:
+        source: the name of a scorer of the recipe.
+    """
+
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class OnlineRecipe(OnlineOptions):
+    """How a policy learns from its own samples. Prompts are those of the training split.
+
+    Attributes:
+        reward: who scores the samples, and what becomes of it.
+    """
+
+    reward: RewardSource = field(default_factory=RewardSource)
+
+    def config(self, policy: PolicyConfig) -> OnlineConfig:
+        """Return what trains the policy, with its adapters and the settings of its loop."""
+        options = _as(OnlineOptions, self)
+        options["reward"] = RewardConfig(**_as(RewardConfig, self.reward))
+        return OnlineConfig(**options, lora=policy.lora, train=policy.train)
+
+
+def _as(base: Any, config: Any) -> dict[str, Any]:
+    """Return the fields that a configuration has from a base of its class."""
+    return {field.name: getattr(config, field.name) for field in fields(base)}
+
+
+@dataclass(frozen=True)
 class PolicyRecipe(PolicyConfig):
     """A policy to train and where its columns come from, or one that is trained already.
 
@@ -79,11 +116,13 @@ class PolicyRecipe(PolicyConfig):
         coefficient: what multiplies each comparison's loss; None is the baseline, every comparison
             at 1.
         strength: what an objective that reads strengths is given; the others leave it alone.
+        online: learn from its own samples: in place of the objective and its columns.
     """
 
     order: OrderConfig | None = None
     coefficient: CoefficientConfig | None = None
     strength: StrengthConfig | None = None
+    online: OnlineRecipe | None = None
     trained: str | None = None
     served: ServedModel | None = None
 
@@ -101,6 +140,11 @@ class PolicyRecipe(PolicyConfig):
         """What it is trained with, as plain data."""
         settings: dict[str, Any] = to_dict(self)
         del settings["trained"], settings["served"]
+        # Of the objective and the samples one is heeded; runs made before there were samples stay.
+        if self.online is None:
+            del settings["online"]
+        else:
+            del settings["objective"]
         return settings
 
     @property
@@ -113,8 +157,15 @@ class PolicyRecipe(PolicyConfig):
         return self.settings
 
     @property
+    def method(self) -> str:
+        """What trains it: the objective, or the estimator that learns from its own samples."""
+        if self.online is not None:
+            return f"online-{self.online.advantage.estimator}"
+        return self.objective.name
+
+    @property
     def reads_strength(self) -> bool:
-        return "strength" in self.objective.reads
+        return self.online is None and "strength" in self.objective.reads
 
     @property
     def treated(self) -> bool:

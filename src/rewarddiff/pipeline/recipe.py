@@ -222,6 +222,7 @@ class Recipe:
                 )
             if policy.elsewhere is None:
                 self._check_columns(name, policy)
+                self._check_online(name, policy)
             else:
                 self._check_elsewhere(name, policy)
         self._check_served()
@@ -259,6 +260,39 @@ class Recipe:
         if cause:
             key = "trained" if policy.served is None else "served"
             raise UserError(f"policies.{name}.{key}: such a policy is only judged, and {cause}")
+
+    def _check_online(self, name: str, policy: PolicyRecipe) -> None:
+        """Refuse what a policy that learns from its own samples cannot use. Raises UserError."""
+        if policy.online is None:
+            return
+        for kind in COLUMNS:
+            if getattr(policy, kind) is not None:
+                raise UserError(
+                    f"policies.{name}.{kind}: a policy that learns online has no comparisons to "
+                    "give it to; leave it out, or leave online out"
+                )
+        scorer = self.scorers[self.online_source(name)]
+        try:
+            policy.online.config(policy).check(pointwise=scorer.kind == "reward")
+        except UserError as error:
+            raise UserError(f"policies.{name}.online: {error}") from error
+
+    def online_source(self, policy: str) -> str:
+        """Return the scorer of a policy's samples.
+
+        Raises:
+            UserError: the recipe has no such scorer.
+        """
+        online = self.policies[policy].online
+        assert online is not None
+        source = online.reward.source
+        if source is not None and source in self.scorers:
+            return source
+        cause = "is missing" if source is None else f"no scorer '{source}'"
+        names = ", ".join(self.scorers) or "none"
+        raise UserError(
+            f"policies.{policy}.online.reward.source: {cause}; name a scorer (there are: {names})"
+        )
 
     def _check_columns(self, name: str, policy: PolicyRecipe) -> None:
         if policy.reads_strength and policy.strength is None:
@@ -322,6 +356,8 @@ class Recipe:
 
     def sources_of(self, policy: str) -> set[str]:
         """Return the scorers that have a part in training a policy."""
+        if self.policies[policy].online is not None:
+            return {self.online_source(policy)}
         sources = {self.source_of(policy, kind) for kind in self.policies[policy].columns}
         return sources - {GRADES, COLUMN}
 

@@ -261,7 +261,7 @@ def _policies(run: Run) -> Iterator[PolicyResult]:
             yield PolicyResult(
                 name=name,
                 seed=seed,
-                objective=policy.objective.name,
+                objective=policy.method,
                 coefficient=to_dict(policy.coefficient),
                 order=to_dict(policy.order),
                 strength=to_dict(policy.strength),

@@ -229,7 +229,7 @@ def _point(
         policy=point.policy,
         settings=_numbers(point.settings),
         models=tuple(_models(point, run)),
-        objective=None if point.recipe.elsewhere else point.recipe.objective.name,
+        objective=None if point.recipe.elsewhere else point.recipe.method,
         control=point.control,
         dev_loss=_dev_loss(own.policies, point.policy),
         rewards=rewards[0] if rewards else {},

@@ -17,8 +17,8 @@ from rewarddiff.policies.policy import LoraConfig
 
 @checked
 @dataclass(frozen=True)
-class OnlineConfig:
-    """How a policy is trained on what it samples.
+class OnlineOptions:
+    """How samples become a loss.
 
     Attributes:
         reward: what becomes of the scores of a group's responses.
@@ -38,9 +38,6 @@ class OnlineConfig:
         unscored: what a response without a reward (NaN) does: `stop` the training before an update,
             or be left out (`leave_out`), and counted.
         allow_cancelling: let a baseline per prompt through that changes no advantage.
-        lora: train adapters instead of all weights; the reference is then the base without them,
-            and no copy of it is kept.
-        train: the loop's settings; its head_lr is that of the value head.
     """
 
     reward: RewardConfig = field(default_factory=RewardConfig)
@@ -60,8 +57,6 @@ class OnlineConfig:
     loss_agg_mode: Aggregation = "token-mean"
     unscored: Literal["stop", "leave_out"] = "stop"
     allow_cancelling: bool = False
-    lora: LoraConfig | None = None
-    train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
         at_least(self, 1, "num_generations", "max_new_tokens", "sampling_batch_size")
@@ -72,11 +67,6 @@ class OnlineConfig:
             raise UserError(
                 f"num_generations is 1, and {self.needs_groups} compares the responses to a prompt "
                 "with each other; give at least 2"
-            )
-        if self.train.max_tokens is not None:
-            raise UserError(
-                "train.max_tokens: how long the samples are going to be is not known; use "
-                "max_steps or epochs"
             )
 
     @property
@@ -106,3 +96,31 @@ class OnlineConfig:
         """
         if not self.allow_cancelling:
             check_baseline(self.reward, self.advantage, pointwise=pointwise)
+
+
+@checked
+@dataclass(frozen=True)
+class OnlineConfig(OnlineOptions):
+    """How a policy is trained on what it samples.
+
+    Attributes:
+        lora: train adapters instead of all weights; the reference is then the base without them,
+            and no copy of it is kept.
+        train: the loop's settings; its head_lr is that of the value head.
+    """
+
+    lora: LoraConfig | None = None
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.train.max_tokens is not None:
+            raise UserError(
+                "train.max_tokens: how long the samples are going to be is not known; use "
+                "max_steps or epochs"
+            )
+
+    @property
+    def method(self) -> str:
+        """What the model card calls it."""
+        return f"{self.advantage.estimator}, reward {self.reward.kind}"

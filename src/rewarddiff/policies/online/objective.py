@@ -67,7 +67,7 @@ class Online:
         identity: str = "",
     ) -> None:
         self.options = options
-        self.config = (options, identity)
+        self.config = (replace(options, train=TrainConfig()), identity)  # the loop knows its own
         self.encoder = encoder
         self.functions = functions
         self.seed = seed

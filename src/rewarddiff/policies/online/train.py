@@ -34,6 +34,8 @@ def train_online(
     identity: str = "",
     seed: int = 0,
     name: str = "policy",
+    ledger: Ledger | None = None,
+    max_drop: float = 1.0,
 ) -> TrainResult:
     """Train `model` in place, from where it stands or from where it was interrupted.
 
@@ -46,6 +48,8 @@ def train_online(
             reward has one, and else of no use.
         reward: functions that score responses, or the one that gives r.
         identity: what the reward is; a checkpoint of another one is refused.
+        ledger: counts the prompts; None: one of its own.
+        max_drop: the share of prompts that may be dropped.
 
     Raises:
         UserError: reward, estimator and prompts do not go together, or no prompt can be used.
@@ -53,10 +57,9 @@ def train_online(
     """
     functions = reward if isinstance(reward, RewardFunctions) else RewardFunctions(reward)
     config.check(pointwise=functions.pointwise)
-    ledger = Ledger()
+    ledger = Ledger() if ledger is None else ledger
     items = online_prompts(prompts, encoder, config.max_new_tokens, ledger)
-    if not items:
-        ledger.enforce(0.0)
+    ledger.enforce(max_drop if items else 0.0)
     if ledger.dropped or ledger.changed:
         logger.warning("%s: %s", name, ledger)
     groups = with_baselines(config.reward, functions, [item.group for item in items])

@@ -1,0 +1,64 @@
+"""The stage of a policy that learns from its own samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rewarddiff import models
+from rewarddiff.config import to_dict
+from rewarddiff.data import Ledger
+from rewarddiff.encoding import Encoder
+from rewarddiff.loop.train import discard_checkpoint
+from rewarddiff.pipeline.data import Run, facts_of
+from rewarddiff.pipeline.policy_recipe import OnlineRecipe
+from rewarddiff.pipeline.reward_functions import functions_of
+from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
+from rewarddiff.pipeline.stage import Stage
+from rewarddiff.policies.online.train import train_online
+from rewarddiff.policies.policy import save_policy, start_of
+
+
+def online_stage(run: Run, name: str, options: OnlineRecipe, seed: int) -> Stage:
+    """Train policy `name` on its own answers to the prompts of the training split."""
+    recipe = run.recipe
+    policy = recipe.policies[name]
+    assert recipe.model is not None
+    source = recipe.online_source(name)
+    scorer = scorer_stage(run, source, seed)
+    stage = run.stage(
+        f"policies/{name}-{seed}",
+        "policy",
+        config=policy.settings,
+        model=models.fingerprint(recipe.model),
+        lengths=to_dict(recipe.lengths),
+        scorer=scorer.key,
+        seed=seed,
+    )
+    if stage.done:
+        return stage
+    run.say(f"policy {name}, seed {seed}")
+    config = options.config(policy)
+    model, tokenizer = start_of(recipe.model, policy, seed)
+    lengths = replace(recipe.lengths, max_response=config.max_new_tokens)
+    ledger = Ledger()
+    result = train_online(
+        model,
+        # What the data says of its responses is not in the unit of the scorer.
+        [group.with_responses(group.responses) for group in run.splits["train"]],
+        functions_of(scorer_of(run, source, seed)),
+        config,
+        encoder=Encoder(tokenizer, lengths, models.context_length(recipe.model)),
+        output=stage.folder,
+        identity=scorer.key,
+        seed=seed,
+        name=f"{name} (seed {seed})",
+        ledger=ledger,
+        max_drop=recipe.data.max_drop,
+    )
+    facts = facts_of(run, recipe.model)
+    save_policy(
+        model, tokenizer, stage.folder / "model", policy.lora, facts=facts, objective=config.method
+    )
+    discard_checkpoint(stage.folder)
+    stage.finish(curve=result.curve, cost=result.cost, coefficient={}, ledger=ledger.to_dict())
+    return stage

@@ -1,0 +1,117 @@
+"""Policies that learn from their own samples, through the whole pipeline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rewarddiff.config import load_recipe
+from rewarddiff.errors import UserError
+from rewarddiff.pipeline.commands import run_recipe
+from rewarddiff.pipeline.recipe import Recipe
+
+SMALL = {"batch_size": 4, "max_steps": 2, "precision": "fp32"}
+SAMPLES = {"num_generations": 2, "max_new_tokens": 5}
+
+
+def recipe(policy: Path, encoder: Path, folder: Path) -> dict[str, Any]:
+    path = folder / "pairs.jsonl"
+    rows = [{"prompt": f"Say it {i}", "chosen": "yes", "rejected": "no."} for i in range(40)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    online = {**SAMPLES, "reward": {"source": "reward"}}
+    against = {
+        **SAMPLES,
+        "advantage": {"estimator": "reinforce"},
+        "reward": {"source": "length", "kind": "contrastive", "scale": {"mode": "absolute_mean"}},
+    }
+    return {
+        "name": "online",
+        "model": str(policy),
+        "output": str(folder / "run"),
+        "data": {"path": str(path), "splits": {"train": 0.4, "dev": 0.3, "test": 0.3}},
+        "scorers": {
+            "reward": {"backbone": str(encoder), "train": {**SMALL, "max_steps": 1}},
+            "length": {"kind": "length"},
+        },
+        "policies": {
+            "dpo": {"train": SMALL},
+            "ppo": {"train": SMALL, "online": online},
+            "contrastive": {"train": SMALL, "online": against},
+        },
+        "evaluation": {"prompts": 4, "sampling": {"max_new_tokens": 6, "stop": []}},
+    }
+
+
+@pytest.fixture
+def plan(policy_folder: Path, encoder_folder: Path, tmp_path: Path) -> dict[str, Any]:
+    return recipe(policy_folder, encoder_folder, tmp_path)
+
+
+@pytest.mark.slow
+def test_online_policies_are_trained_judged_and_not_trained_again(plan: dict[str, Any]) -> None:
+    folder = run_recipe(plan)
+    results = json.loads((folder / "results.json").read_text())
+    methods = {policy["name"]: policy["objective"] for policy in results["policies"]}
+    assert methods == {"dpo": "dpo", "ppo": "online-gae", "contrastive": "online-reinforce"}
+    # The scorer that taught a policy is no independent judge of it.
+    used = {(m["policy"], m["scorer"]): m["used_in_training"] for m in results["rewards"]}
+    assert used["ppo", "reward"]
+    assert not used["ppo", "length"]
+    assert used["contrastive", "length"]
+    for name in ("ppo", "contrastive"):
+        stage = folder / "policies" / f"{name}-0"
+        assert (stage / "model" / "model.safetensors").exists()
+        lines = (stage / "metrics.jsonl").read_text().splitlines()
+        assert ["objective/kl" in json.loads(line) for line in lines] == [True, True]
+    assert "ppo" in (folder / "report.html").read_text()
+    before = (folder / "policies" / "ppo-0" / "manifest.json").stat().st_mtime_ns
+    run_recipe(plan)
+    assert (folder / "policies" / "ppo-0" / "manifest.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        (
+            "policies.ppo.online.reward.source=rewrad",
+            r"policies\.ppo\.online\.reward\.source: no scorer 'rewrad'; name a scorer",
+        ),
+        (
+            "policies.ppo.online.reward.source=null",
+            r"policies\.ppo\.online\.reward\.source: is missing",
+        ),
+        (
+            "policies.contrastive.online.advantage.estimator=rloo",
+            r"^policies\.contrastive\.online: reward contrastive changes nothing with estimator rloo",
+        ),
+        (
+            "policies.ppo.coefficient={source: reward}",
+            r"policies\.ppo\.coefficient: a policy that learns online has no comparisons",
+        ),
+        ("policies.ppo.train.max_tokens=100", r"policies\.ppo\.online: train\.max_tokens"),
+        ("policies.ppo.online.num_generation=3", "did you mean 'num_generations'"),
+    ],
+)
+def test_what_does_not_go_together_is_said_before_anything_is_trained(
+    override: str, complaint: str, plan: dict[str, Any]
+) -> None:
+    with pytest.raises(UserError, match=complaint):
+        load_recipe(plan, [override], Recipe).check()
+
+
+def test_the_cancelling_baseline_can_be_allowed(plan: dict[str, Any]) -> None:
+    overrides = [
+        "policies.contrastive.online.advantage.estimator=rloo",
+        "policies.contrastive.online.allow_cancelling=true",
+    ]
+    load_recipe(plan, overrides, Recipe).check()
+
+
+def test_recipes_without_samples_resolve_as_before(plan: dict[str, Any]) -> None:
+    # Their stages are named by their settings: runs that are there are not made anew.
+    config = load_recipe(plan, [], Recipe)
+    assert "online" not in config.policies["dpo"].settings
+    assert "objective" not in config.policies["ppo"].settings
