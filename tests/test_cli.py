@@ -188,11 +188,22 @@ def test_training_has_defaults_for_the_model_and_the_place(calls: list[Any]) -> 
     assert calls == [("train_stage", "reward", "all-minilm-l6-v2", "demo", Path("runs/reward"), [])]
 
 
-def test_score_and_report(calls: list[Any]) -> None:
+def test_score_and_report(
+    calls: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("d.jsonl", "e.csv"):
+        Path(name).touch()
     assert status("score", "s", "d.jsonl", "e.csv", "--split", "test") == 0
     assert status("report", "runs/x") == 0
     assert calls == [
-        ("score", "s", ["d.jsonl", "e.csv"], None, {"processes": 1, "split": "test"}),
+        (
+            "score",
+            "s",
+            ["d.jsonl", "e.csv"],
+            None,
+            {"processes": 1, "options": [], "split": "test"},
+        ),
         ("report_stage", Path("runs/x")),
     ]
 
@@ -201,7 +212,7 @@ def test_eval_prints_the_tables_that_a_run_prints(
     calls: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert status("eval", "s", "d.jsonl", "--output", "e") == 0
-    assert calls == [("eval_stage", ["s"], "d.jsonl", Path("e"))]
+    assert calls == [("eval_stage", ["s"], "d.jsonl", Path("e"), {"options": []})]
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines[:2]] == [
         ["13", "rows:", "12", "kept,", "1", "dropped"],
@@ -223,7 +234,7 @@ def test_eval_prints_the_tables_that_a_run_prints(
 )
 def test_eval_keeps_its_figures_unasked(calls: list[Any], data: str, folder: str) -> None:
     assert status("eval", "s", data) == 0
-    assert calls == [("eval_stage", ["s"], data, Path("runs") / folder)]
+    assert calls == [("eval_stage", ["s"], data, Path("runs") / folder, {"options": []})]
 
 
 @pytest.mark.parametrize(

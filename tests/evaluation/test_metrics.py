@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
@@ -140,6 +140,7 @@ def test_temperature_recovers_the_one_that_made_the_labels() -> None:
     assert metrics.ece(overconfident / temperature) < 0.015 < 0.1 < metrics.ece(overconfident)
 
 
+@settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(DIFFERENCES)
 @example(np.array([5e-324, 0.0]))  # half of it is 0
 def test_no_temperature_nearby_is_better(d: np.ndarray) -> None:

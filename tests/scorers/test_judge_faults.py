@@ -74,10 +74,13 @@ CAUSES = {
 """What each fault is counted as, also where the next attempt has made it good."""
 
 
-def counted(made: Mapping[str, int]) -> dict[str, int]:
+def counted(made: Mapping[str, int], form: str) -> dict[str, int]:
+    causes = dict(CAUSES)
+    if form == "grades":  # the stub's last line has scores, which are no grade
+        causes["off_menu"] = "no verdict at the end of the reply"
     failures: Counter[str] = Counter()
     for name, count in made.items():
-        failures[CAUSES[name]] += count
+        failures[causes[name]] += count
     return dict(failures)
 
 
@@ -101,7 +104,7 @@ def test_thirty_of_a_hundred_requests_fail_and_the_table_is_the_same(
         total = faults.made.total()
         assert server.calls == 2 * count + total
         assert 0.25 < total / server.calls < 0.35
-        assert scorer.usage.failures == counted(faults.made)
+        assert scorer.usage.failures == counted(faults.made, form)
         server.fault = None
         calls = server.calls
         again = judge(server, form=form).verdicts(made, every_pair(made), store=store)
@@ -316,7 +319,7 @@ def test_an_interrupted_judging_goes_on(server, tmp_path, ending) -> None:
         command = Path(f"/proc/{child.pid}/cmdline")
         assert not command.exists() or KEY.encode() not in command.read_bytes()
         child.send_signal(ending)
-        child.wait(30)
+        child.wait(120)
     finally:
         child.kill()
     asked_before = server.calls
@@ -348,7 +351,7 @@ def interrupted(server: ChatServer, store: Path, times: int) -> tuple[float, int
         for _ in range(times):
             child.send_signal(signal.SIGINT)
             time.sleep(0.2)
-        child.wait(30)
+        child.wait(120)
         return time.monotonic() - begin, child.returncode
     finally:
         child.kill()

@@ -148,11 +148,11 @@ def test_a_lone_turn_of_the_users_is_the_same_prompt_as_its_text() -> None:
 
 
 def test_unequal_prompts_are_counted_on_both_sides() -> None:
-    a = outputs("a", ("P", "1"), ("Q", "2"), ("P", "3"))
+    a = outputs("a", ("P", "1"), ("Q", "2"), ("S", "3"))
     b = outputs("b", ("P", "1"), ("R", "2"))
     with pytest.raises(UserError) as raised:
         aligned([a, b])
-    # Of a, Q and the second P lack in b; of b, R lacks in a.
+    # Of a, Q and S lack in b; of b, R lacks in a.
     message = str(raised.value)
     assert "2 of 3 prompts lack in b.jsonl, 1 of 2 prompts lack in a.jsonl" in message
     assert "“Q” at a:2" in message
