@@ -110,7 +110,8 @@ def baseline(args: Namespace) -> None:
 
 
 def score(args: Namespace) -> None:
-    from rewarddiff.pipeline.scoring import judge_overrides, score
+    from rewarddiff.pipeline import score
+    from rewarddiff.pipeline.scoring import judge_overrides
 
     summary = score(
         args.scorer,
