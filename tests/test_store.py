@@ -120,3 +120,29 @@ def test_an_interrupted_pass_goes_on_where_it_stopped(tmp_path: Path) -> None:
     with Store(tmp_path / "store.sqlite") as store:
         assert remember(store, [1, 2, 3, 4], str, rest) == [1, 4, 9, 16]
     assert rest.asked == [[1, 2]]
+
+
+def test_what_is_computed_ends_with_the_pass_that_an_interrupt_ends(tmp_path, monkeypatch) -> None:
+    """Requests under way are waited for then, and not when the process has ended its threads."""
+    events: list[str] = []
+
+    def compute(missing: Sequence[int]) -> Iterator[tuple[int, int]]:
+        try:
+            yield from enumerate(missing)
+        finally:
+            events.append("closed")
+
+    def interrupted(self: Store, values: object) -> None:
+        events.append("put")
+        if events.count("put") == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "put", interrupted)
+    with Store(tmp_path / "store.sqlite") as store:
+        try:
+            remember(store, [1, 2, 3], str, compute, seconds=0.0)
+        except KeyboardInterrupt:
+            # While the error is alive, its traceback holds the frame, and the collector ends nothing.
+            assert events == ["put", "put", "closed"]
+        else:
+            raise AssertionError("nobody was interrupted")

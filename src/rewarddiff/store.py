@@ -11,7 +11,7 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -144,6 +144,11 @@ def remember(
                 unwritten = {}
                 written = time.monotonic()
     finally:
-        if store is not None and unwritten:
-            store.put(unwritten)
+        try:
+            if store is not None and unwritten:
+                store.put(unwritten)
+        finally:
+            # Not left to the collector: at the end of the process nobody would run what it waits for.
+            if isinstance(computed, Generator):
+                computed.close()
     return [values[k] for k in keys]

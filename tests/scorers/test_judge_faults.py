@@ -319,7 +319,7 @@ def test_an_interrupted_judging_goes_on(server, tmp_path, ending) -> None:
         command = Path(f"/proc/{child.pid}/cmdline")
         assert not command.exists() or KEY.encode() not in command.read_bytes()
         child.send_signal(ending)
-        child.wait(120)
+        child.wait(30)
     finally:
         child.kill()
     asked_before = server.calls
@@ -351,7 +351,7 @@ def interrupted(server: ChatServer, store: Path, times: int) -> tuple[float, int
         for _ in range(times):
             child.send_signal(signal.SIGINT)
             time.sleep(0.2)
-        child.wait(120)
+        child.wait(30)
         return time.monotonic() - begin, child.returncode
     finally:
         child.kill()
