@@ -44,15 +44,6 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-THREADS = torch.get_num_threads()
-
-
-@pytest.fixture(autouse=True)
-def threads_as_they_were() -> None:
-    """Give every test the same number of threads, whatever an earlier one has set."""
-    torch.set_num_threads(THREADS)
-
-
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data: `$REWARDDIFF_SHARED/data`, or `shared/data` beside the

@@ -48,10 +48,6 @@ def test_tests_exist(file: str, name: str) -> None:
 def equations() -> Iterator[str]:
     """The public functions and classes of `rewarddiff.losses`, as the table names them."""
     for room in losses.__all__:
-        if (
-            room == "online"
-        ):  # certified in tests/losses/test_online_losses.py, trained with in policies/online
-            continue
         module = importlib.import_module(f"rewarddiff.losses.{room}")
         for name, value in vars(module).items():
             is_ours = inspect.isfunction(value) or inspect.isclass(value)

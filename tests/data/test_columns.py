@@ -139,13 +139,7 @@ def test_the_cache_tells_columns_apart(tmp_path: Path) -> None:
         assert group.responses[0] == better
 
 
-OF_VOTES = ("vote", "label-studio")
-"""Formats of whole files of votes, which have no columns of one's own."""
-
-
-@pytest.mark.parametrize(
-    "form", [f for f in FORMATS if f.name not in OF_VOTES], ids=lambda form: form.name
-)
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
 def test_every_column_that_a_format_reads_is_a_name(form: Format) -> None:
     """As far as its lines in docs/formats.md go."""
     read_of_rows = set()

@@ -30,6 +30,8 @@ SELDOM = (
     *(f"rating_{number}" for number in range(2, 6)),
     *("comparison_id", "extra", "prediction 3", "prediction 4", "processed_generation"),
     *("ranks", "rating", "topic", "turn"),
+    *("item", "reason", "seconds", "source_a", "source_b", "steps"),
+    *("annotations", "meta"),
 )
 """Columns that other formats read where they are there."""
 

@@ -22,6 +22,7 @@ from rewarddiff.losses.online import (
     aggregated,
     clipped_surrogate,
     clipped_value_loss,
+    counted,
     kl_estimate,
 )
 from rewarddiff.policies.online import metrics
@@ -90,10 +91,8 @@ class Online:
 
     def count(self, item: Rollout) -> float:
         """Return the tokens, or responses, that the losses of a rollout are counted as."""
-        if self.options.loss_agg_mode != "token-mean":
-            return sum(item.trained)
-        lengths = zip(item.lengths, item.trained, strict=True)
-        return sum(length for length, is_trained in lengths if is_trained)
+        mask = _mask([item], item.lengths)
+        return counted(mask, loss_agg_mode=self.options.loss_agg_mode)
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
         return self.module.parameter_groups(config)
