@@ -7,7 +7,9 @@ import pytest
 from scorers.chat_server import MODEL, serving
 from scorers.judge_stubs import saying
 
+from rewarddiff.errors import UserError
 from rewarddiff.pipeline import eval_stage
+from rewarddiff.pipeline.judge import judge_stage
 
 PAIRS = 12
 
@@ -57,3 +59,17 @@ def test_people_are_measured_on_what_they_voted_on(data: Path, tmp_path: Path) -
     assert results.notes[0].endswith("that people agree with them is no evidence.")
     assert people.evaluation.unscored == PAIRS - 3
     assert people.evaluation.accuracy.value == pytest.approx(2 / 3)
+
+
+def test_an_evaluation_takes_no_judgings_place(data: Path, tmp_path: Path) -> None:
+    """Both have no recipe; by their command they are told apart."""
+    files = []
+    for name in ("a", "b"):
+        file = tmp_path / f"{name}.jsonl"
+        file.write_text(json.dumps({"prompt": "P", "response": name * len(files)}))
+        files.append(str(file))
+    folder = judge_stage(files, ["length"], output=tmp_path / "judged")
+    before = (folder / "results.json").read_bytes()
+    with pytest.raises(UserError, match="holds results that are not of an evaluation"):
+        eval_stage(["length"], data, folder)
+    assert (folder / "results.json").read_bytes() == before

@@ -112,6 +112,11 @@ class Usage:
     estimated_price: float | None = None
     notes: list[str] = field(default_factory=list)
 
+    def count(self, prompt_tokens: int | None, completion_tokens: int | None) -> None:
+        """Add tokens; None, of a server that does not count, adds nothing."""
+        self.prompt_tokens = _sum(self.prompt_tokens, prompt_tokens)
+        self.completion_tokens = _sum(self.completion_tokens, completion_tokens)
+
     def foresee(self, price: float | None) -> None:
         """Count what one more request was foreseen to cost."""
         if price is not None:
@@ -316,6 +321,12 @@ def _calls(calls: Any) -> str:
         wanted = {name: called.get(name) for name in ("name", "arguments")}
         lines.append(json.dumps(wanted, ensure_ascii=False))
     return "\n".join(lines)
+
+
+def _sum(total: int | None, count: int | None) -> int | None:
+    if count is None:
+        return total
+    return (total or 0) + count
 
 
 def _count(value: Any) -> int | None:

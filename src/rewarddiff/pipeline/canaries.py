@@ -31,6 +31,7 @@ TOLERATED = 0.2
 """What an honest judge may give a canary at most: where a policy fails, a kind sentence is no worse."""
 
 PROMPTS = 30
+"""On so many prompts canaries are judged."""
 
 
 def canaries(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from rewarddiff.machine import Meter
 from rewarddiff.outputs import folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import content
+from rewarddiff.pipeline.earlier import check_earlier
 from rewarddiff.pipeline.results import header, summarised
 from rewarddiff.pipeline.scorers import measure
 from rewarddiff.pipeline.stage import write_json
@@ -54,7 +54,6 @@ from rewarddiff.scorers.opening import (
 from rewarddiff.scorers.people import PeopleScorer
 from rewarddiff.scorers.protocol import Judge, Scorer
 from rewarddiff.store import Store
-from rewarddiff.writing import say
 
 
 def eval_stage(
@@ -86,27 +85,12 @@ def eval_stage(
     if output is None:
         return _evaluated(texts, data, title, reading, None)
     output = user_path(output)
-    _check_earlier(output, title)
+    check_earlier(output, "eval", title, others="that are not of an evaluation")
     with folder_for(output):
         results = _evaluated(texts, data, title, reading, output)
         write_json(output / RESULTS, plain(results))
         render(results, output)
     return results
-
-
-def _check_earlier(output: Path, title: str) -> None:
-    """Refuse to replace a run's results; say beforehand which other evaluation will be replaced."""
-    try:
-        earlier = json.loads((output / RESULTS).read_text())
-    except (OSError, ValueError):
-        return
-    is_evaluation = isinstance(earlier, dict) and earlier.get("recipe") is None
-    if not is_evaluation:
-        raise UserError(
-            f"{output}: holds results that are not of an evaluation; choose another output"
-        )
-    if earlier.get("name") != title:
-        say(f"{output}: what is there will be replaced ({earlier.get('name')})")
 
 
 def _evaluated(

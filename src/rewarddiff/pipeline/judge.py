@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,11 +19,9 @@ from rewarddiff.endpoints.addresses import served_model
 from rewarddiff.errors import UserError
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import as_name, user_path
-from rewarddiff.pipeline.contestants import (
-    Contestant,
-    answers_of,
-    contestants,
-)
+from rewarddiff.pipeline.canaries import PROMPTS
+from rewarddiff.pipeline.contestants import Contestant, answers_of, contestants
+from rewarddiff.pipeline.earlier import check_earlier
 from rewarddiff.pipeline.independence import used_by
 from rewarddiff.pipeline.judge_results import (
     Asked,
@@ -68,7 +65,7 @@ class JudgeConfig:
     """
 
     prompts: int | None = None
-    canaries: int = 30
+    canaries: int = PROMPTS
     shown: int = 6
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
@@ -115,7 +112,7 @@ def judge_stage(
     opened = _opened(texts, options, people)
     folder = _folder(output, named)
     title = f"{', '.join(one.name for one in named)} by {', '.join(opened)}"
-    _check_earlier(folder, title)
+    check_earlier(folder, "judge", title, others="of another command")
     with _left_clean(folder), run_folder_for(folder), Store(folder / STORE) as store:
         answers = answers_of(named, questions, config.sampling, store=store, limit=config.prompts)
         _check_differ(named, answers)
@@ -197,18 +194,6 @@ def _folder(output: str | Path | None, named: Sequence[Contestant]) -> Path:
         return user_path(output)
     names = "-".join(as_name(one.name) for one in named)
     return Path("runs") / f"judge-{names}"
-
-
-def _check_earlier(folder: Path, title: str) -> None:
-    """Refuse to replace results of another command; say which judging will be replaced."""
-    try:
-        earlier = json.loads((folder / RESULTS).read_text("utf-8"))
-    except (OSError, ValueError):
-        return
-    if not isinstance(earlier, dict) or earlier.get("command") != "judge":
-        raise UserError(f"{folder}: holds results of another command; choose another output")
-    if earlier.get("name") != title:
-        say(f"{folder}: what is there will be replaced ({earlier.get('name')})")
 
 
 @contextmanager

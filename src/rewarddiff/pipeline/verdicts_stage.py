@@ -181,8 +181,8 @@ def _agreements_with_labels(
 ) -> Iterator[JudgeAgreement]:
     """Yield how far each judge agrees with the labels of the test split, whoever gave these.
 
-    Which response stands first is drawn by the pair: with the chosen
-    one first there would be one outcome only, and no agreement beyond chance could show.
+    Which response stands first is drawn by the pair: with the chosen one first there would be one
+    outcome only, and no agreement beyond chance could show.
     """
     for name in run.recipe.judges:
         comparisons = compared.get(("test", name))

@@ -150,14 +150,10 @@ class Served:
             raise self.chat.explained(error, row=request.row) from error
 
     def _count(self, reply: Reply, meter: Meter | None) -> None:
-        usage = self.usage
-        usage.calls += 1
-        if reply.prompt_tokens is not None:
-            usage.prompt_tokens = (usage.prompt_tokens or 0) + reply.prompt_tokens
-        if reply.completion_tokens is not None:
-            usage.completion_tokens = (usage.completion_tokens or 0) + reply.completion_tokens
-            if meter is not None:
-                meter.tokens += reply.completion_tokens
+        self.usage.calls += 1
+        self.usage.count(reply.prompt_tokens, reply.completion_tokens)
+        if meter is not None:
+            meter.tokens += reply.completion_tokens or 0
 
 
 def _asked(prompt: Prompt, config: SamplingConfig, row: str) -> Asked:

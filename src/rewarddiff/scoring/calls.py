@@ -41,13 +41,10 @@ class Calls:
         if window is None:
             return
         other = Usage(**window["usage"])
-        self.usage = Usage(
-            calls=self.usage.calls + other.calls,
-            kept=self.usage.kept + other.kept,
-            prompt_tokens=_sum(self.usage.prompt_tokens, other.prompt_tokens),
-            completion_tokens=_sum(self.usage.completion_tokens, other.completion_tokens),
-            failures=dict(Counter(self.usage.failures) + Counter(other.failures)),
-        )
+        self.usage.calls += other.calls
+        self.usage.kept += other.kept
+        self.usage.count(other.prompt_tokens, other.completion_tokens)
+        self.usage.failures = dict(Counter(self.usage.failures) + Counter(other.failures))
         if window["price"] is not None:
             self.price = (self.price or 0.0) + window["price"]
 
@@ -104,9 +101,3 @@ def _say_before(
     whole = of_window.times(left / rows)
     if whole.calls > HANDFUL:
         say(f"  {scorer.name}: {'about ' if left > rows else ''}{whole}", error=True)
-
-
-def _sum(total: int | None, count: int | None) -> int | None:
-    if count is None:
-        return total
-    return (total or 0) + count

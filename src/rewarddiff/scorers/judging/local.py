@@ -76,7 +76,7 @@ class LocalJudge:
                 yield place, self._unscored("more than the judge can read")
         replies = self._replies([prompts[place] for place in fitting], store, progress)
         for place, reply in zip(fitting, replies, strict=True):
-            self.usage.prompt_tokens = (self.usage.prompt_tokens or 0) + lengths[place]
+            self.usage.count(lengths[place], None)
             yield place, self._verdict(reply)
 
     def _replies(
@@ -105,7 +105,7 @@ class LocalJudge:
             name=progress or "judging",
         )
         self.usage.calls += len(prompts)
-        self.usage.completion_tokens = (self.usage.completion_tokens or 0) + meter.tokens
+        self.usage.count(None, meter.tokens)
         return [Reply(one.text, "stop" if one.ended else "length") for one in samples]
 
     def _verdict(self, reply: Reply) -> Answer:

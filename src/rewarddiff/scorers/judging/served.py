@@ -109,11 +109,7 @@ class ServedJudge:
     def _count(self, reply: Reply) -> None:
         with self._lock:
             self.usage.calls += 1
-            # Zero until a server counts.
-            self.usage.prompt_tokens = _sum(self.usage.prompt_tokens, reply.prompt_tokens)
-            self.usage.completion_tokens = _sum(
-                self.usage.completion_tokens, reply.completion_tokens
-            )
+            self.usage.count(reply.prompt_tokens, reply.completion_tokens)
 
     def _count_failure(self, cause: str) -> None:
         with self._lock:
@@ -142,9 +138,3 @@ class ServedJudge:
         answered = self.usage.calls + self.usage.kept
         if not answered and self._refusals:
             raise self._refusals[0]
-
-
-def _sum(total: int | None, count: int | None) -> int | None:
-    if count is None:
-        return total
-    return (total or 0) + count
