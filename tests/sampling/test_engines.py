@@ -57,7 +57,8 @@ def test_what_is_kept_is_not_drawn_again(engine: Engine, tmp_path: Path) -> None
 
 def test_the_second_turn_is_asked_after_the_first_answer(engine: Engine) -> None:
     """By hand: the same as asking the second turn alone behind the first and its answer."""
-    (first, second), (only,) = conversations(engine, [["One?", "Two?"], ["One?"]], WARM)
+    one = (Message("user", "One?"),)
+    (first, second), (only,) = conversations(engine, [one, one], [["Two?"], []], WARM)
     assert first == only
     talk = (Message("user", "One?"), Message("assistant", first.text), Message("user", "Two?"))
     assert engine.samples([talk], WARM) == [second]
@@ -65,7 +66,7 @@ def test_the_second_turn_is_asked_after_the_first_answer(engine: Engine) -> None
 
 def test_no_questions_have_no_answers(engine: Engine) -> None:
     assert engine.samples([], WARM) == []
-    assert conversations(engine, [], WARM) == []
+    assert conversations(engine, [], [], WARM) == []
 
 
 def test_a_prompt_that_the_template_refuses_is_named(

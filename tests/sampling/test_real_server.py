@@ -98,8 +98,10 @@ def test_what_a_judge_is_asked_is_answered_alike(both: Both) -> None:
 
 
 def test_two_turns_are_the_same_conversation(both: Both) -> None:
-    turns = [["Name a colour.", "Name another."]]
-    assert conversations(both.served, turns, GREEDY) == conversations(both.here, turns, GREEDY)
+    first = [(Message("user", "Name a colour."),)]
+    later = [["Name another."]]
+    theirs = conversations(both.served, first, later, GREEDY)
+    assert theirs == conversations(both.here, first, later, GREEDY)
 
 
 def test_a_stop_text_ends_both_at_the_same_place(both: Both) -> None:

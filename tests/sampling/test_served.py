@@ -244,7 +244,9 @@ def test_each_turn_is_asked_with_the_answers_before_it(tmp_path: Path) -> None:
 
     questions = [["a1", "a2"], ["b1"], ["c1", "c2", "c3"]]
     with answering(rule) as server, Store(tmp_path / "store.sqlite") as store:
-        answers = conversations(engine(server), questions, GREEDY, store=store)
+        first = [turns[0] for turns in questions]
+        later = [turns[1:] for turns in questions]
+        answers = conversations(engine(server), first, later, GREEDY, store=store)
         texts = [[answer.text for answer in of_question] for of_question in answers]
         assert texts == [[f"answer to {turn}" for turn in turns] for turns in questions]
         assert len(server.bodies) == 6
@@ -254,20 +256,18 @@ def test_each_turn_is_asked_with_the_answers_before_it(tmp_path: Path) -> None:
             ("user", "c2"), ("assistant", "answer to c2"),
             ("user", "c3"),
         ]  # fmt: skip
-        assert conversations(engine(server), questions, GREEDY, store=store) == answers
+        assert conversations(engine(server), first, later, GREEDY, store=store) == answers
         assert len(server.bodies) == 6
 
 
 def test_a_failed_second_turn_names_its_question() -> None:
     rule: Rule = lambda body: "x" if len(body["messages"]) == 1 else (422, {"detail": "no"})  # noqa: E731
-    questions = [["only one"], ["first", "second"]]
+    rows = ["questions.jsonl:1", "questions.jsonl:2"]
     with (
         answering(rule) as server,
         pytest.raises(UserError, match=r"status 422, no \(questions.jsonl:2\)"),
     ):
-        conversations(
-            engine(server), questions, GREEDY, rows=["questions.jsonl:1", "questions.jsonl:2"]
-        )
+        conversations(engine(server), ["only one", "first"], [[], ["second"]], GREEDY, rows=rows)
 
 
 def test_half_of_a_surrogate_pair_does_not_stop_it(tmp_path: Path) -> None:

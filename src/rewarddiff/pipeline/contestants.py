@@ -11,7 +11,6 @@ from pathlib import Path
 from rewarddiff import models
 from rewarddiff.config import load_recipe
 from rewarddiff.data.files import name_of
-from rewarddiff.data.formats.conversations import spoken_prompt
 from rewarddiff.data.named import check_given_once, check_named
 from rewarddiff.data.outputs import Output, Outputs, aligned, read_outputs
 from rewarddiff.data.questions import Question, numbered, same_prompt
@@ -24,9 +23,9 @@ from rewarddiff.pipeline.judging import held_out
 from rewarddiff.pipeline.recipe import BASE, Recipe
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.pipeline.verdicts import Answers
-from rewarddiff.records import Message
 from rewarddiff.results import read_results, results_folder
 from rewarddiff.sampling import SamplingConfig
+from rewarddiff.sampling.conversations import conversations
 from rewarddiff.store import Store
 
 
@@ -259,27 +258,17 @@ def sampled(
     name: str,
 ) -> Outputs:
     """Return a model's answers to questions; of several turns, each behind the answers before it."""
-    engine = engine_of(model)
-    prompts = [question.prompt for question in questions]
-    answers: list[list[str]] = [[] for _ in questions]
-    for turn in range(1 + max(len(question.later) for question in questions)):
-        places = [i for i, question in enumerate(questions) if turn <= len(question.later)]
-        samples = engine.samples(
-            [prompts[place] for place in places],
-            config,
-            rows=[questions[place].place for place in places],
-            store=store,
-            name=f"answers of {name}" if not turn else f"answers of {name}, turn {turn + 1}",
-        )
-        for place, drawn in zip(places, samples, strict=True):
-            answers[place].append(drawn.text)
-            later = questions[place].later[turn : turn + 1]
-            prompts[place] = (
-                *spoken_prompt(prompts[place]),
-                Message("assistant", drawn.text),
-                *(Message("user", said) for said in later),
-            )
+    answers = conversations(
+        engine_of(model),
+        [question.prompt for question in questions],
+        [question.later for question in questions],
+        config,
+        rows=[question.place for question in questions],
+        store=store,
+        name=f"answers of {name}",
+    )
     outputs = []
-    for question, turns in zip(questions, answers, strict=True):
+    for question, drawn in zip(questions, answers, strict=True):
+        turns = [sample.text for sample in drawn]
         outputs.append(Output(question.shown, numbered(turns), question.place))
     return Outputs(name, model, tuple(outputs))

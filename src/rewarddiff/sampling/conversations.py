@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rewarddiff.machine import Meter
-from rewarddiff.records import Message
+from rewarddiff.records import Message, Prompt
 from rewarddiff.sampling.batches import Sample
 from rewarddiff.sampling.engines import Engine
 from rewarddiff.sampling.generate import SamplingConfig
@@ -17,7 +17,8 @@ from rewarddiff.store import Store
 
 def conversations(
     engine: Engine,
-    questions: Sequence[Sequence[str]],
+    prompts: Sequence[Prompt],
+    later: Sequence[Sequence[str]],
     config: SamplingConfig,
     *,
     rows: Sequence[str] = (),
@@ -28,29 +29,32 @@ def conversations(
     """Return a policy's answers to all turns of each question.
 
     Args:
-        questions: what the user says at each turn; some may have more turns than others.
+        prompts: what is asked first, as it stands.
+        later: what the user says after the first answer, the second, …; of each question its own
+            number of turns.
         rows: where the questions come from, for errors.
     """
-    answers: list[list[Sample]] = [[] for _ in questions]
-    most = max(map(len, questions), default=0)
-    for turn in range(most):
-        places = [place for place, turns in enumerate(questions) if turn < len(turns)]
+    answers: list[list[Sample]] = [[] for _ in prompts]
+    for turn in range(1 + max(map(len, later), default=0)):
+        places = [place for place, turns in enumerate(later) if turn <= len(turns)]
         samples = engine.samples(
-            [so_far(questions[place], answers[place]) for place in places],
+            [so_far(prompts[place], later[place], answers[place]) for place in places],
             config,
             rows=[rows[place] for place in places] if rows else (),
             store=store,
             meter=meter,
-            name=f"{name}, turn {turn + 1} of {most}",
+            name=f"{name}, turn {turn + 1}" if turn else name,
         )
         for place, answer in zip(places, samples, strict=True):
             answers[place].append(answer)
     return answers
 
 
-def so_far(turns: Sequence[str], answers: Sequence[Sample]) -> tuple[Message, ...]:
-    """Return the conversation up to the first turn that has no answer."""
-    messages = []
-    for turn, answer in zip(turns, answers, strict=False):
-        messages += [Message("user", turn), Message("assistant", answer.text)]
-    return (*messages, Message("user", turns[len(answers)]))
+def so_far(prompt: Prompt, later: Sequence[str], answers: Sequence[Sample]) -> Prompt:
+    """Return what is asked once these answers are there: behind them, the next turn."""
+    if not answers:
+        return prompt
+    messages = [Message("user", prompt)] if isinstance(prompt, str) else list(prompt)
+    for answer, turn in zip(answers, later, strict=False):
+        messages += [Message("assistant", answer.text), Message("user", turn)]
+    return tuple(messages)
