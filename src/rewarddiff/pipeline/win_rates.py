@@ -86,19 +86,20 @@ class Judged:
         return np.array([answers.same(pair) for answers in self.answers.values()], dtype=bool)
 
     def values(self, judge: str) -> Array:
-        """Return d of a judge on all pairs and seeds, one behind the other.
-
-        NaN where both answers are the same: that all agree there says nothing of anybody.
-        """
-        of_pairs = []
-        for pair in self.pairs:
-            values = self.contest(judge, pair).values
-            of_pairs.append(np.where(self.same(pair), math.nan, values).ravel())
-        return np.concatenate(of_pairs)
+        """Return d of a judge on all pairs and seeds, one behind the other; NaN for the same answers."""
+        return self._asked({pair: self.contest(judge, pair).values for pair in self.pairs})
 
     def outcomes(self, judge: str) -> Array:
-        """Return for whom a judge is on all pairs and seeds, one behind the other."""
-        return np.concatenate([self.contest(judge, pair).outcomes.ravel() for pair in self.pairs])
+        """Return for whom a judge is, in the same order; NaN for the same answers."""
+        return self._asked({pair: self.contest(judge, pair).outcomes for pair in self.pairs})
+
+    def _asked(self, by_pair: Mapping[PolicyPair, Array]) -> Array:
+        """Join all pairs, NaN where both answers are the same.
+
+        That all judges agree there says nothing of any of them.
+        """
+        asked = [np.where(self.same(pair), math.nan, said) for pair, said in by_pair.items()]
+        return np.concatenate([said.ravel() for said in asked])
 
     @cached_property
     def prompts(self) -> list[int]:
