@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+
+from loopback import Answering, listening
 
 TOKEN = "hf_stand_in"
 
@@ -30,9 +29,10 @@ class Hub:
         self.url = ""
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    hub: Hub
+class Handler(Answering):
+    """Answers one request."""
+
+    state: Hub
 
     def do_GET(self) -> None:
         self.answered()
@@ -42,14 +42,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def answered(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.hub.asked.append(f"{self.command} {self.path}")
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        self.state.asked.append(f"{self.command} {self.path}")
+        if not self.bears(TOKEN):
             self.send(401, {"error": "Invalid user token."})
             return
         self.route(self.path.partition("?")[0], body)
 
     def route(self, path: str, body: bytes) -> None:
-        hub = self.hub
+        hub = self.state
         if path == "/api/whoami-v2":
             self.send(200, {"name": "me", "type": "user", "orgs": [], "auth": {}})
         elif path == "/api/repos/create":
@@ -77,33 +77,12 @@ class Handler(BaseHTTPRequestHandler):
             place = f"{hub.url}/{name}/commit/{'0' * 40}"
             self.send(200, {"commitUrl": place, "commitOid": "0" * 40, "pullRequestUrl": None})
         else:
-            self.send(404, {"error": "not here"}, error="RepoNotFound")
-
-    def send(self, status: int, content: Any, *, error: str = "") -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        if error:
-            self.send_header("X-Error-Code", error)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        pass
+            self.send(404, {"error": "not here"}, X_Error_Code="RepoNotFound")
 
 
 @contextmanager
 def hub() -> Iterator[Hub]:
+    """Serve an empty hub while the block runs."""
     state = Hub()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Here", (Handler,), {"hub": state}))
-    server.daemon_threads = True
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True)
-    thread.start()
-    try:
+    with listening(Handler, state) as state.url:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

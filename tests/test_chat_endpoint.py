@@ -108,7 +108,7 @@ def test_what_a_model_refuses_is_left_out_from_then_on(
     ):
         asking = chat(server)
         assert [asking.reply(ASKED).text for _ in range(3)] == ["Yes"] * 3
-    first, *later = server.bodies
+    first, *later = server.posted
     assert missing <= first.keys()
     assert len(later) == 3  # refused once
     for body in later:
@@ -133,9 +133,9 @@ def test_a_model_that_refuses_several_learns_them_one_by_one() -> None:
     with answering(rule) as server:
         asking = chat(server)
         assert asking.reply(ASKED).text == "Yes"
-        assert len(server.bodies) == 4
+        assert len(server.posted) == 4
         assert asking.reply(ASKED).text == "Yes"
-    assert len(server.bodies) == 5
+    assert len(server.posted) == 5
     assert asking.notes == [TEMPERATURE_NOTE]
 
 
@@ -153,7 +153,7 @@ def test_many_at_once_learn_it_together() -> None:
         asking = chat(server)
         replies = list(pool.map(asking.reply, [ASKED] * 8))
     assert [reply.text for reply in replies] == ["Yes"] * 8
-    assert len(server.bodies) == 16
+    assert len(server.posted) == 16
     assert asking.notes == [SEED_NOTE]
 
 
@@ -179,13 +179,13 @@ def test_any_other_refusal_is_a_failure_after_one_request(
     with answering(lambda body: (status, message)) as server, pytest.raises(Failed) as failed:
         chat(server).reply(ASKED)
     assert failed.value.cause.startswith(told)
-    assert len(server.bodies) == 1
+    assert len(server.posted) == 1
 
 
 def test_what_is_refused_with_and_without_it_ends() -> None:
     with answering(lambda body: (400, OPENAI_TOKENS)) as server, pytest.raises(Failed):
         chat(server).reply(ASKED)
-    assert [name for body in server.bodies for name in body if name.startswith("max_")] == [
+    assert [name for body in server.posted for name in body if name.startswith("max_")] == [
         "max_tokens",
         "max_completion_tokens",
     ]
@@ -228,10 +228,10 @@ def flaky() -> Iterator[AnsweringServer]:
 def test_an_answer_without_one_reply_is_asked_for_again(
     broken: Any, flaky: AnsweringServer
 ) -> None:
-    flaky.rule = lambda body: broken if len(flaky.bodies) == 1 else "whole"
+    flaky.rule = lambda body: broken if len(flaky.posted) == 1 else "whole"
     reply = chat(flaky).reply(ASKED)
     assert reply == Reply("whole", prompt_tokens=7, completion_tokens=3)
-    assert len(flaky.bodies) == 2
+    assert len(flaky.posted) == 2
 
 
 @pytest.mark.parametrize(

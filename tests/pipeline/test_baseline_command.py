@@ -144,16 +144,16 @@ def test_a_policy_behind_a_server_that_dies_goes_on(
     output = tmp_path / "baseline.jsonl"
     arguments = (prompts, f"org/sft@{server.url}", "length", output)
     answer = server.rule
-    server.rule = lambda body: answer(body) if len(server.bodies) < 10 else (500, {"error": "down"})
+    server.rule = lambda body: answer(body) if len(server.posted) < 10 else (500, {"error": "down"})
     with pytest.raises(UserError, match="500"):
         draw_baseline(*arguments)
     assert not output.exists()
-    asked = len(server.bodies)
+    asked = len(server.posted)
     server.rule = answer
     draw_baseline(*arguments)
     # 24 answers in all. It was up for the first round, one answer to each of 8 prompts, and these were
     # not asked for again. (Of later requests, which come together, any may see it go down.)
-    assert len(server.bodies) - asked <= 24 - 8
+    assert len(server.posted) - asked <= 24 - 8
     assert all(len(set(row["responses"])) == 3 for row in lines(output))
     with pytest.raises(UserError, match=r"max_prompt: .* is behind a server"):
         draw_baseline(*arguments, BaselineConfig(max_prompt=5))

@@ -67,7 +67,7 @@ def test_it_is_asked_once_for_all_seeds_and_judged(
     monkeypatch.setenv("THEIR_KEY", KEY)
     run = run_recipe(plan)
     results = read_results(run)
-    assert len(server.bodies) == 4
+    assert len(server.posted) == 4
     assert {place.name for place in (run / "samples").iterdir()} == {
         "base", "theirs", "dpo-0", "dpo-1",
     }  # fmt: skip
@@ -92,7 +92,7 @@ def test_it_is_asked_once_for_all_seeds_and_judged(
     # Nothing is asked again, and no key is needed for that.
     monkeypatch.delenv("THEIR_KEY")
     run_recipe(plan)
-    assert len(server.bodies) == 4
+    assert len(server.posted) == 4
 
 
 def test_one_that_stopped_goes_on(
@@ -100,7 +100,7 @@ def test_one_that_stopped_goes_on(
 ) -> None:
     """The server fails at the third prompt, and nothing has been trained by then."""
     whole = server.rule
-    server.rule = lambda body: whole(body) if len(server.bodies) < 3 else (500, {"error": "full"})
+    server.rule = lambda body: whole(body) if len(server.posted) < 3 else (500, {"error": "full"})
     plan = recipe(policy_folder, tmp_path, server.url)
     plan["policies"]["theirs"]["served"] |= {"concurrency": 1, "attempts": 2}
     with pytest.raises(
@@ -108,10 +108,10 @@ def test_one_that_stopped_goes_on(
     ):
         run_recipe(plan)
     assert not (tmp_path / "run/policies").exists()
-    asked = len(server.bodies)
+    asked = len(server.posted)
     server.rule = whole
     run_recipe(plan)
-    assert len(server.bodies) - asked == 2
+    assert len(server.posted) - asked == 2
 
 
 def test_a_server_that_is_down_and_a_missing_key_end_it_before_training(
@@ -184,9 +184,9 @@ def test_a_run_gives_its_samples_of_it_and_two_servers_of_one_name_are_none(
     theirs, other = f"{run}:theirs", "org/chat@http://127.0.0.1:9"
     (named,) = contestants([theirs])
     assert (named.name, named.model) == ("theirs", f"org/chat@{server.url}")
-    asked = len(server.bodies)
+    asked = len(server.posted)
     drawn = judge_stage([theirs, f"{run}:base"], ["length"], output=tmp_path / "judged")
     assert read_results(drawn).judges.win_rates
-    assert len(server.bodies) == asked
+    assert len(server.posted) == asked
     with pytest.raises(UserError, match=r"127.0.0.1:9: has the same name as org/chat@"):
         contestants([theirs, other])

@@ -42,10 +42,10 @@ def test_a_prompt_is_a_turn_and_settings_are_sent() -> None:
     talk = (Message("system", "Be short."), Message("user", "Hi"))
     with answering(echo) as server:
         drawn = engine(server).samples(["Say ⅞ é 𝄞", talk], replace(WARM, stop=("\n\nHuman:",)))
-    plain, turns = sorted(server.bodies, key=lambda body: len(body["messages"]))
+    plain, turns = sorted(server.posted, key=lambda body: len(body["messages"]))
     assert plain["messages"] == [{"role": "user", "content": "Say ⅞ é 𝄞"}]
     assert [turn["role"] for turn in turns["messages"]] == ["system", "user"]
-    for body in server.bodies:
+    for body in server.posted:
         assert (body["model"], body["max_tokens"], body["temperature"]) == ("org/chat", 20, 0.7)
         assert body["stop"] == ["\n\nHuman:"]
         assert not {"logprobs", "top_logprobs", "tools"} & body.keys()
@@ -56,7 +56,7 @@ def test_greedy_needs_no_seed() -> None:
     with answering(echo) as server:
         (one,) = engine(server).samples(["Hi"], GREEDY)
     assert one.text == "Hi/None"
-    assert server.bodies[0]["temperature"] == 0
+    assert server.posted[0]["temperature"] == 0
 
 
 def test_a_seed_is_its_prompts_own_whatever_stands_beside_it() -> None:
@@ -69,7 +69,7 @@ def test_a_seed_is_its_prompts_own_whatever_stands_beside_it() -> None:
         other = engine(server).samples(prompts, replace(WARM, seed=4))
     assert together == alone
     assert sorted(mixed, key=lambda one: one.text) == sorted(alone, key=lambda one: one.text)
-    seeds = {body["seed"] for body in server.bodies}
+    seeds = {body["seed"] for body in server.posted}
     assert len(seeds) == 60  # 30 prompts, two seeds
     # What all servers read: llama.cpp has 32 bits, others 63.
     assert all(0 <= seed < 2**31 for seed in seeds)
@@ -96,7 +96,7 @@ def test_what_an_answer_comes_to(answer: Any, text: str, ended: bool) -> None:
     with answering(lambda body: answer) as server:
         drawn = engine(server).samples(["Hi"], replace(GREEDY, stop=("\n\nHuman:",)))
     assert drawn == [Sample(text, ended)]
-    assert len(server.bodies) == 1  # none of them is a failure
+    assert len(server.posted) == 1  # none of them is a failure
 
 
 def test_a_text_ends_at_the_first_of_many_stops_which_servers_may_leave_in() -> None:
@@ -104,7 +104,7 @@ def test_a_text_ends_at_the_first_of_many_stops_which_servers_may_leave_in() -> 
     with answering(lambda body: "one E two A three") as server:
         (drawn,) = engine(server).samples(["Hi"], replace(GREEDY, stop=stops))
     assert drawn == Sample("one", ended=True)
-    assert server.bodies[0]["stop"] == ["A", "B", "C", "D"]  # OpenAI refuses more
+    assert server.posted[0]["stop"] == ["A", "B", "C", "D"]  # OpenAI refuses more
 
 
 def test_tools_are_passed_and_calls_are_the_answer() -> None:
@@ -113,8 +113,8 @@ def test_tools_are_passed_and_calls_are_the_answer() -> None:
     call = {"id": "call_83", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     with answering(lambda body: completion(None, "tool_calls", tool_calls=[call])) as server:
         (drawn,) = engine(server).samples([prompt], GREEDY)
-    assert server.bodies[0]["tools"] == [tool]
-    assert server.bodies[0]["messages"] == [{"role": "user", "content": "Look it up"}]
+    assert server.posted[0]["tools"] == [tool]
+    assert server.posted[0]["messages"] == [{"role": "user", "content": "Look it up"}]
     assert drawn == Sample('{"name": "look", "arguments": "{}"}', ended=True)
 
 
@@ -126,7 +126,7 @@ def test_a_server_without_tools_ends_it_with_its_own_words() -> None:
         pytest.raises(UserError, match=r"requires --enable-auto-tool-choice \(pairs.jsonl:4\)"),
     ):
         engine(server).samples([prompt], GREEDY, rows=["pairs.jsonl:4"])
-    assert len(server.bodies) == 1
+    assert len(server.posted) == 1
 
 
 def test_a_begun_reply_is_refused_before_anything_is_asked() -> None:
@@ -136,7 +136,7 @@ def test_a_begun_reply_is_refused_before_anything_is_asked() -> None:
         pytest.raises(UserError, match=r"prompt 2 of 2: ends with the assistant's own words"),
     ):
         engine(server).samples(["Hi", begun], GREEDY)
-    assert server.bodies == []
+    assert server.posted == []
 
 
 def test_what_was_answered_is_never_asked_again(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_what_was_answered_is_never_asked_again(tmp_path: Path) -> None:
     with answering(echo) as server, Store(tmp_path / "store.sqlite") as store:
         asking = engine(server)
         first = asking.samples(prompts, WARM, store=store, meter=meter)
-        assert len(server.bodies) == 3  # equal prompts have one answer
+        assert len(server.posted) == 3  # equal prompts have one answer
         assert (asking.usage.calls, asking.usage.kept) == (3, 1)
         assert (asking.usage.prompt_tokens, asking.usage.completion_tokens) == (21, 9)
         assert meter.tokens == 9
@@ -153,7 +153,7 @@ def test_what_was_answered_is_never_asked_again(tmp_path: Path) -> None:
             prompts, replace(WARM, batch_size=3), store=store
         )
         assert again == first
-        assert len(server.bodies) == 3
+        assert len(server.posted) == 3
 
 
 @pytest.mark.parametrize(
@@ -177,14 +177,14 @@ def test_each_input_by_itself_misses_the_store(change: dict[str, Any], tmp_path:
     with answering(echo) as server, Store(tmp_path / "store.sqlite") as store:
         engine(server).samples(["Hello"], WARM, store=store)
         engine(server, model=model).samples([prompt], replace(WARM, **settings), store=store)
-        assert len(server.bodies) == 2
+        assert len(server.posted) == 2
 
 
 def test_a_greedy_answer_is_the_same_for_all_seeds(tmp_path: Path) -> None:
     with answering(echo) as server, Store(tmp_path / "store.sqlite") as store:
         for seed in (0, 1):
             engine(server).samples(["Hello"], replace(GREEDY, seed=seed), store=store)
-        assert len(server.bodies) == 1
+        assert len(server.posted) == 1
 
 
 def test_a_failure_names_the_row_and_what_came_before_is_kept(tmp_path: Path) -> None:
@@ -206,11 +206,11 @@ def test_a_failure_names_the_row_and_what_came_before_is_kept(tmp_path: Path) ->
             f"{server.url}/v1: status 503, out of memory (prompts.jsonl:4); "
             "see the server's log, then run the same command again, what was answered is kept"
         )
-        assert len(server.bodies) == 5  # a, b, c, and d twice
+        assert len(server.posted) == 5  # a, b, c, and d twice
         broken[0] = False
         drawn = asking.samples(prompts, GREEDY, rows=rows, store=store)
         assert [one.text for one in drawn] == [f"{prompt}/None" for prompt in prompts]
-        assert [body["messages"][0]["content"] for body in server.bodies[5:]] == ["d", "e"]
+        assert [body["messages"][0]["content"] for body in server.posted[5:]] == ["d", "e"]
 
 
 def test_a_wrong_name_says_so() -> None:
@@ -233,7 +233,7 @@ def test_diverse_beams_are_refused_and_draws_are_not() -> None:
     with answering(echo) as server:
         with pytest.raises(UserError, match="searches no diverse beams; draw by temperature"):
             several(engine(server), ["Hi"], Beams(), GREEDY)
-        assert server.bodies == []
+        assert server.posted == []
         (drawn,) = several(engine(server), ["Hi"], Temperature(k=3), GREEDY)
     assert len({one.text for one in drawn}) == 3  # each draw has a seed of its own
 
@@ -249,15 +249,15 @@ def test_each_turn_is_asked_with_the_answers_before_it(tmp_path: Path) -> None:
         answers = conversations(engine(server), first, later, GREEDY, store=store)
         texts = [[answer.text for answer in of_question] for of_question in answers]
         assert texts == [[f"answer to {turn}" for turn in turns] for turns in questions]
-        assert len(server.bodies) == 6
-        (last,) = [b for b in server.bodies if len(b["messages"]) == 5]
+        assert len(server.posted) == 6
+        (last,) = [b for b in server.posted if len(b["messages"]) == 5]
         assert [(turn["role"], turn["content"]) for turn in last["messages"]] == [
             ("user", "c1"), ("assistant", "answer to c1"),
             ("user", "c2"), ("assistant", "answer to c2"),
             ("user", "c3"),
         ]  # fmt: skip
         assert conversations(engine(server), first, later, GREEDY, store=store) == answers
-        assert len(server.bodies) == 6
+        assert len(server.posted) == 6
 
 
 def test_a_failed_second_turn_names_its_question() -> None:

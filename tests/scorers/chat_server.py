@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from loopback import Answering, Loopback, listening
 
 from rewarddiff.hashing import number, uniform
 
@@ -28,36 +28,25 @@ def asked_text(body: Body) -> str:
     return content
 
 
-class ChatServer:
-    """What a test can set and look at.
+class ChatServer(Loopback):
+    """What a test can set and look at, beside what every server has.
 
     Attributes:
         reply: what the model says to a request; raises KeyError for a 400.
         finish: why a reply ends, by its text.
         tokens: a reply's tokens, each with alternatives and their log-probabilities; None: this server
             gives none, whoever asks.
-        key: that every request must bear.
         fault: called with the handler, the number of the request and its answer before each answer to a
             POST; returns True where it has answered in its own way.
-        seconds: that an answer takes.
-        posted: the body of every request, in the order of their coming. headers: theirs.
-        most: requests that were under way at once.
     """
 
     def __init__(self, reply: Callable[[Body], str]) -> None:
+        super().__init__()
         self.reply = reply
         self.finish: Callable[[str], str] = lambda text: "stop"
         self.tokens: Callable[[str], Sequence[tuple[str, Alternatives]]] | None = None
         self.models = [MODEL]
-        self.key = ""
         self.fault: Fault | None = None
-        self.seconds = 0.0
-        self.posted: list[Any] = []
-        self.headers: list[dict[str, str]] = []
-        self.most = 0
-        self.under_way = 0
-        self.lock = threading.Lock()
-        self.url = ""
 
     @property
     def calls(self) -> int:
@@ -94,11 +83,9 @@ def _token(text: str, alternatives: Alternatives) -> dict[str, Any]:
     return {"token": text, "logprob": alternatives.get(text, 0.0), "top_logprobs": others}
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Answering):
     """Answers one request."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
     state: ChatServer
 
     def do_GET(self) -> None:
@@ -109,20 +96,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, {"object": "list", "data": models})
 
     def do_POST(self) -> None:
-        state = self.state
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with state.lock:
-            state.under_way += 1
-            state.most = max(state.most, state.under_way)
-            count = len(state.posted)
-            state.posted.append(body)
-            state.headers.append(dict(self.headers))
-        try:
-            time.sleep(state.seconds)
+        with self.state.request(self) as (count, body):
             self._answer(count, body)
-        finally:
-            with state.lock:
-                state.under_way -= 1
 
     def _answer(self, count: int, body: Body) -> None:
         state = self.state
@@ -144,30 +119,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, answer)
 
     def _allowed(self) -> bool:
+        if self.bears(self.state.key):
+            return True
+        # Repeats what it was given, as some servers do.
         given = self.headers.get("Authorization")
-        if self.state.key and given != f"Bearer {self.state.key}":
-            # Repeats what it was given, as some servers do.
-            self.send(401, {"error": {"message": f"Incorrect API key provided: {given}"}})
-            return False
-        return True
-
-    def send(self, status: int, answer: Any, **headers: str) -> None:
-        """Answer with JSON."""
-        self.send_bytes(status, json.dumps(answer).encode(), **headers)
-
-    def send_bytes(self, status: int, content: bytes, *, cut: int = 0, **headers: str) -> None:
-        """Answer; without its last bytes where `cut`."""
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content[: len(content) - cut])
-        self.wfile.flush()
-        self.close_connection = bool(cut)
-
-    def log_message(self, *_: Any) -> None:
-        pass
+        self.send(401, {"error": {"message": f"Incorrect API key provided: {given}"}})
+        return False
 
 
 Fault = Callable[[Handler, int, Any], bool]
@@ -199,11 +156,11 @@ def hung_up(handler: Handler, answer: Any) -> None:
 
 
 def cut(handler: Handler, answer: Any) -> None:
-    handler.send_bytes(200, json.dumps(answer).encode(), cut=9)
+    handler.send(200, json.dumps(answer).encode(), cut=9)
 
 
 def malformed(handler: Handler, answer: Any) -> None:
-    handler.send_bytes(200, json.dumps(answer).encode()[:-5])
+    handler.send(200, json.dumps(answer).encode()[:-5])
 
 
 def off_menu(handler: Handler, answer: Any) -> None:
@@ -268,26 +225,9 @@ class AtRandom:
 # --- the server ---------------------------------------------------------------------------------
 
 
-class QuietServer(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def handle_error(self, *_: Any) -> None:
-        """A client that has gone is part of the tests."""
-
-
 @contextmanager
 def serving(reply: Callable[[Body], str]) -> Iterator[ChatServer]:
     """Serve a model that replies by this rule; `url` has its address, without /v1."""
     state = ChatServer(reply)
-    handler = type("Served", (Handler,), {"state": state})
-    server = QuietServer(("127.0.0.1", 0), handler)
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True)
-    thread.start()
-    try:
+    with listening(Handler, state) as state.url:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -8,8 +8,13 @@ from typing import Any
 
 from rewarddiff.hashing import number
 from rewarddiff.records import Group
+from rewarddiff.scorers.judging.options import Judge
+from rewarddiff.scorers.judging.scorer import JudgeScorer, judge_of
 
-from .chat_server import Body, asked_text
+from .chat_server import MODEL, Body, ChatServer, asked_text
+
+KEY = "sk-canary-7b1f9d"
+"""What no file, log or text may hold."""
 
 Says = Callable[[str, str], float]
 """By how much the first text is better, from −3 to 3."""
@@ -74,3 +79,13 @@ def every_pair(of: list[Group]) -> list[list[tuple[int, int]]]:
 def values(verdicts: Any) -> list[float]:
     """d of all pairs, one after the other."""
     return [value for of_group in verdicts for value in of_group.values.tolist()]
+
+
+def judge(server: ChatServer, **options: Any) -> JudgeScorer:
+    settings = {"model": MODEL, "timeout": 5.0, "attempts": 2, **options}
+    return judge_of(Judge(url=server.url, **settings), "scorers.gpt")
+
+
+def expected(count: int) -> list[float]:
+    pairs = [group.responses for group in groups(count)]
+    return [float(quality(a) - quality(b)) for a, b in pairs]

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +14,7 @@ import pytest
 from rewarddiff.errors import UserError
 from rewarddiff.scorers.judging import served
 from rewarddiff.scorers.judging.options import Judge
-from rewarddiff.scorers.judging.scorer import JudgeScorer, judge_of
+from rewarddiff.scorers.judging.scorer import judge_of
 from rewarddiff.store import Store
 
 from . import chat_server
@@ -34,7 +28,7 @@ from .chat_server import (
     asked_text,
     serving,
 )
-from .judge_stubs import every_pair, groups, honest, quality, saying, values
+from .judge_stubs import KEY, every_pair, expected, groups, honest, judge, saying, values
 
 
 @pytest.fixture(autouse=True)
@@ -46,16 +40,6 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def server() -> Iterator[ChatServer]:
     with serving(saying(honest)) as state:
         yield state
-
-
-def judge(server: ChatServer, **options: Any) -> JudgeScorer:
-    settings = {"model": MODEL, "timeout": 5.0, "attempts": 2, **options}
-    return judge_of(Judge(url=server.url, **settings), "scorers.gpt")
-
-
-def expected(count: int) -> list[float]:
-    pairs = [group.responses for group in groups(count)]
-    return [float(quality(a) - quality(b)) for a, b in pairs]
 
 
 CAUSES = {
@@ -283,98 +267,6 @@ def test_what_was_answered_before_a_server_went_down_is_kept(server, tmp_path) -
         verdicts = judge(server).verdicts(made, every_pair(made), store=store)
         assert values(verdicts) == expected(20)
         assert server.calls == 40 - 7
-
-
-KEY = "sk-canary-7b1f9d"
-
-CHILD = """
-    import sys
-    from pathlib import Path
-    from rewarddiff.scorers.judging.options import Judge
-    from rewarddiff.store import Store
-    from tests.scorers.judge_stubs import every_pair, groups
-    made = groups(200)
-    judge = Judge(url=sys.argv[1], model="org/chat", concurrency=4, key_env="JUDGE_KEY").scorer("gpt")
-    with Store(Path(sys.argv[2])) as store:
-        judge.verdicts(made, every_pair(made), store=store, progress="judging")
-"""
-
-
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_judging_goes_on(server, tmp_path, ending) -> None:
-    """What was answered when the process was ended is not asked again, but for what was under way."""
-    server.seconds = 0.02
-    server.key = KEY
-    root = Path(__file__).parents[2]
-    path = os.pathsep.join([str(root), str(root / "src")])
-    child = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(CHILD), server.url, str(tmp_path / "store.sqlite")],
-        env={**os.environ, "PYTHONPATH": path, "JUDGE_KEY": KEY},
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        while server.calls < 60:
-            assert child.poll() is None
-            time.sleep(0.01)
-        command = Path(f"/proc/{child.pid}/cmdline")
-        assert not command.exists() or KEY.encode() not in command.read_bytes()
-        child.send_signal(ending)
-        child.wait(30)
-    finally:
-        child.kill()
-    asked_before = server.calls
-    assert asked_before < 400
-    server.seconds = 0.0
-    server.key = ""
-    made = groups(200)
-    with Store(tmp_path / "store.sqlite") as store:
-        assert values(judge(server).verdicts(made, every_pair(made), store=store)) == expected(200)
-    # Four were under way, and perhaps one answered and not yet written.
-    assert server.calls - 400 <= 5
-
-
-def interrupted(server: ChatServer, store: Path, times: int) -> tuple[float, int]:
-    """Interrupt a judging so often; return the seconds that it then took, and its exit status."""
-    root = Path(__file__).parents[2]
-    path = os.pathsep.join([str(root), str(root / "src")])
-    child = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(CHILD), server.url, str(store)],
-        env={**os.environ, "PYTHONPATH": path, "JUDGE_KEY": KEY},
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        while server.calls < 4:
-            assert child.poll() is None
-            time.sleep(0.01)
-        time.sleep(0.2)
-        begin = time.monotonic()
-        for _ in range(times):
-            child.send_signal(signal.SIGINT)
-            time.sleep(0.2)
-        child.wait(30)
-        return time.monotonic() - begin, child.returncode
-    finally:
-        child.kill()
-
-
-def test_what_is_under_way_when_a_judging_is_interrupted_is_kept(server, tmp_path) -> None:
-    """Four requests are sent and paid for; all four are answered and kept, and no other is sent."""
-    server.seconds = 2.0
-    _, status = interrupted(server, tmp_path / "store.sqlite", 1)
-    assert status != 0
-    assert server.calls == 4
-    server.seconds = 0.0
-    made = groups(200)
-    with Store(tmp_path / "store.sqlite") as store:
-        assert values(judge(server).verdicts(made, every_pair(made), store=store)) == expected(200)
-    assert server.calls == 400
-
-
-def test_a_second_interrupt_ends_at_once(server, tmp_path) -> None:
-    server.seconds = 20.0
-    seconds, status = interrupted(server, tmp_path / "store.sqlite", 2)
-    assert status != 0
-    assert seconds < 10
 
 
 # --- the key ------------------------------------------------------------------------------------
