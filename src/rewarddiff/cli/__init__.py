@@ -29,7 +29,7 @@ from rewarddiff.cli.parser import parsed
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.writing import PrintableFormatter
 
-CONTINUES = ("demo", "run", "sweep", "train", "baseline", "score", "weigh")
+CONTINUES = ("demo", "run", "sweep", "train", "baseline", "score", "weigh", "lab online")
 """Commands that go on where they stopped when they are run again."""
 
 

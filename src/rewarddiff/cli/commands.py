@@ -201,6 +201,11 @@ def designs(args: Namespace) -> None:
 
 
 def lab(args: Namespace) -> None:
+    if args.worlds == ["online"]:
+        lab_online(args)
+        return
+    if args.worlds:
+        raise UserError(f"lab: there is no '{args.worlds[0]}'; leave it out, or say online")
     from rewarddiff.config import load_recipe
     from rewarddiff.lab import LabConfig, lab
 
@@ -209,6 +214,17 @@ def lab(args: Namespace) -> None:
         statements = [f"  {statement}" for statement in finding.statements]
         say("", finding.question, *statements)
     say("", f"page  {output / 'lab.html'}")
+
+
+def lab_online(args: Namespace) -> None:
+    from rewarddiff.config import load_recipe
+    from rewarddiff.lab.online import OnlineLabConfig, lab_online
+    from rewarddiff.lab.online.words import lines
+
+    args.command = "lab online"  # which goes on where it stopped
+    output = args.output or Path("runs/lab-online")
+    results = lab_online(output, load_recipe({}, args.overrides, OnlineLabConfig))
+    say(*lines(results), "", f"results  {output / 'lab-online.json'}")
 
 
 def serve(args: Namespace) -> None:

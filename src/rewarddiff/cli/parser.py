@@ -16,7 +16,7 @@ DATA = (
     "FOLDER#SPLIT is one split"
 )
 POLICY = "smollm2-135m-instruct"
-SEVERAL_SOURCES = ("data", "samples", "policies", "paths")
+SEVERAL_SOURCES = ("data", "samples", "policies", "paths", "worlds")
 """Arguments that may be several sources, and stand where overrides may."""
 
 

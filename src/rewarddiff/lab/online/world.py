@@ -1,13 +1,12 @@
 """A small language with a known truth: prompts ask for words, and a response has them or has not.
 
 A prompt is "name three rare sea words :". A response succeeds, and its true reward is 1, where it is
-just so many different words of that topic; else its true reward is 0. The language that the policy
+just so many words, all of that topic; else its true reward is 0. The language that the policy
 is pretrained on does so more or less often: how often is known for each prompt.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -99,15 +98,14 @@ def gold(prompt: str, response: str) -> float:
 
     >>> gold("name two rare sea words :", "whale tide")
     1.0
-    >>> gold("name two rare sea words :", "whale whale")
+    >>> gold("name two rare sea words :", "whale hen")
     0.0
     """
     asked = Asked.of(prompt)
     words = response.split()
     is_count = len(words) == asked.count
-    are_different = len(set(words)) == len(words)
     are_of_topic = set(words) <= set(WORDS_OF[asked.topic])
-    return float(is_count and are_different and are_of_topic)
+    return float(is_count and are_of_topic)
 
 
 def best(prompts: Sequence[Asked]) -> float:
@@ -152,14 +150,9 @@ class World:
         return self._shuffled[: self.config.held_out]
 
     def success(self, asked: Asked) -> float:
-        """Return how often the language's own response to a prompt succeeds.
-
-        Right count, all words of the topic, no word drawn twice: each draws from the same eight.
-        """
-        words = len(WORDS_OF[asked.topic])
-        different = float(math.perm(words, asked.count) / words**asked.count)
-        clear = self.clarity[asked.topic] ** asked.count
-        return (1 - self.config.miscounts) * clear * different
+        """Return how often the language's own response to a prompt succeeds."""
+        right_count = 1 - self.config.miscounts
+        return right_count * self.clarity[asked.topic] ** asked.count
 
     def thirds(self, prompts: Sequence[Asked]) -> tuple[Mask, Mask]:
         """Return which prompts are in the easiest and which in the hardest third, both boolean.

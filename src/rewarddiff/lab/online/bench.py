@@ -1,0 +1,147 @@
+"""What all ways share in the world of one seed: the start, the reward, what is measured."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from transformers import LlamaForCausalLM, PreTrainedModel
+
+from rewarddiff import files
+from rewarddiff.differences import Array
+from rewarddiff.encoding import Encoder
+from rewarddiff.evaluation import best_of_n
+from rewarddiff.lab.online.config import OnlineLabConfig
+from rewarddiff.lab.online.measuring import Measure, Responses
+from rewarddiff.lab.online.policy import encoder, pretrained
+from rewarddiff.lab.online.results import BestOf, Start
+from rewarddiff.lab.online.rewards import NoiseConfig, Reader
+from rewarddiff.lab.online.world import LONGEST, World, best
+from rewarddiff.records import Group
+from rewarddiff.sampling.batches import padding
+from rewarddiff.sampling.generate import sample_tokens
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One world with all that policies are trained and measured with.
+
+    Attributes:
+        start: the pretrained transformer; ways train copies of it.
+    """
+
+    config: OnlineLabConfig
+    world: World
+    reader: Reader
+    encoder: Encoder
+    start: PreTrainedModel
+    measure: Measure
+
+    def policy(self) -> PreTrainedModel:
+        """Return a policy to train."""
+        return copy.deepcopy(self.start)
+
+    def prompts(self, k: int = 0) -> list[Group]:
+        """Return the prompts to train on, each with k responses of the start.
+
+        Those of a larger k begin with those of a smaller one.
+        """
+        groups = [asked.group for asked in self.world.prompts]
+        return self.answered(groups, k, "stored")
+
+    def answered(self, groups: Sequence[Group], k: int, draw: str) -> list[Group]:
+        """Return groups with k responses of the start to each prompt.
+
+        Args:
+            draw: names what they are drawn for: others are drawn for something else.
+        """
+        if not k:
+            return list(groups)
+        prompts = [str(group.prompt) for group in groups]
+        ends = self.encoder.ends(prompts)
+        drawn = sample_tokens(
+            self.start,
+            [self.encoder.prompt(prompt) for prompt in prompts for _ in range(k)],
+            [(self.world.seed, draw, i, j) for i in range(len(groups)) for j in range(k)],
+            temperature=1.0,
+            max_new_tokens=LONGEST,
+            ends=ends,
+            pad=padding(self.encoder.tokenizer, ends),
+        )
+        texts = [self.encoder.text(tokens) for tokens in drawn]
+        return [group.with_responses(texts[i * k : (i + 1) * k]) for i, group in enumerate(groups)]
+
+
+def bench(config: OnlineLabConfig, seed: int, folder: Path) -> Bench:
+    """Return the world of a seed; its start is kept in `folder`, and taken from there."""
+    world = World(config.language, seed)
+    reads = encoder()
+    kept = folder / f"start-{seed}"
+    files.recover(kept)
+    if not kept.exists():
+        model = pretrained(config.pretrain, world, reads)
+        fresh = files.begin(kept)
+        model.save_pretrained(fresh)
+        files.replace(fresh, kept)
+    # Read again also where it has just been made: every process then begins alike.
+    start = LlamaForCausalLM.from_pretrained(kept)
+    reader = Reader(NoiseConfig(config.c0, config.c1), seed)
+    measure = Measure(world, reader, reads, start, config.draws)
+    return Bench(config, world, reader, reads, start, measure)
+
+
+def start_of(bench: Bench) -> Start:
+    """Return what the world is like before anything is learned from a reward."""
+    began = time.process_time()
+    config = bench.config
+    measure = bench.measure
+    draws = measure.responses(bench.start, max(config.best_of))
+    return Start(
+        seed=bench.world.seed,
+        best=best(bench.world.held_out),
+        prompts=len(bench.world.prompts),
+        held_out=len(bench.world.held_out),
+        start=measure.point(bench.start, 0),
+        misread=float((draws.reward != draws.gold).mean()),
+        correlation=correlation(draws.reward),
+        correlation_gold=correlation(draws.gold),
+        best_of=tuple(_best_of(draws, n, measure) for n in config.best_of),
+        seconds=time.process_time() - began,
+    )
+
+
+def correlation(rewards: Array) -> float:
+    """Return the correlation of a response's reward with that of another to the same prompt.
+
+    It is taken over prompts, by all ordered pairs of their draws: cov(r, r′) over the variance of
+    r. NaN where all rewards are equal, or of one draw.
+
+    Args:
+        rewards: (prompts, draws).
+
+    >>> correlation(np.array([[0.0, 0.0], [1.0, 1.0]]))
+    1.0
+    """
+    prompts, draws = rewards.shape
+    centred = rewards - rewards.mean()
+    variance = float(np.square(centred).mean())
+    if draws < 2 or variance == 0:
+        return float("nan")
+    # Σ_{j≠k} r_j·r_k of a prompt is the square of its sum less the sum of its squares.
+    products = np.square(centred.sum(1)) - np.square(centred).sum(1)
+    return float(products.sum() / (prompts * draws * (draws - 1)) / variance)
+
+
+def _best_of(draws: Responses, n: int, measure: Measure) -> BestOf:
+    picked = best_of_n.expected(draws.reward, draws.gold, n)
+    return BestOf(
+        n=n,
+        kl=float(best_of_n.kl(n)),
+        gold=float(picked.mean()),
+        easy=float(picked[measure.easy].mean()),
+        hard=float(picked[measure.hard].mean()),
+    )
