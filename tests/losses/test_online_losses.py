@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 import torch
@@ -20,10 +21,11 @@ from rewarddiff.losses.online import (
     clipped_value_loss,
     counted,
     kl_estimate,
+    sequence_log_ratio,
 )
 
 ESTIMATORS: tuple[Estimator, ...] = ("k1", "k2", "k3")
-MODES: tuple[Aggregation, ...] = ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum")
+MODES: tuple[Aggregation, ...] = get_args(Aggregation)
 LN2 = math.log(2)
 
 
@@ -221,11 +223,12 @@ MASK = torch.tensor([[True, True, False], [True, False, False], [False, False, F
         ("token-mean", 9.0, 3),
         ("seq-mean-token-mean", 7.0, 2),
         ("seq-mean-token-sum", 9.0, 2),
+        ("seq-mean-token-sum-norm", 9.0, 2 * 8),
     ],
 )
 def test_aggregation_by_hand(mode: Aggregation, total: float, count: int) -> None:
     assert aggregated(LOSSES, MASK, loss_agg_mode=mode).item() == total
-    assert counted(MASK, loss_agg_mode=mode) == count
+    assert counted(MASK, loss_agg_mode=mode, max_tokens=8) == count
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -233,12 +236,45 @@ def test_micro_batches_add_up(mode: Aggregation) -> None:
     draw = torch.Generator().manual_seed(0)
     losses = torch.randn(6, 5, generator=draw, dtype=torch.float64)
     mask = torch.rand(6, 5, generator=draw) > 0.3
-    whole = aggregated(losses, mask, loss_agg_mode=mode) / counted(mask, loss_agg_mode=mode)
+    tokens = counted(mask, loss_agg_mode=mode, max_tokens=8)
+    whole = aggregated(losses, mask, loss_agg_mode=mode) / tokens
     total, count = 0.0, 0
     for part, part_mask in zip(losses.split([1, 3, 2]), mask.split([1, 3, 2]), strict=True):
         total += aggregated(part, part_mask, loss_agg_mode=mode).item()
-        count += counted(part_mask, loss_agg_mode=mode)
+        count += counted(part_mask, loss_agg_mode=mode, max_tokens=8)
     assert total / count == pytest.approx(whole.item(), rel=1e-12)
+
+
+# The ratio of a response.
+
+
+def test_the_ratio_of_a_response_by_hand() -> None:
+    # ln 2 and ln 8 are of a ratio of 16 in two tokens: √16 a token, so ln 4; the third is no token.
+    log_ratio = torch.tensor([[2.0, 8.0, 100.0], [5.0, 7.0, 9.0]]).log()
+    mask = torch.tensor([[True, True, False], [False, False, False]])
+    of_responses = sequence_log_ratio(log_ratio, mask)
+    torch.testing.assert_close(of_responses[0], torch.tensor([4.0, 4.0, 1.0]).log())
+    assert of_responses[1].tolist() == [0, 0, 0]
+
+
+def test_the_ratio_of_a_response_gives_gspo_its_gradient() -> None:
+    # On-policy ∇ of s·A, s = (Π ρ_t)^(1/|y|) = 1, is A/|y| at each token (GSPO, Eq. 10).
+    log_ratio = torch.zeros(1, 4, requires_grad=True)
+    mask = torch.tensor([[True, True, True, False]])
+    losses = clipped_surrogate(sequence_log_ratio(log_ratio, mask), torch.full((1, 4), 6.0))
+    (aggregated(losses, mask, loss_agg_mode="seq-mean-token-mean")).backward()
+    assert log_ratio.grad is not None
+    torch.testing.assert_close(log_ratio.grad, torch.tensor([[-2.0, -2.0, -2.0, 0.0]]))
+
+
+def test_the_ratio_of_a_response_reads_no_masked_place() -> None:
+    log_ratio = torch.tensor([[1.0, torch.nan]], requires_grad=True)
+    mask = torch.tensor([[True, False]])
+    of_response = sequence_log_ratio(log_ratio, mask)
+    of_response.sum().backward()
+    assert of_response.tolist() == [[1.0, 0.0]]
+    assert log_ratio.grad is not None
+    assert log_ratio.grad.tolist() == [[1.0, 0.0]]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -322,6 +358,8 @@ def test_what_is_refused() -> None:
         lambda: kl_estimate(x, x, estimator="k4"),  # type: ignore[arg-type]
         lambda: aggregated(LOSSES, MASK, loss_agg_mode="mean"),  # type: ignore[arg-type]
         lambda: aggregated(LOSSES, MASK.float(), loss_agg_mode="token-mean"),
+        lambda: counted(MASK, loss_agg_mode="seq-mean-token-sum-norm"),
+        lambda: sequence_log_ratio(LOSSES, MASK.float()),
     ]
     for call in bad_calls:
         with pytest.raises(ValueError, match="must"):

@@ -6,7 +6,7 @@ is in them never counts. `aggregated` sums, so that micro-batches and processes 
 divides by the global count.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -14,7 +14,9 @@ from torch import Tensor
 from rewarddiff.losses.shapes import require, require_mask, require_same_shape
 
 Estimator = Literal["k1", "k2", "k3"]
-Aggregation = Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum"]
+Aggregation = Literal[
+    "token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"
+]
 
 LARGEST_LOG_RATIO = 20.0
 """Nats up to which a probability ratio is followed; from there on it is held, without gradient. It
@@ -60,6 +62,33 @@ def clipped_surrogate(
         ratio = ratio.clamp(max=delta)
     gains = advantages.detach().to(log_ratio)
     return -torch.minimum(ratio * gains, clipped * gains)
+
+
+def sequence_log_ratio(log_ratio: Tensor, mask: Tensor) -> Tensor:
+    r"""(1/|y|) Σ_t log ρ_t of the response, at each of its tokens; 0 in masked places.
+
+    In place of the token's own log-ratio it makes `clipped_surrogate` GSPO's: one ratio a response,
+    that does not grow with its length.
+
+    Args:
+        log_ratio: log ρ_t, nats, shape (responses, tokens).
+        mask: boolean, same shape: the response's tokens, |y| of them.
+
+    Raises:
+        ValueError: unequal shapes, a mask that is not boolean.
+
+    Source: Zheng et al. 2025 (GSPO), arXiv 2507.18071, Eq. 7; TRL's importance_sampling_level.
+
+    >>> import torch
+    >>> mask = torch.tensor([[True, True, False]])
+    >>> sequence_log_ratio(torch.tensor([[1.0, 2.0, 9.0]]), mask)
+    tensor([[1.5000, 1.5000, 0.0000]])
+    """
+    require_same_shape(log_ratio=log_ratio, mask=mask)
+    require_mask(mask)
+    sums = torch.where(mask, log_ratio, 0.0).sum(-1, keepdim=True)
+    means = sums / mask.sum(-1, keepdim=True).clamp(min=1)
+    return torch.where(mask, means, 0.0)
 
 
 def clipped_value_loss(
@@ -135,8 +164,8 @@ def aggregated(losses: Tensor, mask: Tensor, *, loss_agg_mode: Aggregation) -> T
 
     The caller divides by `counted` of the whole global batch. `token-mean` weighs tokens alike
     (TRL's dapo, and bnpo for a batch in one piece), `seq-mean-token-mean` responses (TRL's grpo),
-    `seq-mean-token-sum` also lets long responses count by their length; over the most tokens of a
-    response it is Dr. GRPO's.
+    `seq-mean-token-sum` also lets long responses count by their length; over the most tokens that a
+    response may have it is `seq-mean-token-sum-norm` (TRL's dr_grpo).
 
     Args:
         losses: one value per token, shape (responses, tokens).
@@ -160,23 +189,34 @@ def aggregated(losses: Tensor, mask: Tensor, *, loss_agg_mode: Aggregation) -> T
     sums = torch.where(mask, losses, 0.0).sum(-1)
     if loss_agg_mode == "seq-mean-token-mean":
         sums = sums / mask.sum(-1).clamp(min=1)
-    elif loss_agg_mode not in ("token-mean", "seq-mean-token-sum"):
-        raise ValueError(
-            "loss_agg_mode must be 'token-mean', 'seq-mean-token-mean' or 'seq-mean-token-sum', "
-            f"got {loss_agg_mode!r}"
-        )
+    elif loss_agg_mode not in get_args(Aggregation):
+        names = ", ".join(get_args(Aggregation))
+        raise ValueError(f"loss_agg_mode must be one of {names}, got {loss_agg_mode!r}")
     return sums.sum()
 
 
-def counted(mask: Tensor, *, loss_agg_mode: Aggregation) -> int:
+def counted(mask: Tensor, *, loss_agg_mode: Aggregation, max_tokens: int | None = None) -> int:
     """Return how many tokens, or responses with any token, `aggregated` sums over.
 
     A response of which no token is trained on is no response: a mean over it would be one of
     zeros.
 
+    Args:
+        max_tokens: the most that a response may have, which each counts as in
+            `seq-mean-token-sum-norm`.
+
+    Raises:
+        ValueError: that mode without max_tokens.
+
     >>> import torch
     >>> counted(torch.tensor([[True, True], [False, False]]), loss_agg_mode="seq-mean-token-mean")
     1
     """
-    counts = mask if loss_agg_mode == "token-mean" else mask.any(-1)
-    return int(counts.sum())
+    if loss_agg_mode == "token-mean":
+        return int(mask.sum())
+    responses = int(mask.any(-1).sum())
+    if loss_agg_mode != "seq-mean-token-sum-norm":
+        return responses
+    require(max_tokens is not None, "seq-mean-token-sum-norm must be given max_tokens")
+    assert max_tokens is not None
+    return responses * max_tokens

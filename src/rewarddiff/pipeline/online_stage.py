@@ -8,7 +8,10 @@ from rewarddiff import models
 from rewarddiff.config import to_dict
 from rewarddiff.data import Ledger
 from rewarddiff.encoding import Encoder
+from rewarddiff.errors import UserError
+from rewarddiff.hashing import digest
 from rewarddiff.loop.train import discard_checkpoint
+from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import Run, facts_of
 from rewarddiff.pipeline.policy_recipe import OnlineRecipe
 from rewarddiff.pipeline.reward_functions import functions_of
@@ -33,6 +36,7 @@ def online_stage(run: Run, name: str, options: OnlineRecipe, seed: int) -> Stage
         lengths=to_dict(recipe.lengths),
         scorer=scorer.key,
         seed=seed,
+        **_head_of(options),
     )
     if stage.done:
         return stage
@@ -62,3 +66,14 @@ def online_stage(run: Run, name: str, options: OnlineRecipe, seed: int) -> Stage
     discard_checkpoint(stage.folder)
     stage.finish(curve=result.curve, cost=result.cost, coefficient={}, ledger=ledger.to_dict())
     return stage
+
+
+def _head_of(options: OnlineRecipe) -> dict[str, str]:
+    """Return what a stage is made of besides: the value head that it starts from, if there is one."""
+    if options.value_head is None:
+        return {}
+    try:
+        content = user_path(options.value_head).read_bytes()
+    except OSError as error:
+        raise UserError(f"value_head: {options.value_head} cannot be read ({error})") from error
+    return {"value_head": digest([content])}

@@ -92,6 +92,9 @@ def check_places(recipe: Recipe, output: Path) -> None:
         sources[f"scorers.{name}.warm_start"] = scorer.warm_start
     for name, folder in recipe.folders_elsewhere.items():
         sources[f"policies.{name}.trained"] = folder
+    for name, policy in recipe.trained_here.items():
+        if policy.online is not None:
+            sources[f"policies.{name}.online.value_head"] = policy.online.value_head
     policies = product(recipe.trained_here, recipe.seeds)
     trained = [f"scorers/{name}-{seed}" for name, seed in product(recipe.scorers, recipe.seeds)]
     trained += [f"policies/{name}-{seed}" for name, seed in policies]

@@ -26,16 +26,25 @@ class Sample:
     ended: bool
 
 
+def has_stop(text: str, stops: Sequence[str]) -> bool:
+    """Tell whether a stop text stands in a response."""
+    return any(stop in text for stop in stops)
+
+
+def before_stop(text: str, stops: Sequence[str]) -> str:
+    """Return a response up to the first stop text, without space at its end."""
+    for stop in stops:
+        text = text.split(stop, 1)[0]
+    return text.rstrip()
+
+
 def stopped(text: str, stops: Sequence[str], *, ended: bool) -> dict[str, Any]:
     """Return a response as it is stored: cut before the first stop text, which also ends it.
 
     Args:
         ended: whether it ended by its end token.
     """
-    has_stop = any(stop in text for stop in stops)
-    for stop in stops:
-        text = text.split(stop, 1)[0]
-    return asdict(Sample(text.rstrip(), ended or has_stop))
+    return asdict(Sample(before_stop(text, stops), ended or has_stop(text, stops)))
 
 
 def answers(

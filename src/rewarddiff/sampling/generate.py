@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from rewarddiff.config import at_least
 from rewarddiff.encoding import Encoder
@@ -110,6 +117,7 @@ def sample_tokens(
     max_new_tokens: int,
     ends: Sequence[int],
     pad: int,
+    stops: Callable[[Sequence[int]], bool] | None = None,
 ) -> list[Tokens]:
     """Return the tokens drawn behind each prompt, with the end token where one was drawn.
 
@@ -120,16 +128,23 @@ def sample_tokens(
         temperature: > 0.
         ends: any of these ends a response.
         pad: what fills rows up behind their end.
+        stops: whether a response is over with these tokens; None: it is over at its end token.
     """
     seeds = [_seed("tokens", draw) for draw in draws]
-    options = {"logits_processor": LogitsProcessorList([_Draw(seeds, temperature)])}
+    options: dict[str, Any] = {"logits_processor": LogitsProcessorList([_Draw(seeds, temperature)])}
+    stopping = None
+    if stops is not None:
+        stopping = _Stop(max(map(len, prompts)), stops)
+        options["stopping_criteria"] = StoppingCriteriaList([stopping])
     new = _generated(model, prompts, max_new_tokens, ends=ends, pad=pad, options=options)
     responses = []
-    for tokens in new:
+    for row, tokens in enumerate(new):
         # The policy may have drawn the pad itself: only what ends a response is looked for.
         places = [place for place, token in enumerate(tokens) if token in ends]
-        stop = places[0] + 1 if places else len(tokens)
-        responses.append(tuple(tokens[:stop]))
+        length = places[0] + 1 if places else len(tokens)
+        if stopping is not None:
+            length = min(length, stopping.lengths.get(row, length))
+        responses.append(tuple(tokens[:length]))
     return responses
 
 
@@ -193,6 +208,32 @@ class _Draw(LogitsProcessor):
             for generator in self.generators
         ]
         return scores.float() / self.temperature - torch.stack(waits).log()
+
+
+class _Stop(StoppingCriteria):
+    """End each row as soon as its new tokens are a response that is over.
+
+    transformers' own criterion for texts also looks into the prompt.
+
+    Args:
+        before: tokens of the prompts, filled up.
+
+    Attributes:
+        lengths: new tokens of the rows that are over.
+    """
+
+    def __init__(self, before: int, stops: Callable[[Sequence[int]], bool]) -> None:
+        self.before = before
+        self.stops = stops
+        self.lengths: dict[int, int] = {}
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        new: list[list[int]] = input_ids[:, self.before :].tolist()
+        for row, tokens in enumerate(new):
+            if row not in self.lengths and self.stops(tokens):
+                self.lengths[row] = len(tokens)
+        is_over = [row in self.lengths for row in range(len(new))]
+        return torch.tensor(is_over, device=input_ids.device)
 
 
 def _until_end(tokens: list[int], ends: list[int]) -> list[int]:

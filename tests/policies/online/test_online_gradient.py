@@ -119,19 +119,18 @@ def test_reinforce_by_hand(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
     assert_same(gradient(objective, rollouts), gradient_of(model, total / tokens))
 
 
-@pytest.mark.parametrize(
-    ("loss_type", "mode"),
-    [("grpo", "seq-mean-token-mean"), ("dapo", "token-mean"), ("bnpo", "token-mean")],
-)
+@pytest.mark.parametrize("level", ["token", "sequence"])
+@pytest.mark.parametrize("loss_type", ["grpo", "dapo", "bnpo", "dr_grpo"])
 def test_a_step_of_grpo_is_that_of_trl(
-    loss_type: str, mode: Any, tiny_tokenizer: PreTrainedTokenizerFast
+    loss_type: Any, level: Any, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     # The policy has moved since the rollout, so that ratios leave their bounds and the KL counts.
     config = short(
         advantage=AdvantageConfig("grpo"),
         kl=KLConfig(kl_coef=0.7, placement="loss", kl_estimator="k3"),
         epsilon_high=0.3,
-        loss_agg_mode=mode,
+        importance_sampling_level=level,
+        loss_agg_mode=loss_type,
     )
     objective, rollouts = started(tiny_tokenizer, config)
     model = llama(tiny_tokenizer, ends_often=ENDS_OFTEN, dtype=DOUBLE)
@@ -159,7 +158,7 @@ def test_a_step_of_grpo_is_that_of_trl(
         "old_per_token_logps": rows("logps"), "ref_per_token_logps": rows("reference"),
         "num_items_in_batch": mask.sum(),
     }  # fmt: skip
-    trainer: SimpleNamespace = grpo_stand_in(logps, loss_type=loss_type)
+    trainer: SimpleNamespace = grpo_stand_in(logps, level=level, loss_type=loss_type)
     loss = GRPOTrainer._compute_loss(trainer, None, inputs)
     assert_same(gradient(objective, rollouts), gradient_of(model, loss))
     shown = objective.loss(objective.module, rollouts).metrics

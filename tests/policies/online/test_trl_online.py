@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -23,13 +23,14 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from trl.trainer.utils import nanstd
 
 from rewarddiff.losses.online import (
-    Aggregation,
     aggregated,
     clipped_surrogate,
     counted,
     kl_estimate,
+    sequence_log_ratio,
 )
 from rewarddiff.policies.online.advantages import grpo
+from rewarddiff.policies.online.config import AGGREGATIONS, LossType
 from rewarddiff.policies.online.estimators import AdvantageConfig, estimate
 
 PROMPTS, GENERATIONS = 3, 4
@@ -140,7 +141,9 @@ def log_probabilities() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     )
 
 
-def grpo_stand_in(logps: Tensor, **settings: object) -> SimpleNamespace:
+def grpo_stand_in(
+    logps: Tensor, *, level: str = "token", max_completion_length: int = TOKENS, **settings: object
+) -> SimpleNamespace:
     accelerator = SimpleNamespace(
         gather=lambda x: x, reduce=lambda x, reduction: x, num_processes=1, device="cpu"
     )
@@ -148,30 +151,21 @@ def grpo_stand_in(logps: Tensor, **settings: object) -> SimpleNamespace:
     return SimpleNamespace(
         _get_per_token_logps_and_entropies=lambda *_, **__: (logps, zeros, None),
         accelerator=accelerator, aux_loss_enabled=False, top_entropy_quantile=1.0,
-        off_policy_mask_threshold=None, importance_sampling_level="token",
+        off_policy_mask_threshold=None, importance_sampling_level=level,
         args=SimpleNamespace(
             use_bias_correction_kl=False, delta=settings.pop("delta", None), steps_per_generation=1
         ),
         epsilon_low=0.2, epsilon_high=0.3, use_vllm=False, beta=0.7,
         model=SimpleNamespace(training=True), current_gradient_accumulation_steps=1,
-        max_completion_length=TOKENS, _entropy_bonus_enabled=False,
+        max_completion_length=max_completion_length, _entropy_bonus_enabled=False,
         _metrics=defaultdict(lambda: defaultdict(list)), **settings,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("delta", [None, 1.5])
-@pytest.mark.parametrize(
-    ("loss_type", "mode", "divisor"),
-    [
-        ("grpo", "seq-mean-token-mean", None),
-        ("bnpo", "token-mean", None),
-        ("dapo", "token-mean", None),
-        ("dr_grpo", "seq-mean-token-sum", ROWS * TOKENS),
-    ],
-)
-def test_grpo_loss_is_that_of_trl(
-    loss_type: str, mode: Aggregation, divisor: int | None, delta: float | None
-) -> None:
+@pytest.mark.parametrize("level", ["token", "sequence"])
+@pytest.mark.parametrize("loss_type", get_args(LossType))
+def test_grpo_loss_is_that_of_trl(loss_type: str, level: str, delta: float | None) -> None:
     logps, old, reference, advantages, mask = log_probabilities()
     inputs = {
         "prompt_ids": torch.zeros(ROWS, 1, dtype=torch.long),
@@ -180,18 +174,24 @@ def test_grpo_loss_is_that_of_trl(
         "completion_mask": mask.long(), "advantages": advantages, "old_per_token_logps": old,
         "ref_per_token_logps": reference, "num_items_in_batch": mask.sum(),
     }  # fmt: skip
-    trainer = grpo_stand_in(logps, loss_type=loss_type, delta=delta)
+    trainer = grpo_stand_in(
+        logps, level=level, max_completion_length=9, loss_type=loss_type, delta=delta
+    )
     theirs = GRPOTrainer._compute_loss(trainer, None, inputs)
 
+    log_ratio = logps - old
+    if level == "sequence":
+        log_ratio = sequence_log_ratio(log_ratio, mask)
     per_token = clipped_surrogate(
-        logps - old,
+        log_ratio,
         advantages[:, None].expand_as(old),
         epsilon=0.2,
         epsilon_high=0.3,
         delta=delta,
     )
     per_token = per_token + 0.7 * kl_estimate(logps, reference, estimator="k3")
-    count = divisor or counted(mask, loss_agg_mode=mode)
+    mode = AGGREGATIONS[loss_type]
+    count = counted(mask, loss_agg_mode=mode, max_tokens=9)
     ours = aggregated(per_token, mask, loss_agg_mode=mode) / count
     torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(*(torch.autograd.grad(loss, logps)[0] for loss in (ours, theirs)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from rewarddiff.config import at_least, checked, positive
 from rewarddiff.errors import UserError
@@ -13,6 +13,16 @@ from rewarddiff.policies.online.estimators import AdvantageConfig
 from rewarddiff.policies.online.group_rewards import RewardConfig, check_baseline
 from rewarddiff.policies.online.kl import KLConfig
 from rewarddiff.policies.policy import LoraConfig
+
+LossType = Literal["grpo", "bnpo", "dapo", "dr_grpo"]
+
+AGGREGATIONS: dict[str, Aggregation] = {
+    "grpo": "seq-mean-token-mean",
+    "bnpo": "token-mean",
+    "dapo": "token-mean",
+    "dr_grpo": "seq-mean-token-sum-norm",
+}
+"""What TRL's `loss_type` takes the mean over; bnpo's batch is here always the global one."""
 
 
 @checked
@@ -27,14 +37,21 @@ class OnlineOptions:
         num_generations: responses to each prompt. TRL's name.
         temperature: responses are drawn, and log-probabilities read, at it.
         max_new_tokens: a response is cut there.
+        stop: texts that end a response, such as the next turn of a dialogue. Its tokens go up to the
+            stop text's end; what is scored is the text before it.
         sampling_batch_size: responses that are drawn side by side.
         num_mini_batches: optimizer steps in which all samples of a rollout are seen once. A rollout
             is of `train.batch_size` · num_mini_batches prompts. TRL's name.
         num_iterations: how often all of them are seen. TRL's name (num_ppo_epochs in its PPO).
         epsilon, epsilon_high, delta: bounds of the probability ratio, see `clipped_surrogate`.
+        importance_sampling_level: whose ratio it is: each `token`'s, or that of the `sequence`, per
+            token, which every one of its tokens then has (GSPO). TRL's name.
         vf_coef: weight of the value loss, with `gae`. TRL's name.
         cliprange_value: how far a value may move from that of the rollout; None: any.
-        loss_agg_mode: what the losses of tokens are a mean over.
+        value_head: a file that `save_value_head` wrote: the head starts as it is there. None: at 0.
+        save_value_head: keep the head, as value_head.safetensors in the output.
+        loss_agg_mode: what the losses of tokens are a mean over, by verl's name or TRL's `loss_type`:
+            grpo is seq-mean-token-mean, dapo and bnpo token-mean, dr_grpo seq-mean-token-sum-norm.
         unscored: what a response without a reward (NaN) does: `stop` the training before an update,
             or be left out (`leave_out`), and counted.
         allow_cancelling: let a baseline per prompt through that changes no advantage.
@@ -46,15 +63,19 @@ class OnlineOptions:
     num_generations: int = 4
     temperature: float = 1.0
     max_new_tokens: int = 128
+    stop: tuple[str, ...] = ()
     sampling_batch_size: int = 64
     num_mini_batches: int = 1
     num_iterations: int = 1
     epsilon: float = 0.2
     epsilon_high: float | None = None
     delta: float | None = None
+    importance_sampling_level: Literal["token", "sequence"] = "token"
     vf_coef: float = 0.1
     cliprange_value: float | None = 0.2
-    loss_agg_mode: Aggregation = "token-mean"
+    value_head: str | None = None
+    save_value_head: bool = False
+    loss_agg_mode: Aggregation | LossType = "token-mean"
     unscored: Literal["stop", "leave_out"] = "stop"
     allow_cancelling: bool = False
 
@@ -68,6 +89,19 @@ class OnlineOptions:
                 f"num_generations is 1, and {self.needs_groups} compares the responses to a prompt "
                 "with each other; give at least 2"
             )
+        if self.importance_sampling_level == "sequence" and self.has_values:
+            raise UserError(
+                "importance_sampling_level: sequence has one ratio a response, and estimator gae an "
+                "advantage for each token; use reinforce, rloo or grpo"
+            )
+        for name in ("value_head", "save_value_head"):
+            if getattr(self, name) and not self.has_values:
+                raise UserError(
+                    f"{name}: an option of gae, and estimator is {self.advantage.estimator}; "
+                    "leave it out"
+                )
+        if "" in self.stop:
+            raise UserError("stop: an empty text ends every response at once; leave it out")
 
     @property
     def needs_groups(self) -> str:
@@ -82,6 +116,13 @@ class OnlineOptions:
     def turns(self) -> Turns:
         """How a rollout is trained on."""
         return Turns(self.num_mini_batches, self.num_iterations)
+
+    @property
+    def aggregation(self) -> Aggregation:
+        """What the losses of tokens are a mean over, by verl's name."""
+        mode: Any = self.loss_agg_mode
+        aggregation: Aggregation = AGGREGATIONS.get(mode, mode)
+        return aggregation
 
     @property
     def has_values(self) -> bool:

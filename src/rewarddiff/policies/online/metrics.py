@@ -73,6 +73,7 @@ def _entropy(rollouts: list[Rollout]) -> float:
 
 def of_policy(
     log_ratio: Tensor,
+    clipped_log_ratio: Tensor,
     advantages: Tensor,
     mask: Tensor,
     losses: Tensor,
@@ -83,9 +84,10 @@ def of_policy(
 
     Args:
         log_ratio, advantages, mask, losses: (responses, tokens).
+        clipped_log_ratio: what the bounds are of, same shape: of the token, or of its response.
         bounds: of the probability ratio.
     """
-    ratio = log_ratio.detach()[mask].exp()
+    ratio = clipped_log_ratio.detach()[mask].exp()
     # Where the ratio has left its bounds in the direction that the advantage pushes it.
     is_clipped = (ratio - ratio.clamp(*bounds)) * advantages[mask] > 0
     return {

@@ -24,7 +24,9 @@ from rewarddiff.losses.online import (
     clipped_value_loss,
     counted,
     kl_estimate,
+    sequence_log_ratio,
 )
+from rewarddiff.paths import user_path
 from rewarddiff.policies.online import metrics
 from rewarddiff.policies.online.actor import Actor, Reading
 from rewarddiff.policies.online.config import OnlineConfig
@@ -73,7 +75,12 @@ class Online:
         self.functions = functions
         self.seed = seed
         self.reference = _reference(policy, options)
-        self.module = Actor(policy, temperature=options.temperature, with_values=options.has_values)
+        self.module = Actor(
+            policy,
+            temperature=options.temperature,
+            with_values=options.has_values,
+            value_head=None if options.value_head is None else user_path(options.value_head),
+        )
         self._kl = KLController.begin(options.kl)
         self._scale = RunningScale(options.reward.scale)
         self._pool: list[Rollout] = []
@@ -92,7 +99,11 @@ class Online:
     def count(self, item: Rollout) -> float:
         """Return the tokens, or responses, that the losses of a rollout are counted as."""
         mask = _mask([item], item.lengths)
-        return counted(mask, loss_agg_mode=self.options.loss_agg_mode)
+        return counted(
+            mask,
+            loss_agg_mode=self.options.aggregation,
+            max_tokens=self.options.max_new_tokens,
+        )
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
         return self.module.parameter_groups(config)
@@ -193,7 +204,9 @@ class Online:
         """Return this process's rollouts with their rewards."""
         if not prompts:
             return []
-        sampled = [with_texts(self.encoder, *both) for both in zip(prompts, rollouts, strict=True)]
+        sampled = []
+        for prompt, rollout in zip(prompts, rollouts, strict=True):
+            sampled.append(with_texts(self.encoder, prompt, rollout, self.options.stop))
         stored = [prompt.group for prompt in prompts]
         rewards = group_rewards(self.options.reward, self.functions, sampled, stored)
         return [Scored(*parts) for parts in zip(places, rollouts, rewards, strict=True)]
@@ -229,8 +242,11 @@ class Online:
         log_ratio = torch.where(mask, logps - column("logps"), 0.0)
         advantages = column("advantages")
         options = self.options
+        clipped = log_ratio
+        if options.importance_sampling_level == "sequence":
+            clipped = sequence_log_ratio(log_ratio, mask)
         losses = clipped_surrogate(
-            log_ratio,
+            clipped,
             advantages,
             epsilon=options.epsilon,
             epsilon_high=options.epsilon_high,
@@ -238,7 +254,7 @@ class Online:
         )
         high = options.epsilon if options.epsilon_high is None else options.epsilon_high
         bounds = (1 - options.epsilon, 1 + high)
-        shown = metrics.of_policy(log_ratio, advantages, mask, losses, bounds=bounds)
+        shown = metrics.of_policy(log_ratio, clipped, advantages, mask, losses, bounds=bounds)
         if self.reference is not None and options.kl.placement == "loss":
             estimator = options.kl.kl_estimator
             kl = kl_estimate(logps, column("reference"), estimator=estimator)
@@ -251,7 +267,7 @@ class Online:
             )
             shown |= metrics.of_values(values, old_values, mask, value_losses, clip=clip)
             losses = losses + options.vf_coef * value_losses
-        return LossOutput(aggregated(losses, mask, loss_agg_mode=options.loss_agg_mode), shown)
+        return LossOutput(aggregated(losses, mask, loss_agg_mode=options.aggregation), shown)
 
 
 def _reference(policy: LogProbs, options: OnlineConfig) -> LogProbs | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from rewarddiff.encoding import Encoder
 from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.progress import task
 from rewarddiff.records import Group
-from rewarddiff.sampling.batches import Tokens, padding
+from rewarddiff.sampling.batches import Tokens, before_stop, has_stop, padding
 from rewarddiff.sampling.generate import sample_tokens
 from rewarddiff.trees import Packed, Tree, group_tree, microbatches
 
@@ -135,6 +136,7 @@ def draw(
     if not prompts:
         return []
     ends = encoder.ends(prompt.group.prompt for prompt in prompts)
+    stops = partial(_is_stopped, encoder, config.stop) if config.stop else None
     rows: list[tuple[int, int]] = []  # prompt and number of the response
     for i in sorted(range(len(prompts)), key=lambda i: len(prompts[i].tokens)):
         rows += [(i, j) for j in range(config.num_generations)]
@@ -150,20 +152,37 @@ def draw(
                 max_new_tokens=config.max_new_tokens,
                 ends=ends,
                 pad=padding(encoder.tokenizer, ends),
+                stops=stops,
             )
             responses.update(zip(batch, drawn, strict=True))
             progress.advance(len(batch))
     rollouts = []
     for i, prompt in enumerate(prompts):
         group = [responses[i, j] for j in range(config.num_generations)]
-        ended = tuple(tokens[-1] in ends for tokens in group)
+        ended = tuple(
+            tokens[-1] in ends or _is_stopped(encoder, config.stop, tokens) for tokens in group
+        )
         rollouts.append(Rollout(prompt.id, group_tree(prompt.tokens, group), ended))
     return rollouts
 
 
-def with_texts(encoder: Encoder, prompt: OnlinePrompt, rollout: Rollout) -> Group:
-    """Return the prompt with the sampled responses as a scorer reads them."""
-    return prompt.group.with_responses(encoder.text(tokens) for tokens in rollout.responses)
+def _is_stopped(encoder: Encoder, stops: Sequence[str], tokens: Sequence[int]) -> bool:
+    """Tell whether a stop text stands in a response; special tokens may be a part of it."""
+    text = encoder.tokenizer.decode(list(tokens)) if stops else ""
+    return has_stop(text, stops)
+
+
+def with_texts(
+    encoder: Encoder, prompt: OnlinePrompt, rollout: Rollout, stops: Sequence[str] = ()
+) -> Group:
+    """Return the prompt with the sampled responses as a scorer reads them: up to a stop text."""
+    texts = []
+    for tokens in rollout.responses:
+        text = encoder.text(tokens)
+        if has_stop(text, stops):
+            text = before_stop(text, stops)
+        texts.append(text)
+    return prompt.group.with_responses(texts)
 
 
 def read(

@@ -13,7 +13,9 @@ from transformers import PreTrainedModel
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import Encoder
 from rewarddiff.forward import LogProbs
+from rewarddiff.loop.processes import processes
 from rewarddiff.loop.train import TrainResult, train
+from rewarddiff.policies.online.actor import VALUE_HEAD, save_value_head
 from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.policies.online.group_rewards import RewardFunctions, Scores, with_baselines
 from rewarddiff.policies.online.objective import Online
@@ -64,8 +66,11 @@ def train_online(
         logger.warning("%s: %s", name, ledger)
     groups = with_baselines(config.reward, functions, [item.group for item in items])
     items = [replace(item, group=group) for item, group in zip(items, groups, strict=True)]
+    objective = Online(LogProbs(model), encoder, functions, config, seed=seed, identity=identity)
     # It makes rollouts of prompts: the loop's items are not the ones that its losses are of.
-    objective: Any = Online(
-        LogProbs(model), encoder, functions, config, seed=seed, identity=identity
-    )
-    return train(objective, items, output=output, config=config.train, seed=seed, name=name)
+    in_loop: Any = objective
+    result = train(in_loop, items, output=output, config=config.train, seed=seed, name=name)
+    head = objective.module.value_head
+    if head is not None and config.save_value_head and processes().is_main_process:
+        save_value_head(head, output / VALUE_HEAD)
+    return result
