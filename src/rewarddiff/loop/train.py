@@ -183,6 +183,8 @@ class _Run:
 
     def _step(self, step: int) -> Line:
         batch = self._batch_at(step)
+        if isinstance(self.objective, Renewing) and not self._count(batch):
+            return self._skip(step)
         if self.config.dropout:
             self.module.train()
         else:
@@ -196,6 +198,19 @@ class _Run:
         sums = self._accumulate(batch, mine)
         norm = self._update(step, batch)
         return self._log("train", step + 1, sums, lr=self.rates[0] * scale, grad_norm=norm)
+
+    def _skip(self, step: int) -> Line:
+        """Make no update with what was made to train on and holds nothing: say so, and count it."""
+        logger.warning(
+            "%s: step %d has nothing that is trained on: it is skipped", self.name, step + 1
+        )
+        nothing = Sums()
+        nothing.add({"loss": (0.0, 0.0)})
+        return self._log("train", step + 1, nothing, skipped=1.0)
+
+    def _count(self, batch: Sequence[int]) -> float:
+        """Return what the losses of a global batch are divided by."""
+        return sum(self.objective.count(self.pool[i]) for i in batch)
 
     def _all_steps(self) -> int:
         """Return how many optimizer steps the training has."""
@@ -258,7 +273,7 @@ class _Run:
     def _accumulate(self, batch: list[int], mine: list[int]) -> Sums:
         """Add up gradients over this process's micro-batches."""
         sums = Sums()
-        count = sum(self.objective.count(self.pool[i]) for i in batch)
+        count = self._count(batch)
         if not count:
             raise TrainingError(f"{self.name}: a batch holds nothing that is trained on")
         cuts = self._cut(mine, self.pool)

@@ -51,8 +51,9 @@ def train_online(
 
     Raises:
         UserError: `output/model` is a model that training starts from, or a scorer; another
-            training writes to `output`; model, prompts, reward and options do not go together.
-        TrainingError: a reward, a loss or a gradient is not finite; no update was made with it.
+            training writes to `output`; model, prompts, reward and options do not go together; a
+            reward is not usable, and no update was made with it.
+        TrainingError: a loss or a gradient is not finite; no update was made with it.
 
     >>> def short(groups):
     ...     return [[-len(response) for response in group.responses] for group in groups]

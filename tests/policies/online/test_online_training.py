@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from rewarddiff import machine
 from rewarddiff.differences import Differences
-from rewarddiff.errors import TrainingError, UserError
+from rewarddiff.errors import UserError
 from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.policies.online.estimators import AdvantageConfig
 from rewarddiff.policies.online.group_rewards import RewardConfig, RewardFunctions
@@ -221,7 +221,7 @@ def test_a_reward_that_is_no_number_stops_before_an_update(
 
     model = llama(tiny_tokenizer)
     before = weights_of(model)
-    with pytest.raises(TrainingError, match=r"g\d: its rewards are .*stopped before an update"):
+    with pytest.raises(UserError, match=r"g\d: its rewards are .*stopped before an update: mend"):
         learn(tiny_tokenizer, tmp_path, short(), reward=broken, model=model)
     for name, weight in weights_of(model).items():
         assert torch.equal(weight, before[name]), name
@@ -250,7 +250,7 @@ def test_without_any_reward_nothing_is_trained(
     def silent(groups: Sequence[Group]) -> Any:
         return [[math.nan] * len(group.responses) for group in groups]
 
-    with pytest.raises(TrainingError, match="no response of the rollout has a reward"):
+    with pytest.raises(UserError, match="nor any other of the rollout have a reward"):
         learn(tiny_tokenizer, tmp_path, short(unscored="leave_out"), reward=silent)
 
 

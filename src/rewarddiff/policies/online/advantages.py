@@ -237,11 +237,14 @@ def whiten(values: Tensor, mask: Tensor, *, shift_mean: bool = True) -> Tensor:
     require_same_shape(values=values, mask=mask)
     require_mask(mask)
     tokens = int(mask.sum())
-    mean = torch.where(mask, values, 0.0).sum() / max(tokens, 1)
-    centred = torch.where(mask, values - mean, 0.0)
+    # Above the least, so that equal values have a mean that is theirs: see `_above_least`.
+    least = torch.where(mask, values, torch.inf).min() if tokens else torch.zeros(())
+    above_least = torch.where(mask, values - least, 0.0)
+    mean = above_least.sum() / max(tokens, 1)
+    centred = torch.where(mask, above_least - mean, 0.0)
     variance = centred.square().sum() / max(tokens - 1, 1)
     whitened = centred * (variance + VARIANCE_EPSILON).rsqrt()
-    return whitened if shift_mean else torch.where(mask, whitened + mean, 0.0)
+    return whitened if shift_mean else torch.where(mask, whitened + mean + least, 0.0)
 
 
 def _nanstd(values: Tensor, *, dim: int) -> Tensor:

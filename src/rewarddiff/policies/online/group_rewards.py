@@ -63,25 +63,51 @@ class RewardFunctions:
                 "reward: this one scores no response by itself; use contrastive_difference or "
                 "group_difference, with a scale of mode constant or unit_std"
             )
-        rewards = [np.asarray(values, dtype=np.float64) for values in self.scores(groups)]
-        if len(rewards) != len(groups):
-            raise UserError(f"reward: {len(rewards)} arrays for {len(groups)} groups")
-        for group, values in zip(groups, rewards, strict=True):
-            if values.shape != (len(group.responses),):
-                raise UserError(
-                    f"{group.source or group.id}: rewards of shape {values.shape} for "
-                    f"{len(group.responses)} responses; the reward gives one number for each"
-                )
-        return rewards
+        scores = list(self.scores(groups))
+        if len(scores) != len(groups):
+            raise UserError(
+                f"reward: {len(scores)} arrays for {len(groups)} groups; give one for each, in their "
+                "order"
+            )
+        return [_numbers(*both) for both in zip(groups, scores, strict=True)]
 
     def d(self, groups: Sequence[Group], pairs: Sequence[Sequence[Pair]]) -> list[Differences]:
         """Return d of the pairs of each group."""
         if self.differences is not None:
-            return list(self.differences(groups, pairs))
+            stated = list(self.differences(groups, pairs))
+            if [d.pairs for d in stated] != [tuple(of_group) for of_group in pairs]:
+                raise UserError(
+                    f"reward: differences of other pairs than those of {len(groups)} groups that it "
+                    "was asked for; give one for each pair, in their order"
+                )
+            return stated
         differences = []
         for rewards, pairs_of_group in zip(self.r(groups), pairs, strict=True):
             differences.append(Differences.of_rewards(rewards, pairs_of_group))
         return differences
+
+
+def _numbers(group: Group, scores: ArrayLike) -> Array:
+    """Return a group's rewards as an array, one number for each response.
+
+    Raises:
+        UserError: they are no numbers, or not so many.
+    """
+    name = group.source or group.id
+    count = len(group.responses)
+    try:
+        rewards = np.asarray(scores, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{name}: rewards {scores!r} are no numbers ({error}); the reward gives one for each of "
+            f"{count} responses, NaN where it has none"
+        ) from error
+    if rewards.shape != (count,):
+        raise UserError(
+            f"{name}: rewards of shape {rewards.shape} for {count} responses; the reward gives one "
+            "number for each"
+        )
+    return rewards
 
 
 @checked
@@ -149,7 +175,7 @@ def with_baselines(
     Scores that are not there are asked for once.
 
     Raises:
-        UserError: a group has no stored response.
+        UserError: a group has no stored response, or none with a score.
     """
     if not config.reads_baseline:
         return list(groups)
@@ -167,6 +193,11 @@ def with_baselines(
     for group in groups:
         if group.scores is None:
             group = replace(group, scores=tuple(next(scored).tolist()))
+        if not np.isfinite(np.asarray(group.scores)).any():
+            raise UserError(
+                f"{group.source or group.id}: none of its stored responses has a score, and reward "
+                "contrastive takes their mean off; leave the prompt out, or mend what scores them"
+            )
         complete.append(group)
     return complete
 

@@ -50,7 +50,8 @@ def _of_rewards(turn: Turn) -> dict[str, float]:
         metrics["reward_std"] = float(np.mean(spreads))
         metrics["frac_reward_zero_std"] = float(np.mean(are_equal))
     if turn.original is not None:
-        metrics["objective/scores"] = float(np.nanmean(turn.original))
+        finite = turn.original[np.isfinite(turn.original)]
+        metrics["objective/scores"] = float(finite.mean())
     return metrics
 
 

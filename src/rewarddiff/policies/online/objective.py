@@ -135,7 +135,7 @@ class Online:
         """Return rollouts of all prompts, with their advantages.
 
         Raises:
-            TrainingError: a reward is not usable.
+            UserError: a reward is not usable.
         """
         everyone = processes()
         mine = range(everyone.process_index, len(items), everyone.num_processes)

@@ -54,8 +54,9 @@ def train_online(
         max_drop: the share of prompts that may be dropped.
 
     Raises:
-        UserError: reward, estimator and prompts do not go together, or no prompt can be used.
-        TrainingError: a reward, a loss or a gradient was not usable, and no update was made with it.
+        UserError: reward, estimator and prompts do not go together, no prompt can be used, or a
+            reward is not usable, and no update was made with it.
+        TrainingError: a loss or a gradient is not finite, and no update was made with it.
     """
     functions = reward if isinstance(reward, RewardFunctions) else RewardFunctions(reward)
     config.check(pointwise=functions.pointwise)

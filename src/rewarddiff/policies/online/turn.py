@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rewarddiff.differences import Array
-from rewarddiff.errors import TrainingError
+from rewarddiff.errors import UserError
 from rewarddiff.losses.online import kl_estimate
 from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.policies.online.estimators import estimate
@@ -61,17 +61,21 @@ class Turn(NamedTuple):
 def require_usable(scored: Sequence[Scored], config: OnlineConfig) -> None:
     """Raise a TrainingError where rewards are not numbers that a policy can learn from."""
     for _, rollout, reward in scored:
+        given = (
+            f"{rollout.id}: its rewards are {reward.relative.tolist()}; stopped before an update"
+        )
         if np.isinf(reward.relative).any():
-            raise TrainingError(
-                f"{rollout.id}: its rewards are {reward.relative.tolist()}; stopped before an update"
-            )
+            raise UserError(f"{given}: mend what scores it")
         if config.unscored == "stop" and np.isnan(reward.relative).any():
-            raise TrainingError(
-                f"{rollout.id}: its rewards are {reward.relative.tolist()}; stopped before an "
-                "update (unscored: leave_out leaves such responses out)"
+            raise UserError(
+                f"{given}: mend what scores it, or leave such responses out with "
+                "unscored: leave_out"
             )
     if not any(np.isfinite(reward.relative).any() for _, _, reward in scored):
-        raise TrainingError("no response of the rollout has a reward; stopped before an update")
+        raise UserError(
+            f"{scored[0].rollout.id}: neither its responses nor any other of the rollout have a "
+            "reward; stopped before an update: mend what scores them"
+        )
 
 
 def turn_of(
@@ -84,7 +88,7 @@ def turn_of(
         kl_coef: β of this turn.
 
     Raises:
-        TrainingError: a reward is not usable.
+        UserError: a reward is not usable.
     """
     require_usable(scored, config)
     rollouts = [rollout for _, rollout, _ in scored]
