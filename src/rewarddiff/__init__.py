@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     )
     from rewarddiff.policies.objectives.sft import SFTConfig
     from rewarddiff.policies.objectives.strength import MLRDPO, MMPO, ODPO, RDPO, RPO, UniDPO
-    from rewarddiff.policies.online.config import OnlineConfig
+    from rewarddiff.policies.online.config import OnlineConfig, StoredConfig
     from rewarddiff.policies.online.estimators import AdvantageConfig
     from rewarddiff.policies.online.group_rewards import RewardConfig, RewardFunctions
     from rewarddiff.policies.online.kl import KLConfig
@@ -76,7 +76,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "pipeline.commands": ("evaluate", "run_recipe", "train_policy", "train_scorer"),
     "pipeline.online": ("train_online",),
     "pipeline.scoring": ("WeighConfig", "score", "weigh_dataset"),
-    "policies.online.config": ("OnlineConfig",),
+    "policies.online.config": ("OnlineConfig", "StoredConfig"),
     "policies.online.estimators": ("AdvantageConfig",),
     "policies.online.group_rewards": ("RewardConfig", "RewardFunctions"),
     "policies.online.kl": ("KLConfig",),
@@ -138,6 +138,7 @@ __all__ = [
     "Segments",
     "SimPO",
     "Soft",
+    "StoredConfig",
     "Ties",
     "TrainConfig",
     "TrainingError",

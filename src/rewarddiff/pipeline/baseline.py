@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -107,18 +107,44 @@ def draw_baseline(
         _check_single_turns(questions)
         engine = engine_of(str(model), max_prompt=config.max_prompt)
         opened = open_scorer(scorer)
+        named = Named(str(prompts), str(model), str(scorer), fingerprint_of(scorer))
         with Store(output.with_name(output.name + ".store.sqlite")) as store:
-            samples = _samples(engine, questions, config, store)
-            groups = _groups(questions, samples)
-            scores = _scores(opened, groups, store)
-        identity = "" if scores is None else fingerprint_of(scorer)
-        named = {"model": str(model), "scorer": identity}
-        rows = [row | named for row in _rows(groups, samples, scores)]
-        summary = _summary((str(prompts), str(model), str(scorer)), groups, samples, scores)
-        render_baseline(output.with_suffix(".html"), summary)
-        files.write_text(
-            output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        )
+            return write_baseline(output, engine, opened, questions, config, store, named)
+
+
+class Named(NamedTuple):
+    """What a baseline is of, as its page and its rows have it.
+
+    Attributes:
+        fingerprint: of the scorer; empty: not known.
+    """
+
+    data: str
+    model: str
+    scorer: str
+    fingerprint: str
+
+
+def write_baseline(
+    output: Path,
+    engine: Engine,
+    scorer: Scorer,
+    questions: Sequence[Question],
+    config: BaselineConfig,
+    store: Store,
+    named: Named,
+) -> BaselineSummary:
+    """Draw and score responses, and write the file and its page: see `draw_baseline`."""
+    samples = _samples(engine, questions, config, store)
+    groups = _groups(questions, samples)
+    scores = _scores(scorer, groups, store)
+    identity = "" if scores is None else named.fingerprint
+    of_all = {"model": named.model, "scorer": identity}
+    rows = [row | of_all for row in _rows(groups, samples, scores)]
+    summary = _summary(named, groups, samples, scores)
+    render_baseline(output.with_suffix(".html"), summary)
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    files.write_text(output, "".join(lines))
     return summary
 
 
@@ -203,19 +229,18 @@ def _rows(
 
 
 def _summary(
-    named: tuple[str, str, str],
+    named: Named,
     groups: Sequence[Group],
     samples: Sequence[Sequence[Sample]],
     scores: Array | None,
 ) -> BaselineSummary:
-    """Return what the baseline says of its prompts; `named`: the data, the model and the scorer."""
-    data, model, scorer = named
+    """Return what the baseline says of its prompts."""
     every = [sample for drawn in samples for sample in drawn]
     known = _OfScores() if scores is None else _of_scores(groups, samples, scores)
     return BaselineSummary(
-        data=data,
-        model=model,
-        scorer=scorer,
+        data=named.data,
+        model=named.model,
+        scorer=named.scorer,
         prompts=len(groups),
         k=len(samples[0]),
         cut=sum(not sample.ended for sample in every),

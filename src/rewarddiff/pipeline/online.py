@@ -15,6 +15,7 @@ from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.models.cards import Facts
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.commands import held
+from rewarddiff.pipeline.online_baseline import beside, read_stored
 from rewarddiff.pipeline.placing import check_model_place
 from rewarddiff.pipeline.reward_functions import functions_of
 from rewarddiff.policies.online import train as online
@@ -43,7 +44,8 @@ def train_online(
     Args:
         model: the starting point, which is also the reference.
         prompts: groups whose prompts are answered. Their responses are the baseline, where the
-            reward has one, and otherwise not read.
+            reward has one and `config.baseline` does not say where else it comes from; otherwise
+            they are not read.
         reward: what scores the samples: a scorer, or a function that gives r of every response of
             each group, or `RewardFunctions` of r and d.
         config: every option; None: PPO with a value head, on r as it is.
@@ -82,7 +84,7 @@ def _train(
     lengths = LengthConfig(max_prompt=max_prompt, max_response=config.max_new_tokens)
     online.train_online(
         policy,
-        prompts,
+        _with_stored(prompts, config),
         functions_of(reward),
         config,
         encoder=Encoder(tokenizer, lengths, models.context_length(model)),
@@ -97,6 +99,19 @@ def _train(
         )
         discard_checkpoint(folder)
     processes.wait_for_everyone()
+
+
+def _with_stored(prompts: Sequence[Group], config: OnlineConfig) -> list[Group]:
+    """Return prompts with the stored responses of a file; without any where they are to be drawn.
+
+    The file's scores are of some scorer, and not known to be in the reward's unit: it scores anew.
+    """
+    if config.baseline is None:
+        return list(prompts)
+    if config.baseline.file is None:
+        return [prompt.with_responses(()) for prompt in prompts]
+    stored = read_stored(config.baseline.file, prompts, config)
+    return beside(stored, prompts, with_scores=False)
 
 
 def _identity(reward: Any) -> str:

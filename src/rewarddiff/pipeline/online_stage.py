@@ -13,6 +13,7 @@ from rewarddiff.hashing import digest
 from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import Run, facts_of
+from rewarddiff.pipeline.online_baseline import stored_of, with_stored
 from rewarddiff.pipeline.policy_recipe import OnlineRecipe
 from rewarddiff.pipeline.reward_functions import functions_of
 from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
@@ -28,6 +29,7 @@ def online_stage(run: Run, name: str, options: OnlineRecipe, seed: int) -> Stage
     assert recipe.model is not None
     source = recipe.online_source(name)
     scorer = scorer_stage(run, source, seed)
+    stored = stored_of(run, name, options, seed)
     stage = run.stage(
         f"policies/{name}-{seed}",
         "policy",
@@ -37,6 +39,7 @@ def online_stage(run: Run, name: str, options: OnlineRecipe, seed: int) -> Stage
         scorer=scorer.key,
         seed=seed,
         **_head_of(options),
+        **({} if stored is None else {"stored": stored.content}),
     )
     if stage.done:
         return stage
@@ -45,11 +48,15 @@ def online_stage(run: Run, name: str, options: OnlineRecipe, seed: int) -> Stage
     model, tokenizer = start_of(recipe.model, policy, seed)
     lengths = replace(recipe.lengths, max_response=config.max_new_tokens)
     ledger = Ledger()
+    teacher = scorer_of(run, source, seed)
+    # What the data says of its responses is not in the unit of the scorer.
+    groups = [group.with_responses(group.responses) for group in run.splits["train"]]
+    if stored is not None:
+        groups = with_stored(run, name, options, stored, teacher, seed)
     result = train_online(
         model,
-        # What the data says of its responses is not in the unit of the scorer.
-        [group.with_responses(group.responses) for group in run.splits["train"]],
-        functions_of(scorer_of(run, source, seed)),
+        groups,
+        functions_of(teacher),
         config,
         encoder=Encoder(tokenizer, lengths, models.context_length(recipe.model)),
         output=stage.folder,

@@ -72,7 +72,8 @@ class OrderConfig:
 class RewardSource(RewardConfig):
     """What becomes of what a scorer says of samples.
 
-    The baseline of a contrastive reward is the data's own responses, scored by the same scorer.
+    The stored responses of a contrastive reward are scored by the same scorer. They are the data's
+    own, unless `baseline` beside it says where they come from.
 
     Attributes:
         source: the name of a scorer of the recipe.

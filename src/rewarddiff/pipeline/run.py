@@ -28,6 +28,7 @@ from rewarddiff.pipeline.judging import (
     samples_stage,
     sampling_encoder,
 )
+from rewarddiff.pipeline.online_baseline import check_stored
 from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
@@ -95,9 +96,13 @@ def check_places(recipe: Recipe, output: Path) -> None:
     for name, policy in recipe.trained_here.items():
         if policy.online is not None:
             sources[f"policies.{name}.online.value_head"] = policy.online.value_head
+            if policy.online.baseline is not None:
+                file = policy.online.baseline.file
+                sources[f"policies.{name}.online.baseline.file"] = file
     policies = product(recipe.trained_here, recipe.seeds)
     trained = [f"scorers/{name}-{seed}" for name, seed in product(recipe.scorers, recipe.seeds)]
-    trained += [f"policies/{name}-{seed}" for name, seed in policies]
+    for name, seed in policies:
+        trained += [f"policies/{name}-{seed}", f"baselines/{name}-{seed}"]
     for key, source in sources.items():
         if source is None:
             continue
@@ -140,6 +145,7 @@ def check_early(run: Run) -> None:
         elif train:
             longest = max(len(group.responses) for group in train)
             comparisons(longest, policy.order.design)
+    check_stored(run)
     check_prompts(run)
 
 

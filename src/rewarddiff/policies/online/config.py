@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rewarddiff.config import at_least, checked, positive
 from rewarddiff.errors import UserError
@@ -25,6 +25,39 @@ AGGREGATIONS: dict[str, Aggregation] = {
 """What TRL's `loss_type` takes the mean over; bnpo's batch is here always the global one."""
 
 
+class Drawing(NamedTuple):
+    """How responses are drawn, by the names of `OnlineOptions`."""
+
+    num_generations: int
+    temperature: float
+    max_new_tokens: int
+    sampling_batch_size: int
+    stop: tuple[str, ...]
+
+
+@checked
+@dataclass(frozen=True)
+class StoredConfig:
+    """Where the stored responses come from that a contrastive reward compares with.
+
+    Attributes:
+        file: as `rewarddiff baseline` writes it. None: they are drawn from the policy that training
+            starts from, with `max_new_tokens` and `stop` of the rollouts.
+        k: responses that are drawn to each prompt.
+        temperature: they are drawn at it.
+        refresh: turns after which they are drawn anew, from the policy as it is then; None: never.
+    """
+
+    file: str | None = None
+    k: int = 3
+    temperature: float = 1.0
+    refresh: int | None = None
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "k", "refresh")
+        positive(self, "temperature")
+
+
 @checked
 @dataclass(frozen=True)
 class OnlineOptions:
@@ -32,6 +65,8 @@ class OnlineOptions:
 
     Attributes:
         reward: what becomes of the scores of a group's responses.
+        baseline: where the stored responses come from that a contrastive reward compares with. None:
+            they are those that the prompts bring.
         advantage: the estimator of advantages.
         kl: the pull to the reference.
         num_generations: responses to each prompt. TRL's name.
@@ -58,6 +93,7 @@ class OnlineOptions:
     """
 
     reward: RewardConfig = field(default_factory=RewardConfig)
+    baseline: StoredConfig | None = None
     advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
     kl: KLConfig = field(default_factory=KLConfig)
     num_generations: int = 4
@@ -100,6 +136,11 @@ class OnlineOptions:
                     f"{name}: an option of gae, and estimator is {self.advantage.estimator}; "
                     "leave it out"
                 )
+        if self.baseline is not None and not self.reward.reads_baseline:
+            raise UserError(
+                f"baseline: reward {self.reward.kind} compares with no stored responses; leave it "
+                "out, or use contrastive or contrastive_difference"
+            )
         if "" in self.stop:
             raise UserError("stop: an empty text ends every response at once; leave it out")
 
@@ -123,6 +164,18 @@ class OnlineOptions:
         mode: Any = self.loss_agg_mode
         aggregation: Aggregation = AGGREGATIONS.get(mode, mode)
         return aggregation
+
+    @property
+    def drawing_of_baseline(self) -> Drawing:
+        """How stored responses are drawn."""
+        baseline = self.baseline or StoredConfig()
+        return Drawing(
+            baseline.k,
+            baseline.temperature,
+            self.max_new_tokens,
+            self.sampling_batch_size,
+            self.stop,
+        )
 
     @property
     def has_values(self) -> bool:

@@ -29,6 +29,7 @@ from rewarddiff.losses.online import (
 from rewarddiff.paths import user_path
 from rewarddiff.policies.online import metrics
 from rewarddiff.policies.online.actor import Actor, Reading
+from rewarddiff.policies.online.baselines import Baselines, drawn_baselines, is_due, needed
 from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.policies.online.group_rewards import RewardFunctions, group_rewards
 from rewarddiff.policies.online.kl import KLController
@@ -41,6 +42,7 @@ from rewarddiff.policies.online.rollouts import (
     with_texts,
 )
 from rewarddiff.policies.online.turn import Scored, turn_of
+from rewarddiff.records import Group
 from rewarddiff.rewards import RunningScale
 from rewarddiff.trees import Packed
 
@@ -53,6 +55,7 @@ class Online:
             it; there is none where the KL counts nothing.
         encoder: reads and writes texts for it.
         functions: score responses.
+        prompts: all that are trained on, for stored responses that are drawn on the way.
         identity: what the functions are; a checkpoint of others is refused.
 
     Attributes:
@@ -66,6 +69,7 @@ class Online:
         functions: RewardFunctions,
         options: OnlineConfig,
         *,
+        prompts: Sequence[OnlinePrompt] = (),
         seed: int = 0,
         identity: str = "",
     ) -> None:
@@ -73,6 +77,7 @@ class Online:
         self.config = (replace(options, train=TrainConfig()), identity)  # the loop knows its own
         self.encoder = encoder
         self.functions = functions
+        self.prompts = prompts
         self.seed = seed
         self.reference = _reference(policy, options)
         self.module = Actor(
@@ -83,6 +88,7 @@ class Online:
         )
         self._kl = KLController.begin(options.kl)
         self._scale = RunningScale(options.reward.scale)
+        self._baselines = Baselines({})
         self._pool: list[Rollout] = []
         self._kl_coef = self._kl.value  # of the turn that is trained on
         self._metrics: dict[str, float] = {}
@@ -117,6 +123,7 @@ class Online:
             "kl": self._kl.value,
             "kl_coef": self._kl_coef,
             "scale": self._scale.state(),
+            "baselines": self._baselines.plain(),
             "metrics": self._metrics,
             "rollouts": [rollout.plain() for rollout in self._pool],
         }
@@ -125,6 +132,7 @@ class Online:
         self._kl = replace(self._kl, value=state["kl"])
         self._kl_coef = state["kl_coef"]
         self._scale = self._scale.resumed(state["scale"])
+        self._baselines = Baselines.resumed(state["baselines"], self.prompts)
         self._metrics = state["metrics"]
         self._pool = [Rollout.of(plain) for plain in state["rollouts"]]
         return self._pool
@@ -141,6 +149,7 @@ class Online:
         mine = range(everyone.process_index, len(items), everyone.num_processes)
         began = time.perf_counter()
         prompts = [items[place] for place in mine]
+        baselines = self._baselines_of(turn)
         rollouts = draw(
             self.module.policy.model,
             self.encoder,
@@ -152,15 +161,30 @@ class Online:
         sampled = time.perf_counter()
         rollouts = self._read(module, rollouts)
         has_read = time.perf_counter()
-        scored = self._scored(mine, prompts, rollouts)
+        stored = [baselines.of(prompt) for prompt in prompts]
+        scored = self._scored(mine, prompts, rollouts, stored)
         seconds = {
             "time/sampling": sampled - began,
             "time/reading": has_read - sampled,
             "time/scoring": time.perf_counter() - has_read,
         }
         of_all = sorted(chain(*from_every_process(scored)), key=lambda one: one.place)
-        self._take(of_all, seconds)
+        self._take(of_all, baselines, seconds)
         return self._pool
+
+    def _baselines_of(self, turn: int) -> Baselines:
+        """Return the stored responses of a turn; where that is due, drawn anew for it."""
+        if not is_due(self.options.baseline, self.prompts, turn):
+            return self._baselines
+        return drawn_baselines(
+            self.module.policy.model,
+            self.encoder,
+            needed(self.prompts, turn, self.options, self.seed),
+            self.functions,
+            self.options,
+            seed=self.seed,
+            turn=turn,
+        )
 
     def _read(self, module: nn.Module, rollouts: Sequence[Rollout]) -> list[Rollout]:
         """Return rollouts with log π, log ρ and V of their tokens, by one tree a group."""
@@ -199,7 +223,11 @@ class Online:
         return logps
 
     def _scored(
-        self, places: Sequence[int], prompts: Sequence[OnlinePrompt], rollouts: Sequence[Rollout]
+        self,
+        places: Sequence[int],
+        prompts: Sequence[OnlinePrompt],
+        rollouts: Sequence[Rollout],
+        stored: Sequence[Group],
     ) -> list[Scored]:
         """Return this process's rollouts with their rewards."""
         if not prompts:
@@ -207,11 +235,12 @@ class Online:
         sampled = []
         for prompt, rollout in zip(prompts, rollouts, strict=True):
             sampled.append(with_texts(self.encoder, prompt, rollout, self.options.stop))
-        stored = [prompt.group for prompt in prompts]
         rewards = group_rewards(self.options.reward, self.functions, sampled, stored)
         return [Scored(*parts) for parts in zip(places, rollouts, rewards, strict=True)]
 
-    def _take(self, scored: Sequence[Scored], seconds: dict[str, float]) -> None:
+    def _take(
+        self, scored: Sequence[Scored], baselines: Baselines, seconds: dict[str, float]
+    ) -> None:
         """Train on these rollouts from now on."""
         kl_coef = self._kl.value
         turn, scale = turn_of(scored, self._scale, self.options, kl_coef=kl_coef)
@@ -221,7 +250,7 @@ class Online:
         in_reward = self.options.kl.placement == "reward"
         of_turn = metrics.of_turn(turn, kl_coef=kl_coef, kl_in_reward=in_reward)
         # Nothing has changed until here, where all has gone well.
-        self._kl, self._kl_coef, self._scale = kl, kl_coef, scale
+        self._kl, self._kl_coef, self._scale, self._baselines = kl, kl_coef, scale, baselines
         self._pool, self._metrics = turn.rollouts, {**of_turn, **seconds}
 
     # -- a micro-batch ------------------------------------------------------------------------

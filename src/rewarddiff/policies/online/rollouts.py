@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -18,12 +18,30 @@ from torch.nn.utils.rnn import pad_sequence
 from rewarddiff.chat_template import TemplateRefused
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.encoding import Encoder
-from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.progress import task
 from rewarddiff.records import Group
 from rewarddiff.sampling.batches import Tokens, before_stop, has_stop, padding
 from rewarddiff.sampling.generate import sample_tokens
 from rewarddiff.trees import Packed, Tree, group_tree, microbatches
+
+
+class Sampling(Protocol):
+    """What drawing reads of a trainer's options."""
+
+    @property
+    def num_generations(self) -> int: ...
+
+    @property
+    def temperature(self) -> float: ...
+
+    @property
+    def max_new_tokens(self) -> int: ...
+
+    @property
+    def stop(self) -> tuple[str, ...]: ...
+
+    @property
+    def sampling_batch_size(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -127,12 +145,16 @@ def draw(
     model: Any,
     encoder: Encoder,
     prompts: Sequence[OnlinePrompt],
-    config: OnlineConfig,
+    config: Sampling,
     *,
-    seed: int,
+    seed: object,
     turn: int,
 ) -> list[Rollout]:
-    """Return responses to each prompt, drawn by the seed, the turn and the prompt's place."""
+    """Return responses to each prompt, drawn by the seed, the turn and the prompt's place.
+
+    Args:
+        seed: a number, or anything else that is ready for JSON.
+    """
     if not prompts:
         return []
     ends = encoder.ends(prompt.group.prompt for prompt in prompts)

@@ -16,6 +16,7 @@ from rewarddiff.forward import LogProbs
 from rewarddiff.loop.processes import processes
 from rewarddiff.loop.train import TrainResult, train
 from rewarddiff.policies.online.actor import VALUE_HEAD, save_value_head
+from rewarddiff.policies.online.baselines import is_due
 from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.policies.online.group_rewards import RewardFunctions, Scores, with_baselines
 from rewarddiff.policies.online.objective import Online
@@ -47,7 +48,8 @@ def train_online(
     Args:
         model: a causal LM, with its adapter already around it where one is wanted (`with_adapter`).
         prompts: groups whose prompts are answered. Their responses are the baseline, where the
-            reward has one, and else of no use.
+            reward has one, and else of no use. Where `config.baseline` is given, and a prompt brings
+            none, they are drawn before the first turn.
         reward: functions that score responses, or the one that gives r.
         identity: what the reward is; a checkpoint of another one is refused.
         ledger: counts the prompts; None: one of its own.
@@ -65,9 +67,12 @@ def train_online(
     ledger.enforce(max_drop if items else 0.0)
     if ledger.dropped or ledger.changed:
         logger.warning("%s: %s", name, ledger)
-    groups = with_baselines(config.reward, functions, [item.group for item in items])
-    items = [replace(item, group=group) for item, group in zip(items, groups, strict=True)]
-    objective = Online(LogProbs(model), encoder, functions, config, seed=seed, identity=identity)
+    if not is_due(config.baseline, items, 0):
+        groups = with_baselines(config.reward, functions, [item.group for item in items])
+        items = [replace(item, group=group) for item, group in zip(items, groups, strict=True)]
+    objective = Online(
+        LogProbs(model), encoder, functions, config, prompts=items, seed=seed, identity=identity
+    )
     # It makes rollouts of prompts: the loop's items are not the ones that its losses are of.
     in_loop: Any = objective
     result = train(in_loop, items, output=output, config=config.train, seed=seed, name=name)
