@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,9 @@ from rewarddiff.lab.online.world import LONGEST, World, best
 from rewarddiff.records import Group
 from rewarddiff.sampling.batches import padding
 from rewarddiff.sampling.generate import sample_tokens
+
+STORED = 10
+"""Responses of the start to each prompt, of which a baseline takes the first k."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,17 @@ class Bench:
         return copy.deepcopy(self.start)
 
     def prompts(self, k: int = 0) -> list[Group]:
-        """Return the prompts to train on, each with k responses of the start.
+        """Return the prompts to train on, each with k responses of the start, at most `STORED`.
 
         Those of a larger k begin with those of a smaller one.
         """
-        groups = [asked.group for asked in self.world.prompts]
-        return self.answered(groups, k, "stored")
+        if not k:
+            return [asked.group for asked in self.world.prompts]
+        return [group.with_responses(group.responses[:k]) for group in self._stored]
+
+    @cached_property
+    def _stored(self) -> list[Group]:
+        return self.answered(self.prompts(), STORED, "stored")
 
     def answered(self, groups: Sequence[Group], k: int, draw: str) -> list[Group]:
         """Return groups with k responses of the start to each prompt.
@@ -59,8 +68,6 @@ class Bench:
         Args:
             draw: names what they are drawn for: others are drawn for something else.
         """
-        if not k:
-            return list(groups)
         prompts = [str(group.prompt) for group in groups]
         ends = self.encoder.ends(prompts)
         drawn = sample_tokens(
@@ -105,7 +112,7 @@ def start_of(bench: Bench) -> Start:
         best=best(bench.world.held_out),
         prompts=len(bench.world.prompts),
         held_out=len(bench.world.held_out),
-        start=measure.point(bench.start, 0),
+        start=measure.start_point,
         misread=float((draws.reward != draws.gold).mean()),
         correlation=correlation(draws.reward),
         correlation_gold=correlation(draws.gold),

@@ -43,8 +43,8 @@ class LearnConfig:
         beta: of DPO. dpo_lr, dpo_epochs: of its training, on as many samples.
     """
 
-    turns: int = 20
-    batch_size: int = 16
+    turns: int = 24
+    batch_size: int = 8
     num_mini_batches: int = 4
     num_iterations: int = 2
     num_generations: int = 4
@@ -92,7 +92,8 @@ class OnlineLabConfig:
         ways: of learning; each is trained in every world.
         language, pretrain, learn: the world, its transformer, its training.
         best_of: n of best-of-n, from as many draws as the largest.
-        draws: responses to each held-out prompt, at each place of a curve. points: those places.
+        draws: responses to each held-out prompt before and after training; half as many at the
+            places of a curve in between. points: the places of a curve after the first.
         processes: that train side by side, each on one thread.
     """
 
@@ -104,8 +105,8 @@ class OnlineLabConfig:
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     learn: LearnConfig = field(default_factory=LearnConfig)
     best_of: tuple[int, ...] = (1, 2, 4, 8, 16)
-    draws: int = 2
-    points: int = 8
+    draws: int = 4
+    points: int = 6
     processes: int = 2
 
     def __post_init__(self) -> None:

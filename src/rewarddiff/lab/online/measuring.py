@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class Measure:
 
     Args:
         start: as it was pretrained; a copy of it is kept.
-        draws: responses to each prompt.
+        draws: responses to each prompt at the ends of training; half as many in between.
     """
 
     def __init__(
@@ -57,9 +58,14 @@ class Measure:
         self.easy, self.hard = world.thirds(world.held_out)
         self.draws = draws
 
-    def point(self, policy: PreTrainedModel, samples: int) -> Point:
+    @cached_property
+    def start_point(self) -> Point:
+        """What the start is worth."""
+        return self.point(self.start, 0, self.draws)
+
+    def point(self, policy: PreTrainedModel, samples: int, draws: int) -> Point:
         """Return what a policy is worth that has learned from so many samples."""
-        responses = self.responses(policy, self.draws)
+        responses = self.responses(policy, draws)
         by_prompt = responses.gold.mean(1)
         return Point(
             samples=samples,
@@ -130,25 +136,30 @@ def _logps(model: PreTrainedModel, ids: Tensor) -> Tensor:
 
 @contextmanager
 def curve(
-    measure: Measure, policy: PreTrainedModel, *, every: int, last: int, samples: Sequence[int]
+    measure: Measure, policy: PreTrainedModel, samples: Sequence[int], *, points: int
 ) -> Iterator[list[Point]]:
-    """Measure a policy after every so many optimizer steps that any loop makes while this is open.
+    """Measure a policy between the optimizer steps that any loop makes while this is open.
 
     Args:
-        every: steps between two measures. last: the step after which it is measured anyway.
         samples: that have been learned from after each step, in the order of steps.
+        points: how often, evenly; the last time after the last step.
     """
-    points = [measure.point(policy, 0)]
+    curve = [measure.start_point]
+    last = len(samples)
+    places = {round(last * number / points) for number in range(1, points + 1)}
     steps = 0
 
     def note(*_: Any) -> None:
         nonlocal steps
         steps += 1
-        if steps % every == 0 or steps == last:
-            points.append(measure.point(policy, samples[steps - 1]))
+        if steps in places:
+            draws = measure.draws
+            if steps < last:
+                draws = max(1, draws // 2)
+            curve.append(measure.point(policy, samples[steps - 1], draws))
 
     handle = register_optimizer_step_post_hook(note)
     try:
-        yield points
+        yield curve
     finally:
         handle.remove()

@@ -176,7 +176,7 @@ def _offline(way: Offline, bench: Bench, policy: PreTrainedModel) -> list[Point]
             lr=learn.dpo_lr, batch_size=learn.prompts, epochs=learn.dpo_epochs, eval_every=None
         ),
     )
-    items = _items(way, bench)
+    items = pairs_of(way, bench)
     steps = total_steps(len(items), config.train)
     with _measured(bench, policy, [learn.samples] * steps) as (points, folder):
         train_policy(
@@ -191,7 +191,7 @@ def _offline(way: Offline, bench: Bench, policy: PreTrainedModel) -> list[Point]
     return points
 
 
-def _items(way: Offline, bench: Bench) -> list[PreferenceItem]:
+def pairs_of(way: Offline, bench: Bench) -> list[PreferenceItem]:
     """Return as many draws from the start as online ways learn from, with what is preferred."""
     groups = labelled(bench)
     pairs = [Pairs.unweighted(group.comparisons) for group in groups]
@@ -239,20 +239,19 @@ def _measured(
     Args:
         samples: that have been learned from after each of its steps.
     """
-    steps = len(samples)
-    every = max(1, steps // bench.config.points)
+    points = bench.config.points
     with (
         TemporaryDirectory() as folder,
-        curve(bench.measure, policy, every=every, last=steps, samples=samples) as points,
+        curve(bench.measure, policy, samples, points=points) as measured,
     ):
-        yield points, Path(folder)
+        yield measured, Path(folder)
 
 
 def _loop(**settings: float | int | None) -> TrainConfig:
     """Return settings of the loop for a training of seconds."""
     whole = TrainConfig(
         schedule="linear",
-        warmup=0.0,
+        warmup=0.1,
         precision="fp32",
         microbatch_tokens=MICROBATCH,
         save_every=0,
