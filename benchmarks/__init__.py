@@ -10,5 +10,8 @@ ours      DPO by this project   (one process a run)
 lists     the contests on groups of responses
 scoring   differences and rewards, in trees and as padded rows   (one process a run)
 rrhf      RRHF in trees and the plain way                        (one process a run)
+online    updates of online training, and where the time of a turn goes
+rollouts  of HH's lengths, for updates
+updates   an update in trees and as padded rows
 machine   memory of a process, matmul rate and description of the machine
 """

@@ -12,7 +12,18 @@ from typing import Any, get_args
 
 import torch
 
-from benchmarks import contest, groups, lists, machine, serve, streaming, sweeping, throughput
+from benchmarks import (
+    contest,
+    groups,
+    lists,
+    machine,
+    online,
+    rollouts,
+    serve,
+    streaming,
+    sweeping,
+    throughput,
+)
 from benchmarks.contest import Outcome, Precision, Task, say
 from benchmarks.groups import Lengths
 from benchmarks.rows import Row, hh_rows, make_rows, write_rows
@@ -48,6 +59,8 @@ def main() -> None:
             content = stream(given)
         elif name == "serve":
             content = serving(given)
+        elif name == "online":
+            content = online_training(given)
         else:
             content = of_groups(name, given)
         for comparison in content["comparisons"]:
@@ -64,7 +77,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="This project beside its peers."
     )
-    names = ("dpo", *lists.CONTESTS, "sweep", "score", "stream", "serve")
+    names = ("dpo", *lists.CONTESTS, "sweep", "score", "stream", "serve", "online")
     text = "the contests to run (default: all)"
     parser.add_argument("--only", nargs="+", choices=names, default=names, help=text)
     text = "name or folder of the model"
@@ -214,6 +227,35 @@ def serving(given: argparse.Namespace) -> dict[str, Any]:
         "threads": given.threads,
     }
     return {"settings": settings, **outcome}
+
+
+def online_training(given: argparse.Namespace) -> dict[str, Any]:
+    """Update in trees and as padded rows; time whole turns in the first precision."""
+    prompts = online.FEW if given.quick else online.PROMPTS
+    new_tokens = 8 if given.quick else online.NEW_TOKENS
+    runs = {}
+    comparisons = []
+    for precision in given.precision:
+        runs[precision] = online.contend(
+            given.folder, precision, rounds=given.rounds, prompts=prompts
+        )
+        comparisons += online.comparisons(precision, runs[precision])
+    first = given.precision[0]
+    turns = online.train(given.folder, first, prompts=prompts, new_tokens=new_tokens)
+    return {
+        "settings": {
+            "model": given.model,
+            "prompts": prompts,
+            "samples": rollouts.SAMPLES,
+            "response_tokens": online.CASES,
+            "new_tokens": new_tokens,
+            "threads": given.threads,
+        },
+        "comparisons": comparisons,
+        "runs": runs,
+        "turns": {first: turns},
+        "lines": online.lines(first, turns),
+    }
 
 
 def of_groups(name: str, given: argparse.Namespace) -> dict[str, Any]:
