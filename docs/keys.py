@@ -160,8 +160,11 @@ def tag(cls: Any) -> str:
     names = get_args(hints.get("name"))
     if names:
         return f"={names[0]}"
-    kinds = get_args(hints.get("kind"))
-    return f".kind={kinds[0]}" if len(kinds) == 1 else ""
+    for key in ("kind", "method"):
+        words = get_args(hints.get(key))
+        if len(words) == 1:
+            return f".{key}={words[0]}"
+    return ""
 
 
 def _plain(cls: Any) -> Any:

@@ -8,7 +8,7 @@ The public face, loaded on first use (importing this package loads neither torch
     weigh                        differences → one coefficient per comparison
     score, weigh_dataset         files of any size: rows with scores, pairs with coefficients
     train_policy                 DPO, or another objective, with those coefficients
-    train_online                 PPO and its relatives, on the policy's own samples
+    train_online                 PPO and its relatives, or pairs, on the policy's own samples
     run_recipe                   the whole pipeline, as `rewarddiff run`
 
 Configs stand beside what they configure: `ScorerConfig(loss=Margin())`,
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from rewarddiff.policies.online.estimators import AdvantageConfig
     from rewarddiff.policies.online.group_rewards import RewardConfig, RewardFunctions
     from rewarddiff.policies.online.kl import KLConfig
+    from rewarddiff.policies.online.semi_config import SemiOnlineConfig
     from rewarddiff.policies.policy import LoraConfig, PolicyConfig
     from rewarddiff.records import Comparison, Group, Message
     from rewarddiff.scorers.neural.build import load_scorer, save_scorer
@@ -80,6 +81,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "policies.online.estimators": ("AdvantageConfig",),
     "policies.online.group_rewards": ("RewardConfig", "RewardFunctions"),
     "policies.online.kl": ("KLConfig",),
+    "policies.online.semi_config": ("SemiOnlineConfig",),
     "policies.policy": ("LoraConfig", "PolicyConfig"),
     "records": ("Comparison", "Group", "Message"),
     "scorers.neural.build": ("load_scorer", "save_scorer"),
@@ -136,6 +138,7 @@ __all__ = [
     "Scaled",
     "ScorerConfig",
     "Segments",
+    "SemiOnlineConfig",
     "SimPO",
     "Soft",
     "StoredConfig",

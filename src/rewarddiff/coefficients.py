@@ -164,6 +164,12 @@ class CoefficientResult:
     keep: list[Mask]
     report: dict[str, Any]
 
+    def of_group(self, place: int) -> tuple[list[float], list[bool], list[bool]]:
+        """Return the weights of a group's pairs, which to flip, and which to keep."""
+        columns = (self.weights, self.flip, self.keep)
+        weights, flip, keep = (column[place].tolist() for column in columns)
+        return weights, flip, keep
+
 
 def lower_bounds(differences: Array, spreads: Array, z: float) -> Array:
     """Return Δ − z·s: what a scorer says a difference is at least, z standard deviations off.

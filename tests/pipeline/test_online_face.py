@@ -69,3 +69,24 @@ def test_a_cancelling_baseline_is_refused_before_anything_is_sampled(
     with pytest.raises(rd.UserError, match="contrastive changes nothing with estimator grpo"):
         rd.train_online(policy_folder, PROMPTS, lengths, config, output=tmp_path)
     assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_pairs_of_samples_are_weighed_by_a_scorer_of_either_kind(
+    policy_folder: Path, tmp_path: Path
+) -> None:
+    config = rd.SemiOnlineConfig(
+        coefficient=rd.CoefficientConfig(alpha=0.5),
+        steps_per_generation=1,
+        num_generations=2,
+        max_new_tokens=4,
+        train=LOOP,
+    )
+    for kind in ("reward", "difference"):
+        scorer = new_scorer(rd.ScorerConfig(kind=kind, backbone=str(policy_folder)), seed=0)
+        output = tmp_path / kind
+        folder = rd.train_online(policy_folder, PROMPTS, scorer, config, output=output)
+        assert (folder / "model.safetensors").exists()
+        assert "objective semi-online dpo" in (folder / "README.md").read_text()
+        first, *_ = [json.loads(line) for line in (output / "metrics.jsonl").open()]
+        assert first["objective/pairs"] > 0
+        assert first["objective/coefficient"] != 1

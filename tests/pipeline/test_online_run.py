@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.commands import run_recipe
+from rewarddiff.pipeline.policy_recipe import SemiOnlineRecipe
 from rewarddiff.pipeline.recipe import Recipe
+from rewarddiff.policies.objectives.strength import ODPO
 
 SMALL = {"batch_size": 4, "max_steps": 2, "precision": "fp32"}
 SAMPLES = {"num_generations": 2, "max_new_tokens": 5}
@@ -22,6 +25,7 @@ def recipe(policy: Path, encoder: Path, folder: Path) -> dict[str, Any]:
     rows = [{"prompt": f"Say it {i}", "chosen": "yes", "rejected": "no."} for i in range(40)]
     path.write_text("\n".join(map(json.dumps, rows)))
     online = {**SAMPLES, "reward": {"source": "reward"}}
+    pairs = {**online, "method": "semi_online", "steps_per_generation": 2}
     against = {
         **SAMPLES,
         "advantage": {"estimator": "reinforce"},
@@ -40,6 +44,8 @@ def recipe(policy: Path, encoder: Path, folder: Path) -> dict[str, Any]:
             "dpo": {"train": SMALL},
             "ppo": {"train": SMALL, "online": online},
             "contrastive": {"train": SMALL, "online": against},
+            "semi": {"train": SMALL, "online": pairs},
+            "weighted": {"train": SMALL, "online": pairs, "coefficient": {"alpha": 0.5}},
         },
         "evaluation": {"prompts": 4, "sampling": {"max_new_tokens": 6, "stop": []}},
     }
@@ -55,13 +61,25 @@ def test_online_policies_are_trained_judged_and_not_trained_again(plan: dict[str
     folder = run_recipe(plan)
     results = json.loads((folder / "results.json").read_text())
     methods = {policy["name"]: policy["objective"] for policy in results["policies"]}
-    assert methods == {"dpo": "dpo", "ppo": "online-gae", "contrastive": "online-reinforce"}
+    assert methods == {
+        "dpo": "dpo",
+        "ppo": "online-gae",
+        "contrastive": "online-reinforce",
+        "semi": "semi-online-dpo",
+        "weighted": "semi-online-dpo",
+    }
+    # Weights are held against none, of the same pairs' trainer and not of another one.
+    compared = {(c["a"], c["b"]) for c in results["contrasts"]}
+    assert ("weighted", "semi") in compared
+    assert ("weighted", "dpo") not in compared
     # The scorer that taught a policy is no independent judge of it.
     used = {(m["policy"], m["scorer"]): m["used_in_training"] for m in results["rewards"]}
     assert used["ppo", "reward"]
     assert not used["ppo", "length"]
     assert used["contrastive", "length"]
-    for name in ("ppo", "contrastive"):
+    assert used["weighted", "reward"]
+    assert not used["weighted", "length"]
+    for name in ("ppo", "contrastive", "semi", "weighted"):
         stage = folder / "policies" / f"{name}-0"
         assert (stage / "model" / "model.safetensors").exists()
         lines = (stage / "metrics.jsonl").read_text().splitlines()
@@ -93,6 +111,22 @@ def test_online_policies_are_trained_judged_and_not_trained_again(plan: dict[str
         ),
         ("policies.ppo.train.max_tokens=100", r"policies\.ppo\.online: train\.max_tokens"),
         ("policies.ppo.online.num_generation=3", "did you mean 'num_generations'"),
+        ("policies.ppo.online.method=semi", r"method' is 'semi'.*semi_online"),
+        ("policies.semi.online.step_per_generation=3", "did you mean 'steps_per_generation'"),
+        ("policies.semi.online.kl={kl_coef: 0.1}", r"unknown key 'policies\.semi\.online\.kl'"),
+        ("policies.semi.online.reward.source=null", r"semi\.online\.reward\.source: is missing"),
+        ("policies.semi.objective=sft", r"policies\.semi: objective sft does not learn from pairs"),
+        ("policies.semi.order={source: reward}", r"policies\.semi\.order: whoever scores"),
+        (
+            "policies.weighted.coefficient.source=length",
+            r"policies\.weighted\.coefficient\.source: length, and the samples are read by reward",
+        ),
+        (
+            "policies.weighted.coefficient={source: column, alpha: 1}",
+            r"policies\.weighted\.coefficient\.source: column, and the samples",
+        ),
+        ("policies.weighted.coefficient.orders=one", r"policies\.weighted: coefficient\.orders"),
+        ("policies.weighted.coefficient.lower=1", r"weighted\.coefficient\.lower: .*heads to 5"),
     ],
 )
 def test_what_does_not_go_together_is_said_before_anything_is_trained(
@@ -115,3 +149,31 @@ def test_recipes_without_samples_resolve_as_before(plan: dict[str, Any]) -> None
     config = load_recipe(plan, [], Recipe)
     assert "online" not in config.policies["dpo"].settings
     assert "objective" not in config.policies["ppo"].settings
+
+
+def test_pairs_of_samples_take_the_policys_columns(plan: dict[str, Any]) -> None:
+    overrides = [
+        "policies.weighted.objective={name: odpo, alpha: 0.5}",
+        "policies.weighted.strength={scale: 2.0}",
+        "policies.weighted.online.missing_eos_penalty=1.0",
+    ]
+    recipe = load_recipe(plan, overrides, Recipe)
+    recipe.check()
+    policy = recipe.policies["weighted"]
+    assert policy.method == "semi-online-odpo"
+    assert {column.source for column in policy.columns.values()} == {"reward"}
+    assert isinstance(policy.online, SemiOnlineRecipe)
+    config = policy.online.config(policy)
+    assert config.objective == ODPO(alpha=0.5)
+    assert config.coefficient == CoefficientConfig(alpha=0.5)
+    assert (config.strength_scale, config.missing_eos_penalty) == (2.0, 1.0)
+    assert config.train.max_steps == 2
+    # Strengths are the scorer's differences as they are, where nothing is said of them.
+    load_recipe(plan, ["policies.semi.objective=odpo"], Recipe).check()
+
+
+def test_what_trains_pairs_of_samples_names_their_stage(plan: dict[str, Any]) -> None:
+    config = load_recipe(plan, [], Recipe)
+    assert config.policies["semi"].settings["objective"]["name"] == "dpo"
+    assert config.policies["semi"].settings["online"]["method"] == "semi_online"
+    assert "method" not in config.policies["ppo"].settings["online"]

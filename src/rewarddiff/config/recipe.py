@@ -27,8 +27,8 @@ def load_recipe(
 
     A mapping given for a nested dataclass replaces the keys it names; the others keep the default.
     Where one of several dataclasses is meant, each with a `name` of its own (`name:
-    Literal["dpo"]`), its name alone will do. The same holds for a `kind`; a mapping without one is
-    the first of them.
+    Literal["dpo"]`), its name alone will do. The same holds for a `kind` or a `method`; a mapping
+    without one is the first of them.
 
     Args:
         recipe: a YAML (or JSON) file, or its content as a mapping.

@@ -18,6 +18,9 @@ from typing import (
     get_type_hints,
 )
 
+TAGS = ("kind", "method")
+"""Keys that tell dataclasses of a union apart, where each has one with words of its own."""
+
 Place = tuple[str | int, ...]
 """Where a value stands in a recipe: keys and positions from the outside in."""
 
@@ -107,9 +110,10 @@ def completed(hint: Any, value: Any) -> Any:
     value = named(hint, value)
     if not isinstance(value, Mapping):
         return value
-    if _tag(hint) == "kind":
+    tag = _tag(hint)
+    if tag in TAGS:
         # A mapping without a kind is what the first dataclass is by default.
-        value = {"kind": default_of(dataclasses_in(hint)[0], "kind"), **value}
+        value = {tag: default_of(dataclasses_in(hint)[0], tag), **value}
     hint = meant(hint, value)
     result = {}
     for key, item in value.items():
@@ -145,12 +149,13 @@ def _members(hint: Any) -> tuple[Any, ...]:
 
 
 def _tag(hint: Any) -> str | None:
-    """Return the key that tells which dataclass is meant: `name`, or `kind` where all have one."""
+    """Return the key that tells which dataclass is meant: `name`, or one of `TAGS` that all have."""
     classes = dataclasses_in(hint)
     if any(_words(cls, "name") for cls in classes):
         return "name"
-    if len(classes) > 1 and all(_words(cls, "kind") for cls in classes):
-        return "kind"
+    for tag in TAGS:
+        if len(classes) > 1 and all(_words(cls, tag) for cls in classes):
+            return tag
     return None
 
 

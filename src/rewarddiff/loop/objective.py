@@ -185,7 +185,8 @@ class Renewing(Protocol):
     def renew(self, module: nn.Module, items: Sequence[Any], turn: int) -> Sequence[Any]:
         """Return what to train on in a turn (from 0), without gradient.
 
-        Every process calls it with the same items, and has to be given the same. Where it raises,
+        Every process calls it with the same items, and has to be given the same. Where it is fewer
+        than the turn has minibatches, steps that are left without any are skipped. Where it raises,
         what `kept` says has not changed.
         """
         ...

@@ -109,7 +109,7 @@ def with_columns(groups: Iterable[Group], columns: Columns) -> Iterator[tuple[Gr
         if columns.strengths is not None:
             pairs = replace(pairs, strengths=tuple(columns.strengths[place].tolist()))
         if columns.weighed is not None:
-            pairs = _weighed(pairs, columns.weighed, place)
+            pairs = pairs.weighed(*columns.weighed.of_group(place))
         if columns.strengths is not None:
             pairs = pairs.where([not math.isnan(strength) for strength in pairs.strengths])
         yield group, pairs
@@ -121,22 +121,6 @@ def note_unscored(groups: Iterable[Group], columns: Columns, ledger: Ledger) -> 
         unscored = columns.unscored(place)
         if unscored:
             ledger.change(Reason.UNSCORED, group, f"{unscored} comparisons left out of training")
-
-
-def _weighed(pairs: Pairs, weighed: CoefficientResult, group: int) -> Pairs:
-    """Return a group's comparisons with their coefficients; turned, or left out, as these say."""
-    flip = weighed.flip[group].tolist()
-    turned = []
-    for comparison, is_flipped in zip(pairs.comparisons, flip, strict=True):
-        if is_flipped:
-            comparison = replace(comparison, chosen=comparison.rejected, rejected=comparison.chosen)
-        turned.append(comparison)
-    strengths = []
-    # There are none where no objective reads them.
-    for strength, is_flipped in zip(pairs.strengths, flip, strict=False):
-        strengths.append(-strength if is_flipped else strength)
-    weights = tuple(weighed.weights[group].tolist())
-    return Pairs(tuple(turned), weights, tuple(strengths)).where(weighed.keep[group].tolist())
 
 
 def grades(place: str, groups: Sequence[Group]) -> list[Differences]:
@@ -165,11 +149,11 @@ def _differences(
         )
     if not column.calibrated:
         return differences, stage.key
-    temperature = _temperature(run, source, seed, place)
+    temperature = temperature_of(run, source, seed, place)
     return [d.over(temperature) for d in differences], f"{stage.key} over {temperature}"
 
 
-def _temperature(run: Run, scorer: str, seed: int, place: str) -> float:
+def temperature_of(run: Run, scorer: str, seed: int, place: str) -> float:
     """Return the temperature of a scorer. Raises a UserError where it has none."""
     trained = scorer_stage(run, scorer, seed).manifest
     temperature: float | None = trained["temperature"]

@@ -285,7 +285,7 @@ def _hint(key: str, recipe: Recipe) -> str:
 
 def _is_plain(policy: PolicyRecipe) -> bool:
     is_untreated = policy.coefficient is None and policy.order is None
-    return is_untreated and policy.elsewhere is None and policy.online is None
+    return is_untreated and policy.elsewhere is None and policy.compares
 
 
 def _plain(policy: PolicyRecipe) -> PolicyRecipe:

@@ -21,6 +21,7 @@ from rewarddiff.pipeline.reward_functions import functions_of
 from rewarddiff.policies.online import train as online
 from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.policies.online.group_rewards import RewardFunctions, Scores
+from rewarddiff.policies.online.semi_config import SemiOnlineConfig
 from rewarddiff.policies.policy import PolicyConfig, save_policy, start_of
 from rewarddiff.records import Group
 from rewarddiff.scorers.protocol import Scorer
@@ -30,7 +31,7 @@ def train_online(
     model: str | Path,
     prompts: Sequence[Group],
     reward: Scorer | RewardFunctions | Scores,
-    config: OnlineConfig | None = None,
+    config: OnlineConfig | SemiOnlineConfig | None = None,
     *,
     output: str | Path,
     max_prompt: int | None = None,
@@ -48,7 +49,8 @@ def train_online(
             they are not read.
         reward: what scores the samples: a scorer, or a function that gives r of every response of
             each group, or `RewardFunctions` of r and d.
-        config: every option; None: PPO with a value head, on r as it is.
+        config: every option; of policy gradients, or of pairs that are drawn anew every few steps.
+            None: PPO with a value head, on r as it is.
         max_prompt: tokens; a longer prompt keeps its end.
 
     Raises:
@@ -74,7 +76,7 @@ def _train(
     model: str | Path,
     prompts: Sequence[Group],
     reward: Scorer | RewardFunctions | Scores,
-    config: OnlineConfig,
+    config: OnlineConfig | SemiOnlineConfig,
     folder: Path,
     processes: PartialState,
     max_prompt: int | None,
@@ -85,7 +87,7 @@ def _train(
     online.train_online(
         policy,
         _with_stored(prompts, config),
-        functions_of(reward),
+        functions_of(reward, spread=isinstance(config, SemiOnlineConfig) and config.reads_spread),
         config,
         encoder=Encoder(tokenizer, lengths, models.context_length(model)),
         output=folder,
@@ -101,12 +103,12 @@ def _train(
     processes.wait_for_everyone()
 
 
-def _with_stored(prompts: Sequence[Group], config: OnlineConfig) -> list[Group]:
+def _with_stored(prompts: Sequence[Group], config: OnlineConfig | SemiOnlineConfig) -> list[Group]:
     """Return prompts with the stored responses of a file; without any where they are to be drawn.
 
     The file's scores are of some scorer, and not known to be in the reward's unit: it scores anew.
     """
-    if config.baseline is None:
+    if isinstance(config, SemiOnlineConfig) or config.baseline is None:
         return list(prompts)
     if config.baseline.file is None:
         return [prompt.with_responses(()) for prompt in prompts]

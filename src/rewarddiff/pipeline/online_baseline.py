@@ -68,7 +68,9 @@ def check_stored(run: Run) -> None:
     """Read the files that policies name, before anything is trained. Raises UserError."""
     for name, policy in run.recipe.trained_here.items():
         online = policy.online
-        if online is None or online.baseline is None or online.baseline.file is None:
+        if not isinstance(online, OnlineRecipe):
+            continue
+        if online.baseline is None or online.baseline.file is None:
             continue
         try:
             read_stored(online.baseline.file, run.splits["train"], online)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import positive, to_dict
 from rewarddiff.designs import DesignConfig
 from rewarddiff.policies.online.config import OnlineConfig, OnlineOptions
 from rewarddiff.policies.online.group_rewards import RewardConfig
+from rewarddiff.policies.online.semi_config import SemiOnlineConfig, SemiOnlineOptions
 from rewarddiff.policies.policy import PolicyConfig
 from rewarddiff.rankings import Method
 from rewarddiff.sampling.served import ServedModel
@@ -88,15 +91,64 @@ class OnlineRecipe(OnlineOptions):
 
     Attributes:
         reward: who scores the samples, and what becomes of it.
+        method: by policy gradients, `advantage` says of which estimator.
     """
 
     reward: RewardSource = field(default_factory=RewardSource)
+    method: Literal["policy_gradient"] = "policy_gradient"
 
     def config(self, policy: PolicyConfig) -> OnlineConfig:
         """Return what trains the policy, with its adapters and the settings of its loop."""
         options = _as(OnlineOptions, self)
         options["reward"] = RewardConfig(**_as(RewardConfig, self.reward))
         return OnlineConfig(**options, lora=policy.lora, train=policy.train)
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """Who says which of two samples is better, and by how much.
+
+    Attributes:
+        source: the name of a scorer of the recipe. The policy's `coefficient` and `strength` are made
+            of what it says as well.
+    """
+
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class SemiOnlineRecipe(SemiOnlineOptions):
+    """How a policy learns from pairs of its own samples, which are drawn anew every few steps.
+
+    Prompts are those of the training split. The loss is the policy's `objective`, with its
+    `coefficient` and `strength`.
+
+    Attributes:
+        reward: who compares the samples.
+        method: `semi_online`, to tell it from policy gradients.
+    """
+
+    reward: PairSource = field(default_factory=PairSource)
+    method: Literal["semi_online"] = "semi_online"
+
+    def config(self, policy: PolicyRecipe) -> SemiOnlineConfig:
+        """Return what trains the policy."""
+        strength = policy.strength or StrengthConfig()
+        return SemiOnlineConfig(
+            **_as(SemiOnlineOptions, self),
+            objective=policy.objective,
+            coefficient=policy.coefficient,
+            strength_scale=strength.scale,
+            lora=policy.lora,
+            train=policy.train,
+        )
+
+
+if TYPE_CHECKING:
+    AnyOnline = OnlineRecipe | SemiOnlineRecipe
+else:
+    AnyOnline = Annotated[OnlineRecipe | SemiOnlineRecipe, Field(discriminator="method")]
+    """By policy gradients, as without `method`, or by pairs."""
 
 
 def _as(base: Any, config: Any) -> dict[str, Any]:
@@ -117,13 +169,14 @@ class PolicyRecipe(PolicyConfig):
         coefficient: what multiplies each comparison's loss; None is the baseline, every comparison
             at 1.
         strength: what an objective that reads strengths is given; the others leave it alone.
-        online: learn from its own samples: in place of the objective and its columns.
+        online: learn from its own samples: in place of the objective and its columns, or with
+            `method: semi_online` by them.
     """
 
     order: OrderConfig | None = None
     coefficient: CoefficientConfig | None = None
     strength: StrengthConfig | None = None
-    online: OnlineRecipe | None = None
+    online: AnyOnline | None = None
     trained: str | None = None
     served: ServedModel | None = None
 
@@ -141,11 +194,11 @@ class PolicyRecipe(PolicyConfig):
         """What it is trained with, as plain data."""
         settings: dict[str, Any] = to_dict(self)
         del settings["trained"], settings["served"]
-        # Of the objective and the samples one is heeded; runs made before there were samples stay.
+        # Runs made before there were samples, or pairs of them, stay.
         if self.online is None:
             del settings["online"]
-        else:
-            del settings["objective"]
+        elif isinstance(self.online, OnlineRecipe):
+            del settings["objective"], settings["online"]["method"]
         return settings
 
     @property
@@ -160,13 +213,20 @@ class PolicyRecipe(PolicyConfig):
     @property
     def method(self) -> str:
         """What trains it: the objective, or the estimator that learns from its own samples."""
+        if isinstance(self.online, SemiOnlineRecipe):
+            return f"semi-online-{self.objective.name}"
         if self.online is not None:
             return f"online-{self.online.advantage.estimator}"
         return self.objective.name
 
     @property
+    def compares(self) -> bool:
+        """Whether an objective trains it, of comparisons or demonstrations: no policy gradients."""
+        return not isinstance(self.online, OnlineRecipe)
+
+    @property
     def reads_strength(self) -> bool:
-        return self.online is None and "strength" in self.objective.reads
+        return self.compares and "strength" in self.objective.reads
 
     @property
     def treated(self) -> bool:
@@ -176,7 +236,7 @@ class PolicyRecipe(PolicyConfig):
 
     @property
     def columns(self) -> dict[str, OrderConfig | CoefficientConfig | StrengthConfig]:
-        """The columns it is trained with, by name."""
+        """The columns it is trained with, by name; of samples they are by whom these are scored."""
         columns: dict[str, OrderConfig | CoefficientConfig | StrengthConfig] = {}
         if self.order is not None:
             columns["order"] = self.order
@@ -184,4 +244,7 @@ class PolicyRecipe(PolicyConfig):
             columns["coefficient"] = self.coefficient
         if self.strength is not None and self.reads_strength:
             columns["strength"] = self.strength
+        if isinstance(self.online, SemiOnlineRecipe):
+            for name, column in columns.items():
+                columns[name] = replace(column, source=column.source or self.online.reward.source)
         return columns

@@ -12,7 +12,12 @@ from rewarddiff.config import at_least, to_dict
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
-from rewarddiff.pipeline.policy_recipe import OrderConfig, PolicyRecipe, StrengthConfig
+from rewarddiff.pipeline.policy_recipe import (
+    OrderConfig,
+    PolicyRecipe,
+    SemiOnlineRecipe,
+    StrengthConfig,
+)
 from rewarddiff.pipeline.scorer_checks import GRADES, check_name, check_scorers
 from rewarddiff.pipeline.scorer_recipe import JUDGES, AnyScorer, ScorerRecipe
 from rewarddiff.sampling import SamplingConfig
@@ -265,17 +270,40 @@ class Recipe:
         """Refuse what a policy that learns from its own samples cannot use. Raises UserError."""
         if policy.online is None:
             return
+        source = self.online_source(name)
+        if isinstance(policy.online, SemiOnlineRecipe):
+            self._check_semi_online(name, policy, policy.online)
+            return
         for kind in COLUMNS:
             if getattr(policy, kind) is not None:
                 raise UserError(
                     f"policies.{name}.{kind}: a policy that learns online has no comparisons to "
                     "give it to; leave it out, or leave online out"
                 )
-        scorer = self.scorers[self.online_source(name)]
         try:
-            policy.online.config(policy).check(pointwise=scorer.kind == "reward")
+            policy.online.config(policy).check(pointwise=self.scorers[source].kind == "reward")
         except UserError as error:
             raise UserError(f"policies.{name}.online: {error}") from error
+
+    def _check_semi_online(self, name: str, policy: PolicyRecipe, online: SemiOnlineRecipe) -> None:
+        """Refuse what pairs of samples cannot be trained with. Raises UserError."""
+        place = f"policies.{name}"
+        if policy.order is not None:
+            raise UserError(
+                f"{place}.order: whoever scores the samples has them in order; leave it out"
+            )
+        for kind, column in policy.columns.items():
+            if column.source != online.reward.source:
+                raise UserError(
+                    f"{place}.{kind}.source: {column.source}, and the samples are read by "
+                    f"{online.reward.source}; leave it out"
+                )
+        if policy.strength is not None and policy.strength.orders != "both":
+            raise UserError(f"{place}.strength.orders: pairs are read as online.design says")
+        try:
+            online.config(policy)
+        except UserError as error:
+            raise UserError(f"{place}: {error}") from error
 
     def online_source(self, policy: str) -> str:
         """Return the scorer of a policy's samples.
@@ -295,7 +323,7 @@ class Recipe:
         )
 
     def _check_columns(self, name: str, policy: PolicyRecipe) -> None:
-        if policy.reads_strength and policy.strength is None:
+        if policy.reads_strength and policy.strength is None and policy.online is None:
             raise UserError(
                 f"policies.{name}: objective {policy.objective.name} reads strengths; say where "
                 f"they come from with policies.{name}.strength.source=grades, or the name of a "

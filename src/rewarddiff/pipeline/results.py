@@ -246,7 +246,8 @@ def _coefficients(run: Run) -> Iterator[CoefficientResult]:
     # A stage that was made before there were such figures has none of them.
     without_heads = {"spread": None, "share_doubted": None, "share_unscored": 0.0}
     for name, policy in run.recipe.policies.items():
-        if policy.coefficient is not None:
+        # Those of samples change from draw to draw, and stand in the curve.
+        if policy.coefficient is not None and policy.online is None:
             for seed in run.recipe.seeds:
                 weighed = policy_stage(run, name, seed).manifest["coefficient"]
                 report = read(CoefficientReport, {**without_heads, **weighed["report"]})

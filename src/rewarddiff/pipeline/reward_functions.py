@@ -10,16 +10,23 @@ from rewarddiff.records import Group
 from rewarddiff.scorers.protocol import Pointwise, Scorer
 
 
-def functions_of(reward: Scorer | RewardFunctions | Scores) -> RewardFunctions:
-    """Return what scores groups, of a scorer or of functions."""
+def functions_of(
+    reward: Scorer | RewardFunctions | Scores, *, spread: bool = False
+) -> RewardFunctions:
+    """Return what scores groups, of a scorer or of functions.
+
+    Args:
+        spread: the spread of d over the heads of a scorer is wanted, which r alone does not have.
+    """
     if isinstance(reward, RewardFunctions):
         return reward
-    if isinstance(reward, Pointwise):
-        return RewardFunctions(scores=reward.rewards)
     if not isinstance(reward, Scorer):
         return RewardFunctions(scores=reward)
+    scores = reward.rewards if isinstance(reward, Pointwise) else None
+    if scores is not None and not spread:
+        return RewardFunctions(scores=scores, temperature=reward.temperature)
 
     def differences(groups: Sequence[Group], pairs: Sequence[Sequence[Pair]]) -> list[Differences]:
         return reward.differences(groups, pairs, orders="one")
 
-    return RewardFunctions(differences=differences)
+    return RewardFunctions(scores, differences, reward.temperature)

@@ -30,6 +30,7 @@ from rewarddiff.pipeline.judging import (
 )
 from rewarddiff.pipeline.online_baseline import check_stored
 from rewarddiff.pipeline.policies import policy_stage
+from rewarddiff.pipeline.policy_recipe import OnlineRecipe
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
 from rewarddiff.pipeline.scorers import check_judges, evaluation_stage
@@ -94,7 +95,7 @@ def check_places(recipe: Recipe, output: Path) -> None:
     for name, folder in recipe.folders_elsewhere.items():
         sources[f"policies.{name}.trained"] = folder
     for name, policy in recipe.trained_here.items():
-        if policy.online is not None:
+        if isinstance(policy.online, OnlineRecipe):
             sources[f"policies.{name}.online.value_head"] = policy.online.value_head
             if policy.online.baseline is not None:
                 file = policy.online.baseline.file

@@ -6,7 +6,7 @@ The baseline is this same code with every coefficient at 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 
 from rewarddiff.encoding import Encoded
@@ -50,6 +50,27 @@ class Pairs:
             tuple(compress(self.coefficients, keep)),
             tuple(compress(self.strengths, keep)),
         )
+
+    def weighed(
+        self, weights: Sequence[float], flip: Sequence[bool], keep: Sequence[bool]
+    ) -> Pairs:
+        """Return the comparisons with coefficients; turned, or left out, as these say.
+
+        Args:
+            weights, flip, keep: one each, as `coefficients.weigh` gives them.
+        """
+        turned = []
+        for comparison, is_flipped in zip(self.comparisons, flip, strict=True):
+            if is_flipped:
+                comparison = replace(
+                    comparison, chosen=comparison.rejected, rejected=comparison.chosen
+                )
+            turned.append(comparison)
+        strengths = []
+        # There are none where no objective reads them.
+        for strength, is_flipped in zip(self.strengths, flip, strict=False):
+            strengths.append(-strength if is_flipped else strength)
+        return Pairs(tuple(turned), tuple(weights), tuple(strengths)).where(keep)
 
     def part(self, places: slice) -> Pairs:
         """Return a run of the comparisons."""

@@ -12,6 +12,15 @@ objective      what the loop trains
 metrics        what the log shows, under TRL's names
 train          prompts and a reward → a trained policy
 
-The losses are those of `losses.online`, the rewards those of `rewarddiff.rewards`. No scorer is
-imported: what scores is handed in.
+Or, for who stays offline otherwise, to pairs that an offline objective is trained on:
+
+semi_config    every option
+pairing        what a scorer says of a group → pairs of chosen and rejected
+semi_turn      all groups of a turn → pairs with coefficients
+semi           what the loop trains
+semi_metrics   what the log shows
+frozen         the reference
+
+The losses are those of `losses.online` and of `policies.objectives`, the rewards those of
+`rewarddiff.rewards`. No scorer is imported: what scores is handed in.
 """

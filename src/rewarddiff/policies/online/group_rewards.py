@@ -38,10 +38,12 @@ class RewardFunctions:
     Attributes:
         scores: r, of responses by themselves. None: there is none.
         differences: d, of pairs. None: d is a difference of r.
+        temperature: what d is divided by to be log-odds; None: not known.
     """
 
     scores: Scores | None = None
     differences: ReadPairs | None = None
+    temperature: float | None = None
 
     def __post_init__(self) -> None:
         if self.scores is None and self.differences is None:

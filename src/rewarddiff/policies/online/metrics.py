@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,8 +21,8 @@ def of_turn(turn: Turn, *, kl_coef: float, kl_in_reward: bool) -> dict[str, floa
     """
     metrics = {
         **_of_rewards(turn),
-        **_of_lengths(turn.rollouts),
-        "objective/entropy": _entropy(turn.rollouts),
+        **of_lengths(turn.rollouts),
+        "objective/entropy": entropy(turn.rollouts),
     }
     non_score = 0.0
     if turn.kl is not None:
@@ -55,7 +57,8 @@ def _of_rewards(turn: Turn) -> dict[str, float]:
     return metrics
 
 
-def _of_lengths(rollouts: list[Rollout]) -> dict[str, float]:
+def of_lengths(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """Return how long the responses are, and how many were cut off."""
     lengths = np.array([rollout.lengths for rollout in rollouts])
     ended = np.array([rollout.ended for rollout in rollouts])
     return {
@@ -66,7 +69,7 @@ def _of_lengths(rollouts: list[Rollout]) -> dict[str, float]:
     }
 
 
-def _entropy(rollouts: list[Rollout]) -> float:
+def entropy(rollouts: Sequence[Rollout]) -> float:
     """Return the mean over responses of −log π of the whole, as TRL's PPO estimates it."""
     total = sum(sum(rollout.logps) for rollout in rollouts)
     return -total / sum(len(rollout.ended) for rollout in rollouts)

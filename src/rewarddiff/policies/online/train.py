@@ -21,6 +21,8 @@ from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.policies.online.group_rewards import RewardFunctions, Scores, with_baselines
 from rewarddiff.policies.online.objective import Online
 from rewarddiff.policies.online.rollouts import online_prompts
+from rewarddiff.policies.online.semi import SemiOnline
+from rewarddiff.policies.online.semi_config import SemiOnlineConfig
 from rewarddiff.records import Group
 
 logger = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ def train_online(
     model: PreTrainedModel,
     prompts: Sequence[Group],
     reward: RewardFunctions | Scores,
-    config: OnlineConfig,
+    config: OnlineConfig | SemiOnlineConfig,
     *,
     encoder: Encoder,
     output: Path,
@@ -61,22 +63,28 @@ def train_online(
         TrainingError: a loss or a gradient is not finite, and no update was made with it.
     """
     functions = reward if isinstance(reward, RewardFunctions) else RewardFunctions(reward)
-    config.check(pointwise=functions.pointwise)
+    if isinstance(config, OnlineConfig):
+        config.check(pointwise=functions.pointwise)
+    else:
+        config.check(functions)
     ledger = Ledger() if ledger is None else ledger
     items = online_prompts(prompts, encoder, config.max_new_tokens, ledger)
     ledger.enforce(max_drop if items else 0.0)
     if ledger.dropped or ledger.changed:
         logger.warning("%s: %s", name, ledger)
-    if not is_due(config.baseline, items, 0):
-        groups = with_baselines(config.reward, functions, [item.group for item in items])
-        items = [replace(item, group=group) for item, group in zip(items, groups, strict=True)]
-    objective = Online(
-        LogProbs(model), encoder, functions, config, prompts=items, seed=seed, identity=identity
-    )
-    # It makes rollouts of prompts: the loop's items are not the ones that its losses are of.
-    in_loop: Any = objective
-    result = train(in_loop, items, output=output, config=config.train, seed=seed, name=name)
-    head = objective.module.value_head
-    if head is not None and config.save_value_head and processes().is_main_process:
-        save_value_head(head, output / VALUE_HEAD)
+    policy = LogProbs(model)
+    # It makes its items of prompts: the loop's are not the ones that its losses are of.
+    objective: Any
+    if isinstance(config, SemiOnlineConfig):
+        objective = SemiOnline(policy, encoder, functions, config, seed=seed, identity=identity)
+    else:
+        if not is_due(config.baseline, items, 0):
+            groups = with_baselines(config.reward, functions, [item.group for item in items])
+            items = [replace(item, group=group) for item, group in zip(items, groups, strict=True)]
+        objective = Online(
+            policy, encoder, functions, config, prompts=items, seed=seed, identity=identity
+        )
+    result = train(objective, items, output=output, config=config.train, seed=seed, name=name)
+    if isinstance(config, OnlineConfig) and config.save_value_head and processes().is_main_process:
+        save_value_head(objective.module.value_head, output / VALUE_HEAD)
     return result

@@ -1,0 +1,200 @@
+"""What the loop trains: a policy on pairs of its own samples, drawn anew every few steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+from torch import Tensor, nn
+
+from rewarddiff.encoding import Encoder
+from rewarddiff.forward import LogProbs, switch_dropout_off
+from rewarddiff.loop.objective import LossOutput, TrainConfig, Turns
+from rewarddiff.loop.processes import from_every_process, processes
+from rewarddiff.policies.items import PreferenceItem
+from rewarddiff.policies.online import semi_metrics
+from rewarddiff.policies.online.frozen import Frozen
+from rewarddiff.policies.online.group_rewards import RewardFunctions
+from rewarddiff.policies.online.rollouts import OnlinePrompt, Rollout, draw, read, with_texts
+from rewarddiff.policies.online.semi_config import SemiOnlineConfig
+from rewarddiff.policies.online.semi_turn import Judged, items_of, judged
+from rewarddiff.trees import Packed, group_tree
+
+
+class SemiOnline:
+    """An objective of pairs, on pairs of the policy's own samples.
+
+    Its losses are those of `policies.alignment.Alignment`, as offline: this makes the items.
+
+    Args:
+        policy: as it starts. Where the objective reads a reference, that is this policy without its
+            adapters, or else a copy of it.
+        encoder: reads and writes texts for it.
+        functions: score responses.
+        identity: what the functions are; a checkpoint of others is refused.
+
+    Attributes:
+        config: what a checkpoint has to be of.
+    """
+
+    def __init__(
+        self,
+        policy: LogProbs,
+        encoder: Encoder,
+        functions: RewardFunctions,
+        options: SemiOnlineConfig,
+        *,
+        seed: int = 0,
+        identity: str = "",
+    ) -> None:
+        self.options = options
+        self.config = (replace(options, train=TrainConfig()), identity)  # the loop knows its own
+        self.encoder = encoder
+        self.functions = functions
+        self.seed = seed
+        is_signed = options.coefficient is not None and options.coefficient.signed
+        self.alignment = options.alignment.over(
+            policy, signed=is_signed, tokens=options.train.microbatch_tokens
+        )
+        self.module = policy
+        has_reference = "reference" in options.objective.reads
+        self.reference = Frozen(policy) if has_reference else None
+        self._pool: list[PreferenceItem] = []
+        self._metrics: dict[str, float] = {}
+
+    # -- what the loop asks: answered by the objective of pairs --------------------------------
+
+    @property
+    def turns(self) -> Turns:
+        return self.options.turns
+
+    def size(self, item: PreferenceItem) -> int:
+        return self.alignment.size(item)
+
+    def count(self, item: PreferenceItem) -> float:
+        return self.alignment.count(item)
+
+    def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
+        return self.alignment.parameter_groups(config)
+
+    @property
+    def state(self) -> dict[str, float]:
+        return self.alignment.state
+
+    @property
+    def probes(self) -> bool:
+        return self.alignment.probes
+
+    def probe(self, module: nn.Module, items: Sequence[PreferenceItem]) -> list[Sequence[float]]:
+        return self.alignment.probe(module, items)
+
+    def begin(
+        self, items: Sequence[PreferenceItem], probed: Sequence[Sequence[float]], *, training: bool
+    ) -> None:
+        self.alignment.begin(items, probed, training=training)
+
+    def loss(self, module: nn.Module, items: Sequence[PreferenceItem]) -> LossOutput:
+        return self.alignment.loss(module, items)
+
+    def summary(self, means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
+        """Return a step's metrics, with those of the samples that it trains on."""
+        return {**means, **self._metrics}
+
+    # -- a turn: sample, read, score ----------------------------------------------------------
+
+    def renew(
+        self, module: nn.Module, items: Sequence[OnlinePrompt], turn: int
+    ) -> list[PreferenceItem]:
+        """Return pairs of samples of all prompts; none where no response is better than another.
+
+        Raises:
+            UserError: a reward is not usable.
+        """
+        everyone = processes()
+        mine = range(everyone.process_index, len(items), everyone.num_processes)
+        prompts = [items[place] for place in mine]
+        began = time.perf_counter()
+        rollouts = draw(
+            self.module.model, self.encoder, prompts, self.options, seed=self.seed, turn=turn
+        )
+        sampled = time.perf_counter()
+        rollouts = self._read(module, rollouts)
+        has_read = time.perf_counter()
+        of_mine = self._judged(mine, prompts, rollouts)
+        seconds = {
+            "time/sampling": sampled - began,
+            "time/reading": has_read - sampled,
+            "time/scoring": time.perf_counter() - has_read,
+        }
+        groups = sorted(chain(*from_every_process(of_mine)), key=lambda one: one.place)
+        pool = items_of(groups, self.options, temperature=self.functions.temperature)
+        penalty = self.options.missing_eos_penalty or 0.0
+        of_turn = semi_metrics.of_turn(groups, pool, missing_eos_penalty=penalty)
+        # Nothing has changed until here, where all has gone well.
+        self._pool, self._metrics = pool, {**of_turn, **seconds}
+        return pool
+
+    def _read(self, module: nn.Module, rollouts: Sequence[Rollout]) -> list[Rollout]:
+        """Return rollouts with log π and log ρ of their tokens, by one tree a group."""
+        switch_dropout_off(module)  # sampling has switched checkpointed layers too
+        reference = self.reference
+
+        def forward(packed: Packed) -> list[Tensor]:
+            columns: list[Tensor] = [module(packed)]
+            if reference is not None:
+                columns.append(reference.logps(packed))
+            return columns
+
+        names = ["logps"] if reference is None else ["logps", "reference"]
+        columns = read(rollouts, self.module.pack, forward, self.options.train.microbatch_tokens)
+        complete = []
+        for rollout, values in zip(rollouts, columns, strict=True):
+            complete.append(rollout.having(names, values))
+        return complete
+
+    def _judged(
+        self, places: Sequence[int], prompts: Sequence[OnlinePrompt], rollouts: Sequence[Rollout]
+    ) -> list[Judged]:
+        """Return this process's rollouts with what the scorer says of them."""
+        if not prompts:
+            return []
+        groups = []
+        for prompt, rollout in zip(prompts, rollouts, strict=True):
+            groups.append(with_texts(self.encoder, prompt, rollout, self.options.stop))
+        return judged(places, rollouts, groups, self.functions, self.options)
+
+    # -- a checkpoint in the middle of a turn --------------------------------------------------
+
+    def kept(self) -> dict[str, Any]:
+        return {
+            "state": self.state,
+            "metrics": self._metrics,
+            "items": [_plain(item) for item in self._pool],
+        }
+
+    def go_on(self, state: dict[str, Any]) -> list[PreferenceItem]:
+        self.state.update(state["state"])
+        self._metrics = state["metrics"]
+        self._pool = [_item(plain) for plain in state["items"]]
+        return self._pool
+
+
+def _plain(item: PreferenceItem) -> dict[str, Any]:
+    """Return what a checkpoint keeps of an item, ready for JSON."""
+    return {**vars(item), "tree": [node.tokens for node in item.tree.nodes]}
+
+
+def _item(plain: Mapping[str, Any]) -> PreferenceItem:
+    """Return the item that `plain` was made of."""
+    prompt, *responses = plain["tree"]
+    return replace(
+        PreferenceItem(plain["id"], group_tree(prompt, responses)),
+        comparisons=tuple(map(tuple, plain["comparisons"])),
+        coefficients=tuple(plain["coefficients"]),
+        strengths=tuple(plain["strengths"]),
+        scores=tuple(plain["scores"]),
+        reference=tuple(plain["reference"]),
+    )
