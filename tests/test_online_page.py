@@ -14,8 +14,12 @@ import pytest
 import torch
 import yaml
 
+import rewarddiff
 from rewarddiff.cli.arguments import command_line
 from rewarddiff.cli.parser import parsed
+from rewarddiff.config import load_recipe
+from rewarddiff.pipeline.policy_recipe import SemiOnlineRecipe
+from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.policies.online.estimators import AdvantageConfig, baseline_effect, estimate
 from rewarddiff.rewards import ScaleConfig, TruncationConfig, penalised
 
@@ -120,6 +124,21 @@ def test_its_python_runs(
         [float(number) for number in re.findall(r"-?\d+\.\d*", capsys.readouterr().out)]
     )
     np.testing.assert_allclose(printed, np.array([-0.7, 0.2, 2.0, -0.5]) * 4 / 3.4, rtol=1e-6)
+
+
+def test_its_recipe_and_its_python_train_on_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    fragment = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0])
+    recipe = {"name": "page", "scorers": {"my-scorer": {"kind": "length"}}, **fragment}
+    policy = load_recipe(recipe, ["model=some/model", "data.path=rows.jsonl"], Recipe).policies
+    calls: list[Any] = []
+    monkeypatch.setattr(rewarddiff, "load_groups", lambda path: [path])
+    monkeypatch.setattr(rewarddiff, "train_online", lambda *args, **options: calls.append(args))
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "SemiOnline" in b]
+    exec(compile(block, "docs/online.md", "exec"), {"scorer": "scorer"})
+    online = policy["semi-online"].online
+    assert isinstance(online, SemiOnlineRecipe)
+    # Both say the same.
+    assert online.config(policy["semi-online"]) == calls[0][-1]
 
 
 def test_its_links_lead_somewhere() -> None:

@@ -58,7 +58,7 @@ def turns_within(items: int, config: TrainConfig, turns: Turns) -> int:
     if items < turns.minibatches:
         raise UserError(
             f"{items} prompts cannot be cut into {turns.minibatches} minibatches; bring more, or "
-            "lower num_mini_batches"
+            "lower num_mini_batches (of pairs: steps_per_generation)"
         )
     turns_of_all = math.ceil(turns_of_an_epoch(items, config, turns) * config.epochs)
     steps = turns_of_all * turns.updates

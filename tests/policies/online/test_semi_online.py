@@ -430,6 +430,8 @@ def test_a_temperature_divides_differences_and_a_spread_lowers_them(
     # 0.2 is 2 · 0.1 · √2 · 0.7071: what is left is clipped at 0.
     lowered = coefficients(RewardFunctions(differences=of_two_heads), lower=2**0.5)
     assert lowered == pytest.approx([max(c - 0.2, 0) for c in plain])
+    # Where every pair is doubted there is none, and the step is skipped.
+    assert coefficients(RewardFunctions(differences=of_two_heads), lower=20.0) == []
 
 
 # --- going on -------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rewarddiff.coefficients import weigh
+from rewarddiff.coefficients import CoefficientConfig, lower_bounds, weigh
 from rewarddiff.designs import comparisons
-from rewarddiff.differences import Array, Differences, Pair
+from rewarddiff.differences import Array, Differences, Pair, joined
 from rewarddiff.encoding import Encoded
 from rewarddiff.errors import UserError
 from rewarddiff.policies.items import Pairs, PreferenceItem, preference_items
@@ -180,8 +180,19 @@ def _columns(
         return columns
     if config.coefficient.calibrated and temperature is not None:
         differences = [of_group.over(temperature) for of_group in differences]
+    if _all_doubted(differences, config.coefficient):
+        return [Pairs((), ()) for _ in differences]
     weighed = weigh(differences, config.coefficient)
     return [pairs.weighed(*weighed.of_group(place)) for place, pairs in enumerate(columns)]
+
+
+def _all_doubted(differences: Sequence[Differences], config: CoefficientConfig) -> bool:
+    """Return whether no lower bound is above 0: in a small draw that may be, and is no error."""
+    if not (config.lower and config.alpha and config.negative in ("clip", "drop")):
+        return False
+    together = joined(differences)
+    bounds = lower_bounds(together.mean, together.spread, config.lower)
+    return bool((bounds <= 0).all())
 
 
 def _items(one: Judged, pairs: Pairs, *, whole: bool) -> list[PreferenceItem]:
