@@ -295,6 +295,18 @@ def test_equal_rewards_skip_the_turn_and_change_no_weight(
     assert all(math.isnan(line["loss"]) for line in result.curve[2:])
 
 
+def test_a_training_without_any_pair_is_none(
+    tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    def same(groups: Sequence[Group]) -> Any:
+        return [[0.7] * len(group.responses) for group in groups]
+
+    with pytest.raises(
+        UserError, match="policy: no draw gave any pair, since the reward"
+    ):
+        learn(tiny_tokenizer, tmp_path, semi(), reward=same)
+
+
 def test_fewer_pairs_than_steps_skip_those_that_are_left_without(
     tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:

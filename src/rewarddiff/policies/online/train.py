@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import Encoder
+from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs
 from rewarddiff.loop.processes import processes
 from rewarddiff.loop.train import TrainResult, train
@@ -59,7 +60,7 @@ def train_online(
 
     Raises:
         UserError: reward, estimator and prompts do not go together, no prompt can be used, or a
-            reward is not usable, and no update was made with it.
+            reward is not usable, and no update was made with it; or there never was any to make.
         TrainingError: a loss or a gradient is not finite, and no update was made with it.
     """
     functions = reward if isinstance(reward, RewardFunctions) else RewardFunctions(reward)
@@ -85,6 +86,11 @@ def train_online(
             policy, encoder, functions, config, prompts=items, seed=seed, identity=identity
         )
     result = train(objective, items, output=output, config=config.train, seed=seed, name=name)
+    if isinstance(config, SemiOnlineConfig) and all(line.get("skipped") for line in result.curve):
+        raise UserError(
+            f"{name}: no draw gave any pair, since the reward finds all samples of every prompt "
+            "alike; look at what scores them, or raise temperature or num_generations"
+        )
     if isinstance(config, OnlineConfig) and config.save_value_head and processes().is_main_process:
         save_value_head(objective.module.value_head, output / VALUE_HEAD)
     return result
