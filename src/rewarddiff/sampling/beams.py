@@ -17,18 +17,18 @@ never applied, in 4.28 as in 4.56.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from rewarddiff.config import at_least
-from rewarddiff.sampling.batches import Tokens, left_padded
+from rewarddiff.sampling.batches import Tokens
+from rewarddiff.sampling.rows import Rows
 
 UNUSED = -1e9
 """The total of a beam that does not exist yet: at first, the beams of a group would be the same."""
@@ -129,13 +129,15 @@ def diverse_beams(
     searches = [_search(config, end_tokens, pad) for _ in prompts]
     model.eval()
     with torch.no_grad():
-        rows = _Rows(model, prompts, config.num_beams, pad)
+        rows = Rows(model, prompts, pad)
+        rows.select([i for i in range(len(prompts)) for _ in range(config.num_beams)])
         for step in range(1, config.max_new_tokens + 1):
             parents, tokens = _take(rows.logits, searches, config)
             is_last = step == config.max_new_tokens
             if is_last or all(map(_is_done, searches)):
                 break
-            rows.forward(parents, tokens)
+            rows.select(parents)
+            rows.append(tokens)
     return [_best(groups, config.num_return_sequences) for groups in searches]
 
 
@@ -264,47 +266,3 @@ class _Group:
         length = self.config.max_new_tokens if longest else len(self.open[0])
         attainable: float = total / length**self.config.length_penalty
         return min(beam.score for beam in self.finished) >= attainable
-
-
-class _Rows:
-    """The model over all beams of all prompts, one row each: each token is read once."""
-
-    def __init__(
-        self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], beams: int, pad: int
-    ) -> None:
-        self.model: Any = model
-        accepted = inspect.signature(model.forward).parameters
-        self.takes_positions = "position_ids" in accepted
-        self.keeps_logits = "logits_to_keep" in accepted
-        self.cache: Any = None
-        ids, self.mask = left_padded(prompts, pad, model.device)
-        self._read(ids)
-        self._select(torch.arange(len(prompts), device=model.device).repeat_interleave(beams))
-
-    def forward(self, parents: list[int], tokens: list[int]) -> None:
-        """Make each row what row `parents` is and one token more; `logits` are of what is next."""
-        self._select(torch.tensor(parents, device=self.mask.device))
-        self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], dim=1)
-        self._read(torch.tensor(tokens, device=self.mask.device)[:, None])
-
-    def _read(self, ids: Tensor) -> None:
-        options: dict[str, Any] = {}
-        if self.takes_positions:
-            positions = (self.mask.cumsum(1) - 1).clamp(min=0)
-            options["position_ids"] = positions[:, -ids.shape[1] :]
-        if self.keeps_logits:
-            options["logits_to_keep"] = 1
-        output = self.model(
-            input_ids=ids,
-            attention_mask=self.mask,
-            past_key_values=self.cache,
-            use_cache=True,
-            **options,
-        )
-        self.cache = output.past_key_values
-        self.logits: Tensor = output.logits[:, -1]
-
-    def _select(self, rows: Tensor) -> None:
-        self.cache.reorder_cache(rows)
-        self.mask = self.mask[rows]
-        self.logits = self.logits[rows]

@@ -22,6 +22,7 @@ from rewarddiff.encoding import Encoder
 from rewarddiff.machine import Meter
 from rewarddiff.records import Prompt
 from rewarddiff.sampling.batches import Sample, Tokens, answers, left_padded, padding, stopped
+from rewarddiff.sampling.rows import Rows, keeps_cache
 from rewarddiff.store import Store, fingerprint
 
 
@@ -131,21 +132,77 @@ def sample_tokens(
         stops: whether a response is over with these tokens; None: it is over at its end token.
     """
     seeds = [_seed("tokens", draw) for draw in draws]
-    options: dict[str, Any] = {"logits_processor": LogitsProcessorList([_Draw(seeds, temperature)])}
-    stopping = None
-    if stops is not None:
-        stopping = _Stop(max(map(len, prompts)), stops)
-        options["stopping_criteria"] = StoppingCriteriaList([stopping])
+
+    def is_over(tokens: Sequence[int]) -> bool:
+        return tokens[-1] in ends or (stops is not None and stops(tokens))
+
+    if keeps_cache(model):
+        uniform = _uniform(seeds, max_new_tokens)
+        return _grown(model, prompts, uniform, is_over, temperature=temperature, pad=pad)
+    stopping = _Stop(max(map(len, prompts)), is_over)
+    options = {
+        "logits_processor": LogitsProcessorList([_Draw(seeds, temperature)]),
+        "stopping_criteria": StoppingCriteriaList([stopping]),
+    }
     new = _generated(model, prompts, max_new_tokens, ends=ends, pad=pad, options=options)
-    responses = []
-    for row, tokens in enumerate(new):
-        # The policy may have drawn the pad itself: only what ends a response is looked for.
-        places = [place for place, token in enumerate(tokens) if token in ends]
-        length = places[0] + 1 if places else len(tokens)
-        if stopping is not None:
-            length = min(length, stopping.lengths.get(row, length))
-        responses.append(tuple(tokens[:length]))
-    return responses
+    return [tuple(tokens[: stopping.lengths.get(row)]) for row, tokens in enumerate(new)]
+
+
+def _grown(
+    model: PreTrainedModel,
+    prompts: Sequence[Tokens],
+    uniform: Tensor,
+    is_over: Callable[[Sequence[int]], bool],
+    *,
+    temperature: float,
+    pad: int,
+) -> list[Tokens]:
+    """Return new tokens for each prompt, up to the first with which a response is over.
+
+    A prompt that comes several times is read once, and a row that is over is read no further.
+
+    Args:
+        uniform: a number in [0, 1) for each token to draw, (prompts, tokens).
+    """
+    distinct = list(dict.fromkeys(prompts))
+    place_of = {prompt: place for place, prompt in enumerate(distinct)}
+    count = uniform.shape[1]
+    responses: list[list[int]] = [[] for _ in prompts]
+    going_on = list(range(len(prompts)))
+    model.eval()
+    with torch.no_grad():
+        rows = Rows(model, distinct, pad)
+        rows.select([place_of[prompt] for prompt in prompts])
+        for step in range(count):
+            tokens = _drawn(rows.logits / temperature, uniform[going_on, step]).tolist()
+            for i, token in zip(going_on, tokens, strict=True):
+                responses[i].append(token)
+            places = [place for place, i in enumerate(going_on) if not is_over(responses[i])]
+            if not places or step == count - 1:
+                break
+            if len(places) < len(tokens):
+                rows.select(places)
+                going_on = [going_on[place] for place in places]
+            rows.append([tokens[place] for place in places])
+    return list(map(tuple, responses))
+
+
+def _uniform(seeds: Sequence[int], count: int) -> Tensor:
+    """Return `count` numbers in [0, 1) by each seed, (seeds, count), the same on every device."""
+    rows = []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        rows.append(torch.rand(count, generator=generator, dtype=torch.float64))
+    return torch.stack(rows)
+
+
+def _drawn(logits: Tensor, uniform: Tensor) -> Tensor:
+    """Return a draw from softmax(logits) for each row: where its distribution passes `uniform`."""
+    passed = logits.double().softmax(-1).cumsum(-1)
+    goals = uniform.to(passed.device).unsqueeze(-1) * passed[:, -1:]
+    # A token without probability passes nothing, and is never drawn.
+    places = torch.searchsorted(passed, goals, right=True).squeeze(-1)
+    return places.clamp(max=logits.shape[-1] - 1)
 
 
 def _generated(
