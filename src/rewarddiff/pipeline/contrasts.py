@@ -47,8 +47,9 @@ def compared_pairs(recipe: Recipe) -> list[Pair]:
     """Return which policies a run holds against each other.
 
     Each weighted one, or one in a scorer's order, against each policy of its objective without
-    strengths (unweighted, constant, shuffled, inverse), each against each that was trained
-    elsewhere, and all against the base model.
+    strengths (unweighted, constant, shuffled, inverse); online each with a relative reward against
+    each of its estimator with the score; each against each that was trained elsewhere, and all
+    against the base model.
     """
     policies = recipe.trained_here
     pairs = []
@@ -212,16 +213,21 @@ def unequal(
 ) -> tuple[Unequal, ...]:
     """Return in what the training of two policies differs, besides what they are compared for.
 
-    That is coefficient, strength and order. Options of the objective count where both have the same
-    one; steps and tokens where they differ by more than a per cent.
+    That is coefficient, strength and order, and online the reward. Options of the objective count
+    where both have the same one; steps and tokens where they differ by more than a per cent. What
+    a policy samples itself has a length of its own, so that its tokens are no amount of training.
     """
     ours = _compared_settings(policies[a])
     theirs = _compared_settings(policies[b])
-    if ours["objective"]["name"] != theirs["objective"]["name"]:
-        for settings in (ours, theirs):
-            settings["objective"] = {"name": settings["objective"]["name"]}
+    objectives = [settings.get("objective", {}) for settings in (ours, theirs)]
+    if len({objective.get("name") for objective in objectives}) > 1:
+        for settings, objective in zip((ours, theirs), objectives, strict=True):
+            settings["objective"] = {"name": objective.get("name")}
     differences = list(_differing(ours, theirs))
-    for key, amount in (("steps", _steps), ("tokens", _tokens)):
+    amounts = {"steps": _steps}
+    if policies[a].online is None or policies[b].online is None:
+        amounts["tokens"] = _tokens
+    for key, amount in amounts.items():
         of_a = sum(amount(policy) for policy in trained if policy.name == a)
         of_b = sum(amount(policy) for policy in trained if policy.name == b)
         if max(of_a, of_b) > SAME_AMOUNT * min(of_a, of_b):
@@ -230,7 +236,10 @@ def unequal(
 
 
 def _compared_settings(policy: PolicyRecipe) -> dict[str, Any]:
-    return {key: value for key, value in policy.settings.items() if key not in COLUMNS}
+    settings = {key: value for key, value in policy.settings.items() if key not in COLUMNS}
+    if policy.online is not None:
+        settings["online"] = {k: v for k, v in settings["online"].items() if k != "reward"}
+    return settings
 
 
 def _differing(a: Any, b: Any, place: str = "") -> Iterator[Unequal]:

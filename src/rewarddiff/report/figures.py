@@ -138,9 +138,11 @@ def curves(results: Results) -> tuple[Drawing, ...]:
     metrics = [("loss", "loss"), ("accuracy", "accuracy")]
     if any("batch_margin" in line for line in every_line):
         metrics += MARGIN
-    for runs in _by_name(results.scorers):
+    for runs in by_name(results.scorers):
         drawings += _curves(results, "scorer", runs, metrics)
-    for of_policy in _by_name(results.policies):
+    # The loss of a policy that samples itself tells nothing: its samples have curves of their own.
+    of_data = [policy for policy in results.policies if not policy.samples_itself]
+    for of_policy in by_name(of_data):
         metrics = [("loss", "loss"), ("rewards/accuracies", "accuracy")]
         drawings += _curves(results, "policy", of_policy, metrics)
     return tuple(drawings)
@@ -153,20 +155,29 @@ def _curves(
     metrics: Iterable[tuple[str, str]],
 ) -> Iterator[Drawing]:
     """Draw a panel a metric that was measured, a line a seed."""
-    panels: list[plots.Panel] = []
-    for key, label in metrics:
-        train = [_points(run.curve, "train", key) for run in runs]
-        dev = [_points(run.curve, "dev", key) for run in runs]
-        if any(train) or any(dev):
-            panels.append((label, [line for line in train if line], [line for line in dev if line]))
-    if panels:
+    measured = panels(runs, metrics)
+    if measured:
         name = runs[0].name
         colour = colours(results).get(name, NEUTRAL)
         seeds = f"seed {setting(runs[0].seed)}"
         if len(runs) > 1:
             seeds = f"{len(runs)} seeds"
         label = f"Learning curves of the {noun} {name}"
-        yield Drawing(name, f"{noun}, {seeds}", charts.Curves(panels, colour), label)
+        yield Drawing(name, f"{noun}, {seeds}", charts.Curves(measured, colour), label)
+
+
+def panels(
+    runs: Sequence[ScorerResult] | Sequence[PolicyResult], metrics: Iterable[tuple[str, str]]
+) -> list[plots.Panel]:
+    """Return a panel for each metric that was measured, with a line a seed."""
+    measured: list[plots.Panel] = []
+    for key, label in metrics:
+        train = [_points(run.curve, "train", key) for run in runs]
+        dev = [_points(run.curve, "dev", key) for run in runs]
+        if any(train) or any(dev):
+            lines = [points for points in train if points]
+            measured.append((label, lines, [points for points in dev if points]))
+    return measured
 
 
 def _points(curve: Sequence[CurveLine], split: str, key: str) -> Points:
@@ -299,7 +310,7 @@ def colours(results: Results) -> dict[str, str]:
     return palette([*policy_names(results), *scorers, *judges])
 
 
-def _by_name(runs: Sequence[Run]) -> list[list[Run]]:
+def by_name(runs: Sequence[Run]) -> list[list[Run]]:
     """Return the runs of every name, one a seed."""
     by_name: dict[str, list[Run]] = {}
     for run in runs:
@@ -310,7 +321,7 @@ def _by_name(runs: Sequence[Run]) -> list[list[Run]]:
 
 def _first_seeds(runs: Sequence[Run]) -> Iterator[tuple[Run, str]]:
     """Yield the first run of every name, and `, seed 0 of 3 seeds` where there are several."""
-    for of_name in _by_name(runs):
+    for of_name in by_name(runs):
         first = of_name[0]
         seeds = ""
         if len(of_name) > 1:

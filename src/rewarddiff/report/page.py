@@ -8,6 +8,7 @@ from rewarddiff.report.evidence import trained_with
 from rewarddiff.report.first_picture import picture
 from rewarddiff.report.first_screen import numbers
 from rewarddiff.report.judge_sections import judge_sections
+from rewarddiff.report.online import online_section
 from rewarddiff.report.samples import sample_sections
 from rewarddiff.report.slices import slices_tables
 from rewarddiff.report.statements import head
@@ -67,6 +68,7 @@ def sections(results: Results) -> list[Section]:
             intro=_curves_intro(results),
             figures=figures.curves(results),
         ),
+        online_section(results),
         *_of_policies(results),
         Section(
             "data",
@@ -158,7 +160,8 @@ def _coefficients(results: Results) -> Section:
 
 def _curves_intro(results: Results) -> str:
     """Say what the lines of the learning curves are."""
-    runs: list[ScorerResult | PolicyResult] = [*results.scorers, *results.policies]
+    of_data = [policy for policy in results.policies if not policy.samples_itself]
+    runs: list[ScorerResult | PolicyResult] = [*results.scorers, *of_data]
     sentences = ["Coloured lines: training batches."]
     if any(line["split"] == "dev" for run in runs for line in run.curve):
         sentences.append("Dark dots: held-out dev comparisons.")

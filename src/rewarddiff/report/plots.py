@@ -114,6 +114,7 @@ def curves(panels: Sequence[Panel], colour: str, label: str) -> str:
             for points in dev:
                 axes.plot(*_columns(points), **dotted)
             axes.set_ylabel(name)
+        figure.align_ylabels(stack)
         legend(figure, stack[0], "outside upper right")
         stack[-1].set_xlabel("step")
 

@@ -140,6 +140,11 @@ class PolicyResult(Strict):
     cost: Cost
     ledger: LedgerCounts
 
+    @property
+    def samples_itself(self) -> bool:
+        """Whether it learned from its own samples: its curve tells how long they were."""
+        return any("completions/mean_length" in line for line in self.curve)
+
 
 @dataclass(frozen=True)
 class RewardMean(Strict):
