@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from online_examples import llama
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedTokenizerFast
 
 from rewarddiff.sampling.generate import sample_tokens
@@ -73,3 +75,42 @@ def test_an_end_in_the_prompt_ends_no_response(tiny_tokenizer: PreTrainedTokeniz
     )
     assert len(tokens) == 5 or tokens[-1] == end
     assert tokens[0] != end
+
+
+class CountedCasts(TorchDispatchMode):
+    """Counts what autocast casts to bfloat16 of the shapes of weights."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.shapes = {p.shape for p in model.parameters() if p.dim() == 2}
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        is_cast = function is torch.ops.aten._to_copy.default
+        self.count += is_cast and args[0].shape in self.shapes
+        return function(*args, **(kwargs or {}))
+
+
+def test_frozen_weights_are_cast_once_and_not_at_every_token(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    model = llama(tiny_tokenizer, ends_often=-50.0)  # none ends by itself
+    end = tiny_tokenizer.eos_token_id
+
+    def drawn(length: int) -> tuple[list[Any], int]:
+        casts = CountedCasts(model)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), casts:
+            tokens = sample_tokens(
+                model, [(5, 6, 7)], [0], temperature=1.0, max_new_tokens=length, ends=[end], pad=0
+            )
+        return tokens, casts.count
+
+    with_all, _ = drawn(8)
+    model.requires_grad_(False)
+    frozen, casts_of_eight = drawn(8)
+    _, casts_of_two = drawn(2)
+    assert frozen == with_all
+    assert casts_of_eight == casts_of_two > 0
+    assert not any(p.requires_grad for p in model.parameters())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -223,7 +224,7 @@ def _generated(
         # The model's own settings (a repetition penalty, top-k) are set aside: samples are to be
         # the model's.
         model.generation_config = GenerationConfig()
-        with torch.no_grad():
+        with torch.no_grad(), _casts_kept(model):
             output = generate(
                 ids,
                 attention_mask=mask,
@@ -237,6 +238,24 @@ def _generated(
         model.generation_config = model_settings
     new: list[list[int]] = output[:, ids.shape[1] :].tolist()
     return new
+
+
+@contextmanager
+def _casts_kept(model: PreTrainedModel) -> Iterator[None]:
+    """Let autocast cast every weight once, and not again at every token.
+
+    It keeps what it has cast of weights that require a gradient, and of no frozen ones.
+    """
+    frozen = []
+    if torch.is_autocast_enabled(model.device.type):
+        frozen = [p for p in model.parameters() if p.is_floating_point() and not p.requires_grad]
+    try:
+        for weights in frozen:
+            weights.requires_grad_(True)
+        yield
+    finally:
+        for weights in frozen:
+            weights.requires_grad_(False)
 
 
 def _seed(*parts: object) -> int:
