@@ -25,12 +25,13 @@ from torch import Tensor
 from benchmarks import rows
 from benchmarks.contest import Comparison, Precision, compare, say
 from benchmarks.rollouts import SAMPLES, Lengths, make_rollouts, with_logps
-from benchmarks.updates import WAYS, Update, Updater, Way, updaters
+from benchmarks.updates import WAYS, Update, Updater, Way, autocast, updaters
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.models import load_causal_lm
 from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.policies.online.group_rewards import RewardFunctions
+from rewarddiff.policies.online.objective import Online
 from rewarddiff.policies.online.rollouts import Rollout
 from rewarddiff.policies.online.train import train_online
 from rewarddiff.records import Group
@@ -42,8 +43,10 @@ FEW = 2
 CASES: Mapping[str, Lengths] = {"hh": None, "32": 32, "64": 64, "128": 128}
 """Tokens of the responses; None: spread as HH's."""
 CASES_OF: Mapping[Precision, Sequence[str]] = {"bf16": list(CASES), "fp32": ["hh"]}
-TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.1}
-"""How far apart two ways' gradients may be, of their size, and losses, in units of an advantage."""
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 0.2}
+"""How far apart two ways' gradients may be, of their size, and losses, in units of an advantage.
+
+A number in bfloat16 has eight bits, and drawn advantages let most of a gradient cancel."""
 NEW_TOKENS = 64
 """A sample is cut there."""
 TURNS = 3
@@ -104,12 +107,11 @@ def contend(folder: str, precision: Precision, *, rounds: int, prompts: int) -> 
     with tempfile.TemporaryDirectory() as place:
         trl = "trl" in ways_of(precision, "hh")
         objective, ways = updaters(model, tokenizer, precision, place, trl=trl)
-        few = with_logps(objective, make_rollouts(FEW, None, objective.encoder))
+        few = ready(objective, FEW, None)
         for updater in ways.values():
             updater.step(few)
         for case in CASES_OF[precision]:
-            made = make_rollouts(prompts, CASES[case], objective.encoder)
-            rollouts = with_logps(objective, made)
+            rollouts = ready(objective, prompts, CASES[case])
             entered = {way: ways[way] for way in ways_of(precision, case)}
             outcomes[case] = {way: [] for way in entered}
             for turn in range(1, rounds + 1):
@@ -117,6 +119,13 @@ def contend(folder: str, precision: Precision, *, rounds: int, prompts: int) -> 
                 for way, update in once_each(entered, rollouts, TOLERANCE[precision], title):
                     outcomes[case][way].append(update)
     return outcomes
+
+
+def ready(objective: Online, prompts: int, lengths: Lengths) -> list[Rollout]:
+    """Return rollouts to train on, with log-probabilities in the precision of training."""
+    made = make_rollouts(prompts, lengths, objective.encoder)
+    with autocast(objective.options.train.precision):
+        return with_logps(objective, made)
 
 
 def once_each(

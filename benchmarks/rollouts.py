@@ -52,19 +52,18 @@ def make_rollouts(prompts: int, lengths: Lengths, encoder: Encoder) -> list[Roll
 
 
 def with_logps(objective: Online, rollouts: Sequence[Rollout]) -> list[Rollout]:
-    """Return rollouts with the log-probabilities of a policy a little beside this one."""
+    """Return rollouts with the log-probabilities that the policy has now."""
     policy = objective.module.policy
-    draw = torch.Generator().manual_seed(0)
 
     def forward(packed: Packed) -> list[Tensor]:
-        logps = policy(packed)
-        return [logps + 0.05 * torch.randn(logps.shape, generator=draw)]
+        return [policy(packed)]
 
     with torch.no_grad():
         columns = read(rollouts, policy.pack, forward, TrainConfig().microbatch_tokens)
-    return [
-        rollout.having(["logps"], column) for rollout, column in zip(rollouts, columns, strict=True)
-    ]
+    complete = []
+    for rollout, column in zip(rollouts, columns, strict=True):
+        complete.append(rollout.having(["logps"], column))
+    return complete
 
 
 @dataclass(frozen=True)
