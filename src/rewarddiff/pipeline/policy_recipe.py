@@ -232,9 +232,9 @@ class PolicyRecipe(PolicyConfig):
     def treated(self) -> bool:
         """Whether strengths change what it is trained with: not a baseline, nor a control.
 
-        Online that is a reward other than the score.
+        With policy gradients that is a reward other than the score.
         """
-        if self.online is not None:
+        if isinstance(self.online, OnlineRecipe):
             return self.online.reward.kind != "score"
         weighted = self.coefficient is not None and self.coefficient.control == "none"
         return weighted or self.order is not None

@@ -301,9 +301,7 @@ def test_a_training_without_any_pair_is_none(
     def same(groups: Sequence[Group]) -> Any:
         return [[0.7] * len(group.responses) for group in groups]
 
-    with pytest.raises(
-        UserError, match="policy: no draw gave any pair, since the reward"
-    ):
+    with pytest.raises(UserError, match="policy: no draw gave any pair, since the reward"):
         learn(tiny_tokenizer, tmp_path, semi(), reward=same)
 
 
