@@ -6,12 +6,12 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from loopback import Answering, QuietServer
 
 from rewarddiff.cli import main
 from rewarddiff.scorers.remote import connection
@@ -33,7 +33,6 @@ class Teacher:
         self.at = 0
         self.value: float | None = None
         self.asked = 0
-        self.server: ThreadingHTTPServer | None = None
 
     def scores(self, rows: list[dict[str, Any]]) -> list[list[float]]:
         scores = [[len(r.encode()) % 7 / 7 for r in row["responses"]] for row in rows]
@@ -46,11 +45,9 @@ class Teacher:
 def serving(teacher: Teacher, port: int = 0) -> Iterator[int]:
     """Serve on loopback while the block runs, or until the teacher's lives are used up."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(Answering):
         def do_GET(self) -> None:
-            self._send({"status": "ok", "model": TEACHER, "fingerprint": FINGERPRINT})
+            self.send(200, {"status": "ok", "model": TEACHER, "fingerprint": FINGERPRINT})
 
         def do_POST(self) -> None:
             rows = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["rows"]
@@ -61,24 +58,9 @@ def serving(teacher: Teacher, port: int = 0) -> Iterator[int]:
                 self.close_connection = True  # the asker waits for an answer that does not come
                 return
             content = {"scores": teacher.scores(rows), "model": TEACHER}
-            self._send(content | {"fingerprint": FINGERPRINT})
+            self.send(200, content | {"fingerprint": FINGERPRINT})
 
-        def _send(self, content: Any) -> None:
-            sent = json.dumps(content).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(sent)))
-            self.end_headers()
-            self.wfile.write(sent)
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, *_: Any) -> None:
-            """A client that has gone is part of the test."""
-
-    server = Server(("127.0.0.1", port), Handler)
-    server.daemon_threads = True
+    server = QuietServer(("127.0.0.1", port), Handler)
     thread = threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True)
     thread.start()
     try:

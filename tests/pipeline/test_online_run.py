@@ -10,6 +10,7 @@ import pytest
 
 from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import load_recipe
+from rewarddiff.config.elsewhere import CALLED_ONLINE
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.commands import run_recipe
 from rewarddiff.pipeline.policy_recipe import SemiOnlineRecipe
@@ -127,6 +128,11 @@ def test_online_policies_are_trained_judged_and_not_trained_again(plan: dict[str
         ),
         ("policies.weighted.coefficient.orders=one", r"policies\.weighted: coefficient\.orders"),
         ("policies.weighted.coefficient.lower=1", r"weighted\.coefficient\.lower: .*heads to 5"),
+        ("policies.ppo.online.loss_type=dapo", r"here it is policies\.ppo\.online\.loss_agg_mode$"),
+        ("policies.ppo.online.beta=0.1", r"here it is policies\.ppo\.online\.kl\.kl_coef$"),
+        ("policies.ppo.online.kl.clip_ratio=1", r"here it is policies\.ppo\.online\.epsilon$"),
+        ("policies.ppo.online.learning_rate=1", r"here it is policies\.ppo\.train\.lr$"),
+        ("policies.ppo.beta=0.1", r"here it is policies\.ppo\.objective\.beta$"),
     ],
 )
 def test_what_does_not_go_together_is_said_before_anything_is_trained(
@@ -177,3 +183,12 @@ def test_what_trains_pairs_of_samples_names_their_stage(plan: dict[str, Any]) ->
     assert config.policies["semi"].settings["objective"]["name"] == "dpo"
     assert config.policies["semi"].settings["online"]["method"] == "semi_online"
     assert "method" not in config.policies["ppo"].settings["online"]
+
+
+def test_every_name_of_a_peer_leads_to_a_key(plan: dict[str, Any]) -> None:
+    for name, key in CALLED_ONLINE.items():
+        with pytest.raises(UserError, match=rf"here it is policies\.ppo\.online\.{key}$"):
+            load_recipe(plan, [f"policies.ppo.online.{name}=1"], Recipe)
+        part: Any = load_recipe(plan, [], Recipe).policies["ppo"].online
+        for step in key.split("."):
+            part = getattr(part, step)

@@ -40,6 +40,48 @@ CALLED_HERE = {
 """Of several, those that the part has in which the key stands."""
 
 
+CALLED_ONLINE = {
+    "beta": "kl.kl_coef",
+    "init_kl_coef": "kl.kl_coef",
+    "kl_loss_coef": "kl.kl_coef",
+    "kl_penalty": "kl.kl_estimator",
+    "kl_loss_type": "kl.kl_estimator",
+    "use_kl_loss": "kl.placement",
+    "use_kl_in_reward": "kl.placement",
+    "kl_target": "kl.target_kl",
+    "kl_horizon": "kl.horizon",
+    "loss_type": "loss_agg_mode",
+    "adv_estimator": "advantage.estimator",
+    "advantage_estimator": "advantage.estimator",
+    "scale_rewards": "advantage.scale_rewards",
+    "norm_adv_by_std_in_grpo": "advantage.scale_rewards",
+    "reward_clip_range": "advantage.reward_clip_range",
+    "lambd": "advantage.lam",
+    "lam": "advantage.lam",
+    "gamma": "advantage.gamma",
+    "cliprange": "epsilon",
+    "clip_ratio": "epsilon",
+    "eps_clip": "epsilon",
+    "clip_ratio_low": "epsilon",
+    "clip_ratio_high": "epsilon_high",
+    "clip_ratio_c": "delta",
+    "dual_clip": "delta",
+    "value_clip": "cliprange_value",
+    "num_ppo_epochs": "num_iterations",
+    "ppo_epochs": "num_iterations",
+    "n_samples_per_prompt": "num_generations",
+    "max_completion_length": "max_new_tokens",
+    "response_length": "max_new_tokens",
+    "generate_max_len": "max_new_tokens",
+    "stop_token": "stop",
+    "stop_strings": "stop",
+    "missing_eos_penalty": "reward.truncation.missing_eos_penalty",
+    "stop_properly_penalty_coef": "reward.truncation.stop_properly_penalty_coef",
+    "reward_scale": "reward.scale",
+}
+"""Keys of online trainers (TRL, OpenRLHF, verl) under `policies.NAME.online`."""
+
+
 def called_here(name: str) -> tuple[str, ...]:
     """Return the keys that do what a key of another toolkit does; none where it is not known.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rewarddiff.config.elsewhere import called_here
+from rewarddiff.config.elsewhere import CALLED_ONLINE, called_here
 from rewarddiff.config.schema import Place, dataclasses_in, fields_of, inside, is_made, meant
 from rewarddiff.errors import suggest
 
@@ -193,6 +193,9 @@ def _called_here(name: str, parts: Sequence[tuple[Place, Mapping[str, Any]]]) ->
                 keys.append(dotted((*place, key)))
             elif rest in fields:
                 keys.append(dotted((*place, rest)))
+        online = CALLED_ONLINE.get(name, "")
+        if online.partition(".")[0] in fields:
+            keys.append(dotted((*place, online)))
         if keys:
             return " and ".join(keys)
     return " and ".join(f"policies.NAME.{key}" for key in called_here(name))

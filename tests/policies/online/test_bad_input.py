@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ import numpy as np
 import pytest
 import torch
 from online_examples import BASELINES, PROMPTS, learn, letters, llama, short, weights_of
+from test_online_gradient import started
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rewarddiff.differences import Differences
-from rewarddiff.errors import UserError
+from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.policies.online.estimators import AdvantageConfig
-from rewarddiff.policies.online.group_rewards import RewardConfig, RewardFunctions
+from rewarddiff.policies.online.group_rewards import Reward, RewardConfig, RewardFunctions
 from rewarddiff.policies.online.kl import KLConfig
+from rewarddiff.policies.online.turn import Scored, turn_of
 from rewarddiff.records import Group
-from rewarddiff.rewards import ScaleConfig, TruncationConfig
+from rewarddiff.rewards import RunningScale, ScaleConfig, TruncationConfig
 
 ESTIMATORS = ("gae", "reinforce", "rloo", "grpo")
 
@@ -262,3 +265,32 @@ def test_equal_rewards_leave_a_gae_policy_where_its_value_head_has_learned_them(
     assert moved == 0
     assert [line["frac_reward_zero_std"] for line in result.curve] == [1.0] * 4
     assert np.mean([line["grad_norm"] for line in result.curve]) == 0
+
+
+def test_rewards_that_a_scale_makes_infinite_stop_before_an_update(
+    tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    def vast(groups: Sequence[Group]) -> Any:
+        return [[1e307 * reward for reward in of_group] for of_group in letters(groups)]
+
+    model = llama(tiny_tokenizer)
+    before = weights_of(model)
+    config = short(reward=RewardConfig(scale=ScaleConfig(value=1e3)))
+    with pytest.raises(
+        UserError, match=r"rewards of up to .*e\+30\d are infinite after λ = 1e\+03"
+    ):
+        learn(tiny_tokenizer, tmp_path, config, reward=vast, model=model)
+    assert_unchanged(model, before)
+
+
+@pytest.mark.parametrize("name", ["logps", "reference", "values"])
+def test_a_policy_that_says_no_number_of_its_samples_has_diverged(
+    name: str, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    config = short()
+    _, rollouts = started(tiny_tokenizer, config)
+    column = (math.nan, *getattr(rollouts[1], name)[1:])
+    rollouts[1] = replace(rollouts[1], **{name: column})
+    scored = [Scored(i, r, Reward(np.ones(3), np.ones(3))) for i, r in enumerate(rollouts)]
+    with pytest.raises(TrainingError, match=f"g1: {name} of its samples are not finite"):
+        turn_of(scored, RunningScale(), config, kl_coef=0.1)

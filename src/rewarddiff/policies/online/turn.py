@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rewarddiff.differences import Array
-from rewarddiff.errors import UserError
+from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.losses.online import kl_estimate
 from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.policies.online.estimators import estimate
@@ -78,6 +78,16 @@ def require_usable(scored: Sequence[Scored], config: OnlineConfig) -> None:
         )
 
 
+def _require_finite(rollout: Rollout) -> None:
+    """Raise a TrainingError where the policy no longer says a number of its own samples."""
+    for name in ("logps", "reference", "values"):
+        if not np.isfinite(getattr(rollout, name)).all():
+            raise TrainingError(
+                f"{rollout.id}: {name} of its samples are not finite: training diverged; stopped "
+                "before an update. A lower lr may help"
+            )
+
+
 def turn_of(
     scored: Sequence[Scored], scale: RunningScale, config: OnlineConfig, *, kl_coef: float
 ) -> tuple[Turn, RunningScale]:
@@ -89,7 +99,10 @@ def turn_of(
 
     Raises:
         UserError: a reward is not usable.
+        TrainingError: what the policy says of its samples is not finite.
     """
+    for _, rollout, _ in scored:
+        _require_finite(rollout)
     require_usable(scored, config)
     rollouts = [rollout for _, rollout, _ in scored]
     relative = np.stack([reward.relative for _, _, reward in scored])
@@ -97,6 +110,11 @@ def turn_of(
     scale = scale.update(relative, original=original)
     truncated = ~np.array([rollout.ended for rollout in rollouts])
     rewards = penalised(relative * scale.factor, truncated, config.reward.truncation)
+    if np.isinf(rewards).any():
+        raise UserError(
+            f"rewards of up to {np.nanmax(np.abs(relative)):.3g} are infinite after λ = "
+            f"{scale.factor:.3g}; stopped before an update: mend what scores them, or the scale"
+        )
 
     lengths = [length for rollout in rollouts for length in rollout.lengths]
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
