@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_type_hints
@@ -13,17 +14,23 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from trl import GRPOConfig, RLOOConfig
 
 import rewarddiff
 from rewarddiff.cli.arguments import command_line
 from rewarddiff.cli.parser import parsed
 from rewarddiff.config import load_recipe
-from rewarddiff.pipeline.policy_recipe import SemiOnlineRecipe
+from rewarddiff.config.elsewhere import CALLED_ONLINE
+from rewarddiff.pipeline.policy_recipe import OnlineRecipe, PolicyRecipe, SemiOnlineRecipe
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.policies.online.estimators import AdvantageConfig, baseline_effect, estimate
 from rewarddiff.rewards import ScaleConfig, TruncationConfig, penalised
 
 PAGE = (Path(__file__).parents[1] / "docs" / "online.md").read_text("utf-8")
+
+
+TRL_PPO = {"gamma", "lam", "num_ppo_epochs", "vf_coef", "cliprange_value", "missing_eos_penalty"}
+"""Names of `PPOConfig`, which TRL 1.16 has no longer, in versions that had one."""
 
 
 class Line(NamedTuple):
@@ -101,6 +108,56 @@ def test_every_mode_of_the_scale_is_on_the_page() -> None:
     )
 
 
+def names_table() -> list[list[str]]:
+    table = PAGE.partition("<!-- names -->")[2].partition("<!-- end of names -->")[0]
+    rows = [line.strip("|").split("|") for line in table.strip().splitlines()]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
+def names_in(cell: str) -> list[str]:
+    """The keys in a cell; what follows a colon is a value."""
+    return [span.partition(":")[0] for span in re.findall(r"`([^`]+)`", cell)]
+
+
+def test_the_table_of_names_has_keys_that_are_here() -> None:
+    online: Any = OnlineRecipe()
+    policy: Any = PolicyRecipe()
+    rows = names_table()
+    assert len(rows) > 15
+    for ours, *_ in rows:
+        for key in names_in(ours):
+            part = policy if key.startswith("train.") else online
+            for step in key.split("."):
+                assert hasattr(part, step), key
+                part = getattr(part, step)
+
+
+def test_the_table_of_names_has_names_of_trl() -> None:
+    trl = {field.name for config in (GRPOConfig, RLOOConfig) for field in fields(config)}
+    for ours, theirs, *_ in names_table():
+        theirs = f"`{'`, `'.join(names_in(ours))}`" if theirs.startswith("the same") else theirs
+        for name in names_in(theirs):
+            assert name in trl | TRL_PPO, name
+
+
+def test_names_of_peers_are_refused_with_the_keys_of_the_table() -> None:
+    """A key that a peer calls otherwise is answered with the one in the same row."""
+    for ours, *peers in names_table():
+        keys = names_in(ours)
+        for name in {name for cell in peers for name in names_in(cell)} & set(CALLED_ONLINE):
+            assert CALLED_ONLINE[name] in keys, name
+
+
+def yaml_block(word: str) -> Any:
+    """The page's one block of YAML that holds a word."""
+    (block,) = [b for b in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if word in b]
+    return yaml.safe_load(block)
+
+
+def test_its_recipe_can_be_run() -> None:
+    load_recipe(yaml_block("estimator: gae"), [], Recipe).check()
+
+
 def test_its_commands_are_ours() -> None:
     commands = re.findall(r"^rewarddiff .*", PAGE, re.MULTILINE)
     assert {shlex.split(command)[1] for command in commands} == {"baseline", "serve"}
@@ -127,7 +184,7 @@ def test_its_python_runs(
 
 
 def test_its_recipe_and_its_python_train_on_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    fragment = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0])
+    fragment = yaml_block("semi_online")
     recipe = {"name": "page", "scorers": {"my-scorer": {"kind": "length"}}, **fragment}
     policy = load_recipe(recipe, ["model=some/model", "data.path=rows.jsonl"], Recipe).policies
     calls: list[Any] = []

@@ -3,6 +3,7 @@
 config         every option
 rollouts       responses drawn in groups that share the prompt, and read as trees
 group_rewards  functions that score groups → one reward for each response
+baselines      stored responses that the trainer draws itself
 advantages     rewards → advantages, as pure functions
 estimators     which of them, with which options; when a baseline per prompt acts
 kl             the coefficient of the KL to the reference, fixed or adaptive
