@@ -66,9 +66,9 @@ def test_empty_responses_are_scored_and_trained_on(
     model = with_end_at(tiny_tokenizer, 10.0)
     config = short(advantage=AdvantageConfig(estimator), num_generations=4)
     _, result = learn(tiny_tokenizer, tmp_path, config, reward=liking_length, model=model)
-    assert seen.count("") > 0.9 * len(seen)
+    assert seen[:16].count("") > 12  # of the first turn; then they are learned to be longer
     assert [line["completions/min_length"] for line in result.curve] == [1.0] * 4  # the end itself
-    assert result.curve[0]["completions/clipped_ratio"] < 0.1
+    assert result.curve[0]["completions/clipped_ratio"] < 0.2
     assert all(math.isfinite(line["loss"]) for line in result.curve)
     assert all(weight.isfinite().all() for weight in weights_of(model).values())
 

@@ -25,6 +25,7 @@ from rewarddiff.policies.online.group_rewards import RewardConfig, RewardFunctio
 from rewarddiff.policies.online.kl import KLConfig
 from rewarddiff.policies.online.objective import Online
 from rewarddiff.policies.online.rollouts import Rollout, online_prompts
+from rewarddiff.records import Group
 from rewarddiff.rewards import TruncationConfig
 
 ENDS_OFTEN = 4.5
@@ -42,6 +43,11 @@ def started(
     with torch.no_grad():
         rollouts = objective.renew(objective.module, prompts[:4], 0)
     return objective, rollouts
+
+
+def apart(groups: Sequence[Group]) -> list[list[float]]:
+    """r: a number that differs between most responses."""
+    return [[sum(text.encode()) % 11 / 11 for text in group.responses] for group in groups]
 
 
 def on_plain_rows(model: LlamaForCausalLM, rollout: Rollout, temperature: float) -> list[Tensor]:
@@ -132,13 +138,14 @@ def test_a_step_of_grpo_is_that_of_trl(
         importance_sampling_level=level,
         loss_agg_mode=loss_type,
     )
-    objective, rollouts = started(tiny_tokenizer, config)
+    objective, rollouts = started(tiny_tokenizer, config, reward=apart)
     model = llama(tiny_tokenizer, ends_often=ENDS_OFTEN, dtype=DOUBLE)
     draw = torch.Generator().manual_seed(1)
+    size = 0.05 if level == "token" else 0.1  # ratios of responses are nearer to 1
     for ours, theirs in zip(
         objective.module.policy.model.parameters(), model.parameters(), strict=True
     ):
-        step = 0.05 * torch.randn(ours.shape, generator=draw, dtype=DOUBLE)
+        step = size * torch.randn(ours.shape, generator=draw, dtype=DOUBLE)
         ours.data += step
         theirs.data += step
     pad = torch.nn.utils.rnn.pad_sequence
