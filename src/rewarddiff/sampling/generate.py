@@ -171,7 +171,7 @@ def _grown(
     responses: list[list[int]] = [[] for _ in prompts]
     going_on = list(range(len(prompts)))
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), _casts_kept(model):
         rows = Rows(model, distinct, pad)
         rows.select([place_of[prompt] for prompt in prompts])
         for step in range(count):
