@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -31,6 +29,7 @@ from rewarddiff.policies.online import metrics
 from rewarddiff.policies.online.actor import Actor, Reading
 from rewarddiff.policies.online.baselines import Baselines, drawn_baselines, is_due, needed
 from rewarddiff.policies.online.config import OnlineConfig
+from rewarddiff.policies.online.frozen import Frozen
 from rewarddiff.policies.online.group_rewards import RewardFunctions, group_rewards
 from rewarddiff.policies.online.kl import KLController
 from rewarddiff.policies.online.rollouts import (
@@ -79,7 +78,7 @@ class Online:
         self.functions = functions
         self.prompts = prompts
         self.seed = seed
-        self.reference = _reference(policy, options)
+        self.reference = None if options.kl.kl_coef == 0 else Frozen(policy)
         self.module = Actor(
             policy,
             temperature=options.temperature,
@@ -196,7 +195,8 @@ class Online:
             if reading.values is not None:
                 columns.append(reading.values)
             if self.reference is not None:
-                columns.append(self._reference_logps(packed))
+                temperature = self.options.temperature
+                columns.append(self.reference.logps(packed, temperature=temperature))
             return columns
 
         names = ["logps"]
@@ -210,17 +210,6 @@ class Online:
         for rollout, values in zip(rollouts, columns, strict=True):
             complete.append(rollout.having(names, values))
         return complete
-
-    def _reference_logps(self, packed: Packed) -> Tensor:
-        reference = self.reference
-        assert reference is not None
-        reference.to(packed.input_ids.device)
-        model: Any = reference.model
-        is_policy = reference is self.module.policy
-        adapter_off = model.disable_adapter() if is_policy else nullcontext()
-        with adapter_off:
-            logps: Tensor = reference(packed, temperature=self.options.temperature)
-        return logps
 
     def _scored(
         self,
@@ -297,17 +286,6 @@ class Online:
             shown |= metrics.of_values(values, old_values, mask, value_losses, clip=clip)
             losses = losses + options.vf_coef * value_losses
         return LossOutput(aggregated(losses, mask, loss_agg_mode=options.aggregation), shown)
-
-
-def _reference(policy: LogProbs, options: OnlineConfig) -> LogProbs | None:
-    """Return what reads the reference: the policy itself where it has adapters to switch off."""
-    if options.kl.kl_coef == 0:
-        return None
-    if hasattr(policy.model, "disable_adapter"):
-        return policy
-    reference = copy.deepcopy(policy).requires_grad_(False)
-    switch_dropout_off(reference)
-    return reference
 
 
 def _mask(items: Sequence[Rollout], lengths: Sequence[int]) -> Tensor:
