@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from rewarddiff.config import to_dict
 from rewarddiff.lab import LabConfig
+from rewarddiff.lab.online.config import OnlineLabConfig
 from rewarddiff.pipeline.augment import AugmentConfig
 from rewarddiff.pipeline.baseline import BaselineConfig
 from rewarddiff.pipeline.best_of_n import BestOfConfig
@@ -184,6 +185,7 @@ def text() -> str:
         ("bestof", BestOfConfig),
         ("weigh", WeighConfig),
         ("lab", LabConfig),
+        ("lab online", OnlineLabConfig),
     ):
         lines += [f"# Of `rewarddiff {command}`", "", *walk(cls, "", {})[2:]]
     return "\n".join([HEAD, *lines]).rstrip() + "\n"

@@ -16,10 +16,11 @@ from rewarddiff.lab.online import OnlineLabConfig, lab_online, read_results
 from rewarddiff.lab.online.bench import Bench, bench, correlation
 from rewarddiff.lab.online.config import WAYS, LearnConfig
 from rewarddiff.lab.online.measuring import Measure, curve
+from rewarddiff.lab.online.pairs import labelled, pairs
 from rewarddiff.lab.online.policy import PretrainConfig, encoder, untrained
 from rewarddiff.lab.online.rewards import NoiseConfig, Reader
 from rewarddiff.lab.online.summary import over_seeds
-from rewarddiff.lab.online.ways import Offline, labelled, pairs_of, trained
+from rewarddiff.lab.online.ways import trained
 from rewarddiff.lab.online.world import LanguageConfig, World
 
 SHORT = PretrainConfig(texts=640)
@@ -159,7 +160,7 @@ def test_pairs_are_ordered_by_the_misread_reward_and_weighed_by_a_second_reader(
         (rewards,) = noisy.reader.scores([group])
         for comparison in group.comparisons:
             assert (rewards[comparison.chosen], rewards[comparison.rejected]) == (1.0, 0.0)
-    weighted = {item.id: item for item in pairs_of(Offline("", weighted=True), noisy)}
+    weighted = {item.id: item for item in pairs(noisy, weighted=True)}
     for group in groups:
         prompt, item = str(group.prompt), weighted.get(group.id)
         agreed = []

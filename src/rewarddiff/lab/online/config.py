@@ -27,6 +27,7 @@ WayName = Literal[
     "grpo",
     "dpo",
     "weighted_dpo",
+    "semi_online_dpo",
 ]
 WAYS: tuple[WayName, ...] = get_args(WayName)
 
@@ -37,10 +38,14 @@ class LearnConfig:
     """How a policy learns; the same for every way, as far as it has such an option.
 
     Attributes:
-        turns: how often samples are drawn. batch_size, num_mini_batches, num_iterations,
-            num_generations, kl_coef, epsilon, vf_coef: as of online training.
-        lr: of the policy. head_lr: of a value head.
-        beta: of DPO. dpo_lr, dpo_epochs: of its training, on as many samples.
+        turns: how often samples are drawn.
+        batch_size: prompts of an optimizer step. num_mini_batches: steps in which all samples of a
+            turn are seen once. num_iterations: how often all of them are seen.
+        num_generations: responses to each prompt.
+        lr: peak learning rate of online training. head_lr: of a value head.
+        kl_coef: β of the KL in the reward. epsilon: bound of the probability ratio. vf_coef: weight
+            of the value loss.
+        beta: β of DPO. dpo_lr: peak learning rate of DPO. dpo_epochs: how often DPO sees its pairs.
     """
 
     turns: int = 24
@@ -90,14 +95,14 @@ class OnlineLabConfig:
             reward is learned from.
         noise_of_success: the second of these, where it is another.
         ways: of learning; each is trained in every world.
-        language, pretrain, learn: the world, its transformer, its training.
+        language: of the world. pretrain: its transformer. learn: how that learns from the reward.
         best_of: n of best-of-n, from as many draws as the largest.
         draws: responses to each held-out prompt before and after training; half as many at the
             places of a curve in between. points: the places of a curve after the first.
         processes: that train side by side, each on one thread.
     """
 
-    seeds: int = 10
+    seeds: int = 8
     noise: float = 0.3
     noise_of_success: float | None = None
     ways: tuple[WayName, ...] = WAYS

@@ -41,9 +41,9 @@ class PretrainConfig:
     """The transformer, and how it learns the language.
 
     Attributes:
-        hidden, layers, heads: its size.
-        texts: responses of the language that it reads, each once.
-        batch_size, lr: of that training.
+        hidden: width of its states. layers, heads: how many it has.
+        texts: responses of the language that it reads, each once. batch_size: at a time. lr: peak
+            learning rate.
     """
 
     hidden: int = 64

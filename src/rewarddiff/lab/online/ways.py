@@ -6,27 +6,25 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from transformers import PreTrainedModel
 
-from rewarddiff.coefficients import CoefficientConfig, weigh
-from rewarddiff.data.ledger import Ledger
 from rewarddiff.lab.online.bench import Bench
 from rewarddiff.lab.online.config import LearnConfig, WayName
 from rewarddiff.lab.online.measuring import curve
+from rewarddiff.lab.online.pairs import pairs
 from rewarddiff.lab.online.results import Point, Trained
 from rewarddiff.lab.online.world import LONGEST
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.schedule import total_steps
-from rewarddiff.policies.items import Pairs, PreferenceItem
 from rewarddiff.policies.objectives.pairs import DPO
 from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.policies.online.estimators import AdvantageConfig
-from rewarddiff.policies.online.group_rewards import RewardConfig
+from rewarddiff.policies.online.group_rewards import RewardConfig, RewardFunctions
 from rewarddiff.policies.online.kl import KLConfig
+from rewarddiff.policies.online.semi_config import SemiOnlineConfig
 from rewarddiff.policies.online.train import train_online
 from rewarddiff.policies.policy import PolicyConfig, train_policy
 from rewarddiff.records import Group
@@ -54,7 +52,31 @@ class Online:
 
     def learn(self, bench: Bench, policy: PreTrainedModel) -> list[Point]:
         """Train a policy, and return its curve."""
-        return _online(self, bench, policy)
+        functions = bench.reader.comparing if self.compares else bench.reader.pointwise
+        config = self.config(bench.config.learn)
+        return _drawn_anew(bench, policy, bench.prompts(self.k), functions, config)
+
+    def config(self, learn: LearnConfig) -> OnlineConfig:
+        """Return the settings of online training."""
+        return OnlineConfig(
+            reward=self.reward,
+            advantage=self.advantage,
+            kl=KLConfig(kl_coef=learn.kl_coef),
+            num_generations=learn.num_generations,
+            max_new_tokens=LONGEST,
+            sampling_batch_size=learn.prompts * learn.num_generations,
+            num_mini_batches=learn.num_mini_batches,
+            num_iterations=learn.num_iterations,
+            epsilon=learn.epsilon,
+            vf_coef=learn.vf_coef,
+            train=_loop(
+                lr=learn.lr,
+                head_lr=learn.head_lr,
+                batch_size=learn.batch_size,
+                max_steps=learn.turns * learn.updates,
+                epochs=float(learn.turns),  # more than enough: a turn is a part of an epoch
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -73,6 +95,37 @@ class Offline:
         return _offline(self, bench, policy)
 
 
+@dataclass(frozen=True)
+class SemiOnline:
+    """A way that learns from pairs of draws from the policy, as it is at the start of each turn."""
+
+    title: str
+
+    def learn(self, bench: Bench, policy: PreTrainedModel) -> list[Point]:
+        """Train a policy, and return its curve."""
+        return _drawn_anew(
+            bench, policy, bench.prompts(), bench.reader.pointwise, self.config(bench.config.learn)
+        )
+
+    def config(self, learn: LearnConfig) -> SemiOnlineConfig:
+        """Return the settings of semi-online training: all pairs of a turn in each of its steps."""
+        return SemiOnlineConfig(
+            objective=DPO(beta=learn.beta),
+            steps_per_generation=1,
+            num_iterations=learn.num_iterations,
+            num_generations=learn.num_generations,
+            pairs="all",
+            max_new_tokens=LONGEST,
+            sampling_batch_size=learn.prompts * learn.num_generations,
+            train=_loop(
+                lr=learn.dpo_lr,
+                batch_size=learn.prompts,
+                max_steps=learn.turns * learn.num_iterations,
+                epochs=float(learn.turns),
+            ),
+        )
+
+
 def _contrastive(k: int, scale: ScaleConfig, words: str) -> Online:
     reward = RewardConfig("contrastive", scale=scale)
     return Online(f"PPO, contrastive, k = {k}{words}", reward=reward, k=k)
@@ -81,7 +134,7 @@ def _contrastive(k: int, scale: ScaleConfig, words: str) -> Online:
 PAPER = ScaleConfig("absolute_mean")
 REINFORCE = AdvantageConfig("reinforce")
 
-ALL: dict[WayName, Online | Offline] = {
+ALL: dict[WayName, Online | Offline | SemiOnline] = {
     "ppo": Online("PPO"),
     "ppo_unit_std": Online(
         "PPO, rewards over their standard deviation",
@@ -113,6 +166,7 @@ ALL: dict[WayName, Online | Offline] = {
     "grpo": Online("GRPO", advantage=AdvantageConfig("grpo")),
     "dpo": Offline("DPO"),
     "weighted_dpo": Offline("DPO, weighted by a second reader", weighted=True),
+    "semi_online_dpo": SemiOnline("DPO, semi-online"),
 }
 
 
@@ -123,49 +177,29 @@ def trained(name: WayName, bench: Bench) -> Trained:
     return Trained(name, bench.world.seed, tuple(points), time.process_time() - began)
 
 
-def _online(way: Online, bench: Bench, policy: PreTrainedModel) -> list[Point]:
-    learn = bench.config.learn
-    reader = bench.reader
-    functions = reader.comparing if way.compares else reader.pointwise
-    prompts = bench.prompts(way.k)
-    per_turn = learn.prompts * learn.num_generations
-    steps = learn.turns * learn.updates
-    samples = [(step // learn.updates + 1) * per_turn for step in range(steps)]
+def _drawn_anew(
+    bench: Bench,
+    policy: PreTrainedModel,
+    prompts: Sequence[Group],
+    functions: RewardFunctions,
+    config: OnlineConfig | SemiOnlineConfig,
+) -> list[Point]:
+    """Train on draws of every turn, and return the curve."""
+    updates = config.turns.updates
+    per_turn = bench.config.learn.samples // bench.config.learn.turns
+    samples = [(step // updates + 1) * per_turn for step in range(config.train.max_steps or 0)]
     with _measured(bench, policy, samples) as (points, folder):
         train_online(
             policy,
             prompts,
             functions,
-            online_config(way, learn),
+            config,
             encoder=bench.encoder,
             output=folder,
             seed=bench.world.seed,
             name="",
         )
     return points
-
-
-def online_config(way: Online, learn: LearnConfig) -> OnlineConfig:
-    """Return the settings of online training."""
-    return OnlineConfig(
-        reward=way.reward,
-        advantage=way.advantage,
-        kl=KLConfig(kl_coef=learn.kl_coef),
-        num_generations=learn.num_generations,
-        max_new_tokens=LONGEST,
-        sampling_batch_size=learn.prompts * learn.num_generations,
-        num_mini_batches=learn.num_mini_batches,
-        num_iterations=learn.num_iterations,
-        epsilon=learn.epsilon,
-        vf_coef=learn.vf_coef,
-        train=_loop(
-            lr=learn.lr,
-            head_lr=learn.head_lr,
-            batch_size=learn.batch_size,
-            max_steps=learn.turns * learn.updates,
-            epochs=float(learn.turns),  # more than enough: a turn is a part of an epoch
-        ),
-    )
 
 
 def _offline(way: Offline, bench: Bench, policy: PreTrainedModel) -> list[Point]:
@@ -176,7 +210,7 @@ def _offline(way: Offline, bench: Bench, policy: PreTrainedModel) -> list[Point]
             lr=learn.dpo_lr, batch_size=learn.prompts, epochs=learn.dpo_epochs, eval_every=None
         ),
     )
-    items = pairs_of(way, bench)
+    items = pairs(bench, weighted=way.weighted)
     steps = total_steps(len(items), config.train)
     with _measured(bench, policy, [learn.samples] * steps) as (points, folder):
         train_policy(
@@ -189,45 +223,6 @@ def _offline(way: Offline, bench: Bench, policy: PreTrainedModel) -> list[Point]
             name="",
         )
     return points
-
-
-def pairs_of(way: Offline, bench: Bench) -> list[PreferenceItem]:
-    """Return as many draws from the start as online ways learn from, with what is preferred."""
-    groups = labelled(bench)
-    pairs = [Pairs.unweighted(group.comparisons) for group in groups]
-    if way.weighted:
-        pairs = _weighted(groups, bench)
-    return DPO().items(zip(groups, pairs, strict=True), bench.encoder, Ledger())
-
-
-def labelled(bench: Bench) -> list[Group]:
-    """Return draws from the start in groups, compared by their rewards; equal ones are not."""
-    learn = bench.config.learn
-    prompts = bench.world.prompts
-    drawn = learn.samples // learn.num_generations
-    # More than there are prompts come round again, each time with other draws.
-    groups = [
-        replace(prompts[i % len(prompts)].group, id=f"draw:{i}") for i in islice(count(), drawn)
-    ]
-    answered = bench.answered(groups, learn.num_generations, "offline")
-    compared = []
-    for group, rewards in zip(answered, bench.reader.scores(answered), strict=True):
-        by_reward = replace(group, scores=tuple(rewards))
-        comparisons = [c for c in by_reward.known_comparisons() if not c.tie]
-        if comparisons:
-            compared.append(replace(group, comparisons=tuple(comparisons)))
-    return compared
-
-
-def _weighted(groups: Sequence[Group], bench: Bench) -> list[Pairs]:
-    """Return the comparisons with the coefficients that a second reader's differences make."""
-    chosen = [[(c.chosen, c.rejected) for c in group.comparisons] for group in groups]
-    differences = bench.reader.differences(groups, chosen)
-    weights = weigh(differences, CoefficientConfig()).weights
-    pairs = []
-    for group, of_group in zip(groups, weights, strict=True):
-        pairs.append(Pairs(group.comparisons, tuple(of_group.tolist())))
-    return pairs
 
 
 @contextmanager

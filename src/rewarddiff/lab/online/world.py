@@ -45,8 +45,8 @@ class LanguageConfig:
     """How the language speaks.
 
     Attributes:
-        clearest, vaguest: how often a word is of the topic that was asked for, for the best and the
-            worst topic; the others lie between.
+        clearest: how often a word is of the topic that was asked for, for the best topic. vaguest:
+            for the worst one; the others lie between.
         miscounts: how often a response has a word too many.
         held_out: prompts to measure on, of 1,152.
     """
