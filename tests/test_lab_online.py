@@ -36,6 +36,12 @@ QUICK = OnlineLabConfig(
     points=2,
     processes=1,
 )
+AS_OVERRIDES = (
+    *("seeds=2", "ways=[ppo, rloo]", "best_of=[1, 2]", "draws=2", "points=2", "processes=1"),
+    *("pretrain.texts=640", "language.held_out=12", "learn.turns=1", "learn.batch_size=4"),
+    *("learn.num_mini_batches=2", "learn.num_iterations=1"),
+)
+"""The same on the command line."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +55,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 
 def test_ppo_comes_to_nine_tenths_of_the_best_attainable_reward(learned: Bench) -> None:
-    """It starts at about a half; `rewarddiff lab online noise=0 ways=[ppo] seeds=5` shows five."""
+    """It starts at about a half; with `learn.turns=48` five of five do."""
     training = trained("ppo", learned)
     start, end = training.curve[0], training.end
     assert start.gold < 0.65
@@ -180,7 +186,9 @@ def test_a_larger_baseline_begins_with_a_smaller_one(noisy: Bench) -> None:
 # -- a whole run --------------------------------------------------------------------------------
 
 
-def test_a_run_is_a_file_that_is_read_back_and_goes_on(tmp_path: Path) -> None:
+def test_a_run_is_a_file_that_is_read_back_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     results = lab_online(tmp_path, QUICK)
     assert read_results(tmp_path / "lab-online.json") == results
     assert [way.way for way in results.ways] == ["ppo", "rloo"]
@@ -194,15 +202,22 @@ def test_a_run_is_a_file_that_is_read_back_and_goes_on(tmp_path: Path) -> None:
     assert results.best == 1.0
 
     # What is there is not done again: a mark in a part comes back, and only GRPO is trained.
-    (part,) = tmp_path.glob("parts-*/ppo-1.json")
+    (part,) = tmp_path.glob("parts-*/ppo-0.json")
     marked = json.loads(part.read_text())
     marked["seconds"] = 12345.0
     part.write_text(json.dumps(marked))
     further = OnlineLabConfig(**{**vars(QUICK), "ways": ("ppo", "grpo"), "seeds": 2})
     again = lab_online(tmp_path, further)
-    assert [one.seconds for one in again.trained if (one.way, one.seed) == ("ppo", 1)] == [12345.0]
+    assert [one.seconds for one in again.trained if (one.way, one.seed) == ("ppo", 0)] == [12345.0]
     assert len(list(tmp_path.glob("parts-*"))) == 1
     assert again.starts == results.starts
+
+    # The command line goes on likewise, and says what each way has come to.
+    assert main(["lab", "online", "--output", str(tmp_path), *AS_OVERRIDES]) == 0
+    output = capsys.readouterr().out
+    assert "2 worlds, 32 samples each" in output
+    assert f"RLOO: {rloo.gold.value:.3f} at {rloo.kl.value:.2f} nats" in output
+    assert read_results(tmp_path / "lab-online.json").trained[0].seconds == 12345.0
 
     # Another noise is another world of rewards: nothing of the first is taken.
     other = OnlineLabConfig(**{**vars(QUICK), "noise": 0.1, "ways": ("ppo",), "seeds": 1})

@@ -100,8 +100,7 @@ class Ended(Strict):
         title: the way in words.
         gap: gold less that of PPO in the same world. gap_easy, gap_hard: likewise.
         gap_kl: its KL less that of PPO.
-        reached: how many seeds have reached 90 % of the best attainable gold at some place of
-            their curve.
+        reached: how many seeds end with 90 % of the best attainable gold, or more.
     """
 
     way: str

@@ -89,7 +89,7 @@ def ended(
 
     reached = 0
     for seed, training in by_seed.items():
-        reached += max(point.gold for point in training.curve) >= NEAR_BEST * best[seed]
+        reached += training.end.gold >= NEAR_BEST * best[seed]
     return Ended(
         way=name,
         title=ALL[name].title,

@@ -24,7 +24,7 @@ def _way(ended: Ended) -> str:
     text = (
         f"  {ended.title}: {ended.gold.value:.3f} at {ended.kl.value:.2f} nats, "
         f"easy {ended.easy.value:.3f}, hard {ended.hard.value:.3f}, "
-        f"90 % of the best in {ended.reached} of {ended.seeds}"
+        f"at 90 % of the best in {ended.reached} of {ended.seeds} worlds"
     )
     return text + _against_ppo(ended.gap)
 
