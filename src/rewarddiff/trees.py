@@ -138,9 +138,15 @@ def blocks(tree: Tree, spans: Sequence[Span], call: int = CALL) -> list[Block]:
     """
     cutter = _Cutter(tree, spans, call)
     for i in range(1, len(spans)):
-        if tree.nodes[i].parent not in tree.path(i - 1):
+        parent = tree.nodes[i].parent
+        if parent != 0 and parent not in tree.path(i - 1):
             return [cutter.block(0, len(spans), ())]
-    return cutter.branch(0, (), 0)[1]
+    _, cuts = cutter.branch(0, (), 0)
+    return [cutter.block(*cut) for cut in cuts]
+
+
+Cut = tuple[int, int, tuple[Span, ...]]
+"""What one block is of: nodes from the first to before the second, behind these spans."""
 
 
 class _Cutter:
@@ -172,28 +178,28 @@ class _Cutter:
 
     def branch(
         self, i: int, before: tuple[Span, ...], tokens_before: int
-    ) -> tuple[float, list[Block]]:
-        """Return the least cost of node i with all below it, and its blocks."""
+    ) -> tuple[float, list[Cut]]:
+        """Return the least cost of node i with all below it, and where it is cut for that."""
         queries = self.tokens_below[i]
         cost_in_one = self.call + queries * (tokens_before + queries)
         if self.children[i]:
             tokens = self.tokens[i]
-            cost, blocks_below = self._below(i, (*before, self.spans[i]), tokens_before + tokens)
+            cost, cuts_below = self._below(i, (*before, self.spans[i]), tokens_before + tokens)
             cost += self.call + tokens * (tokens_before + tokens)
             if cost < cost_in_one:
-                return cost, [self.block(i, i + 1, before), *blocks_below]
-        return cost_in_one, [self.block(i, i + self.nodes_below[i], before)]
+                return cost, [(i, i + 1, before), *cuts_below]
+        return cost_in_one, [(i, i + self.nodes_below[i], before)]
 
     def _below(
         self, i: int, before: tuple[Span, ...], tokens_before: int
-    ) -> tuple[float, list[Block]]:
-        """Return the least cost of a node's branches, and their blocks."""
+    ) -> tuple[float, list[Cut]]:
+        """Return the least cost of a node's branches, and where they are cut for that."""
         children = self.children[i]
-        cheapest: list[tuple[float, list[Block]]] = [(0.0, [])]  # of the first branches: 0, 1, …
+        cheapest: list[tuple[float, list[Cut]]] = [(0.0, [])]  # of the first branches: 0, 1, …
         for j, child in enumerate(children):
-            cost_of_child, blocks_of_child = self.branch(child, before, tokens_before)
+            cost_of_child, cuts_of_child = self.branch(child, before, tokens_before)
             cost = cheapest[j][0] + cost_of_child
-            best = cheapest[j][1] + blocks_of_child
+            best = cheapest[j][1] + cuts_of_child
             queries = self.tokens_below[child]
             for k in range(j - 1, -1, -1):  # one block for the branches k … j
                 queries += self.tokens_below[children[k]]
@@ -201,7 +207,7 @@ class _Cutter:
                 if cheapest[k][0] + cost_in_one < cost:
                     cost = cheapest[k][0] + cost_in_one
                     end = child + self.nodes_below[child]
-                    best = [*cheapest[k][1], self.block(children[k], end, before)]
+                    best = [*cheapest[k][1], (children[k], end, before)]
             cheapest.append((cost, best))
         return cheapest[-1]
 
