@@ -17,7 +17,9 @@ from two_processes import on_two_processes
 from rewarddiff.errors import UserError
 from rewarddiff.loop.objective import TrainConfig, Turns
 from rewarddiff.loop.schedule import minibatch_at, turn_at, turns_within
+from rewarddiff.policies.online.config import StoredConfig
 from rewarddiff.policies.online.estimators import AdvantageConfig
+from rewarddiff.policies.online.group_rewards import RewardConfig
 
 
 @given(
@@ -89,5 +91,59 @@ if processes().is_main_process:
     )
     ended = load_file(tmp_path / "ended.safetensors")
     assert ended["kl"].item() == pytest.approx(result.curve[-1]["objective/kl"], rel=1e-5)
+    for name, weight in weights_of(alone).items():
+        torch.testing.assert_close(ended[name], weight, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_scorer_that_dies_in_one_of_two_processes_ends_both_and_they_go_on(
+    tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    # Responses of the baseline are drawn anew in every second turn, by both processes.
+    code = """
+import itertools, os
+from pathlib import Path
+import torch
+from safetensors.torch import save_file
+from rewarddiff.loop.processes import processes
+from rewarddiff.policies.online.config import StoredConfig
+from rewarddiff.policies.online.estimators import AdvantageConfig
+from rewarddiff.policies.online.group_rewards import RewardConfig
+from conftest import tiny_tokenizer
+from online_examples import learn, letters, llama, short, weights_of
+tokenizer = tiny_tokenizer.__wrapped__()
+calls = itertools.count(1)
+def reward(groups):
+    if processes().process_index == 1 and next(calls) == DIES_AT:
+        raise ConnectionError("the server is gone")
+    return letters(groups)
+config = short(
+    reward=RewardConfig("contrastive"), advantage=AdvantageConfig("reinforce"),
+    baseline=StoredConfig(k=2, refresh=2),
+)
+model = llama(tokenizer, dtype=torch.float64)
+learn(tokenizer, Path("out"), config, reward=reward, model=model)
+if processes().is_main_process:
+    save_file(weights_of(model), "ended.safetensors")
+"""
+    # In each process the first call is for the baseline, and the fifth is in the fourth turn.
+    for rank, (status, error) in enumerate(
+        on_two_processes(tmp_path, code.replace("DIES_AT", "5"))
+    ):
+        assert status == 1
+        said = "ConnectionError: the server is gone"
+        assert (said if rank == 1 else "UserError: the server is gone (in process 1)") in error
+    assert (tmp_path / "out" / "checkpoint" / "state.json").exists()
+    for status, error in on_two_processes(tmp_path, code.replace("DIES_AT", "0")):
+        assert status == 0, error
+    config = short(
+        reward=RewardConfig("contrastive"), advantage=AdvantageConfig("reinforce"),
+        baseline=StoredConfig(k=2, refresh=2),
+    )  # fmt: skip
+    alone, _ = learn(
+        tiny_tokenizer, tmp_path / "alone", config,
+        model=llama(tiny_tokenizer, dtype=torch.float64),
+    )  # fmt: skip
+    ended = load_file(tmp_path / "ended.safetensors")
     for name, weight in weights_of(alone).items():
         torch.testing.assert_close(ended[name], weight, rtol=1e-6, atol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -60,6 +61,31 @@ def from_every_process(value: Value) -> list[Value]:
     values: list[Value] = [value] * state.num_processes
     torch.distributed.all_gather_object(values, value)
     return values
+
+
+def done_by_every_process(work: Callable[[], Value]) -> list[Value]:
+    """Return what `work` gives in every process, in order; where it fails in one, it fails in all.
+
+    None waits for one that has failed, and the one that writes checkpoints can do so.
+
+    Raises:
+        UserError: `work` has failed in another process; in the one where it has, its own error.
+    """
+    if PartialState().num_processes == 1:
+        return [work()]
+    failure: Exception | None = None
+    done: list[Value] = []
+    try:
+        done.append(work())
+    except Exception as error:
+        failure = error
+    failures = from_every_process("" if failure is None else str(failure) or repr(failure))
+    if failure is not None:
+        raise failure
+    for process, message in enumerate(failures):
+        if message:
+            raise UserError(f"{message} (in process {process})")
+    return from_every_process(done[0])
 
 
 def _close_group() -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 from rewarddiff.encoding import Encoder
-from rewarddiff.loop.processes import from_every_process, processes
+from rewarddiff.loop.processes import done_by_every_process, processes
 from rewarddiff.loop.schedule import turn_at, turns_within
 from rewarddiff.policies.online.config import OnlineConfig, StoredConfig
 from rewarddiff.policies.online.group_rewards import RewardFunctions, with_baselines
@@ -99,13 +98,18 @@ def drawn_baselines(
     """
     everyone = processes()
     mine = prompts[everyone.process_index :: everyone.num_processes]
-    rollouts = draw(
-        model, encoder, mine, config.drawing_of_baseline, seed=["baseline", seed], turn=turn
-    )
-    groups = []
-    for prompt, rollout in zip(mine, rollouts, strict=True):
-        groups.append(with_texts(encoder, prompt, rollout, config.stop))
-    complete = with_baselines(config.reward, functions, groups)
-    places = [prompt.place for prompt in mine]
-    pairs = chain(*from_every_process(list(zip(places, complete, strict=True))))
-    return Baselines(dict(pairs), turn)
+
+    def drawn() -> dict[int, Group]:
+        rollouts = draw(
+            model, encoder, mine, config.drawing_of_baseline, seed=["baseline", seed], turn=turn
+        )
+        groups = []
+        for prompt, rollout in zip(mine, rollouts, strict=True):
+            groups.append(with_texts(encoder, prompt, rollout, config.stop))
+        complete = with_baselines(config.reward, functions, groups)
+        return dict(zip([prompt.place for prompt in mine], complete, strict=True))
+
+    by_place: dict[int, Group] = {}
+    for part in done_by_every_process(drawn):
+        by_place |= part
+    return Baselines(dict(sorted(by_place.items())), turn)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rewarddiff.encoding import Encoder
 from rewarddiff.forward import LogProbs, switch_dropout_off
 from rewarddiff.loop.objective import LossOutput, TrainConfig, Turns
-from rewarddiff.loop.processes import from_every_process, processes
+from rewarddiff.loop.processes import done_by_every_process, processes
 from rewarddiff.losses.online import (
     aggregated,
     clipped_surrogate,
@@ -146,29 +146,29 @@ class Online:
         """
         everyone = processes()
         mine = range(everyone.process_index, len(items), everyone.num_processes)
-        began = time.perf_counter()
         prompts = [items[place] for place in mine]
+        policy = self.module.policy.model
+        began = time.perf_counter()
         baselines = self._baselines_of(turn)
-        rollouts = draw(
-            self.module.policy.model,
-            self.encoder,
-            prompts,
-            self.options,
-            seed=self.seed,
-            turn=turn,
-        )
-        sampled = time.perf_counter()
-        rollouts = self._read(module, rollouts)
-        has_read = time.perf_counter()
-        stored = [baselines.of(prompt) for prompt in prompts]
-        scored = self._scored(mine, prompts, rollouts, stored)
-        seconds = {
-            "time/sampling": sampled - began,
-            "time/reading": has_read - sampled,
-            "time/scoring": time.perf_counter() - has_read,
-        }
-        of_all = sorted(chain(*from_every_process(scored)), key=lambda one: one.place)
-        self._take(of_all, baselines, seconds)
+
+        def made() -> tuple[list[Scored], dict[str, float]]:
+            rollouts = draw(policy, self.encoder, prompts, self.options, seed=self.seed, turn=turn)
+            sampled = time.perf_counter()
+            rollouts = self._read(module, rollouts)
+            has_read = time.perf_counter()
+            stored = [baselines.of(prompt) for prompt in prompts]
+            scored = self._scored(mine, prompts, rollouts, stored)
+            seconds = {
+                "time/sampling": sampled - began,
+                "time/reading": has_read - sampled,
+                "time/scoring": time.perf_counter() - has_read,
+            }
+            return scored, seconds
+
+        parts = done_by_every_process(made)
+        scored = sorted(chain(*(part for part, _ in parts)), key=lambda one: one.place)
+        _, seconds = parts[everyone.process_index]
+        self._take(scored, baselines, seconds)
         return self._pool
 
     def _baselines_of(self, turn: int) -> Baselines:
