@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -70,10 +71,12 @@ class Bench:
         """
         prompts = [str(group.prompt) for group in groups]
         ends = self.encoder.ends(prompts)
+        read = [self.encoder.prompt(prompt) for prompt in prompts]
+        rows = list(product(range(len(groups)), range(k)))
         drawn = sample_tokens(
             self.start,
-            [self.encoder.prompt(prompt) for prompt in prompts for _ in range(k)],
-            [(self.world.seed, draw, i, j) for i in range(len(groups)) for j in range(k)],
+            [read[i] for i, _ in rows],
+            [(self.world.seed, draw, i, j) for i, j in rows],
             temperature=1.0,
             max_new_tokens=LONGEST,
             ends=ends,

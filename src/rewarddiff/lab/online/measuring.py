@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ class Measure:
         )
 
     def _drawn(self, policy: PreTrainedModel, draws: int) -> list[Tokens]:
-        prompts = [prompt for prompt in self.prompts for _ in range(draws)]
+        prompts = list(chain.from_iterable(repeat(prompt, draws) for prompt in self.prompts))
         ends = self.encoder.ends(self.texts)
         return sample_tokens(
             policy,

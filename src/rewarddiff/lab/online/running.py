@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stderr
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from rewarddiff.lab.online.bench import Bench, bench, start_of
 from rewarddiff.lab.online.config import OnlineLabConfig, WayName
 from rewarddiff.lab.online.results import Start, Trained
 from rewarddiff.lab.online.ways import trained
-from rewarddiff.progress import Task, task
+from rewarddiff.progress import task
 from rewarddiff.results import plain, read
 from rewarddiff.store import fingerprint
 from rewarddiff.version import __version__
@@ -47,12 +48,12 @@ def measured(config: OnlineLabConfig, output: Path) -> tuple[list[Start], list[T
     seeds = range(config.seeds)
     starts = [Unit(seed) for seed in seeds]
     trainings = [Unit(seed, way) for seed in seeds for way in config.ways]
-    units = [*starts, *trainings]
-    missing = [unit for unit in units if not _part(folder, unit).exists()]
-    with task("laboratory", len(units), len(units) - len(missing)) as progress:
-        # Worlds come first: their starts are what all trainings begin from.
-        for stage in (starts, trainings):
-            _do([unit for unit in stage if unit in missing], config, folder, progress)
+    # Worlds come first: their starts are what all trainings begin from.
+    stages = (_missing(starts, folder), _missing(trainings, folder))
+    total = len(starts) + len(trainings)
+    with task("laboratory", total, total - sum(map(len, stages))) as progress:
+        for unit in _done(stages, config, folder):
+            progress.advance(1, unit.name)
     return (
         [read(Start, _kept(folder, unit)) for unit in starts],
         [read(Trained, _kept(folder, unit)) for unit in trainings],
@@ -65,6 +66,10 @@ def _identity(config: OnlineLabConfig) -> str:
     return fingerprint("lab online", __version__, repr(alike))[:12]
 
 
+def _missing(units: Sequence[Unit], folder: Path) -> list[Unit]:
+    return [unit for unit in units if not _part(folder, unit).exists()]
+
+
 def _part(folder: Path, unit: Unit) -> Path:
     return folder / f"{unit.name}.json"
 
@@ -73,24 +78,21 @@ def _kept(folder: Path, unit: Unit) -> object:
     return json.loads(_part(folder, unit).read_text())
 
 
-def _do(units: Sequence[Unit], config: OnlineLabConfig, folder: Path, progress: Task) -> None:
-    """Do what is missing, each in one of the processes."""
-    for unit in _done(units, config, folder):
-        progress.advance(1, unit.name)
-
-
-def _done(units: Sequence[Unit], config: OnlineLabConfig, folder: Path) -> Iterator[Unit]:
-    """Yield units as they are done."""
+def _done(
+    stages: Sequence[Sequence[Unit]], config: OnlineLabConfig, folder: Path
+) -> Iterator[Unit]:
+    """Do what is missing, one stage after the other, and yield units as they are done."""
     if config.processes == 1:
-        for unit in units:
+        for unit in chain(*stages):
             yield _work(unit, config, folder)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(config.processes, context, _begin_process) as pool:
-        futures = [pool.submit(_work, unit, config, folder) for unit in units]
         try:
-            for future in as_completed(futures):
-                yield future.result()
+            for units in stages:
+                futures = [pool.submit(_work, unit, config, folder) for unit in units]
+                for future in as_completed(futures):
+                    yield future.result()
         except BrokenProcessPool:
             raise UserError(
                 f"one of {config.processes} processes was ended from outside, as by a lack of "
