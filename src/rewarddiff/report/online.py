@@ -19,6 +19,7 @@ KL_COEF = "objective/kl_coef"
 ENTROPY = "objective/entropy"
 LENGTH = "completions/mean_length"
 TRUNCATED = "completions/clipped_ratio"
+ACCURACY = "rewards/accuracies"
 
 SHOWN = (
     (SCORE, "score r"),
@@ -27,6 +28,7 @@ SHOWN = (
     (ENTROPY, "entropy, nats"),
     (LENGTH, "tokens"),
     (TRUNCATED, "truncated"),
+    (ACCURACY, "accuracy"),
 )
 """Metrics of a turn's samples, with what the page calls them."""
 
@@ -78,6 +80,10 @@ def _intro(policies: Sequence[PolicyResult]) -> str:
         "Entropy: −log π of a whole answer.",
         "Truncated: the share cut at the limit of new tokens.",
     ]
+    if any(ACCURACY in line for policy in policies for line in policy.curve):
+        sentences.append(
+            "Accuracy: of a step's pairs, those whose better answer has gained more probability."
+        )
     if len({policy.seed for policy in policies}) > 1:
         sentences.append("One line a seed.")
     return " ".join(sentences)
