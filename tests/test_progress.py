@@ -45,6 +45,21 @@ def test_plain_lines_with_time_left(clock: Clock, capsys: pytest.CaptureFixture[
     ]
 
 
+def test_a_short_part_of_other_work_says_nothing_of_its_end(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seconds in (4, 40):
+        with task("rollout", 2, inner=True) as progress:
+            clock.now += seconds / 2
+            progress.advance(1)
+            clock.now += seconds / 2
+            progress.advance(1)
+    assert capsys.readouterr().err.splitlines() == [
+        "  rollout:  50%, 20 s left",
+        "  rollout: done in 40 s",
+    ]
+
+
 def test_time_left_after_an_interruption_is_that_of_this_run(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:

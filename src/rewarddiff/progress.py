@@ -20,12 +20,17 @@ class Task:
     Args:
         total: infinite where that is not known; then no time left is shown.
         before: how much of it an earlier run has done; its speed says nothing of the time left.
+        inner: it is a part of other work that is shown: where it was short, nothing is said of its
+            end.
     """
 
-    def __init__(self, name: str, total: float, before: float = 0.0) -> None:
+    def __init__(
+        self, name: str, total: float, before: float = 0.0, *, inner: bool = False
+    ) -> None:
         self.name = name
         self.total = total
         self.before = before
+        self.inner = inner
         self.done = before
         self._start = time.monotonic()
         self._shown = self._start
@@ -47,7 +52,9 @@ class Task:
 
     def finish(self) -> None:
         """Say that the work is done."""
-        self._line(f"done in {_clock(time.monotonic() - self._start)}")
+        seconds = time.monotonic() - self._start
+        if not self.inner or seconds >= LINE_SECONDS:
+            self._line(f"done in {_clock(seconds)}")
 
     def stop(self) -> None:
         """Show nothing more: the work has failed."""
@@ -66,7 +73,9 @@ class Task:
 class _Bar(Task):
     """The same on a terminal, drawn by rich."""
 
-    def __init__(self, name: str, total: float, before: float = 0.0) -> None:
+    def __init__(
+        self, name: str, total: float, before: float = 0.0, *, inner: bool = False
+    ) -> None:
         from rich.progress import (
             BarColumn,
             Progress,
@@ -75,7 +84,7 @@ class _Bar(Task):
             TimeRemainingColumn,
         )
 
-        super().__init__(name, total, before)
+        super().__init__(name, total, before, inner=inner)
         self._bar = Progress(
             # A name may hold what rich would take for markup, and so may a note.
             TextColumn("  {task.description}", markup=False),
@@ -109,10 +118,10 @@ class _Bar(Task):
 
 
 @contextmanager
-def task(name: str, total: float, before: float = 0.0) -> Iterator[Task]:
+def task(name: str, total: float, before: float = 0.0, *, inner: bool = False) -> Iterator[Task]:
     """Show progress of `total` units while the block runs; an earlier run has done `before`."""
     kind = _Bar if sys.stderr.isatty() else Task
-    shown = kind(name, total, before)
+    shown = kind(name, total, before, inner=inner)
     try:
         yield shown
     except BaseException:

@@ -163,7 +163,7 @@ def draw(
     for i in sorted(range(len(prompts)), key=lambda i: len(prompts[i].tokens)):
         rows += [(i, j) for j in range(config.num_generations)]
     responses: dict[tuple[int, int], Tokens] = {}
-    with task("rollout", len(rows)) as progress:
+    with task("rollout", len(rows), inner=True) as progress:
         for start in range(0, len(rows), config.sampling_batch_size):
             batch = rows[start : start + config.sampling_batch_size]
             drawn = sample_tokens(
