@@ -128,7 +128,7 @@ def test_it_trains_as_offline_on_the_very_same_pairs(
     start = llama(tiny_tokenizer, dtype=torch.float64)
     online, result = learn(tiny_tokenizer, tmp_path / "online", config, model=start)
     items = drawn_by_hand(tiny_tokenizer, config, alpha=0.5)
-    assert 3 <= len(items) < len(PROMPTS)  # some groups are ties
+    assert len(items) >= 3  # groups that are ties have none
     offline = llama(tiny_tokenizer, dtype=torch.float64)
     policy = PolicyConfig(objective=DPO(beta=0.5), train=train)
     expected = train_policy(offline, items, policy, output=tmp_path / "offline", weights="start")

@@ -10,6 +10,7 @@ kl             the coefficient of the KL to the reference, fixed or adaptive
 turn           all rollouts of a turn: λ, penalties, advantages
 actor          the policy in training and its value head
 objective      what the loop trains
+frozen         the reference
 metrics        what the log shows, under TRL's names
 train          prompts and a reward → a trained policy
 
@@ -20,7 +21,6 @@ pairing        what a scorer says of a group → pairs of chosen and rejected
 semi_turn      all groups of a turn → pairs with coefficients
 semi           what the loop trains
 semi_metrics   what the log shows
-frozen         the reference
 
 The losses are those of `losses.online` and of `policies.objectives`, the rewards those of
 `rewarddiff.rewards`. No scorer is imported: what scores is handed in.
