@@ -21,7 +21,9 @@ from rewarddiff.policies.online.group_rewards import RewardFunctions
 from rewarddiff.policies.online.rollouts import OnlinePrompt, Rollout, draw, read, with_texts
 from rewarddiff.policies.online.semi_config import SemiOnlineConfig
 from rewarddiff.policies.online.semi_turn import Judged, items_of, judged
-from rewarddiff.trees import Packed, group_tree
+from rewarddiff.policies.reference import with_mismatch
+from rewarddiff.sampling.batches import Tokens
+from rewarddiff.trees import Packed, Tree, group_tree
 
 
 class SemiOnline:
@@ -131,6 +133,8 @@ class SemiOnline:
         }
         groups = sorted(chain(*from_every_process(of_mine)), key=lambda one: one.place)
         pool = items_of(groups, self.options, temperature=self.functions.temperature)
+        if "mismatch" in self.options.alignment.reads:
+            pool = self._with_mismatch(pool)
         penalty = self.options.missing_eos_penalty or 0.0
         of_turn = semi_metrics.of_turn(groups, pool, missing_eos_penalty=penalty)
         # Nothing has changed until here, where all has gone well.
@@ -166,6 +170,34 @@ class SemiOnline:
             groups.append(with_texts(self.encoder, prompt, rollout, self.options.stop))
         return judged(places, rollouts, groups, self.functions, self.options)
 
+    def _with_mismatch(self, items: Sequence[PreferenceItem]) -> list[PreferenceItem]:
+        """Return items with a response to another prompt beside them, and log ρ of it.
+
+        Where all pairs are of one prompt there is none, and so nothing to train on.
+        """
+        if len({item.tree.nodes[0] for item in items}) < 2:
+            return []
+        reference = self.reference
+        assert reference is not None
+        everyone = processes()
+        items = with_mismatch(items)
+        mine = range(everyone.process_index, len(items), everyone.num_processes)
+        rollouts = []
+        for place in mine:
+            mismatch = items[place].mismatch
+            assert mismatch is not None
+            rollouts.append(Rollout(items[place].id, mismatch, ended=(True,)))
+        columns = read(
+            rollouts,
+            self.module.pack,
+            lambda packed: [reference.logps(packed)],
+            self.options.train.microbatch_tokens,
+        )
+        logps = {place: sum(logps) for place, (logps,) in zip(mine, columns, strict=True)}
+        for part in from_every_process(logps):
+            logps |= part
+        return [replace(item, mismatch_reference=logps[i]) for i, item in enumerate(items)]
+
     # -- a checkpoint in the middle of a turn --------------------------------------------------
 
     def kept(self) -> dict[str, Any]:
@@ -184,17 +216,27 @@ class SemiOnline:
 
 def _plain(item: PreferenceItem) -> dict[str, Any]:
     """Return what a checkpoint keeps of an item, ready for JSON."""
-    return {**vars(item), "tree": [node.tokens for node in item.tree.nodes]}
+    trees = {"tree": [node.tokens for node in item.tree.nodes]}
+    if item.mismatch is not None:
+        trees["mismatch"] = [node.tokens for node in item.mismatch.nodes]
+    return {**vars(item), **trees}
 
 
 def _item(plain: Mapping[str, Any]) -> PreferenceItem:
     """Return the item that `plain` was made of."""
-    prompt, *responses = plain["tree"]
+    mismatch = plain["mismatch"]
     return replace(
-        PreferenceItem(plain["id"], group_tree(prompt, responses)),
+        PreferenceItem(plain["id"], _tree(plain["tree"])),
         comparisons=tuple(map(tuple, plain["comparisons"])),
         coefficients=tuple(plain["coefficients"]),
         strengths=tuple(plain["strengths"]),
         scores=tuple(plain["scores"]),
         reference=tuple(plain["reference"]),
+        mismatch=None if mismatch is None else _tree(mismatch),
+        mismatch_reference=plain["mismatch_reference"],
     )
+
+
+def _tree(nodes: Sequence[Tokens]) -> Tree:
+    prompt, *responses = nodes
+    return group_tree(prompt, responses)

@@ -101,11 +101,10 @@ class SemiOnlineConfig(SemiOnlineOptions):
                 "train.max_tokens: how long the samples are going to be is not known; use "
                 "max_steps or epochs"
             )
-        is_of_pairs = isinstance(self.objective, AlignmentConfig)
-        if not is_of_pairs or "mismatch" in self.objective.reads:
+        if not isinstance(self.objective, AlignmentConfig):
             raise UserError(
-                f"objective {self.objective.name} does not learn from pairs alone; use dpo, or "
-                "another one that compares"
+                f"objective {self.objective.name} does not learn from pairs; use dpo, or another one "
+                "that compares"
             )
         if self.coefficient is not None:
             _check_coefficient(self.coefficient)

@@ -88,8 +88,9 @@ def train_online(
     result = train(objective, items, output=output, config=config.train, seed=seed, name=name)
     if isinstance(config, SemiOnlineConfig) and all(line.get("skipped") for line in result.curve):
         raise UserError(
-            f"{name}: no draw gave any pair, since the reward finds all samples of every prompt "
-            "alike; look at what scores them, or raise temperature or num_generations"
+            f"{name}: no draw gave pairs to train on: the reward finds all samples of a prompt "
+            "alike, or scores too few; look at what scores them, or raise temperature or "
+            "num_generations"
         )
     if isinstance(config, OnlineConfig) and config.save_value_head and processes().is_main_process:
         save_value_head(objective.module.value_head, output / VALUE_HEAD)
