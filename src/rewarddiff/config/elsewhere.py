@@ -67,6 +67,7 @@ CALLED_ONLINE = {
     "clip_ratio_c": "delta",
     "dual_clip": "delta",
     "value_clip": "cliprange_value",
+    "steps_per_generation": "num_mini_batches",
     "num_ppo_epochs": "num_iterations",
     "ppo_epochs": "num_iterations",
     "n_samples_per_prompt": "num_generations",
