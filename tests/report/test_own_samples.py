@@ -129,6 +129,16 @@ def test_figures_have_what_was_measured_as_csv(
     assert scores == [turn for turn in range(TURNS) for _ in range(2)]
 
 
+def test_how_many_pairs_were_trained_on_is_shown_where_it_is_by_pairs() -> None:
+    # A step that was left without any has no loss.
+    lines = [
+        {**line, "objective/pairs": float(20 - i), "loss": None} for i, line in enumerate(curve())
+    ]
+    (drawing,) = online_section(results(tuple(lines))).figures
+    pairs = [row[-1] for row in drawing.chart.sheet().rows if row[0] == "pairs"]
+    assert pairs == [20.0 - i for i in range(2 * TURNS)]
+
+
 def test_a_scorer_without_scores_is_shown_by_what_it_pays() -> None:
     without = [{k: v for k, v in line.items() if k != "objective/scores"} for line in curve()]
     section = online_section(results(tuple(without)))

@@ -14,6 +14,7 @@ from rewarddiff.results import Curve, CurveLine, PolicyResult, Results
 
 SCORE = "objective/scores"
 REWARD = "reward"
+PAIRS = "objective/pairs"
 KL = "objective/kl"
 KL_COEF = "objective/kl_coef"
 ENTROPY = "objective/entropy"
@@ -23,6 +24,7 @@ ACCURACY = "rewards/accuracies"
 
 SHOWN = (
     (SCORE, "score r"),
+    (PAIRS, "pairs"),
     (KL, "KL, nats"),
     (KL_COEF, "β"),
     (ENTROPY, "entropy, nats"),
