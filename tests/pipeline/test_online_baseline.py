@@ -183,6 +183,35 @@ def test_files_that_are_none_are_named(plan: dict[str, Any], tmp_path: Path) -> 
         run_recipe(plan)
 
 
+def test_a_value_head_that_is_not_there_is_named_before_anything_is_trained(
+    plan: dict[str, Any], tmp_path: Path
+) -> None:
+    plan["policies"]["ppo"]["online"]["value_head"] = str(tmp_path / "nowhere.safetensors")
+    reason = r"policies\.ppo\.online\.value_head: .*nowhere.* cannot be read \(No such file"
+    with pytest.raises(UserError, match=reason):
+        run_recipe(plan)
+    assert not (tmp_path / "run" / "baselines").exists()
+
+
+@pytest.mark.slow
+def test_a_recipe_keeps_a_value_head_and_starts_from_one(
+    plan: dict[str, Any], tmp_path: Path
+) -> None:
+    plan["policies"]["ppo"]["online"]["save_value_head"] = True
+    first = run_recipe(plan)
+    head = first / "policies" / "ppo-0" / "value_head.safetensors"
+    assert head.exists()
+    plan["output"] = str(tmp_path / "second")
+    plan["policies"]["ppo"]["online"]["value_head"] = str(head)
+    second = run_recipe(plan)
+    # Values that are no longer 0 are other advantages.
+    assert model(second) != model(first)
+    # A head that lies in what the run makes anew would be lost.
+    plan["output"] = str(first)
+    with pytest.raises(UserError, match=r"online\.value_head: .* lies in a folder that this run"):
+        run_recipe(plan)
+
+
 def test_a_baseline_without_a_reward_that_reads_it_is_refused(plan: dict[str, Any]) -> None:
     override = "policies.ppo.online.reward.kind=score"
     with pytest.raises(UserError, match="reward score compares with no stored responses"):

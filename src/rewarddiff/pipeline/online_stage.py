@@ -14,7 +14,7 @@ from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.columns import temperature_of
 from rewarddiff.pipeline.data import Run, facts_of
-from rewarddiff.pipeline.online_baseline import stored_of, with_stored
+from rewarddiff.pipeline.online_baseline import check_stored, stored_of, with_stored
 from rewarddiff.pipeline.policy_recipe import OnlineRecipe, SemiOnlineRecipe
 from rewarddiff.pipeline.reward_functions import functions_of
 from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
@@ -45,7 +45,7 @@ def online_stage(run: Run, name: str, options: OnlineRecipe | SemiOnlineRecipe, 
         lengths=to_dict(recipe.lengths),
         scorer=scorer.key,
         seed=seed,
-        **_head_of(options),
+        **_head_of(name, options),
         **({} if stored is None else {"stored": stored.content}),
     )
     if stage.done:
@@ -86,14 +86,29 @@ def online_stage(run: Run, name: str, options: OnlineRecipe | SemiOnlineRecipe, 
     return stage
 
 
-def _head_of(options: OnlineRecipe | SemiOnlineRecipe) -> dict[str, str]:
-    """Return what a stage is made of besides: the value head that it starts from, if there is one."""
+def check_online(run: Run) -> None:
+    """Read the files that online policies name, before anything is trained. Raises UserError."""
+    for name, policy in run.recipe.trained_here.items():
+        if isinstance(policy.online, OnlineRecipe):
+            _head_of(name, policy.online)
+    check_stored(run)
+
+
+def _head_of(name: str, options: OnlineRecipe | SemiOnlineRecipe) -> dict[str, str]:
+    """Return what a stage is made of besides: the value head that it starts from, if there is one.
+
+    Raises:
+        UserError: there is no such file.
+    """
     if isinstance(options, SemiOnlineRecipe) or options.value_head is None:
         return {}
     try:
         content = user_path(options.value_head).read_bytes()
     except OSError as error:
-        raise UserError(f"value_head: {options.value_head} cannot be read ({error})") from error
+        raise UserError(
+            f"policies.{name}.online.value_head: {options.value_head} cannot be read "
+            f"({error.strerror}); name a file that save_value_head wrote"
+        ) from error
     return {"value_head": digest([content])}
 
 

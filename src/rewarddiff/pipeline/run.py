@@ -28,7 +28,7 @@ from rewarddiff.pipeline.judging import (
     samples_stage,
     sampling_encoder,
 )
-from rewarddiff.pipeline.online_baseline import check_stored
+from rewarddiff.pipeline.online_stage import check_online
 from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.policy_recipe import OnlineRecipe
 from rewarddiff.pipeline.recipe import Recipe
@@ -146,7 +146,7 @@ def check_early(run: Run) -> None:
         elif train:
             longest = max(len(group.responses) for group in train)
             comparisons(longest, policy.order.design)
-    check_stored(run)
+    check_online(run)
     check_prompts(run)
 
 
