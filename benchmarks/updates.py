@@ -9,8 +9,7 @@
               sampled: prompts to the longest of all, and so responses
 
 All have the same loss, that of GRPO without KL (TRL's default), the same clipping and AdamW. Its
-learning rate is 0, so that every step starts from the same weights; nothing is computed otherwise
-for it.
+learning rate is 0, so that every step starts from the same weights; it computes the same for that.
 
 What goes through the body, in tokens, for prompts of p tokens and k responses of r: p + kr in trees,
 k(p + r) in rows without padding; the head reads kr in all but TRL's way, where it reads everything.
@@ -46,8 +45,8 @@ from rewarddiff.trees import microbatches
 Way = Literal["trees", "fallback", "plain", "trl"]
 WAYS: tuple[Way, ...] = ("trees", "fallback", "plain", "trl")
 EPSILON = 0.2
-Backward = Callable[[Sequence[Rollout]], tuple[float, int]]
-"""Adds up the gradient of all rollouts; returns the loss, and tokens read, padding included."""
+Backward = Callable[[Sequence[Rollout]], float]
+"""Adds up the gradient of all rollouts, and returns the loss."""
 
 
 def autocast(precision: Precision) -> Any:
@@ -57,20 +56,19 @@ def autocast(precision: Precision) -> Any:
 def by_objective(objective: Online, precision: Precision) -> Backward:
     """As the loop does it: micro-batches of similar lengths, sums over the global count."""
 
-    def backward(rollouts: Sequence[Rollout]) -> tuple[float, int]:
+    def backward(rollouts: Sequence[Rollout]) -> float:
         switch_dropout_off(objective.module)
         count = sum(map(objective.count, rollouts))
         shortest_first = sorted(rollouts, key=objective.size)
         sizes = [objective.size(rollout) for rollout in shortest_first]
-        loss, tokens = 0.0, 0
+        loss = 0.0
         for cut in microbatches(sizes, objective.options.train.microbatch_tokens):
             items = [shortest_first[place] for place in cut]
             with autocast(precision):
                 output = objective.loss(objective.module, items)
             (output.loss / count).backward()
             loss += output.loss.item() / count
-            tokens += objective.module.policy.pack([item.tree for item in items]).input_ids.numel()
-        return loss, tokens
+        return loss
 
     return backward
 
@@ -88,7 +86,7 @@ def as_rows(trunk: Trunk) -> Iterator[None]:
 def by_fallback(objective: Online, precision: Precision) -> Backward:
     in_rows = by_objective(objective, precision)
 
-    def backward(rollouts: Sequence[Rollout]) -> tuple[float, int]:
+    def backward(rollouts: Sequence[Rollout]) -> float:
         with as_rows(objective.module.policy.trunk):
             return in_rows(rollouts)
 
@@ -108,7 +106,7 @@ def mask_of(columns: Sequence[Sequence[float]], side: str = "right") -> Tensor:
 def by_plain_rows(model: Any, precision: Precision) -> Backward:
     """As it is usually written; nothing of this project but the model."""
 
-    def loss_of(batch: Sequence[Sample]) -> tuple[Tensor, int]:
+    def loss_of(batch: Sequence[Sample]) -> Tensor:
         ids = padded([[*sample.prompt, *sample.response] for sample in batch])
         mask = mask_of([[*sample.prompt, *sample.response] for sample in batch])
         targets = padded([sample.response for sample in batch])
@@ -124,22 +122,21 @@ def by_plain_rows(model: Any, precision: Precision) -> Backward:
         advantages = torch.tensor([[sample.advantage] for sample in batch])
         clipped = ratio.clamp(1 - EPSILON, 1 + EPSILON)
         losses = -torch.minimum(ratio * advantages, clipped * advantages)
-        return (losses * is_token).sum(), ids.numel()
+        return (losses * is_token).sum()
 
-    def backward(rollouts: Sequence[Rollout]) -> tuple[float, int]:
+    def backward(rollouts: Sequence[Rollout]) -> float:
         model.eval()  # no dropout
         model.set_attn_implementation("sdpa")
         samples = samples_of(rollouts)
         count = sum(len(sample.response) for sample in samples)
         samples.sort(key=lambda sample: len(sample.prompt) + len(sample.response))
-        loss, tokens = 0.0, 0
+        loss = 0.0
         for start in range(0, len(samples), BATCH):
-            total, size = loss_of(samples[start : start + BATCH])
+            total = loss_of(samples[start : start + BATCH])
             (total / count).backward()
             loss += total.item() / count
-            tokens += size
         model.set_attn_implementation(ATTENTION)
-        return loss, tokens
+        return loss
 
     return backward
 
@@ -168,7 +165,7 @@ def by_trl(model: Any, tokenizer: Any, precision: Precision, folder: str) -> Bac
         processing_class=tokenizer,
     )
 
-    def backward(rollouts: Sequence[Rollout]) -> tuple[float, int]:
+    def backward(rollouts: Sequence[Rollout]) -> float:
         samples = samples_of(rollouts)
         steps = len(samples) // BATCH
         prompts = [sample.prompt for sample in samples]
@@ -184,9 +181,8 @@ def by_trl(model: Any, tokenizer: Any, precision: Precision, folder: str) -> Bac
         }
         trainer._buffered_inputs = []
         for i in range(steps):
-            batch: dict[str, Any] = {}
-            for name, column in columns.items():
-                batch[name] = column[i * BATCH : (i + 1) * BATCH]
+            part = slice(i * BATCH, (i + 1) * BATCH)
+            batch = {name: column[part] for name, column in columns.items()}
             batch["num_items_in_batch"] = torch.tensor(count)
             trainer._buffered_inputs.append(batch)
         # In the second of two iterations it takes what is there.
@@ -195,7 +191,7 @@ def by_trl(model: Any, tokenizer: Any, precision: Precision, folder: str) -> Bac
         loss = 0.0
         for _ in range(steps):
             loss += trainer.training_step(model, [], None).item()
-        return loss, columns["prompt_ids"].numel() + columns["completion_ids"].numel()
+        return loss
 
     return backward
 
@@ -229,12 +225,21 @@ class Update:
 
 
 class Updater:
-    """One way, with the weights it trains and their optimizer."""
+    """One way, with the model it trains and its optimizer.
 
-    def __init__(self, backward: Backward, model: torch.nn.Module, optimizer: Any) -> None:
+    Attributes:
+        tokens: that went through the body in this step, padding included.
+    """
+
+    def __init__(self, backward: Backward, model: Any, optimizer: Any) -> None:
         self.backward = backward
         self.model = model
         self.optimizer = optimizer
+        self.tokens = 0
+        model.get_input_embeddings().register_forward_hook(self._count)
+
+    def _count(self, module: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        self.tokens += inputs[0].numel()
 
     def gradient(self) -> list[Tensor]:
         return [p.grad.clone() for p in self.model.parameters() if p.grad is not None]
@@ -248,7 +253,8 @@ class Updater:
             look: at gradients, which takes no time.
         """
         start = time.perf_counter()
-        loss, tokens = self.backward(rollouts)
+        self.tokens = 0
+        loss = self.backward(rollouts)
         seconds = time.perf_counter() - start
         if look is not None:
             look(self)
@@ -259,7 +265,7 @@ class Updater:
         seconds += time.perf_counter() - start
         return Update(
             seconds=seconds,
-            tokens=tokens,
+            tokens=self.tokens,
             responses=sum(len(rollout.ended) for rollout in rollouts),
             response_tokens=sum(sum(rollout.lengths) for rollout in rollouts),
             loss=loss,
@@ -270,27 +276,25 @@ def updaters(
     model: Any, tokenizer: Any, precision: Precision, folder: str, *, trl: bool
 ) -> tuple[Online, dict[Way, Updater]]:
     """Return the objective, and every way; TRL's has a copy of the model."""
-    train = TrainConfig(precision=precision)
     config = OnlineConfig(
         advantage=AdvantageConfig("grpo"),
         kl=KLConfig(kl_coef=0.0),
         num_generations=SAMPLES,
         epsilon=EPSILON,
-        train=train,
+        train=TrainConfig(precision=precision),
     )
     theirs = copy.deepcopy(model) if trl else None
     encoder = Encoder(tokenizer, LengthConfig(max_prompt=None, max_response=1_000_000))
     objective = Online(LogProbs(model), encoder, RewardFunctions(lambda _: []), config)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, weight_decay=0.0, fused=True)
+    settings: Any = {"lr": 0.0, "weight_decay": 0.0, "fused": True}
+    optimizer = torch.optim.AdamW(model.parameters(), **settings)
     ways: dict[Way, Updater] = {
         "trees": Updater(by_objective(objective, precision), model, optimizer),
         "fallback": Updater(by_fallback(objective, precision), model, optimizer),
         "plain": Updater(by_plain_rows(model, precision), model, optimizer),
     }
     if theirs is not None:
-        their_optimizer = torch.optim.AdamW(
-            theirs.parameters(), lr=0.0, weight_decay=0.0, fused=True
-        )
+        optimizer = torch.optim.AdamW(theirs.parameters(), **settings)
         backward = by_trl(theirs, tokenizer, precision, folder)
-        ways["trl"] = Updater(backward, theirs, their_optimizer)
+        ways["trl"] = Updater(backward, theirs, optimizer)
     return objective, ways

@@ -37,8 +37,12 @@ def test_every_way_has_the_same_loss_and_gradient(
     # Each prompt once; every row once, and padding.
     trees, *padded = [update.tokens for update in updates]
     assert trees == sum(len(rollout.tree) for rollout in rollouts)
-    plain = sum(len(sample.prompt) + len(sample.response) for sample in samples_of(rollouts))
+    samples = samples_of(rollouts)
+    plain = sum(len(sample.prompt) + len(sample.response) for sample in samples)
     assert trees < plain < min(padded)
+    # TRL pads prompts to the longest of all, and so responses.
+    longest = [max(len(getattr(s, part)) for s in samples) for part in ("prompt", "response")]
+    assert padded[-1] == 2 * BATCH * sum(longest)
 
 
 def test_ways_that_differ_are_refused(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
