@@ -25,7 +25,7 @@ from torch import Tensor
 from benchmarks import rows
 from benchmarks.contest import Comparison, Precision, compare, say
 from benchmarks.rollouts import SAMPLES, Lengths, make_rollouts, with_logps
-from benchmarks.updates import WAYS, Update, Updater, Way, autocast, updaters
+from benchmarks.updates import Update, Updater, Way, autocast, updaters
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.models import load_causal_lm
@@ -95,9 +95,12 @@ def require_same_losses(updates: Sequence[Update], tolerance: float) -> None:
         raise RuntimeError(f"ways have different losses: {losses}")
 
 
-def ways_of(precision: Precision, case: str) -> tuple[Way, ...]:
-    """Return the ways that take part: all at HH's lengths in TRL's default precision."""
-    return WAYS if (precision, case) == ("bf16", "hh") else ("trees", "plain")
+def is_main(precision: Precision, case: str) -> bool:
+    """Whether all ways take part, in every round; in other cases trees and plain rows, once.
+
+    It is HH's lengths, in the default precision of this project and of TRL.
+    """
+    return (precision, case) == ("bf16", "hh")
 
 
 def contend(folder: str, precision: Precision, *, rounds: int, prompts: int) -> dict[str, Updates]:
@@ -105,17 +108,19 @@ def contend(folder: str, precision: Precision, *, rounds: int, prompts: int) -> 
     model, tokenizer = load_causal_lm(folder)
     outcomes: dict[str, Updates] = {}
     with tempfile.TemporaryDirectory() as place:
-        trl = "trl" in ways_of(precision, "hh")
+        trl = is_main(precision, "hh")
         objective, ways = updaters(model, tokenizer, precision, place, trl=trl)
         few = ready(objective, FEW, None)
         for updater in ways.values():
             updater.step(few)
         for case in CASES_OF[precision]:
             rollouts = ready(objective, prompts, CASES[case])
-            entered = {way: ways[way] for way in ways_of(precision, case)}
+            entered, last = ways, rounds
+            if not is_main(precision, case):
+                entered, last = {"trees": ways["trees"], "plain": ways["plain"]}, 1
             outcomes[case] = {way: [] for way in entered}
-            for turn in range(1, rounds + 1):
-                title = f"online {precision} {case} round {turn}/{rounds}"
+            for turn in range(1, last + 1):
+                title = f"online {precision} {case} round {turn}/{last}"
                 for way, update in once_each(entered, rollouts, TOLERANCE[precision], title):
                     outcomes[case][way].append(update)
     return outcomes
