@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from rewarddiff.config import to_dict
 from rewarddiff.lab import LabConfig
 from rewarddiff.lab.online.config import OnlineLabConfig
+from rewarddiff.lab.online.offline import OfflineLabConfig
 from rewarddiff.pipeline.augment import AugmentConfig
 from rewarddiff.pipeline.baseline import BaselineConfig
 from rewarddiff.pipeline.best_of_n import BestOfConfig
@@ -186,6 +187,7 @@ def text() -> str:
         ("weigh", WeighConfig),
         ("lab", LabConfig),
         ("lab online", OnlineLabConfig),
+        ("lab offline", OfflineLabConfig),
     ):
         lines += [f"# Of `rewarddiff {command}`", "", *walk(cls, "", {})[2:]]
     return "\n".join([HEAD, *lines]).rstrip() + "\n"

@@ -49,7 +49,7 @@ def test_a_scorers_quality_is_its_correlation_with_the_truth(q: float) -> None:
     sign = np.where(
         np.random.default_rng(0).random(40_000) < 0.5, 1, -1
     )  # as if no label had been given
-    found = np.corrcoef(sign * scored(sample, q, 1), sign * sample.truth)[0, 1]
+    found = np.corrcoef(sign * scored(sample.truth, q, 1), sign * sample.truth)[0, 1]
     assert found == pytest.approx(q, abs=0.02)
 
 
@@ -111,7 +111,7 @@ def test_the_direction_of_the_truth_gains_most() -> None:
 
 def test_a_constant_weight_changes_nothing() -> None:
     sample = draw(SMALL, 0)
-    cells = {("constant", "1"): weighting(control="constant")(sample, 1.0, 0)}
+    cells = {("constant", "1"): weighting(control="constant")(sample.truth, 1.0, 0)}
     assert gaps(sample, cells, Training())["constant", "1"] == pytest.approx(0, abs=1e-6)
 
 

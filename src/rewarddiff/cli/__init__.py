@@ -29,7 +29,17 @@ from rewarddiff.cli.parser import parsed
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.writing import PrintableFormatter
 
-CONTINUES = ("demo", "run", "sweep", "train", "baseline", "score", "weigh", "lab online")
+CONTINUES = (
+    "demo",
+    "run",
+    "sweep",
+    "train",
+    "baseline",
+    "score",
+    "weigh",
+    "lab online",
+    "lab offline",
+)
 """Commands that go on where they stopped when they are run again."""
 
 

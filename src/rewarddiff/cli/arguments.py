@@ -336,9 +336,12 @@ def _worlds(add: Add) -> None:
         "ask when weighting helps, in worlds where the truth is known",
         "--output runs/lab world.noise=2 seeds=40",
     )
-    text = "online: worlds in which a small transformer learns from its own samples"
-    sub.add_argument("worlds", nargs="*", metavar="online", help=text)
-    sub.takes_output("where to write the page (default runs/lab, or runs/lab-online)", "DIR")
+    text = (
+        "online: worlds in which a small transformer learns from its own samples; "
+        "offline: the same questions as without, asked of a small transformer"
+    )
+    sub.add_argument("worlds", nargs="*", metavar="online|offline", help=text)
+    sub.takes_output("where to write the page (default runs/lab, runs/lab-online, …)", "DIR")
     text = (
         "seeds=24, quality=0.8, world.pairs=300, world.noise=1, …; online: seeds=10, noise=0.3, …"
     )

@@ -204,8 +204,13 @@ def lab(args: Namespace) -> None:
     if args.worlds == ["online"]:
         lab_online(args)
         return
+    if args.worlds == ["offline"]:
+        lab_offline(args)
+        return
     if args.worlds:
-        raise UserError(f"lab: there is no '{args.worlds[0]}'; leave it out, or say online")
+        raise UserError(
+            f"lab: there is no '{args.worlds[0]}'; leave it out, or say online or offline"
+        )
     from rewarddiff.config import load_recipe
     from rewarddiff.lab import LabConfig, lab
 
@@ -224,7 +229,21 @@ def lab_online(args: Namespace) -> None:
     args.command = "lab online"  # which goes on where it stopped
     output = args.output or Path("runs/lab-online")
     results = lab_online(output, load_recipe({}, args.overrides, OnlineLabConfig))
-    say(*lines(results), "", f"results  {output / 'lab-online.json'}")
+    say(*lines(results), "", f"page  {output / 'lab-online.html'}")
+
+
+def lab_offline(args: Namespace) -> None:
+    from rewarddiff.config import load_recipe
+    from rewarddiff.lab.online import OfflineLabConfig, lab_offline
+
+    args.command = "lab offline"  # which goes on where it stopped
+    output = args.output or Path("runs/lab-offline")
+    findings = lab_offline(output, load_recipe({}, args.overrides, OfflineLabConfig))
+    say(findings.about)
+    for part in findings.parts:
+        if part.statements:
+            say("", part.title, *(f"  {statement}" for statement in part.statements))
+    say("", f"page  {output / 'lab-offline.html'}")
 
 
 def serve(args: Namespace) -> None:

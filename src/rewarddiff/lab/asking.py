@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from rewarddiff.coefficients import CoefficientConfig, Control, Negative
 from rewarddiff.config import at_least
 from rewarddiff.evaluation.intervals import seeds_interval
-from rewarddiff.lab.policy import Method, Training, gains
-from rewarddiff.lab.world import Sample, World, draw, scored
+from rewarddiff.lab.policy import Method, Objective, Training, gains
+from rewarddiff.lab.world import Array, Sample, World, draw, scored
 from rewarddiff.results import Interval
 
 QUALITIES = (1.0, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2, 0.0)
 
-Line = Callable[[Sample, float, int], Method]
-"""What is made of a sample and a scorer of some quality; the last is the seed."""
+Line = Callable[[Array, float, int], Method]
+"""What is made of true differences, oriented by the label, and of a scorer of some quality; the last
+is the seed."""
 Cell = tuple[str, str]
 """A line and a place on it."""
 Rows = dict[str, dict[str, Interval]]
@@ -76,9 +77,22 @@ class Finding:
 def weighting(alpha: float = 1.0, negative: Negative = "clip", control: Control = "none") -> Line:
     """Return the line on which comparisons are weighted by what the scorer says."""
 
-    def method(sample: Sample, quality: float, seed: int) -> Method:
+    def method(truth: Array, quality: float, seed: int) -> Method:
         config = CoefficientConfig(alpha=alpha, negative=negative, control=control, seed=seed)
-        return Method(scored(sample, quality, seed), config)
+        return Method(scored(truth, quality, seed), config)
+
+    return method
+
+
+def given_to(objective: Objective, *, calibrated: bool = False) -> Line:
+    """Return the line on which an objective takes what the scorer says as strengths."""
+
+    def method(truth: Array, quality: float, seed: int) -> Method:
+        differences = scored(truth, quality, seed)
+        if calibrated:
+            # E[Δ | Δ̂] = q·Δ̂: a scorer that knows how good it is says less.
+            differences = differences * quality
+        return Method(differences, objective=objective)
 
     return method
 
@@ -107,7 +121,7 @@ def by_quality(config: LabConfig, lines: Mapping[str, Line]) -> Rows:
         methods: dict[Cell, Method] = {}
         for line, method in lines.items():
             for quality in QUALITIES:
-                methods[line, f"{quality:g}"] = method(sample, quality, seed)
+                methods[line, f"{quality:g}"] = method(sample.truth, quality, seed)
         return gaps(sample, methods, config.training)
 
     return asked(config, in_world)

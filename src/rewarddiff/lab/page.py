@@ -17,6 +17,7 @@ from rewarddiff.report.document import Page, Section, picture, write
 from rewarddiff.report.figures import Drawing
 from rewarddiff.report.svg import palette
 from rewarddiff.report.text import markdown_table
+from rewarddiff.report.values import bounds
 from rewarddiff.results import Interval
 from rewarddiff.writing import figure
 
@@ -114,13 +115,14 @@ def table(finding: Finding) -> Table:
     """Return the gaps, one row a place, one column a line."""
     rows = []
     for place in finding.places:
-        cells = [_cell(row[place]) for row in finding.rows.values()]
+        cells = [gap_cell(row[place]) for row in finding.rows.values()]
         rows.append((Cell(place), *cells))
     return Table("Gap to plain DPO", (finding.axis, *finding.rows), tuple(rows), stacked=True)
 
 
-def _cell(gap: Interval) -> Cell:
-    return Cell(signed(gap.value), f"[{signed(gap.low)}, {signed(gap.high)}]")
+def gap_cell(gap: Interval) -> Cell:
+    """Return a gap with its interval."""
+    return Cell(signed(gap.value), bounds(gap, signed))
 
 
 def identity_table(identity: Identity) -> Table:

@@ -72,7 +72,7 @@ def gains(sample: Sample, methods: Sequence[Method], training: Training) -> Arra
 def train(sample: Sample, methods: Sequence[Method], training: Training) -> Array:
     """Return θ of every method, (methods, features)."""
     gap = torch.tensor(sample.chosen - sample.rejected)
-    columns = [_weights_and_signs(method) for method in methods]
+    columns = [weights_and_signs(method) for method in methods]
     weights = torch.tensor(np.stack([weight for weight, _ in columns]))
     signs = torch.tensor(np.stack([sign for _, sign in columns]))
     strengths = torch.tensor(np.stack([method.differences for method in methods])) * signs
@@ -121,7 +121,7 @@ def _losses(objective: str, h: torch.Tensor, strengths: torch.Tensor, beta: floa
     return pairwise.dpo(h, beta=beta)
 
 
-def _weights_and_signs(method: Method) -> tuple[Array, Array]:
+def weights_and_signs(method: Method) -> tuple[Array, Array]:
     """Return weights, and −1 where the label is turned."""
     if method.weight is None:
         return np.ones_like(method.differences), np.ones_like(method.differences)

@@ -18,11 +18,12 @@ from rewarddiff.lab.asking import (
     asked,
     by_quality,
     gaps,
+    given_to,
     weighting,
 )
-from rewarddiff.lab.policy import Method, Objective, Training, train
+from rewarddiff.lab.policy import Method, Training, train
 from rewarddiff.lab.words import Row, capital, helps_at, hurts_at, shown, threshold, with_interval
-from rewarddiff.lab.world import Array, Sample, World, cut, draw, scored, share_of_wrong_labels
+from rewarddiff.lab.world import Array, Sample, World, cut, draw, share_of_wrong_labels
 
 ALPHAS = (0.25, 0.5, 1.0, 2.0)
 # `drop`, and `floor` with a small floor, are as `clip`.
@@ -88,28 +89,15 @@ def form(config: LabConfig) -> Finding:
     """Ask about the same difference as a weight, an offset, a soft label, a target."""
     lines = {
         "weight (clip)": weighting(),
-        "offset (rdpo)": _given_to("rdpo"),
-        "soft label (mmpo)": _given_to("mmpo"),
-        "soft label, calibrated": _given_to("mmpo", calibrated=True),
-        "target (rpo)": _given_to("rpo"),
+        "offset (rdpo)": given_to("rdpo"),
+        "soft label (mmpo)": given_to("mmpo"),
+        "soft label, calibrated": given_to("mmpo", calibrated=True),
+        "target (rpo)": given_to("rpo"),
     }
     rows = by_quality(config, lines)
     statements = [threshold(line, row) for line, row in rows.items()]
     question = "As a weight, an offset, a soft label or a target?"
     return along_quality("form", question, rows, statements)
-
-
-def _given_to(objective: Objective, *, calibrated: bool = False) -> Line:
-    """Return the line on which an objective takes what the scorer says as strengths."""
-
-    def method(sample: Sample, quality: float, seed: int) -> Method:
-        differences = scored(sample, quality, seed)
-        if calibrated:
-            # E[Δ | Δ̂] = q·Δ̂: a scorer that knows how good it is says less.
-            differences = differences * quality
-        return Method(differences, objective=objective)
-
-    return method
 
 
 def learned(config: LabConfig) -> Finding:
@@ -186,7 +174,7 @@ def alpha(config: LabConfig) -> Finding:
             for negative in treatments:
                 for a in ALPHAS:
                     method = weighting(a, negative)
-                    methods[f"{name}, {negative}", f"{a:g}"] = method(sample, quality, seed)
+                    methods[f"{name}, {negative}", f"{a:g}"] = method(sample.truth, quality, seed)
         return gaps(sample, methods, config.training)
 
     rows = asked(config, in_world)
@@ -223,7 +211,7 @@ def _along(
             for name, quality in _scorers(config).items():
                 for negative in treatments:
                     method = weighting(negative=negative)
-                    methods[f"{name}, {negative}", place] = method(sample, quality, seed)
+                    methods[f"{name}, {negative}", place] = method(sample.truth, quality, seed)
             gaps_in_all |= gaps(sample, methods, config.training)
         return gaps_in_all
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
+from rewarddiff.report.values import DASH, bounds
 from rewarddiff.results import Interval
 from rewarddiff.writing import figure
 
@@ -12,13 +14,15 @@ Row = Mapping[str, Interval]
 
 
 def signed(value: float) -> str:
-    """Return a value with three places; what rounds to 0 has no sign."""
+    """Return a value with three places; what rounds to 0 has no sign, what is not known a dash."""
+    if not math.isfinite(value):
+        return DASH
     return figure(round(value, 3) + 0.0, "+.3f").replace("+0.000", "0.000")
 
 
 def with_interval(gap: Interval) -> str:
-    """Return a gap with its interval."""
-    return f"{signed(gap.value)} [{signed(gap.low)}, {signed(gap.high)}]"
+    """Return a gap with its interval, where it has one."""
+    return f"{signed(gap.value)} {bounds(gap, signed)}".rstrip()
 
 
 def capital(line: str) -> str:
@@ -37,7 +41,7 @@ def hurts_at(row: Row) -> list[str]:
 
 
 def threshold(line: str, row: Row) -> str:
-    """Say from which quality up a line helps, and at which it hurts; an oracle is the first place."""
+    """Say from which quality up a line helps, and at which it hurts; the best is the first place."""
     better = helps_at(row)
     worse = hurts_at(row)
     helps = "helps at no quality of the scorer"
@@ -51,8 +55,9 @@ def threshold(line: str, row: Row) -> str:
         hurts = f"it hurts at {worse[0]} and below"
     else:
         hurts = f"it hurts at {worse[0]}"
-    oracle = next(iter(row.values()))
-    return f"{capital(line)} {helps} (an oracle: {with_interval(oracle)}); {hurts}."
+    first = next(iter(row))
+    best = "an oracle" if first == "1" else f"a scorer of {first}"
+    return f"{capital(line)} {helps} ({best}: {with_interval(row[first])}); {hurts}."
 
 
 def shown(rows: Mapping[str, Row], axis: str) -> list[str]:

@@ -103,14 +103,17 @@ def _part(sample: Sample, pairs: slice) -> Sample:
     )
 
 
-def scored(sample: Sample, quality: float, seed: int) -> Array:
+def scored(truth: Array, quality: float, seed: int) -> Array:
     """Return Δ̂ of a scorer of some quality: its correlation with the true difference.
 
     1 is an oracle, 0 a coin. Its error is its own and does not know the label. Oriented by the label, as every Δ is.
+
+    Args:
+        truth: true differences, oriented by the label, (pairs,).
     """
-    spread = np.sqrt(np.mean(sample.truth**2))  # of the unoriented gap, whose mean is 0
-    error = spread * np.random.default_rng([seed, 1]).standard_normal(len(sample.truth))
-    return np.asarray(quality * sample.truth + np.sqrt(1 - quality**2) * error)
+    spread = np.sqrt(np.mean(truth**2))  # of the unoriented gap, whose mean is 0
+    error = spread * np.random.default_rng([seed, 1]).standard_normal(len(truth))
+    return np.asarray(quality * truth + np.sqrt(1 - quality**2) * error)
 
 
 def share_of_wrong_labels(world: World) -> float:

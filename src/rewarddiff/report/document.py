@@ -84,6 +84,7 @@ class Section:
     """A part of the page; one without anything to show is left out.
 
     Attributes:
+        points: statements, one below the other.
         alarms: what a reader must not miss.
         filters: choices of its samples.
         elsewhere: the page that has its samples, where they are not on this one.
@@ -92,6 +93,7 @@ class Section:
     key: str
     title: str
     intro: str = ""
+    points: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()
     figures: tuple[Drawing, ...] = ()
     tables: tuple[Table, ...] = ()

@@ -1,0 +1,303 @@
+"""Which way earns most true reward, how far it went for it, and on which prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from rewarddiff.lab.online.against import Against, Path
+from rewarddiff.lab.online.paired import (
+    PPO,
+    at_one_distance,
+    by_seed,
+    named,
+    paired,
+    short,
+    told,
+)
+from rewarddiff.lab.online.parts import Part
+from rewarddiff.lab.online.results import Ended, OnlineLab, Point
+from rewarddiff.lab.online.summary import over_seeds
+from rewarddiff.lab.page import gap_cell
+from rewarddiff.lab.words import with_interval
+from rewarddiff.report.cells import Cell, Table, real_cell
+from rewarddiff.report.charts import Dots, Forest
+from rewarddiff.report.figures import Drawing
+from rewarddiff.report.gap_plots import ForestPanel, ForestRow
+from rewarddiff.report.svg import palette
+from rewarddiff.report.values import DASH, real, two_digits
+from rewarddiff.results import Interval
+
+FAMILIES = {
+    "Rewards as they are, and relative ones": (
+        "ppo",
+        "ppo_unit_std",
+        "contrastive_1",
+        "contrastive_3",
+        "contrastive_5",
+        "contrastive_10",
+    ),
+    "Differences, and other estimators": (
+        "ppo",
+        "contrastive_difference",
+        "group_difference",
+        "reinforce",
+        "reinforce_contrastive_3",
+        "rloo",
+        "grpo",
+    ),
+    "From pairs": ("ppo", "dpo", "weighted_dpo", "semi_online_dpo", "semi_online_weighted_dpo"),
+}
+"""Ways that are drawn together, by the title of their figure; λ has a part of its own."""
+
+
+# --- at the end -----------------------------------------------------------------------------------
+
+
+def ways_part(results: OnlineLab) -> Part:
+    """Return what every way earns at the end of its samples."""
+    title = "Which way earns most?"
+    drawings = (_gold(results),)
+    if _others(results):
+        drawings = (*drawings, _gaps(results))
+    statements = told(_gaps_by_title(results), "PPO")
+    return Part(
+        "ways",
+        title,
+        (*statements, *_reached(results)),
+        drawings,
+        (_table(results),),
+        intro="Gaps in true reward to PPO in the same world, at the end of equal samples.",
+    )
+
+
+def _others(results: OnlineLab) -> list[Ended]:
+    """Return the ways other than PPO, where there is one to hold them against."""
+    if not named(results, [PPO]):
+        return []
+    return [ended for ended in results.ways if ended.way != PPO]
+
+
+def _gaps_by_title(results: OnlineLab) -> dict[str, Interval]:
+    names = short(results)
+    return {names[ended.way]: ended.gap for ended in _others(results)}
+
+
+def _reached(results: OnlineLab) -> list[str]:
+    """Say which ways come near the best attainable reward in every world, and which in some."""
+    names = short(results)
+    everywhere = [names[ended.way] for ended in results.ways if ended.reached == ended.seeds]
+    some = []
+    for ended in results.ways:
+        if 0 < ended.reached < ended.seeds:
+            some.append(f"{names[ended.way]} ({ended.reached} of {ended.seeds})")
+    statements = []
+    if everywhere:
+        named_ways = ", ".join(everywhere)
+        statements.append(f"90 % of the best attainable is reached in every world by {named_ways}.")
+    if some:
+        statements.append(f"90 % of it is reached in some worlds by {', '.join(some)}.")
+    if not everywhere and not some:
+        statements.append("No way reaches 90 % of the best attainable in any world.")
+    return statements
+
+
+def _gold(results: OnlineLab) -> Drawing:
+    names = short(results)
+    rows = [("before training", results.start, [], False)]
+    for ended in results.ways:
+        seeds = [training.end.gold for training in by_seed(results, ended.way).values()]
+        rows.append((names[ended.way], ended.gold, seeds if len(seeds) > 1 else [], False))
+    for pick in results.best_of[-1:]:
+        rows.append((f"best of {pick.n}", pick.gold, [], False))
+    chart = Dots(rows, {}, f"true reward; at best {results.best:.2f}")
+    caption = "held-out prompts, at the end of training; strokes: single worlds"
+    return Drawing("True reward", caption, chart, "True reward of every way, with intervals")
+
+
+BEST_OF = "best of n"
+"""A line of no training, in grey."""
+
+
+def _gaps(results: OnlineLab) -> Drawing:
+    names = short(results)
+    rows = [ForestRow("", names[ended.way], ended.gap, False) for ended in _others(results)]
+    chart = Forest([ForestPanel("gap in true reward to PPO", rows)])
+    caption = "in the same world; blue above, red below, grey: not told apart"
+    return Drawing("Gap to PPO", caption, chart, "Gap in true reward of every way to PPO")
+
+
+def _table(results: OnlineLab) -> Table:
+    rows = []
+    for ended in results.ways:
+        gap, near = Cell(DASH), Cell(DASH)
+        if ended in _others(results):
+            gap, near = gap_cell(ended.gap), gap_cell(at_one_distance(results, ended.way))
+        reached = Cell(f"{ended.reached} of {ended.seeds}")
+        seconds = Cell(real(ended.seconds.value))
+        cells = (real_cell(ended.gold), gap, real_cell(ended.kl), near, reached, seconds)
+        rows.append((Cell(ended.title), *cells))
+    for pick in results.best_of:
+        blank = Cell(DASH)
+        kl = Cell(f"≤ {two_digits(pick.kl)}")
+        rows.append((Cell(f"best of {pick.n}"), real_cell(pick.gold), blank, kl, *[blank] * 3))
+    columns = (
+        "way",
+        "true reward",
+        "gap to PPO",
+        "KL, nats",
+        "gap at one distance",
+        "90 % of the best",
+        "seconds",
+    )
+    notes = (
+        "Gap at one distance: where the way and PPO are as far from the start, that is at the end of "
+        "the one that has come less far, in the same world. Seconds are of a processor, with all that "
+        "is measured. Of twenty intervals of 95 % about one misses by luck.",
+    )
+    return Table("At the end of training", columns, tuple(rows), notes=notes, stacked=True)
+
+
+# --- on the way -----------------------------------------------------------------------------------
+
+
+def distance_part(results: OnlineLab) -> Part:
+    """Return true reward against KL."""
+    drawings = []
+    for family, ways in FAMILIES.items():
+        present = named(results, ways)
+        if present and (present != [PPO] or len(results.ways) == 1):
+            drawings.append(_paths(results, family, present))
+    statements = []
+    others = _others(results)
+    if others:
+        names = short(results)
+        near = {names[ended.way]: at_one_distance(results, ended.way) for ended in others}
+        statements = told(near, "PPO")
+    statements += _against_best_of(results)
+    return Part(
+        "kl",
+        "And at the same distance from the start?",
+        tuple(statements),
+        tuple(drawings),
+        intro="A way that goes farther may earn more by that alone. Here each is held against PPO "
+        "where both are as far from the start: at the end of the one that has come less far.",
+    )
+
+
+def _paths(results: OnlineLab, family: str, ways: Sequence[str]) -> Drawing:
+    names = short(results)
+    paths: list[Path] = [(names[way], path(results, way)) for way in ways]
+    colours = palette(name for name, _ in paths)
+    picks = [(pick.kl, pick.gold) for pick in results.best_of]
+    if picks:
+        paths.append((BEST_OF, picks))
+    axes = ("KL to the start, nats per response", "true reward")
+    chart = Against(paths, [], colours, axes)
+    caption = "means over worlds, through training; of best of n the KL is an upper bound"
+    return Drawing(family, caption, chart, f"True reward against KL: {family}")
+
+
+def path(results: OnlineLab, way: str) -> list[tuple[float, Interval]]:
+    """Return KL and true reward of a way at every place of its training, over worlds."""
+    curves = [training.curve for training in by_seed(results, way).values()]
+    points = []
+    for at_place in zip_longest(*curves):
+        present: list[Point] = [point for point in at_place if point is not None]
+        kl = over_seeds([point.kl for point in present]).value
+        points.append((kl, over_seeds([point.gold for point in present])))
+    return points
+
+
+def _against_best_of(results: OnlineLab) -> list[str]:
+    """Say what best of the most draws earns beside PPO at its end."""
+    if not results.best_of:
+        return []
+    pick = results.best_of[-1]
+    text = f"Best of {pick.n} earns {real(pick.gold.value)} at no more than {pick.kl:.2f} nats"
+    for ended in results.ways:
+        if ended.way == PPO:
+            text += f", PPO {real(ended.gold.value)} at {ended.kl.value:.2f}"
+    return [f"{text}."]
+
+
+# --- easy and hard prompts ------------------------------------------------------------------------
+
+
+def difficulty_part(results: OnlineLab) -> Part:
+    """Return what ways gain on easy and on hard prompts (C-5)."""
+    others = _others(results)
+    names = short(results)
+    differences = {
+        ended.title: paired(results, ended.way, PPO, lambda point: point.hard - point.easy)
+        for ended in others
+    }
+    relative = {
+        names[ended.way]: differences[ended.title]
+        for ended in others
+        if ended.way.startswith(("contrastive", "reinforce_contrastive"))
+    }
+    statements = [_of_ppo(results), *_of_relative(relative)]
+    drawings = (_difficulty(results),) if others else ()
+    tables = (_difficulty_table(results, differences),)
+    title = "Easy and hard prompts"
+    return Part("difficulty", title, tuple(filter(None, statements)), drawings, tables)
+
+
+def _of_ppo(results: OnlineLab) -> str:
+    for ended in results.ways:
+        if ended.way == PPO:
+            hard = ended.hard.value - results.start_hard.value
+            easy = ended.easy.value - results.start_easy.value
+            return (
+                f"PPO gains {real(hard)} on the hardest third of the prompts and {real(easy)} on the "
+                "easiest."
+            )
+    return ""
+
+
+def _of_relative(relative: dict[str, Interval]) -> list[str]:
+    """Say whether relative rewards gain most where rewards are low, as the paper has it."""
+    if not relative:
+        return []
+    paper = (
+        "That a contrastive reward gains most over PPO where rewards are low, as the paper says,"
+    )
+    shown = [name for name, gap in relative.items() if gap.low > 0]
+    against = [name for name, gap in relative.items() if gap.high < 0]
+
+    def listed(names: Sequence[str]) -> str:
+        return ", ".join(f"{name} ({with_interval(relative[name])})" for name in names)
+
+    statements = []
+    if shown:
+        statements.append(f"{paper} shows here of {listed(shown)}: hard less easy.")
+    else:
+        statements.append(f"{paper} does not show here, for none of {len(relative)} ways.")
+    if against:
+        statements.append(f"The contrary shows of {listed(against)}.")
+    return statements
+
+
+def _difficulty(results: OnlineLab) -> Drawing:
+    names = short(results)
+    rows = []
+    for ended in _others(results):
+        rows.append(ForestRow(names[ended.way], "easy", ended.gap_easy, False))
+        rows.append(ForestRow(names[ended.way], "hard", ended.gap_hard, False))
+    chart = Forest([ForestPanel("gap in true reward to PPO", rows)])
+    caption = "thirds of the prompts, by how often the language itself succeeds"
+    return Drawing("Gap to PPO on easy and on hard prompts", caption, chart, "Gaps by difficulty")
+
+
+def _difficulty_table(results: OnlineLab, differences: dict[str, Interval]) -> Table:
+    start = (real_cell(results.start_easy), real_cell(results.start_hard), *[Cell(DASH)] * 3)
+    rows = [(Cell("before training"), *start)]
+    for ended in results.ways:
+        gaps = [Cell(DASH)] * 3
+        if ended.title in differences:
+            both = (ended.gap_easy, ended.gap_hard, differences[ended.title])
+            gaps = [gap_cell(gap) for gap in both]
+        rows.append((Cell(ended.title), real_cell(ended.easy), real_cell(ended.hard), *gaps))
+    columns = ("way", "easy", "hard", "gap to PPO, easy", "gap, hard", "hard less easy")
+    return Table("By difficulty", columns, tuple(rows), stacked=True)

@@ -1,0 +1,60 @@
+"""What the laboratory with a transformer has measured → one page with plots, and Markdown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rewarddiff.lab.online.baselines import (
+    claim,
+    correlation_part,
+    k_part,
+    misreadings,
+    noise_part,
+    scale_part,
+)
+from rewarddiff.lab.online.gains import difficulty_part, distance_part, ways_part
+from rewarddiff.lab.online.parts import Findings
+from rewarddiff.lab.online.results import OnlineLab
+from rewarddiff.report.values import percent, real
+
+PARTS = (
+    ways_part,
+    distance_part,
+    difficulty_part,
+    k_part,
+    scale_part,
+    correlation_part,
+    noise_part,
+)
+
+
+def render_online(results: OnlineLab, folder: Path) -> Path:
+    """Write `folder/lab-online.html` and `folder/lab-online.md` with its `images`.
+
+    Returns:
+        The page's path.
+    """
+    return findings(results).write(folder)
+
+
+def findings(results: OnlineLab) -> Findings:
+    """Return everything that the page says."""
+    parts = tuple(part(results) for part in PARTS)
+    subtitle = f"rewarddiff {results.version} · {len(results.starts)} worlds"
+    title = "Contrastive rewards, and others, on a small transformer"
+    return Findings("lab-online", title, subtitle, about(results), parts)
+
+
+def about(results: OnlineLab) -> str:
+    """Say what was done, what figures are, and what came of the paper's claim."""
+    c0, c1 = misreadings(results)
+    worlds = len(results.starts)
+    noise = f"{percent(c0, 0)} of the failures are read as successes and {percent(c1, 0)} of the successes as failures"
+    text = (
+        f"A small transformer learns to do as it is asked. A response succeeds (true reward 1) or fails "
+        f"(0); {noise}. Every way learns from {results.samples:,} responses, and is measured by its true "
+        f"reward on held-out prompts: {real(results.start.value)} before training, at best "
+        f"{real(results.best)}. Intervals are of 95 % over {worlds} worlds; gaps are taken in the same "
+        f"world. {claim(results)}"
+    )
+    return text.rstrip()
