@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ from rewarddiff.coefficients import CoefficientConfig
 from rewarddiff.config import load_recipe
 from rewarddiff.config.elsewhere import CALLED_ONLINE
 from rewarddiff.errors import UserError
+from rewarddiff.pipeline import online_stage
 from rewarddiff.pipeline.commands import run_recipe
 from rewarddiff.pipeline.policy_recipe import SemiOnlineRecipe
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.policies.objectives.strength import ODPO
+from rewarddiff.scorers.length import LengthScorer
 
 SMALL = {"batch_size": 4, "max_steps": 2, "precision": "fp32"}
 SAMPLES = {"num_generations": 2, "max_new_tokens": 5}
@@ -176,6 +179,34 @@ def test_pairs_of_samples_take_the_policys_columns(plan: dict[str, Any]) -> None
     assert config.train.max_steps == 2
     # Strengths are the scorer's differences as they are, where nothing is said of them.
     load_recipe(plan, ["policies.semi.objective=odpo"], Recipe).check()
+
+
+def test_the_temperature_of_the_scorer_makes_log_odds_of_differences(
+    plan: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def four(run: Any, scorer: str, seed: int, place: str) -> float:
+        asked.append((scorer, seed, place))
+        return 4.0
+
+    monkeypatch.setattr(online_stage, "temperature_of", four)
+    overrides = [
+        "policies.weighted.objective=mmpo",
+        "policies.weighted.coefficient.calibrated=true",
+        "policies.weighted.strength={scale: 2.0, calibrated: true}",
+    ]
+    recipe = load_recipe(plan, overrides, Recipe)
+    recipe.check()
+    options = recipe.policies["weighted"].online
+    assert isinstance(options, SemiOnlineRecipe)
+    teacher = LengthScorer()
+    run: Any = SimpleNamespace(recipe=recipe)
+    config, functions = online_stage._of_pairs(run, "weighted", options, teacher, seed=3)
+    assert functions.temperature == 4.0  # of coefficients
+    assert config.strength_scale == 2.0 / 4.0
+    places = ["policies.weighted.coefficient", "policies.weighted.strength"]
+    assert asked == [("reward", 3, place) for place in places]
 
 
 def test_what_trains_pairs_of_samples_names_their_stage(plan: dict[str, Any]) -> None:
