@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ import torch
 
 from rewarddiff.cli import main
 from rewarddiff.lab.online import OnlineLabConfig, lab_online, read_results
-from rewarddiff.lab.online.bench import Bench, bench, correlation
+from rewarddiff.lab.online.bench import Bench, accuracy, bench, correlation, start_of
 from rewarddiff.lab.online.config import WAYS, LearnConfig
+from rewarddiff.lab.online.learned import RewardModelConfig
 from rewarddiff.lab.online.measuring import Measure, curve
 from rewarddiff.lab.online.pairs import labelled, pairs
 from rewarddiff.lab.online.policy import PretrainConfig, encoder, untrained
@@ -46,8 +48,10 @@ AS_OVERRIDES = (
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """The world of one seed as it is by default, with true rewards."""
-    config = OnlineLabConfig(noise=0.0, language=LanguageConfig(held_out=96))
+    """The world of one seed with true rewards, and half as much again to learn from."""
+    config = OnlineLabConfig(
+        noise=0.0, language=LanguageConfig(held_out=96), learn=LearnConfig(turns=36)
+    )
     return bench(config, 0, tmp_path_factory.mktemp("world"))
 
 
@@ -134,6 +138,40 @@ def test_correlation_is_that_of_all_ordered_pairs_of_draws() -> None:
     assert math.isnan(correlation(np.ones((4, 2))))
 
 
+def test_accuracy_is_of_pairs_with_one_success_and_counts_ties_half() -> None:
+    """By hand: of the first prompt a pair that is right and one that is tied, 1.5 of 2."""
+    rewards = np.array([[0.5, 0.1, 0.5], [1.0, 2.0, 3.0]])
+    golds = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    assert accuracy(rewards, golds) == 0.75
+    golds[1] = [1.0, 1.0, 1.0]
+    assert accuracy(rewards, golds) == 0.75
+    golds[1] = [0.0, 0.0, 1.0]
+    rewards[1] = [3.0, 4.0, 1.0]
+    assert accuracy(rewards, golds) == 1.5 / 4
+    assert math.isnan(accuracy(rewards, np.ones((2, 3))))
+
+
+def test_a_reward_model_tells_successes_from_failures_and_is_read_back(
+    tmp_path: Path,
+) -> None:
+    """Of true comparisons, and few of them; the start has read half of what it reads else."""
+    config = replace(
+        QUICK,
+        noise=0.0,
+        reward="learned",
+        model=RewardModelConfig(responses=4, epochs=2.0),
+        pretrain=PretrainConfig(texts=6400),
+        best_of=(1, 8),
+    )
+    learned = bench(config, 0, tmp_path)
+    start = start_of(learned)
+    assert start.accuracy > 0.65
+    assert math.isnan(start.misread)
+    again = bench(config, 0, tmp_path)  # from what is kept
+    groups = again.answered(again.prompts()[:5], 3, "here")
+    assert again.reader.scores(groups) == learned.reader.scores(groups)
+
+
 def test_intervals_over_seeds_are_no_narrower_than_students() -> None:
     """t of 0.975 with 3 degrees of freedom is 3.182; s of 1, 2, 3, 4 is 1.291."""
     interval = over_seeds([1.0, 2.0, math.nan, 3.0, 4.0])
@@ -160,10 +198,11 @@ def test_every_way_learns_from_as_many_samples(noisy: Bench, way: str) -> None:
 def test_pairs_are_ordered_by_the_misread_reward_and_weighed_by_a_second_reader(
     noisy: Bench,
 ) -> None:
-    groups = labelled(noisy)
+    groups, reader = labelled(noisy), noisy.reader
     assert groups
+    assert isinstance(reader, Reader)
     for group in groups:
-        (rewards,) = noisy.reader.scores([group])
+        (rewards,) = reader.scores([group])
         for comparison in group.comparisons:
             assert (rewards[comparison.chosen], rewards[comparison.rejected]) == (1.0, 0.0)
     weighted = {item.id: item for item in pairs(noisy, weighted=True)}
@@ -172,7 +211,7 @@ def test_pairs_are_ordered_by_the_misread_reward_and_weighed_by_a_second_reader(
         agreed = []
         for comparison in group.comparisons:
             texts = [group.responses[i] for i in (comparison.chosen, comparison.rejected)]
-            agreed.append(float(noisy.reader.difference(prompt, *texts) > 0))
+            agreed.append(float(reader.difference(prompt, *texts) > 0))
         if item is not None:
             assert list(item.coefficients) == agreed
 

@@ -3,6 +3,7 @@
 world      a small language with a known truth
 policy     the transformer and its tokenizer, pretrained on that language
 rewards    what is learned from: the truth, misread at known rates
+learned    or a reward model that has learned from misread comparisons
 ways       PPO and its relatives, DPO: each by the project's own training
 pairs      what DPO learns from
 measuring  the true reward of a policy on held-out prompts, and its KL to the start

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -18,6 +19,7 @@ from rewarddiff.differences import Array
 from rewarddiff.encoding import Encoder
 from rewarddiff.evaluation import best_of_n
 from rewarddiff.lab.online.config import OnlineLabConfig
+from rewarddiff.lab.online.learned import Learned, reward_model
 from rewarddiff.lab.online.measuring import Measure, Responses
 from rewarddiff.lab.online.policy import encoder, pretrained
 from rewarddiff.lab.online.results import BestOf, Start
@@ -41,7 +43,7 @@ class Bench:
 
     config: OnlineLabConfig
     world: World
-    reader: Reader
+    reader: Reader | Learned
     encoder: Encoder
     start: PreTrainedModel
     measure: Measure
@@ -96,12 +98,19 @@ def bench(config: OnlineLabConfig, seed: int, folder: Path) -> Bench:
         model = pretrained(config.pretrain, world, reads)
         fresh = files.begin(kept)
         model.save_pretrained(fresh)
+        reads.tokenizer.save_pretrained(fresh)
         files.replace(fresh, kept)
     # Read again also where it has just been made: every process then begins alike.
     start = LlamaForCausalLM.from_pretrained(kept)
-    reader = Reader(NoiseConfig(config.c0, config.c1), seed)
-    measure = Measure(world, reader, reads, start, config.draws)
-    return Bench(config, world, reader, reads, start, measure)
+    misread = Reader(NoiseConfig(config.c0, config.c1), seed)
+    measure = Measure(world, misread, reads, start, config.draws)
+    made = Bench(config, world, misread, reads, start, measure)
+    if config.reward == "misread":
+        return made
+    draws = made.answered(made.prompts(), config.model.responses, "compared")
+    learned = reward_model(config.model, kept, draws, misread, folder / f"scorer-{seed}")
+    measure = Measure(world, learned, reads, start, config.draws)
+    return replace(made, reader=learned, measure=measure)
 
 
 def start_of(bench: Bench) -> Start:
@@ -116,12 +125,37 @@ def start_of(bench: Bench) -> Start:
         prompts=len(bench.world.prompts),
         held_out=len(bench.world.held_out),
         start=measure.start_point,
-        misread=float((draws.reward != draws.gold).mean()),
+        misread=_misread(bench, draws),
+        accuracy=accuracy(draws.reward, draws.gold),
         correlation=correlation(draws.reward),
         correlation_gold=correlation(draws.gold),
         best_of=tuple(_best_of(draws, n, measure) for n in config.best_of),
         seconds=time.process_time() - began,
     )
+
+
+def _misread(bench: Bench, draws: Responses) -> float:
+    if isinstance(bench.reader, Learned):
+        return math.nan
+    return float((draws.reward != draws.gold).mean())
+
+
+def accuracy(rewards: Array, golds: Array) -> float:
+    """Return how often a success has the higher reward of two draws to a prompt, a tie half.
+
+    NaN where no prompt has a success and a failure.
+
+    Args:
+        rewards, golds: (prompts, draws).
+
+    >>> accuracy(np.array([[0.0, 1.0, 1.0]]), np.array([[0.0, 1.0, 0.0]]))
+    0.75
+    """
+    ahead = np.sign(rewards[:, :, None] - rewards[:, None, :])
+    is_better = golds[:, :, None] > golds[:, None, :]
+    if not is_better.any():
+        return math.nan
+    return float((ahead[is_better] + 1).mean() / 2)
 
 
 def correlation(rewards: Array) -> float:

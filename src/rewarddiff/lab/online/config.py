@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from rewarddiff.config import at_least, checked, positive
 from rewarddiff.errors import UserError
+from rewarddiff.lab.online.learned import RewardModelConfig
 from rewarddiff.lab.online.policy import PretrainConfig
 from rewarddiff.lab.online.world import LanguageConfig
 
@@ -94,6 +95,8 @@ class OnlineLabConfig:
         noise: how often a failure is read as a success, and a success as a failure; 0: the true
             reward is learned from.
         noise_of_success: the second of these, where it is another.
+        reward: what is learned from: the true reward as it is `misread`; or a reward model that has
+            `learned` from comparisons by misread rewards. model: how that is trained.
         ways: of learning; each is trained in every world.
         language: of the world. pretrain: its transformer. learn: how that learns from the reward.
         best_of: n of best-of-n, from as many draws as the largest.
@@ -105,9 +108,11 @@ class OnlineLabConfig:
     seeds: int = 8
     noise: float = 0.3
     noise_of_success: float | None = None
+    reward: Literal["misread", "learned"] = "misread"
     ways: tuple[WayName, ...] = WAYS
     language: LanguageConfig = field(default_factory=LanguageConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    model: RewardModelConfig = field(default_factory=RewardModelConfig)
     learn: LearnConfig = field(default_factory=LearnConfig)
     best_of: tuple[int, ...] = (1, 2, 4, 8, 16)
     draws: int = 4

@@ -19,11 +19,15 @@ from transformers import PreTrainedModel
 
 from rewarddiff.differences import Array
 from rewarddiff.encoding import Encoder
+from rewarddiff.lab.online.learned import Learned
 from rewarddiff.lab.online.results import Point
-from rewarddiff.lab.online.rewards import Reader
-from rewarddiff.lab.online.world import LONGEST, World, gold
+from rewarddiff.lab.online.rewards import NoiseConfig, Reader
+from rewarddiff.lab.online.world import LONGEST, World
+from rewarddiff.records import Group
 from rewarddiff.sampling.batches import Tokens, padding
 from rewarddiff.sampling.generate import sample_tokens
+
+TRUTH = Reader(NoiseConfig(0.0, 0.0), 0)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,12 @@ class Measure:
     """
 
     def __init__(
-        self, world: World, reader: Reader, encoder: Encoder, start: PreTrainedModel, draws: int
+        self,
+        world: World,
+        reader: Reader | Learned,
+        encoder: Encoder,
+        start: PreTrainedModel,
+        draws: int,
     ) -> None:
         self.encoder = encoder
         self.reader = reader
@@ -80,16 +89,15 @@ class Measure:
     def responses(self, policy: PreTrainedModel, draws: int) -> Responses:
         """Return so many draws for each prompt."""
         tokens = self._drawn(policy, draws)
-        shape = (len(self.prompts), draws)
-        true, read = [], []
-        for number, drawn in enumerate(tokens):
-            prompt = self.texts[number // draws]
-            text = self.encoder.text(drawn)
-            true.append(gold(prompt, text))
-            read.append(self.reader.reward(prompt, text))
-        kl = self._kl(policy, tokens, draws)
+        responses = [self.encoder.text(drawn) for drawn in tokens]
+        groups = []
+        for place, prompt in enumerate(self.texts):
+            of_prompt = responses[place * draws : (place + 1) * draws]
+            groups.append(Group(prompt, prompt, tuple(of_prompt)))
         return Responses(
-            np.array(true).reshape(shape), np.array(read).reshape(shape), kl.reshape(shape)
+            gold=np.array(TRUTH.scores(groups)),
+            reward=np.array(self.reader.scores(groups)),
+            kl=self._kl(policy, tokens, draws).reshape(len(groups), draws),
         )
 
     def _drawn(self, policy: PreTrainedModel, draws: int) -> list[Tokens]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from rewarddiff.coefficients import CoefficientConfig, weigh
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.lab.online.bench import Bench
+from rewarddiff.lab.online.learned import compared
 from rewarddiff.policies.items import Pairs, PreferenceItem
 from rewarddiff.policies.objectives.pairs import DPO
 from rewarddiff.records import Group
@@ -32,14 +33,7 @@ def labelled(bench: Bench) -> list[Group]:
     for number in range(drawn):
         asked = prompts[number % len(prompts)]
         groups.append(replace(asked.group, id=f"draw:{number}"))
-    answered = bench.answered(groups, learn.num_generations, "offline")
-    compared = []
-    for group, rewards in zip(answered, bench.reader.scores(answered), strict=True):
-        by_reward = replace(group, scores=tuple(rewards))
-        comparisons = [c for c in by_reward.known_comparisons() if not c.tie]
-        if comparisons:
-            compared.append(replace(group, comparisons=tuple(comparisons)))
-    return compared
+    return compared(bench.answered(groups, learn.num_generations, "offline"), bench.reader)
 
 
 def _weighted(groups: Sequence[Group], bench: Bench) -> list[Pairs]:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -68,7 +68,7 @@ def encoder() -> Encoder:
     """Return what reads and writes texts for the transformer: one token a word."""
     ids = {token: place for place, token in enumerate(vocabulary())}
     words = Tokenizer(WordLevel(ids, unk_token="<unk>"))
-    words.pre_tokenizer = WhitespaceSplit()
+    words.pre_tokenizer = Whitespace()
     words.post_processor = TemplateProcessing("<bos> $A", special_tokens=[("<bos>", ids["<bos>"])])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=words,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from rewarddiff import files
-from rewarddiff.results import Interval
+from rewarddiff.results import UNKNOWN, Interval
 from rewarddiff.results.fields import Figure, Settings, Strict
 from rewarddiff.results.reading import plain, read
 
@@ -74,8 +75,10 @@ class Start(Strict):
 
     Attributes:
         best: the best attainable mean true reward on the held-out prompts.
+        accuracy: how often a success has a higher reward than a failure at the same prompt.
         prompts: how many prompts are trained on. held_out: how many are measured on.
-        misread: the share of the draws whose reward is another than the true one.
+        misread: the share of the draws whose reward is another than the true one; unknown where
+            it is a reward model's.
         correlation: of the reward of a response with that of another draw to the same prompt, over
             prompts; 0 is what the paper's theorem assumes. correlation_gold: of the true rewards.
     """
@@ -85,11 +88,12 @@ class Start(Strict):
     prompts: int
     held_out: int
     start: Point
-    misread: float
+    misread: Figure
     correlation: Figure
     correlation_gold: Figure
     best_of: tuple[BestOf, ...]
     seconds: float
+    accuracy: Figure = math.nan
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ class OnlineLab(Strict):
         starts: the worlds, by seed. trained: every policy, by way and seed.
         ways: over all seeds, in the order they were asked for. start: before any of them.
         best_of: of draws from the start, as the reward picks them.
-        misread, correlation, correlation_gold: as in `Start`, over all seeds.
+        misread, correlation, correlation_gold, accuracy: as in `Start`, over all seeds.
     """
 
     version: str
@@ -160,6 +164,7 @@ class OnlineLab(Strict):
     misread: Interval
     correlation: Interval
     correlation_gold: Interval
+    accuracy: Interval = UNKNOWN
 
 
 def write_results(results: OnlineLab, folder: Path) -> Path:

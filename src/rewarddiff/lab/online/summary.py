@@ -65,6 +65,7 @@ def summary(
         misread=at_start(lambda start: start.misread),
         correlation=over_seeds([start.correlation for start in starts], (-1.0, 1.0)),
         correlation_gold=over_seeds([start.correlation_gold for start in starts], (-1.0, 1.0)),
+        accuracy=at_start(lambda start: start.accuracy),
     )
 
 
