@@ -1,6 +1,6 @@
 """Known faults of other trainers, each made sure of here, on a whole turn of the trainer.
 
-Where each was seen:
+How they look in code:
 
 - the score on the pad slot after the end, and the first pad taken for the end where pad is the end
   token: TRL's PPO, `sequence_lengths = first_true_indices(responses == pad_token_id) - 1` and
