@@ -76,6 +76,17 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "FIRST_WAIT", 0.001)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The weights of a training that nothing has stopped."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    teacher = Teacher()
+    with serving(teacher) as port:
+        assert main(["run", recipe(policy_folder, folder, "whole", port)]) == 0
+    assert teacher.asked == 4
+    return weights(folder, "whole")
+
+
 def recipe(policy: Path, folder: Path, output: str, port: int) -> str:
     """Write a recipe of four turns, in each of which the server is asked; return its path."""
     rows = [{"prompt": f"Say it {i}", "chosen": "yes", "rejected": "no."} for i in range(12)]
@@ -116,13 +127,8 @@ def checkpoint_of(folder: Path, output: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_a_server_that_dies_in_the_middle_ends_the_run_and_it_goes_on_to_the_bit(
-    policy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    policy_folder: Path, undisturbed: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = Teacher()
-    with serving(whole) as port:
-        assert main(["run", recipe(policy_folder, tmp_path, "whole", port)]) == 0
-        assert whole.asked == 4
-        capsys.readouterr()
     dying = Teacher()
     dying.lives = 2
     with serving(dying) as port:
@@ -138,20 +144,18 @@ def test_a_server_that_dies_in_the_middle_ends_the_run_and_it_goes_on_to_the_bit
     with serving(back, port):
         assert main(["run", path]) == 0
     assert back.asked == 2
-    assert weights(tmp_path, "parts") == weights(tmp_path, "whole")
+    assert weights(tmp_path, "parts") == undisturbed
 
 
 @pytest.mark.slow
 def test_a_reward_that_is_no_number_ends_the_run_and_it_goes_on_to_the_bit(
-    policy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    policy_folder: Path, undisturbed: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     teacher = Teacher()
     with serving(teacher) as port:
-        assert main(["run", recipe(policy_folder, tmp_path, "whole", port)]) == 0
         path = recipe(policy_folder, tmp_path, "parts", port)
-        teacher.at = teacher.asked + 3  # a request a turn: in the third
+        teacher.at = 3  # a request a turn: in the third
         teacher.value = float("nan")
-        capsys.readouterr()
         assert main(["run", path]) == 2
         said = capsys.readouterr().err.strip().splitlines()[-1]
         assert said.startswith("rewarddiff: error: ")
@@ -159,4 +163,4 @@ def test_a_reward_that_is_no_number_ends_the_run_and_it_goes_on_to_the_bit(
         assert checkpoint_of(tmp_path, "parts")["step"] == 2
         teacher.value = None
         assert main(["run", path]) == 0
-    assert weights(tmp_path, "parts") == weights(tmp_path, "whole")
+    assert weights(tmp_path, "parts") == undisturbed
