@@ -160,7 +160,7 @@ def test_its_recipe_can_be_run() -> None:
 
 def test_its_commands_are_ours() -> None:
     commands = re.findall(r"^rewarddiff .*", PAGE, re.MULTILINE)
-    assert {shlex.split(command)[1] for command in commands} == {"baseline", "serve"}
+    assert {shlex.split(command)[1] for command in commands} == {"baseline", "run", "serve"}
     for command in commands:
         parsed(command_line(), shlex.split(command)[1:])
 
