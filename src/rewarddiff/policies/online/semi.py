@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rewarddiff.encoding import Encoder
 from rewarddiff.forward import LogProbs, switch_dropout_off
 from rewarddiff.loop.objective import LossOutput, TrainConfig, Turns
-from rewarddiff.loop.processes import from_every_process, processes
+from rewarddiff.loop.processes import done_by_every_process, from_every_process, processes
 from rewarddiff.policies.items import PreferenceItem
 from rewarddiff.policies.online import semi_metrics
 from rewarddiff.policies.online.frozen import Frozen
@@ -118,20 +118,25 @@ class SemiOnline:
         everyone = processes()
         mine = range(everyone.process_index, len(items), everyone.num_processes)
         prompts = [items[place] for place in mine]
+        policy = self.module.model
         began = time.perf_counter()
-        rollouts = draw(
-            self.module.model, self.encoder, prompts, self.options, seed=self.seed, turn=turn
-        )
-        sampled = time.perf_counter()
-        rollouts = self._read(module, rollouts)
-        has_read = time.perf_counter()
-        of_mine = self._judged(mine, prompts, rollouts)
-        seconds = {
-            "time/sampling": sampled - began,
-            "time/reading": has_read - sampled,
-            "time/scoring": time.perf_counter() - has_read,
-        }
-        groups = sorted(chain(*from_every_process(of_mine)), key=lambda one: one.place)
+
+        def made() -> tuple[list[Judged], dict[str, float]]:
+            rollouts = draw(policy, self.encoder, prompts, self.options, seed=self.seed, turn=turn)
+            sampled = time.perf_counter()
+            rollouts = self._read(module, rollouts)
+            has_read = time.perf_counter()
+            of_mine = self._judged(mine, prompts, rollouts)
+            seconds = {
+                "time/sampling": sampled - began,
+                "time/reading": has_read - sampled,
+                "time/scoring": time.perf_counter() - has_read,
+            }
+            return of_mine, seconds
+
+        parts = done_by_every_process(made)
+        groups = sorted(chain(*(part for part, _ in parts)), key=lambda one: one.place)
+        _, seconds = parts[everyone.process_index]
         pool = items_of(groups, self.options, temperature=self.functions.temperature)
         if "mismatch" in self.options.alignment.reads:
             pool = self._with_mismatch(pool)
