@@ -14,7 +14,7 @@ import torch
 
 from rewarddiff.cli import main
 from rewarddiff.lab.online import OnlineLabConfig, lab_online, read_results
-from rewarddiff.lab.online.bench import Bench, accuracy, bench, correlation, start_of
+from rewarddiff.lab.online.bench import Bench, accuracy, bench, correlation
 from rewarddiff.lab.online.config import WAYS, LearnConfig
 from rewarddiff.lab.online.learned import RewardModelConfig
 from rewarddiff.lab.online.measuring import Measure, curve
@@ -159,17 +159,22 @@ def test_a_reward_model_tells_successes_from_failures_and_is_read_back(
         QUICK,
         noise=0.0,
         reward="learned",
+        seeds=1,
+        ways=("ppo",),
         model=RewardModelConfig(responses=4, epochs=2.0),
         pretrain=PretrainConfig(texts=6400),
         best_of=(1, 8),
     )
-    learned = bench(config, 0, tmp_path)
-    start = start_of(learned)
+    results = lab_online(tmp_path, config)
+    (start,) = results.starts
     assert start.accuracy > 0.65
     assert math.isnan(start.misread)
-    again = bench(config, 0, tmp_path)  # from what is kept
-    groups = again.answered(again.prompts()[:5], 3, "here")
-    assert again.reader.scores(groups) == learned.reader.scores(groups)
+    (folder,) = tmp_path.glob("parts-*")
+    first, again = bench(config, 0, folder), bench(config, 0, folder)
+    groups = first.answered(first.prompts()[:5], 3, "here")
+    assert first.reader.scores(groups) == again.reader.scores(groups)
+    page = (tmp_path / "lab-online.md").read_text()
+    assert "a reward model has learned from comparisons by what was read" in page
 
 
 def test_intervals_over_seeds_are_no_narrower_than_students() -> None:

@@ -7,6 +7,7 @@ from functools import cache
 from itertools import combinations
 
 from rewarddiff.lab.identities import Identity, contrast, identities
+from rewarddiff.lab.online.misread import is_learned, misreadings
 from rewarddiff.lab.online.paired import PPO, named, paired, short, told
 from rewarddiff.lab.online.parts import Part
 from rewarddiff.lab.online.results import OnlineLab, Point
@@ -214,16 +215,14 @@ def _steadier(correlation: float) -> str:
 # --- noise ----------------------------------------------------------------------------------------
 
 
-def misreadings(results: OnlineLab) -> tuple[float, float]:
-    """Return how often a failure is read as a success, and a success as a failure."""
-    c0 = results.config["noise"]
-    c1 = results.config.get("noise_of_success")
-    return c0, c0 if c1 is None else c1
-
-
 def noise_part(results: OnlineLab) -> Part:
-    """Return what noise leaves of the gap to a baseline: (1 − c₀ − c₁)(p − q)."""
+    """Return what noise leaves of the gap to a baseline: (1 − c₀ − c₁)(p − q).
+
+    Nothing where the reward is a reward model's, of which that is not said.
+    """
     title = "What does noise leave of a contrastive reward?"
+    if is_learned(results):
+        return Part("noise", title, ())
     c0, c1 = misreadings(results)
     shrunk = 1 - c0 - c1
     rows, fits = [], []

@@ -105,7 +105,7 @@ class OnlineLabConfig:
         processes: that train side by side, each on one thread.
     """
 
-    seeds: int = 8
+    seeds: int = 6
     noise: float = 0.3
     noise_of_success: float | None = None
     reward: Literal["misread", "learned"] = "misread"

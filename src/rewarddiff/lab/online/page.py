@@ -8,14 +8,14 @@ from rewarddiff.lab.online.baselines import (
     claim,
     correlation_part,
     k_part,
-    misreadings,
     noise_part,
     scale_part,
 )
 from rewarddiff.lab.online.gains import difficulty_part, distance_part, ways_part
+from rewarddiff.lab.online.misread import reward_words
 from rewarddiff.lab.online.parts import Findings
 from rewarddiff.lab.online.results import OnlineLab
-from rewarddiff.report.values import percent, real
+from rewarddiff.report.values import real
 
 PARTS = (
     ways_part,
@@ -47,9 +47,8 @@ def findings(results: OnlineLab) -> Findings:
 
 def about(results: OnlineLab) -> str:
     """Say what was done, what figures are, and what came of the paper's claim."""
-    c0, c1 = misreadings(results)
     worlds = len(results.starts)
-    noise = f"{percent(c0, 0)} of the failures are read as successes and {percent(c1, 0)} of the successes as failures"
+    noise = reward_words(results)
     text = (
         f"A small transformer learns to do as it is asked. A response succeeds (true reward 1) or fails "
         f"(0); {noise}. Every way learns from {results.samples:,} responses, and is measured by its true "
