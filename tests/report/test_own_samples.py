@@ -149,6 +149,16 @@ def test_a_scorer_without_scores_is_shown_by_what_it_pays() -> None:
     assert "score r" not in section.tables[0].columns
 
 
+def test_the_intro_explains_what_is_shown_alone() -> None:
+    assert "β: what a nat of it costs." in online_section(results(curve())).intro
+    without = [{k: v for k, v in line.items() if k != "objective/kl_coef"} for line in curve()]
+    intro = online_section(results(tuple(without))).intro
+    assert "β" not in intro
+    assert "Accuracy" not in intro
+    of_pairs = online_section(results(curve(**{"rewards/accuracies": 0.5}))).intro
+    assert "Accuracy: of a step's pairs" in of_pairs
+
+
 def test_what_is_trained_on_data_has_its_curves_where_it_had_them() -> None:
     names = [name for name, _ in document(results(curve())).drawings()]
     assert "online-dpo" in names

@@ -77,18 +77,23 @@ def _intro(policies: Sequence[PolicyResult]) -> str:
         "In every turn the policy answers prompts of the training split, a scorer says what each "
         "answer is worth, and the policy takes steps towards the better ones.",
         "Score r: the mean over a turn's answers, as the scorer gives it.",
-        "KL: of a whole answer to the model that training started from; β is what a nat of it "
-        "costs.",
+        "KL: of a whole answer to the model that training started from.",
         "Entropy: −log π of a whole answer.",
         "Truncated: the share cut at the limit of new tokens.",
     ]
-    if any(ACCURACY in line for policy in policies for line in policy.curve):
+    if _measured(policies, KL_COEF):
+        sentences.append("β: what a nat of it costs.")
+    if _measured(policies, ACCURACY):
         sentences.append(
             "Accuracy: of a step's pairs, those whose better answer has gained more probability."
         )
     if len({policy.seed for policy in policies}) > 1:
         sentences.append("One line a seed.")
     return " ".join(sentences)
+
+
+def _measured(policies: Sequence[PolicyResult], key: str) -> bool:
+    return any(key in line for policy in policies for line in policy.curve)
 
 
 def _curves(results: Results, policies: Sequence[PolicyResult]) -> Iterator[Drawing]:
@@ -103,7 +108,7 @@ def _curves(results: Results, policies: Sequence[PolicyResult]) -> Iterator[Draw
 
 def _metrics(seeds: Sequence[PolicyResult]) -> Iterable[tuple[str, str]]:
     """Return the metrics to show; the reward stands for a score that is not known."""
-    if any(SCORE in line for run in seeds for line in run.curve):
+    if _measured(seeds, SCORE):
         return SHOWN
     return ((REWARD, "reward"), *SHOWN)
 

@@ -115,8 +115,10 @@ def curves(panels: Sequence[Panel], colour: str, label: str) -> str:
                 axes.plot(*_columns(points), **dotted)
             axes.set_ylabel(name)
         figure.align_ylabels(stack)
-        legend(figure, stack[0], "outside upper right")
+        if any(dev for _, _, dev in panels):
+            legend(figure, stack[0], "outside upper right")
         stack[-1].set_xlabel("step")
+        stack[-1].locator_params(axis="x", integer=True)
 
     return draw(90 + 100 * len(panels), label, paint)
 
