@@ -150,7 +150,7 @@ def test_a_scorer_without_scores_is_shown_by_what_it_pays() -> None:
 
 
 def test_the_intro_explains_what_is_shown_alone() -> None:
-    assert "β: what a nat of it costs." in online_section(results(curve())).intro
+    assert "β: what a nat of KL costs." in online_section(results(curve())).intro
     without = [{k: v for k, v in line.items() if k != "objective/kl_coef"} for line in curve()]
     intro = online_section(results(tuple(without))).intro
     assert "β" not in intro

@@ -82,7 +82,7 @@ def _intro(policies: Sequence[PolicyResult]) -> str:
         "Truncated: the share cut at the limit of new tokens.",
     ]
     if _measured(policies, KL_COEF):
-        sentences.append("β: what a nat of it costs.")
+        sentences.append("β: what a nat of KL costs.")
     if _measured(policies, ACCURACY):
         sentences.append(
             "Accuracy: of a step's pairs, those whose better answer has gained more probability."
