@@ -32,6 +32,7 @@ from rewarddiff.lab.online.policy import PretrainConfig, encoder, pretrained
 from rewarddiff.lab.online.results import Point
 from rewarddiff.lab.online.world import LanguageConfig, World, gold
 from rewarddiff.lab.policy import Method
+from rewarddiff.lab.words import threshold
 from rewarddiff.results import Interval
 
 WORLD = World(LanguageConfig(), 0)
@@ -203,3 +204,16 @@ def test_bad_settings_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
     ):
         assert main(["lab", "offline", "--output", str(tmp_path), wrong]) == 2
         assert cause in capsys.readouterr().err
+
+
+def test_a_gap_in_the_middle_is_no_threshold() -> None:
+    """It helps at 0.8 and shows nothing of an oracle: not "from 0.8 up"."""
+    row = {"1": AROUND, "0.8": ABOVE, "0.4": BELOW, "0": AROUND}
+    said = threshold("clip", row)
+    assert (
+        said
+        == "Clip helps at a correlation of 0.8 (an oracle: 0.000 [−1.000, +1.000]); it hurts at 0.4."
+    )
+    ordered = {"1": ABOVE, "0.8": ABOVE, "0.4": BELOW, "0": BELOW}
+    assert "helps from a correlation of 0.8 up" in threshold("clip", ordered)
+    assert "it hurts at 0.4 and below" in threshold("clip", ordered)

@@ -243,3 +243,22 @@ def test_the_markdown_shows_every_image(folder: Path) -> None:
     for name in shown:
         root: Any = ElementTree.parse(folder / name).getroot()
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_questions_that_no_way_answers_are_left_out() -> None:
+    keys = [part.key for part in findings(example.results({"ppo": 0.2})).parts]
+    assert "k" not in keys
+    assert "scale" not in keys
+    assert len(part_of(example.results({"ppo": 0.2}), "kl").drawings) == 1
+
+
+def test_of_a_reward_model_the_formula_says_nothing() -> None:
+    misread = example.results({"ppo": 0.2})
+    learned = replace(
+        misread, config={**misread.config, "reward": "learned"}, accuracy=Interval(0.8, 0.7, 0.9, 6)
+    )
+    assert "it puts a success before a failure in 80 %" in findings(learned).about
+    assert "the formula says nothing of them" in said(learned, "noise")
+    assert "agrees with that" not in said(learned, "noise")
+    titles = [table.title for table in part_of(learned, "noise").tables]
+    assert titles == [table.title for table in part_of(misread, "noise").tables][1:]

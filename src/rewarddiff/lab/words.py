@@ -42,19 +42,22 @@ def hurts_at(row: Row) -> list[str]:
 
 def threshold(line: str, row: Row) -> str:
     """Say from which quality up a line helps, and at which it hurts; the best is the first place."""
+    places = list(row)
     better = helps_at(row)
     worse = hurts_at(row)
     helps = "helps at no quality of the scorer"
-    if better:
+    if better and better == places[: len(better)]:
         helps = f"helps from a correlation of {better[-1]} up"
+    elif better:
+        helps = f"helps at a correlation of {', '.join(better)}"
     if not worse:
         hurts = "it hurts nowhere that shows"
     elif len(worse) == len(row):
         hurts = "it hurts at every quality"
-    elif len(worse) > 1:
+    elif len(worse) > 1 and worse == places[-len(worse) :]:
         hurts = f"it hurts at {worse[0]} and below"
     else:
-        hurts = f"it hurts at {worse[0]}"
+        hurts = f"it hurts at {', '.join(worse)}"
     first = next(iter(row))
     best = "an oracle" if first == "1" else f"a scorer of {first}"
     return f"{capital(line)} {helps} ({best}: {with_interval(row[first])}); {hurts}."

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from itertools import combinations
 
-from rewarddiff.lab.identities import Identity, contrast, identities
-from rewarddiff.lab.online.misread import is_learned, misreadings
-from rewarddiff.lab.online.paired import PPO, named, paired, short, told
+from rewarddiff.lab.online.paired import PPO, named, paired, told
 from rewarddiff.lab.online.parts import Part
 from rewarddiff.lab.online.results import OnlineLab, Point
-from rewarddiff.lab.online.summary import over_seeds
-from rewarddiff.lab.page import gap_cell, identity_table
+from rewarddiff.lab.page import gap_cell
 from rewarddiff.lab.words import with_interval
 from rewarddiff.report.cells import Cell, Table, real_cell
 from rewarddiff.report.charts import Forest, Lines
 from rewarddiff.report.figures import Drawing
 from rewarddiff.report.gap_plots import ForestPanel, ForestRow
 from rewarddiff.report.svg import palette
-from rewarddiff.report.values import real, two_digits
+from rewarddiff.report.values import two_digits
 from rewarddiff.results import Interval
 
 BY_K = {1: "contrastive_1", 3: "contrastive_3", 5: "contrastive_5", 10: "contrastive_10"}
@@ -210,92 +206,3 @@ def _steadier(correlation: float) -> str:
     if noisier:
         text += f", and more at k = {', '.join(noisier)}"
     return f"{text}: it takes ρ > 1/(k + 1)."
-
-
-# --- noise ----------------------------------------------------------------------------------------
-
-
-def noise_part(results: OnlineLab) -> Part:
-    """Return what noise leaves of the gap to a baseline: (1 − c₀ − c₁)(p − q).
-
-    Nothing where the reward is a reward model's, of which that is not said.
-    """
-    title = "What does noise leave of a contrastive reward?"
-    if is_learned(results):
-        return Part("noise", title, ())
-    c0, c1 = misreadings(results)
-    shrunk = 1 - c0 - c1
-    rows, fits = [], []
-    names = short(results)
-    for ended in results.ways:
-        true = paired_to_start(results, ended.way, shrunk)
-        read, formula, rest = true
-        fits.append((names[ended.way], rest))
-        rows.append((Cell(ended.title), gap_cell(formula), gap_cell(read), gap_cell(rest)))
-    inside = [name for name, rest in fits if rest.bounded and not rest.excludes_zero]
-    outside = [f"{name} ({with_interval(rest)})" for name, rest in fits if rest.excludes_zero]
-    statements = [
-        f"A failure is read as a success with c₀ = {c0:g}, a success as a failure with c₁ = {c1:g}. "
-        f"So of a gap p − q between a policy and its baseline 1 − c₀ − c₁ = {real(shrunk)} is left on "
-        "average, whatever p and q are and however they go together."
-    ]
-    told_of = len(inside) + len(outside)
-    if told_of:
-        statements.append(
-            "What policies earn on held-out prompts agrees with that for "
-            f"{len(inside)} of {told_of} ways."
-        )
-    if outside:
-        statements.append(f"It does not for {', '.join(outside)}.")
-    columns = ("way", "formula", "read", "difference")
-    of_ways = Table(
-        "Reward of the policy less that of the start", columns, tuple(rows), stacked=True
-    )
-    tables = (of_ways, *map(identity_table, _simulated()))
-    return Part("noise", title, tuple(statements), (_shrinking(),), tables)
-
-
-def paired_to_start(
-    results: OnlineLab, way: str, shrunk: float
-) -> tuple[Interval, Interval, Interval]:
-    """Return the gap as it is read, as the formula has it from the true one, and their difference."""
-    read, formula = [], []
-    for training in results.trained:
-        if training.way == way:
-            start, end = training.curve[0], training.end
-            read.append(end.reward - start.reward)
-            formula.append(shrunk * (end.gold - start.gold))
-    rest = [one - other for one, other in zip(read, formula, strict=True)]
-    return over_seeds(read), over_seeds(formula), over_seeds(rest)
-
-
-SUCCESSES = ((0.9, 0.3), (0.7, 0.5), (0.2, 0.6))
-NOISES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-DRAWS = 100_000
-
-
-@cache
-def _simulated() -> list[Identity]:
-    """Return what can be derived of noise beside what came out."""
-    return [identity for identity in identities() if identity.key != "optimum"]
-
-
-@cache
-def _shrinking() -> Drawing:
-    """Draw simulated gaps over the derived ones, by how often rewards are misread."""
-    rows = []
-    ticks = [(float(place), f"{noise:g}") for place, noise in enumerate(NOISES)]
-    for p, q in SUCCESSES:
-        simulated, formula = [], []
-        for place, noise in enumerate(NOISES):
-            gap = contrast(p, q, noise, noise, DRAWS)
-            simulated.append((float(place), Interval.unbounded(gap, DRAWS)))
-            line = (1 - 2 * noise) * (p - q)
-            formula.append((float(place), Interval.unbounded(line)))
-        rows.append((f"simulated, p = {p:g}, q = {q:g}", simulated, False))
-        rows.append((f"derived, p = {p:g}, q = {q:g}", formula, True))
-    colours = palette(name for name, *_ in rows)
-    axes = ("c₀ = c₁, how often rewards are misread", "E[r_y − r_b]")
-    chart = Lines(rows, ticks, [("", 0.0)], colours, axes)
-    caption = f"{DRAWS:,} draws each; dashed: (1 − c₀ − c₁)(p − q)"
-    return Drawing("Noise shrinks the gap", caption, chart, "Simulated and derived gaps by noise")

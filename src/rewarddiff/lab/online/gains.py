@@ -11,19 +11,19 @@ from rewarddiff.lab.online.paired import (
     at_one_distance,
     by_seed,
     named,
-    paired,
+    others,
     short,
     told,
 )
 from rewarddiff.lab.online.parts import Part
-from rewarddiff.lab.online.results import Ended, OnlineLab, Point
+from rewarddiff.lab.online.results import OnlineLab, Point
 from rewarddiff.lab.online.summary import over_seeds
 from rewarddiff.lab.page import gap_cell
-from rewarddiff.lab.words import with_interval
 from rewarddiff.report.cells import Cell, Table, real_cell
 from rewarddiff.report.charts import Dots, Forest
 from rewarddiff.report.figures import Drawing
 from rewarddiff.report.gap_plots import ForestPanel, ForestRow
+from rewarddiff.report.plots import Dot
 from rewarddiff.report.svg import palette
 from rewarddiff.report.values import DASH, real, two_digits
 from rewarddiff.results import Interval
@@ -57,30 +57,23 @@ FAMILIES = {
 def ways_part(results: OnlineLab) -> Part:
     """Return what every way earns at the end of its samples."""
     title = "Which way earns most?"
-    drawings = (_gold(results),)
-    if _others(results):
-        drawings = (*drawings, _gaps(results))
+    drawings = [_gold(results)]
+    if others(results):
+        drawings.append(_gaps(results))
     statements = told(_gaps_by_title(results), "PPO")
     return Part(
         "ways",
         title,
         (*statements, *_reached(results)),
-        drawings,
+        tuple(drawings),
         (_table(results),),
         intro="Gaps in true reward to PPO in the same world, at the end of equal samples.",
     )
 
 
-def _others(results: OnlineLab) -> list[Ended]:
-    """Return the ways other than PPO, where there is one to hold them against."""
-    if not named(results, [PPO]):
-        return []
-    return [ended for ended in results.ways if ended.way != PPO]
-
-
 def _gaps_by_title(results: OnlineLab) -> dict[str, Interval]:
     names = short(results)
-    return {names[ended.way]: ended.gap for ended in _others(results)}
+    return {names[ended.way]: ended.gap for ended in others(results)}
 
 
 def _reached(results: OnlineLab) -> list[str]:
@@ -104,7 +97,7 @@ def _reached(results: OnlineLab) -> list[str]:
 
 def _gold(results: OnlineLab) -> Drawing:
     names = short(results)
-    rows = [("before training", results.start, [], False)]
+    rows: list[Dot] = [("before training", results.start, [], False)]
     for ended in results.ways:
         seeds = [training.end.gold for training in by_seed(results, ended.way).values()]
         rows.append((names[ended.way], ended.gold, seeds if len(seeds) > 1 else [], False))
@@ -121,17 +114,17 @@ BEST_OF = "best of n"
 
 def _gaps(results: OnlineLab) -> Drawing:
     names = short(results)
-    rows = [ForestRow("", names[ended.way], ended.gap, False) for ended in _others(results)]
+    rows = [ForestRow("", names[ended.way], ended.gap, False) for ended in others(results)]
     chart = Forest([ForestPanel("gap in true reward to PPO", rows)])
     caption = "in the same world; blue above, red below, grey: not told apart"
     return Drawing("Gap to PPO", caption, chart, "Gap in true reward of every way to PPO")
 
 
 def _table(results: OnlineLab) -> Table:
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for ended in results.ways:
         gap, near = Cell(DASH), Cell(DASH)
-        if ended in _others(results):
+        if ended in others(results):
             gap, near = gap_cell(ended.gap), gap_cell(at_one_distance(results, ended.way))
         reached = Cell(f"{ended.reached} of {ended.seeds}")
         seconds = Cell(real(ended.seconds.value))
@@ -163,16 +156,16 @@ def _table(results: OnlineLab) -> Table:
 
 def distance_part(results: OnlineLab) -> Part:
     """Return true reward against KL."""
-    drawings = []
+    drawings: list[Drawing] = []
     for family, ways in FAMILIES.items():
         present = named(results, ways)
-        if present and (present != [PPO] or len(results.ways) == 1):
+        if present and (present != [PPO] or not drawings):
             drawings.append(_paths(results, family, present))
     statements = []
-    others = _others(results)
-    if others:
+    beside = others(results)
+    if beside:
         names = short(results)
-        near = {names[ended.way]: at_one_distance(results, ended.way) for ended in others}
+        near = {names[ended.way]: at_one_distance(results, ended.way) for ended in beside}
         statements = told(near, "PPO")
     statements += _against_best_of(results)
     return Part(
@@ -219,85 +212,3 @@ def _against_best_of(results: OnlineLab) -> list[str]:
         if ended.way == PPO:
             text += f", PPO {real(ended.gold.value)} at {ended.kl.value:.2f}"
     return [f"{text}."]
-
-
-# --- easy and hard prompts ------------------------------------------------------------------------
-
-
-def difficulty_part(results: OnlineLab) -> Part:
-    """Return what ways gain on easy and on hard prompts (C-5)."""
-    others = _others(results)
-    names = short(results)
-    differences = {
-        ended.title: paired(results, ended.way, PPO, lambda point: point.hard - point.easy)
-        for ended in others
-    }
-    relative = {
-        names[ended.way]: differences[ended.title]
-        for ended in others
-        if ended.way.startswith(("contrastive", "reinforce_contrastive"))
-    }
-    statements = [_of_ppo(results), *_of_relative(relative)]
-    drawings = (_difficulty(results),) if others else ()
-    tables = (_difficulty_table(results, differences),)
-    title = "Easy and hard prompts"
-    return Part("difficulty", title, tuple(filter(None, statements)), drawings, tables)
-
-
-def _of_ppo(results: OnlineLab) -> str:
-    for ended in results.ways:
-        if ended.way == PPO:
-            hard = ended.hard.value - results.start_hard.value
-            easy = ended.easy.value - results.start_easy.value
-            return (
-                f"PPO gains {real(hard)} on the hardest third of the prompts and {real(easy)} on the "
-                "easiest."
-            )
-    return ""
-
-
-def _of_relative(relative: dict[str, Interval]) -> list[str]:
-    """Say whether relative rewards gain most where rewards are low, as the paper has it."""
-    if not relative:
-        return []
-    paper = (
-        "That a contrastive reward gains most over PPO where rewards are low, as the paper says,"
-    )
-    shown = [name for name, gap in relative.items() if gap.low > 0]
-    against = [name for name, gap in relative.items() if gap.high < 0]
-
-    def listed(names: Sequence[str]) -> str:
-        return ", ".join(f"{name} ({with_interval(relative[name])})" for name in names)
-
-    statements = []
-    if shown:
-        statements.append(f"{paper} shows here of {listed(shown)}: hard less easy.")
-    else:
-        statements.append(f"{paper} does not show here, for none of {len(relative)} ways.")
-    if against:
-        statements.append(f"The contrary shows of {listed(against)}.")
-    return statements
-
-
-def _difficulty(results: OnlineLab) -> Drawing:
-    names = short(results)
-    rows = []
-    for ended in _others(results):
-        rows.append(ForestRow(names[ended.way], "easy", ended.gap_easy, False))
-        rows.append(ForestRow(names[ended.way], "hard", ended.gap_hard, False))
-    chart = Forest([ForestPanel("gap in true reward to PPO", rows)])
-    caption = "thirds of the prompts, by how often the language itself succeeds"
-    return Drawing("Gap to PPO on easy and on hard prompts", caption, chart, "Gaps by difficulty")
-
-
-def _difficulty_table(results: OnlineLab, differences: dict[str, Interval]) -> Table:
-    start = (real_cell(results.start_easy), real_cell(results.start_hard), *[Cell(DASH)] * 3)
-    rows = [(Cell("before training"), *start)]
-    for ended in results.ways:
-        gaps = [Cell(DASH)] * 3
-        if ended.title in differences:
-            both = (ended.gap_easy, ended.gap_hard, differences[ended.title])
-            gaps = [gap_cell(gap) for gap in both]
-        rows.append((Cell(ended.title), real_cell(ended.easy), real_cell(ended.hard), *gaps))
-    columns = ("way", "easy", "hard", "gap to PPO, easy", "gap, hard", "hard less easy")
-    return Table("By difficulty", columns, tuple(rows), stacked=True)

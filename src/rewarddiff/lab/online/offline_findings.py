@@ -47,7 +47,7 @@ def findings(results: OfflineLab) -> list[Finding]:
         _form(at_end),
         _finding(
             "distance",
-            "And if a way may go no farther from the start than plain DPO?",
+            "And where a way and plain DPO are as far from the start?",
             near,
             [threshold(line, near[line]) for line in (CLIP, ABS, FLIP, OFFSET)],
         ),

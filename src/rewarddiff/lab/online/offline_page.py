@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from rewarddiff.lab.asking import Finding
@@ -53,8 +54,11 @@ def about(results: OfflineLab) -> str:
         f"A small transformer is trained on {pairs['pairs']} comparisons of its own responses, by DPO "
         f"with β = {pairs['beta']:g} for {pairs['steps']} steps. A response succeeds (true reward 1) or "
         f"fails (0). In {percent(equal.value, 0)} of the comparisons both do alike and the label is a "
-        f"coin's; of the other labels {percent(wrong.value, 0)} are wrong. All figures are gaps in true "
-        "reward on held-out prompts to plain DPO on the same comparisons, with 95 % intervals over "
+        f"coin's; of the other labels {percent(wrong.value, 0)} are wrong. A scorer of known quality "
+        "says by how much one response is better, and that is a weight of the loss or an offset in "
+        "it. Where it contradicts the label, clip weighs 0, abs weighs as if it agreed, and flip "
+        "turns the label. All figures are gaps in true reward on held-out prompts to plain DPO "
+        "on the same comparisons, with 95 % intervals over "
         f"{len(results.worlds)} worlds."
     )
 
@@ -90,7 +94,7 @@ def ends_table(results: OfflineLab) -> Table:
 
 def _end(name: str, place: str, ways: Sequence[OfflineTrained]) -> tuple[Cell, ...]:
     gold = over_seeds([way.curve[-1].gold for way in ways])
-    kl = over_seeds([way.curve[-1].kl for way in ways])
+    kl = over_seeds([way.curve[-1].kl for way in ways], (0.0, math.inf))
     return (*texts(name, place), real_cell(gold), real_cell(kl))
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 
 from rewarddiff.lab.online.distance import gap_at_one_distance
-from rewarddiff.lab.online.results import OnlineLab, Point, Trained
+from rewarddiff.lab.online.results import Ended, OnlineLab, Point, Trained
 from rewarddiff.lab.online.summary import over_seeds
 from rewarddiff.lab.words import signed
 from rewarddiff.results import Interval
@@ -60,6 +60,13 @@ def named(results: OnlineLab, ways: Iterable[str]) -> list[str]:
     """Return those of the ways that were trained, in this order."""
     trained = {ended.way for ended in results.ways}
     return [way for way in ways if way in trained]
+
+
+def others(results: OnlineLab) -> list[Ended]:
+    """Return the ways other than PPO, where there is one to hold them against."""
+    if not named(results, [PPO]):
+        return []
+    return [ended for ended in results.ways if ended.way != PPO]
 
 
 # --- what a gap says ------------------------------------------------------------------------------

@@ -30,6 +30,11 @@ class Part:
     tables: tuple[Table, ...] = ()
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing was found."""
+        return not (self.statements or self.drawings or self.tables)
+
+    @property
     def section(self) -> Section:
         """It as a section of the page."""
         return Section(
@@ -83,8 +88,9 @@ class Findings:
                 lines.append("\n".join(f"- {text}" for text in part.statements))
             for drawn in part.drawings:
                 lines.append(f"![{drawn.label}](images/{next(names)}.svg)")
+            titles = [part.title, *(drawn.title for drawn in part.drawings)]
             for table in part.tables:
-                if table.title != part.title:
+                if table.title not in titles:
                     lines.append(f"### {table.title}")
                 lines += [markdown_table(table), *table.marks, *table.notes]
         return "\n\n".join(lines) + "\n"
