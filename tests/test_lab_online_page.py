@@ -138,10 +138,12 @@ def test_the_theorems_assumption_is_read_off_the_correlation() -> None:
     assert words.startswith("No: rewards of two draws to one prompt correlate by 0.30 [0.20, 0.40]")
     # 0.3 is above 1/(3 + 1) and below 1/(1 + 1)
     assert "spread less from k = 3 on, and more at k = 1" in words
-    independent = replace(example.everything(), correlation=Interval(0.02, -0.1, 0.1, 6))
+    hardly = replace(example.everything(), correlation=Interval(0.05, 0.02, 0.08, 6))
+    assert "of any of these k makes rewards spread more" in said(hardly, "correlation")
+    independent = replace(example.everything(), correlation=Interval(0.3, -0.1, 0.5, 6))
     words = said(independent, "correlation")
     assert words.startswith("No correlation shows")
-    assert "of any of these k makes rewards spread more" in words
+    assert "spread less" not in words
 
 
 def test_noise_shrinks_what_policies_earn() -> None:

@@ -166,18 +166,17 @@ def correlation_part(results: OnlineLab) -> Part:
             "Prompts differ in difficulty, and that is what a baseline takes off: of independent "
             "rewards it takes off noise alone."
         )
+        statements.append(_steadier(read.value))
     elif read.known:
         statements.append(
             f"No correlation shows of the rewards of two draws to one prompt: {_correlation(read)}. "
-            "So there is nothing that a baseline could take off but noise."
+            "Nothing tells whether a baseline takes anything off but noise."
         )
     rows = []
     for k in BY_K:
         rows.append(
             (Cell(str(k)), *[Cell(two_digits(spread_left(c.value, k))) for c in (read, true)])
         )
-    if read.known:
-        statements.append(_steadier(read.value))
     statements.append(
         "The mean of a contrastive reward needs no independence, as the next part shows; its spread "
         "does depend on it."
