@@ -174,7 +174,7 @@ def test_a_reward_model_tells_successes_from_failures_and_is_read_back(
     groups = first.answered(first.prompts()[:5], 3, "here")
     assert first.reader.scores(groups) == again.reader.scores(groups)
     page = (tmp_path / "lab-online.md").read_text()
-    assert "a reward model has learned from comparisons by what was read" in page
+    assert "what is learned from is a reward model, trained on comparisons" in page
 
 
 def test_intervals_over_seeds_are_no_narrower_than_students() -> None:

@@ -342,9 +342,7 @@ def _worlds(add: Add) -> None:
     )
     sub.add_argument("worlds", nargs="*", metavar="online|offline", help=text)
     sub.takes_output("where to write the page (default runs/lab, runs/lab-online, …)", "DIR")
-    text = (
-        "seeds=24, quality=0.8, world.pairs=300, world.noise=1, …; online: seeds=6, noise=0.3, …"
-    )
+    text = "seeds=24, quality=0.8, world.pairs=300, world.noise=1, …; online: seeds=6, noise=0.3, …"
     sub.takes_overrides(text)
 
 

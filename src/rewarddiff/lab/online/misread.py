@@ -21,13 +21,10 @@ def is_learned(results: OnlineLab) -> bool:
 def reward_words(results: OnlineLab) -> str:
     """Say what is learned from."""
     c0, c1 = misreadings(results)
-    misread = (
-        f"{percent(c0, 0)} of the failures are read as successes and {percent(c1, 0)} of the "
-        "successes as failures"
-    )
-    if not is_learned(results):
-        return misread
-    return (
-        f"{misread}, and a reward model has learned from comparisons by what was read: it prefers a "
-        f"success to a failure at the same prompt in {percent(results.accuracy.value, 0)} of pairs"
-    )
+    misread = f"{percent(c0, 0)} of the failures as successes and {percent(c1, 0)} of the successes as failures"
+    if is_learned(results):
+        return (
+            "what is learned from is a reward model, trained on comparisons by rewards that read "
+            f"{misread}; it puts a success before a failure in {percent(results.accuracy.value, 0)}"
+        )
+    return f"the reward that is learned from reads {misread}"

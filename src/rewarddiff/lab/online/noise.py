@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from rewarddiff.lab.identities import Identity, contrast, identities
+from rewarddiff.lab.online.misread import is_learned, misreadings
 from rewarddiff.lab.online.paired import short
 from rewarddiff.lab.online.parts import Part
 from rewarddiff.lab.online.results import OnlineLab
@@ -17,13 +18,6 @@ from rewarddiff.report.figures import Drawing
 from rewarddiff.report.svg import palette
 from rewarddiff.report.values import real
 from rewarddiff.results import Interval
-
-
-def misreadings(results: OnlineLab) -> tuple[float, float]:
-    """Return how often a failure is read as a success, and a success as a failure."""
-    c0 = results.config["noise"]
-    c1 = results.config.get("noise_of_success")
-    return c0, c0 if c1 is None else c1
 
 
 def noise_part(results: OnlineLab) -> Part:
@@ -46,11 +40,6 @@ def noise_part(results: OnlineLab) -> Part:
         tables.insert(0, table)
     title = "What does noise leave of a contrastive reward?"
     return Part("noise", title, tuple(statements), (_shrinking(),), tuple(tables))
-
-
-def is_learned(results: OnlineLab) -> bool:
-    """Tell whether rewards are those of a reward model."""
-    return bool(results.config.get("reward") == "learned")
 
 
 def _of_ways(results: OnlineLab, shrunk: float) -> tuple[list[str], Table]:
