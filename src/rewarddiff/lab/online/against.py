@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rewarddiff.report.charts import INTERVAL, Entry, Sheet
-from rewarddiff.report.plots import MARKERS, legend, only_axes, whisker
+from rewarddiff.report.plots import MARKERS, WHISKER, legend, only_axes
 from rewarddiff.report.svg import INK, NEUTRAL, SERIES, draw
 from rewarddiff.results import Interval
 
@@ -42,8 +42,9 @@ class Against:
             for name, points in self.paths:
                 colour = self.colours.get(name, NEUTRAL)
                 measured = [(x, y) for x, y in points if math.isfinite(x) and y.known]
-                for x, interval in measured:
-                    whisker(axes, interval, x, vertical=True, colour=colour)
+                # Faint, since those of several paths stand close together.
+                for x, y in measured:
+                    axes.plot([x, x], [y.low, y.high], color=colour, linewidth=WHISKER, alpha=0.35)
                 axes.plot(
                     [x for x, _ in measured],
                     [interval.value for _, interval in measured],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 
+from rewarddiff.evaluation.intervals import SHARE
 from rewarddiff.lab.online.against import Against, Path
 from rewarddiff.lab.online.paired import (
     PPO,
@@ -198,7 +199,7 @@ def path(results: OnlineLab, way: str) -> list[tuple[float, Interval]]:
     for at_place in zip_longest(*curves):
         present: list[Point] = [point for point in at_place if point is not None]
         kl = over_seeds([point.kl for point in present]).value
-        points.append((kl, over_seeds([point.gold for point in present])))
+        points.append((kl, over_seeds([point.gold for point in present], SHARE)))
     return points
 
 
