@@ -151,3 +151,8 @@ def test_responses_that_nothing_joins_have_no_mean() -> None:
     assert np.isnan(mean_differences(4, every(4), [1.0, nan, nan, nan, nan, 2.0])).all()
     assert np.isnan(mean_differences(2, [(0, 1)], [nan])).all()
     assert mean_differences(1, [], []).tolist() == [0.0]
+
+
+def test_differences_near_the_least_number_there_is_are_no_nan() -> None:
+    scores = potentials(2, [(0, 1)], [2.0**-1040])
+    np.testing.assert_allclose(scores, [2.0**-1041, -(2.0**-1041)], atol=1e-300)

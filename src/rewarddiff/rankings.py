@@ -73,7 +73,8 @@ def potentials(n: int, pairs: Sequence[Pair], d: ArrayLike) -> Array:
         incidence[row, a] = 1.0
         incidence[row, b] = -1.0
     scores, *_ = np.linalg.lstsq(incidence, values, rcond=None)
-    unit = ROUNDING * np.abs(values).max()
+    # Of differences near the least number there is, a unit would be 0.
+    unit = max(ROUNDING * np.abs(values).max(), np.finfo(np.float64).tiny)
     # Adding 0 makes 0 of −0.
     return np.asarray(np.round(scores / unit) * unit, dtype=np.float64) + 0.0
 

@@ -58,9 +58,12 @@ def test_the_reward_and_the_length_of_samples_are_no_other_training() -> None:
         ppo=online(),
         contrastive=online(kind="contrastive"),
         more=online(kind="contrastive", num_generations=8),
+        drawn=online(kind="contrastive", baseline={"k": 3}),
     )
     results = [trained("ppo", 1000), trained("contrastive", 2000), trained("more", 1000, 20)]
+    results.append(trained("drawn", 1000))
     assert unequal(config.policies, results, "contrastive", "ppo") == ()
+    assert unequal(config.policies, results, "drawn", "ppo") == ()
     assert unequal(config.policies, results, "more", "ppo") == (
         Unequal("online.num_generations", 8, 4),
         Unequal("steps", 20, 10),

@@ -246,7 +246,7 @@ def test_calibrated_differences_are_those_over_the_temperature(
     run = prepare(plan, folder)
     part = part_of(run, "dpo", 0)
     temperature = 2.5
-    monkeypatch.setattr("rewarddiff.pipeline.columns._temperature", lambda *_: temperature)
+    monkeypatch.setattr("rewarddiff.pipeline.columns.temperature_of", lambda *_: temperature)
     plain = replace(
         plan,
         policies={

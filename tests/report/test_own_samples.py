@@ -92,6 +92,15 @@ def test_the_time_of_a_turn_is_shared_out_whole() -> None:
     assert row["in all"] == "1 min 40 s"
 
 
+def test_what_was_not_trained_on_is_counted() -> None:
+    lines = curve(**{"objective/unscored": 2.0})
+    lines = tuple({**one, "skipped": 1.0} if one["step"] < 4 else one for one in lines)
+    notes = online_section(results(lines)).tables[1].notes
+    # Steps 1 to 3 of 20; two answers in each of the ten turns.
+    assert any("3 of 20 steps were skipped" in note for note in notes)
+    assert any("20 answers had no score" in note for note in notes)
+
+
 def test_seeds_are_lines_of_one_figure_and_rows_of_the_times() -> None:
     whole = example.results(2)
     policies = [replace(policy, curve=curve()) for policy in whole.policies[:2]]

@@ -26,7 +26,10 @@ def server() -> Iterator[ChatServer]:
 
 
 CHILD = """
+    import signal
     import sys
+    # Whoever runs the tests in the background has them ignore interrupts, and their children too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from pathlib import Path
     from rewarddiff.scorers.judging.options import Judge
     from rewarddiff.store import Store

@@ -246,7 +246,8 @@ class _Run:
             with torch.no_grad(), self.accelerator.autocast():
                 return objective.renew(self.unwrapped, items, turn)
         except Exception:
-            self._save(step)
+            self._save_if_possible(step)
+            self.accelerator.wait_for_everyone()  # a launcher ends all processes with the first one
             raise
 
     def _share_of(self, batch: Sequence[int]) -> list[int]:

@@ -238,7 +238,8 @@ def unequal(
 def _compared_settings(policy: PolicyRecipe) -> dict[str, Any]:
     settings = {key: value for key, value in policy.settings.items() if key not in COLUMNS}
     if policy.online is not None:
-        settings["online"] = {k: v for k, v in settings["online"].items() if k != "reward"}
+        of_reward = ("reward", "baseline")
+        settings["online"] = {k: v for k, v in settings["online"].items() if k not in of_reward}
     return settings
 
 

@@ -281,7 +281,10 @@ class Recipe:
                     "give it to; leave it out, or leave online out"
                 )
         try:
-            policy.online.config(policy).check(pointwise=self.scorers[source].kind == "reward")
+            policy.online.config(policy).check(
+                pointwise=self.scorers[source].kind == "reward",
+                has_r=source not in self.judges and self.scorers[source].kind != "difference",
+            )
         except UserError as error:
             raise UserError(f"policies.{name}.online: {error}") from error
 

@@ -20,6 +20,7 @@ KL_COEF = "objective/kl_coef"
 ENTROPY = "objective/entropy"
 LENGTH = "completions/mean_length"
 TRUNCATED = "completions/clipped_ratio"
+UNSCORED = "objective/unscored"
 ACCURACY = "rewards/accuracies"
 
 SHOWN = (
@@ -166,12 +167,24 @@ def _times(policies: Sequence[PolicyResult]) -> Table:
         name = f"{policy.name}, seed {setting(policy.seed)}"
         rows.append(texts(name, count(len(of_turns)), *shares, duration(total)))
     columns = ("policy", "turns", "sampling", "reading", "scoring", "updates", "in all")
-    return Table(
-        "Where the time of a turn goes",
-        columns,
-        tuple(rows),
-        notes=("Reading: log-probabilities under the policy and its reference, and values.",),
-    )
+    notes = ["Reading: log-probabilities under the policy and its reference, and values."]
+    notes += [text for policy in policies for text in _left_out(policy)]
+    return Table("Where the time of a turn goes", columns, tuple(rows), notes=tuple(notes))
+
+
+def _left_out(policy: PolicyResult) -> Iterator[str]:
+    """Yield what was not trained on, where anything was not."""
+    name = f"{policy.name}, seed {setting(policy.seed)}"
+    lines = _steps(policy.curve)
+    skipped = sum(1 for line in lines if line.get("skipped"))
+    if skipped:
+        yield (
+            f"{name}: {count(skipped)} of {count(len(lines))} steps were skipped, since nothing was "
+            "left to train on."
+        )
+    unscored = sum(int(_number(line, UNSCORED)) for line in turns(policy.curve) if UNSCORED in line)
+    if unscored:
+        yield f"{name}: {count(unscored)} answers had no score, and were left out."
 
 
 def _mean(lines: Sequence[Mapping[str, object]], key: str) -> float:

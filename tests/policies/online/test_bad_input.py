@@ -294,3 +294,82 @@ def test_a_policy_that_says_no_number_of_its_samples_has_diverged(
     scored = [Scored(i, r, Reward(np.ones(3), np.ones(3))) for i, r in enumerate(rollouts)]
     with pytest.raises(TrainingError, match=f"g1: {name} of its samples are not finite"):
         turn_of(scored, RunningScale(), config, kl_coef=0.1)
+
+
+# --- whoever scores -----------------------------------------------------------------------------
+
+
+def test_a_reward_computes_in_its_own_precision(
+    tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """The policy is sampled in bf16 here; r of samples and r of stored responses are of one kind."""
+    seen: list[bool] = []
+
+    def noting(groups: Sequence[Group]) -> list[list[float]]:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return letters(groups)
+
+    config = short(reward=RewardConfig("contrastive"), advantage=AdvantageConfig("gae"))
+    learn(tiny_tokenizer, tmp_path, config, reward=noting, prompts=BASELINES, precision="bf16")
+    assert len(seen) > 2
+    assert not any(seen)
+
+
+def test_an_interrupted_training_goes_on_where_a_scorer_rounds_otherwise(
+    tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    calls = itertools.count()
+
+    def noisy(groups: Sequence[Group]) -> list[list[float]]:
+        call = next(calls)
+        if call == 3:
+            raise UserError("the scorer is gone")
+        return [[r + 1e-9 * call for r in rewards] for rewards in letters(groups)]
+
+    config = short(reward=RewardConfig("contrastive"), advantage=AdvantageConfig("gae"))
+    with pytest.raises(UserError, match="the scorer is gone"):
+        learn(tiny_tokenizer, tmp_path, config, reward=noisy, prompts=BASELINES)
+    _, result = learn(tiny_tokenizer, tmp_path, config, reward=noisy, prompts=BASELINES)
+    assert [line["step"] for line in result.curve] == [1, 2, 3, 4]
+
+
+def test_a_prompt_whose_stored_responses_have_no_score_is_left_out_where_that_is_asked_for(
+    tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    def but_for_one(groups: Sequence[Group]) -> list[list[float]]:
+        rewards = []
+        for group, of_group in zip(groups, letters(groups), strict=True):
+            is_stored = group.id == "g0" and group.responses == BASELINES[0].responses
+            rewards.append([math.nan] * len(of_group) if is_stored else list(of_group))
+        return rewards
+
+    options: dict[str, Any] = {
+        "reward": RewardConfig("contrastive"), "advantage": AdvantageConfig("gae"),
+    }  # fmt: skip
+    with pytest.raises(UserError, match="set unscored: leave_out"):
+        learn(
+            tiny_tokenizer, tmp_path / "a", short(**options), reward=but_for_one, prompts=BASELINES
+        )
+    config = short(unscored="leave_out", **options)
+    _, result = learn(tiny_tokenizer, tmp_path / "b", config, reward=but_for_one, prompts=BASELINES)
+    assert sum(line["objective/unscored"] for line in result.curve) > 0
+    assert all(math.isfinite(line["loss"]) for line in result.curve)
+
+
+def test_a_reward_of_pairs_alone_is_refused_before_anything_is_drawn(
+    tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    def never(*_: Any) -> list[Differences]:
+        raise AssertionError("asked")
+
+    only_compares = RewardFunctions(differences=never)
+    with pytest.raises(UserError, match="this scorer only compares"):
+        learn(tiny_tokenizer, tmp_path, short(), reward=only_compares)
+
+
+def test_fewer_prompts_than_a_turn_is_of_are_named(
+    tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    count = len(PROMPTS)
+    learn(tiny_tokenizer, tmp_path, short(), batch_size=2 * count, max_steps=1)
+    assert f"{count} prompts, and a turn is of {2 * count}" in caplog.text

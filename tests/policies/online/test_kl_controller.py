@@ -66,3 +66,17 @@ def test_k1_in_the_loss_holds_nothing() -> None:
 def test_options_outside_their_range(options: dict[str, float]) -> None:
     with pytest.raises((ValueError, UserError), match="should be"):
         KLConfig(**options)  # type: ignore[arg-type]
+
+
+def test_a_horizon_that_a_turn_could_outrun_is_refused() -> None:
+    # The error is at most 0.2: 0.2 · 1000 responses of a horizon of 200 would take β to 0.
+    config = KLConfig(kl_coef=0.1, target_kl=4.0, horizon=200)
+    config.check_horizon(999)
+    with pytest.raises(UserError, match="horizon is 200, and a turn has 1000 responses"):
+        config.check_horizon(1000)
+    KLConfig(kl_coef=0.1, horizon=200).check_horizon(1000)  # a fixed β goes nowhere
+
+
+def test_nothing_adapts_without_a_reference() -> None:
+    with pytest.raises(UserError, match=r"kl\.target_kl: with kl_coef 0"):
+        KLConfig(kl_coef=0.0, target_kl=6.0)

@@ -569,3 +569,8 @@ if processes().is_main_process:
 def weighted() -> SemiOnlineConfig:
     """Coefficients on a scale of all processes' pairs."""
     return semi(pairs="all", coefficient=CoefficientConfig(alpha=0.5, normalise="mean"))
+
+
+def test_weights_over_the_spread_of_a_draw_are_refused() -> None:
+    with pytest.raises(UserError, match=r"coefficient\.normalise: std .*use mean"):
+        semi(coefficient=CoefficientConfig(normalise="std"))

@@ -47,7 +47,7 @@ FAMILIES = {
         "rloo",
         "grpo",
     ),
-    "From pairs": ("ppo", "dpo", "weighted_dpo", "semi_online_dpo", "semi_online_weighted_dpo"),
+    "From pairs": ("ppo", "dpo", "weighted_dpo", "semi_online_dpo"),
 }
 """Ways that are drawn together, by the title of their figure; λ has a part of its own."""
 

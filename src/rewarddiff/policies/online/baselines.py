@@ -106,7 +106,7 @@ def drawn_baselines(
         groups = []
         for prompt, rollout in zip(mine, rollouts, strict=True):
             groups.append(with_texts(encoder, prompt, rollout, config.stop))
-        complete = with_baselines(config.reward, functions, groups)
+        complete = with_baselines(config.reward, functions, groups, unscored=config.unscored)
         return dict(zip([prompt.place for prompt in mine], complete, strict=True))
 
     by_place: dict[int, Group] = {}

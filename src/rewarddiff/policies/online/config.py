@@ -10,7 +10,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.loop.objective import TrainConfig, Turns
 from rewarddiff.losses.online import Aggregation
 from rewarddiff.policies.online.estimators import AdvantageConfig
-from rewarddiff.policies.online.group_rewards import RewardConfig, check_baseline
+from rewarddiff.policies.online.group_rewards import RewardConfig, Unscored, check_baseline
 from rewarddiff.policies.online.kl import KLConfig
 from rewarddiff.policies.policy import LoraConfig
 
@@ -112,7 +112,7 @@ class OnlineOptions:
     value_head: str | None = None
     save_value_head: bool = False
     loss_agg_mode: Aggregation | LossType = "token-mean"
-    unscored: Literal["stop", "leave_out"] = "stop"
+    unscored: Unscored = "stop"
     allow_cancelling: bool = False
 
     def __post_init__(self) -> None:
@@ -182,12 +182,19 @@ class OnlineOptions:
         """Whether there is a value head."""
         return self.advantage.estimator == "gae"
 
-    def check(self, *, pointwise: bool) -> None:
-        """Raise a UserError where the baseline of the reward would change nothing.
+    def check(self, *, pointwise: bool, has_r: bool = True) -> None:
+        """Raise a UserError where the scorer has no r to give, or the baseline would change nothing.
 
         Args:
             pointwise: every difference is one of rewards.
+            has_r: responses are scored by themselves.
         """
+        if self.reward.needs_r and not has_r:
+            raise UserError(
+                f"reward {self.reward.kind}, with a scale of mode {self.reward.scale.mode}, needs a score "
+                "of every response by itself, and this scorer only compares; use "
+                "contrastive_difference or group_difference, with mode constant or unit_std"
+            )
         if not self.allow_cancelling:
             check_baseline(self.reward, self.advantage, pointwise=pointwise)
 
@@ -213,6 +220,7 @@ class OnlineConfig(OnlineOptions):
                 "train.max_tokens: how long the samples are going to be is not known; use "
                 "max_steps or epochs"
             )
+        self.kl.check_horizon(self.train.batch_size * self.num_mini_batches * self.num_generations)
 
     @property
     def method(self) -> str:

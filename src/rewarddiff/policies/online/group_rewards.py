@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from rewarddiff.config import checked
@@ -23,6 +25,9 @@ from rewarddiff.rewards import (
     contrastive_difference,
     group_difference,
 )
+
+Unscored = Literal["stop", "leave_out"]
+"""What comes of a response without a score."""
 
 Scores = Callable[[Sequence[Group]], Sequence[ArrayLike]]
 """r of every response of each group, in their order; NaN where one is not scored."""
@@ -65,7 +70,8 @@ class RewardFunctions:
                 "reward: this one scores no response by itself; use contrastive_difference or "
                 "group_difference, with a scale of mode constant or unit_std"
             )
-        scores = list(self.scores(groups))
+        with in_own_precision():
+            scores = list(self.scores(groups))
         if len(scores) != len(groups):
             raise UserError(
                 f"reward: {len(scores)} arrays for {len(groups)} groups; give one for each, in their "
@@ -76,7 +82,8 @@ class RewardFunctions:
     def d(self, groups: Sequence[Group], pairs: Sequence[Sequence[Pair]]) -> list[Differences]:
         """Return d of the pairs of each group."""
         if self.differences is not None:
-            stated = list(self.differences(groups, pairs))
+            with in_own_precision():
+                stated = list(self.differences(groups, pairs))
             if [d.pairs for d in stated] != [tuple(of_group) for of_group in pairs]:
                 raise UserError(
                     f"reward: differences of other pairs than those of {len(groups)} groups that it "
@@ -87,6 +94,16 @@ class RewardFunctions:
         for rewards, pairs_of_group in zip(self.r(groups), pairs, strict=True):
             differences.append(Differences.of_rewards(rewards, pairs_of_group))
         return differences
+
+
+@contextmanager
+def in_own_precision() -> Iterator[None]:
+    """Let scorers compute as they do elsewhere: the policy's autocast is none of theirs."""
+    with ExitStack() as stack:
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
 
 
 def _numbers(group: Group, scores: ArrayLike) -> Array:
@@ -133,6 +150,11 @@ class RewardConfig:
     truncation: TruncationConfig = field(default_factory=TruncationConfig)
 
     @property
+    def needs_r(self) -> bool:
+        """Whether every response has to be scored by itself."""
+        return self.kind in ("score", "contrastive") or self.scale.needs_original
+
+    @property
     def reads_baseline(self) -> bool:
         """Whether every prompt needs stored responses."""
         return self.kind in ("contrastive", "contrastive_difference")
@@ -170,14 +192,22 @@ def check_baseline(reward: RewardConfig, advantage: AdvantageConfig, *, pointwis
 
 
 def with_baselines(
-    config: RewardConfig, functions: RewardFunctions, groups: Sequence[Group]
+    config: RewardConfig,
+    functions: RewardFunctions,
+    groups: Sequence[Group],
+    *,
+    unscored: Unscored = "stop",
 ) -> list[Group]:
     """Return groups whose stored responses have what the reward reads of them.
 
     Scores that are not there are asked for once.
 
+    Args:
+        unscored: whether a group without any score stops the training; left out, its responses have
+            no reward.
+
     Raises:
-        UserError: a group has no stored response, or none with a score.
+        UserError: a group has no stored response, or none with a score where that is to stop.
     """
     if not config.reads_baseline:
         return list(groups)
@@ -195,10 +225,11 @@ def with_baselines(
     for group in groups:
         if group.scores is None:
             group = replace(group, scores=tuple(next(scored).tolist()))
-        if not np.isfinite(np.asarray(group.scores)).any():
+        if unscored == "stop" and not np.isfinite(np.asarray(group.scores)).any():
             raise UserError(
                 f"{group.source or group.id}: none of its stored responses has a score, and reward "
-                "contrastive takes their mean off; leave the prompt out, or mend what scores them"
+                "contrastive takes their mean off; leave the prompt out, mend what scores them, or "
+                "set unscored: leave_out"
             )
         complete.append(group)
     return complete

@@ -40,10 +40,24 @@ class KLConfig:
     def __post_init__(self) -> None:
         at_least(self, 0, "kl_coef")
         positive(self, "target_kl", "horizon")
+        if self.kl_coef == 0 and self.target_kl is not None:
+            raise UserError(
+                "kl.target_kl: with kl_coef 0 there is no reference, and β stays at 0; give it a value "
+                "to begin with"
+            )
         if self.placement == "loss" and self.kl_estimator == "k1":
             raise UserError(
                 "kl.kl_estimator: k1 in the loss has no gradient on average, so nothing would hold "
                 "the policy; use k2 or k3, or placement: reward"
+            )
+
+    def check_horizon(self, responses: int) -> None:
+        """Raise a UserError where β could reach 0 within one turn of so many responses."""
+        least = responses * LARGEST_ERROR
+        if self.target_kl is not None and self.horizon <= least:
+            raise UserError(
+                f"kl.horizon is {self.horizon}, and a turn has {responses} responses, after which β "
+                f"could be 0; give it more than {least:g}, {10 * responses} for instance"
             )
 
 

@@ -146,6 +146,11 @@ def _check_coefficient(coefficient: CoefficientConfig) -> None:
         raise UserError(
             f"coefficient.source: {COLUMN}, and samples have no such column; name the scorer"
         )
+    if coefficient.normalise == "std":
+        raise UserError(
+            "coefficient.normalise: std divides by the spread over the pairs of a draw, which is 0 "
+            "where all are alike, as with one pair; use mean"
+        )
     if coefficient.orders != "both":
         raise UserError(
             "coefficient.orders: pairs of samples are read as `design` says; use mode both or all"

@@ -188,7 +188,8 @@ def _columns(
 
 def _all_doubted(differences: Sequence[Differences], config: CoefficientConfig) -> bool:
     """Return whether no lower bound is above 0: in a small draw that may be, and is no error."""
-    if not (config.lower and config.alpha and config.negative in ("clip", "drop")):
+    leaves_out = config.negative == "drop" or (config.negative == "clip" and config.alpha > 0)
+    if not (config.lower and leaves_out):
         return False
     together = joined(differences)
     bounds = lower_bounds(together.mean, together.spread, config.lower)

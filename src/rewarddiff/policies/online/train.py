@@ -14,14 +14,14 @@ from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import Encoder
 from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs
-from rewarddiff.loop.processes import processes
+from rewarddiff.loop.processes import done_by_every_process, processes
 from rewarddiff.loop.train import TrainResult, train
 from rewarddiff.policies.online.actor import VALUE_HEAD, save_value_head
 from rewarddiff.policies.online.baselines import is_due
 from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.policies.online.group_rewards import RewardFunctions, Scores, with_baselines
 from rewarddiff.policies.online.objective import Online
-from rewarddiff.policies.online.rollouts import online_prompts
+from rewarddiff.policies.online.rollouts import OnlinePrompt, online_prompts
 from rewarddiff.policies.online.semi import SemiOnline
 from rewarddiff.policies.online.semi_config import SemiOnlineConfig
 from rewarddiff.records import Group
@@ -65,7 +65,7 @@ def train_online(
     """
     functions = reward if isinstance(reward, RewardFunctions) else RewardFunctions(reward)
     if isinstance(config, OnlineConfig):
-        config.check(pointwise=functions.pointwise)
+        config.check(pointwise=functions.pointwise, has_r=functions.scores is not None)
     else:
         config.check(functions)
     ledger = Ledger() if ledger is None else ledger
@@ -73,17 +73,19 @@ def train_online(
     ledger.enforce(max_drop if items else 0.0)
     if ledger.dropped or ledger.changed:
         logger.warning("%s: %s", name, ledger)
+    _warn_of_small_turns(config, len(items), name)
     policy = LogProbs(model)
     # It makes its items of prompts: the loop's are not the ones that its losses are of.
     objective: Any
     if isinstance(config, SemiOnlineConfig):
         objective = SemiOnline(policy, encoder, functions, config, seed=seed, identity=identity)
     else:
+        # What a checkpoint is of are the prompts as they came: a scorer may round otherwise today.
+        complete = items
         if not is_due(config.baseline, items, 0):
-            groups = with_baselines(config.reward, functions, [item.group for item in items])
-            items = [replace(item, group=group) for item, group in zip(items, groups, strict=True)]
+            complete = _with_scores(items, functions, config)
         objective = Online(
-            policy, encoder, functions, config, prompts=items, seed=seed, identity=identity
+            policy, encoder, functions, config, prompts=complete, seed=seed, identity=identity
         )
     result = train(objective, items, output=output, config=config.train, seed=seed, name=name)
     if isinstance(config, SemiOnlineConfig) and all(line.get("skipped") for line in result.curve):
@@ -95,3 +97,33 @@ def train_online(
     if isinstance(config, OnlineConfig) and config.save_value_head and processes().is_main_process:
         save_value_head(objective.module.value_head, output / VALUE_HEAD)
     return result
+
+
+def _with_scores(
+    items: Sequence[OnlinePrompt], functions: RewardFunctions, config: OnlineConfig
+) -> list[OnlinePrompt]:
+    """Return prompts whose own stored responses have what the reward reads of them."""
+
+    def scored() -> list[Group]:
+        groups = [item.group for item in items]
+        return with_baselines(config.reward, functions, groups, unscored=config.unscored)
+
+    # Every process reads all of them, and stops where another one cannot.
+    groups = done_by_every_process(scored)[processes().process_index]
+    return [replace(item, group=group) for item, group in zip(items, groups, strict=True)]
+
+
+def _warn_of_small_turns(config: OnlineConfig | SemiOnlineConfig, prompts: int, name: str) -> None:
+    """Say where there are fewer prompts than a turn is of, so that its steps are smaller."""
+    steps = config.turns.minibatches
+    asked = config.train.batch_size * steps
+    if prompts < asked:
+        logger.warning(
+            "%s: %d prompts, and a turn is of %d (batch_size %d, %d steps): its steps are of %.3g",
+            name,
+            prompts,
+            asked,
+            config.train.batch_size,
+            steps,
+            prompts / steps,
+        )
