@@ -54,7 +54,8 @@ class Online:
             it; there is none where the KL counts nothing.
         encoder: reads and writes texts for it.
         functions: score responses.
-        prompts: all that are trained on, for stored responses that are drawn on the way.
+        prompts: all that are trained on, with the scores of the stored responses that they bring; for
+            those that are drawn on the way, too.
         identity: what the functions are; a checkpoint of others is refused.
 
     Attributes:
@@ -156,7 +157,7 @@ class Online:
             sampled = time.perf_counter()
             rollouts = self._read(module, rollouts)
             has_read = time.perf_counter()
-            stored = [baselines.of(prompt) for prompt in prompts]
+            stored = [baselines.of(self._as_scored(prompt)) for prompt in prompts]
             scored = self._scored(mine, prompts, rollouts, stored)
             seconds = {
                 "time/sampling": sampled - began,
@@ -170,6 +171,12 @@ class Online:
         _, seconds = parts[everyone.process_index]
         self._take(scored, baselines, seconds)
         return self._pool
+
+    def _as_scored(self, prompt: OnlinePrompt) -> OnlinePrompt:
+        """Return a prompt of the loop with the scores of its own stored responses."""
+        if not self.prompts:
+            return prompt
+        return self.prompts[prompt.place]
 
     def _baselines_of(self, turn: int) -> Baselines:
         """Return the stored responses of a turn; where that is due, drawn anew for it."""
