@@ -363,7 +363,7 @@ def test_a_reward_of_pairs_alone_is_refused_before_anything_is_drawn(
         raise AssertionError("asked")
 
     only_compares = RewardFunctions(differences=never)
-    with pytest.raises(UserError, match="this scorer only compares"):
+    with pytest.raises(UserError, match="scores no response by itself"):
         learn(tiny_tokenizer, tmp_path, short(), reward=only_compares)
 
 

@@ -192,7 +192,7 @@ class OnlineOptions:
         if self.reward.needs_r and not has_r:
             raise UserError(
                 f"reward {self.reward.kind}, with a scale of mode {self.reward.scale.mode}, needs a score "
-                "of every response by itself, and this scorer only compares; use "
+                "of every response, and this scorer scores no response by itself; use "
                 "contrastive_difference or group_difference, with mode constant or unit_std"
             )
         if not self.allow_cancelling:
