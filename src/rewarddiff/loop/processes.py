@@ -53,6 +53,12 @@ def check_tracker(name: str | None) -> None:
         raise UserError(f"track: {name} is not installed; install it, or leave track out")
 
 
+def own_share(count: int) -> range:
+    """Return which of `count` things are this process's: all have as many, but for one."""
+    state = PartialState()
+    return range(state.process_index, count, state.num_processes)
+
+
 def from_every_process(value: Value) -> list[Value]:
     """Return the value that every process has, in order; all have to call this together."""
     state = PartialState()

@@ -2,6 +2,7 @@
 
 config         every option
 rollouts       responses drawn in groups that share the prompt, and read as trees
+samples        those of a turn, drawn, read and scored by processes that share them
 group_rewards  functions that score groups → one reward for each response
 baselines      stored responses that the trainer draws itself
 advantages     rewards → advantages, as pure functions

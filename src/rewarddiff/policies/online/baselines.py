@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rewarddiff.encoding import Encoder
-from rewarddiff.loop.processes import done_by_every_process, processes
+from rewarddiff.loop.processes import done_by_every_process, own_share
 from rewarddiff.loop.schedule import turn_at, turns_within
 from rewarddiff.policies.online.config import OnlineConfig, StoredConfig
 from rewarddiff.policies.online.group_rewards import RewardFunctions, with_baselines
-from rewarddiff.policies.online.rollouts import OnlinePrompt, draw, with_texts
+from rewarddiff.policies.online.rollouts import OnlinePrompt, draw, groups_with_texts
 from rewarddiff.records import Group
 from rewarddiff.store import finite
 
@@ -96,16 +96,13 @@ def drawn_baselines(
     Args:
         prompts: those that are needed; each process draws its share.
     """
-    everyone = processes()
-    mine = prompts[everyone.process_index :: everyone.num_processes]
+    mine = [prompts[place] for place in own_share(len(prompts))]
 
     def drawn() -> dict[int, Group]:
         rollouts = draw(
             model, encoder, mine, config.drawing_of_baseline, seed=["baseline", seed], turn=turn
         )
-        groups = []
-        for prompt, rollout in zip(mine, rollouts, strict=True):
-            groups.append(with_texts(encoder, prompt, rollout, config.stop))
+        groups = groups_with_texts(encoder, mine, rollouts, config.stop)
         complete = with_baselines(config.reward, functions, groups, unscored=config.unscored)
         return dict(zip([prompt.place for prompt in mine], complete, strict=True))
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from rewarddiff.encoding import Encoder
 from rewarddiff.forward import LogProbs, switch_dropout_off
 from rewarddiff.loop.objective import LossOutput, TrainConfig, Turns
-from rewarddiff.loop.processes import done_by_every_process, processes
 from rewarddiff.losses.online import (
     aggregated,
     clipped_surrogate,
@@ -35,11 +34,11 @@ from rewarddiff.policies.online.kl import KLController
 from rewarddiff.policies.online.rollouts import (
     OnlinePrompt,
     Rollout,
-    draw,
     read,
     rows_of,
-    with_texts,
+    with_columns,
 )
+from rewarddiff.policies.online.samples import scored_samples
 from rewarddiff.policies.online.turn import Scored, turn_of
 from rewarddiff.records import Group
 from rewarddiff.rewards import RunningScale
@@ -145,30 +144,20 @@ class Online:
         Raises:
             UserError: a reward is not usable.
         """
-        everyone = processes()
-        mine = range(everyone.process_index, len(items), everyone.num_processes)
-        prompts = [items[place] for place in mine]
-        policy = self.module.policy.model
         began = time.perf_counter()
         baselines = self._baselines_of(turn)
-
-        def made() -> tuple[list[Scored], dict[str, float]]:
-            rollouts = draw(policy, self.encoder, prompts, self.options, seed=self.seed, turn=turn)
-            sampled = time.perf_counter()
-            rollouts = self._read(module, rollouts)
-            has_read = time.perf_counter()
-            stored = [baselines.of(self._as_scored(prompt)) for prompt in prompts]
-            scored = self._scored(mine, prompts, rollouts, stored)
-            seconds = {
-                "time/sampling": sampled - began,
-                "time/reading": has_read - sampled,
-                "time/scoring": time.perf_counter() - has_read,
-            }
-            return scored, seconds
-
-        parts = done_by_every_process(made)
-        scored = sorted(chain(*(part for part, _ in parts)), key=lambda one: one.place)
-        _, seconds = parts[everyone.process_index]
+        seconds_of_baselines = time.perf_counter() - began
+        scored, seconds = scored_samples(
+            self.module.policy.model,
+            self.encoder,
+            items,
+            self.options,
+            seed=self.seed,
+            turn=turn,
+            read=partial(self._read, module),
+            score=partial(self._scored, baselines),
+        )
+        seconds["time/sampling"] += seconds_of_baselines
         self._take(scored, baselines, seconds)
         return self._pool
 
@@ -213,25 +202,19 @@ class Online:
             names.append("reference")
         tokens = self.options.train.microbatch_tokens
         columns = read(rollouts, self.module.policy.pack, forward, tokens)
-        complete = []
-        for rollout, values in zip(rollouts, columns, strict=True):
-            complete.append(rollout.having(names, values))
-        return complete
+        return with_columns(rollouts, names, columns)
 
     def _scored(
         self,
+        baselines: Baselines,
         places: Sequence[int],
         prompts: Sequence[OnlinePrompt],
         rollouts: Sequence[Rollout],
-        stored: Sequence[Group],
+        groups: Sequence[Group],
     ) -> list[Scored]:
         """Return this process's rollouts with their rewards."""
-        if not prompts:
-            return []
-        sampled = []
-        for prompt, rollout in zip(prompts, rollouts, strict=True):
-            sampled.append(with_texts(self.encoder, prompt, rollout, self.options.stop))
-        rewards = group_rewards(self.options.reward, self.functions, sampled, stored)
+        stored = [baselines.of(self._as_scored(prompt)) for prompt in prompts]
+        rewards = group_rewards(self.options.reward, self.functions, groups, stored)
         return [Scored(*parts) for parts in zip(places, rollouts, rewards, strict=True)]
 
     def _take(

@@ -207,6 +207,19 @@ def with_texts(
     return prompt.group.with_responses(texts)
 
 
+def groups_with_texts(
+    encoder: Encoder,
+    prompts: Sequence[OnlinePrompt],
+    rollouts: Sequence[Rollout],
+    stops: Sequence[str] = (),
+) -> list[Group]:
+    """Return prompts with their sampled responses, each as `with_texts` has it."""
+    groups = []
+    for prompt, rollout in zip(prompts, rollouts, strict=True):
+        groups.append(with_texts(encoder, prompt, rollout, stops))
+    return groups
+
+
 def read(
     rollouts: Sequence[Rollout],
     pack: Callable[[list[Tree]], Packed],
@@ -231,6 +244,16 @@ def read(
             for i, part in zip(places, column.split(lengths), strict=True):
                 columns_of.setdefault(i, []).append(tuple(part.tolist()))
     return [columns_of[i] for i in range(len(rollouts))]
+
+
+def with_columns(
+    rollouts: Sequence[Rollout], names: Sequence[str], columns: Sequence[Sequence[Any]]
+) -> list[Rollout]:
+    """Return rollouts with columns that were read of them (`read`) under these names."""
+    complete = []
+    for rollout, values in zip(rollouts, columns, strict=True):
+        complete.append(rollout.having(names, values))
+    return complete
 
 
 def rows_of(flat: Tensor, lengths: Sequence[int]) -> Tensor:

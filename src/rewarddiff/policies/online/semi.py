@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,15 +12,17 @@ from torch import Tensor, nn
 from rewarddiff.encoding import Encoder
 from rewarddiff.forward import LogProbs, switch_dropout_off
 from rewarddiff.loop.objective import LossOutput, TrainConfig, Turns
-from rewarddiff.loop.processes import done_by_every_process, from_every_process, processes
+from rewarddiff.loop.processes import from_every_process, own_share
 from rewarddiff.policies.items import PreferenceItem
 from rewarddiff.policies.online import semi_metrics
 from rewarddiff.policies.online.frozen import Frozen
 from rewarddiff.policies.online.group_rewards import RewardFunctions
-from rewarddiff.policies.online.rollouts import OnlinePrompt, Rollout, draw, read, with_texts
+from rewarddiff.policies.online.rollouts import OnlinePrompt, Rollout, read, with_columns
+from rewarddiff.policies.online.samples import scored_samples
 from rewarddiff.policies.online.semi_config import SemiOnlineConfig
 from rewarddiff.policies.online.semi_turn import Judged, items_of, judged
 from rewarddiff.policies.reference import with_mismatch
+from rewarddiff.records import Group
 from rewarddiff.sampling.batches import Tokens
 from rewarddiff.trees import Packed, Tree, group_tree
 
@@ -115,28 +116,16 @@ class SemiOnline:
         Raises:
             UserError: a reward is not usable.
         """
-        everyone = processes()
-        mine = range(everyone.process_index, len(items), everyone.num_processes)
-        prompts = [items[place] for place in mine]
-        policy = self.module.model
-        began = time.perf_counter()
-
-        def made() -> tuple[list[Judged], dict[str, float]]:
-            rollouts = draw(policy, self.encoder, prompts, self.options, seed=self.seed, turn=turn)
-            sampled = time.perf_counter()
-            rollouts = self._read(module, rollouts)
-            has_read = time.perf_counter()
-            of_mine = self._judged(mine, prompts, rollouts)
-            seconds = {
-                "time/sampling": sampled - began,
-                "time/reading": has_read - sampled,
-                "time/scoring": time.perf_counter() - has_read,
-            }
-            return of_mine, seconds
-
-        parts = done_by_every_process(made)
-        groups = sorted(chain(*(part for part, _ in parts)), key=lambda one: one.place)
-        _, seconds = parts[everyone.process_index]
+        groups, seconds = scored_samples(
+            self.module.model,
+            self.encoder,
+            items,
+            self.options,
+            seed=self.seed,
+            turn=turn,
+            read=partial(self._read, module),
+            score=self._judged,
+        )
         pool = items_of(groups, self.options, temperature=self.functions.temperature)
         if "mismatch" in self.options.alignment.reads:
             pool = self._with_mismatch(pool)
@@ -159,20 +148,16 @@ class SemiOnline:
 
         names = ["logps"] if reference is None else ["logps", "reference"]
         columns = read(rollouts, self.module.pack, forward, self.options.train.microbatch_tokens)
-        complete = []
-        for rollout, values in zip(rollouts, columns, strict=True):
-            complete.append(rollout.having(names, values))
-        return complete
+        return with_columns(rollouts, names, columns)
 
     def _judged(
-        self, places: Sequence[int], prompts: Sequence[OnlinePrompt], rollouts: Sequence[Rollout]
+        self,
+        places: Sequence[int],
+        prompts: Sequence[OnlinePrompt],
+        rollouts: Sequence[Rollout],
+        groups: Sequence[Group],
     ) -> list[Judged]:
         """Return this process's rollouts with what the scorer says of them."""
-        if not prompts:
-            return []
-        groups = []
-        for prompt, rollout in zip(prompts, rollouts, strict=True):
-            groups.append(with_texts(self.encoder, prompt, rollout, self.options.stop))
         return judged(places, rollouts, groups, self.functions, self.options)
 
     def _with_mismatch(self, items: Sequence[PreferenceItem]) -> list[PreferenceItem]:
@@ -184,9 +169,8 @@ class SemiOnline:
             return []
         reference = self.reference
         assert reference is not None
-        everyone = processes()
         items = with_mismatch(items)
-        mine = range(everyone.process_index, len(items), everyone.num_processes)
+        mine = own_share(len(items))
         rollouts = []
         for place in mine:
             mismatch = items[place].mismatch

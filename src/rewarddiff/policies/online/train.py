@@ -14,7 +14,7 @@ from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import Encoder
 from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs
-from rewarddiff.loop.processes import done_by_every_process, processes
+from rewarddiff.loop.processes import done_by_every_process, own_share, processes
 from rewarddiff.loop.train import TrainResult, train
 from rewarddiff.policies.online.actor import VALUE_HEAD, save_value_head
 from rewarddiff.policies.online.baselines import is_due
@@ -104,13 +104,17 @@ def _with_scores(
 ) -> list[OnlinePrompt]:
     """Return prompts whose own stored responses have what the reward reads of them."""
 
-    def scored() -> list[Group]:
-        groups = [item.group for item in items]
-        return with_baselines(config.reward, functions, groups, unscored=config.unscored)
+    mine = own_share(len(items))
 
-    # Every process reads all of them, and stops where another one cannot.
-    groups = done_by_every_process(scored)[processes().process_index]
-    return [replace(item, group=group) for item, group in zip(items, groups, strict=True)]
+    def scored() -> dict[int, Group]:
+        groups = [items[place].group for place in mine]
+        complete = with_baselines(config.reward, functions, groups, unscored=config.unscored)
+        return dict(zip(mine, complete, strict=True))
+
+    by_place: dict[int, Group] = {}
+    for part in done_by_every_process(scored):
+        by_place |= part
+    return [replace(item, group=by_place[place]) for place, item in enumerate(items)]
 
 
 def _warn_of_small_turns(config: OnlineConfig | SemiOnlineConfig, prompts: int, name: str) -> None:
