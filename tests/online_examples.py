@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.train import TrainResult
 from rewarddiff.policies.online.config import OnlineConfig
+from rewarddiff.policies.online.semi_config import SemiOnlineConfig
 from rewarddiff.policies.online.train import train_online
 from rewarddiff.records import Group
 
@@ -33,6 +35,15 @@ def short(**options: Any) -> OnlineConfig:
     """Four steps on responses of at most six tokens."""
     options = {"max_new_tokens": 6, "num_generations": 3, "train": STEADY, **options}
     return OnlineConfig(**options)
+
+
+def semi(**options: Any) -> SemiOnlineConfig:
+    """Two steps on the pairs of each draw, of responses of at most six tokens."""
+    options = {
+        "max_new_tokens": 6, "num_generations": 4, "steps_per_generation": 2,
+        "train": replace(STEADY, batch_size=2), **options,
+    }  # fmt: skip
+    return SemiOnlineConfig(**options)
 
 
 def llama(
@@ -72,10 +83,22 @@ def letters(groups: Sequence[Group]) -> list[list[float]]:
     return rewards
 
 
+def at_call(number: int, action: Callable[[], None]) -> Callable[[Sequence[Group]], Any]:
+    """The reward of letters, which does something at its `number`-th call."""
+    calls = itertools.count(1)
+
+    def reward(groups: Sequence[Group]) -> Any:
+        if next(calls) == number:
+            action()
+        return letters(groups)
+
+    return reward
+
+
 def learn(
     tokenizer: PreTrainedTokenizerFast,
     output: Path,
-    config: OnlineConfig,
+    config: OnlineConfig | SemiOnlineConfig,
     *,
     reward: Any = letters,
     prompts: Sequence[Group] = PROMPTS,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from online_examples import BASELINES, PROMPTS, STEADY, learn, letters, llama, short, weights_of
+from online_examples import (
+    BASELINES,
+    PROMPTS,
+    STEADY,
+    at_call,
+    learn,
+    letters,
+    llama,
+    short,
+    weights_of,
+)
 from transformers import PreTrainedTokenizerFast
 
 from rewarddiff import machine
@@ -120,18 +129,6 @@ def every_state(**kl: Any) -> OnlineConfig:
         num_iterations=2,
         train=replace(STEADY, batch_size=2, max_steps=10),
     )
-
-
-def at_call(number: int, action: Callable[[], None]) -> Callable[[Sequence[Group]], Any]:
-    """The reward of letters, which does something at its `number`-th call."""
-    calls = itertools.count(1)
-
-    def reward(groups: Sequence[Group]) -> Any:
-        if next(calls) == number:
-            action()
-        return letters(groups)
-
-    return reward
 
 
 @pytest.mark.parametrize(

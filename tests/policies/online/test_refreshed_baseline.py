@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from online_examples import BASELINES, PROMPTS, STEADY, learn, letters, short, weights_of
+from online_examples import BASELINES, PROMPTS, STEADY, at_call, learn, letters, short, weights_of
 from transformers import PreTrainedTokenizerFast
 
 from rewarddiff.differences import Differences
@@ -146,16 +146,6 @@ def test_an_interrupted_refresh_goes_on_to_the_bit(
 ) -> None:
     def lines(curve: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{k: v for k, v in line.items() if k not in TIMES} for line in curve]
-
-    def at_call(number: int, action: Any) -> Any:
-        calls = itertools.count(1)
-
-        def reward(groups: Sequence[Group]) -> Any:
-            if next(calls) == number:
-                action()
-            return letters(groups)
-
-        return reward
 
     def die() -> None:
         raise ConnectionError("gone")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from online_examples import PROMPTS, STEADY, learn, letters, llama, reader, weights_of
-from safetensors.torch import load_file
+from online_examples import PROMPTS, STEADY, learn, letters, llama, reader, semi, weights_of
 from transformers import PreTrainedTokenizerFast
-from two_processes import on_two_processes
 
 from rewarddiff import machine
 from rewarddiff.coefficients import CoefficientConfig
@@ -37,27 +34,11 @@ from rewarddiff.policies.policy import LoraConfig, PolicyConfig, train_policy, w
 from rewarddiff.records import Group
 from rewarddiff.trees import group_tree
 
-TIMES = ("seconds", "time/sampling", "time/reading", "time/scoring")
-
 
 @pytest.fixture(autouse=True)
 def _no_collecting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Collecting garbage before a measurement takes longer than these trainings."""
     monkeypatch.setattr(machine, "release_memory", lambda: None)
-
-
-def semi(**options: Any) -> SemiOnlineConfig:
-    """Two steps on the pairs of each draw, of responses of at most six tokens."""
-    options = {
-        "max_new_tokens": 6, "num_generations": 4, "steps_per_generation": 2,
-        "train": replace(STEADY, batch_size=2), **options,
-    }  # fmt: skip
-    return SemiOnlineConfig(**options)
-
-
-def lines(curve: Sequence[dict[str, Any]]) -> list[str]:
-    """Metrics without their times, as text: a NaN equals a NaN."""
-    return [str({k: v for k, v in line.items() if k not in TIMES}) for line in curve]
 
 
 def d_of_letters(groups: Sequence[Group], pairs: Sequence[Sequence[tuple[int, int]]]) -> Any:
@@ -466,109 +447,6 @@ def test_a_temperature_divides_differences_and_a_spread_lowers_them(
     assert lowered == pytest.approx([max(c - 0.2, 0) for c in plain])
     # Where every pair is doubted there is none, and the step is skipped.
     assert coefficients(RewardFunctions(differences=of_two_heads), lower=20.0) == []
-
-
-# --- going on -------------------------------------------------------------------------------------
-
-
-def at_call(number: int, action: Callable[[], None]) -> Callable[[Sequence[Group]], Any]:
-    """The reward of letters, which does something at its `number`-th call."""
-    calls = itertools.count(1)
-
-    def reward(groups: Sequence[Group]) -> Any:
-        if next(calls) == number:
-            action()
-        return letters(groups)
-
-    return reward
-
-
-@pytest.mark.parametrize("objective", ["dpo", "beta-dpo", "pro", "kto"])
-def test_an_interrupted_training_goes_on_to_the_bit(
-    objective: Any, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
-) -> None:
-    config = semi(
-        objective=objective, pairs="all", num_iterations=2,
-        coefficient=CoefficientConfig(alpha=0.5, normalise="mean"),
-        train=replace(STEADY, batch_size=2, max_steps=10),
-    )  # fmt: skip
-    whole, result = learn(tiny_tokenizer, tmp_path / "whole", config)
-    # Told to stop in the second draw, it does so after the first of that draw's four steps.
-    stop = at_call(2, lambda: signal.raise_signal(signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt, match=r"stopped after step 5"):
-        learn(tiny_tokenizer, tmp_path / "parts", config, reward=stop)
-    model, resumed = learn(tiny_tokenizer, tmp_path / "parts", config)
-    expected = weights_of(whole)
-    for name, weight in weights_of(model).items():
-        assert torch.equal(weight, expected[name]), name
-    assert lines(resumed.curve) == lines(result.curve)
-
-
-def test_a_scorer_that_dies_loses_nothing(
-    tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
-) -> None:
-    def die() -> None:
-        raise ConnectionError("the server is gone")
-
-    whole, _ = learn(tiny_tokenizer, tmp_path / "whole", semi())
-    with pytest.raises(ConnectionError, match="gone"):
-        learn(tiny_tokenizer, tmp_path / "parts", semi(), reward=at_call(2, die))
-    asked: list[int] = []
-
-    def counting(groups: Sequence[Group]) -> Any:
-        asked.append(len(groups))
-        return letters(groups)
-
-    model, _ = learn(tiny_tokenizer, tmp_path / "parts", semi(), reward=counting)
-    assert asked == [4]  # of two draws the second one
-    expected = weights_of(whole)
-    for name, weight in weights_of(model).items():
-        assert torch.equal(weight, expected[name]), name
-
-
-def test_a_checkpoint_of_other_options_is_refused(
-    tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
-) -> None:
-    stop = at_call(2, lambda: signal.raise_signal(signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt):
-        learn(tiny_tokenizer, tmp_path, semi(), reward=stop)
-    with pytest.raises(UserError, match="of another model, configuration or data"):
-        learn(tiny_tokenizer, tmp_path, semi(objective=DPO(beta=0.2)))
-
-
-@pytest.mark.slow
-def test_two_processes_train_as_one(
-    tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
-) -> None:
-    code = """
-from pathlib import Path
-import torch
-from safetensors.torch import save_file
-from rewarddiff.loop.processes import processes
-from conftest import tiny_tokenizer
-from online_examples import learn, llama, weights_of
-from online.test_semi_online import weighted
-tokenizer = tiny_tokenizer.__wrapped__()
-model, result = learn(tokenizer, Path("out"), weighted(), model=llama(tokenizer, dtype=torch.float64))
-if processes().is_main_process:
-    kl = torch.tensor(result.curve[-1]["objective/kl"])
-    save_file({**weights_of(model), "kl": kl}, "ended.safetensors")
-"""
-    for status, error in on_two_processes(tmp_path, code):
-        assert status == 0, error
-    alone, result = learn(
-        tiny_tokenizer, tmp_path / "alone", weighted(),
-        model=llama(tiny_tokenizer, dtype=torch.float64),
-    )  # fmt: skip
-    ended = load_file(tmp_path / "ended.safetensors")
-    assert ended["kl"].item() == pytest.approx(result.curve[-1]["objective/kl"], rel=1e-5)
-    for name, weight in weights_of(alone).items():
-        torch.testing.assert_close(ended[name], weight, rtol=1e-6, atol=1e-6)
-
-
-def weighted() -> SemiOnlineConfig:
-    """Coefficients on a scale of all processes' pairs."""
-    return semi(pairs="all", coefficient=CoefficientConfig(alpha=0.5, normalise="mean"))
 
 
 def test_weights_over_the_spread_of_a_draw_are_refused() -> None:
