@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rewarddiff.store import Store, fingerprint, remember
+from rewarddiff.remembering import remember
+from rewarddiff.store import Store, fingerprint
 
 
 def test_a_fingerprint_is_of_content() -> None:

@@ -13,6 +13,10 @@ class UserError(Exception):
     """
 
 
+class FailedElsewhere(UserError):
+    """Another process of this command has failed, and says so itself."""
+
+
 class TrainingError(RuntimeError):
     """Training stopped itself: a loss or gradient was not finite. Exit status 1."""
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from rewarddiff import files
+from rewarddiff import files, launch
 from rewarddiff.errors import UserError
 from rewarddiff.writing import say
 
@@ -59,9 +59,10 @@ def file_for(path: Path, sources: Iterable[str | Path] = ()) -> Iterator[None]:
 
 @contextmanager
 def run_folder_for(folder: Path) -> Iterator[None]:
-    """Do the same for a folder that only one process may write to at a time.
+    """Do the same for a folder that only one command may write to at a time.
 
-    The lock is the kernel's, and ends with the process, however it ends.
+    The lock is the kernel's, and ends with the process, however it ends. Of processes that a launcher
+    has started the main one holds it, as it writes there.
 
     Raises:
         UserError: another process writes there.
@@ -72,7 +73,8 @@ def run_folder_for(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise _refusal(folder, error) from error
     with _explained(folder), lock:
-        _hold(lock, folder)
+        if launch.is_main():
+            _hold(lock, folder)
         yield
 
 

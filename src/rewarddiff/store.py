@@ -10,16 +10,13 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self
 
 from rewarddiff.errors import UserError
 from rewarddiff.hashing import digest
-
-Item = TypeVar("Item")
 
 
 def fingerprint(*parts: object) -> str:
@@ -41,12 +38,8 @@ def finite(value: Any) -> Any:
     return value
 
 
-WRITE_SECONDS = 1.0
-"""Values are written together this often: one write each would take longer than a small model."""
-
-
 class Store:
-    """A dictionary on disk: text key → JSON value. Usable as a context manager.
+    """A dictionary in one SQLite file: text key → JSON value. Usable as a context manager.
 
     Raises:
         UserError: at any time, where the file cannot be read or written, or is no store.
@@ -61,7 +54,7 @@ class Store:
                 "CREATE TABLE IF NOT EXISTS items (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
             )
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -91,6 +84,19 @@ class Store:
         with self._explained(), self._db:
             self._db.executemany("INSERT OR REPLACE INTO items VALUES (?, ?)", rows)
 
+    def clear(self) -> None:
+        """Keep nothing."""
+        with self._explained(), self._db:
+            self._db.execute("DELETE FROM items")
+
+    def take(self, other: Path) -> None:
+        """Write all values of another store, and remove that one."""
+        with Store(other) as store:
+            rows = store._db.execute("SELECT key, value FROM items").fetchall()
+        with self._explained(), self._db:
+            self._db.executemany("INSERT OR REPLACE INTO items VALUES (?, ?)", rows)
+        other.unlink()
+
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Raise a UserError for an error of SQLite."""
@@ -106,49 +112,3 @@ class Store:
             raise UserError(
                 f"{self._path}: is broken ({error}); delete it, what it kept is computed again"
             ) from error
-
-
-def remember(
-    store: Store | None,
-    items: Sequence[Item],
-    key: Callable[[Item], str],
-    compute: Callable[[Sequence[Item]], Iterable[tuple[int, Any]]],
-    *,
-    keep: Callable[[Any], bool] = lambda _: True,
-    seconds: float = WRITE_SECONDS,
-) -> list[Any]:
-    """Return the value of every item, computing only those the store does not hold.
-
-    `compute` gets the missing items and yields (index among them, value) in any order; values are
-    stored every so many seconds and when an error or the user ends the pass, so that it goes on
-    where it stopped.
-
-    Args:
-        keep: which values are stored; the others are computed anew next time.
-        seconds: 0 stores each as it comes, so that a kill loses none.
-    """
-    keys = [key(item) for item in items]
-    values: dict[str, Any] = {} if store is None else store.get(keys)
-    missing = {k: item for k, item in zip(keys, items, strict=True) if k not in values}
-    missing_keys = list(missing)
-    computed = compute(list(missing.values())) if missing else ()
-    unwritten: dict[str, Any] = {}
-    written = time.monotonic()
-    try:
-        for index, value in computed:
-            values[missing_keys[index]] = value
-            if keep(value):
-                unwritten[missing_keys[index]] = value
-            if store is not None and unwritten and time.monotonic() - written >= seconds:
-                store.put(unwritten)
-                unwritten = {}
-                written = time.monotonic()
-    finally:
-        try:
-            if store is not None and unwritten:
-                store.put(unwritten)
-        finally:
-            # Not left to the collector: at the end of the process nobody would run what it waits for.
-            if isinstance(computed, Generator):
-                computed.close()
-    return [values[k] for k in keys]

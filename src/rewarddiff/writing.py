@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from rewarddiff import launch
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType  # noqa: TID251
     from rich.segment import Segment
@@ -44,13 +46,25 @@ def _written_out(character: re.Match[str]) -> str:
 
 
 def say(*lines: str, error: bool = False) -> None:
-    """Print lines, made printable: results to stdout, errors and progress to stderr."""
+    """Print lines, made printable: results to stdout, errors and progress to stderr.
+
+    Of processes that a launcher has started the main one speaks for all.
+    """
+    if launch.is_main():
+        print_lines(*lines, error=error)
+
+
+def print_lines(*lines: str, error: bool = False) -> None:
+    """Print lines as `say` does, in any process: what the others do not know of."""
     stream = sys.stderr if error else sys.stdout
     print(*map(printable, lines), sep="\n", file=stream, flush=True)
 
 
 def console(*, error: bool = False) -> Console:
-    """Return a rich console that shows texts as they are: made printable, and without markup."""
+    """Return a rich console that shows texts as they are: made printable, and without markup.
+
+    It shows nothing in a process that does not speak for all.
+    """
     from rich.console import Console  # noqa: TID251
     from rich.segment import Segment
 
@@ -68,7 +82,9 @@ def console(*, error: bool = False) -> Console:
                 else:
                     yield Segment(printable(segment.text), segment.style)
 
-    return PrintingConsole(stderr=error, markup=False, emoji=False, highlight=False)
+    return PrintingConsole(
+        stderr=error, markup=False, emoji=False, highlight=False, quiet=not launch.is_main()
+    )
 
 
 class PrintableFormatter(logging.Formatter):

@@ -16,7 +16,7 @@ import torch
 def tell():
     print("open" if torch.distributed.is_initialized() else "closed", file=sys.stderr)
 atexit.register(tell)
-from rewarddiff.loop.processes import from_every_process, processes
+from rewarddiff.processes import from_every_process, processes
 assert processes().num_processes == 2
 assert sorted(from_every_process(processes().process_index)) == [0, 1]
 assert torch.distributed.is_initialized()

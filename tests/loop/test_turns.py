@@ -71,7 +71,7 @@ def test_two_processes_train_as_one(
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
-from rewarddiff.loop.processes import processes
+from rewarddiff.processes import processes
 from rewarddiff.policies.online.estimators import AdvantageConfig
 from conftest import tiny_tokenizer
 from online_examples import learn, llama, short, weights_of
@@ -105,7 +105,7 @@ import itertools, os
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
-from rewarddiff.loop.processes import processes
+from rewarddiff.processes import processes
 from rewarddiff.policies.online.config import StoredConfig
 from rewarddiff.policies.online.estimators import AdvantageConfig
 from rewarddiff.policies.online.group_rewards import RewardConfig

@@ -22,12 +22,13 @@ import warnings
 from argparse import Namespace
 from collections.abc import Sequence
 
+from rewarddiff import launch
 from rewarddiff.cli.arguments import command_line
 from rewarddiff.cli.failing import ended, failed, kept, mute_stdout
 from rewarddiff.cli.looking import look_first
 from rewarddiff.cli.parser import parsed
-from rewarddiff.errors import TrainingError, UserError
-from rewarddiff.writing import PrintableFormatter
+from rewarddiff.errors import FailedElsewhere, TrainingError, UserError
+from rewarddiff.writing import PrintableFormatter, say
 
 CONTINUES = (
     "demo",
@@ -42,6 +43,20 @@ CONTINUES = (
 )
 """Commands that go on where they stopped when they are run again."""
 
+TOGETHER = (
+    "demo",
+    "run",
+    "sweep",
+    "train",
+    "augment",
+    "baseline",
+    "score",
+    "weigh",
+    "eval",
+    "bestof",
+)
+"""Commands that processes which a launcher has started carry out together."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
@@ -52,12 +67,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     args = parsed(parser, argv)
+    if launch.size() > 1 and not _is_for_all(args):
+        return 0
     _log_to_stderr()
     _quiet_libraries()
     try:
         look_first(args)
         args.handler(args)
         sys.stdout.flush()
+    except FailedElsewhere:
+        return 2  # where it has failed it is said
     except UserError as error:
         return failed(error, str(error), 2, debug=args.debug)
     except TrainingError as error:
@@ -71,6 +90,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _unexpected(args, error)
     return 0
+
+
+def _is_for_all(args: Namespace) -> bool:
+    """Whether this process, one of several, has a part in a command; the main one may have all of it."""
+    if args.command in TOGETHER and not getattr(args, "print", False):
+        return True
+    if not launch.is_main():
+        return False
+    others = launch.size() - 1
+    launch.stay_alone()
+    if args.command not in TOGETHER:
+        say(f"{args.command}: is done by one process; {others} have nothing to do", error=True)
+    return True
 
 
 def _unexpected(args: Namespace, error: Exception) -> int:
@@ -89,6 +121,7 @@ def _unexpected(args: Namespace, error: Exception) -> int:
 
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler()
+    handler.addFilter(lambda _: launch.is_main())
     handler.setFormatter(PrintableFormatter("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("rewarddiff").setLevel(logging.INFO)

@@ -5,19 +5,32 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import time
 import traceback
 from contextlib import suppress
 
-from rewarddiff.writing import say
+from rewarddiff import launch
+from rewarddiff.writing import print_lines, say
 
 TRACEBACKS = (None, "/var/tmp", ".")
 """Folders for tracebacks, the first that takes a file; None: the system's own for such files."""
 
 
+HEAD_START = 3.0
+"""Seconds that the main process of a launcher has to say first what fails in all of them."""
+
+
 def ended(message: str, status: int) -> int:
-    """Say a message in one line on stderr, and return the exit status."""
+    """Say a message in one line on stderr, and return the exit status.
+
+    What fails in all processes that a launcher has started is said once: by the main one, whose end makes
+    the launcher end the others.
+    """
+    if not launch.is_main():
+        time.sleep(HEAD_START)
+        message = f"{message} (in process {launch.rank()})"
     with suppress(OSError):  # stderr itself may be on a full disk
-        say(f"rewarddiff: {' '.join(message.split())}", error=True)
+        print_lines(f"rewarddiff: {' '.join(message.split())}", error=True)
     return status
 
 

@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from rewarddiff import launch
 from rewarddiff.cli.failing import ended
 from rewarddiff.errors import suggest
 from rewarddiff.paths import user_path
@@ -25,6 +26,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(ended(f"error: {message} (see {self.prog} --help)", 2))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help and version, once for all processes of a launcher."""
+        if launch.is_main():
+            super()._print_message(message, file)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Name the nearest choice where argparse would list them all."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from rewarddiff import files
-from rewarddiff.loop.processes import from_every_process
+from rewarddiff.processes import from_every_process
 from rewarddiff.store import finite
 
 BOOKKEEPING = ("step", "epoch", "split", "tokens", "seconds")

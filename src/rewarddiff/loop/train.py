@@ -28,6 +28,7 @@ from rewarddiff import files, hashing
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.forward import switch_dropout_off
 from rewarddiff.loop import checkpoint
+from rewarddiff.loop.accelerator import accelerator_for
 from rewarddiff.loop.interrupts import stop_between_steps
 from rewarddiff.loop.metrics import Line, MetricsFile, Sums
 from rewarddiff.loop.objective import (
@@ -38,7 +39,6 @@ from rewarddiff.loop.objective import (
     Summing,
     TrainConfig,
 )
-from rewarddiff.loop.processes import accelerator_for, from_every_process
 from rewarddiff.loop.schedule import (
     batch_at,
     minibatch_at,
@@ -50,6 +50,7 @@ from rewarddiff.loop.schedule import (
     turns_within,
 )
 from rewarddiff.machine import Meter
+from rewarddiff.processes import from_every_process
 from rewarddiff.progress import task
 from rewarddiff.store import fingerprint
 from rewarddiff.trees import microbatches
@@ -288,7 +289,7 @@ class _Run:
                 # their sum.
                 output = self._backward(items, self.accelerator.num_processes / count)
             self._add(sums, output, items)
-            self.meter.tokens += sum(map(self.objective.size, items))
+        self.meter.tokens += sum(self.objective.size(self.pool[i]) for i in batch)
         return sums
 
     def _backward(self, items: Sequence[Any], scale: float) -> LossOutput:

@@ -21,7 +21,9 @@ from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of, print_losses
+from rewarddiff.processes import once
 from rewarddiff.records import Group, plain_prompt
+from rewarddiff.remembering import open_store
 from rewarddiff.sampling import Sample, SamplingConfig, read_here
 from rewarddiff.sampling.several import Beams, Draw, Rejection, accept, several
 from rewarddiff.scorers.neural.build import load_scorer
@@ -83,10 +85,10 @@ def augment(
         print_losses(ledger)
         judge = load_scorer(user_path(scorer)).to(models.device())
         joined = Ledger()
-        with Store(output.with_name(output.name + ".store.sqlite")) as store:
+        with open_store(output.with_name(output.name + ".store.sqlite")) as store:
             lines = _lists(data, groups, model, judge, config, joined, store)
         written = [json.dumps(line, ensure_ascii=False) + "\n" for line in lines]
-        files.write_text(output, "".join(written))
+        once(lambda: files.write_text(output, "".join(written)))
     return joined
 
 

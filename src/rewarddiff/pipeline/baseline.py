@@ -24,7 +24,9 @@ from rewarddiff.evaluation.histograms import distribution
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of
 from rewarddiff.pipeline.engines import engine_of
+from rewarddiff.processes import once
 from rewarddiff.records import Group, plain_prompt
+from rewarddiff.remembering import open_store
 from rewarddiff.report.baseline import BaselineSummary, PromptExample, render_baseline
 from rewarddiff.results import Distribution, Histogram
 from rewarddiff.rewards.difficulty import difficulty
@@ -108,7 +110,7 @@ def draw_baseline(
         engine = engine_of(str(model), max_prompt=config.max_prompt)
         opened = open_scorer(scorer)
         named = Named(str(prompts), str(model), str(scorer), fingerprint_of(scorer))
-        with Store(output.with_name(output.name + ".store.sqlite")) as store:
+        with open_store(output.with_name(output.name + ".store.sqlite")) as store:
             return write_baseline(output, engine, opened, questions, config, store, named)
 
 
@@ -138,6 +140,16 @@ def write_baseline(
     samples = _samples(engine, questions, config, store)
     groups = _groups(questions, samples)
     scores = _scores(scorer, groups, store)
+    return once(lambda: _written(output, named, groups, samples, scores))
+
+
+def _written(
+    output: Path,
+    named: Named,
+    groups: Sequence[Group],
+    samples: Sequence[Sequence[Sample]],
+    scores: Array | None,
+) -> BaselineSummary:
     identity = "" if scores is None else named.fingerprint
     of_all = {"model": named.model, "scorer": identity}
     rows = [row | of_all for row in _rows(groups, samples, scores)]

@@ -23,7 +23,9 @@ from rewarddiff.pipeline.augment import drawn_by
 from rewarddiff.pipeline.data import print_losses
 from rewarddiff.pipeline.scorers import held_out_groups
 from rewarddiff.pipeline.stage import write_json
+from rewarddiff.processes import once
 from rewarddiff.records import Group
+from rewarddiff.remembering import open_store
 from rewarddiff.report.best_of_n import render_best_of_n
 from rewarddiff.results import (
     BestOfResults,
@@ -106,7 +108,7 @@ def best_of_n_stage(
         names = [str(scorer) for scorer in scorers]
         results = _measured(data, model, names, str(gold), config, output, reading)
         write_json(output / FILE, plain(results))
-        render_best_of_n(results, output)
+        once(lambda: render_best_of_n(results, output))
     return results
 
 
@@ -142,7 +144,7 @@ def _measured(
         max_new_tokens=config.max_new_tokens,
     )
     output.mkdir(parents=True, exist_ok=True)
-    with Store(output / "store.sqlite") as store:
+    with open_store(output / "store.sqlite") as store:
         samples = drawn_by(model, held_out, draw, config.sampling, config.max_prompt, store)
         texts = [[sample.text.strip() for sample in of_prompt] for of_prompt in samples]
         lists = []

@@ -24,7 +24,7 @@ from rewarddiff.pipeline.data import Run, comparisons
 from rewarddiff.pipeline.policy_recipe import StrengthConfig
 from rewarddiff.pipeline.scorer_checks import GRADES
 from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
-from rewarddiff.pipeline.stage import Stage
+from rewarddiff.pipeline.stage import Stage, write_array
 from rewarddiff.pipeline.stated import Part, differences_stage, read_differences
 from rewarddiff.policies.items import Pairs
 from rewarddiff.records import Comparison, Group
@@ -212,7 +212,7 @@ def order_stage(run: Run, policy: str, seed: int) -> Stage:
                 loaded, groups, design, config.method, store=run.store, progress=f"order by {name}"
             )
             scores = np.concatenate([ranking.scores for ranking in ranked])
-            np.save(stage.folder / "scores.npy", scores, allow_pickle=False)
+            write_array(stage.folder / "scores.npy", scores)
         stage.finish(cost=meter.cost(), report=asdict(consistency(groups, ranked)))
     return stage
 

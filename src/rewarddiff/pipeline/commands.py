@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rewarddiff import models
@@ -22,30 +19,29 @@ from rewarddiff.differences import Array
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError, suggest
 from rewarddiff.evaluation.comparisons import compare, require_scored
-from rewarddiff.loop import processes as together
-from rewarddiff.loop import train as loop
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.machine import Meter
 from rewarddiff.models.cards import Facts
 from rewarddiff.outputs import folder_for, run_folder_for
 from rewarddiff.paths import user_path
+from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.placing import check_model_place, check_place, place
 from rewarddiff.pipeline.policy_recipe import PolicyRecipe
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.results import gather
 from rewarddiff.pipeline.run import carry_out
 from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
-from rewarddiff.pipeline.scorers import held_out_calibration, measure
+from rewarddiff.pipeline.scorers import held_out_calibration, measure, save_trained_scorer
 from rewarddiff.pipeline.stage import write_json
 from rewarddiff.policies import policy as policies
 from rewarddiff.policies.items import Pairs
 from rewarddiff.policies.objectives import BY_NAME
-from rewarddiff.policies.policy import PolicyConfig, save_policy, start_of
+from rewarddiff.policies.policy import PolicyConfig, save_trained, start_of
+from rewarddiff.processes import once
 from rewarddiff.records import Group
 from rewarddiff.report import render, terminal_table
 from rewarddiff.results import RESULTS, Evaluation, plain, read_results, results_folder
 from rewarddiff.scorers.neural import train as scorers_train
-from rewarddiff.scorers.neural.build import save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.scorer import NeuralScorer
 from rewarddiff.scorers.protocol import Scorer
@@ -67,23 +63,22 @@ def run_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] 
     """
     config = load_recipe(recipe, list(overrides), Recipe)
     config.check()
-    _one_process()
     with run_folder_for(config.folder):
         _run(config)
     return config.folder
 
 
-def _one_process() -> None:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("a recipe is run by one process so far; start it without a launcher")
-
-
 def _run(config: Recipe) -> None:
     with Meter() as meter:
-        results = gather(carry_out(config, config.folder))
-    results = replace(results, seconds=meter.seconds)
-    write_json(config.folder / RESULTS, plain(results))
-    report_stage(config.folder)
+        run = carry_out(config, config.folder)
+        once(lambda: _report(run, meter))
+
+
+def _report(run: Run, meter: Meter) -> None:
+    """Write the results and the page of a run that is carried out, and print its tables."""
+    results = replace(gather(run), seconds=meter.seconds)
+    write_json(run.output / RESULTS, plain(results))
+    report_stage(run.output)
     console().print(terminal_table(results))
 
 
@@ -107,28 +102,16 @@ def train_scorer(
     starts = [config.backbone]
     if config.warm_start is not None:
         starts.insert(0, config.warm_start)
-    check_model_place(folder, starts, scorer=True)
-    processes = together.processes()
-    with held(folder, processes):
+    once(lambda: check_model_place(folder, starts, scorer=True))
+    with run_folder_for(folder):
         scorer, _ = scorers_train.train_scorer(config, train, dev, output=folder, seed=seed)
-        if processes.is_main_process:
-            if dev:
-                calibration = held_out_calibration(scorer, dev)
-                scorer.temperature = calibration.temperature
-                if calibration.remark:
-                    logger.warning("%s: %s", folder / "model", calibration.remark)
-            save_scorer(scorer, folder / "model")
-            loop.discard_checkpoint(folder)
-        processes.wait_for_everyone()
+        if dev:
+            calibration = held_out_calibration(scorer, dev)
+            scorer.temperature = calibration.temperature
+            if calibration.remark:
+                logger.warning("%s: %s", folder / "model", calibration.remark)
+        save_trained_scorer(scorer, folder)
     return scorer
-
-
-def held(folder: Path, processes: PartialState) -> AbstractContextManager[None]:
-    """Keep other trainings out of a folder.
-
-    Of processes that train together the main one does, as it writes there.
-    """
-    return run_folder_for(folder) if processes.is_main_process else nullcontext()
 
 
 def evaluate(scorer: Scorer, groups: Sequence[Group]) -> Evaluation:
@@ -163,23 +146,19 @@ def train_policy(
             together.
     """
     config, folder = config or PolicyConfig(), user_path(output)
-    check_model_place(folder, [model], scorer=False)
-    processes = together.processes()
-    with held(folder, processes):
+    once(lambda: check_model_place(folder, [model], scorer=False))
+    with run_folder_for(folder):
         policy, tokenizer = _trained_policy(
             model, train, coefficients, folder, config, lengths, seed
         )
-        if processes.is_main_process:
-            save_policy(
-                policy,
-                tokenizer,
-                folder / "model",
-                config.lora,
-                facts=Facts(base=str(model), counts={"prompts": len(train)}),
-                objective=config.objective.name,
-            )
-            loop.discard_checkpoint(folder)
-        processes.wait_for_everyone()
+        save_trained(
+            policy,
+            tokenizer,
+            folder,
+            config.lora,
+            facts=Facts(base=str(model), counts={"prompts": len(train)}),
+            objective=config.objective.name,
+        )
     return folder / "model"
 
 
@@ -287,11 +266,10 @@ def train_stage(
     config.check()
     if len(config.seeds) != 1:
         raise UserError("seed: train makes one model; give one seed, or use `rewarddiff run`")
-    _one_process()
-    check_place(model, output)
+    once(lambda: check_place(model, output))
     with run_folder_for(config.folder):
         _run(config)
-        place(trained / f"{kind}-{config.seeds[0]}" / "model", output)
+        once(lambda: place(trained / f"{kind}-{config.seeds[0]}" / "model", output))
     return output
 
 

@@ -18,7 +18,9 @@ from rewarddiff.models.cards import Facts
 from rewarddiff.outputs import file_for
 from rewarddiff.pipeline.recipe import DataConfig, Recipe
 from rewarddiff.pipeline.stage import Stage
+from rewarddiff.processes import main_first, once
 from rewarddiff.records import Comparison, Group
+from rewarddiff.remembering import open_store
 from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.store import Store, fingerprint
 from rewarddiff.writing import say
@@ -119,15 +121,14 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False, kind: type[Run
     """
     data = recipe.data
     if not again:
-        # What a killed run has begun to write; this one alone writes here.
-        for begun in (output / "cache").glob("*.part"):
-            begun.unlink()
+        once(lambda: _remove_begun(output / "cache"))
     ledger = Ledger()
     test_ledgers = {label: Ledger() for label in data.tests}
     with Meter() as meter:
-        groups = _groups(data, output / "cache", ledger)
+        # What the main process has read the others find in the cache.
+        groups = main_first(lambda: _groups(data, output / "cache", ledger))
         splits = split(groups, data.splits, data.seed)
-        tests = _tests(data, output / "cache", test_ledgers, splits)
+        tests = main_first(lambda: _tests(data, output / "cache", test_ledgers, splits))
     counts = {name: _counts(part) for name, part in splits.items()}
     identity = fingerprint(content(groups), dict(data.splits), data.seed)
     test_contents = {label: content(test) for label, test in tests.items()}
@@ -136,7 +137,7 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False, kind: type[Run
         raise UserError(
             f"{data.path}: is not as it was when {output} was made; run the recipe again"
         )
-    store = Store(output / "store.sqlite")
+    store = open_store(output / "store.sqlite")
     run = kind(recipe, output, splits, tests, identity, store)
     stage = run.stage("data", "prepare", tests=test_contents, counts=COUNTS)
     if not stage.done:
@@ -148,6 +149,12 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False, kind: type[Run
             print_losses(test_ledger, label)
     run.prepared = stage.manifest
     return run
+
+
+def _remove_begun(cache: Path) -> None:
+    """Remove what a killed run has begun to write: this one alone writes here."""
+    for begun in cache.glob("*.part"):
+        begun.unlink()
 
 
 def _groups(data: DataConfig, cache: Path, ledger: Ledger) -> Groups:

@@ -24,6 +24,8 @@ from rewarddiff.pipeline.earlier import check_earlier
 from rewarddiff.pipeline.results import header, summarised
 from rewarddiff.pipeline.scorers import measure
 from rewarddiff.pipeline.stage import write_json
+from rewarddiff.processes import once
+from rewarddiff.remembering import open_store
 from rewarddiff.report import render
 from rewarddiff.report.scorer_statements import evaluation_note
 from rewarddiff.results import (
@@ -89,7 +91,7 @@ def eval_stage(
     with folder_for(output):
         results = _evaluated(texts, data, title, reading, output)
         write_json(output / RESULTS, plain(results))
-        render(results, output)
+        once(lambda: render(results, output))
     return results
 
 
@@ -189,7 +191,7 @@ def _kept(scorer: Scorer, output: Path | None) -> Iterator[Store | None]:
     if output is None or not is_asked_elsewhere(scorer):
         yield None
         return
-    with Store(output / "store.sqlite") as store:
+    with open_store(output / "store.sqlite") as store:
         yield store
 
 

@@ -13,6 +13,7 @@ from rewarddiff.endpoints.chat import Usage
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.scorers import scorer_stage
 from rewarddiff.pipeline.verdicts import Answers, different
+from rewarddiff.processes import is_main
 from rewarddiff.results import JudgeUse
 from rewarddiff.scorers.judging.cost import price
 from rewarddiff.scorers.judging.options import Judge
@@ -139,8 +140,9 @@ def uses_kept(run: Run) -> Iterator[None]:
         yield
     finally:
         for name, judge in run.judges.items():
-            figures = _figures(usage_of(judge), options_of(judge))
-            _add(run.store, _key(run, name), figures)
+            if is_main():  # which has asked for all
+                figures = _figures(usage_of(judge), options_of(judge))
+                _add(run.store, _key(run, name), figures)
         run.judges.clear()
 
 

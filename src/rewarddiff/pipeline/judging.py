@@ -20,6 +20,7 @@ from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.recipe import BASE
 from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
 from rewarddiff.pipeline.stage import Stage, write_json
+from rewarddiff.processes import from_every_process
 from rewarddiff.records import Group
 from rewarddiff.sampling import FORMAT, Sample, sample
 from rewarddiff.sampling.served import FORMAT as SERVED_FORMAT
@@ -99,6 +100,7 @@ def samples_stage(run: Run, name: str, seed: int) -> Stage:
             meter=meter,
             name=f"samples of {name}",
         )
+    meter.tokens = sum(from_every_process(meter.tokens))
     write_json(stage.folder / "samples.json", [asdict(sample) for sample in samples])
     stage.finish(cost=meter.cost(), prompts=len(prompts), prompts_cut=cut)
     return stage

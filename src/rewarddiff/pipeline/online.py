@@ -6,15 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-
 from rewarddiff import models
 from rewarddiff.encoding import Encoder, LengthConfig
-from rewarddiff.loop import processes as together
-from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.models.cards import Facts
+from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import user_path
-from rewarddiff.pipeline.commands import held
 from rewarddiff.pipeline.online_baseline import beside, read_stored
 from rewarddiff.pipeline.placing import check_model_place
 from rewarddiff.pipeline.reward_functions import functions_of
@@ -22,7 +18,8 @@ from rewarddiff.policies.online import train as online
 from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.policies.online.group_rewards import RewardFunctions, Scores
 from rewarddiff.policies.online.semi_config import SemiOnlineConfig
-from rewarddiff.policies.policy import PolicyConfig, save_policy, start_of
+from rewarddiff.policies.policy import PolicyConfig, save_trained, start_of
+from rewarddiff.processes import once
 from rewarddiff.records import Group
 from rewarddiff.scorers.protocol import Scorer
 
@@ -65,10 +62,9 @@ def train_online(
     ... # doctest: +SKIP
     """
     config, folder = config or OnlineConfig(), user_path(output)
-    check_model_place(folder, [model], scorer=False)
-    processes = together.processes()
-    with held(folder, processes):
-        _train(model, prompts, reward, config, folder, processes, max_prompt, seed)
+    once(lambda: check_model_place(folder, [model], scorer=False))
+    with run_folder_for(folder):
+        _train(model, prompts, reward, config, folder, max_prompt, seed)
     return folder / "model"
 
 
@@ -78,7 +74,6 @@ def _train(
     reward: Scorer | RewardFunctions | Scores,
     config: OnlineConfig | SemiOnlineConfig,
     folder: Path,
-    processes: PartialState,
     max_prompt: int | None,
     seed: int,
 ) -> None:
@@ -94,13 +89,8 @@ def _train(
         identity=_identity(reward),
         seed=seed,
     )
-    if processes.is_main_process:
-        facts = Facts(base=str(model), counts={"prompts": len(prompts)})
-        save_policy(
-            policy, tokenizer, folder / "model", config.lora, facts=facts, objective=config.method
-        )
-        discard_checkpoint(folder)
-    processes.wait_for_everyone()
+    facts = Facts(base=str(model), counts={"prompts": len(prompts)})
+    save_trained(policy, tokenizer, folder, config.lora, facts=facts, objective=config.method)
 
 
 def _with_stored(prompts: Sequence[Group], config: OnlineConfig | SemiOnlineConfig) -> list[Group]:

@@ -10,7 +10,6 @@ from rewarddiff.data import Ledger
 from rewarddiff.encoding import Encoder
 from rewarddiff.errors import UserError
 from rewarddiff.hashing import digest
-from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.columns import temperature_of
 from rewarddiff.pipeline.data import Run, facts_of
@@ -23,7 +22,7 @@ from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.policies.online.group_rewards import RewardFunctions
 from rewarddiff.policies.online.semi_config import SemiOnlineConfig
 from rewarddiff.policies.online.train import train_online
-from rewarddiff.policies.policy import save_policy, start_of
+from rewarddiff.policies.policy import save_trained, start_of
 from rewarddiff.scorers.protocol import Scorer
 
 
@@ -78,10 +77,7 @@ def online_stage(run: Run, name: str, options: OnlineRecipe | SemiOnlineRecipe, 
         max_drop=recipe.data.max_drop,
     )
     facts = facts_of(run, recipe.model)
-    save_policy(
-        model, tokenizer, stage.folder / "model", policy.lora, facts=facts, objective=config.method
-    )
-    discard_checkpoint(stage.folder)
+    save_trained(model, tokenizer, stage.folder, policy.lora, facts=facts, objective=config.method)
     stage.finish(curve=result.curve, cost=result.cost, coefficient={}, ledger=ledger.to_dict())
     return stage
 

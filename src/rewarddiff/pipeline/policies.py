@@ -11,12 +11,11 @@ from rewarddiff.config import to_dict
 from rewarddiff.data import Ledger
 from rewarddiff.encoding import Encoder
 from rewarddiff.evaluation.histograms import histogram
-from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.pipeline.columns import Columns, columns, note_unscored, part_of, with_columns
 from rewarddiff.pipeline.data import Run, facts_of
 from rewarddiff.pipeline.online_stage import online_stage
 from rewarddiff.pipeline.stage import Stage
-from rewarddiff.policies.policy import save_policy, start_of, train_policy
+from rewarddiff.policies.policy import save_trained, start_of, train_policy
 from rewarddiff.results import plain
 
 
@@ -65,15 +64,14 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
         signed=config.coefficient is not None and config.coefficient.signed,
         name=f"{name} (seed {seed})",
     )
-    save_policy(
+    save_trained(
         model,
         tokenizer,
-        stage.folder / "model",
+        stage.folder,
         config.lora,
         facts=facts_of(run, recipe.model),
         objective=config.objective.name,
     )
-    discard_checkpoint(stage.folder)
     stage.finish(
         curve=result.curve,
         cost=result.cost,

@@ -15,7 +15,7 @@ from rewarddiff.data.ledger import Reason
 from rewarddiff.designs import comparisons
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
-from rewarddiff.loop.processes import check_tracker
+from rewarddiff.loop.accelerator import check_tracker
 from rewarddiff.model_files import ABOUT
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.columns import grades
@@ -36,6 +36,7 @@ from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
 from rewarddiff.pipeline.scorers import check_judges, evaluation_stage
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.pipeline.verdicts_stage import verdicts_stage
+from rewarddiff.processes import once
 from rewarddiff.records import Group
 from rewarddiff.scorers.neural.objectives import check_strengths
 from rewarddiff.store import fingerprint
@@ -45,7 +46,7 @@ def carry_out(recipe: Recipe, output: Path) -> Run:
     """Carry out all stages for all seeds; what is already there is not done again."""
     check_places(recipe, output)
     run = prepare(recipe, output)
-    check_early(run)
+    once(lambda: check_early(run))
     return complete(run)
 
 

@@ -22,6 +22,7 @@ from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import Run, comparisons, content, facts_of
 from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
 from rewarddiff.pipeline.stage import Stage, write_json
+from rewarddiff.processes import once
 from rewarddiff.records import Group
 from rewarddiff.results import Evaluation, TrainedOn, plain
 from rewarddiff.scorers.judging.options import Judge, Panel
@@ -30,6 +31,7 @@ from rewarddiff.scorers.neural.about import trained_prompts
 from rewarddiff.scorers.neural.build import load_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.identity import answers_fingerprint
+from rewarddiff.scorers.neural.scorer import NeuralScorer
 from rewarddiff.scorers.neural.train import train_scorer
 from rewarddiff.scorers.protocol import Scorer, ScorerOptions
 from rewarddiff.store import Store, fingerprint
@@ -65,7 +67,10 @@ def check_judges(run: Run) -> None:
     Raises:
         UserError: a server is down, has no such model, or takes no such key.
     """
-    seed = run.recipe.seeds[0]
+    once(lambda: _check_unasked(run, run.recipe.seeds[0]))
+
+
+def _check_unasked(run: Run, seed: int) -> None:
     for name, config in run.recipe.judges.items():
         if not isinstance(config, Judge) or config.local is not None:
             continue
@@ -114,8 +119,7 @@ def scorer_stage(run: Run, name: str, seed: int) -> Stage:
         label = "accuracy on the dev split, which the temperature is fitted on"
         figures[label] = result.dev["accuracy"]
     facts = facts_of(run, config.warm_start or config.backbone, figures)
-    save_scorer(scorer, stage.folder / "model", facts)
-    discard_checkpoint(stage.folder)
+    save_trained_scorer(scorer, stage.folder, facts)
     stage.finish(
         curve=result.curve,
         cost=result.cost,
@@ -124,6 +128,26 @@ def scorer_stage(run: Run, name: str, seed: int) -> Stage:
         temperature_remark=calibration.remark,
     )
     return stage
+
+
+def save_trained_scorer(
+    scorer: NeuralScorer, folder: Path, facts: cards.Facts | None = None
+) -> None:
+    """Save what was trained in `folder` as `folder/model`; what training would go on from is removed.
+
+    Of processes that train together the main one does, and the others wait until it has.
+    """
+
+    def saved() -> None:
+        save_scorer(scorer, folder / "model", facts)
+        discard_checkpoint(folder)
+
+    once(saved)
+
+
+def _copied(scorer: NeuralScorer, source: str, folder: Path) -> None:
+    save_scorer(scorer, folder / "model")
+    cards.keep(models.resolve(source), folder / "model")
 
 
 def _started(run: Run, config: ScorerConfig, seed: int) -> tuple[ScorerConfig, str | None]:
@@ -220,8 +244,7 @@ def _trained_stage(run: Run, name: str, recipe: ScorerRecipe, folder: str, seed:
             calibration = _calibration(run, scorer, name)
             scorer.temperature = calibration.temperature
             remark = calibration.remark
-        save_scorer(scorer, stage.folder / "model")
-        cards.keep(models.resolve(folder), stage.folder / "model")
+        once(lambda: _copied(scorer, folder, stage.folder))
     stage.finish(
         curve=[],
         cost=meter.cost(),

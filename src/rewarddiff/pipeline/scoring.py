@@ -18,6 +18,7 @@ from rewarddiff.outputs import folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of
 from rewarddiff.pipeline.stage import write_json
+from rewarddiff.processes import once
 from rewarddiff.report.suspicious import render_suspicious
 from rewarddiff.scorers.judging.options import OPTIONS
 from rewarddiff.scorers.opening import options_of_each
@@ -25,7 +26,7 @@ from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.scoring import tables
 from rewarddiff.scoring.score import ScoreSummary
 from rewarddiff.scoring.score import score as score_data
-from rewarddiff.scoring.suspicious import SUSPICIOUS
+from rewarddiff.scoring.suspicious import SUSPICIOUS, Suspicious
 from rewarddiff.scoring.weigh import weigh as weigh_data
 from rewarddiff.scoring.weigh_summary import WeighSummary
 from rewarddiff.scoring.windows import Data
@@ -226,19 +227,29 @@ def weigh_dataset(
             options=_options(scorer, options),
         )
         title = str(scorer.name if isinstance(scorer, Scorer) else scorer)
-        report = summary.report(title, several)
-        report["suspicious"] = contradicted.report()
-        write_json(beside.report, report)
-        tables.write(beside.suspicious, lambda: iter([contradicted.rows]))
-        render_suspicious(
-            beside.page,
-            title,
-            several,
-            contradicted.rows,
-            contradicted.by_part,
-            remarks=summary.reading.sentences(),
-        )
+        once(lambda: _write_beside(beside, title, several, summary, contradicted))
     return Weighed(summary, path, beside)
+
+
+def _write_beside(
+    beside: Beside,
+    title: str,
+    sources: tuple[str, ...],
+    summary: WeighSummary,
+    contradicted: Suspicious,
+) -> None:
+    report = summary.report(title, sources)
+    report["suspicious"] = contradicted.report()
+    write_json(beside.report, report)
+    tables.write(beside.suspicious, lambda: iter([contradicted.rows]))
+    render_suspicious(
+        beside.page,
+        title,
+        sources,
+        contradicted.rows,
+        contradicted.by_part,
+        remarks=summary.reading.sentences(),
+    )
 
 
 def _beside(output: Path) -> Beside:

@@ -11,8 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rewarddiff import __version__, files
+import numpy as np
+
+from rewarddiff import __version__, files, launch
+from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
+from rewarddiff.processes import once
 from rewarddiff.store import fingerprint, finite
 
 MANIFEST = "manifest.json"
@@ -42,19 +46,26 @@ class Stage:
         self.name = name
         self.inputs = _inputs(name, inputs)
         self.key = fingerprint(self.inputs)
-        self.manifest = self.found(folder)
+        self.manifest: dict[str, Any] = {}
         self.anew = ""
+        # Of several processes the main one looks, and clears the place, for all.
+        self.manifest, self.anew = once(self._looked_up)
+        self.done = bool(self.manifest)
+
+    def _looked_up(self) -> tuple[dict[str, Any], str]:
+        """Return the manifest of a directory that is complete, empty where it is to be made; and why anew."""
+        self.manifest = self.found(self.folder)
         if self.manifest:
-            lost = _lost(folder, self.manifest)
+            lost = _lost(self.folder, self.manifest)
             if self.manifest.get("key") != self.key:
                 self.anew = "its inputs are not those of the earlier run"
             elif lost:
                 self.anew = f"{lost[0]} is lost, or is not as it was written"
-        self.done = bool(self.manifest) and not self.anew
-        if not self.done:
+        if not self.manifest or self.anew:
             self._begin()
-        elif "files" in self.manifest and "files" not in _read(folder / STARTED):
+        elif "files" in self.manifest and "files" not in _read(self.folder / STARTED):
             self._say_who_wrote()  # a kill came between the two files of `finish`
+        return self.manifest, self.anew
 
     def _begin(self) -> None:
         files.sweep_up(self.folder.parent)
@@ -69,13 +80,17 @@ class Stage:
         self.manifest = {}
 
     def finish(self, **outputs: Any) -> dict[str, Any]:
-        """Declare the directory complete."""
+        """Declare the directory complete; the other processes wait until it is."""
+        self.manifest = once(lambda: self._finished(outputs))
+        self.done = True
+        return self.manifest
+
+    def _finished(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         written = {"key": self.key, "inputs": self.inputs, "files": _sizes(self.folder)}
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self.manifest = {**written, "created": created, **outputs}
         write_json(self.folder / MANIFEST, self.manifest)
         self._say_who_wrote()
-        self.done = True
         return self.manifest
 
     def _say_who_wrote(self) -> None:
@@ -154,6 +169,17 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write atomically; NaN and infinities, which JSON does not have, become null."""
+    """Write atomically; NaN and infinities, which JSON does not have, become null.
+
+    Of several processes, which have the same to write, the main one does.
+    """
+    if not launch.is_main():
+        return
     text = json.dumps(finite(content), indent=1, default=str, allow_nan=False)
     files.write_text(path, f"{text}\n")
+
+
+def write_array(path: Path, array: Array) -> None:
+    """Write numbers as a .npy file, as `write_json` writes."""
+    if launch.is_main():
+        np.save(path, array, allow_pickle=False)

@@ -11,7 +11,7 @@ from rewarddiff.differences import Differences, Pair, by_group, joined
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.data import Run, comparisons
 from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
-from rewarddiff.pipeline.stage import Stage
+from rewarddiff.pipeline.stage import Stage, write_array
 from rewarddiff.records import Group
 from rewarddiff.scorers.protocol import Orders
 
@@ -65,7 +65,7 @@ def differences_stage(run: Run, name: str, seed: int, orders: Orders, part: Part
                     progress=f"differences by {name}",
                 )
             )
-            np.save(stage.folder / f"{part.name}.npy", stated.by_head, allow_pickle=False)
+            write_array(stage.folder / f"{part.name}.npy", stated.by_head)
         stage.finish(cost=meter.cost(), weights=stated.weights, ensemble=stated.ensemble)
     return stage
 

@@ -10,15 +10,14 @@ As every stage does, a sweep goes on where it stopped; with another value it tra
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rewarddiff import __version__
-from rewarddiff.errors import UserError
 from rewarddiff.evaluation.intervals import seeds_interval
 from rewarddiff.machine import Meter
 from rewarddiff.outputs import run_folder_for
@@ -30,6 +29,7 @@ from rewarddiff.pipeline.recipe import BASE
 from rewarddiff.pipeline.results import gather
 from rewarddiff.pipeline.run import check_early, check_places, complete
 from rewarddiff.pipeline.stage import Stage, write_json
+from rewarddiff.processes import once
 from rewarddiff.report.sweep import render_sweep, terminal_sweep
 from rewarddiff.report.values import duration
 from rewarddiff.results import (
@@ -60,8 +60,6 @@ def sweep_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str
     the table. See `combinations.plan` for the overrides.
     """
     sweep = plan(recipe, overrides)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("a sweep is run by one process so far; start it without a launcher")
     say(*sizes(sweep))
     with run_folder_for(sweep.folder):
         content = _carry_out(sweep)
@@ -131,7 +129,7 @@ def _carry_out(sweep: Sweep) -> SweepResults:
     with Meter() as meter:
         runs = _prepared(sweep)
         for run in runs:
-            check_early(run)
+            once(partial(check_early, run))
         estimate = _Estimate(sweep)
         results = [
             _results(run, combination, sweep, estimate)
@@ -157,7 +155,7 @@ def _carry_out(sweep: Sweep) -> SweepResults:
         scorers=tuple(scorers),
     )
     write_json(sweep.folder / "sweep.json", plain(content))
-    render_sweep(content, sweep.folder)
+    once(lambda: render_sweep(content, sweep.folder))
     return content
 
 
@@ -180,7 +178,8 @@ def _results(run: Run, combination: Combination, sweep: Sweep, estimate: _Estima
     if len(sweep.combinations) > 1:
         say(combination.label)
     with Meter() as meter:
-        results = gather(complete(run, estimate))
+        complete(run, estimate)
+        results = once(lambda: gather(run))
     results = replace(results, seconds=meter.seconds)
     folder = sweep.folder / "combinations" / combination.label
     folder.mkdir(parents=True, exist_ok=True)

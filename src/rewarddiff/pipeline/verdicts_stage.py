@@ -22,6 +22,7 @@ from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.pipeline.verdicts import Answers, Stated, ask, read_verdicts, write_verdicts
 from rewarddiff.pipeline.win_rates import Judged, figures, outcomes
+from rewarddiff.processes import once
 from rewarddiff.records import Group
 from rewarddiff.results import (
     LABELS,
@@ -71,7 +72,7 @@ def verdicts_stage(run: Run, seed: int) -> Stage:
             )
             found += _canaries(run, name, judge, answers)
             seconds[name] = meter.seconds - before
-    write_verdicts(stage.folder / FILE, answers, stated)
+    once(lambda: write_verdicts(stage.folder / FILE, answers, stated))
     stage.finish(cost=meter.cost(), canaries=plain(found), judges=seconds)
     return stage
 

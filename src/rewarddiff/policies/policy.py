@@ -15,7 +15,7 @@ from rewarddiff.config import at_least, checked, positive
 from rewarddiff.forward import LogProbs
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.schedule import batch_at, steps_within
-from rewarddiff.loop.train import TrainResult, digest, train
+from rewarddiff.loop.train import TrainResult, digest, discard_checkpoint, train
 from rewarddiff.models import cards
 from rewarddiff.models.cards import Facts
 from rewarddiff.policies import adapters
@@ -24,6 +24,7 @@ from rewarddiff.policies.items import PreferenceItem
 from rewarddiff.policies.objectives import AnyObjective
 from rewarddiff.policies.objectives.pairs import DPO
 from rewarddiff.policies.reference import ReferenceMeter, with_mismatch, with_reference
+from rewarddiff.processes import from_every_process, is_main, once
 from rewarddiff.store import Store, fingerprint
 
 
@@ -170,7 +171,9 @@ def _with_reference(
         items, dev = with_mismatch(items), with_mismatch(dev)
     if "reference" not in reads:
         return items, dev, {"reference_seconds": 0.0, "reference_tokens": 0}
-    with ReferenceMeter(store, fingerprint("reference cost", *made_from)) as meter:
+    # What the main process's share has cost is kept for all.
+    kept_in = store if is_main() else None
+    with ReferenceMeter(kept_in, fingerprint("reference cost", *made_from)) as meter:
         trained_on = _trained_on([len(item.tree) for item in items], config.train, seed)
         together = with_reference(
             [*(items[i] for i in trained_on), *dev],
@@ -183,7 +186,8 @@ def _with_reference(
     dev = together[len(trained_on) :]
     for i, item in zip(trained_on, together, strict=False):
         items[i] = item
-    return items, dev, {"reference_seconds": meter.seconds, "reference_tokens": meter.tokens}
+    tokens = sum(from_every_process(meter.tokens))
+    return items, dev, {"reference_seconds": meter.seconds, "reference_tokens": tokens}
 
 
 def _trained_on(sizes: Sequence[int], config: TrainConfig, seed: int) -> list[int]:
@@ -195,6 +199,27 @@ def _trained_on(sizes: Sequence[int], config: TrainConfig, seed: int) -> list[in
     for step in range(steps):
         used.update(batch_at(len(sizes), step, config, seed))
     return sorted(used)
+
+
+def save_trained(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    lora: LoraConfig | None,
+    *,
+    facts: Facts,
+    objective: str,
+) -> None:
+    """Save what was trained in `folder` as `folder/model`; what training would go on from is removed.
+
+    Of processes that train together the main one does, and the others wait until it has.
+    """
+
+    def saved() -> None:
+        save_policy(model, tokenizer, folder / "model", lora, facts=facts, objective=objective)
+        discard_checkpoint(folder)
+
+    once(saved)
 
 
 def save_policy(

@@ -13,12 +13,13 @@ import torch
 
 from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs, node_sums, switch_dropout_off
+from rewarddiff.loop.accelerator import accelerator_for
 from rewarddiff.loop.objective import TrainConfig
-from rewarddiff.loop.processes import accelerator_for
 from rewarddiff.machine import Meter
 from rewarddiff.policies.items import PreferenceItem
 from rewarddiff.progress import task
-from rewarddiff.store import WRITE_SECONDS, Store, fingerprint, remember
+from rewarddiff.remembering import WRITE_SECONDS, remember
+from rewarddiff.store import Store, fingerprint
 from rewarddiff.trees import Tree, group_tree, microbatches
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from rewarddiff.progress import task
-from rewarddiff.store import Store, remember
+from rewarddiff.remembering import remember
+from rewarddiff.store import Store
 
 Tokens = tuple[int, ...]
 

@@ -17,12 +17,14 @@ from rewarddiff.endpoints.chat import Asked, Chat, Reply, Usage
 from rewarddiff.endpoints.client import Patience
 from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
+from rewarddiff.processes import once
 from rewarddiff.progress import task
 from rewarddiff.records import Message, Prompt, turns_and_tools
+from rewarddiff.remembering import remember
 from rewarddiff.sampling.batches import Sample, row_names, stopped
 from rewarddiff.sampling.beams import BeamConfig
 from rewarddiff.sampling.generate import SamplingConfig
-from rewarddiff.store import Store, fingerprint, remember
+from rewarddiff.store import Store, fingerprint
 
 FORMAT = 1
 """The format of what is stored for a sample, a part of its key: an earlier one is never read."""
@@ -124,7 +126,7 @@ class Served:
                     progress.advance()
 
         calls = self.usage.calls
-        stored = remember(store, requests, key, compute)
+        stored = once(lambda: remember(store, requests, key, compute))
         self.usage.kept += len(requests) - (self.usage.calls - calls)
         return [Sample(**values) for values in stored]
 

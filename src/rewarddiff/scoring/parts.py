@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from rewarddiff import files
+from rewarddiff import files, launch
 from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
 from rewarddiff.outputs import run_folder_for
+from rewarddiff.processes import once
 from rewarddiff.scoring import tables
 from rewarddiff.scoring.tables import UnlikeValues, Values
 from rewarddiff.store import Store
@@ -117,18 +118,20 @@ def parts_of(output: Path, made_from: Mapping[str, str], kind: str) -> Iterator[
     """
     folder = output.with_name(f"{output.name}.parts")
     with run_folder_for(folder):
-        _keep_if_same(folder, {**made_from, "kind": kind})
+        once(lambda: _keep_if_same(folder, {**made_from, "kind": kind}))
         parts = Parts(folder, kind)
         try:
             yield parts
         except BaseException as error:
+            if not launch.is_main():
+                raise
             if not parts.begun or isinstance(error, Useless):
                 files.remove(folder)
             elif isinstance(error, UnlikeValues) and not output.suffix:
                 lines = output.with_suffix(".jsonl")
                 raise UserError(f"{error}: --output {lines} goes on with what is done") from error
             raise
-    files.remove(folder)
+    once(lambda: files.remove(folder))
 
 
 def _keep_if_same(folder: Path, made_from: Mapping[str, str]) -> None:

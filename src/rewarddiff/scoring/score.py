@@ -20,6 +20,7 @@ from typing import Any
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.data.passing import PassingRow, filled
 from rewarddiff.errors import UserError
+from rewarddiff.processes import once
 from rewarddiff.records import Group
 from rewarddiff.scorers.opening import open_scorer
 from rewarddiff.scorers.protocol import Pointwise, Scorer
@@ -164,12 +165,17 @@ def score(
     kind = ".parquet" if suffix == ".parquet" else ".jsonl"
     with parts_of(output, made_from, kind) as parts:
         speed = carry_out(job, parts, "scoring", processes)
-        summary = _summary(output, parts, speed)
-        _require_some(summary, data, max_drop)
-        if suffix == ".jsonl":
-            tables.join(output, parts.rows_files())
-        else:
-            tables.write(output, parts.windows)
+        return once(lambda: _written(output, parts, speed, data, max_drop))
+
+
+def _written(output: Path, parts: Parts, speed: Speed, data: Data, max_drop: float) -> ScoreSummary:
+    """Write all windows as one output, if they are of use."""
+    summary = _summary(output, parts, speed)
+    _require_some(summary, data, max_drop)
+    if tables.check_suffix(output) == ".jsonl":
+        tables.join(output, parts.rows_files())
+    else:
+        tables.write(output, parts.windows)
     return summary
 
 

@@ -31,6 +31,7 @@ from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.data.passing import PassingRow
 from rewarddiff.differences import Array, Differences
 from rewarddiff.errors import UserError
+from rewarddiff.processes import once
 from rewarddiff.records import Comparison, Group, plain_prompt
 from rewarddiff.scorers.opening import open_scorer
 from rewarddiff.scorers.protocol import Scorer
@@ -123,16 +124,24 @@ def weigh(
         job = WeighJob(asked, data, config, tuple(options))
         speed = carry_out(job, parts, "weighing", processes)
         summary = WeighSummary(output, config, speed)
-        for account in parts.accounts():
-            summary.add(account)
-        summary.rows.enforce(max_drop)
-        summary.require_some(data.sources)
-        differences = _differences(parts)
-        result = coefficients_of([_counted(differences, summary.temperature, config)], config)
-        summary.distribution = result.report
-        contradicted = most_contradicted(parts.windows(), differences.mean, suspicious)
-        weighed = _Weighed(parts, result, config.negative == "flip", summary.left_out)
-        tables.write(output, weighed.windows)
+        return once(lambda: _written(parts, summary, data, max_drop, suspicious))
+
+
+def _written(
+    parts: Parts, summary: WeighSummary, data: Data, max_drop: float, suspicious: int
+) -> tuple[WeighSummary, Suspicious]:
+    """Write all windows with their coefficients; return the summary, complete, and what is contradicted."""
+    config = summary.config
+    for account in parts.accounts():
+        summary.add(account)
+    summary.rows.enforce(max_drop)
+    summary.require_some(data.sources)
+    differences = _differences(parts)
+    result = coefficients_of([_counted(differences, summary.temperature, config)], config)
+    summary.distribution = result.report
+    contradicted = most_contradicted(parts.windows(), differences.mean, suspicious)
+    weighed = _Weighed(parts, result, config.negative == "flip", summary.left_out)
+    tables.write(summary.output, weighed.windows)
     return summary, contradicted
 
 

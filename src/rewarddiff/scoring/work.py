@@ -20,6 +20,7 @@ from rewarddiff.data.ledger import Ledger
 from rewarddiff.data.passing import PassingRow
 from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
+from rewarddiff.processes import by_itself, count, from_every_process, rank
 from rewarddiff.progress import Task, task
 from rewarddiff.scoring.parts import Parts
 from rewarddiff.scoring.tables import Values
@@ -75,21 +76,32 @@ class Speed:
 def carry_out(job: Job, parts: Parts, name: str, processes: int = 1) -> Speed:
     """Do all windows that are not done yet.
 
+    Processes that a launcher has started divide them. One that fails waits for no other: the launcher
+    ends them, and what is done stays.
+
+    Args:
+        processes: how many are started for this.
+
     Raises:
         UserError: the data cannot be read, or not be scored.
     """
+    together = count()
+    if together > 1 and processes > 1:
+        raise UserError(f"processes: a launcher has started {together} already; leave it out")
     before = len(parts.done())
     total = job.data.count()
     rows_before = min(before * WINDOW, total) if total is not None else before * WINDOW
     if before:
         say(f"going on behind {rows_before:,} rows that were done before", error=True)
     start = time.monotonic()
-    with task(name, total if total else math.inf, rows_before) as line:
-        if processes == 1:
-            _share(job, parts, 0, 1, lambda rows: _advance(line, rows, start))
-        else:
+    rows_left = (total - rows_before) / together if total else math.inf
+    with task(name, rows_before + rows_left, rows_before) as line:
+        if processes > 1:
             _in_processes(job, parts, processes, line, start)
-        rows = round(line.done - line.before)
+        else:
+            with by_itself():
+                _share(job, parts, rank(), together, lambda rows: _advance(line, rows, start))
+        rows = sum(from_every_process(round(line.done - line.before)))
     return Speed(rows, time.monotonic() - start)
 
 

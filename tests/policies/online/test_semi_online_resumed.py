@@ -105,7 +105,7 @@ def test_two_processes_train_as_one(
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
-from rewarddiff.loop.processes import processes
+from rewarddiff.processes import processes
 from conftest import tiny_tokenizer
 from online_examples import learn, llama, weights_of
 from online.test_semi_online_resumed import weighted

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rewarddiff.encoding import Encoder
-from rewarddiff.loop.processes import done_by_every_process, own_share
 from rewarddiff.loop.schedule import turn_at, turns_within
 from rewarddiff.policies.online.config import OnlineConfig, StoredConfig
 from rewarddiff.policies.online.group_rewards import RewardFunctions, with_baselines
 from rewarddiff.policies.online.rollouts import OnlinePrompt, draw, groups_with_texts
+from rewarddiff.processes import done_by_every_process, own_share
 from rewarddiff.records import Group
 from rewarddiff.store import finite
 

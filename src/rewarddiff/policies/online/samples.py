@@ -8,7 +8,6 @@ from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 from rewarddiff.encoding import Encoder
-from rewarddiff.loop.processes import done_by_every_process, own_share, processes
 from rewarddiff.policies.online.rollouts import (
     OnlinePrompt,
     Rollout,
@@ -16,6 +15,7 @@ from rewarddiff.policies.online.rollouts import (
     draw,
     groups_with_texts,
 )
+from rewarddiff.processes import done_by_every_process, own_share, processes
 from rewarddiff.records import Group
 
 

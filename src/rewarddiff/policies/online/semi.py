@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from rewarddiff.encoding import Encoder
 from rewarddiff.forward import LogProbs, switch_dropout_off
 from rewarddiff.loop.objective import LossOutput, TrainConfig, Turns
-from rewarddiff.loop.processes import from_every_process, own_share
 from rewarddiff.policies.items import PreferenceItem
 from rewarddiff.policies.online import semi_metrics
 from rewarddiff.policies.online.frozen import Frozen
@@ -22,6 +21,7 @@ from rewarddiff.policies.online.samples import scored_samples
 from rewarddiff.policies.online.semi_config import SemiOnlineConfig
 from rewarddiff.policies.online.semi_turn import Judged, items_of, judged
 from rewarddiff.policies.reference import with_mismatch
+from rewarddiff.processes import from_every_process, own_share
 from rewarddiff.records import Group
 from rewarddiff.sampling.batches import Tokens
 from rewarddiff.trees import Packed, Tree, group_tree

@@ -14,7 +14,6 @@ from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import Encoder
 from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs
-from rewarddiff.loop.processes import done_by_every_process, own_share, processes
 from rewarddiff.loop.train import TrainResult, train
 from rewarddiff.policies.online.actor import VALUE_HEAD, save_value_head
 from rewarddiff.policies.online.baselines import is_due
@@ -24,6 +23,7 @@ from rewarddiff.policies.online.objective import Online
 from rewarddiff.policies.online.rollouts import OnlinePrompt, online_prompts
 from rewarddiff.policies.online.semi import SemiOnline
 from rewarddiff.policies.online.semi_config import SemiOnlineConfig
+from rewarddiff.processes import done_by_every_process, own_share, processes
 from rewarddiff.records import Group
 
 logger = logging.getLogger(__name__)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rewarddiff.processes import once
+from rewarddiff.remembering import remember
 from rewarddiff.scorers.judging.cost import Estimate, copied, estimate, since, spent
 from rewarddiff.scorers.judging.forms import Form
 from rewarddiff.scorers.judging.options import Judge
 from rewarddiff.scorers.judging.questions import Answer, Engine, Unscored
-from rewarddiff.store import Store, fingerprint, remember
+from rewarddiff.store import Store, fingerprint
 from rewarddiff.writing import say
 
 HANDFUL = 20
@@ -53,6 +55,12 @@ class Asking:
         self, messages: Sequence[Message], store: Store | None, progress: str | None
     ) -> list[Answer]:
         """Return the answer to every message; equal ones are asked once."""
+        # Of processes that work together one asks: a server has its limits, whoever comes.
+        return once(lambda: self._answers(messages, store, progress))
+
+    def _answers(
+        self, messages: Sequence[Message], store: Store | None, progress: str | None
+    ) -> list[Answer]:
         usage = self.engine.usage
         usage.kept += len(set(map(self._key, messages)))
 

@@ -18,12 +18,13 @@ from rewarddiff.hashing import digest
 from rewarddiff.losses.scoring import general_gap
 from rewarddiff.progress import task
 from rewarddiff.records import Group
+from rewarddiff.remembering import remember
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.readers import Reader
 from rewarddiff.scorers.neural.texts import Reading
 from rewarddiff.scorers.protocol import Orders
 from rewarddiff.steady import steady
-from rewarddiff.store import Store, fingerprint, remember
+from rewarddiff.store import Store, fingerprint
 
 Shown = tuple[int, ...]
 """The responses of a reading, in their order."""

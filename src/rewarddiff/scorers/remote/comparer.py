@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from rewarddiff.differences import Differences, Pair, by_group
+from rewarddiff.processes import once
 from rewarddiff.records import Group, plain_prompt
+from rewarddiff.remembering import remember
 from rewarddiff.scorers.protocol import Orders
 from rewarddiff.scorers.remote.apis import number
 from rewarddiff.scorers.remote.connection import Connection
-from rewarddiff.store import Store, fingerprint, remember
+from rewarddiff.store import Store, fingerprint
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class RemoteComparer:
                 missing, self._posted, lambda comparison: comparison.row, progress
             )
 
-        values = np.array(remember(store, asked, key, compute), dtype=np.float64)
+        answers = once(lambda: remember(store, asked, key, compute))
+        values = np.array(answers, dtype=np.float64)
         of_groups = by_group(values, map(len, pairs))
         differences = []
         for group_pairs, of_group in zip(pairs, of_groups, strict=True):

@@ -12,14 +12,16 @@ import numpy as np
 from rewarddiff.differences import Array, Differences, Pair, by_group
 from rewarddiff.endpoints.answers import OF_CONTENT, Failed
 from rewarddiff.errors import UserError
+from rewarddiff.processes import once
 from rewarddiff.records import Group
+from rewarddiff.remembering import remember
 from rewarddiff.scorers.protocol import Orders, Scorer
 from rewarddiff.scorers.remote.apis import APIS, Api
 from rewarddiff.scorers.remote.comparer import RemoteComparer
 from rewarddiff.scorers.remote.connection import Connection
 from rewarddiff.scorers.remote.options import Remote
 from rewarddiff.scorers.remote.texts import Sent, Write, apart, as_written, by_template
-from rewarddiff.store import Store, fingerprint, remember
+from rewarddiff.store import Store, fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +110,7 @@ class RemoteScorer:
         def compute(missing: Sequence[_Text]) -> Iterator[tuple[int, float]]:
             return self._asked(missing, progress)
 
-        rewards = remember(store, texts, key, compute)
+        rewards = once(lambda: remember(store, texts, key, compute))
         self._look_squashed(rewards)
         return by_group(np.array(rewards, dtype=np.float64), map(len, places))
 

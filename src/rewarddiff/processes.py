@@ -1,0 +1,179 @@
+"""The processes that carry out one command together: who does what, and what one tells the others.
+
+Every process runs the same code on the same data. What they compute is divided (`own_share`), and what
+has an effect beside (a file, a request) is done by the main one alone (`once`). What fails in one fails in
+all, so that none waits for good.
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from accelerate import PartialState
+
+from rewarddiff.errors import FailedElsewhere
+
+Value = TypeVar("Value")
+
+PATIENCE = timedelta(days=7)
+"""How long a process waits for the others: they may train, sample or ask a judge. A launcher ends all
+processes when one ends."""
+
+
+class _Own:
+    """What this process knows beside what Accelerate does."""
+
+    depth = 0  # of blocks in which it works by itself
+    group: Any = None  # of the processes on CPUs, where the default one is of GPUs
+
+
+def processes() -> PartialState:
+    """Return what Accelerate knows of the processes that work together."""
+    # Accelerate has to be told: processes without a GPU would not find each other.
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+
+
+def count() -> int:
+    """Return how many processes work together now: 1 where this one is by itself."""
+    return 1 if _Own.depth else processes().num_processes
+
+
+def is_main() -> bool:
+    """Tell whether this process writes and speaks for all."""
+    return bool(processes().is_main_process)
+
+
+def rank() -> int:
+    """Return which of the processes that work together this one is: 0 where it is by itself."""
+    return 0 if count() == 1 else int(processes().process_index)
+
+
+def own_share(number: int) -> range:
+    """Return which of `number` things are this process's: all have as many, but for one."""
+    return range(rank(), number, count())
+
+
+def from_every_process(value: Value) -> list[Value]:
+    """Return the value that every process has, in order; all have to call this together."""
+    if count() == 1:
+        return [value]
+    values: list[Value] = [value] * processes().num_processes
+    torch.distributed.all_gather_object(values, value, group=_group())
+    return values
+
+
+def done_by_every_process(work: Callable[[], Value]) -> list[Value]:
+    """Return what `work` gives in every process, in order; where it fails in one, it fails in all.
+
+    Each does its own part by itself. None waits for one that has failed.
+
+    Raises:
+        FailedElsewhere: `work` has failed in another process; in the one where it has, its own error.
+    """
+    if count() == 1:
+        return [work()]
+    failure: Exception | None = None
+    done: list[Value] = []
+    try:
+        with by_itself():
+            done.append(work())
+    except Exception as error:
+        failure = error
+    messages = from_every_process(_message(failure))
+    if failure is not None:
+        raise failure
+    _raise_first(messages)
+    return from_every_process(done[0])
+
+
+def once(work: Callable[[], Value]) -> Value:
+    """Let the main process alone do `work`, and return in all of them what it gives.
+
+    Raises:
+        FailedElsewhere: `work` has failed in the main process, which raises its own error.
+    """
+    if count() == 1:
+        return work()
+    done: list[Value] = []
+    failure: BaseException | None = None
+    if is_main():
+        try:
+            with by_itself():
+                done.append(work())
+        except BaseException as error:  # an interrupt too: the others would wait
+            failure = error
+    message, done = from_every_process((_message(failure), done))[0]
+    if failure is not None:
+        raise failure
+    _raise_first([message])
+    return done[0]
+
+
+def main_first(work: Callable[[], Value]) -> Value:
+    """Return what `work` gives in each process; the main one does it first, and leaves files for the others."""
+    if count() == 1:
+        return work()
+    done: list[Value] = []
+    # What it gives stays where it is: it may be no value that travels.
+    once(lambda: done.append(work()))
+    if not done:
+        with by_itself():
+            done.append(work())
+    return done[0]
+
+
+@contextmanager
+def by_itself() -> Iterator[None]:
+    """Let this process work without the others meanwhile: it divides nothing, and waits for nobody."""
+    _Own.depth += 1
+    try:
+        yield
+    finally:
+        _Own.depth -= 1
+
+
+def _message(failure: BaseException | None) -> str:
+    """Return the words for a failure; empty where there is none."""
+    return "" if failure is None else str(failure) or repr(failure)
+
+
+def _raise_first(messages: list[str]) -> None:
+    for process, message in enumerate(messages):
+        if message:
+            raise FailedElsewhere(f"{message} (in process {process})")
+
+
+def _group() -> Any:
+    """Return the group that plain values travel in: None for the default one.
+
+    That of GPUs keeps them busy while it waits.
+    """
+    if processes().device.type == "cpu":
+        return None
+    if _Own.group is None:
+        _Own.group = torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
+    return _Own.group
+
+
+def _close_groups() -> None:
+    """Close Gloo's groups before the interpreter ends.
+
+    Its threads outlive an open group and may abort a process that has done all its work (status -6,
+    "terminate called without an active exception"; pytorch/pytorch#179291). Groups of other backends stay
+    open: closing NCCL's waits for the others, who may have failed.
+    """
+    distributed = torch.distributed
+    if not distributed.is_available() or not distributed.is_initialized():
+        return
+    if distributed.get_backend() == "gloo":
+        distributed.destroy_process_group()
+    elif _Own.group is not None:
+        distributed.destroy_process_group(_Own.group)
+
+
+atexit.register(_close_groups)
