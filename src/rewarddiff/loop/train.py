@@ -24,12 +24,13 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
 
-from rewarddiff import files, hashing
+from rewarddiff import files
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.forward import switch_dropout_off
 from rewarddiff.loop import checkpoint
 from rewarddiff.loop.accelerator import accelerator_for
 from rewarddiff.loop.interrupts import stop_between_steps
+from rewarddiff.loop.items import Filed, Picked, digest
 from rewarddiff.loop.metrics import Line, MetricsFile, Sums
 from rewarddiff.loop.objective import (
     LossOutput,
@@ -109,11 +110,6 @@ def discard_checkpoint(output: Path) -> None:
     files.remove(output / CHECKPOINT)
 
 
-def digest(items: Sequence[Any]) -> str:
-    """Return a hash of items, of all that their text form shows."""
-    return hashing.digest(repr(item).encode() for item in items)
-
-
 class _Run:
     """One training: the state of the loop, and its steps as short methods."""
 
@@ -140,6 +136,7 @@ class _Run:
         self.module, self.optimizer = self.accelerator.prepare(objective.module, optimizer)
         self.steps = self._all_steps()
         self.pool: Sequence[Any] = items  # what is trained on now
+        self.due: dict[int, Any] = {}  # of it, the items of this step by their places
         self.turn = -1  # in which it was made; none yet
         self.pace = checkpoint.Pace(config.save_every, checkpoint.size(objective.module))
         self.meter = Meter()
@@ -184,6 +181,7 @@ class _Run:
 
     def _step(self, step: int) -> Line:
         batch = self._batch_at(step)
+        self.due = {i: self.pool[i] for i in batch}
         if isinstance(self.objective, Renewing) and not self._count(batch):
             return self._skip(step)
         if self.config.dropout:
@@ -195,7 +193,7 @@ class _Run:
         scale = rate(step, self.steps, self.config)
         for group, base in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = base * scale
-        self._begin(batch, mine, self.pool, training=True)
+        self._begin(batch, mine, self.due, training=True)
         sums = self._accumulate(batch, mine)
         norm = self._update(step, batch)
         return self._log("train", step + 1, sums, lr=self.rates[0] * scale, grad_norm=norm)
@@ -211,14 +209,14 @@ class _Run:
 
     def _count(self, batch: Sequence[int]) -> float:
         """Return what the losses of a global batch are divided by."""
-        return sum(self.objective.count(self.pool[i]) for i in batch)
+        return sum(self.objective.count(self.due[i]) for i in batch)
 
     def _all_steps(self) -> int:
         """Return how many optimizer steps the training has."""
         objective = self.objective
         if isinstance(objective, Renewing):
             return turns_within(len(self.items), self.config, objective.turns)
-        return steps_within([objective.size(item) for item in self.items], self.config, self.seed)
+        return steps_within(self._sizes(self.items), self.config, self.seed)
 
     def _steps_of_an_epoch(self) -> int:
         objective = self.objective
@@ -253,11 +251,15 @@ class _Run:
 
     def _share_of(self, batch: Sequence[int]) -> list[int]:
         """Return the items of a batch that are this process's."""
-        sizes = [self.objective.size(self.pool[i]) for i in batch]
+        sizes = [self.objective.size(self.due[i]) for i in batch]
         return share(batch, sizes, self.accelerator.num_processes)[self.accelerator.process_index]
 
+    def _sizes(self, items: Sequence[Any]) -> Sequence[int]:
+        """Return the tokens of every item."""
+        return items.sizes if isinstance(items, Filed) else list(map(self.objective.size, items))
+
     def _begin(
-        self, batch: Sequence[int], mine: Sequence[int], items: Sequence[Any], *, training: bool
+        self, batch: Sequence[int], mine: Sequence[int], items: Any, *, training: bool
     ) -> None:
         """Let an objective that asks for it look at the whole global batch before its losses."""
         objective = self.objective
@@ -270,7 +272,7 @@ class _Run:
                 probed.update(zip(cut, values, strict=True))
         for part in from_every_process(probed):
             probed |= part
-        objective.begin([items[i] for i in batch], [probed[i] for i in batch], training=training)
+        objective.begin(Picked(items, batch), [probed[i] for i in batch], training=training)
 
     def _accumulate(self, batch: list[int], mine: list[int]) -> Sums:
         """Add up gradients over this process's micro-batches."""
@@ -278,18 +280,18 @@ class _Run:
         count = self._count(batch)
         if not count:
             raise TrainingError(f"{self.name}: a batch holds nothing that is trained on")
-        cuts = self._cut(mine, self.pool)
+        cuts = self._cut(mine, self.due)
         if not cuts:  # a process without items joins in, with a loss of zero
-            self._backward([self.pool[batch[0]]], 0.0)
+            self._backward([self.due[batch[0]]], 0.0)
         for position, cut in enumerate(cuts, 1):
-            items = [self.pool[i] for i in cut]
+            items = [self.due[i] for i in cut]
             is_last = position == len(cuts)
             with nullcontext() if is_last else self.accelerator.no_sync(self.module):
                 # DDP averages gradients over processes; what is divided by the global count is
                 # their sum.
                 output = self._backward(items, self.accelerator.num_processes / count)
             self._add(sums, output, items)
-        self.meter.tokens += sum(self.objective.size(self.pool[i]) for i in batch)
+        self.meter.tokens += sum(self.objective.size(self.due[i]) for i in batch)
         return sums
 
     def _backward(self, items: Sequence[Any], scale: float) -> LossOutput:
@@ -315,7 +317,7 @@ class _Run:
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), limit)
         value = float(norm) if norm is not None else 0.0
         if not math.isfinite(value):
-            items = [self.pool[i] for i in batch]
+            items = [self.due[i] for i in batch]
             self._note_fault(f"gradient norm {value} on items {_named(items)}")
         self._raise_fault(f"at step {step + 1}; stopped before the update")
         self.optimizer.step()
@@ -345,11 +347,17 @@ class _Run:
                 "and they are not saved; a lower lr may help"
             )
 
-    def _cut(self, indices: Sequence[int], items: Sequence[Any]) -> list[list[int]]:
+    def _size(self, items: Any, place: int) -> int:
+        """Return the tokens of one item."""
+        if isinstance(items, Filed):
+            return items.sizes[place]
+        return self.objective.size(items[place])
+
+    def _cut(self, indices: Sequence[int], items: Any) -> list[list[int]]:
         """Return micro-batches of similar lengths within the token budget."""
-        ordered = sorted(indices, key=lambda i: (self.objective.size(items[i]), i))
-        sizes = [self.objective.size(items[i]) for i in ordered]
-        cuts = microbatches(sizes, self.config.microbatch_tokens)
+        sizes = {i: self._size(items, i) for i in indices}
+        ordered = sorted(indices, key=lambda i: (sizes[i], i))
+        cuts = microbatches([sizes[i] for i in ordered], self.config.microbatch_tokens)
         return [[ordered[k] for k in cut] for cut in cuts]
 
     # -- evaluation and logging ---------------------------------------------------------------

@@ -13,9 +13,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rewarddiff import files, models
 from rewarddiff.config import at_least, checked, positive
 from rewarddiff.forward import LogProbs
+from rewarddiff.loop.items import digest
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.schedule import batch_at, steps_within
-from rewarddiff.loop.train import TrainResult, digest, discard_checkpoint, train
+from rewarddiff.loop.train import TrainResult, discard_checkpoint, train
 from rewarddiff.models import cards
 from rewarddiff.models.cards import Facts
 from rewarddiff.policies import adapters
