@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from two_processes import on_two_processes
+from process_groups import on_two_processes
 
 
 def test_the_group_is_closed_before_the_interpreter_ends(tmp_path: Path) -> None:

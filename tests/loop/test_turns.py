@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from online_examples import learn, llama, short, weights_of
+from process_groups import on_two_processes
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
-from two_processes import on_two_processes
 
 from rewarddiff.errors import UserError
 from rewarddiff.loop.objective import TrainConfig, Turns
@@ -132,7 +132,9 @@ if processes().is_main_process:
     ):
         assert status == 1
         said = "ConnectionError: the server is gone"
-        assert (said if rank == 1 else "UserError: the server is gone (in process 1)") in error
+        assert (
+            said if rank == 1 else "FailedElsewhere: the server is gone (in process 1)"
+        ) in error
     assert (tmp_path / "out" / "checkpoint" / "state.json").exists()
     for status, error in on_two_processes(tmp_path, code.replace("DIES_AT", "0")):
         assert status == 0, error

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from process_groups import on_two_processes
 from test_preference import EXACT, assert_same, made, tiny
-from two_processes import on_two_processes
 
 from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from preference_examples import EXACT, made, tiny
-from two_processes import on_two_processes
+from process_groups import on_two_processes
 
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.forward import LogProbs

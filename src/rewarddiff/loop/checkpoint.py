@@ -1,4 +1,7 @@
-"""Checkpoints: safetensors and JSON, written beside the old one and swapped in by one rename."""
+"""Checkpoints: safetensors and JSON, written beside the old one and swapped in by one rename.
+
+Where weights are divided over processes each writes its rows. Any number of processes reads them again.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,26 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rewarddiff import files
 from rewarddiff.errors import UserError
 from rewarddiff.hashing import digest
+from rewarddiff.loop import parts
+from rewarddiff.loop.parts import Parts
+from rewarddiff.processes import done_by_every_process, once, rank
 from rewarddiff.store import fingerprint
 
-MODEL = "model.safetensors"
-OPTIMIZER = "optimizer.safetensors"
+MODEL = "model"
+OPTIMIZER = "optimizer"
 STATE = "state.json"
 
 BLOCK = 4096
@@ -43,16 +50,45 @@ def save(folder: Path, module: nn.Module, optimizer: Optimizer, state: dict[str,
     What is in `folder` is replaced once all is on disk.
     """
     fresh = files.begin(folder)
-    try:
-        weights = {name: tensor.contiguous() for name, tensor in _changing(module).items()}
-        save_file(weights, fresh / MODEL)
-        moments, scalars = _flatten(optimizer.state_dict()["state"])
-        save_file(moments, fresh / OPTIMIZER)
+    with _removed_on_failure(fresh):
+        scalars = _write(fresh, module, optimizer)
         (fresh / STATE).write_text(json.dumps({**state, "optimizer": scalars}))
+    files.replace(fresh, folder)
+
+
+def save_divided(
+    folder: Path, module: nn.Module, optimizer: Optimizer, state: dict[str, Any]
+) -> None:
+    """Write what `save` does of a divided module; all processes do so together."""
+    fresh = once(lambda: files.begin(folder))
+    number = rank()
+    scalars, *_ = done_by_every_process(lambda: _write(fresh, module, optimizer, number))
+
+    def completed() -> None:
+        with _removed_on_failure(fresh):
+            (fresh / STATE).write_text(json.dumps({**state, "optimizer": scalars}))
+        files.replace(fresh, folder)
+
+    once(completed)
+
+
+def _write(
+    folder: Path, module: nn.Module, optimizer: Optimizer, own: int | None = None
+) -> dict[str, Any]:
+    """Write weights and moments, of a divided module those of process `own`; return what is no tensor."""
+    parts.write(folder, MODEL, _changing(module), own)
+    moments, scalars = _flatten(optimizer.state_dict()["state"])
+    parts.write(folder, OPTIMIZER, moments, own)
+    return scalars
+
+
+@contextmanager
+def _removed_on_failure(fresh: Path) -> Iterator[None]:
+    try:
+        yield
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)  # where the disk is full its room is needed
         raise
-    files.replace(fresh, folder)
 
 
 def load(
@@ -73,19 +109,33 @@ def load(
                 f"{folder}: the checkpoint is of another model, configuration or data; "
                 "remove it, or choose another output"
             )
-        weights = load_file(folder / MODEL)
-        moments = load_file(folder / OPTIMIZER)
+        with torch.no_grad(), Parts(folder, MODEL) as weights:
+            for name, tensor in _changing(module).items():
+                weights.fill(name, tensor)
+        with torch.no_grad(), Parts(folder, OPTIMIZER) as moments:
+            tensors = _moments(moments, optimizer)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(
             f"{folder}: the checkpoint cannot be read ({error}); remove it to start anew"
         ) from error
-    with torch.no_grad():
-        for name, tensor in _changing(module).items():
-            tensor.copy_(weights[name])
     current = optimizer.state_dict()
-    current["state"] = _unflatten(moments, state.pop("optimizer"))
+    current["state"] = _unflatten(tensors, state.pop("optimizer"))
     optimizer.load_state_dict(current)
     return state
+
+
+def _moments(kept: Parts, optimizer: Optimizer) -> dict[str, Tensor]:
+    """Return the optimizer's tensors: those that are as large as their weight divided as it is."""
+    trained = list(chain.from_iterable(group["params"] for group in optimizer.param_groups))
+    tensors = {}
+    for key in sorted(kept.keys()):
+        weight = trained[int(key.partition(".")[0])]
+        if weight.dim() and kept.dimensions(key) == weight.dim():
+            tensors[key] = torch.zeros_like(weight)
+            kept.fill(key, tensors[key])
+        else:
+            tensors[key] = kept.tensor(key)
+    return tensors
 
 
 def origin(module: nn.Module) -> str:
@@ -182,7 +232,7 @@ def _flatten(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[
     for index, values in state.items():
         for name, value in values.items():
             if isinstance(value, Tensor):
-                tensors[f"{index}.{name}"] = value.contiguous()
+                tensors[f"{index}.{name}"] = value
             else:
                 scalars[f"{index}.{name}"] = value
     return tensors, scalars

@@ -43,6 +43,8 @@ class TrainConfig:
             often as writing them takes less than 2 % of the time, at most twice a minute; 0 = none
             but on an interrupt. A checkpoint holds what is trained and two moments of it: 12 bytes
             a weight, 1.6 GB for 135 million, twice that while one replaces another.
+        sharding: fsdp divides weights, gradients and moments over the processes (FSDP2), for a model
+            whose training no process could hold. A checkpoint is gone on with by any number of them.
         track: an Accelerate tracker's name (tensorboard, wandb, trackio, …).
     """
 
@@ -62,6 +64,7 @@ class TrainConfig:
     dropout: bool = False
     eval_every: int | None = 0
     save_every: int | None = None
+    sharding: Literal["none", "fsdp"] = "none"
     track: str | None = None
 
     def __post_init__(self) -> None:
@@ -89,7 +92,9 @@ class Objective(Protocol[Item]):
     """A module and the loss it is trained on; the loop divides a batch's summed loss by its count."""
 
     @property
-    def module(self) -> nn.Module: ...
+    def module(self) -> nn.Module:
+        """What is trained. It can be set: a divided copy takes its place while it is trained."""
+        ...
 
     def size(self, item: Item) -> int:
         """Tokens of one item, for cutting micro-batches."""

@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from transformers import PreTrainedModel
 from rewarddiff import files
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.forward import switch_dropout_off
-from rewarddiff.loop import checkpoint
+from rewarddiff.loop import checkpoint, sharding
 from rewarddiff.loop.accelerator import accelerator_for
 from rewarddiff.loop.interrupts import stop_between_steps
 from rewarddiff.loop.items import Filed, Picked, digest
@@ -51,7 +51,7 @@ from rewarddiff.loop.schedule import (
     turns_within,
 )
 from rewarddiff.machine import Meter
-from rewarddiff.processes import from_every_process
+from rewarddiff.processes import from_every_process, main_first, once
 from rewarddiff.progress import task
 from rewarddiff.store import fingerprint
 from rewarddiff.trees import microbatches
@@ -128,12 +128,26 @@ class _Run:
         self.accelerator = accelerator_for(config, output)
         if config.gradient_checkpointing:
             _checkpoint_layers(objective.module)
+        self.whole = objective.module
+        if config.sharding == "fsdp" and isinstance(objective, Renewing):
+            raise UserError(
+                f"{name}: train.sharding: fsdp reads in equally many passes, and a policy that learns "
+                "from its own samples does not; leave it out"
+            )
+        self.divided = config.sharding == "fsdp" and self.accelerator.num_processes > 1
+        if self.divided:
+            _ = self._identity  # of the whole
+            self._set_module(sharding.divided(self.whole))
         groups = objective.parameter_groups(config)
         optimizer = torch.optim.AdamW(
             groups, lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
         self.rates = [group["lr"] for group in optimizer.param_groups]
-        self.module, self.optimizer = self.accelerator.prepare(objective.module, optimizer)
+        if self.divided:
+            self.module: nn.Module = objective.module
+            self.optimizer = self.accelerator.prepare(optimizer)
+        else:
+            self.module, self.optimizer = self.accelerator.prepare(objective.module, optimizer)
         self.steps = self._all_steps()
         self.pool: Sequence[Any] = items  # what is trained on now
         self.due: dict[int, Any] = {}  # of it, the items of this step by their places
@@ -143,6 +157,10 @@ class _Run:
         self.metrics = MetricsFile(output / "metrics.jsonl")
         self.fault = ""
         self.tracking = False
+
+    def _set_module(self, module: nn.Module) -> None:
+        objective: Any = self.objective
+        objective.module = module
 
     @property
     def unwrapped(self) -> nn.Module:
@@ -174,8 +192,14 @@ class _Run:
         if self._evaluation_is_due(done):
             self._evaluate(done)
             self._stop_if_asked(stopped, done)
-        if done < self.steps and self.accelerator.is_main_process and self.pace.due(done):
+        if done < self.steps and self._checkpoint_is_due(done):
             self._save_if_possible(done)
+
+    def _checkpoint_is_due(self, done: int) -> bool:
+        """Whether this process is to write a checkpoint, or its part of one, now."""
+        if self.divided:
+            return once(lambda: self.pace.due(done))
+        return self.accelerator.is_main_process and self.pace.due(done)
 
     # -- one step -----------------------------------------------------------------------------
 
@@ -188,13 +212,13 @@ class _Run:
             self.module.train()
         else:
             switch_dropout_off(self.module)
-        mine = self._share_of(batch)
+        shares = self._shares_of(batch)
         torch.manual_seed(hash((self.seed, step, self.accelerator.process_index)) % 2**63)
         scale = rate(step, self.steps, self.config)
         for group, base in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = base * scale
-        self._begin(batch, mine, self.due, training=True)
-        sums = self._accumulate(batch, mine)
+        self._begin(batch, shares, self.due, training=True)
+        sums = self._accumulate(batch, shares)
         norm = self._update(step, batch)
         return self._log("train", step + 1, sums, lr=self.rates[0] * scale, grad_norm=norm)
 
@@ -249,50 +273,63 @@ class _Run:
             self.accelerator.wait_for_everyone()  # a launcher ends all processes with the first one
             raise
 
-    def _share_of(self, batch: Sequence[int]) -> list[int]:
-        """Return the items of a batch that are this process's."""
+    def _shares_of(self, batch: Sequence[int]) -> list[list[int]]:
+        """Return which items of a batch are whose, by process."""
         sizes = [self.objective.size(self.due[i]) for i in batch]
-        return share(batch, sizes, self.accelerator.num_processes)[self.accelerator.process_index]
+        return share(batch, sizes, self.accelerator.num_processes)
 
     def _sizes(self, items: Sequence[Any]) -> Sequence[int]:
         """Return the tokens of every item."""
         return items.sizes if isinstance(items, Filed) else list(map(self.objective.size, items))
 
     def _begin(
-        self, batch: Sequence[int], mine: Sequence[int], items: Any, *, training: bool
+        self, batch: Sequence[int], shares: Sequence[Sequence[int]], items: Any, *, training: bool
     ) -> None:
         """Let an objective that asks for it look at the whole global batch before its losses."""
         objective = self.objective
         if not isinstance(objective, Probing) or not objective.probes:
             return
         probed: dict[int, Any] = {}
-        with torch.no_grad(), self.accelerator.autocast():
-            for cut in self._cut(mine, items):
+        cuts, idle = self._passes(shares, items)
+        with torch.no_grad(), self.accelerator.autocast(), sharding.read_only(self.module):
+            for cut in cuts:
                 values = objective.probe(self.unwrapped, [items[i] for i in cut])
                 probed.update(zip(cut, values, strict=True))
+            for _ in range(idle):
+                objective.probe(self.unwrapped, [items[batch[0]]])
         for part in from_every_process(probed):
             probed |= part
         objective.begin(Picked(items, batch), [probed[i] for i in batch], training=training)
 
-    def _accumulate(self, batch: list[int], mine: list[int]) -> Sums:
+    def _accumulate(self, batch: list[int], shares: list[list[int]]) -> Sums:
         """Add up gradients over this process's micro-batches."""
         sums = Sums()
         count = self._count(batch)
         if not count:
             raise TrainingError(f"{self.name}: a batch holds nothing that is trained on")
-        cuts = self._cut(mine, self.due)
-        if not cuts:  # a process without items joins in, with a loss of zero
-            self._backward([self.due[batch[0]]], 0.0)
-        for position, cut in enumerate(cuts, 1):
-            items = [self.due[i] for i in cut]
-            is_last = position == len(cuts)
-            with nullcontext() if is_last else self.accelerator.no_sync(self.module):
-                # DDP averages gradients over processes; what is divided by the global count is
+        cuts, idle = self._passes(shares, self.due)
+        passes = max(1, len(cuts) + idle)
+        for position in range(passes):
+            is_last = position == passes - 1
+            with nullcontext() if is_last else self._gradients_kept():
+                if position >= len(cuts):
+                    # It joins in where the others compute, with a loss of zero.
+                    self._backward([self.due[batch[0]]], 0.0)
+                    continue
+                items = [self.due[i] for i in cuts[position]]
+                # Gradients are averaged over processes; what is divided by the global count is
                 # their sum.
                 output = self._backward(items, self.accelerator.num_processes / count)
             self._add(sums, output, items)
         self.meter.tokens += sum(self.objective.size(self.due[i]) for i in batch)
         return sums
+
+    def _gradients_kept(self) -> AbstractContextManager[Any]:
+        """Let gradients of this process wait for its last pass of the step."""
+        if self.divided:
+            return sharding.gradients_kept(self.module)
+        kept: AbstractContextManager[Any] = self.accelerator.no_sync(self.module)
+        return kept
 
     def _backward(self, items: Sequence[Any], scale: float) -> LossOutput:
         """Run one micro-batch forward and backward; its summed loss is multiplied by `scale`."""
@@ -315,7 +352,7 @@ class _Run:
         """Make one optimizer step; a fault of any process stops all of them before it."""
         limit = self.config.max_grad_norm or math.inf
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), limit)
-        value = float(norm) if norm is not None else 0.0
+        value = float(sharding.whole(norm)) if norm is not None else 0.0
         if not math.isfinite(value):
             items = [self.due[i] for i in batch]
             self._note_fault(f"gradient norm {value} on items {_named(items)}")
@@ -341,7 +378,7 @@ class _Run:
         The last update is looked at by no loss.
         """
         trained = [p.detach() for p in self.objective.module.parameters() if p.requires_grad]
-        if not torch.nn.utils.get_total_norm(trained).isfinite():
+        if not sharding.whole(torch.nn.utils.get_total_norm(trained)).isfinite():
             raise TrainingError(
                 f"{self.name}: the weights are not finite after step {step}: training diverged, "
                 "and they are not saved; a lower lr may help"
@@ -352,6 +389,18 @@ class _Run:
         if isinstance(items, Filed):
             return items.sizes[place]
         return self.objective.size(items[place])
+
+    def _passes(self, shares: Sequence[Sequence[int]], items: Any) -> tuple[list[list[int]], int]:
+        """Return this process's micro-batches, and how many passes it makes beside them.
+
+        Where weights are divided every process makes as many as the others.
+        """
+        rank = self.accelerator.process_index
+        cuts = self._cut(shares[rank], items)
+        if not self.divided:
+            return cuts, 0
+        most = max(len(self._cut(share, items)) for share in shares)
+        return cuts, most - len(cuts)
 
     def _cut(self, indices: Sequence[int], items: Any) -> list[list[int]]:
         """Return micro-batches of similar lengths within the token budget."""
@@ -377,10 +426,14 @@ class _Run:
         switch_dropout_off(self.module)
         sums = Sums()
         accelerator = self.accelerator
-        mine = range(accelerator.process_index, len(self.dev), accelerator.num_processes)
-        self._begin(range(len(self.dev)), mine, self.dev, training=False)
-        with torch.no_grad():
-            for cut in self._cut(mine, self.dev):
+        count = accelerator.num_processes
+        shares = [range(rank, len(self.dev), count) for rank in range(count)]
+        self._begin(range(len(self.dev)), shares, self.dev, training=False)
+        cuts, idle = self._passes(shares, self.dev)
+        with torch.no_grad(), sharding.read_only(self.module):
+            for _ in range(idle):
+                self._loss(self.unwrapped, [self.dev[0]])
+            for cut in cuts:
                 items = [self.dev[i] for i in cut]
                 output = self._loss(self.unwrapped, items)
                 if not torch.isfinite(output.loss):
@@ -427,7 +480,8 @@ class _Run:
         """What a checkpoint has to be of: configuration, data, seed, and where training starts."""
         goal = [type(self.objective).__name__, repr(getattr(self.objective, "config", None))]
         settings = asdict(self.config) | {"save_every": 0, "track": None}
-        start = checkpoint.origin(self.objective.module)
+        del settings["sharding"]
+        start = checkpoint.origin(self.whole)
         return fingerprint(settings, self.seed, goal, digest(self.items), start)
 
     @property
@@ -437,7 +491,7 @@ class _Run:
     def _save(self, step: int) -> None:
         """Write a checkpoint; the main process does so alone."""
         self._check_weights(step)
-        if not self.accelerator.is_main_process:
+        if not (self.divided or self.accelerator.is_main_process):
             return
         state = {"step": step, "fingerprint": self._identity, "meter": self.meter.so_far()}
         if isinstance(self.objective, Renewing):
@@ -445,7 +499,8 @@ class _Run:
         else:
             state["objective"] = getattr(self.objective, "state", {})
         begun = time.monotonic()
-        checkpoint.save(self._checkpoint, self.unwrapped, self.optimizer, state)
+        save = checkpoint.save_divided if self.divided else checkpoint.save
+        save(self._checkpoint, self.unwrapped, self.optimizer, state)
         self.pace.written(time.monotonic() - begun)
 
     def _save_if_possible(self, step: int) -> None:
@@ -471,10 +526,10 @@ class _Run:
 
     def _resume(self) -> int:
         """Return the step to go on from, with metrics written after it taken back."""
-        with self.accelerator.main_process_first():
-            state = checkpoint.load(
-                self._checkpoint, self.unwrapped, self.optimizer, self._identity
-            )
+        identity = self._identity
+        state = main_first(
+            lambda: checkpoint.load(self._checkpoint, self.unwrapped, self.optimizer, identity)
+        )
         if state is None:
             self._take_back_metrics(-1)
             return 0
@@ -501,6 +556,9 @@ class _Run:
         if self.config.track:
             self.accelerator.end_training()
         self.accelerator.unwrap_model(self.module, keep_fp32_wrapper=False)
+        if self.divided:
+            self._set_module(self.whole)
+            sharding.bring_back(self.module, self.whole)
         switch_dropout_off(self.objective.module)
         self.accelerator.wait_for_everyone()
 

@@ -19,9 +19,9 @@ from online_examples import (
     semi,
     weights_of,
 )
+from process_groups import on_two_processes
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
-from two_processes import on_two_processes
 
 from rewarddiff import machine
 from rewarddiff.coefficients import CoefficientConfig
