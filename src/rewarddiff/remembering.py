@@ -7,6 +7,7 @@ is opened again, by however many processes.
 
 from __future__ import annotations
 
+import atexit
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,20 @@ def open_store(path: Path) -> Store:
     """
     processes.once(lambda: _take_over(path))
     rank = processes.processes().process_index
-    return Store(path if rank == 0 else path.with_name(f"{path.name}.{rank}"))
+    if rank == 0:
+        return Store(path)
+    own = path.with_name(f"{path.name}.{rank}")
+    atexit.register(_remove_if_empty, own)
+    return Store(own)
+
+
+def _remove_if_empty(path: Path) -> None:
+    if not path.exists():
+        return
+    with Store(path) as store:
+        is_empty = store.is_empty()
+    if is_empty:
+        path.unlink()
 
 
 def _take_over(path: Path) -> None:

@@ -64,9 +64,7 @@ def assert_same(weights: Path, expected: Path) -> None:
     ours, theirs = load_file(weights), load_file(expected)
     assert ours.keys() == theirs.keys()
     for name, tensor in theirs.items():
-        torch.testing.assert_close(
-            ours[name], tensor, rtol=0, atol=1e-9, msg=lambda m: f"{name}: {m}"
-        )
+        torch.testing.assert_close(ours[name], tensor, rtol=0, atol=1e-9)
 
 
 def lines(folder: Path) -> list[dict]:

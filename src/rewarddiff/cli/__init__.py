@@ -131,5 +131,6 @@ def _quiet_libraries() -> None:
     """Hold back the libraries' bars and deprecation notes: a run has its own progress."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TQDM_DISABLE", "1")
+    warnings.filterwarnings("ignore", "OMP_NUM_THREADS", UserWarning, "accelerate")
     for module in ("transformers", "peft", "accelerate"):
         warnings.filterwarnings("ignore", category=FutureWarning, module=module)

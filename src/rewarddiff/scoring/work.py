@@ -86,6 +86,7 @@ def carry_out(job: Job, parts: Parts, name: str, processes: int = 1) -> Speed:
         UserError: the data cannot be read, or not be scored.
     """
     together = count()
+    own = rank()
     if together > 1 and processes > 1:
         raise UserError(f"processes: a launcher has started {together} already; leave it out")
     before = len(parts.done())
@@ -100,7 +101,7 @@ def carry_out(job: Job, parts: Parts, name: str, processes: int = 1) -> Speed:
             _in_processes(job, parts, processes, line, start)
         else:
             with by_itself():
-                _share(job, parts, rank(), together, lambda rows: _advance(line, rows, start))
+                _share(job, parts, own, together, lambda rows: _advance(line, rows, start))
         rows = sum(from_every_process(round(line.done - line.before)))
     return Speed(rows, time.monotonic() - start)
 

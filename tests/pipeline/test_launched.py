@@ -1,0 +1,190 @@
+"""Commands by processes that a launcher has started: the results of one process, said and written once."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from process_groups import launched, on_processes
+
+from rewarddiff.cli import main
+
+BY_PROCESS = ("second", "memory", "created", "time/", "fingerprint", "version")
+"""What differs between any two runs, or hangs on all bits of the weights."""
+
+
+@pytest.fixture(scope="module")
+def plan(policy_folder: Path, encoder_folder: Path, tmp_path_factory: Any) -> Path:
+    """Return a recipe of every kind of training on tiny models."""
+    folder = tmp_path_factory.mktemp("launched")
+    rows = []
+    for i in range(31):
+        responses = [f"no{i}", f"yes{i}!", f"yes{i}!!!"]
+        rows.append({"prompt": f"Say it {i}", "responses": responses, "scores": [0, 2.5, 9]})
+    (folder / "graded.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    small = {"batch_size": 4, "max_steps": 3, "precision": "fp32", "lr": 1e-3}
+    online = {
+        "reward": {"source": "reward"}, "advantage": {"estimator": "rloo"},
+        "num_generations": 2, "max_new_tokens": 5,
+    }  # fmt: skip
+    weighted = {"source": "difference", "negative": "abs"}
+    backbone = {"backbone": str(encoder_folder), "lengths": {"max_response": 64}, "train": small}
+    recipe = {
+        "name": "launched",
+        "model": str(policy_folder),
+        "data": {
+            "path": str(folder / "graded.jsonl"),
+            "splits": {"train": 0.6, "dev": 0.2, "test": 0.2},
+        },
+        "lengths": {"max_response": 64},
+        "scorers": {
+            "reward": {**backbone, "kind": "reward"},
+            "difference": {**backbone, "kind": "difference"},
+        },
+        "policies": {
+            "dpo": {"train": small},
+            "dpo+difference": {"train": small, "coefficient": weighted},
+            "lora": {"train": small, "lora": {"r": 2}},
+            "kto": {"objective": "kto", "train": small},
+            "rloo": {"online": online, "train": small},
+        },
+        "evaluation": {"sampling": {"max_new_tokens": 5, "stop": []}},
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+@pytest.fixture(scope="module")
+def by_one(plan: Path) -> Path:
+    """Return the run of one process."""
+    output = plan.with_name("one")
+    assert main(["run", str(plan), f"output={output}"]) == 0
+    return output
+
+
+def differences(ours: Any, theirs: Any, place: str = "") -> list[str]:
+    """Return where results differ by more than rounding, but for what differs between any two runs."""
+    if any(name in place.rpartition(".")[2] for name in BY_PROCESS):
+        return []
+    if isinstance(ours, dict) and isinstance(theirs, dict) and ours.keys() == theirs.keys():
+        found = []
+        for key in ours:
+            found += differences(ours[key], theirs[key], f"{place}.{key}")
+        return found
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        found = []
+        for i, pair in enumerate(zip(ours, theirs, strict=True)):
+            found += differences(*pair, f"{place}.{i}")
+        return found
+    if isinstance(ours, float) and isinstance(theirs, float):
+        # Moments of few margins divide by small numbers.
+        close = math.isclose(ours, theirs, rel_tol=2e-3, abs_tol=2e-4)
+        return [] if close else [f"{place}: {ours} and {theirs}"]
+    return [] if ours == theirs else [f"{place}: {ours} and {theirs}"]
+
+
+def results(folder: Path, output: Path) -> Any:
+    """Return the results of a run as if it lay where another one does."""
+    text = (folder / "results.json").read_text()
+    return json.loads(text.replace(str(folder), str(output)))
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_results_of_one(plan: Path, by_one: Path, tmp_path: Path) -> None:
+    output = tmp_path / "two"
+    command = ["-m", "rewarddiff", "run", str(plan), f"output={output}"]
+    (first, said), (second, said_by_other) = launched(tmp_path, command)
+    assert (first, second) == (0, 0), said + said_by_other
+    assert "dpo (seed 0): done" in said
+    assert said_by_other == ""  # one speaks for all
+    assert differences(results(output, by_one), results(by_one, by_one)) == []
+    files = sorted(path.relative_to(output) for path in output.rglob("*") if path.is_file())
+    expected = sorted(path.relative_to(by_one) for path in by_one.rglob("*") if path.is_file())
+    # Prompts that were looked at and what was read are kept in one store.
+    assert files == expected
+
+
+@pytest.mark.slow
+def test_one_process_goes_on_where_two_were_killed(
+    plan: Path, by_one: Path, tmp_path: Path
+) -> None:
+    """The second process dies in the middle of a pass, and the first with it, as by a launcher."""
+    output = tmp_path / "killed"
+    code = f"""
+import os, signal, sys, threading, time
+from rewarddiff import remembering
+from rewarddiff.cli import main
+from rewarddiff.policies import reference
+if os.environ["RANK"] == "1":
+    read = reference._reference_pass
+    def dying(policy, config, meter, trees):
+        for number, value in enumerate(read(policy, config, meter, trees)):
+            if number == 2:
+                time.sleep(1.5)  # what is computed is written once a second
+            if number == 4:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield value
+    reference._reference_pass = dying
+    Dying = None
+else:
+    parent = os.getppid()
+    def follow():  # a launcher ends the others
+        import pathlib
+        while not pathlib.Path("dead").exists():
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    threading.Thread(target=follow, daemon=True).start()
+sys.exit(main(["run", {str(plan)!r}, "output={output}"]))
+"""
+    script = code.replace(
+        "os.kill(os.getpid(), signal.SIGKILL)\n            yield",
+        'open("dead", "w").close(); os.kill(os.getpid(), signal.SIGKILL)\n            yield',
+    )
+    statuses = [status for status, _ in on_processes(tmp_path, script)]
+    assert statuses == [-9, -9]
+    assert (output / "store.sqlite.1").exists()  # what the second had computed until then
+    assert not (output / "results.json").exists()
+    assert main(["run", str(plan), f"output={output}"]) == 0
+    assert not (output / "store.sqlite.1").exists()
+    assert differences(results(output, by_one), results(by_one, by_one)) == []
+
+
+@pytest.mark.slow
+def test_two_processes_score_the_bytes_of_one(plan: Path, by_one: Path, tmp_path: Path) -> None:
+    scorer = by_one / "scorers" / "reward-0" / "model"
+    rows = []
+    for i in range(700):  # of three windows
+        rows.append(json.dumps({"prompt": f"Say it {i}", "chosen": f"yes{i}!", "rejected": "no"}))
+    data = tmp_path / "pairs.jsonl"
+    data.write_text("\n".join(rows))
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    assert main(["score", str(scorer), str(data), "--output", str(one)]) == 0
+    command = ["-m", "rewarddiff", "score", str(scorer), str(data), "--output", str(two)]
+    for status, said in launched(tmp_path, command):
+        assert status == 0, said
+    assert two.read_bytes() == one.read_bytes()
+    assert not list(tmp_path.glob("*.parts"))
+
+
+@pytest.mark.slow
+def test_what_is_for_one_process_is_done_by_one(plan: Path, tmp_path: Path) -> None:
+    data = str(plan.with_name("graded.jsonl"))
+    (first, said), (second, said_by_other) = launched(tmp_path, ["-m", "rewarddiff", "check", data])
+    assert (first, second) == (0, 0)
+    assert said.startswith("check: is done by one process; 1 have nothing to do\n")
+    assert said_by_other == ""
+
+
+@pytest.mark.slow
+def test_an_error_of_all_is_said_by_the_main_process_first(plan: Path, tmp_path: Path) -> None:
+    command = ["-m", "rewarddiff", "run", str(plan), "policies.dpo.train.batch_sise=3"]
+    (first, said), (second, said_by_other) = launched(tmp_path, command)
+    assert (first, second) == (2, 2)
+    assert said.startswith("rewarddiff: error: ")
+    # Without a launcher that ends it, the other says it too, and who it is.
+    assert said_by_other == said.replace("\n", " (in process 1)\n")
