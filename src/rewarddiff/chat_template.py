@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from rewarddiff import rendering
 from rewarddiff.errors import UserError
-from rewarddiff.records import Message, Prompt, turns_and_tools
+from rewarddiff.records import Group, Message, Prompt, turns_and_tools
 
 ANSWER = "An answer in words"
 """A reply by which it is seen what the template writes behind one."""
@@ -29,6 +29,26 @@ class TemplateRefused(UserError):
         self.cause = cause
 
 
+class Asked(NamedTuple):
+    """A text that is asked of a template.
+
+    Attributes:
+        reply: None: the conversation up to the reply.
+        continues: see `Encoder.prompt`.
+    """
+
+    prompt: tuple[Message, ...]
+    reply: str | None = None
+    continues: bool = True
+
+    @property
+    def conversation(self) -> dict[str, Any]:
+        """The arguments of `rendering.render`."""
+        if self.reply is None:
+            return _opening(self.prompt, self.continues)
+        return _closed(self.prompt, self.reply)
+
+
 class ChatTemplate:
     """Renders conversations by the template of a tokenizer.
 
@@ -38,7 +58,7 @@ class ChatTemplate:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._last_opening: dict[tuple[tuple[Message, ...], bool], str] = {}
+        self._kept: dict[Asked, str | rendering.Refusal] = {}
 
     @property
     def name(self) -> str:
@@ -50,15 +70,28 @@ class ChatTemplate:
 
         The last one is kept, as its responses are asked for next.
         """
-        key = (tuple(prompt), continues)
-        if key not in self._last_opening:
-            (text,) = self._render([_opening(prompt, continues)])
-            self._last_opening = {key: text}
-        return self._last_opening[key]
+        asked = Asked(tuple(prompt), continues=continues)
+        if asked not in self._kept:
+            self._kept = self._texts([asked])
+        (text,) = self._render([asked])
+        return text
 
     def wholes(self, prompt: Sequence[Message], replies: Iterable[str]) -> list[str]:
         """Return the conversation with each of the replies."""
-        return self._render([_closed(prompt, reply) for reply in replies])
+        return self._render([Asked(tuple(prompt), reply) for reply in replies])
+
+    def render_ahead(self, groups: Iterable[Group]) -> None:
+        """Render all that is going to be asked of these groups at once, and keep it until the next.
+
+        Groups with plain text for a prompt have nothing to render.
+        """
+        asked: list[Asked] = []
+        for group in groups:
+            prompt = group.prompt
+            if not isinstance(prompt, str):
+                asked.append(Asked(prompt))
+                asked += [Asked(prompt, reply) for reply in group.responses]
+        self._kept = self._texts(asked)
 
     def refusals(self, prompts: Iterable[Prompt]) -> dict[Prompt, str]:
         """Return the conversations that the template refuses, and what it says."""
@@ -113,14 +146,26 @@ class ChatTemplate:
         whole = texts[0]
         return whole if isinstance(whole, str) else None
 
-    def _render(self, conversations: Sequence[dict[str, Any]]) -> list[str]:
-        """Return the texts of conversations; raise `TemplateRefused` where one is refused."""
+    def _render(self, asked: Sequence[Asked]) -> list[str]:
+        """Return texts; raise `TemplateRefused` where one is refused."""
+        texts = self._kept
+        missing = [one for one in asked if one not in texts]
+        if missing:
+            texts = texts | self._texts(missing)
         rendered = []
-        for text in self._texts_or_refusals(conversations):
+        for one in asked:
+            text = texts[one]
             if isinstance(text, rendering.Refusal):
                 raise self._refused(text)
             rendered.append(text)
         return rendered
+
+    def _texts(self, asked: Sequence[Asked]) -> dict[Asked, str | rendering.Refusal]:
+        """Return the text of each, or why it is refused."""
+        if not asked:
+            return {}
+        texts = self._texts_or_refusals([one.conversation for one in asked])
+        return dict(zip(asked, texts, strict=True))
 
     def _refused(self, refusal: rendering.Refusal) -> TemplateRefused:
         """Return the error for a conversation; raise another where the template fails with any."""

@@ -7,10 +7,11 @@ scorer reads is tokenised whole (`Encoder.wholes`), as TRL and transformers do.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
@@ -19,6 +20,10 @@ from rewarddiff.config import at_least, checked
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group, Message, Prompt, Rendered
+from rewarddiff.store import fingerprint
+
+WINDOW = 256
+"""Groups whose texts are read at once: the tokenizer then uses all processors."""
 
 BATCH = 64
 """Conversations rendered at a time where all that is asked is which are refused."""
@@ -58,6 +63,13 @@ class Encoded:
         return [(i, label) for i, label in self.group.known_labels() if self.responses[i]]
 
 
+class Asked(NamedTuple):
+    """A text whose tokens are asked for, with the special ones that the tokenizer adds or without."""
+
+    text: str
+    special: bool = False
+
+
 class Encoder:
     """Token ids for one tokenizer.
 
@@ -73,6 +85,7 @@ class Encoder:
         self.lengths = lengths
         self.context = context
         self._template = ChatTemplate(tokenizer)
+        self._ahead: dict[Asked, list[int]] = {}  # what `reading_ahead` has read
         if context is not None and (lengths.max_prompt or 1) + lengths.max_response > context:
             raise UserError(
                 f"max_prompt {lengths.max_prompt} + max_response {lengths.max_response} is beyond "
@@ -121,14 +134,18 @@ class Encoder:
         A conversation is all that the template writes, also behind the end of the last turn. Plain
         text is closed with EOS, and has the special tokens that the tokenizer adds.
         """
+        wholes, special = self._whole_texts(prompt, texts)
+        return [tuple(self._tokens(whole, special=special)) for whole in wholes]
+
+    def _whole_texts(self, prompt: Prompt, texts: Sequence[str]) -> tuple[list[str], bool]:
+        """Return the texts that `wholes` reads, and whether special tokens are added to them."""
         if not isinstance(prompt, str):
-            return self._tokens_of_several(self._template.wholes(prompt, texts))
+            return self._template.wholes(prompt, texts), False
         if isinstance(prompt, Rendered):
             # The template has written the special tokens, BOS too, and the end of the last turn.
-            return [tuple(self._tokens(prompt + text)) for text in texts]
+            return [prompt + text for text in texts], False
         eos = self.tokenizer.convert_ids_to_tokens(self._eos)
-        wholes = [(prompt + text).removesuffix(eos) + eos for text in texts]
-        return self._tokens_of_several(wholes, special=True)
+        return [(prompt + text).removesuffix(eos) + eos for text in texts], True
 
     def fitting(self, prompt: Prompt, response: int) -> tuple[int, ...]:
         """Return a prompt's tokens, cut at its beginning so that `response` more tokens fit."""
@@ -156,6 +173,12 @@ class Encoder:
         if self.tokenizer.eos_token_id is not None:
             ends.add(self.tokenizer.eos_token_id)
         return sorted(ends)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of what tokens depend on besides the text: tokenizer, chat template, and limits."""
+        limits = (asdict(self.lengths), self.context)
+        return fingerprint(limits, tokenizer_fingerprint(self.tokenizer))
 
     def left_out(self, prompt: Prompt) -> str:
         """Say what of its tools the chat template does not read; empty: it reads all."""
@@ -212,12 +235,18 @@ class Encoder:
         ledger.keep()
         return encoded
 
+    def several(self, groups: Sequence[Group], ledger: Ledger) -> list[Encoded | None]:
+        """Return what `group` returns of each, with all their texts read at once."""
+        with self.reading_ahead(groups):
+            return [self.group(group, ledger) for group in groups]
+
     def groups(self, groups: Iterable[Group], ledger: Ledger) -> Iterator[Encoded]:
         """Yield the groups that can be used, as `group` returns them."""
-        for group in groups:
-            encoded = self.group(group, ledger)
-            if encoded is not None:
-                yield encoded
+        rest = iter(groups)
+        while window := list(islice(rest, WINDOW)):
+            for encoded in self.several(window, ledger):
+                if encoded is not None:
+                    yield encoded
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, without special ones."""
@@ -253,17 +282,64 @@ class Encoder:
         return losses
 
     def _tokens(self, text: str, *, special: bool = False) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=special).input_ids
+        """Return a text's tokens, which nobody may change."""
+        ids = self._ahead.get(Asked(text, special))
+        if ids is None:
+            ids = self.tokenizer(text, add_special_tokens=special).input_ids
         return ids
 
-    def _tokens_of_several(
-        self, texts: Sequence[str], *, special: bool = False
-    ) -> list[tuple[int, ...]]:
-        """Return the tokens of texts, read at once: the tokenizer then uses all processors."""
-        if not texts:
-            return []
-        rows: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=special).input_ids
-        return list(map(tuple, rows))
+    @contextmanager
+    def reading_ahead(
+        self, groups: Sequence[Group], *, whole: bool = False, others: Iterable[str] = ()
+    ) -> Iterator[None]:
+        """Read the texts of these groups at once; inside, their tokens are not read again.
+
+        Args:
+            whole: as `wholes` reads them, and not responses by themselves.
+            others: further texts that are going to be continued.
+        """
+        self._template.render_ahead(groups)
+        asked: dict[Asked, None] = {}
+        for group in groups:
+            with suppress(TemplateRefused):  # whoever reads the group says so
+                asked |= dict.fromkeys(self._asked_by(group, whole))
+        for text in others:
+            asked |= dict.fromkeys(self._asked_by_continued(text))
+        try:
+            for special in (True, False):
+                of_kind = [one for one in asked if one.special == special]
+                rows = tokens_of(self.tokenizer, [one.text for one in of_kind], special=special)
+                self._ahead.update(zip(of_kind, rows, strict=True))
+            yield
+        finally:
+            self._ahead = {}
+
+    def _asked_by(self, group: Group, whole: bool) -> Iterator[Asked]:
+        """Yield the texts in which a group is tokenised."""
+        prompt = group.prompt
+        if isinstance(prompt, str):
+            yield Asked(prompt, special=not isinstance(prompt, Rendered))
+        else:
+            yield Asked(self._template.opening(prompt))
+        if whole:
+            texts, special = self._whole_texts(prompt, group.responses)
+            for text in texts:
+                yield Asked(text, special)
+        elif isinstance(prompt, str):
+            for text in group.responses:
+                yield from self._asked_by_continued(text)
+        else:
+            opening = self._template.opening(prompt)
+            for text, is_turn in self._reply_texts(prompt, group.responses):
+                yield from self._asked_by_continued(text, opening if is_turn else "\n")
+
+    def _asked_by_continued(self, text: str, before: str = "\n") -> Iterator[Asked]:
+        """Yield the texts that `continued` reads, as a rule."""
+        if self._spaced:
+            yield Asked(before)
+            yield Asked(before + text)
+        else:
+            yield Asked(text)
 
     def _replies(self, prompt: tuple[Message, ...], texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of responses to a conversation, up to the end of the turn.
@@ -273,16 +349,29 @@ class Encoder:
         """
         end = self._template.end_of_turn
         opening = self._template.opening(prompt)
-        wholes = self._template.wholes(prompt, texts)
         replies = []
-        for text, whole in zip(texts, wholes, strict=True):
-            reply = whole.removeprefix(opening)
-            as_given = whole.startswith(opening) and reply.lstrip().startswith(text.strip())
-            if as_given and end is not None:
-                replies.append(_before_last(self.continued(reply, opening), end))
+        for text, is_turn in self._reply_texts(prompt, texts):
+            if is_turn and end is not None:
+                replies.append(_before_last(self.continued(text, opening), end))
             else:
                 replies.append(self.continued(text))
         return replies
+
+    def _reply_texts(
+        self, prompt: tuple[Message, ...], texts: Sequence[str]
+    ) -> Iterator[tuple[str, bool]]:
+        """Yield each response as the template writes it, to the end of the turn, or as it is given.
+
+        With each stands whether it is as the template writes it.
+        """
+        opening = self._template.opening(prompt)
+        for text, whole in zip(texts, self._template.wholes(prompt, texts), strict=True):
+            reply = whole.removeprefix(opening)
+            as_given = whole.startswith(opening) and reply.lstrip().startswith(text.strip())
+            if as_given and self._template.end_of_turn is not None:
+                yield reply, True
+            else:
+                yield text, False
 
     @cached_property
     def _spaced(self) -> bool:
@@ -308,6 +397,22 @@ class Encoder:
                 "end; name one as eos_token in its tokenizer_config.json"
             )
         return eos
+
+
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """Return a hash of a tokenizer and its chat template."""
+    names = (tokenizer.special_tokens_map, tokenizer.chat_template, len(tokenizer))
+    if tokenizer.is_fast:
+        return fingerprint(names, tokenizer.backend_tokenizer.to_str())
+    return fingerprint(names, type(tokenizer).__name__, tokenizer.get_vocab())
+
+
+def tokens_of(tokenizer: Any, texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
+    """Return the tokens of texts, read at once: the tokenizer then uses all processors."""
+    if not texts:
+        return []
+    rows: list[list[int]] = tokenizer(list(texts), add_special_tokens=special).input_ids
+    return rows
 
 
 def _count_losses(encoded: Encoded, losses: Sequence[tuple[Reason, str]], ledger: Ledger) -> bool:

@@ -8,14 +8,14 @@ from typing import Any
 
 from test_loop import Line, Point, points
 
-from rewarddiff.loop.items import Picked, digest
+from rewarddiff.loop.items import Filed, FiledPart, Joined, Picked, digest
 from rewarddiff.loop.objective import LossOutput, TrainConfig
 from rewarddiff.loop.train import train
 
 CONFIG = TrainConfig(precision="fp32", batch_size=4, eval_every=None, microbatch_tokens=20)
 
 
-class OnDisk(Sequence[Point]):
+class OnDisk(Filed[Point]):
     """Points that are made anew whenever one is asked for, and how often that was."""
 
     def __init__(self, count: int) -> None:
@@ -25,9 +25,9 @@ class OnDisk(Sequence[Point]):
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def __getitem__(self, index: Any) -> Any:
-        self.made.append(index)
-        return points(len(self))[index]
+    def make(self, place: int) -> Point:
+        self.made.append(place)
+        return points(len(self))[place]
 
     def digest(self) -> str:
         return "these points"
@@ -89,3 +89,20 @@ def test_items_are_picked_by_places() -> None:
     assert picked[2] is items[4]
     assert list(picked[1:]) == [items[1], items[4]]
     assert list(Picked({7: "seven"}, [7])) == ["seven"]
+
+
+def test_a_part_of_items_in_files_is_known_by_its_places() -> None:
+    items = OnDisk(6)
+    part = FiledPart(items, [4, 1])
+    assert list(part) == [points(6)[4], points(6)[1]]
+    assert list(part.sizes) == [10, 10]
+    assert digest(part) == digest(FiledPart(items, [4, 1]))
+    assert len({digest(items), digest(part), digest(FiledPart(items, [1, 4]))}) == 3
+
+
+def test_two_sequences_are_read_as_one() -> None:
+    first, second = points(2), points(4)[2:]
+    joined = Joined(first, second)
+    assert list(joined) == points(4)
+    assert joined[-1] == second[1]
+    assert joined[1:3] == [first[1], second[0]]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
+from hashlib import blake2b
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, overload
@@ -14,10 +17,14 @@ from typing import Any, overload
 import pyarrow as pa
 
 from rewarddiff.errors import UserError
+from rewarddiff.hashing import digest
 from rewarddiff.records import Comparison, Group, Message, Prompt
 
 BATCH = 256
 """Groups written, or read in passing, at a time."""
+
+OPEN = 64
+"""Batches of a file that are open at a time."""
 
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string()), ("extras", pa.string())])
 
@@ -51,16 +58,44 @@ PLAIN_COLUMNS = [name for name in SCHEMA.names if name not in ("text", "messages
 """Columns that are fields of a group as they are."""
 
 
+class Batches:
+    """The batches of an Arrow file, opened when they are asked for: an open one takes 20 KB.
+
+    Attributes:
+        ends: the number of rows up to the end of each batch.
+    """
+
+    def __init__(self, reader: Any) -> None:
+        count = reader.num_record_batches
+        rows = (reader.get_batch(k).num_rows for k in range(count))
+        self.ends = array("q", accumulate(rows))
+        self.open = lru_cache(maxsize=OPEN)(reader.get_batch)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self.open, range(len(self.ends)))
+
+    @property
+    def rows(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    def row(self, place: int) -> dict[str, Any]:
+        """Return one row as plain values."""
+        k = bisect_right(self.ends, place)
+        batch = self.open(k)
+        first = self.ends[k] - batch.num_rows
+        row: dict[str, Any] = batch.slice(place - first, 1).to_pylist()[0]
+        return row
+
+
 class Groups(Sequence[Group]):
     """Groups in an Arrow file, or a selection of them. Indexing reads one group from the map."""
 
     def __init__(
-        self, batches: Sequence[Any], indices: Sequence[int] | None = None, keep: object = None
+        self, batches: Batches, indices: Sequence[int] | None = None, keep: object = None
     ) -> None:
         """Hold `keep` (a temporary folder, say) as long as these groups or a view of them."""
         self._batches = batches
-        self._ends = list(accumulate(batch.num_rows for batch in batches))
-        self._whole_file = range(sum(batch.num_rows for batch in batches))
+        self._whole_file = range(batches.rows)
         self._indices = self._whole_file if indices is None else indices
         self._keep = keep
 
@@ -99,8 +134,7 @@ class Groups(Sequence[Group]):
             raise UserError(
                 f"{path}: written by another version of rewarddiff; prepare the data again"
             )
-        batches = [reader.get_batch(k) for k in range(reader.num_record_batches)]
-        return cls(batches, keep=keep)
+        return cls(Batches(reader), keep=keep)
 
     def __repr__(self) -> str:
         first = f", the first from {self[0].source}" if self and self[0].source else ""
@@ -118,11 +152,7 @@ class Groups(Sequence[Group]):
     def __getitem__(self, index: int | slice) -> Group | Groups:
         if isinstance(index, slice):
             return Groups(self._batches, self._indices[index], self._keep)
-        place = self._indices[index]
-        k = bisect_right(self._ends, place)
-        batch = self._batches[k]
-        first = self._ends[k] - batch.num_rows
-        return _group(batch.slice(place - first, 1).to_pylist()[0])
+        return _group(self._batches.row(self._indices[index]))
 
     def __iter__(self) -> Iterator[Group]:
         if self._indices is not self._whole_file:
@@ -135,7 +165,26 @@ class Groups(Sequence[Group]):
 
     def select(self, indices: Iterable[int]) -> Groups:
         """Return a view of these groups in this order; negative indices count from the end."""
-        return Groups(self._batches, [self._indices[k] for k in indices], self._keep)
+        places = array("q", (self._indices[k] for k in indices))
+        return Groups(self._batches, places, self._keep)
+
+    def digest(self) -> str:
+        """Return a hash of all that the file holds, and of which groups these are."""
+        hashed = blake2b(digest_size=16)
+        for batch in self._batches:
+            for column in batch.columns:
+                for buffer in column.buffers():
+                    hashed.update(b"" if buffer is None else buffer)
+        if self._indices is not self._whole_file:
+            hashed.update(array("q", self._indices))
+        return hashed.hexdigest()
+
+
+def digest_of(groups: Sequence[Group]) -> str:
+    """Return a hash of all that groups hold."""
+    if isinstance(groups, Groups):
+        return groups.digest()
+    return digest(repr(group).encode("utf-8", "surrogatepass") for group in groups)
 
 
 def _row(group: Group) -> dict[str, Any]:

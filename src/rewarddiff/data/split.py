@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Mapping
 
 from rewarddiff.data.groups import Groups
@@ -22,8 +23,12 @@ def prompt_hashes(groups: Iterable[Group]) -> frozenset[str]:
     A hash that is in two such sets is a prompt of both sources. A prompt counts by its text, as in
     `split_key`, but for outer spaces: text and a single user turn are the same.
     """
-    texts = (prompt_text(group.prompt).strip() for group in groups)
-    return frozenset(f"{number(text):016x}" for text in texts)
+    return frozenset(f"{prompt_hash(group):016x}" for group in groups)
+
+
+def prompt_hash(group: Group) -> int:
+    """Return the hash of a group's prompt as a number of 64 bits."""
+    return number(prompt_text(group.prompt).strip())
 
 
 def split_of(key: str, fractions: Mapping[str, float], seed: int = 0) -> str:
@@ -61,17 +66,14 @@ def split(groups: Groups, fractions: Mapping[str, float], seed: int = 0) -> dict
     Raises:
         UserError: a split with a positive fraction got nothing.
     """
-    places: dict[str, list[int]] = {name: [] for name in fractions}
-    keys = set()
+    places = {name: array("q") for name in fractions}
     for index, group in enumerate(groups):
-        key = split_key(group)
-        keys.add(key)
-        places[split_of(key, fractions, seed)].append(index)
+        places[split_of(split_key(group), fractions, seed)].append(index)
     for name, share in fractions.items():
         if share > 0 and not places[name]:
             raise UserError(
                 f"split {name}: got none of {len(groups)} groups "
-                f"with {len(keys)} different prompts or topics; "
+                f"with {len(set(map(split_key, groups)))} different prompts or topics; "
                 "raise its fraction, change the seed, or bring more data"
             )
     return {name: groups.select(indices) for name, indices in places.items()}

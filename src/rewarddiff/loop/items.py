@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar, overload, runtime_checkable
+from typing import Any, TypeVar, overload
 
 from rewarddiff import hashing
 
 Item = TypeVar("Item")
 
 
-@runtime_checkable
-class Filed(Protocol):
-    """Items in files: of all of them together is known what the loop asks, and none is made for it."""
+class Made(Sequence[Item]):
+    """Items that are made when asked for. A slice is a list of some."""
 
-    @property
-    def sizes(self) -> Sequence[int]:
-        """Tokens of every item."""
-        ...
+    def make(self, place: int) -> Item:
+        """Return the item at a place, from 0."""
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        places = range(len(self))[index]
+        if isinstance(places, range):
+            return [self.make(place) for place in places]
+        return self.make(places)
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self.make, range(len(self)))
+
+
+class Filed(Made[Item]):
+    """Items in files: what the loop asks of all of them is known without making any.
+
+    Attributes:
+        sizes: tokens of every item.
+    """
+
+    sizes: Sequence[int]
 
     def digest(self) -> str:
         """Return a hash of all that the items hold."""
-        ...
+        raise NotImplementedError
 
 
 def digest(items: Sequence[Any]) -> str:
@@ -31,8 +54,8 @@ def digest(items: Sequence[Any]) -> str:
     return hashing.digest(repr(item).encode() for item in items)
 
 
-class Picked(Sequence[Item]):
-    """The items at some places of a sequence or mapping, each taken from it when asked for."""
+class Picked(Made[Item]):
+    """The items at some places of a sequence or mapping."""
 
     def __init__(self, items: Sequence[Item] | Mapping[int, Item], places: Sequence[int]) -> None:
         self._items = items
@@ -41,16 +64,38 @@ class Picked(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
+    def make(self, place: int) -> Item:
+        return self._items[self._places[place]]
 
-    @overload
-    def __getitem__(self, index: slice) -> Picked[Item]: ...
 
-    def __getitem__(self, index: int | slice) -> Item | Picked[Item]:
-        if isinstance(index, slice):
-            return Picked(self._items, self._places[index])
-        return self._items[self._places[index]]
+class FiledPart(Filed[Item]):
+    """The items at some places of items in files."""
 
-    def __iter__(self) -> Iterator[Item]:
-        return (self._items[place] for place in self._places)
+    def __init__(self, items: Filed[Item], places: Sequence[int]) -> None:
+        self._items = items
+        self._places = places
+        self.sizes = Picked(items.sizes, places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def make(self, place: int) -> Item:
+        return self._items[self._places[place]]
+
+    def digest(self) -> str:
+        return hashing.digest([self._items.digest().encode(), repr(list(self._places)).encode()])
+
+
+class Joined(Made[Item]):
+    """The items of one sequence, and behind them those of another."""
+
+    def __init__(self, first: Sequence[Item], second: Sequence[Item]) -> None:
+        self._first = first
+        self._second = second
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._second)
+
+    def make(self, place: int) -> Item:
+        behind = place - len(self._first)
+        return self._first[place] if behind < 0 else self._second[behind]

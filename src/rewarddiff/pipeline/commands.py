@@ -15,10 +15,12 @@ from rewarddiff import models
 from rewarddiff.config import load_recipe
 from rewarddiff.config.elsewhere import called_here
 from rewarddiff.data import Ledger
+from rewarddiff.data.groups import digest_of
 from rewarddiff.differences import Array
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError, suggest
 from rewarddiff.evaluation.comparisons import compare, require_scored
+from rewarddiff.hashing import digest
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.machine import Meter
 from rewarddiff.models.cards import Facts
@@ -37,6 +39,7 @@ from rewarddiff.policies import policy as policies
 from rewarddiff.policies.items import Pairs
 from rewarddiff.policies.objectives import BY_NAME
 from rewarddiff.policies.policy import PolicyConfig, save_trained, start_of
+from rewarddiff.policies.table import item_table
 from rewarddiff.processes import once
 from rewarddiff.records import Group
 from rewarddiff.report import render, terminal_table
@@ -181,7 +184,14 @@ def _trained_policy(
             "for them; leave it out"
         )
     objective.check(train)
-    items = objective.items(_with_pairs(train, coefficients), encoder, Ledger())
+    items = item_table(
+        objective,
+        _with_pairs(train, coefficients),
+        encoder,
+        Ledger(),
+        cache=folder / "cache",
+        made_from=(digest_of(train), _digest_of_weights(coefficients)),
+    )
     policies.train_policy(
         policy,
         items,
@@ -192,6 +202,13 @@ def _trained_policy(
         name="policy",
     )
     return policy, tokenizer
+
+
+def _digest_of_weights(coefficients: Sequence[Coefficients] | None) -> str:
+    """Return a hash of the weights of comparisons; empty where there are none."""
+    if coefficients is None:
+        return ""
+    return digest(repr(list(map(float, weights))).encode() for weights in coefficients)
 
 
 def _with_pairs(

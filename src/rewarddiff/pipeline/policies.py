@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,10 @@ from rewarddiff.pipeline.columns import Columns, columns, note_unscored, part_of
 from rewarddiff.pipeline.data import Run, facts_of
 from rewarddiff.pipeline.online_stage import online_stage
 from rewarddiff.pipeline.stage import Stage
+from rewarddiff.pipeline.stated import Part
+from rewarddiff.policies.items import PreferenceItem
 from rewarddiff.policies.policy import save_trained, start_of, train_policy
+from rewarddiff.policies.table import item_table
 from rewarddiff.results import plain
 
 
@@ -45,12 +49,12 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
     encoder = Encoder(tokenizer, recipe.lengths, models.context_length(recipe.model))
     ledger = Ledger()
     note_unscored(part.groups, train_columns, ledger)
-    items = config.objective.items(with_columns(part.groups, train_columns), encoder, ledger)
-    dev_items = []
+    items = _items(run, name, seed, part, train_columns, encoder, ledger)
+    dev_items: Sequence[PreferenceItem] = ()
     if "dev" in run.splits:
         dev = part_of(run, name, seed, "dev")
         dev_columns = columns(run, name, seed, dev)
-        dev_items = config.objective.items(with_columns(dev.groups, dev_columns), encoder, ledger)
+        dev_items = _items(run, name, seed, dev, dev_columns, encoder, ledger)
     ledger.enforce(recipe.data.max_drop)
     result = train_policy(
         model,
@@ -79,6 +83,25 @@ def policy_stage(run: Run, name: str, seed: int) -> Stage:
         ledger=ledger.to_dict(),
     )
     return stage
+
+
+def _items(
+    run: Run, name: str, seed: int, part: Part, columns: Columns, encoder: Encoder, ledger: Ledger
+) -> Sequence[PreferenceItem]:
+    """Return what policy `name` learns of a part of the data, kept for policies that learn the same."""
+    policy = run.recipe.policies[name]
+    weighed = None
+    if policy.coefficient is not None:
+        weighed = (to_dict(policy.coefficient), seed)
+    strength = None if policy.strength is None else to_dict(policy.strength)
+    return item_table(
+        policy.objective,
+        with_columns(part.groups, columns),
+        encoder,
+        ledger,
+        cache=run.output / "cache",
+        made_from=(run.data, part.name, part.order, columns.key, weighed, strength),
+    )
 
 
 def _described(columns: Columns) -> dict[str, Any]:

@@ -110,6 +110,8 @@ def scorer_stage(run: Run, name: str, seed: int) -> Stage:
         ledger=ledger,
         max_drop=run.recipe.data.max_drop,
         name=f"{name} (seed {seed})",
+        cache=run.output / "cache",
+        made_from=run.data,
     )
     scorer.name = f"scorers.{name} (seed {seed})"
     calibration = _calibration(run, scorer, name)

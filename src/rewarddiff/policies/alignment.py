@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from rewarddiff.config import at_least, positive
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.differences import by_group
-from rewarddiff.encoding import Encoder
+from rewarddiff.encoding import WINDOW, Encoder
 from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs, node_sums, recomputed
 from rewarddiff.loop.objective import LossOutput, TrainConfig, one_group
@@ -105,23 +106,35 @@ class AlignmentConfig:
     def items(
         self, groups: Iterable[tuple[Group, Pairs]], encoder: Encoder, ledger: Ledger
     ) -> list[PreferenceItem]:
-        """Return items of groups; those with nothing for the objective are counted.
+        """Return the items of `stream` in memory."""
+        return list(self.stream(groups, encoder, ledger))
+
+    def stream(
+        self, groups: Iterable[tuple[Group, Pairs]], encoder: Encoder, ledger: Ledger
+    ) -> Iterator[PreferenceItem]:
+        """Yield items of groups; those with nothing for the objective are counted.
 
         Raises:
             UserError: the objective reads strengths, and a group's comparisons have none.
         """
-        items: list[PreferenceItem] = []
+        readable = self._readable(groups, ledger)
+        while window := list(islice(readable, WINDOW)):
+            encoded_groups = encoder.several([group for group, _ in window], ledger)
+            for encoded, (_, pairs) in zip(encoded_groups, window, strict=True):
+                if encoded is not None:
+                    pairs = pairs.where([encoded.usable(c) for c in pairs.comparisons])
+                    yield from preference_items(encoded, pairs, whole=self.whole_lists)
+
+    def _readable(
+        self, groups: Iterable[tuple[Group, Pairs]], ledger: Ledger
+    ) -> Iterator[tuple[Group, Pairs]]:
+        """Yield the groups with something for the objective, with the comparisons it can take."""
         for group, pairs in groups:
             read = group if "labels" in self.reads else replace(group, labels=())
             self._count_if_unused(group, read, ledger)
             pairs = self._with_usable_strengths(group, pairs, ledger)
-            if not pairs.comparisons and not any(read.known_labels()):
-                continue
-            encoded = encoder.group(replace(read, comparisons=pairs.comparisons), ledger)
-            if encoded is not None:
-                pairs = pairs.where([encoded.usable(c) for c in pairs.comparisons])
-                items += preference_items(encoded, pairs, whole=self.whole_lists)
-        return items
+            if pairs.comparisons or any(read.known_labels()):
+                yield replace(read, comparisons=pairs.comparisons), pairs
 
     def _count_if_unused(self, group: Group, read: Group, ledger: Ledger) -> None:
         """Count a group without a label to learn from and without an order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from rewarddiff.data.ledger import Ledger
@@ -37,7 +37,13 @@ class PolicyObjective(Protocol):
     def items(
         self, groups: Iterable[tuple[Group, Pairs]], encoder: Encoder, ledger: Ledger
     ) -> list[PreferenceItem]:
-        """Return what is trained on; groups with nothing for it are counted in the ledger."""
+        """Return the items of `stream` in memory."""
+        ...
+
+    def stream(
+        self, groups: Iterable[tuple[Group, Pairs]], encoder: Encoder, ledger: Ledger
+    ) -> Iterator[PreferenceItem]:
+        """Yield what is trained on; groups with nothing for it are counted in the ledger."""
         ...
 
     def over(self, policy: LogProbs, *, signed: bool, tokens: int) -> Objective[PreferenceItem]:

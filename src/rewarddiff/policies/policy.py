@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rewarddiff import files, models
 from rewarddiff.config import at_least, checked, positive
 from rewarddiff.forward import LogProbs
-from rewarddiff.loop.items import digest
+from rewarddiff.loop.items import Joined, Picked, digest
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.schedule import batch_at, steps_within
 from rewarddiff.loop.train import TrainResult, discard_checkpoint, train
@@ -24,7 +26,13 @@ from rewarddiff.policies.card import policy_card
 from rewarddiff.policies.items import PreferenceItem
 from rewarddiff.policies.objectives import AnyObjective
 from rewarddiff.policies.objectives.pairs import DPO
-from rewarddiff.policies.reference import ReferenceMeter, with_mismatch, with_reference
+from rewarddiff.policies.reference import (
+    ReferenceMeter,
+    Referred,
+    read_reference,
+    sizes_of,
+    with_mismatch,
+)
 from rewarddiff.processes import from_every_process, is_main, once
 from rewarddiff.store import Store, fingerprint
 
@@ -161,13 +169,12 @@ def _with_reference(
     weights: str,
     seed: int,
     store: Store | None,
-) -> tuple[list[PreferenceItem], list[PreferenceItem], dict[str, float]]:
+) -> tuple[Sequence[PreferenceItem], Sequence[PreferenceItem], dict[str, float]]:
     """Return items as the objective reads them, and what reading the reference has cost."""
     reads = config.objective.reads
     if config.lora is not None and config.lora.bits is not None:
         weights = f"{weights} in {config.lora.bits} bits"  # quantised weights answer differently
     made_from = (weights, repr(config), seed, digest(items), digest(dev))
-    items, dev = list(items), list(dev)
     if "mismatch" in reads:
         items, dev = with_mismatch(items), with_mismatch(dev)
     if "reference" not in reads:
@@ -175,31 +182,31 @@ def _with_reference(
     # What the main process's share has cost is kept for all.
     kept_in = store if is_main() else None
     with ReferenceMeter(kept_in, fingerprint("reference cost", *made_from)) as meter:
-        trained_on = _trained_on([len(item.tree) for item in items], config.train, seed)
-        together = with_reference(
-            [*(items[i] for i in trained_on), *dev],
+        trained_on = _trained_on(sizes_of(items), config.train, seed)
+        rows = read_reference(
+            Joined(Picked(items, trained_on), dev),
             policy,
             config.train,
             weights=weights,
             store=store,
             meter=meter,
         )
-    dev = together[len(trained_on) :]
-    for i, item in zip(trained_on, together, strict=False):
-        items[i] = item
+    items = Referred(items, rows, trained_on)
+    dev = Referred(dev, rows, range(len(dev)), first=len(trained_on))
     tokens = sum(from_every_process(meter.tokens))
     return items, dev, {"reference_seconds": meter.seconds, "reference_tokens": tokens}
 
 
-def _trained_on(sizes: Sequence[int], config: TrainConfig, seed: int) -> list[int]:
+def _trained_on(sizes: Sequence[int], config: TrainConfig, seed: int) -> Sequence[int]:
     """Return the items that training comes to, rising: with few steps not all of them."""
     steps = steps_within(sizes, config, seed)
     if steps >= math.ceil(len(sizes) / config.batch_size):  # an epoch comes to all
-        return list(range(len(sizes)))
-    used: set[int] = set()
+        return range(len(sizes))
+    is_used = np.zeros(len(sizes), dtype=bool)
     for step in range(steps):
-        used.update(batch_at(len(sizes), step, config, seed))
-    return sorted(used)
+        is_used[batch_at(len(sizes), step, config, seed)] = True
+    used: Sequence[int] = array("q", np.flatnonzero(is_used).tobytes())
+    return used
 
 
 def save_trained(

@@ -3,44 +3,131 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
 from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs, node_sums, switch_dropout_off
 from rewarddiff.loop.accelerator import accelerator_for
+from rewarddiff.loop.filing import temporary_folder
+from rewarddiff.loop.items import Filed, digest
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.machine import Meter
 from rewarddiff.policies.items import PreferenceItem
+from rewarddiff.policies.table import PreferenceTable
 from rewarddiff.progress import task
+from rewarddiff.ragged import Ragged, RaggedWriter
 from rewarddiff.remembering import WRITE_SECONDS, remember
 from rewarddiff.store import Store, fingerprint
 from rewarddiff.trees import Tree, group_tree, microbatches
 
-
-def with_mismatch(items: Sequence[PreferenceItem]) -> list[PreferenceItem]:
-    """Return items with a response to the next other prompt beside them: KTO's z0 reads it."""
-    mismatched = []
-    for i, item in enumerate(items):
-        prompt = item.tree.nodes[0].tokens
-        other = _next_of_another_prompt(items, i)
-        response = other.tree.nodes[1 + i % other.responses]
-        mismatched.append(replace(item, mismatch=group_tree(prompt, [response.tokens])))
-    return mismatched
+WINDOW = 2048
+"""Items whose trees are in memory at a time while the reference is read."""
 
 
-def _next_of_another_prompt(items: Sequence[PreferenceItem], start: int) -> PreferenceItem:
-    prompt = items[start].tree.nodes[0]
+class Mismatched(Filed[PreferenceItem]):
+    """Items with a response to another prompt beside each: KTO's z0 reads it.
+
+    Args:
+        rows: of every item, the place of the other one, and which of its responses it is.
+    """
+
+    def __init__(self, items: Sequence[PreferenceItem], rows: Ragged) -> None:
+        self._items = items
+        self._rows = rows
+        self.sizes = sizes_of(items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def make(self, place: int) -> PreferenceItem:
+        item = self._items[place]
+        other, response = self._rows["mismatch"][place].tolist()
+        tokens = self._items[other].tree.nodes[1 + response].tokens
+        return replace(item, mismatch=group_tree(item.tree.nodes[0].tokens, [tokens]))
+
+    def digest(self) -> str:
+        return fingerprint(digest(self._items), self._rows.digest)
+
+
+class Referred(Filed[PreferenceItem]):
+    """Items with what the reference says of their responses.
+
+    Args:
+        rows: what `read_reference` has read.
+        places: of the items that have a row, rising; the others have no reference.
+        first: the row of the first of them.
+    """
+
+    def __init__(
+        self, items: Sequence[PreferenceItem], rows: Ragged, places: Sequence[int], first: int = 0
+    ) -> None:
+        self._items = items
+        self._rows = rows
+        self._places = places
+        self._first = first
+        self.sizes = sizes_of(items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def make(self, place: int) -> PreferenceItem:
+        item = self._items[place]
+        number = bisect_left(self._places, place)
+        if number == len(self._places) or self._places[number] != place:
+            return item
+        row = self._first + number
+        mismatch = self._rows["mismatch"][row].tolist()
+        return replace(
+            item,
+            reference=tuple(self._rows["reference"][row].tolist()),
+            mismatch_reference=mismatch[0] if mismatch else 0.0,
+        )
+
+    def digest(self) -> str:
+        return fingerprint(digest(self._items), self._rows.digest)
+
+
+def sizes_of(items: Sequence[PreferenceItem]) -> Sequence[int]:
+    """Return the tokens of every item."""
+    return items.sizes if isinstance(items, Filed) else [len(item.tree) for item in items]
+
+
+def with_mismatch(items: Sequence[PreferenceItem]) -> Sequence[PreferenceItem]:
+    """Return items with a response to the next other prompt beside each: in files, if they are."""
+    folder = temporary_folder()
+    with RaggedWriter(Path(folder.name), {"mismatch": "q"}) as writer:
+        for place in range(len(items)):
+            other = _next_of_another_prompt(items, place)
+            writer.add(mismatch=(other, place % _responses(items, other)))
+    mismatched = Mismatched(items, Ragged(Path(folder.name), folder))
+    return mismatched if isinstance(items, Filed) else list(mismatched)
+
+
+def _next_of_another_prompt(items: Sequence[PreferenceItem], start: int) -> int:
+    prompt = _prompt(items, start)
     for step in range(1, len(items)):
-        other = items[(start + step) % len(items)]
-        if other.tree.nodes[0] != prompt:
+        other = (start + step) % len(items)
+        if _prompt(items, other) != prompt:
             return other
     raise UserError("objective kto: all prompts are alike; z0 needs responses to another prompt")
+
+
+def _prompt(items: Sequence[PreferenceItem], place: int) -> object:
+    if isinstance(items, PreferenceTable):
+        return items.prompt(place)
+    return items[place].tree.nodes[0]
+
+
+def _responses(items: Sequence[PreferenceItem], place: int) -> int:
+    return items.responses(place) if isinstance(items, PreferenceTable) else items[place].responses
 
 
 def with_reference(
@@ -50,15 +137,31 @@ def with_reference(
     *,
     weights: str,
     store: Store | None = None,
-    meter: ReferenceMeter | None = None,
 ) -> list[PreferenceItem]:
-    """Return items with log ρ: one pass before training, in the precision of training.
+    """Return items with log ρ, in memory; arguments as of `read_reference`."""
+    rows = read_reference(items, policy, config, weights=weights, store=store)
+    return list(Referred(items, rows, range(len(items))))
+
+
+def read_reference(
+    items: Sequence[PreferenceItem],
+    policy: LogProbs,
+    config: TrainConfig,
+    *,
+    weights: str,
+    store: Store | None = None,
+    meter: ReferenceMeter | None = None,
+) -> Ragged:
+    """Return log ρ of every item's responses: one pass before training, in the precision of training.
 
     The reference is the policy as it is now, with a peft adapter switched off.
 
     Args:
         weights: fingerprint of the reference's weights; with the tokens and the precision it is the
             store's key.
+
+    Returns:
+        A row for each item: `reference`, its responses', and `mismatch`, its mismatched response's.
     """
     if meter is None:
         meter = ReferenceMeter()
@@ -68,30 +171,47 @@ def with_reference(
         nodes = [[list(node.tokens), node.parent] for node in tree.nodes]
         return fingerprint("logps", weights, config.precision, dtype, nodes)
 
+    folder = temporary_folder()
+    with RaggedWriter(Path(folder.name), {"reference": "d", "mismatch": "d"}) as writer:
+        for start in range(0, len(items), WINDOW):
+            window = items[start : start + WINDOW]
+            part = Part(start // WINDOW, -(-len(items) // WINDOW))
+            read = partial(_reference_pass, policy, config, meter, part)
+            logps = iter(remember(store, _trees(window), key, read))
+            for item in window:
+                reference = next(logps)
+                mismatch = [] if item.mismatch is None else next(logps)
+                writer.add(reference=reference, mismatch=mismatch)
+    return Ragged(Path(folder.name), folder)
+
+
+def _trees(items: Iterable[PreferenceItem]) -> list[Tree]:
+    """Return the trees that are read of items, in their order."""
     trees = []
     for item in items:
         trees.append(item.tree)
         if item.mismatch is not None:
             trees.append(item.mismatch)
-    read = partial(_reference_pass, policy, config, meter)
-    logps = iter(remember(store, trees, key, read))
-    items_with_reference = []
-    for item in items:
-        response_logps = tuple(next(logps))
-        mismatch_logp = 0.0
-        if item.mismatch is not None:
-            mismatch_logp = next(logps)[0]
-        items_with_reference.append(
-            replace(item, reference=response_logps, mismatch_reference=mismatch_logp)
-        )
-    return items_with_reference
+    return trees
+
+
+class Part(NamedTuple):
+    """Which of how many parts of the items is read."""
+
+    number: int
+    of: int
+
+    @property
+    def name(self) -> str:
+        """What the progress line calls it."""
+        return "reference" if self.of == 1 else f"reference, part {self.number + 1} of {self.of}"
 
 
 class ReferenceMeter(Meter):
     """What the reference pass of one training costs, also where it was interrupted.
 
-    Its tokens are counted once, when it begins: what was read before a kill is in the store, and
-    is neither read nor counted again.
+    The tokens of each part are counted once, when it begins: what was read before a kill is in the
+    store, and is neither read nor counted again.
 
     Args:
         store: where the cost is kept; None: nowhere.
@@ -103,6 +223,7 @@ class ReferenceMeter(Meter):
         self._store = store
         self._key = key
         self._kept_at = time.monotonic()
+        self._begun = 0  # parts
         if store is not None:
             earlier = store.get([key])
             if earlier:
@@ -112,11 +233,19 @@ class ReferenceMeter(Meter):
         super().__enter__()
         return self
 
-    def begin(self, tokens: int) -> None:
-        """Take notice that so many tokens are going to be read."""
-        if not self.tokens:
-            self.tokens = tokens
+    def begin(self, part: int, tokens: int) -> None:
+        """Take notice that so many tokens of a part are going to be read."""
+        if part >= self._begun:
+            self.tokens += tokens
+            self._begun = part + 1
         self.keep()
+
+    def so_far(self) -> dict[str, float | int | None]:
+        return {**super().so_far(), "parts": self._begun}
+
+    def go_on(self, earlier: Mapping[str, Any]) -> None:
+        super().go_on(earlier)
+        self._begun = int(earlier.get("parts", 1))
 
     def keep(self, *, every: float = 0.0) -> None:
         """Write the cost until now to the store, at most once in `every` seconds."""
@@ -130,11 +259,11 @@ class ReferenceMeter(Meter):
 
 
 def _reference_pass(
-    policy: LogProbs, config: TrainConfig, meter: ReferenceMeter, trees: Sequence[Tree]
+    policy: LogProbs, config: TrainConfig, meter: ReferenceMeter, part: Part, trees: Sequence[Tree]
 ) -> Iterator[tuple[int, list[float]]]:
     """Yield the place of every tree with log ρ of its responses, short trees first."""
     total = sum(map(len, trees))
-    meter.begin(total)
+    meter.begin(part.number, total)
     accelerator = accelerator_for(config)
     policy.to(accelerator.device)
     switch_dropout_off(policy)
@@ -142,7 +271,7 @@ def _reference_pass(
     adapter_off = model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
     by_length = sorted(range(len(trees)), key=lambda i: len(trees[i]))
     sizes = [len(trees[i]) for i in by_length]
-    with task("reference", total) as progress, torch.no_grad(), adapter_off:
+    with task(part.name, total) as progress, torch.no_grad(), adapter_off:
         for cut in microbatches(sizes, config.microbatch_tokens):
             indices = [by_length[k] for k in cut]
             packed = policy.pack([trees[i] for i in indices])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -35,16 +35,20 @@ class SFTConfig:
     def items(
         self, groups: Iterable[tuple[Group, Pairs]], encoder: Encoder, ledger: Ledger
     ) -> list[PreferenceItem]:
-        """Return the best response of every group that has one; the others are counted."""
-        items = []
+        """Return the items of `stream` in memory."""
+        return list(self.stream(groups, encoder, ledger))
+
+    def stream(
+        self, groups: Iterable[tuple[Group, Pairs]], encoder: Encoder, ledger: Ledger
+    ) -> Iterator[PreferenceItem]:
+        """Yield the best response of every group that has one; the others are counted."""
         for encoded in encoder.groups((group for group, _ in groups), ledger):
             item = sft_item(encoded)
             if item is not None:
-                items.append(item)
+                yield item
                 continue
             detail = "no single best response to learn from"
             ledger.change(Reason.NO_ORDER, encoded.group, detail)
-        return items
 
     def over(self, policy: LogProbs, *, signed: bool, tokens: int) -> SFT:
         return SFT(policy)

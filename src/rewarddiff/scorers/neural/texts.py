@@ -7,17 +7,19 @@ read after it, all special tokens and labels included: their concatenation is wh
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
 from rewarddiff.chat_template import TemplateRefused
-from rewarddiff.encoding import Encoder, LengthConfig
+from rewarddiff.encoding import Encoder, LengthConfig, tokenizer_fingerprint, tokens_of
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group, Message, Prompt, prompt_text
+from rewarddiff.store import fingerprint
 
 Tokens = tuple[int, ...]
 Reading = tuple[Tokens, ...]
@@ -116,6 +118,16 @@ class Texts(ABC):
         Readable text holds all of them.
         """
         return ""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what a page depends on besides its texts."""
+        limits = (self.joint, asdict(self.lengths), self.context)
+        return fingerprint(type(self).__name__, limits, tokenizer_fingerprint(self.tokenizer))
+
+    def reading_ahead(self, groups: Sequence[Group]) -> AbstractContextManager[None]:
+        """Read the texts of these groups at once; inside, `page` does not read them again."""
+        return nullcontext()
 
     @abstractmethod
     def frame(self, prompt: Tokens, responses: Sequence[Tokens]) -> Reading:
@@ -245,6 +257,19 @@ class DecoderTexts(Texts):
             parts.append((tokens[:end], tokens[end:]))
         return parts
 
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(super().fingerprint, self.way, self._end, self.padding)
+
+    def reading_ahead(self, groups: Sequence[Group]) -> AbstractContextManager[None]:
+        if not self.joint:
+            return self._encoder.reading_ahead(groups, whole=self.way == "whole")
+        texts = []
+        for group in groups:
+            texts.append(" " + prompt_text(group.prompt))
+            texts += [" " + response for response in group.responses]
+        return self._encoder.reading_ahead((), others=texts)
+
     def prompt(self, prompt: Prompt) -> Tokens:
         if self.joint:
             return self._continued(" " + prompt_text(prompt))
@@ -256,7 +281,7 @@ class DecoderTexts(Texts):
         if isinstance(prompt, str):
             return self._encoder.response(prompt, text)
         end = self._encoder.end_of(prompt)
-        ids: Tokens = tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
+        ids = tuple(tokens_of(self.tokenizer, [text])[0])
         if ids[-1:] == (end,):
             return ids
         return (*ids, end)
@@ -338,6 +363,7 @@ class EncoderTexts(Texts):
         self._open, self._between, self._close = frames
         types = pair.get("token_type_ids", [0])
         self.types = (types[0], types[-1])
+        self._ahead: dict[str, Tokens] = {}  # what `reading_ahead` has read
         super().__init__(tokenizer, lengths, context, joint=joint)
 
     def prompt(self, prompt: Prompt) -> Tokens:
@@ -346,8 +372,23 @@ class EncoderTexts(Texts):
     def response(self, prompt: Prompt, text: str) -> Tokens:
         return self._tokens(text)
 
+    @contextmanager
+    def reading_ahead(self, groups: Sequence[Group]) -> Iterator[None]:
+        texts: dict[str, None] = {}
+        for group in groups:
+            texts[prompt_text(group.prompt)] = None
+            texts |= dict.fromkeys(group.responses)
+        rows = tokens_of(self.tokenizer, list(texts))
+        self._ahead = dict(zip(texts, map(tuple, rows), strict=True))
+        try:
+            yield
+        finally:
+            self._ahead = {}
+
     def _tokens(self, text: str) -> Tokens:
-        return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
+        if text not in self._ahead:
+            return tuple(tokens_of(self.tokenizer, [text])[0])
+        return self._ahead[text]
 
     def frame(self, prompt: Tokens, responses: Sequence[Tokens]) -> Reading:
         *earlier, last = responses

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import math
 import random
+from array import array
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from rewarddiff.data import prompt_hashes
+from rewarddiff.data.groups import digest_of
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.errors import TrainingError, UserError
+from rewarddiff.loop.items import Filed, FiledPart
 from rewarddiff.loop.train import TrainResult, train
 from rewarddiff.records import Group
 from rewarddiff.scorers.neural.backbones import reads_both_ways
 from rewarddiff.scorers.neural.build import new_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.items import ScorerItem, ScorerTable
 from rewarddiff.scorers.neural.losses import Grades
 from rewarddiff.scorers.neural.objectives import objective
-from rewarddiff.scorers.neural.objectives.base import ScorerItem, ScorerObjective
+from rewarddiff.scorers.neural.objectives.base import ScorerObjective, item_table
 from rewarddiff.scorers.neural.readers import RowReader
 from rewarddiff.scorers.neural.scorer import NeuralScorer
-from rewarddiff.store import fingerprint
 
 CHECKED_ITEMS = 64
 """So many items without a single difference, and a scorer is said to tell nothing apart."""
@@ -39,6 +42,8 @@ def train_scorer(
     ledger: Ledger | None = None,
     max_drop: float = 1.0,
     name: str | None = None,
+    cache: Path | None = None,
+    made_from: object = None,
 ) -> tuple[NeuralScorer, TrainResult]:
     """Train a scorer on the comparisons of groups.
 
@@ -48,6 +53,8 @@ def train_scorer(
         ledger: counts the training groups (those of `dev` are not counted).
         max_drop: largest share of them that may be dropped.
         name: of the progress line and of errors.
+        cache: a folder in which the tokens of groups are kept and found again (default: in output).
+        made_from: what determines the groups, as JSON can hold it (default: all that they hold).
 
     Raises:
         UserError: too many groups were dropped, or the loss needs strengths and the data gives
@@ -60,11 +67,17 @@ def train_scorer(
     grades = _grades(config, groups, dev)
     trained = objective(scorer.reader, config, grades=grades, seed=seed)
     ledger = Ledger() if ledger is None else ledger
-    items = trained.items(groups, ledger, resample=True)
+    if made_from is None:
+        made_from = (digest_of(groups), digest_of(dev))
+    tabled = partial(item_table, trained, cache=cache or output / "cache")
+    table = tabled(groups, ledger, resample=True, made_from=("train", made_from))
     ledger.enforce(max_drop)
+    items: Filed[ScorerItem] = table
+    places: Sequence[int] = range(len(table))
     if config.comparisons is not None:
-        items = _fewer(items, config.comparisons, seed)
-    dev_items = trained.items(dev, Ledger())
+        places = _fewer(table, config.comparisons, seed)
+        items = FiledPart(table, places)
+    dev_items = tabled(dev, Ledger(), made_from=("dev", made_from))
     result = train(
         trained, items, output=output, config=config.train, dev=dev_items, seed=seed, name=name
     )
@@ -74,8 +87,8 @@ def train_scorer(
     # What training alone needs is no part of the scorer.
     scorer.reader.learned = nn.ParameterDict()
     scorer.reader.beside = None
-    scorer.prompts = _trained_prompts(groups, items) | (scorer.prompts or frozenset())
-    scorer.data = _fingerprint(items)
+    scorer.prompts = frozenset(table.prompts(places)) | (scorer.prompts or frozenset())
+    scorer.data = items.digest()
     return scorer, result
 
 
@@ -109,6 +122,8 @@ def _strengths(config: ScorerConfig, groups: Sequence[Group]) -> list[float | No
 
 def _check_aspects(config: ScorerConfig, groups: Sequence[Group]) -> None:
     """Raise a UserError where there is nothing to train the head of an aspect on."""
+    if not config.aspects:
+        return
     compared = set()
     for group in groups:
         if any(not comparison.tie for comparison in group.known_comparisons()):
@@ -121,18 +136,18 @@ def _check_aspects(config: ScorerConfig, groups: Sequence[Group]) -> None:
             )
 
 
-def _fewer(items: Sequence[ScorerItem], most: int, seed: int) -> list[ScorerItem]:
-    """Draw items of at most so many comparisons in all (one item at least), and keep their order."""
-    places = list(range(len(items)))
+def _fewer(items: ScorerTable, most: int, seed: int) -> list[int]:
+    """Draw items of at most so many comparisons in all (one item at least); return their places."""
+    places = array("q", range(len(items)))
     random.Random(seed).shuffle(places)
     drawn: list[int] = []
     comparisons = 0
     for place in places:
-        comparisons += len(items[place].comparisons)
+        comparisons += items.comparisons(place)
         if drawn and comparisons > most:
             break
         drawn.append(place)
-    return [items[place] for place in sorted(drawn)]
+    return sorted(drawn)
 
 
 def _check_reads(trained: ScorerObjective, items: Sequence[ScorerItem], name: str) -> None:
@@ -164,18 +179,3 @@ def _tells_apart(trained: ScorerObjective, items: Sequence[ScorerItem]) -> bool:
             return True
         comparisons += decided
     return comparisons == 0
-
-
-def _trained_prompts(groups: Sequence[Group], items: Sequence[ScorerItem]) -> frozenset[str]:
-    """Return the hashes of the prompts that items are of."""
-    trained_ids = {item.id for item in items}
-    return prompt_hashes(group for group in groups if group.id in trained_ids)
-
-
-def _fingerprint(items: Sequence[ScorerItem]) -> str:
-    """Return a hash of all that was trained on."""
-    pages = [(item.page.prompts, item.page.responses) for item in items]
-    pairs = []
-    for item in items:
-        pairs.append([(c.chosen, c.rejected) for c in item.comparisons])
-    return fingerprint(pages, pairs)

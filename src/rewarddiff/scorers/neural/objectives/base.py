@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,14 +19,19 @@ from torch import Tensor, nn
 
 from rewarddiff.chat_template import TemplateRefused
 from rewarddiff.data.ledger import Ledger, Reason
+from rewarddiff.data.split import prompt_hash
+from rewarddiff.encoding import WINDOW
 from rewarddiff.errors import UserError
+from rewarddiff.loop.filing import LAYOUT, filed
 from rewarddiff.loop.objective import LossOutput, TrainConfig
 from rewarddiff.records import Comparison, Group
 from rewarddiff.scorers.neural import heads
 from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.scorers.neural.items import ScorerItem, ScorerTable, write_items
 from rewarddiff.scorers.neural.losses import BatchMargin, Context, Gaps, Grades, Loss
 from rewarddiff.scorers.neural.readers import Reader
 from rewarddiff.scorers.neural.texts import Page, Reading
+from rewarddiff.store import fingerprint
 
 Metrics = dict[str, tuple[float, float]]
 """Sums and counts, see `LossOutput`."""
@@ -38,22 +44,6 @@ POWERS = (2, 3, 4)
 
 Shown = tuple[int, ...]
 """The responses of a reading, in their order."""
-
-
-@dataclass(frozen=True)
-class ScorerItem:
-    """Comparisons of one group.
-
-    Attributes:
-        tokens: what its readings take.
-        shares: of every comparison, what it counts in each head's part of the loss.
-    """
-
-    id: str
-    page: Page
-    comparisons: tuple[Comparison, ...]
-    shares: tuple[tuple[float, ...], ...]
-    tokens: int = 0
 
 
 class Batch:
@@ -95,6 +85,12 @@ class ScorerObjective:
     def items(
         self, groups: Iterable[Group], ledger: Ledger, *, resample: bool = False
     ) -> list[ScorerItem]:
+        """Return the items of `stream` in memory."""
+        return list(self.stream(groups, ledger, resample=resample))
+
+    def stream(
+        self, groups: Iterable[Group], ledger: Ledger, *, resample: bool = False
+    ) -> Iterator[ScorerItem]:
         """Make items of groups; what is cut, tied or dropped goes into the ledger.
 
         Args:
@@ -102,10 +98,11 @@ class ScorerObjective:
                 in training.
         """
         seed = self.seed if resample else None
-        items: list[ScorerItem] = []
-        for group in groups:
-            items += self._items(group, ledger, seed)
-        return items
+        rest = iter(groups)
+        while window := list(islice(rest, WINDOW)):
+            with self.module.texts.reading_ahead(window):
+                for group in window:
+                    yield from self._items(group, ledger, seed)
 
     def size(self, item: ScorerItem) -> int:
         return item.tokens
@@ -248,7 +245,8 @@ class ScorerObjective:
         self, group: Group, page: Page, comparisons: Sequence[Comparison], seed: int | None
     ) -> ScorerItem:
         shares = tuple(heads.shares(self.config, group, c, seed=seed) for c in comparisons)
-        item = ScorerItem(group.id, page, tuple(comparisons), shares)
+        prompt = prompt_hash(group)
+        item = ScorerItem(group.id, page, tuple(comparisons), shares, prompt=prompt)
         batch = Batch()
         self.collect(batch, item)
         return replace(item, tokens=self.module.cost(batch.readings))
@@ -291,6 +289,41 @@ class ScorerObjective:
         if "response" in cut:
             ledger.change(Reason.RESPONSE_CUT, group, detail)
         return kept
+
+
+def item_table(
+    objective: ScorerObjective,
+    groups: Iterable[Group],
+    ledger: Ledger,
+    *,
+    cache: Path,
+    made_from: object,
+    resample: bool = False,
+) -> ScorerTable:
+    """Return the items of groups in files; arguments as of `ScorerObjective.stream`.
+
+    Args:
+        cache: a folder of tables, in which this one is found again.
+        made_from: what determines the groups, as JSON can hold it: it names the table there,
+            together with tokenizer, limits, and what the objective makes of groups.
+    """
+    reader = objective.module
+    config = replace(objective.config, backbone="", warm_start=None, train=TrainConfig())
+    made_by = (
+        repr(config),
+        repr(objective.grades),
+        objective.seed,
+        resample,
+        type(reader).__name__,
+    )
+    key = fingerprint("scorer items", LAYOUT, made_by, reader.texts.fingerprint, made_from)
+
+    def fill(folder: Path, counts: Ledger) -> None:
+        items = objective.stream(groups, counts, resample=resample)
+        write_items(items, folder, len(reader.texts.tokenizer))
+
+    filled = filed(fill, ledger, cache / f"items-{key}")
+    return ScorerTable(filled.folder)
 
 
 def check_strengths(groups: Iterable[Group], loss: Loss) -> None:

@@ -14,7 +14,8 @@ from rewarddiff.losses import scoring
 from rewarddiff.records import Comparison
 from rewarddiff.scorers.neural import heads
 from rewarddiff.scorers.neural.config import JointHead
-from rewarddiff.scorers.neural.objectives.base import Batch, ScorerItem, ScorerObjective, total
+from rewarddiff.scorers.neural.items import ScorerItem
+from rewarddiff.scorers.neural.objectives.base import Batch, ScorerObjective, total
 
 
 class DifferenceObjective(ScorerObjective):

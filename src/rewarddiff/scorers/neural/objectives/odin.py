@@ -19,7 +19,8 @@ from rewarddiff.loop.objective import LossOutput
 from rewarddiff.losses import grading
 from rewarddiff.losses.correlation import Correlation
 from rewarddiff.scorers.neural.backbones import fresh_head
-from rewarddiff.scorers.neural.objectives.base import Batch, ScorerItem, total
+from rewarddiff.scorers.neural.items import ScorerItem
+from rewarddiff.scorers.neural.objectives.base import Batch, total
 from rewarddiff.scorers.neural.objectives.reward import RewardObjective
 
 

@@ -11,7 +11,8 @@ from rewarddiff.differences import by_group
 from rewarddiff.loop.objective import LossOutput
 from rewarddiff.losses import grading, scoring
 from rewarddiff.scorers.neural import heads
-from rewarddiff.scorers.neural.objectives.base import Batch, ScorerItem, ScorerObjective, total
+from rewarddiff.scorers.neural.items import ScorerItem
+from rewarddiff.scorers.neural.objectives.base import Batch, ScorerObjective, total
 
 
 class RewardObjective(ScorerObjective):

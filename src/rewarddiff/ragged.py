@@ -1,0 +1,182 @@
+"""Rows of numbers in a folder: written one after the other, read through memory maps.
+
+A row has a run of numbers in every column: the tokens of its text, their count, its scores. A column
+is two files, `NAME.values` with the numbers of all rows and `NAME.ends` with the place behind every
+row's last one. Nothing of them is held in memory but what the system keeps of files that were read.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewarddiff import files
+from rewarddiff.hashing import digest
+
+ABOUT = "columns.json"
+"""Written last: the types of the columns, the number of rows, and a hash of all they hold."""
+
+ENDS = "q"
+"""The type of places, as `array` names types: 64 bits."""
+
+BUFFER = 1 << 18
+"""Numbers of a column that are gathered before they are written."""
+
+
+class Ragged:
+    """Rows of numbers that `RaggedWriter` wrote.
+
+    Attributes:
+        digest: a hash of all numbers.
+        keep: what lives as long as the rows do, as a temporary folder.
+    """
+
+    def __init__(self, folder: Path, keep: object = None) -> None:
+        about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+        self._rows: int = about["rows"]
+        self.digest: str = about["digest"]
+        self.keep = keep
+        self._columns = {}
+        for name, type_code in about["columns"].items():
+            values = _mapped(folder / f"{name}.values", type_code)
+            self._columns[name] = Runs(values, _mapped(folder / f"{name}.ends", ENDS))
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __getitem__(self, name: str) -> Runs:
+        return self._columns[name]
+
+
+class Runs(Sequence[NDArray[Any]]):
+    """One column: its numbers, and where the run of every row ends."""
+
+    def __init__(self, values: NDArray[Any], ends: NDArray[np.int64]) -> None:
+        self.values = values
+        self.ends = ends
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, row: Any) -> Any:
+        start = self.ends[row - 1] if row else 0
+        return self.values[start : self.ends[row]]
+
+
+class Lengths(Sequence[int]):
+    """How many numbers every row has in a column."""
+
+    def __init__(self, runs: Runs) -> None:
+        self._ends = runs.ends
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, row: Any) -> Any:
+        start = int(self._ends[row - 1]) if row else 0
+        return int(self._ends[row]) - start
+
+
+class Numbers(Sequence[int]):
+    """The one number that every row has in a column."""
+
+    def __init__(self, runs: Runs) -> None:
+        self._values = runs.values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, row: Any) -> Any:
+        return int(self._values[row])
+
+
+class RaggedWriter:
+    """Writes rows into an empty folder; they are there once the `with` block ends without an error.
+
+    Args:
+        columns: name → type of its numbers, as `array` names types: H for tokens below 65,536, i, q,
+            and d for floats, B for bytes.
+    """
+
+    def __init__(self, folder: Path, columns: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._types = dict(columns)
+        self._rows = 0
+        self._values = {}
+        self._ends = {}
+        for name, type_code in columns.items():
+            self._values[name] = _ColumnFile(folder / f"{name}.values", type_code)
+            self._ends[name] = _ColumnFile(folder / f"{name}.ends", ENDS)
+
+    def __enter__(self) -> RaggedWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        hashes = []
+        for column in (*self._values.values(), *self._ends.values()):
+            hashes.append(column.close())
+        if error is None:
+            about = {
+                "rows": self._rows,
+                "columns": self._types,
+                "digest": digest([json.dumps([self._types, hashes]).encode()]),
+            }
+            files.write_text(self._folder / ABOUT, json.dumps(about))
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def add(self, **runs: Iterable[Any]) -> None:
+        """Write a row: the run of each column."""
+        for name, column in self._values.items():
+            column.extend(runs[name])
+            self._ends[name].extend((column.count,))
+        self._rows += 1
+
+
+class _ColumnFile:
+    """A file of numbers of one type, and a hash of them."""
+
+    def __init__(self, path: Path, type_code: str) -> None:
+        self.count = 0
+        self._buffer = array(type_code)
+        self._file = path.open("wb")
+        self._hash = blake2b(digest_size=16)
+
+    def extend(self, numbers: Iterable[Any]) -> None:
+        before = len(self._buffer)
+        self._buffer.extend(numbers)
+        self.count += len(self._buffer) - before
+        if len(self._buffer) >= BUFFER:
+            self._write()
+
+    def close(self) -> str:
+        """Write what is left, and return the hash of all."""
+        self._write()
+        self._file.close()
+        return self._hash.hexdigest()
+
+    def _write(self) -> None:
+        self._hash.update(self._buffer)
+        self._buffer.tofile(self._file)
+        del self._buffer[:]
+
+
+def _mapped(path: Path, type_code: str) -> NDArray[Any]:
+    """Return the numbers of a file as an array that is read when looked into."""
+    if not path.stat().st_size:  # nothing cannot be mapped
+        return np.zeros(0, type_code)
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return np.frombuffer(content, type_code)
