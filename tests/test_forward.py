@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from rewarddiff import forward
-from rewarddiff.forward import LogProbs, Trunk, node_sums, switch_dropout_off
+from rewarddiff.forward import LogProbs, Trunk, node_sums, switch_dropout_off, trunk
 from rewarddiff.trees import Node, Tree, group_tree, microbatches, pack
 
 # Norms and rotary angles are computed in float32 inside these models even when the weights are
@@ -107,7 +106,7 @@ def gradients(model: transformers.PreTrainedModel, values: torch.Tensor) -> dict
 @pytest.fixture
 def cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every node becomes a block of its own."""
-    monkeypatch.setattr(forward, "CALL", 0)
+    monkeypatch.setattr(trunk, "CALL", 0)
     assert (
         len(pack(TREES, call=0).blocks)
         == sum(len(tree.nodes) for tree in TREES if tree is not TREES[2]) + 1

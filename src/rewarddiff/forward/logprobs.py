@@ -1,0 +1,153 @@
+"""Log-probabilities of response tokens over packed trees."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from rewarddiff.forward.trunk import Trunk
+from rewarddiff.trees import Packed, Tree, group_tree
+
+logger = logging.getLogger(__name__)
+
+LOGITS_CHUNK = 256
+"""Response tokens whose logits exist at one time."""
+
+
+class LogProbs(nn.Module):
+    """A causal LM over packed trees: log π(token | prefix) of every response token.
+
+    Logits exist for `LOGITS_CHUNK` response tokens at a time and are recomputed in the backward
+    pass, never kept.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.trunk = Trunk(model)
+        self.knows_head = self._head_is_known()
+
+    @property
+    def model(self) -> PreTrainedModel:
+        return self.trunk.model
+
+    def pack(self, trees: list[Tree]) -> Packed:
+        return self.trunk.pack(trees)
+
+    def forward(
+        self, packed: Packed, *, collision: bool = False, temperature: float = 1.0
+    ) -> Tensor:
+        """Return log-probabilities, nats, one per non-root token: (tokens,).
+
+        They are in float32 (float64 for a float64 model).
+
+        Args:
+            collision: give log Σ_v π(v)² beside them, (tokens, 2): how likely two draws of the next
+                token are to agree.
+            temperature: what logits are divided by: the policy that is sampled from at it.
+        """
+        read = _gather_both if collision else _gather
+        if not self.knows_head:
+            logits = self.trunk.inner(**self.trunk.inputs(packed)).logits.flatten(0, 1)
+            return read(logits[packed.read] / temperature, packed.targets)
+        states = self.states(packed)
+        return self.of_states(states, packed, collision=collision, temperature=temperature)
+
+    def states(self, packed: Packed) -> Tensor:
+        """Return the state that predicts each non-root token, (tokens, hidden)."""
+        states: Tensor = self.trunk(packed)
+        return states.index_select(0, packed.read)
+
+    def of_states(
+        self,
+        states: Tensor,
+        packed: Packed,
+        *,
+        collision: bool = False,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Return what `forward` does, given `states`; the head has to be known."""
+        read = _tempered(_gather_both if collision else _gather, temperature)
+        chunks = zip(states.split(LOGITS_CHUNK), packed.targets.split(LOGITS_CHUNK), strict=True)
+        return torch.cat([recomputed(self._read_chunk, read, *chunk) for chunk in chunks])
+
+    def _read_chunk(
+        self, read: Callable[[Tensor, Tensor], Tensor], states: Tensor, targets: Tensor
+    ) -> Tensor:
+        return read(self._logits(states), targets)
+
+    def _logits(self, states: Tensor) -> Tensor:
+        inner = self.trunk.inner
+        config: Any = inner.config.get_text_config()
+        logits: Tensor = inner.get_output_embeddings()(states)
+        cohere_scale = getattr(config, "logit_scale", None)
+        if cohere_scale:
+            logits = logits * cohere_scale
+        granite_scale = getattr(config, "logits_scaling", None)
+        if granite_scale:
+            logits = logits / granite_scale
+        gemma_cap = getattr(config, "final_logit_softcapping", None)
+        if gemma_cap:
+            logits = torch.tanh(logits / gemma_cap) * gemma_cap
+        return logits
+
+    def _head_is_known(self) -> bool:
+        """Whether `_logits` gives the model's own logits; else its whole forward is used."""
+        inner = self.trunk.inner
+        training = inner.training
+        inner.eval()
+        packed = self.pack([group_tree([1, 2, 3], [[4, 5]])])
+        with torch.no_grad():
+            theirs = inner(**self.trunk.inputs(packed)).logits.flatten(0, 1).float()
+            ours = self._logits(self.trunk(packed)).float()
+        inner.train(training)
+        if torch.allclose(ours, theirs, rtol=1e-2, atol=1e-2):
+            return True
+        logger.warning(
+            "%s changes its logits in a way not known here: all logits are kept",
+            type(inner).__name__,
+        )
+        return False
+
+
+Reading = Callable[[Tensor, Tensor], Tensor]
+"""What is read of logits, given the tokens."""
+
+
+def _tempered(read: Reading, temperature: float) -> Reading:
+    """Return the reading of logits at a temperature."""
+    if temperature == 1.0:
+        return read
+    return lambda logits, targets: read(logits / temperature, targets)
+
+
+def _gather(logits: Tensor, targets: Tensor) -> Tensor:
+    if logits.dtype != torch.float64:
+        logits = logits.float()
+    return -F.cross_entropy(logits, targets, reduction="none")
+
+
+def _gather_both(logits: Tensor, targets: Tensor) -> Tensor:
+    logps = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    logps_of_targets = logps.gather(-1, targets[:, None])[:, 0]
+    return torch.stack([logps_of_targets, (2 * logps).logsumexp(-1)], 1)
+
+
+def recomputed(function: Callable[..., Tensor], *args: Any) -> Tensor:
+    """Return `function(*args)`; its backward pass computes it again instead of keeping it."""
+    if not torch.is_grad_enabled():
+        return function(*args)
+    output: Tensor = checkpoint(function, *args, use_reentrant=False)
+    return output
+
+
+def node_sums(packed: Packed, values: Tensor) -> Tensor:
+    """Sum per-token values over each node: (tokens, …) → (nodes, …); roots get 0."""
+    empty = torch.zeros(packed.nodes, *values.shape[1:], dtype=values.dtype, device=values.device)
+    return empty.index_add(0, packed.owner, values)
