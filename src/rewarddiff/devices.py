@@ -19,6 +19,6 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def column(values: Sequence[Any], *, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return numbers as a tensor on a device, without a wait."""
+def on_device(values: Sequence[Any], *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return numbers of the host as a tensor on a device; see `to_device`."""
     return to_device(torch.tensor(values, dtype=dtype), device)

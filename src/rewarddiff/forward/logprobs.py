@@ -12,20 +12,29 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from rewarddiff.forward import fused_head
 from rewarddiff.forward.trunk import Trunk
 from rewarddiff.trees import Packed, Tree, group_tree
 
 logger = logging.getLogger(__name__)
 
 LOGITS_CHUNK = 256
-"""Response tokens whose logits exist at one time."""
+"""Response tokens whose logits exist at one time on a CPU, and at least elsewhere."""
+
+LOGITS_BYTES = 2**30
+"""Bytes of float32 logits at one time off the CPU, where few rows leave a product's units idle.
+Several such tensors exist at once: the logits as computed, their softmax, their gradient. Not
+measured."""
+
+SCALES = ("logit_scale", "logits_scaling")
+"""What Cohere's and Granite's configurations call a factor of their logits."""
 
 
 class LogProbs(nn.Module):
     """A causal LM over packed trees: log π(token | prefix) of every response token.
 
-    Logits exist for `LOGITS_CHUNK` response tokens at a time and are recomputed in the backward
-    pass, never kept.
+    Logits exist for a chunk of response tokens at a time and are recomputed in the backward pass,
+    never kept. On a GPU with liger-kernel, its fused kernel reads plain heads.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -73,9 +82,21 @@ class LogProbs(nn.Module):
         temperature: float = 1.0,
     ) -> Tensor:
         """Return what `forward` does, given `states`; the head has to be known."""
+        if not collision and temperature == 1.0 and self._head_is_fused(states):
+            head: Any = self.trunk.inner.get_output_embeddings()
+            return fused_head.logps(states, head.weight, packed.targets, self._cap)
         read = _tempered(_gather_both if collision else _gather, temperature)
-        chunks = zip(states.split(LOGITS_CHUNK), packed.targets.split(LOGITS_CHUNK), strict=True)
+        size = chunk_size(states.device.type, self._config.vocab_size)
+        chunks = zip(states.split(size), packed.targets.split(size), strict=True)
         return torch.cat([recomputed(self._read_chunk, read, *chunk) for chunk in chunks])
+
+    def _head_is_fused(self, states: Tensor) -> bool:
+        """Tell whether the fused kernel reads this head: a plain product, perhaps with a cap."""
+        head: Any = self.trunk.inner.get_output_embeddings()
+        is_plain = type(head) is nn.Linear and head.bias is None
+        if not is_plain or any(getattr(self._config, scale, None) for scale in SCALES):
+            return False
+        return fused_head.works(states.device.type, states.dtype, head.weight.dtype)
 
     def _read_chunk(
         self, read: Callable[[Tensor, Tensor], Tensor], states: Tensor, targets: Tensor
@@ -83,19 +104,25 @@ class LogProbs(nn.Module):
         return read(self._logits(states), targets)
 
     def _logits(self, states: Tensor) -> Tensor:
-        inner = self.trunk.inner
-        config: Any = inner.config.get_text_config()
-        logits: Tensor = inner.get_output_embeddings()(states)
-        cohere_scale = getattr(config, "logit_scale", None)
+        logits: Tensor = self.trunk.inner.get_output_embeddings()(states)
+        cohere_scale = getattr(self._config, "logit_scale", None)
         if cohere_scale:
             logits = logits * cohere_scale
-        granite_scale = getattr(config, "logits_scaling", None)
+        granite_scale = getattr(self._config, "logits_scaling", None)
         if granite_scale:
             logits = logits / granite_scale
-        gemma_cap = getattr(config, "final_logit_softcapping", None)
-        if gemma_cap:
-            logits = torch.tanh(logits / gemma_cap) * gemma_cap
+        if self._cap:
+            logits = torch.tanh(logits / self._cap) * self._cap
         return logits
+
+    @property
+    def _config(self) -> Any:
+        return self.trunk.inner.config.get_text_config()
+
+    @property
+    def _cap(self) -> float | None:
+        """What Gemma's logits are held within by a tanh."""
+        return getattr(self._config, "final_logit_softcapping", None)
 
     def _head_is_known(self) -> bool:
         """Whether `_logits` gives the model's own logits; else its whole forward is used."""
@@ -114,6 +141,18 @@ class LogProbs(nn.Module):
             type(inner).__name__,
         )
         return False
+
+
+def chunk_size(device: str, vocabulary: int) -> int:
+    """Return the response tokens whose logits exist at one time.
+
+    Example: of 128,256 float32 logits a token, a gibibyte holds 2,092 tokens.
+        >>> chunk_size("cuda", 128_256), chunk_size("cpu", 128_256)
+        (2092, 256)
+    """
+    if device == "cpu":
+        return LOGITS_CHUNK
+    return max(LOGITS_CHUNK, LOGITS_BYTES // (4 * vocabulary))
 
 
 Reading = Callable[[Tensor, Tensor], Tensor]

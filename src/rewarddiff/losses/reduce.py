@@ -26,7 +26,10 @@ def weighted_sum(losses: Tensor, coefficients: Tensor, *, signed: bool = False) 
     tensor(6.5000)
     """
     require_same_shape(losses=losses, coefficients=coefficients)
-    require(bool(coefficients.isfinite().all()), "coefficients must be finite")
-    if not signed and bool((coefficients < 0).any()):
+    is_usable = coefficients.isfinite()
+    if not signed:
+        is_usable = is_usable & (coefficients >= 0)
+    if not bool(is_usable.all()):  # asked once: a device is waited for
+        require(bool(coefficients.isfinite().all()), "coefficients must be finite")
         raise ValueError(f"coefficients must be non-negative, got {coefficients.min().item()}")
     return (losses * coefficients.detach().to(losses)).sum()

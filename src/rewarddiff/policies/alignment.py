@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from rewarddiff.config import at_least, positive
 from rewarddiff.data.ledger import Ledger, Reason
+from rewarddiff.devices import on_device
 from rewarddiff.differences import by_group
 from rewarddiff.encoding import WINDOW, Encoder
 from rewarddiff.errors import UserError
@@ -282,14 +283,14 @@ class Alignment:
         total = weighted_sum(losses, weights, signed=self.signed)
         if self.config.nll:
             total = total + self.config.regulariser(batch)
-        return LossOutput(total, self._metrics(batch))
+        return LossOutput(total, self._metrics(batch, items))
 
     def batch(self, module: nn.Module, items: Sequence[PreferenceItem]) -> Batch:
         """Read items in one forward pass, and lay out their columns."""
         reads = self.config.reads
         sums = self._read(module, [item.tree for item in items], collision="collision" in reads)
-        column = partial(torch.tensor, dtype=sums.dtype, device=sums.device)
-        places = partial(torch.tensor, dtype=torch.long, device=sums.device)
+        column = partial(on_device, dtype=sums.dtype, device=sums.device)
+        places = partial(on_device, dtype=torch.long, device=sums.device)
         lengths: list[int] = []
         pairs: list[tuple[int, int]] = []
         shares: list[float] = []
@@ -306,7 +307,7 @@ class Alignment:
             best.append(first + item.best)
             labels += [(first + place, desirable, c) for place, desirable, c in item.labels]
             if "scores" in reads:
-                lists.append((places(range(first, len(lengths))), column(item.scores)))
+                lists.append((places(list(range(first, len(lengths)))), column(item.scores)))
         return Batch(
             policy=sums[:, 0],
             reference=column(_joined(item.reference for item in items)),
@@ -322,7 +323,7 @@ class Alignment:
             lists=tuple(lists),
             labelled=Singles(
                 places([place for place, _, _ in labels]),
-                torch.tensor([yes for _, yes, _ in labels], dtype=torch.bool, device=sums.device),
+                on_device([yes for _, yes, _ in labels], dtype=torch.bool, device=sums.device),
                 column([coefficient for _, _, coefficient in labels]),
             ),
             context=self._context,
@@ -340,30 +341,34 @@ class Alignment:
         packed = self.module.pack(list(trees))
         values = module(packed, collision=True) if collision else module(packed)
         sums = node_sums(packed, values.reshape(len(values), -1))
-        is_response = torch.ones(packed.nodes, dtype=torch.bool, device=sums.device)
-        is_response[packed.first] = False
-        return sums[is_response]
+        return sums.index_select(0, packed.branches)
 
-    def _metrics(self, batch: Batch) -> dict[str, tuple[float, float]]:
-        """Return sums and counts, named as TRL's; rewards in logits."""
-        logps = batch.policy.detach()
+    def _metrics(
+        self, batch: Batch, items: Sequence[PreferenceItem]
+    ) -> dict[str, tuple[float, float]]:
+        """Return sums and counts, named as TRL's; rewards in logits. A device is waited for once."""
+        places, desirable, _ = batch.singles
         rewards = self.config.rewards(batch).detach()
-        singles = batch.singles
-        chosen = singles.places[singles.desirable]
-        rejected = singles.places[~singles.desirable]
+        logps = batch.policy.detach()[places]
         margins = rewards[batch.chosen] - rewards[batch.rejected]
-        values = {
-            "rewards/chosen": rewards[chosen],
-            "rewards/rejected": rewards[rejected],
-            "rewards/margins": margins,
-            "rewards/accuracies": (margins.sign() + 1) / 2,  # a margin of 0 counts one half
-            "logps/chosen": logps[chosen],
-            "logps/rejected": logps[rejected],
+        accuracies = (margins.sign() + 1) / 2  # a margin of 0 counts one half
+        rewards = rewards[places]
+        pairs = len(batch.chosen)
+        liked = pairs + sum(yes for item in items for _, yes, _ in item.labels)
+        disliked = len(places) - liked
+        totals = {
+            "rewards/chosen": (rewards.where(desirable, 0).sum(), liked),
+            "rewards/rejected": (rewards.where(~desirable, 0).sum(), disliked),
+            "rewards/margins": (margins.sum(), pairs),
+            "rewards/accuracies": (accuracies.sum(), pairs),
+            "logps/chosen": (logps.where(desirable, 0).sum(), liked),
+            "logps/rejected": (logps.where(~desirable, 0).sum(), disliked),
         }
+        values = torch.stack([total for total, _ in totals.values()]).tolist()
         metrics = {}
-        for name, entries in values.items():
-            if len(entries):
-                metrics[name] = (entries.sum().item(), float(len(entries)))
+        for (name, (_, count)), value in zip(totals.items(), values, strict=True):
+            if count:
+                metrics[name] = (value, float(count))
         for name, value in self._context.values.items():
             metrics[name] = (value, 1.0)
         return metrics

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
+from rewarddiff.devices import on_device
 from rewarddiff.forward import Trunk
 from rewarddiff.scorers.neural.texts import EncoderTexts, Reading, Texts
 from rewarddiff.steady import ROWS, is_steady
@@ -74,7 +75,7 @@ class Reader(nn.Module, ABC):
         counts = [self.places(reading) for reading in readings]
         if max(counts, default=1) == 1:
             return values
-        places = torch.tensor(counts, device=values.device)
+        places = on_device(counts, dtype=torch.long, device=values.device)
         first = places.cumsum(0) - places
         # A reading of one place subtracts nothing: the clamp only keeps the index inside.
         second = values[(first + 1).clamp(max=len(values) - 1)]
@@ -133,13 +134,14 @@ class TreeReader(Reader):
     def values(self, readings: Sequence[Reading]) -> Tensor:
         trunk = self._trunk[0]
         forest = Forest(readings)
-        packed = trunk.pack(forest.trees())
-        first_node = packed.first.tolist()
+        trees = forest.trees()
+        packed = trunk.pack(trees)
+        first_node = list(accumulate((len(tree.nodes) for tree in trees), initial=0))
         places: list[int] = []
         for reading, (tree, path) in zip(readings, forest.paths, strict=True):
             read_at = path[-self.places(reading) :]
             places += [first_node[tree] + node for node in read_at]
-        ends = packed.ends[torch.tensor(places, device=packed.ends.device)]
+        ends = packed.ends[on_device(places, dtype=torch.long, device=packed.ends.device)]
         return self._score(trunk(packed)[ends])
 
     def cost(self, readings: Sequence[Reading]) -> int:

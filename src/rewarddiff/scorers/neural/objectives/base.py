@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from rewarddiff.chat_template import TemplateRefused
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.data.split import prompt_hash
+from rewarddiff.devices import on_device
 from rewarddiff.encoding import WINDOW
 from rewarddiff.errors import UserError
 from rewarddiff.loop.filing import LAYOUT, filed
@@ -154,7 +155,8 @@ class ScorerObjective:
 
     def shared(self, items: Sequence[ScorerItem], losses: Tensor) -> Tensor:
         """Sum the losses of the heads, (comparisons, heads), by the comparisons' shares in them."""
-        return (losses.new_tensor(_shares(items)) * losses).sum(1)
+        shares = on_device(_shares(items), dtype=losses.dtype, device=losses.device)
+        return (shares * losses).sum(1)
 
     def seen(self, items: Sequence[ScorerItem], values: Tensor) -> Tensor:
         """Return what the log tells of values of the heads, (comparisons, heads).
@@ -167,12 +169,12 @@ class ScorerObjective:
 
     def metrics(self, items: Sequence[ScorerItem], gap: Tensor) -> Metrics:
         """Return what the log tells of gaps, (comparisons, heads)."""
-        gaps = self._gaps(items, self.seen(items, gap))
+        gaps = self._gaps(items, self.seen(items, gap).cpu())  # here a device is waited for
         values = gaps.gap.double()
         decided = gaps.strength != 0
         metrics = _moments(values[decided])
         if self.config.aspects:
-            trains = torch.tensor(_shares(items), device=decided.device) > 0
+            trains = torch.tensor(_shares(items)) > 0
             for place, name in enumerate(self.config.aspects):
                 of_aspect = values[decided & trains[:, place]]
                 metrics[f"accuracy/{name}"] = total(_right(of_aspect))
@@ -209,7 +211,8 @@ class ScorerObjective:
         context = self.context
         if isinstance(loss, BatchMargin) and loss.scope == "device":
             context = loss.context(gap.detach().tolist(), {}, training=False)
-        return Gaps(gap, gap.new_tensor(strengths), self.grades, dict(self.module.learned), context)
+        strength = on_device(strengths, dtype=gap.dtype, device=gap.device)
+        return Gaps(gap, strength, self.grades, dict(self.module.learned), context)
 
     def _items(self, group: Group, ledger: Ledger, seed: int | None) -> list[ScorerItem]:
         if not self.config.learns_from(group.subset):

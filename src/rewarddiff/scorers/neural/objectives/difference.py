@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rewarddiff.devices import to_device
 from rewarddiff.hashing import number
 from rewarddiff.loop.objective import LossOutput
 from rewarddiff.losses import scoring
@@ -63,7 +64,7 @@ class DifferenceObjective(ScorerObjective):
         batch = Batch()
         places = torch.tensor(self.places(batch, items))
         d = heads.cut(module(batch.readings), 1)[..., 0]  # (readings, heads)
-        forward, backward, same, chosen_first = places.to(d.device).T
+        forward, backward, same, chosen_first = to_device(places, d.device).T
         sign = 2.0 * chosen_first[:, None] - 1.0
         oriented = [sign * d[forward]]
         if head.orders != "one":

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from rewarddiff.devices import to_device
 from rewarddiff.differences import by_group
 from rewarddiff.loop.objective import LossOutput
 from rewarddiff.losses import grading, scoring
@@ -59,5 +60,5 @@ class RewardObjective(ScorerObjective):
         batch = Batch()
         places = torch.tensor(self.places(batch, items))
         numbers = heads.cut(module(batch.readings), self.config.head_width)
-        chosen, rejected = places.to(numbers.device).T
+        chosen, rejected = to_device(places, numbers.device).T
         return numbers[chosen], numbers[rejected]
