@@ -13,5 +13,6 @@ rrhf      RRHF in trees and the plain way                        (one process a 
 online    updates of online training, and where the time of a turn goes
 rollouts  of HH's lengths, for updates
 updates   an update in trees and as padded rows
+gpu       this project on a GPU: a command of its own
 machine   memory of a process, matmul rate and description of the machine
 """
