@@ -326,7 +326,7 @@ def test_a_checkpoint_nobody_asked_for_is_no_reason_to_end(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(parts, "save_file", full)
     monkeypatch.setattr(checkpoint, "LEAST_SECONDS", 0.0)
     monkeypatch.setattr(checkpoint, "SHARE", 0)
     assert trained(tmp_path / "a").result.steps == 6

@@ -30,8 +30,10 @@ def write(folder: Path, name: str, tensors: Mapping[str, Tensor], rank: int | No
         if own.numel() or rank is None:
             rows[key] = own.contiguous()
             starts[key] = str(start)
-    file = folder / (f"{name}{SUFFIX}" if rank is None else f"{name}-{rank:05d}{SUFFIX}")
-    save_file(rows, file, metadata=starts)
+    if rank is None:
+        save_file(rows, folder / f"{name}{SUFFIX}")
+    else:
+        save_file(rows, folder / f"{name}-{rank:05d}{SUFFIX}", metadata=starts or None)
 
 
 class Parts:
