@@ -66,6 +66,7 @@ def remember(
     key: Callable[[Item], str],
     compute: Callable[[Sequence[Item]], Iterable[tuple[int, Any]]],
     *,
+    begin: Callable[[Sequence[Item]], None] = lambda _: None,
     keep: Callable[[Any], bool] = lambda _: True,
     seconds: float = WRITE_SECONDS,
 ) -> list[Any]:
@@ -77,6 +78,7 @@ def remember(
     all get all values. One that fails waits for no other: the launcher ends them.
 
     Args:
+        begin: is told all that is missing, whoever computes it, where there is any.
         keep: which values are stored; the others are computed anew next time.
         seconds: 0 stores each as it comes, so that a kill loses none.
     """
@@ -87,6 +89,7 @@ def remember(
     missing = {k: item for k, item in zip(keys, items, strict=True) if k not in values}
     if not missing:
         return [values[k] for k in keys]
+    begin(list(missing.values()))
     missing_keys = list(missing)
     mine = [missing_keys[place] for place in processes.own_share(len(missing))]
     of_mine = {k: missing[k] for k in mine}

@@ -22,7 +22,7 @@ from torch import nn
 
 from rewarddiff import files, machine
 from rewarddiff.errors import TrainingError, UserError
-from rewarddiff.loop import checkpoint, schedule
+from rewarddiff.loop import checkpoint, parts, schedule
 from rewarddiff.loop.objective import LossOutput, TrainConfig
 from rewarddiff.loop.train import TrainResult, discard_checkpoint, train
 from rewarddiff.policies import reference

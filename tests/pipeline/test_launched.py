@@ -117,35 +117,29 @@ def test_one_process_goes_on_where_two_were_killed(
     output = tmp_path / "killed"
     code = f"""
 import os, signal, sys, threading, time
-from rewarddiff import remembering
+from pathlib import Path
 from rewarddiff.cli import main
 from rewarddiff.policies import reference
 if os.environ["RANK"] == "1":
     read = reference._reference_pass
-    def dying(policy, config, meter, trees):
-        for number, value in enumerate(read(policy, config, meter, trees)):
+    def dying(*given):
+        for number, value in enumerate(read(*given)):
             if number == 2:
                 time.sleep(1.5)  # what is computed is written once a second
             if number == 4:
+                Path("dead").touch()
                 os.kill(os.getpid(), signal.SIGKILL)
             yield value
     reference._reference_pass = dying
-    Dying = None
 else:
-    parent = os.getppid()
-    def follow():  # a launcher ends the others
-        import pathlib
-        while not pathlib.Path("dead").exists():
+    def follow():  # as a launcher ends the others
+        while not Path("dead").exists():
             time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGKILL)
     threading.Thread(target=follow, daemon=True).start()
 sys.exit(main(["run", {str(plan)!r}, "output={output}"]))
 """
-    script = code.replace(
-        "os.kill(os.getpid(), signal.SIGKILL)\n            yield",
-        'open("dead", "w").close(); os.kill(os.getpid(), signal.SIGKILL)\n            yield',
-    )
-    statuses = [status for status, _ in on_processes(tmp_path, script)]
+    statuses = [status for status, _ in on_processes(tmp_path, code)]
     assert statuses == [-9, -9]
     assert (output / "store.sqlite.1").exists()  # what the second had computed until then
     assert not (output / "results.json").exists()

@@ -33,7 +33,7 @@ from rewarddiff.policies.reference import (
     sizes_of,
     with_mismatch,
 )
-from rewarddiff.processes import from_every_process, is_main, once
+from rewarddiff.processes import is_main, once
 from rewarddiff.store import Store, fingerprint
 
 
@@ -179,8 +179,7 @@ def _with_reference(
         items, dev = with_mismatch(items), with_mismatch(dev)
     if "reference" not in reads:
         return items, dev, {"reference_seconds": 0.0, "reference_tokens": 0}
-    # What the main process's share has cost is kept for all.
-    kept_in = store if is_main() else None
+    kept_in = store if is_main() else None  # which has counted for all
     with ReferenceMeter(kept_in, fingerprint("reference cost", *made_from)) as meter:
         trained_on = _trained_on(sizes_of(items), config.train, seed)
         rows = read_reference(
@@ -193,8 +192,7 @@ def _with_reference(
         )
     items = Referred(items, rows, trained_on)
     dev = Referred(dev, rows, range(len(dev)), first=len(trained_on))
-    tokens = sum(from_every_process(meter.tokens))
-    return items, dev, {"reference_seconds": meter.seconds, "reference_tokens": tokens}
+    return items, dev, {"reference_seconds": meter.seconds, "reference_tokens": meter.tokens}
 
 
 def _trained_on(sizes: Sequence[int], config: TrainConfig, seed: int) -> Sequence[int]:

@@ -177,7 +177,8 @@ def read_reference(
             window = items[start : start + WINDOW]
             part = Part(start // WINDOW, -(-len(items) // WINDOW))
             read = partial(_reference_pass, policy, config, meter, part)
-            logps = iter(remember(store, _trees(window), key, read))
+            begin = partial(meter.begin, part)
+            logps = iter(remember(store, _trees(window), key, read, begin=begin))
             for item in window:
                 reference = next(logps)
                 mismatch = [] if item.mismatch is None else next(logps)
@@ -233,11 +234,11 @@ class ReferenceMeter(Meter):
         super().__enter__()
         return self
 
-    def begin(self, part: int, tokens: int) -> None:
-        """Take notice that so many tokens of a part are going to be read."""
-        if part >= self._begun:
-            self.tokens += tokens
-            self._begun = part + 1
+    def begin(self, part: Part, trees: Sequence[Tree]) -> None:
+        """Take notice of all that is going to be read of a part, by whichever process."""
+        if part.number >= self._begun:
+            self.tokens += sum(map(len, trees))
+            self._begun = part.number + 1
         self.keep()
 
     def so_far(self) -> dict[str, float | int | None]:
@@ -263,7 +264,6 @@ def _reference_pass(
 ) -> Iterator[tuple[int, list[float]]]:
     """Yield the place of every tree with log ρ of its responses, short trees first."""
     total = sum(map(len, trees))
-    meter.begin(part.number, total)
     accelerator = accelerator_for(config)
     policy.to(accelerator.device)
     switch_dropout_off(policy)
