@@ -9,9 +9,9 @@ import pytest
 from test_encoding import metaspace
 from transformers import PreTrainedTokenizerFast
 
-from rewarddiff import rendering
+from rewarddiff import rendering, tokenizing
 from rewarddiff.data.ledger import Ledger
-from rewarddiff.encoding import Encoder, LengthConfig
+from rewarddiff.encoding import Encoded, Encoder, LengthConfig
 from rewarddiff.records import Comparison, Group, Message, Rendered
 
 REFUSES_TOOLS = (
@@ -39,16 +39,22 @@ def tokenizer_of(kind: str, tiny: PreTrainedTokenizerFast) -> PreTrainedTokenize
     return tokenizer
 
 
+def in_windows(encoder: Encoder, ledger: Ledger) -> list[Encoded | None]:
+    return [encoder.group(group, ledger) for group in encoder.read_ahead(GROUPS, lambda one: one)]
+
+
+@pytest.mark.parametrize("window", [2, 256])
 @pytest.mark.parametrize("kind", ["bytes", "puts a space before every text"])
 def test_groups_read_at_once_are_those_read_one_by_one(
-    tiny_tokenizer: PreTrainedTokenizerFast, kind: str
+    tiny_tokenizer: PreTrainedTokenizerFast, kind: str, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tokenizing, "WINDOW", window)
     encoder = Encoder(
         tokenizer_of(kind, tiny_tokenizer), LengthConfig(max_prompt=9, max_response=8)
     )
     alone, together = Ledger(), Ledger()
     one_by_one = [encoder.group(group, alone) for group in GROUPS]
-    assert encoder.several(GROUPS, together) == one_by_one
+    assert in_windows(encoder, together) == one_by_one
     assert together.to_dict() == alone.to_dict()
     assert one_by_one[2] is None
     assert sum(encoded is not None for encoded in one_by_one) >= 4
@@ -60,7 +66,7 @@ def test_few_calls_read_many_groups(
     tiny_tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = Encoder(tokenizer_of("bytes", tiny_tokenizer), LengthConfig())
-    encoder.several(GROUPS, Ledger())  # what is found out once, as the end of a turn
+    in_windows(encoder, Ledger())  # what is found out once, as the end of a turn
     calls: list[int] = []
     original = rendering.render
 
@@ -69,6 +75,6 @@ def test_few_calls_read_many_groups(
         return original(template, conversations, variables)
 
     monkeypatch.setattr(rendering, "render", counted)
-    encoder.several(GROUPS, Ledger())
+    in_windows(encoder, Ledger())
     # Three conversations: each with its opening, and with both responses.
     assert calls == [9]

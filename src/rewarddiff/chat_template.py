@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ class TemplateRefused(UserError):
         self.cause = cause
 
 
-class Asked(NamedTuple):
+class Conversation(NamedTuple):
     """A text that is asked of a template.
 
     Attributes:
@@ -42,11 +42,15 @@ class Asked(NamedTuple):
     continues: bool = True
 
     @property
-    def conversation(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         """The arguments of `rendering.render`."""
         if self.reply is None:
             return _opening(self.prompt, self.continues)
         return _closed(self.prompt, self.reply)
+
+
+Rendering = Mapping[Conversation, str | rendering.Refusal]
+"""Conversations with their texts, or why there is none."""
 
 
 class ChatTemplate:
@@ -58,7 +62,7 @@ class ChatTemplate:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._kept: dict[Asked, str | rendering.Refusal] = {}
+        self._kept: Rendering = {}
 
     @property
     def name(self) -> str:
@@ -70,7 +74,7 @@ class ChatTemplate:
 
         The last one is kept, as its responses are asked for next.
         """
-        asked = Asked(tuple(prompt), continues=continues)
+        asked = Conversation(tuple(prompt), continues=continues)
         if asked not in self._kept:
             self._kept = self._texts([asked])
         (text,) = self._render([asked])
@@ -78,20 +82,25 @@ class ChatTemplate:
 
     def wholes(self, prompt: Sequence[Message], replies: Iterable[str]) -> list[str]:
         """Return the conversation with each of the replies."""
-        return self._render([Asked(tuple(prompt), reply) for reply in replies])
+        return self._render([Conversation(tuple(prompt), reply) for reply in replies])
 
-    def render_ahead(self, groups: Iterable[Group]) -> None:
-        """Render all that is going to be asked of these groups at once, and keep it until the next.
+    def render_ahead(self, groups: Iterable[Group]) -> Rendering:
+        """Render all that is going to be asked of these groups at once, hold it, and return it.
 
         Groups with plain text for a prompt have nothing to render.
         """
-        asked: list[Asked] = []
+        asked: list[Conversation] = []
         for group in groups:
             prompt = group.prompt
             if not isinstance(prompt, str):
-                asked.append(Asked(prompt))
-                asked += [Asked(prompt, reply) for reply in group.responses]
-        self._kept = self._texts(asked)
+                asked.append(Conversation(prompt))
+                asked += [Conversation(prompt, reply) for reply in group.responses]
+        self.hold(self._texts(asked))
+        return self._kept
+
+    def hold(self, rendered: Rendering) -> None:
+        """Take these conversations as rendered, until others are."""
+        self._kept = rendered
 
     def refusals(self, prompts: Iterable[Prompt]) -> dict[Prompt, str]:
         """Return the conversations that the template refuses, and what it says."""
@@ -146,12 +155,12 @@ class ChatTemplate:
         whole = texts[0]
         return whole if isinstance(whole, str) else None
 
-    def _render(self, asked: Sequence[Asked]) -> list[str]:
+    def _render(self, asked: Sequence[Conversation]) -> list[str]:
         """Return texts; raise `TemplateRefused` where one is refused."""
         texts = self._kept
         missing = [one for one in asked if one not in texts]
         if missing:
-            texts = texts | self._texts(missing)
+            texts = {**texts, **self._texts(missing)}
         rendered = []
         for one in asked:
             text = texts[one]
@@ -160,11 +169,11 @@ class ChatTemplate:
             rendered.append(text)
         return rendered
 
-    def _texts(self, asked: Sequence[Asked]) -> dict[Asked, str | rendering.Refusal]:
+    def _texts(self, asked: Sequence[Conversation]) -> Rendering:
         """Return the text of each, or why it is refused."""
         if not asked:
             return {}
-        texts = self._texts_or_refusals([one.conversation for one in asked])
+        texts = self._texts_or_refusals([one.arguments for one in asked])
         return dict(zip(asked, texts, strict=True))
 
     def _refused(self, refusal: rendering.Refusal) -> TemplateRefused:

@@ -6,24 +6,32 @@ scorer reads is tokenised whole (`Encoder.wholes`), as TRL and transformers do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from transformers import PreTrainedTokenizerBase
 
-from rewarddiff.chat_template import ChatTemplate, TemplateRefused
+from rewarddiff.chat_template import ChatTemplate, Rendering, TemplateRefused
 from rewarddiff.config import at_least, checked
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.errors import UserError
 from rewarddiff.records import Comparison, Group, Message, Prompt, Rendered
 from rewarddiff.store import fingerprint
+from rewarddiff.tokenizing import (
+    Asked,
+    Read,
+    Tokenizing,
+    ahead,
+    tokenizer_fingerprint,
+    windows,
+)
 
-WINDOW = 256
-"""Groups whose texts are read at once: the tokenizer then uses all processors."""
+Thing = TypeVar("Thing")
 
 BATCH = 64
 """Conversations rendered at a time where all that is asked is which are refused."""
@@ -63,11 +71,11 @@ class Encoded:
         return [(i, label) for i, label in self.group.known_labels() if self.responses[i]]
 
 
-class Asked(NamedTuple):
-    """A text whose tokens are asked for, with the special ones that the tokenizer adds or without."""
+class ReadGroups(NamedTuple):
+    """What was read of groups before they are asked for: conversations rendered, and tokens."""
 
-    text: str
-    special: bool = False
+    rendered: Rendering
+    tokens: Read
 
 
 class Encoder:
@@ -85,7 +93,7 @@ class Encoder:
         self.lengths = lengths
         self.context = context
         self._template = ChatTemplate(tokenizer)
-        self._ahead: dict[Asked, list[int]] = {}  # what `reading_ahead` has read
+        self._tokenizing = Tokenizing(tokenizer)
         if context is not None and (lengths.max_prompt or 1) + lengths.max_response > context:
             raise UserError(
                 f"max_prompt {lengths.max_prompt} + max_response {lengths.max_response} is beyond "
@@ -235,18 +243,28 @@ class Encoder:
         ledger.keep()
         return encoded
 
-    def several(self, groups: Sequence[Group], ledger: Ledger) -> list[Encoded | None]:
-        """Return what `group` returns of each, with all their texts read at once."""
-        with self.reading_ahead(groups):
-            return [self.group(group, ledger) for group in groups]
+    def read_ahead(
+        self, things: Iterable[Thing], group_of: Callable[[Thing], Group]
+    ) -> Iterator[Thing]:
+        """Yield things whose groups are then to be read: their texts are read at once, and before.
+
+        Args:
+            group_of: the group of a thing.
+        """
+
+        def read(window: Sequence[Thing]) -> ReadGroups:
+            return self.read(list(map(group_of, window)))
+
+        for window, texts in ahead(windows(things), read):
+            with self.holding(texts):
+                yield from window
 
     def groups(self, groups: Iterable[Group], ledger: Ledger) -> Iterator[Encoded]:
         """Yield the groups that can be used, as `group` returns them."""
-        rest = iter(groups)
-        while window := list(islice(rest, WINDOW)):
-            for encoded in self.several(window, ledger):
-                if encoded is not None:
-                    yield encoded
+        for group in self.read_ahead(groups, lambda group: group):
+            encoded = self.group(group, ledger)
+            if encoded is not None:
+                yield encoded
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, without special ones."""
@@ -283,36 +301,37 @@ class Encoder:
 
     def _tokens(self, text: str, *, special: bool = False) -> list[int]:
         """Return a text's tokens, which nobody may change."""
-        ids = self._ahead.get(Asked(text, special))
-        if ids is None:
-            ids = self.tokenizer(text, add_special_tokens=special).input_ids
-        return ids
+        return self._tokenizing.tokens(text, special=special)
 
-    @contextmanager
-    def reading_ahead(
-        self, groups: Sequence[Group], *, whole: bool = False, others: Iterable[str] = ()
-    ) -> Iterator[None]:
-        """Read the texts of these groups at once; inside, their tokens are not read again.
+    def read(self, groups: Sequence[Group], *, whole: bool = False) -> ReadGroups:
+        """Return the texts of groups with their tokens, for `holding`.
+
+        It changes nothing here, and may be done beside what this encoder is used for.
 
         Args:
             whole: as `wholes` reads them, and not responses by themselves.
-            others: further texts that are going to be continued.
         """
-        self._template.render_ahead(groups)
-        asked: dict[Asked, None] = {}
+        reader = self._reader
+        rendered = reader._template.render_ahead(groups)
+        asked: list[Asked] = []
         for group in groups:
             with suppress(TemplateRefused):  # whoever reads the group says so
-                asked |= dict.fromkeys(self._asked_by(group, whole))
-        for text in others:
-            asked |= dict.fromkeys(self._asked_by_continued(text))
-        try:
-            for special in (True, False):
-                of_kind = [one for one in asked if one.special == special]
-                rows = tokens_of(self.tokenizer, [one.text for one in of_kind], special=special)
-                self._ahead.update(zip(of_kind, rows, strict=True))
+                asked += reader._asked_by(group, whole)
+        return ReadGroups(rendered, self._tokenizing.read(asked))
+
+    def read_continued(self, texts: Iterable[str]) -> ReadGroups:
+        """Return texts as `continued` reads them, for `holding`."""
+        asked: list[Asked] = []
+        for text in texts:
+            asked += self._asked_by_continued(text)
+        return ReadGroups({}, self._tokenizing.read(asked))
+
+    @contextmanager
+    def holding(self, texts: ReadGroups) -> Iterator[None]:
+        """Take what was read of groups as their tokens."""
+        self._template.hold(texts.rendered)
+        with self._tokenizing.holding(texts.tokens):
             yield
-        finally:
-            self._ahead = {}
 
     def _asked_by(self, group: Group, whole: bool) -> Iterator[Asked]:
         """Yield the texts in which a group is tokenised."""
@@ -374,6 +393,13 @@ class Encoder:
                 yield text, False
 
     @cached_property
+    def _reader(self) -> Encoder:
+        """The encoder that reads ahead: conversations that it renders are not this one's."""
+        reader = copy.copy(self)
+        reader._template = ChatTemplate(self.tokenizer)
+        return reader
+
+    @cached_property
     def _spaced(self) -> bool:
         """Whether the tokenizer puts a space before every text, as Llama 2's and Mistral's do."""
         return self._tokens("\na")[len(self._tokens("\n")) :] != self._tokens("a")
@@ -397,22 +423,6 @@ class Encoder:
                 "end; name one as eos_token in its tokenizer_config.json"
             )
         return eos
-
-
-def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """Return a hash of a tokenizer and its chat template."""
-    names = (tokenizer.special_tokens_map, tokenizer.chat_template, len(tokenizer))
-    if tokenizer.is_fast:
-        return fingerprint(names, tokenizer.backend_tokenizer.to_str())
-    return fingerprint(names, type(tokenizer).__name__, tokenizer.get_vocab())
-
-
-def tokens_of(tokenizer: Any, texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
-    """Return the tokens of texts, read at once: the tokenizer then uses all processors."""
-    if not texts:
-        return []
-    rows: list[list[int]] = tokenizer(list(texts), add_special_tokens=special).input_ids
-    return rows
 
 
 def _count_losses(encoded: Encoded, losses: Sequence[tuple[Reason, str]], ledger: Ledger) -> bool:

@@ -104,18 +104,14 @@ class RaggedWriter:
 
     Args:
         columns: name → type of its numbers, as `array` names types: H for tokens below 65,536, i, q,
-            and d for floats, B for bytes.
+            Q, and d for floats, B for bytes.
     """
 
     def __init__(self, folder: Path, columns: Mapping[str, str]) -> None:
         self._folder = folder
         self._types = dict(columns)
         self._rows = 0
-        self._values = {}
-        self._ends = {}
-        for name, type_code in columns.items():
-            self._values[name] = _ColumnFile(folder / f"{name}.values", type_code)
-            self._ends[name] = _ColumnFile(folder / f"{name}.ends", ENDS)
+        self._columns = {name: _Column(folder / name, code) for name, code in columns.items()}
 
     def __enter__(self) -> RaggedWriter:
         return self
@@ -123,9 +119,7 @@ class RaggedWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        hashes = []
-        for column in (*self._values.values(), *self._ends.values()):
-            hashes.append(column.close())
+        hashes = [column.close() for column in self._columns.values()]
         if error is None:
             about = {
                 "rows": self._rows,
@@ -139,38 +133,57 @@ class RaggedWriter:
 
     def add(self, **runs: Iterable[Any]) -> None:
         """Write a row: the run of each column."""
-        for name, column in self._values.items():
-            column.extend(runs[name])
-            self._ends[name].extend((column.count,))
+        for name, column in self._columns.items():
+            column.add(runs[name])
         self._rows += 1
 
 
-class _ColumnFile:
-    """A file of numbers of one type, and a hash of them."""
+class _Column:
+    """The two files of a column."""
 
     def __init__(self, path: Path, type_code: str) -> None:
-        self.count = 0
-        self._buffer = array(type_code)
+        self._values = _NumberFile(path.with_name(f"{path.name}.values"), type_code)
+        self._ends = _NumberFile(path.with_name(f"{path.name}.ends"), ENDS)
+
+    def add(self, run: Iterable[Any]) -> None:
+        values, ends = self._values, self._ends
+        values.buffer.extend(run)
+        ends.buffer.append(values.written + len(values.buffer))
+        if len(values.buffer) >= BUFFER:
+            values.write()
+        if len(ends.buffer) >= BUFFER:
+            ends.write()
+
+    def close(self) -> list[str]:
+        """Write what is left, and return the hashes of all."""
+        return [self._values.close(), self._ends.close()]
+
+
+class _NumberFile:
+    """A file of numbers of one type, and a hash of them.
+
+    Attributes:
+        buffer: numbers that are still to be written.
+        written: how many are.
+    """
+
+    def __init__(self, path: Path, type_code: str) -> None:
+        self.buffer = array(type_code)
+        self.written = 0
         self._file = path.open("wb")
         self._hash = blake2b(digest_size=16)
 
-    def extend(self, numbers: Iterable[Any]) -> None:
-        before = len(self._buffer)
-        self._buffer.extend(numbers)
-        self.count += len(self._buffer) - before
-        if len(self._buffer) >= BUFFER:
-            self._write()
+    def write(self) -> None:
+        self._hash.update(self.buffer)
+        self.buffer.tofile(self._file)
+        self.written += len(self.buffer)
+        del self.buffer[:]
 
     def close(self) -> str:
         """Write what is left, and return the hash of all."""
-        self._write()
+        self.write()
         self._file.close()
         return self._hash.hexdigest()
-
-    def _write(self) -> None:
-        self._hash.update(self._buffer)
-        self._buffer.tofile(self._file)
-        del self._buffer[:]
 
 
 def _mapped(path: Path, type_code: str) -> NDArray[Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -20,7 +19,7 @@ from rewarddiff.config import at_least, positive
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.devices import on_device
 from rewarddiff.differences import by_group
-from rewarddiff.encoding import WINDOW, Encoder
+from rewarddiff.encoding import Encoder
 from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs, node_sums, recomputed
 from rewarddiff.loop.objective import LossOutput, TrainConfig, one_group
@@ -119,12 +118,11 @@ class AlignmentConfig:
             UserError: the objective reads strengths, and a group's comparisons have none.
         """
         readable = self._readable(groups, ledger)
-        while window := list(islice(readable, WINDOW)):
-            encoded_groups = encoder.several([group for group, _ in window], ledger)
-            for encoded, (_, pairs) in zip(encoded_groups, window, strict=True):
-                if encoded is not None:
-                    pairs = pairs.where([encoded.usable(c) for c in pairs.comparisons])
-                    yield from preference_items(encoded, pairs, whole=self.whole_lists)
+        for group, pairs in encoder.read_ahead(readable, lambda one: one[0]):
+            encoded = encoder.group(group, ledger)
+            if encoded is not None:
+                pairs = pairs.where([encoded.usable(c) for c in pairs.comparisons])
+                yield from preference_items(encoded, pairs, whole=self.whole_lists)
 
     def _readable(
         self, groups: Iterable[tuple[Group, Pairs]], ledger: Ledger

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import compress
 
 from rewarddiff.encoding import Encoded
@@ -181,7 +182,14 @@ def _scores(
     if not strengths:
         for comparison in pairs.comparisons:
             strengths.append(1.0 if comparison.strength is None else comparison.strength)
-    return tuple(potentials(len(used), comparisons, strengths).tolist())
+    return _potentials(len(used), tuple(comparisons), tuple(strengths))
+
+
+@lru_cache(maxsize=4096)  # most groups are pairs with the same strength
+def _potentials(
+    responses: int, comparisons: tuple[tuple[int, int], ...], strengths: tuple[float, ...]
+) -> tuple[float, ...]:
+    return tuple(potentials(responses, comparisons, strengths).tolist())
 
 
 def _agree(scores: Sequence[float], comparisons: Sequence[Comparison]) -> bool:

@@ -133,8 +133,11 @@ def _write_page(item: ScorerItem, pages: RaggedWriter) -> None:
     if all(prompt == prompts[0] for prompt in prompts):
         prompts = prompts[:1]
     runs = [*prompts, *page.responses]
+    tokens: list[int] = []
+    for run in runs:
+        tokens += run
     pages.add(
-        tokens=[token for run in runs for token in run],
+        tokens=tokens,
         id=item.id.encode("utf-8", "surrogatepass"),
         prompt=(item.prompt,),
         prompts=(len(prompts),),

@@ -7,8 +7,8 @@ read after it, all special tokens and labels included: their concatenation is wh
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any, Literal
@@ -16,10 +16,19 @@ from typing import Any, Literal
 from transformers import PreTrainedTokenizerBase
 
 from rewarddiff.chat_template import TemplateRefused
-from rewarddiff.encoding import Encoder, LengthConfig, tokenizer_fingerprint, tokens_of
+from rewarddiff.encoding import Encoder, LengthConfig, ReadGroups
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group, Message, Prompt, prompt_text
 from rewarddiff.store import fingerprint
+from rewarddiff.tokenizing import (
+    Asked,
+    Read,
+    Tokenizing,
+    ahead,
+    tokenizer_fingerprint,
+    tokens_of,
+    windows,
+)
 
 Tokens = tuple[int, ...]
 Reading = tuple[Tokens, ...]
@@ -93,6 +102,7 @@ class Texts(ABC):
         self.lengths = lengths
         self.joint = joint
         self.context = context
+        self._rooms: dict[int, int | None] = {}
         self._pages: dict[tuple[Prompt, tuple[str, ...]], Page] = {}
         room = self.room(1 + joint)
         if room is not None and room < 16:
@@ -125,9 +135,19 @@ class Texts(ABC):
         limits = (self.joint, asdict(self.lengths), self.context)
         return fingerprint(type(self).__name__, limits, tokenizer_fingerprint(self.tokenizer))
 
-    def reading_ahead(self, groups: Sequence[Group]) -> AbstractContextManager[None]:
-        """Read the texts of these groups at once; inside, `page` does not read them again."""
-        return nullcontext()
+    def read_ahead(self, groups: Iterable[Group]) -> Iterator[Group]:
+        """Yield groups whose pages are then to be made: their texts are read at once, and before."""
+        for window, texts in ahead(windows(groups), self._read):
+            with self._holding(texts):
+                yield from window
+
+    @abstractmethod
+    def _read(self, groups: Sequence[Group]) -> Any:
+        """Return the tokens of groups for `_holding`: it changes nothing, and may be done beside."""
+
+    @abstractmethod
+    def _holding(self, texts: Any) -> AbstractContextManager[None]:
+        """Take what was read of groups as their tokens."""
 
     @abstractmethod
     def frame(self, prompt: Tokens, responses: Sequence[Tokens]) -> Reading:
@@ -138,10 +158,11 @@ class Texts(ABC):
 
         None where the model has no limit.
         """
-        if self.context is None:
-            return None
-        frame = self.frame((), ((),) * responses)
-        return self.context - sum(map(len, frame))
+        if responses not in self._rooms:
+            frame = self.frame((), ((),) * responses)
+            taken = sum(map(len, frame))
+            self._rooms[responses] = None if self.context is None else self.context - taken
+        return self._rooms[responses]
 
     def parts(self, group: Group) -> list[tuple[Tokens, Tokens]]:
         """Return the tokens of prompt and response, for each response, without a limit."""
@@ -261,14 +282,17 @@ class DecoderTexts(Texts):
     def fingerprint(self) -> str:
         return fingerprint(super().fingerprint, self.way, self._end, self.padding)
 
-    def reading_ahead(self, groups: Sequence[Group]) -> AbstractContextManager[None]:
+    def _read(self, groups: Sequence[Group]) -> ReadGroups:
         if not self.joint:
-            return self._encoder.reading_ahead(groups, whole=self.way == "whole")
+            return self._encoder.read(groups, whole=self.way == "whole")
         texts = []
         for group in groups:
             texts.append(" " + prompt_text(group.prompt))
             texts += [" " + response for response in group.responses]
-        return self._encoder.reading_ahead((), others=texts)
+        return self._encoder.read_continued(texts)
+
+    def _holding(self, texts: ReadGroups) -> AbstractContextManager[None]:
+        return self._encoder.holding(texts)
 
     def prompt(self, prompt: Prompt) -> Tokens:
         if self.joint:
@@ -363,7 +387,7 @@ class EncoderTexts(Texts):
         self._open, self._between, self._close = frames
         types = pair.get("token_type_ids", [0])
         self.types = (types[0], types[-1])
-        self._ahead: dict[str, Tokens] = {}  # what `reading_ahead` has read
+        self._tokenizing = Tokenizing(tokenizer)
         super().__init__(tokenizer, lengths, context, joint=joint)
 
     def prompt(self, prompt: Prompt) -> Tokens:
@@ -372,23 +396,17 @@ class EncoderTexts(Texts):
     def response(self, prompt: Prompt, text: str) -> Tokens:
         return self._tokens(text)
 
-    @contextmanager
-    def reading_ahead(self, groups: Sequence[Group]) -> Iterator[None]:
-        texts: dict[str, None] = {}
+    def _read(self, groups: Sequence[Group]) -> Read:
+        texts = []
         for group in groups:
-            texts[prompt_text(group.prompt)] = None
-            texts |= dict.fromkeys(group.responses)
-        rows = tokens_of(self.tokenizer, list(texts))
-        self._ahead = dict(zip(texts, map(tuple, rows), strict=True))
-        try:
-            yield
-        finally:
-            self._ahead = {}
+            texts += [prompt_text(group.prompt), *group.responses]
+        return self._tokenizing.read(map(Asked, texts))
+
+    def _holding(self, texts: Read) -> AbstractContextManager[None]:
+        return self._tokenizing.holding(texts)
 
     def _tokens(self, text: str) -> Tokens:
-        if text not in self._ahead:
-            return tuple(tokens_of(self.tokenizer, [text])[0])
-        return self._ahead[text]
+        return tuple(self._tokenizing.tokens(text))
 
     def frame(self, prompt: Tokens, responses: Sequence[Tokens]) -> Reading:
         *earlier, last = responses

@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from rewarddiff.chat_template import TemplateRefused
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.data.split import prompt_hash
 from rewarddiff.devices import on_device
-from rewarddiff.encoding import WINDOW
 from rewarddiff.errors import UserError
 from rewarddiff.loop.filing import LAYOUT, filed
 from rewarddiff.loop.objective import LossOutput, TrainConfig
@@ -99,11 +98,8 @@ class ScorerObjective:
                 in training.
         """
         seed = self.seed if resample else None
-        rest = iter(groups)
-        while window := list(islice(rest, WINDOW)):
-            with self.module.texts.reading_ahead(window):
-                for group in window:
-                    yield from self._items(group, ledger, seed)
+        for group in self.module.texts.read_ahead(groups):
+            yield from self._items(group, ledger, seed)
 
     def size(self, item: ScorerItem) -> int:
         return item.tokens
@@ -211,8 +207,8 @@ class ScorerObjective:
         context = self.context
         if isinstance(loss, BatchMargin) and loss.scope == "device":
             context = loss.context(gap.detach().tolist(), {}, training=False)
-        strength = on_device(strengths, dtype=gap.dtype, device=gap.device)
-        return Gaps(gap, strength, self.grades, dict(self.module.learned), context)
+        column = on_device(strengths, dtype=gap.dtype, device=gap.device)
+        return Gaps(gap, column, self.grades, dict(self.module.learned), context)
 
     def _items(self, group: Group, ledger: Ledger, seed: int | None) -> list[ScorerItem]:
         if not self.config.learns_from(group.subset):
