@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewarddiff.data import Groups, prompt_hashes, split, split_key, split_of
+from rewarddiff.data.split import PromptHashes
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group, Message
 
@@ -85,3 +86,16 @@ def test_prompts_in_two_sources_have_one_hash() -> None:
     (digest,) = prompt_hashes(spellings)
     assert digest == "cd410cebb45ccbcd"  # by coreutils: printf Hi | b2sum -l 64
     assert prompt_hashes([*spellings, Group("4", "hi", ("a", "b"))]) > {digest}
+
+
+def test_hashes_of_prompts_are_a_set() -> None:
+    few, more = PromptHashes([3, 2**64 - 1, 3]), PromptHashes([0, 3, 2**64 - 1])
+    assert list(few) == ["0000000000000003", "ffffffffffffffff"]
+    assert few == frozenset(few)
+    assert few < more
+    assert "0000000000000000" not in few
+    assert "0000000000000000" in more
+    assert few | {"0000000000000000"} == more
+    assert few.isdisjoint(PromptHashes([4]))
+    assert not few.isdisjoint(more)
+    assert not PromptHashes([])

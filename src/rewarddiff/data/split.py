@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rewarddiff.data.groups import Groups
 from rewarddiff.errors import UserError
@@ -17,13 +20,39 @@ def split_key(group: Group) -> str:
     return group.topic or prompt_text(group.prompt)
 
 
-def prompt_hashes(groups: Iterable[Group]) -> frozenset[str]:
+class PromptHashes(Set[str]):
+    """Hashes of 16 hex digits as numbers of 64 bits: 8 bytes each.
+
+    Args:
+        numbers: in any order, and any number of times.
+    """
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self.numbers: NDArray[np.uint64] = np.unique(np.fromiter(numbers, np.uint64))
+
+    @classmethod
+    def _from_iterable(cls, hashes: Iterable[str]) -> PromptHashes:  # type: ignore[override]
+        return cls(int(digits, 16) for digits in hashes)
+
+    def __contains__(self, digits: object) -> bool:
+        number = np.uint64(int(str(digits), 16))
+        place = int(np.searchsorted(self.numbers, number))
+        return place < len(self.numbers) and bool(self.numbers[place] == number)
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"{int(number):016x}" for number in self.numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+def prompt_hashes(groups: Iterable[Group]) -> PromptHashes:
     """Return a hash of 16 hex digits for every different prompt.
 
     A hash that is in two such sets is a prompt of both sources. A prompt counts by its text, as in
     `split_key`, but for outer spaces: text and a single user turn are the same.
     """
-    return frozenset(f"{prompt_hash(group):016x}" for group in groups)
+    return PromptHashes(map(prompt_hash, groups))
 
 
 def prompt_hash(group: Group) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from rewarddiff.differences import Array, Differences, Pair
@@ -51,7 +51,7 @@ class OverBaseline:
         return self.scorer.temperature
 
     @property
-    def prompts(self) -> frozenset[str] | None:
+    def prompts(self) -> Set[str] | None:
         return self.scorer.prompts
 
     def rewards(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Literal, Protocol, runtime_checkable
 
 from rewarddiff.differences import Array, Differences, Pair
@@ -32,7 +32,7 @@ class Scorer(Protocol):
     def temperature(self) -> float | None: ...
 
     @property
-    def prompts(self) -> frozenset[str] | None: ...
+    def prompts(self) -> Set[str] | None: ...
 
     def differences(
         self,

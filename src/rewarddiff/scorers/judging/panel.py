@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,9 +31,9 @@ class PanelScorer:
     temperature: None = None
 
     @property
-    def prompts(self) -> frozenset[str] | None:
+    def prompts(self) -> Set[str] | None:
         """Hashes of all prompts that a member learned from; None where one does not know."""
-        prompts: frozenset[str] = frozenset()
+        prompts: Set[str] = frozenset()
         for scorer in self.members.values():
             if scorer.prompts is None:
                 return None

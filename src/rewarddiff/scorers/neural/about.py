@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -10,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 
 from rewarddiff.config import load_recipe
+from rewarddiff.data.split import PromptHashes
 from rewarddiff.errors import UserError
 from rewarddiff.model_files import ABOUT, PROMPTS
 from rewarddiff.scorers.neural.config import ScorerConfig
@@ -88,13 +90,13 @@ def _current(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def write_prompts(folder: Path, prompts: frozenset[str]) -> None:
+def write_prompts(folder: Path, prompts: Set[str]) -> None:
     """Write the hashes of the prompts that a scorer was trained on, 8 bytes each."""
-    hashes = np.array(sorted(int(digits, 16) for digits in prompts), dtype=np.uint64)
+    hashes = PromptHashes(int(digits, 16) for digits in prompts).numbers
     np.save(folder / PROMPTS, hashes, allow_pickle=False)
 
 
-def trained_prompts(folder: Path) -> frozenset[str] | None:
+def trained_prompts(folder: Path) -> PromptHashes | None:
     """Return the hashes of the prompts that a scorer was trained on.
 
     None where its folder does not say.
@@ -115,4 +117,4 @@ def trained_prompts(folder: Path) -> frozenset[str] | None:
         raise UserError(
             f"{path}: not a list of hashes of 64 bits; copy the scorer again, or remove the file"
         )
-    return frozenset(f"{value:016x}" for value in hashes.tolist())
+    return PromptHashes(hashes)

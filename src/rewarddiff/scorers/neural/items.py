@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rewarddiff.data.split import PromptHashes
 from rewarddiff.loop.items import Filed
 from rewarddiff.ragged import Numbers, Ragged, RaggedWriter
 from rewarddiff.records import Comparison
@@ -80,11 +81,11 @@ class ScorerTable(Filed[ScorerItem]):
         """Return how many comparisons an item has."""
         return len(self._items["strengths"][place])
 
-    def prompts(self, places: Iterable[int]) -> Iterator[str]:
-        """Yield the hash of the prompt of every item at these places, as `data.prompt_hashes`."""
-        for place in places:
-            page = self._items["page"].values[place]
-            yield f"{int(self._pages['prompt'].values[page]):016x}"
+    def prompts(self, places: Iterable[int]) -> PromptHashes:
+        """Return the hashes of the prompts of the items at these places."""
+        pages = self._items["page"].values
+        hashes = self._pages["prompt"].values
+        return PromptHashes(hashes[pages[place]] for place in places)
 
     def digest(self) -> str:
         return fingerprint(self._pages.digest, self._items.digest)

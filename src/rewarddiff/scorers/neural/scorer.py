@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -65,7 +65,7 @@ class NeuralScorer:
         self.data = ""
         self.precision: Literal["fp32", "bf16"] = "fp32"
         self.name = "the scorer"
-        self.prompts: frozenset[str] | None = None
+        self.prompts: Set[str] | None = None
 
     def __repr__(self) -> str:
         parts = [repr(self.kind), f"backbone={self.config.backbone!r}"]

@@ -87,7 +87,7 @@ def train_scorer(
     # What training alone needs is no part of the scorer.
     scorer.reader.learned = nn.ParameterDict()
     scorer.reader.beside = None
-    scorer.prompts = frozenset(table.prompts(places)) | (scorer.prompts or frozenset())
+    scorer.prompts = table.prompts(places) | (scorer.prompts or frozenset())
     scorer.data = items.digest()
     return scorer, result
 
