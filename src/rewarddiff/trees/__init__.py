@@ -12,7 +12,7 @@ it is written, is the same.
 
 from rewarddiff.trees.cutting import CALL, Block, blocks
 from rewarddiff.trees.packing import NodeTable, Packed, microbatches, pack
-from rewarddiff.trees.tree import Node, Tree, group_tree, is_depth_first
+from rewarddiff.trees.tree import Node, Tree, depth_first, group_tree, is_depth_first
 
 __all__ = [
     "CALL",
@@ -22,6 +22,7 @@ __all__ = [
     "Packed",
     "Tree",
     "blocks",
+    "depth_first",
     "group_tree",
     "is_depth_first",
     "microbatches",

@@ -136,7 +136,7 @@ def _pack_trees(trees: Sequence[Tree], call: int, multiple: int) -> Packed:
     depth_first = all(map(is_depth_first, trees))
     table = NodeTable(start, stop, position, stop_below, depth_first)
     return Packed(
-        input_ids=torch.tensor([ids]),
+        input_ids=_integers(ids)[None],
         position_ids=torch.from_numpy(table.positions)[None],
         blocks=tuple(blocks_of_row),
         table=table,
@@ -223,7 +223,12 @@ def _readings(trees: Sequence[Tree], spans_of_trees: Sequence[Sequence[Span]]) -
         "first": first,
         "branches": branches,
     }
-    return {name: torch.tensor(values, dtype=torch.long) for name, values in lists.items()}
+    return {name: _integers(values) for name, values in lists.items()}
+
+
+def _integers(values: Sequence[int]) -> Tensor:
+    """Return an int64 tensor; numpy reads a list in half the time."""
+    return torch.from_numpy(np.array(values, dtype=np.int64))
 
 
 def microbatches(sizes: Sequence[int], budget: int) -> Iterator[list[int]]:

@@ -60,3 +60,26 @@ def is_depth_first(tree: Tree) -> bool:
         if node.parent != 0 and node.parent not in tree.path(i - 1):
             return False
     return True
+
+
+def depth_first(tree: Tree) -> tuple[Tree, list[int]]:
+    """Return the tree with every node followed by all that is below it, and each node's new index.
+
+    Branches keep their order, so a tree that stands so already stays as it is.
+    """
+    children: list[list[int]] = [[] for _ in tree.nodes]
+    for i, node in enumerate(tree.nodes[1:], 1):
+        children[node.parent].append(i)
+    places = [0] * len(tree.nodes)
+    nodes: list[Node] = []
+    waiting = [0]
+    while waiting:
+        i = waiting.pop()
+        node = tree.nodes[i]
+        places[i] = len(nodes)
+        parent = -1
+        if nodes:
+            parent = places[node.parent]
+        nodes.append(Node(node.tokens, parent))
+        waiting += reversed(children[i])
+    return Tree(tuple(nodes)), places

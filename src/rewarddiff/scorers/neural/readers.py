@@ -22,7 +22,7 @@ from rewarddiff.devices import on_device
 from rewarddiff.forward import Trunk
 from rewarddiff.scorers.neural.texts import EncoderTexts, Reading, Texts
 from rewarddiff.steady import ROWS, is_steady
-from rewarddiff.trees import Node, Tree
+from rewarddiff.trees import Node, Tree, depth_first
 
 CPU_TOKENS = 2048
 """Padded tokens that an encoder reads at once on a CPU: what its caches hold."""
@@ -134,13 +134,15 @@ class TreeReader(Reader):
     def values(self, readings: Sequence[Reading]) -> Tensor:
         trunk = self._trunk[0]
         forest = Forest(readings)
-        trees = forest.trees()
-        packed = trunk.pack(trees)
-        first_node = list(accumulate((len(tree.nodes) for tree in trees), initial=0))
+        # Readings that share a response need not stand together; in the row their nodes have to, or the
+        # whole tree is one block.
+        ordered = [depth_first(tree) for tree in forest.trees()]
+        packed = trunk.pack([tree for tree, _ in ordered])
+        first_node = list(accumulate((len(tree.nodes) for tree, _ in ordered), initial=0))
         places: list[int] = []
         for reading, (tree, path) in zip(readings, forest.paths, strict=True):
-            read_at = path[-self.places(reading) :]
-            places += [first_node[tree] + node for node in read_at]
+            _, place_of = ordered[tree]
+            places += [first_node[tree] + place_of[node] for node in path[-self.places(reading) :]]
         ends = packed.ends[on_device(places, dtype=torch.long, device=packed.ends.device)]
         return self._score(trunk(packed)[ends])
 
