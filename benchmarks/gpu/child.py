@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import logging
 import time
 import traceback
 from collections.abc import Callable
@@ -52,10 +53,23 @@ def main() -> None:
                 torch.cuda.empty_cache()
 
 
+class Warnings(logging.Handler):
+    """Keeps what this project warns of: a kernel that does not work is not found in the figures."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
 def outcome(part: Part, device: str, rate: float | None) -> dict[str, Any]:
     """Run a part; what it raises is its outcome."""
     start = time.perf_counter()
-    line: dict[str, Any] = {"part": part.name}
+    warnings = Warnings()
+    logging.getLogger("rewarddiff").addHandler(warnings)
+    line: dict[str, Any] = {"part": part.name, "warnings": warnings.texts}
     try:
         answer = runner(part.task)(SHAPES[part.size], device)
     except Exception as error:
@@ -65,6 +79,7 @@ def outcome(part: Part, device: str, rate: float | None) -> dict[str, Any]:
     else:
         line["status"] = "done"
         line |= answer.as_json(rate) if isinstance(answer, Figures) else answer
+    logging.getLogger("rewarddiff").removeHandler(warnings)
     return {**line, "seconds_in_all": time.perf_counter() - start}
 
 

@@ -66,7 +66,9 @@ def outcome_line(line: Line) -> str:
     if line["status"] != "done":
         return f"gpu {name} {line['status']}: {line['why']}"
     if "groups_per_second" not in line:
-        shown = {key: value for key, value in line.items() if key not in ("part", "status")}
+        shown = {
+            key: value for key, value in line.items() if key not in ("part", "status", "warnings")
+        }
         return f"gpu {name} {shown}"
     of_machine = line["of_matmul_rate"]
     share = "" if of_machine is None else f" of_matmul={of_machine:.1%}"

@@ -12,10 +12,10 @@ Source: Hsu et al. 2024, "Liger Kernel", arXiv 2410.10989; its
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ LIMIT = 3e-2
 """How far its gradients may be from ours, of their size: they are in the weights' precision."""
 
 
-def logps(states: Tensor, weight: Tensor, targets: Tensor, softcap: float | None) -> Tensor:
+def logps(states: Tensor, weight: Tensor, targets: Tensor, softcap: float | None = None) -> Tensor:
     """Return log π of the targets, nats, float32 (tokens,).
 
     Args:
@@ -70,7 +70,9 @@ def _error(device: str, dtype: torch.dtype, weight_dtype: torch.dtype) -> float:
     targets = torch.randint(1000, (200,), generator=draw)
     weights = torch.randn(200, generator=draw)
 
-    def run(kernel: Any, place: str, dtypes: tuple[torch.dtype, torch.dtype]) -> list[Tensor]:
+    def run(
+        kernel: Callable[..., Tensor], place: str, dtypes: tuple[torch.dtype, torch.dtype]
+    ) -> list[Tensor]:
         inputs = []
         for tensor, precision in zip((states, weight), dtypes, strict=True):
             inputs.append(tensor.to(place, precision).requires_grad_())
@@ -79,7 +81,7 @@ def _error(device: str, dtype: torch.dtype, weight_dtype: torch.dtype) -> float:
         return [tensor.detach().double().cpu() for tensor in (values, *gradients)]
 
     with torch.autocast(device, dtype, enabled=dtype != weight_dtype):
-        ours = run(lambda *given: logps(*given, softcap=None), device, (dtype, weight_dtype))
+        ours = run(logps, device, (dtype, weight_dtype))
     theirs = run(_plain, "cpu", (torch.float32, torch.float32))
     return max(float((a - b).norm() / b.norm()) for a, b in zip(ours, theirs, strict=True))
 
