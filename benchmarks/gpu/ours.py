@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,11 @@ def dpo_blocks(shape: Shape, device: str) -> Figures:
     return _policy(shape, device, DPO(beta=BETA), attention="blocks")
 
 
+def dpo_compiled(shape: Shape, device: str) -> Figures:
+    """DPO with norms and MLPs compiled: what is not a matrix product there becomes one kernel each."""
+    return _policy(shape, device, DPO(beta=BETA), compiled=True)
+
+
 def rrhf(shape: Shape, device: str) -> Figures:
     return _policy(shape, device, RRHF(), of_lists=True)
 
@@ -71,18 +77,34 @@ def _policy(
     kind: type[Alignment] = Alignment,
     attention: Way = "auto",
     of_lists: bool = False,
+    compiled: bool = False,
 ) -> Figures:
-    policy = LogProbs(causal_lm(shape, device))
+    model = causal_lm(shape, device)
+    if compiled:
+        _compile_parts(model, device)
+    policy = LogProbs(model)
     policy.trunk.attention = attention
     settings = _settings(shape)
-    count = shape.batch * (shape.warm + shape.steps)
-    groups = lists(count) if of_lists else pairs(count)
+    steps = shape.warm + shape.steps
+    if of_lists:
+        settings = replace(settings, batch_size=shape.lists)
+        groups = lists(shape.lists * steps)
+    else:
+        groups = pairs(shape.batch * steps)
     items = policy_items(groups, word_tokenizer(), whole=config.whole_lists)
     notes: dict[str, Any] = {}
     if "reference" in config.reads:
         items, seconds = _with_reference(items, policy, settings)
         notes["reference_groups_per_second"] = len(items) / seconds
     return _trained(shape, kind(policy, config), items, settings, **notes)
+
+
+def _compile_parts(model: nn.Module, device: str) -> None:
+    # On a CPU it is traced, not compiled: a compiler of C++ may be missing or slow.
+    backend = "inductor" if device == "cuda" else "aot_eager"
+    for module in model.modules():
+        if type(module).__name__.endswith(("RMSNorm", "MLP")):
+            module.compile(dynamic=True, backend=backend)
 
 
 def _with_reference(

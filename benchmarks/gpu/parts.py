@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-POLICIES = ("dpo", "dpo-packed", "dpo-blocks", "rrhf")
+POLICIES = ("dpo", "rrhf")
+WAYS = ("dpo-packed", "dpo-blocks", "dpo-compiled")
+"""Other ways of DPO, of the largest model alone."""
 SCORERS = ("reward", "difference-last", "difference-segments")
 KERNELS = ("matmul", "attention", "logits")
 TRL = ("trl-dpo", "trl-reward")
 FLASH_PREF = ("flash-pref-dpo",)
 
 SIDES = {
-    **dict.fromkeys((*KERNELS, *POLICIES, *SCORERS), "ours"),
+    **dict.fromkeys((*KERNELS, *POLICIES, *WAYS, *SCORERS), "ours"),
     **dict.fromkeys(TRL, "trl"),
     **dict.fromkeys(FLASH_PREF, "flash-pref"),
 }
@@ -21,7 +23,7 @@ SIDES = {
 PACKAGES = {"trl": "trl", "flash-pref": "flash_pref"}
 """What has to be installed for a peer's parts."""
 
-LIMITS = {"8b": 80.0, "1b": 45.0, "135m": 40.0, "tiny": 120.0}
+LIMITS = {"8b": 100.0, "1b": 45.0, "135m": 40.0, "tiny": 120.0}
 """Seconds that a part may take, loading and compiling included. A CPU may be busy with other things."""
 
 
@@ -50,7 +52,7 @@ def all_parts(sizes: Sequence[str]) -> list[Part]:
     """
     largest, *smaller = sizes
     parts = [Part(largest, "matmul")]
-    parts += [Part(largest, task) for task in (*POLICIES, *SCORERS)]
+    parts += [Part(largest, task) for task in (*POLICIES, *SCORERS, *WAYS)]
     if smaller:
         parts += [Part(largest, task) for task in TRL]
     for size in smaller:

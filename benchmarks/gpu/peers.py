@@ -23,8 +23,8 @@ from benchmarks.gpu.shapes import Shape, causal_lm, classifier
 from benchmarks.gpu.work import Load, pairs, policy_items, word_tokenizer
 from rewarddiff.records import Group
 
-FEWEST = 4
-"""Pairs at once below which nothing is tried any more."""
+FEWEST = 1
+"""Pairs at once: with fewer nothing is tried any more."""
 
 
 def trl_dpo(shape: Shape, device: str) -> Figures:

@@ -18,9 +18,10 @@ class Shape:
     Attributes:
         bf16_weights: weights, gradients and moments in bf16. Else float32 under bf16 autocast, which
             takes 16 bytes a weight: an 8B model does not fit on one GPU so.
-        batch: prompts in an optimizer step.
+        batch: pairs in an optimizer step.
         microbatch_tokens: what this project reads at once.
-        rows: pairs that TRL reads at once, at most; halved until they fit.
+        rows: pairs that TRL reads at once, at most; halved until they fit. Of the 8B model, activations
+            take about 5 MB a token beside 64 GB of weights, gradients and moments.
         warm: steps that are not counted: kernels are compiled for the first length, then for any.
         steps: steps that are counted.
     """
@@ -38,6 +39,11 @@ class Shape:
     rows: int
     warm: int
     steps: int
+
+    @property
+    def lists(self) -> int:
+        """Prompts with six responses in an optimizer step: they have about five times the tokens."""
+        return max(1, self.batch // 4)
 
     @property
     def config(self) -> LlamaConfig:
@@ -80,9 +86,9 @@ SHAPES = {
     # SmolLM2-135M
     "135m": Shape(49_152, 576, 1_536, 30, 9, 3, True, False, 64, 16_384, 32, 3, 10),
     # Llama-3.2-1B
-    "1b": Shape(128_256, 2_048, 8_192, 16, 32, 8, True, False, 64, 16_384, 32, 3, 10),
+    "1b": Shape(128_256, 2_048, 8_192, 16, 32, 8, True, False, 64, 16_384, 16, 3, 10),
     # Llama-3.1-8B
-    "8b": Shape(128_256, 4_096, 14_336, 32, 32, 8, False, True, 64, 8_192, 16, 2, 5),
+    "8b": Shape(128_256, 4_096, 14_336, 32, 32, 8, False, True, 64, 8_192, 4, 2, 4),
     # For a CPU, to see that all of it runs.
     "tiny": Shape(512, 32, 64, 2, 4, 2, True, False, 4, 512, 4, 1, 2),
 }

@@ -21,6 +21,7 @@ GOALS = {
 PEERS = {"times_trl": ("dpo", "trl-dpo"), "times_packing": ("dpo", "dpo-packed")}
 MORE = {
     "times_blocks": ("dpo", "dpo-blocks"),
+    "compiled_times_dpo": ("dpo-compiled", "dpo"),
     "reward_times_trl": ("reward", "trl-reward"),
 }
 

@@ -23,7 +23,7 @@ from rewarddiff.scorers.neural.objectives import objective
 from rewarddiff.scorers.neural.train import train_scorer
 from rewarddiff.scorers.ranking import scores
 
-from .conftest import BACKBONES, make, means, readings
+from .conftest import BACKBONES, KINDS, make, means, readings
 
 
 def loss_and_metrics(scorer, groups):
@@ -298,3 +298,24 @@ def test_calls_of_tools_are_read_or_counted(folders, backbone: str, left_out: in
     assert ledger.count(Reason.TOOLS_LEFT_OUT) == left_out
     read = scorer.reader.texts.tokenizer.decode(item.page.prompts[0])
     assert ("weather" in read) is not bool(left_out)
+
+
+@pytest.mark.parametrize(("kind", "head"), KINDS)
+def test_a_gpus_kernel_reads_what_blocks_read(folders, groups, kind, head) -> None:
+    """Loss and gradient of readings in trees of depth two, whose comparisons come in any order."""
+    scorer = make(folders["decoder"], kind=kind, head=head)
+    results = []
+    for attention in ("blocks", "fused"):
+        scorer.reader._trunk[0].attention = attention
+        trained = objective(scorer.reader, scorer.config)
+        items = trained.items(groups, Ledger())
+        scorer.reader.zero_grad()
+        loss = trained.loss(scorer.reader, items).loss
+        loss.backward()
+        gradients = {
+            name: weight.grad.clone()
+            for name, weight in scorer.reader.named_parameters()
+            if weight.grad is not None
+        }
+        results.append((loss.detach(), gradients))
+    torch.testing.assert_close(results[1], results[0], rtol=1e-3, atol=1e-4)

@@ -97,8 +97,8 @@ class Trunk(nn.Module):
             any_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=packed.input_ids.device)
             inputs["attention_mask"] = any_mask
             inputs["position_ids"] = packed.position_ids
-            fused = self._fuses(packed.size) and packed.table.depth_first
-            inputs["tree"] = Layout(packed, fused=fused)
+            can_fuse = packed.table.depth_first and packed.input_ids.shape[1] % TILE == 0
+            inputs["tree"] = Layout(packed, fused=can_fuse and self._fuses(packed.size))
         return inputs
 
     def _can_read_trees(self) -> bool:
