@@ -13,10 +13,14 @@ from rewarddiff.data.merge import merge
 from rewarddiff.records import Comparison, Group, prompt_text
 
 
-def clean(group: Group, ledger: Ledger) -> Group:
+def clean(group: Group, ledger: Ledger, *, to_compare: bool = True) -> Group:
     """Return the group without its empty and repeated responses.
 
     A response that is given alone and without a label goes on, noted: it can be scored.
+
+    Args:
+        to_compare: see `Format`. False: a prompt goes on with whatever responses are left, noted
+            where fewer than two are.
 
     Raises:
         RowError: of several responses fewer than two are different, and none is labelled by
@@ -24,6 +28,8 @@ def clean(group: Group, ledger: Ledger) -> Group:
     """
     if not prompt_text(group.prompt).strip():
         raise FieldError("the prompt is empty")
+    if not to_compare:
+        return _prompt_with_responses(group, ledger)
     labelled = {i for i, _ in group.known_labels()}
     if not group.responses:
         raise RowError(Reason.SINGLE_RESPONSE, "0 responses")
@@ -37,16 +43,33 @@ def clean(group: Group, ledger: Ledger) -> Group:
         ledger.change(Reason.SINGLE_RESPONSE, group, "kept: nothing to compare it with")
     if needs_comparison:
         _require_two_responses(group, filled)
-    empty = len(group.responses) - len(filled)
-    if empty:
-        ledger.change(Reason.EMPTY_RESPONSE, group, f"{empty} left out")
-        group = group.take(filled)
-    group = merge([group], ledger.change, ledger.change)
+    group = _filled_and_different(group, filled, ledger)
     group = without_unknown_scores(group, needs_comparison, ledger)
     if needs_comparison and all(comparison.tie for comparison in group.known_comparisons()):
         anything_known = group.comparisons or group.scores
         ledger.change(Reason.NO_ORDER, group, "only ties" if anything_known else "nothing known")
     return group
+
+
+def _prompt_with_responses(group: Group, ledger: Ledger) -> Group:
+    """Return a group whose prompt is to be answered, with the responses that are of use."""
+    filled = [i for i, response in enumerate(group.responses) if response.strip()]
+    group = _filled_and_different(group, filled, ledger)
+    if not filled:
+        ledger.change(Reason.NO_RESPONSE, group, "kept: a prompt to be answered")
+        return group.with_responses(())
+    if len(group.responses) == 1:
+        ledger.change(Reason.SINGLE_RESPONSE, group, "kept: nothing to compare it with")
+    return without_unknown_scores(group, False, ledger)
+
+
+def _filled_and_different(group: Group, filled: Sequence[int], ledger: Ledger) -> Group:
+    """Return the group without its empty responses, and with repeated ones once; count both."""
+    empty = len(group.responses) - len(filled)
+    if empty:
+        ledger.change(Reason.EMPTY_RESPONSE, group, f"{empty} left out")
+        group = group.take(filled)
+    return merge([group], ledger.change, ledger.change)
 
 
 def _require_two_responses(group: Group, filled: Sequence[int]) -> None:

@@ -57,6 +57,10 @@ class Reason(StrEnum):
         "single_response",
         "give every prompt at least two responses, or each response a label",
     )
+    NO_RESPONSE = (
+        "no_response",
+        "nothing to mend if the prompts are to be answered; what compares needs two responses each",
+    )
     NO_ORDER = "no_order", "nothing to mend if ties are meant"
     NO_ASPECT = (
         "no_aspect",

@@ -19,7 +19,7 @@ from rewarddiff.files import write_text
 from rewarddiff.paths import user_path
 from rewarddiff.records import Group
 
-LAYOUT = "8"
+LAYOUT = "9"
 """Raised when the schema or the meaning of a format changes, so that old caches are not read."""
 
 

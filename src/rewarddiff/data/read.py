@@ -12,7 +12,7 @@ from rewarddiff.data.clean import clean, without_repeated_prompts
 from rewarddiff.data.columns import PEEK, Columns, renamed
 from rewarddiff.data.dataset_info import described
 from rewarddiff.data.files import Row
-from rewarddiff.data.formats import Format, RowError, Values, detect, misfit, named
+from rewarddiff.data.formats import PROMPTS, Format, RowError, Values, detect, misfit, named
 from rewarddiff.data.formats.base import FieldError
 from rewarddiff.data.formats.cells import subset
 from rewarddiff.data.ledger import Ledger, Reason
@@ -68,12 +68,12 @@ def described_streams(
     return [described(stream) for stream in streams(source, split)]
 
 
-def _checked(groups: Iterator[tuple[Group, int]], ledger: Ledger) -> Iterator[Group]:
-    """Yield the groups that can be used; each comes with the number of its rows."""
+def _checked(groups: Iterator[tuple[Group, int, Format]], ledger: Ledger) -> Iterator[Group]:
+    """Yield the groups that can be used; each comes with the number of its rows and their format."""
     seen = Seen()
-    for group, rows in groups:
+    for group, rows, form in groups:
         try:
-            group = clean(group, ledger)
+            group = clean(group, ledger, to_compare=form.to_compare)
             seen.check(group)
         except RowError as error:
             ledger.drop(error.reason, group, error.detail, rows=rows)
@@ -84,8 +84,11 @@ def _checked(groups: Iterator[tuple[Group, int]], ledger: Ledger) -> Iterator[Gr
 
 def _groups(
     streams: Iterable[Stream], named_format: Format | None, ledger: Ledger
-) -> Iterator[tuple[Group, int]]:
-    """Yield groups with the number of rows that each came from; those of several rows come last."""
+) -> Iterator[tuple[Group, int, Format]]:
+    """Yield groups with the number and format of the rows that each came from.
+
+    Those of several rows come last.
+    """
     spread: dict[tuple[Format, Prompt], list[Group]] = {}
     for stream, head, form in with_formats(streams, named_format, ledger):
         groups = _converted(stream, form, _in_parts(form, chain(head, stream.rows)), ledger)
@@ -94,9 +97,10 @@ def _groups(
                 spread.setdefault((form, group.prompt), []).append(group)
         else:
             for group in without_repeated_prompts(groups, ledger):
-                yield group, 1
+                yield group, 1, form
     for (form, _), groups_of_prompt in spread.items():
-        yield from _gathered(form, groups_of_prompt, ledger)
+        for group, rows in _gathered(form, groups_of_prompt, ledger):
+            yield group, rows, form
 
 
 def with_formats(
@@ -145,15 +149,22 @@ def _place(stream: Stream, row: Row) -> str:
 
 
 def _detect_format(stream: Stream, head: list[Row]) -> Format:
-    """Return the format of the first row that fits one; the first row is one that can be read."""
-    readable = [row.values for row in head if row.values is not None]
-    for values in readable:
-        form = detect(values)
-        if form is not None:
+    """Return the format of the first row that fits one; the first row is one that can be read.
+
+    Rows are prompts alone only where all of them are.
+    """
+    strange: Row | None = None
+    for row in head:
+        form = None if row.values is None else detect(row.values)
+        if form is not None and form is not PROMPTS:
             return form
-    columns = ", ".join(readable[0])
-    problem = _rows_inside(readable[0]) or f"columns {columns} {misfit(readable[0])}"
-    raise UserError(f"{_place(stream, head[0])}: {problem}")
+        if strange is None and form is None and row.values is not None:
+            strange = row
+    if strange is None or strange.values is None:
+        return PROMPTS
+    columns = ", ".join(strange.values)
+    problem = _rows_inside(strange.values) or f"columns {columns} {misfit(strange.values)}"
+    raise UserError(f"{_place(stream, strange)}: {problem}")
 
 
 def _rows_inside(values: Mapping[str, Any]) -> str:

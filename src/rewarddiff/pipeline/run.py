@@ -147,8 +147,23 @@ def check_early(run: Run) -> None:
         elif train:
             longest = max(len(group.responses) for group in train)
             comparisons(longest, policy.order.design)
+    _check_responses(run)
     check_online(run)
     check_prompts(run)
+
+
+def _check_responses(run: Run) -> None:
+    """Refuse a policy that learns from responses where the data has prompts alone. Raises UserError."""
+    train = run.splits["train"]
+    if any(group.responses for group in train):
+        return
+    for name, policy in run.recipe.trained_here.items():
+        if policy.online is None:
+            raise UserError(
+                f"policies.{name}: objective {policy.objective.name} compares or learns responses, "
+                f"and {run.recipe.data.path} holds prompts alone; give data with responses, or let "
+                f"the policy learn from its own (policies.{name}.online)"
+            )
 
 
 def _check_language_model(place: str, source: str) -> None:

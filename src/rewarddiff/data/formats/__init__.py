@@ -40,6 +40,7 @@ from rewarddiff.data.formats.pairs import (
     TRL,
     TRL_IMPLICIT,
 )
+from rewarddiff.data.formats.prompts import BASELINE, PROMPTS
 from rewarddiff.data.formats.singles import COMPLETION, RESPONSE, UNPAIRED
 from rewarddiff.data.formats.voted import VOTE, VOTED
 from rewarddiff.data.formats.weighed import WEIGHED
@@ -51,6 +52,7 @@ FORMATS: tuple[Format, ...] = (
     SIMPEVAL,
     QA_FEEDBACK,
     RRHF,
+    BASELINE,
     SCORED,
     RM_BENCH,
     REWARDBENCH,
@@ -89,6 +91,7 @@ FORMATS: tuple[Format, ...] = (
     ALPACA_OUTPUT,
     SHAREGPT_ANSWER,
     MESSAGES,
+    PROMPTS,
 )
 """In the order they are tried: the more telling columns first."""
 
@@ -120,4 +123,4 @@ def misfit(values: Values) -> str:
     return nearest.misfit(values, FORMATS)
 
 
-__all__ = ["FORMATS", "Format", "RowError", "Values", "detect", "misfit", "named"]
+__all__ = ["FORMATS", "PROMPTS", "Format", "RowError", "Values", "detect", "misfit", "named"]

@@ -51,6 +51,9 @@ class Format:
         pool: makes of the groups of one prompt as many as there are different pairs, where each row
             holds a part of what is known of one.
         votes: what single people say in a row; None: the format knows of none.
+        to_compare: a row is there to be learned from, so that one without two different responses,
+            a label, or a response given alone is dropped. False: it may have any number of
+            responses, also none, since its prompt is to be answered.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Format:
     remark: Callable[[Values], Reason | None] = lambda values: None
     pool: Callable[[Sequence[Group]], list[Group]] | None = None
     votes: Callable[[Values], Iterable[Vote]] | None = None
+    to_compare: bool = True
 
     def missing(self, columns: Mapping[str, Any]) -> list[str]:
         """Return the format's columns that are not among these."""

@@ -44,7 +44,7 @@ PLAIN_WORDS = {"response", "answer", "output", "completion", "text", "reply", "u
 ALIKE = 0.8
 """From this similarity on, a name is taken for another that was mistyped."""
 
-MAIN = ("trl", "scored", "trl-unpaired", "response", "messages", "arena-texts")
+MAIN = ("trl", "scored", "trl-unpaired", "response", "messages", "arena-texts", "prompts")
 """The formats that are named where no format is near, and that go before others as near."""
 
 OPTIONAL = {"trl": "margin", "scored": "scores"}
@@ -83,7 +83,10 @@ class Near:
 def misfit(values: Values, formats: Sequence[Format]) -> str:
     """Say why a row is in no known format, and the mend: the end of a message about its columns."""
     main_first = sorted(formats, key=_main_place)
-    nearest = min((_near(form, values) for form in main_first), key=lambda near: near.rank)
+    nears = [_near(form, values) for form in main_first]
+    # Anything with a prompt is near to prompts alone, and as a rule something else is meant.
+    nears = [near for near in nears if near.form.to_compare or near.looks]
+    nearest = min(nears, key=lambda near: near.rank)
     if len(nearest.missing) >= nearest.covered:
         return f"are in no known format; {_any_format(main_first)}"
     if {"chosen", "rejected"} <= values.keys() and "prompt" in nearest.missing:
@@ -116,7 +119,8 @@ def _near(form: Format, values: Values) -> Near:
         candidate = _candidate(more, free)
         if candidate is not None:
             renamed[more] = candidate
-    row = {**values, **{column: values[name] for column, name in renamed.items()}}
+    row = {name: value for name, value in values.items() if name not in renamed.values()}
+    row |= {column: values[name] for column, name in renamed.items()}
     return Near(form, renamed, missing, looks=not missing and form.looks(row))
 
 
