@@ -62,6 +62,24 @@ def test_a_difference_model_teaches_although_it_scores_no_response_alone(
         rd.train_online(policy_folder, PROMPTS, scorer, options(), output=tmp_path / "r")
 
 
+def test_a_finished_output_is_said_to_be_replaced_and_leaves_no_value_head_of_another_policy(
+    policy_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = tmp_path / "value_head.safetensors"
+    config = options(save_value_head=True)
+    rd.train_online(policy_folder, PROMPTS, lengths, config, output=tmp_path)
+    assert head.exists()
+    assert "replaced" not in caplog.text
+    # It is what the next training starts from.
+    config = options(value_head=str(head))
+    rd.train_online(policy_folder, PROMPTS, lengths, config, output=tmp_path)
+    assert head.exists()
+    assert "model: holds a model already, which will be replaced" in caplog.text
+    config = options(advantage=rd.AdvantageConfig("reinforce"))
+    rd.train_online(policy_folder, PROMPTS, lengths, config, output=tmp_path)
+    assert not head.exists()
+
+
 def test_a_cancelling_baseline_is_refused_before_anything_is_sampled(
     policy_folder: Path, tmp_path: Path
 ) -> None:

@@ -37,7 +37,8 @@ def train_online(
     """Train a policy on its own samples, and return its Hugging Face folder `output/model`.
 
     Metrics, under the names of TRL, and checkpoints go to `output`. The same call again goes on
-    where it was interrupted.
+    where it was interrupted; after a training that has ended it trains anew, and the log says that
+    the model there will be replaced.
 
     Args:
         model: the starting point, which is also the reference.

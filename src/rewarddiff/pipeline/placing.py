@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from rewarddiff import files, model_files, models
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.stage import write_json
+
+logger = logging.getLogger(__name__)
 
 RECORD = Path("run") / "placed.json"
 """The size and time of every file that a training placed in its output, by name."""
@@ -21,7 +24,7 @@ MADE_ANEW = ("model", "checkpoint")
 
 def check_model_place(output: Path, starts: Iterable[str | Path], *, scorer: bool) -> None:
     """Refuse an output whose `model` a training from Python must not replace, before anything is
-    loaded.
+    loaded. A model that will be replaced is named in the log.
 
     Args:
         starts: models by name that training starts from; all that the first one is made of must
@@ -51,6 +54,8 @@ def check_model_place(output: Path, starts: Iterable[str | Path], *, scorer: boo
             f"{model}: holds a model that is no scorer, and would be replaced; "
             "choose another output"
         )
+    if holds_scorer or holds_model:
+        logger.warning("%s: holds a model already, which will be replaced", model)
 
 
 def _made_anew(output: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from rewarddiff.encoding import Encoder
 from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs
 from rewarddiff.loop.train import TrainResult, train
+from rewarddiff.paths import user_path
 from rewarddiff.policies.online.actor import VALUE_HEAD, save_value_head
 from rewarddiff.policies.online.baselines import is_due
 from rewarddiff.policies.online.config import OnlineConfig
@@ -94,9 +95,24 @@ def train_online(
             "alike, or scores too few; look at what scores them, or raise temperature or "
             "num_generations"
         )
-    if isinstance(config, OnlineConfig) and config.save_value_head and processes().is_main_process:
-        save_value_head(objective.module.value_head, output / VALUE_HEAD)
+    if processes().is_main_process:
+        _leave_value_head(objective, config, output / VALUE_HEAD)
     return result
+
+
+def _leave_value_head(
+    objective: Online | SemiOnline, config: OnlineConfig | SemiOnlineConfig, place: Path
+) -> None:
+    """Save the value head where that is asked for; the head of an earlier policy goes with it."""
+    start = None
+    if isinstance(config, OnlineConfig) and isinstance(objective, Online):
+        if config.save_value_head:
+            save_value_head(objective.module.value_head, place)
+            return
+        start = config.value_head
+    is_start = start is not None and user_path(start).resolve() == place.resolve()
+    if not is_start:
+        place.unlink(missing_ok=True)
 
 
 def _with_scores(
