@@ -46,6 +46,7 @@ def test_a_reward_model_scores_the_samples(kind: str, policy_folder: Path, tmp_p
     assert (folder / "model.safetensors").exists()
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
 @pytest.mark.parametrize("kind", ["contrastive_difference", "group_difference"])
 def test_a_difference_model_teaches_although_it_scores_no_response_alone(
     kind: str, policy_folder: Path, tmp_path: Path

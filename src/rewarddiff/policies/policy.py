@@ -115,7 +115,7 @@ def with_adapter(model: PreTrainedModel, config: PolicyConfig, seed: int = 0) ->
         use_dora=config.lora.dora,
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), models.quiet():
         torch.manual_seed(seed)
         adapted: Any = peft.get_peft_model(model, settings)
     return adapted  # type: ignore[no-any-return]

@@ -100,12 +100,10 @@ def train_online(
     return result
 
 
-def _leave_value_head(
-    objective: Online | SemiOnline, config: OnlineConfig | SemiOnlineConfig, place: Path
-) -> None:
+def _leave_value_head(objective: Any, config: OnlineConfig | SemiOnlineConfig, place: Path) -> None:
     """Save the value head where that is asked for; the head of an earlier policy goes with it."""
     start = None
-    if isinstance(config, OnlineConfig) and isinstance(objective, Online):
+    if isinstance(config, OnlineConfig):
         if config.save_value_head:
             save_value_head(objective.module.value_head, place)
             return
