@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rewarddiff.rewards.difficulty import difficulty
+from rewarddiff.rewards.difficulty import difficulty, variance_left
 
 
 def test_by_hand() -> None:
@@ -41,6 +41,16 @@ def test_it_estimates_the_share_it_was_drawn_with() -> None:
     draws = np.random.default_rng(0)
     scores = 3 * draws.normal(size=(4000, 1)) + draws.normal(size=(4000, 3))
     assert difficulty(scores).between == pytest.approx(0.9, abs=0.015)
+
+
+def test_what_a_baseline_leaves_is_what_simulated_rewards_vary_by() -> None:
+    """Variance 1 between and 3 within: r less the mean of three others has 3 + 3/3 = 4, all of 4."""
+    draws = np.random.default_rng(0)
+    scores = draws.normal(size=(200_000, 1)) + math.sqrt(3) * draws.normal(size=(200_000, 4))
+    for k, left in ((1, 1.5), (2, 1.125), (3, 1.0)):
+        assert variance_left(0.25, k) == left
+        rewards = scores[:, 0] - scores[:, 1 : k + 1].mean(1)
+        assert rewards.var() / scores[:, 0].var() == pytest.approx(left, rel=0.02)
 
 
 @given(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from rewarddiff.data.questions import Question, read_questions
 from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
 from rewarddiff.evaluation.histograms import distribution
+from rewarddiff.evaluation.intraclass import interval_between
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of
 from rewarddiff.pipeline.engines import engine_of
@@ -28,7 +29,7 @@ from rewarddiff.processes import once
 from rewarddiff.records import Group, plain_prompt
 from rewarddiff.remembering import open_store
 from rewarddiff.report.baseline import BaselineSummary, PromptExample, render_baseline
-from rewarddiff.results import Distribution, Histogram
+from rewarddiff.results import Distribution, Histogram, Interval
 from rewarddiff.rewards.difficulty import difficulty
 from rewarddiff.sampling import Engine, Sample, SamplingConfig
 from rewarddiff.sampling.several import Temperature, several
@@ -269,7 +270,7 @@ class _OfScores:
     means: Distribution | None = None
     spreads: Distribution | None = None
     histograms: tuple[Histogram, ...] = ()
-    between: float = math.nan
+    between: Interval = field(default_factory=lambda: Interval.unbounded(math.nan))
     hardest: tuple[PromptExample, ...] = ()
     easiest: tuple[PromptExample, ...] = ()
 
@@ -298,7 +299,7 @@ def _of_scores(
         means=distribution(of.means),
         spreads=distribution(of.spreads),
         histograms=(_histogram(of.means), _histogram(of.spreads)),
-        between=of.between,
+        between=interval_between(scores),
         hardest=tuple(examples[:shown]),
         easiest=tuple(examples[::-1][:shown]),
     )

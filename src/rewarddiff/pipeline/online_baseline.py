@@ -183,5 +183,5 @@ def _figures(summary: BaselineSummary) -> dict[str, object]:
     figures |= {"cut": summary.cut, "empty": summary.empty, "unscored": summary.unscored}
     if summary.means is not None and summary.spreads is not None:
         figures |= {"means": plain(summary.means), "spreads": plain(summary.spreads)}
-        figures["between"] = summary.between
+        figures["between"] = summary.between.value
     return figures

@@ -25,8 +25,9 @@ from rewarddiff.report.document import (
 from rewarddiff.report.figures import Drawing
 from rewarddiff.report.svg import SERIES, draw
 from rewarddiff.report.text import terminal_page
-from rewarddiff.report.values import count, percent, real
-from rewarddiff.results import Distribution, Histogram
+from rewarddiff.report.values import bounds, count, percent, real
+from rewarddiff.results import Distribution, Histogram, Interval
+from rewarddiff.rewards.difficulty import variance_left
 from rewarddiff.version import __version__
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class BaselineSummary:
         cut, empty, unscored: how many responses did not end, have no text, have no score.
         means, spreads: of prompts, by quantiles; empty of a scorer that scores no response alone.
         histograms: of the same two.
-        between: share of the variance of r that lies between prompts; NaN where not known.
+        between: share of the variance of r that lies between prompts; unknown with one response each.
         hardest, easiest: prompts with the lowest and the highest mean.
     """
 
@@ -73,7 +74,7 @@ class BaselineSummary:
     means: Distribution | None
     spreads: Distribution | None
     histograms: tuple[Histogram, ...]
-    between: float
+    between: Interval
     hardest: tuple[PromptExample, ...]
     easiest: tuple[PromptExample, ...]
 
@@ -129,7 +130,7 @@ def terminal_baseline(summary: BaselineSummary) -> Group:
 
 
 def verdict(summary: BaselineSummary) -> str:
-    """Say what was drawn, and how much of the scores' variance a baseline takes off."""
+    """Say what was drawn, and how much of the scores' variance a baseline leaves."""
     responses = "1 response" if summary.k == 1 else f"{count(summary.k)} responses"
     drawn = f"{responses} of {summary.model} to each of {count(summary.prompts)} prompts"
     if summary.means is None:
@@ -137,11 +138,22 @@ def verdict(summary: BaselineSummary) -> str:
             f"{drawn}, without scores: {summary.scorer} scores no response by itself. Use them for "
             "rewards by difference (contrastive_difference)."
         )
-    if math.isnan(summary.between):
+    if not summary.between.known:
         return f"{drawn}, scored by {summary.scorer}."
+    return f"{drawn}, scored by {summary.scorer}. {_variance(summary.between, summary.k)}"
+
+
+def _variance(between: Interval, k: int) -> str:
+    """Say what lies between prompts, and what is left where the mean of k responses is taken off."""
+    left = variance_left(between.value, k)
+    ends = bounds(between, percent)
+    share = f"{percent(between.value)} {ends}".strip()
+    effect = "rewards get steadier"
+    if left > 1:
+        effect = f"noise is added, as with any share below 1/(k + 1) = {percent(1 / (k + 1))}"
     return (
-        f"{drawn}, scored by {summary.scorer}. {percent(summary.between)} of the variance of the "
-        "scores lies between prompts: that is what a baseline per prompt takes off."
+        f"{share} of the variance of the scores lies between prompts. Taking the mean of k = {k} off "
+        f"leaves (1 − share)(1 + 1/k) = {percent(left)} of the variance: {effect}."
     )
 
 

@@ -21,8 +21,8 @@ class Difficulty:
         medians: of r, (prompts,), likewise. maxima: the largest r.
         spreads: standard deviation of r within a prompt with n − 1, (prompts,); NaN of fewer than
             two scored responses.
-        between: share of the variance of r that lies between prompts: what a baseline per prompt
-            takes off. NaN with one response per prompt.
+        between: share of the variance of r that lies between prompts. NaN with one response per
+            prompt.
     """
 
     means: Array
@@ -53,7 +53,7 @@ def difficulty(scores: ArrayLike) -> Difficulty:
         medians=statistic(given, "median"),
         maxima=statistic(given, "max"),
         spreads=_spreads(given),
-        between=_between(given[np.isfinite(given).all(1)]),
+        between=share_between(given[np.isfinite(given).all(1)]),
     )
 
 
@@ -66,7 +66,7 @@ def _spreads(scores: Array) -> Array:
     return np.asarray(np.sqrt(spreads))
 
 
-def _between(scores: Array) -> float:
+def share_between(scores: Array) -> float:
     """Return the intraclass correlation of prompts whose k responses were all scored.
 
     Source: Shrout and Fleiss 1979, Psychological Bulletin 86, ICC(1, 1). An estimate below 0 is 0.
@@ -78,3 +78,18 @@ def _between(scores: Array) -> float:
     within = float(scores.var(1, ddof=1).mean())
     total = of_prompts + (k - 1) * within
     return max((of_prompts - within) / total, 0.0) if total > 0 else math.nan
+
+
+def variance_left(between: float, k: int) -> float:
+    """Return what is left of the variance of r where the mean of k stored responses is taken off.
+
+    (1 − ρ)(1 + 1/k): what lies between prompts is gone, what lies within comes once more, divided
+    by k. More than 1, so that the baseline adds noise, where ρ is below 1/(k + 1).
+
+    Args:
+        between: ρ, the share of the variance that lies between prompts.
+
+    >>> variance_left(0.25, 3)
+    1.0
+    """
+    return (1 - between) * (1 + 1 / k)
