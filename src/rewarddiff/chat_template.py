@@ -9,13 +9,28 @@ from typing import Any, NamedTuple
 
 from rewarddiff import rendering
 from rewarddiff.errors import UserError
-from rewarddiff.records import Group, Message, Prompt, turns_and_tools
+from rewarddiff.records import Group, Message, Prompt, Rendered, turns_and_tools
 
 ANSWER = "An answer in words"
 """A reply by which it is seen what the template writes behind one."""
 
 LONGEST_CAUSE = 200
 """Characters of a template's own message that are shown."""
+
+
+def untemplated(tokenizer: Any, prompts: Iterable[Prompt]) -> int:
+    """Count the prompts that are texts, where the model has a template for conversations."""
+    if not tokenizer.chat_template:
+        return 0
+    return sum(isinstance(prompt, str) and not isinstance(prompt, Rendered) for prompt in prompts)
+
+
+def as_they_stand(count: int, what: str) -> str:
+    """Say that so many prompts are read without the template; `what` they are of, as "rows"."""
+    return (
+        f"The prompts of {count:,} {what} are texts and were read as they stand, though the model has "
+        "a chat template; write them as turns where that is meant."
+    )
 
 
 class TemplateRefused(UserError):

@@ -75,6 +75,9 @@ def test_k_responses_of_the_policy_with_the_scores_of_the_scorer(
     different = {tuple(row["responses"]) for row in rows}
     assert len(different) == 8
     assert summary.cut == sum(row["ended"].count(False) for row in rows)
+    # Seven of the eight prompts are texts, and the model has a chat template.
+    said = "The prompts of 7 rows are texts and were read as they stand"
+    assert said in output.with_suffix(".html").read_text()
 
 
 def test_a_larger_k_begins_with_the_responses_of_a_smaller_one(

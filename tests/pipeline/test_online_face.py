@@ -27,8 +27,12 @@ def lengths(groups: Sequence[rd.Group]) -> list[list[float]]:
     return [[-float(len(response)) for response in group.responses] for group in groups]
 
 
-def test_a_function_of_groups_is_enough(policy_folder: Path, tmp_path: Path) -> None:
-    folder = rd.train_online(policy_folder, PROMPTS, lengths, options(), output=tmp_path)
+def test_a_function_of_groups_is_enough(
+    policy_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    turns = rd.Group("turns", (rd.Message("user", "Say 5"),), ())
+    folder = rd.train_online(policy_folder, [*PROMPTS, turns], lengths, options(), output=tmp_path)
+    assert caplog.text.count("The prompts of 4 rows are texts and were read as they stand") == 1
     assert AutoModelForCausalLM.from_pretrained(folder).config.vocab_size > 0
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]

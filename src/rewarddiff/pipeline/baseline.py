@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rewarddiff import files
+from rewarddiff.chat_template import untemplated
 from rewarddiff.config import at_least, load_recipe, positive
 from rewarddiff.data.questions import Question, read_questions
 from rewarddiff.differences import Array
@@ -32,6 +33,7 @@ from rewarddiff.report.baseline import BaselineSummary, PromptExample, render_ba
 from rewarddiff.results import Distribution, Histogram, Interval
 from rewarddiff.rewards.difficulty import difficulty
 from rewarddiff.sampling import Engine, Sample, SamplingConfig
+from rewarddiff.sampling.engines import Here
 from rewarddiff.sampling.several import Temperature, several
 from rewarddiff.scorers.opening import GRADES, fingerprint_of, open_scorer
 from rewarddiff.scorers.protocol import Pointwise, Scorer
@@ -141,7 +143,15 @@ def write_baseline(
     samples = _samples(engine, questions, config, store)
     groups = _groups(questions, samples)
     scores = _scores(scorer, groups, store)
-    return once(lambda: _written(output, named, groups, samples, scores))
+    summary = _summary(named, groups, samples, scores, _texts(engine, groups))
+    return once(lambda: _written(output, named, groups, samples, scores, summary))
+
+
+def _texts(engine: Engine, groups: Sequence[Group]) -> int:
+    """Count the prompts that are read as they stand by a model with a template; a server has its own."""
+    if not isinstance(engine, Here):
+        return 0
+    return untemplated(engine.encoder.tokenizer, (group.prompt for group in groups))
 
 
 def _written(
@@ -150,11 +160,11 @@ def _written(
     groups: Sequence[Group],
     samples: Sequence[Sequence[Sample]],
     scores: Array | None,
+    summary: BaselineSummary,
 ) -> BaselineSummary:
     identity = "" if scores is None else named.fingerprint
     of_all = {"model": named.model, "scorer": identity}
     rows = [row | of_all for row in _rows(groups, samples, scores)]
-    summary = _summary(named, groups, samples, scores)
     render_baseline(output.with_suffix(".html"), summary)
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
     files.write_text(output, "".join(lines))
@@ -246,6 +256,7 @@ def _summary(
     groups: Sequence[Group],
     samples: Sequence[Sequence[Sample]],
     scores: Array | None,
+    texts: int,
 ) -> BaselineSummary:
     """Return what the baseline says of its prompts."""
     every = [sample for drawn in samples for sample in drawn]
@@ -258,6 +269,7 @@ def _summary(
         k=len(samples[0]),
         cut=sum(not sample.ended for sample in every),
         empty=sum(not sample.text.strip() for sample in every),
+        untemplated=texts,
         **vars(known),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rewarddiff.chat_template import as_they_stand
 from rewarddiff.records import Prompt, prompt_text
 from rewarddiff.report import plots
 from rewarddiff.report.cells import Table, texts
@@ -57,6 +58,7 @@ class BaselineSummary:
         data, model, scorer: as they were named.
         k: responses to each prompt.
         cut, empty, unscored: how many responses did not end, have no text, have no score.
+        untemplated: prompts that are texts, though the model has a chat template.
         means, spreads: of prompts, by quantiles; empty of a scorer that scores no response alone.
         histograms: of the same two.
         between: share of the variance of r that lies between prompts; unknown with one response each.
@@ -77,6 +79,7 @@ class BaselineSummary:
     between: Interval
     hardest: tuple[PromptExample, ...]
     easiest: tuple[PromptExample, ...]
+    untemplated: int = 0
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,8 @@ def remarks(summary: BaselineSummary) -> list[str]:
     ):
         if number:
             said.append(f"{what}: {count(number)} of {count(total)} responses.")
+    if summary.untemplated:
+        said.append(as_they_stand(summary.untemplated, "rows"))
     if summary.means is not None and summary.k == 1:
         said.append("With k = 1 nothing is known of the spread within a prompt.")
     return said

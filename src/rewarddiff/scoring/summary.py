@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from rewarddiff.chat_template import as_they_stand
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.records import Group
 from rewarddiff.scorers.overlap import count_trained_on
@@ -162,10 +163,7 @@ class Reading:
         if cut:
             sentences.append(f"Of {' and of '.join(cut)} was read in part: too long.")
         if self.untemplated:
-            sentences.append(
-                f"The prompts of {self.untemplated:,} rows are texts and were read as they stand, though "
-                "the model has a chat template; write them as turns where that is meant."
-            )
+            sentences.append(as_they_stand(self.untemplated, "rows"))
         if self.learned:
             sentences.append(
                 f"The scorer was trained on the prompts of {self.learned:,} rows: of these it may know "

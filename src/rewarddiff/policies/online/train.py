@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from rewarddiff.chat_template import as_they_stand, untemplated
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import Encoder
 from rewarddiff.errors import UserError
@@ -74,6 +75,9 @@ def train_online(
     ledger.enforce(max_drop if items else 0.0)
     if ledger.dropped or ledger.changed:
         logger.warning("%s: %s", name, ledger)
+    texts = untemplated(encoder.tokenizer, (item.group.prompt for item in items))
+    if texts:
+        logger.warning("%s: %s", name, as_they_stand(texts, "rows"))
     _warn_of_small_turns(config, len(items), name)
     policy = LogProbs(model)
     # It makes its items of prompts: the loop's are not the ones that its losses are of.
