@@ -22,7 +22,8 @@ from benchmarks.contest import (
 )
 from benchmarks.machine import memory_bytes, reset_peak, touch
 from benchmarks.rows import Row, read_rows
-from rewarddiff.encoding import Encoded, Encoder, LengthConfig
+from rewarddiff.encoded import Encoded
+from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.schedule import batch_at
 from rewarddiff.models import load_causal_lm

@@ -47,7 +47,8 @@ from benchmarks.contest import (
 from benchmarks.groups import read_groups
 from benchmarks.machine import memory_bytes, reset_peak, touch
 from benchmarks.ours import SEED, UNLIMITED, so_that_batches_follow
-from rewarddiff.encoding import Encoded, Encoder, LengthConfig
+from rewarddiff.encoded import Encoded
+from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.models import load_causal_lm
 from rewarddiff.policies.items import Pairs, preference_items

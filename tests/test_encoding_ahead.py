@@ -11,7 +11,8 @@ from transformers import PreTrainedTokenizerFast
 
 from rewarddiff import rendering, tokenizing
 from rewarddiff.data.ledger import Ledger
-from rewarddiff.encoding import Encoded, Encoder, LengthConfig
+from rewarddiff.encoded import Encoded
+from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.records import Comparison, Group, Message, Rendered
 
 REFUSES_TOOLS = (

@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerFast
 from benchmarks.gpu.shapes import Shape
 from benchmarks.groups import make_groups
 from benchmarks.rows import WORDS, make_rows
-from rewarddiff.encoding import Encoded, Encoder, LengthConfig
+from rewarddiff.encoded import Encoded
+from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.policies.items import Pairs, PreferenceItem, preference_items
 from rewarddiff.records import Comparison, Group
 

@@ -19,8 +19,9 @@ from transformers import PreTrainedTokenizerBase
 from rewarddiff.chat_template import ChatTemplate, Rendering, TemplateRefused
 from rewarddiff.config import at_least, checked
 from rewarddiff.data.ledger import Ledger, Reason
+from rewarddiff.encoded import Encoded, count_losses, losses_of
 from rewarddiff.errors import UserError
-from rewarddiff.records import Comparison, Group, Message, Prompt, Rendered
+from rewarddiff.records import Group, Message, Prompt, Rendered
 from rewarddiff.store import fingerprint
 from rewarddiff.tokenizing import (
     Asked,
@@ -51,24 +52,6 @@ class LengthConfig:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "max_prompt", "max_response")
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A group as token ids, responses in the order of `group.responses`; () does not fit."""
-
-    group: Group
-    prompt: tuple[int, ...]
-    responses: tuple[tuple[int, ...], ...]
-
-    def usable(self, comparison: Comparison) -> bool:
-        """Tell whether both responses fit and differ in what is left of them."""
-        chosen, rejected = self.responses[comparison.chosen], self.responses[comparison.rejected]
-        return bool(chosen and rejected) and chosen != rejected
-
-    def labelled(self) -> list[tuple[int, bool]]:
-        """Return the index of every response that fits and has a label, with the label."""
-        return [(i, label) for i, label in self.group.known_labels() if self.responses[i]]
 
 
 class ReadGroups(NamedTuple):
@@ -238,7 +221,8 @@ class Encoder:
             room = self.context - len(prompt)
             fitting = [response if len(response) <= room else () for response in responses]
         encoded = Encoded(group, prompt, tuple(fitting))
-        if not _count_losses(encoded, self._losses(encoded, responses), ledger):
+        losses = losses_of(encoded, responses, limit=limit, context=self.context)
+        if not count_losses(encoded, losses, ledger):
             return None
         ledger.keep()
         return encoded
@@ -283,21 +267,6 @@ class Encoder:
                 if both[: len(ids)] == ids:
                     return both[len(ids) :]
         return self._tokens(text)
-
-    def _losses(
-        self, encoded: Encoded, responses: Sequence[tuple[int, ...]]
-    ) -> list[tuple[Reason, str]]:
-        """Return what the limits cost: responses that do not fit, or are alike after the cut."""
-        losses = []
-        if not all(encoded.responses):
-            most = max(map(len, responses))
-            prompt = len(encoded.prompt)
-            detail = f"{prompt} + {most} tokens, the model reads {self.context}: set max_prompt"
-            losses.append((Reason.PROMPT_TOO_LONG, detail))
-        if len(set(responses)) < len(set(encoded.group.responses)):
-            detail = f"alike in the first {self.lengths.max_response} tokens"
-            losses.append((Reason.IDENTICAL_AFTER_TRUNCATION, detail))
-        return losses
 
     def _tokens(self, text: str, *, special: bool = False) -> list[int]:
         """Return a text's tokens, which nobody may change."""
@@ -423,27 +392,6 @@ class Encoder:
                 "end; name one as eos_token in its tokenizer_config.json"
             )
         return eos
-
-
-def _count_losses(encoded: Encoded, losses: Sequence[tuple[Reason, str]], ledger: Ledger) -> bool:
-    """Count what was lost of a group; tell whether enough is left to be used."""
-    if not losses:
-        return True
-    group = encoded.group
-    different = len(set(encoded.responses) - {()})
-    usable = [encoded.usable(comparison) for comparison in group.known_comparisons()]
-    can_be_compared = different >= 2 and (any(usable) or not usable)
-    if not can_be_compared and not encoded.labelled():
-        reason, detail = losses[0]
-        ledger.drop(reason, group, detail)
-        return False
-    left = (
-        f"{different} of {len(encoded.responses)} responses, "
-        f"{sum(usable)} of {len(usable)} comparisons left"
-    )
-    for reason, detail in losses:
-        ledger.change(reason, group, f"{detail}; {left}")
-    return True
 
 
 def _ended(ids: list[int], end: int) -> list[int]:

@@ -11,7 +11,8 @@ import torch
 
 from benchmarks import groups, lists, rrhf, scoring
 from benchmarks.contest import GroupOutcome, Task, require_same_values
-from rewarddiff.encoding import Encoded, Encoder, LengthConfig
+from rewarddiff.encoded import Encoded
+from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.models import load_causal_lm
 from rewarddiff.records import Group
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import compress
 
-from rewarddiff.encoding import Encoded
+from rewarddiff.encoded import Encoded
 from rewarddiff.rankings import potentials
 from rewarddiff.records import Comparison, Group
 from rewarddiff.trees import Tree, group_tree

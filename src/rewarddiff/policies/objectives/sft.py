@@ -10,7 +10,8 @@ from torch import nn
 
 from rewarddiff.config import checked
 from rewarddiff.data.ledger import Ledger, Reason
-from rewarddiff.encoding import Encoded, Encoder
+from rewarddiff.encoded import Encoded
+from rewarddiff.encoding import Encoder
 from rewarddiff.forward import LogProbs
 from rewarddiff.loop.objective import LossOutput, TrainConfig, one_group
 from rewarddiff.losses import pointwise

@@ -10,7 +10,7 @@ import numpy as np
 from rewarddiff.coefficients import CoefficientConfig, lower_bounds, weigh
 from rewarddiff.designs import comparisons
 from rewarddiff.differences import Array, Differences, Pair, joined
-from rewarddiff.encoding import Encoded
+from rewarddiff.encoded import Encoded
 from rewarddiff.errors import UserError
 from rewarddiff.policies.items import Pairs, PreferenceItem, preference_items
 from rewarddiff.policies.online.group_rewards import RewardFunctions

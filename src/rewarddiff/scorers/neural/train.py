@@ -77,7 +77,9 @@ def train_scorer(
     if config.comparisons is not None:
         places = _fewer(table, config.comparisons, seed)
         items = FiledPart(table, places)
-    dev_items = tabled(dev, Ledger(), made_from=("dev", made_from))
+    dev_items: Sequence[ScorerItem] = ()
+    if dev:
+        dev_items = tabled(dev, Ledger(), made_from=("dev", made_from))
     result = train(
         trained, items, output=output, config=config.train, dev=dev_items, seed=seed, name=name
     )
