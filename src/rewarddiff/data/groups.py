@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import accumulate, islice
+from itertools import accumulate, groupby, islice
 from pathlib import Path
 from typing import Any, overload
 
@@ -78,9 +78,20 @@ class Batches:
     def rows(self) -> int:
         return self.ends[-1] if self.ends else 0
 
+    def holding(self, place: int) -> int:
+        """Return which batch holds a row."""
+        return bisect_right(self.ends, place)
+
+    def rows_of(self, k: int, places: Iterable[int]) -> list[dict[str, Any]]:
+        """Return rows of one batch as plain values."""
+        batch = self.open(k)
+        first = self.ends[k] - batch.num_rows
+        rows: list[dict[str, Any]] = batch.take([place - first for place in places]).to_pylist()
+        return rows
+
     def row(self, place: int) -> dict[str, Any]:
         """Return one row as plain values."""
-        k = bisect_right(self.ends, place)
+        k = self.holding(place)
         batch = self.open(k)
         first = self.ends[k] - batch.num_rows
         row: dict[str, Any] = batch.slice(place - first, 1).to_pylist()[0]
@@ -156,8 +167,8 @@ class Groups(Sequence[Group]):
 
     def __iter__(self) -> Iterator[Group]:
         if self._indices is not self._whole_file:
-            for k in range(len(self)):
-                yield self[k]
+            for k, places in groupby(self._indices, key=self._batches.holding):
+                yield from map(_group, self._batches.rows_of(k, places))
             return
         for batch in self._batches:
             for start in range(0, batch.num_rows, BATCH):
