@@ -259,7 +259,7 @@ def test_no_such_source(tmp_path: Path) -> None:
 
 def test_nothing_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").touch()
-    with pytest.raises(UserError, match="holds no groups"):
+    with pytest.raises(UserError, match="is empty; give a file that holds rows"):
         load_groups(tmp_path / "rows.jsonl")
     (tmp_path / "rows.jsonl").write_text("nothing\nhere\n")
     with pytest.raises(

@@ -80,6 +80,25 @@ def test_k_responses_of_the_policy_with_the_scores_of_the_scorer(
     assert said in output.with_suffix(".html").read_text()
 
 
+def test_prompts_under_another_name_are_read_as_the_refusal_says(
+    policy_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, output = tmp_path / "asked.jsonl", tmp_path / "out" / "baseline.jsonl"
+    data.write_text('{"asked": "Why?", "n": 1}\n{"asked": "How?", "n": 2}\n')
+    command = ["baseline", str(data), "--model", str(policy_folder), "--scorer", "length"]
+    command += ["--output", str(output), "k=2", "max_new_tokens=4"]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "prompts (prompt)" in said
+    assert "--columns prompt=COLUMN" in said
+    assert main([*command, "--columns", "prompt=asked"]) == 0
+    assert [row["prompt"] for row in lines(output)] == ["Why?", "How?"]
+    (tmp_path / "empty.jsonl").touch()
+    command[1] = str(tmp_path / "empty.jsonl")
+    assert main(command) == 2
+    assert "empty.jsonl: is empty" in capsys.readouterr().err
+
+
 def test_a_larger_k_begins_with_the_responses_of_a_smaller_one(
     prompts: Path, policy_folder: Path, tmp_path: Path
 ) -> None:

@@ -190,6 +190,7 @@ def _training(add: Add) -> None:
         "prompts.jsonl --scorer runs/reward --output baseline.jsonl k=3",
     )
     sub.add_argument("data", metavar="PROMPTS", help=f"rows with prompt, or {DATA}")
+    sub.takes_reading(max_drop=False)
     text = f"the policy: a folder, a hub name, or MODEL@URL (default {POLICY})"
     sub.add_argument("--model", default=POLICY, help=text)
     sub.add_argument("--scorer", required=True, help=ANY_SCORER)

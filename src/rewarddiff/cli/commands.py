@@ -104,7 +104,9 @@ def baseline(args: Namespace) -> None:
     from rewarddiff.pipeline import baseline_stage
     from rewarddiff.report.baseline import terminal_baseline
 
-    summary = baseline_stage(args.data, args.model, args.scorer, args.output, args.overrides)
+    summary = baseline_stage(
+        args.data, args.model, args.scorer, args.output, args.overrides, **_reading(args)
+    )
     console().print(terminal_baseline(summary))
     say(f"baseline  {args.output}", f"page      {args.output.with_suffix('.html')}")
 

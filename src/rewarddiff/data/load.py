@@ -77,7 +77,7 @@ def load_groups(
     counts.enforce(max_drop)
     if not groups:
         counts.enforce(0)
-        raise UserError(f"{source}: holds no groups; check the file")
+        raise UserError(f"{source}: is empty; give a file that holds rows")
     return groups
 
 

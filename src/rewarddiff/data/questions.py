@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rewarddiff.data.columns import Columns
 from rewarddiff.data.files import Row
 from rewarddiff.data.formats import RowError, Values
 from rewarddiff.data.formats.base import FieldError
 from rewarddiff.data.formats.cells import as_text, items, text
 from rewarddiff.data.formats.conversations import asked, in_context, prompt
 from rewarddiff.data.load import load_groups
-from rewarddiff.data.sources import DEMO, streams
+from rewarddiff.data.read import described_streams
+from rewarddiff.data.sources import DEMO
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.records import Message, Prompt, prompt_text
@@ -77,18 +79,26 @@ def same_prompt(prompt: Prompt) -> str:
     return json.dumps([message.turn() for message in prompt])
 
 
-def read_questions(source: str | Path, *, limit: int | None = None) -> list[Question]:
+def read_questions(
+    source: str | Path,
+    *,
+    limit: int | None = None,
+    format: str | None = None,
+    split: str | None = None,
+    columns: Columns | None = None,
+) -> list[Question]:
     """Return the questions that a source holds, each prompt once.
 
     Args:
         source: a file, folder or dataset of rows; or preference data, whose prompts are taken.
         limit: at most so many.
+        format, split, columns: see `load_groups`; with a format the prompts of its groups are taken.
 
     Raises:
         UserError: a row holds no question, or there is none.
     """
     questions: dict[tuple[str, tuple[str, ...]], Question] = {}
-    for question in _questions(source):
+    for question in _questions(source, format, split, columns):
         key = (same_prompt(question.prompt), question.later)
         questions.setdefault(key, question)
         if limit is not None and len(questions) == limit:
@@ -98,18 +108,20 @@ def read_questions(source: str | Path, *, limit: int | None = None) -> list[Ques
     return list(questions.values())
 
 
-def _questions(source: str | Path) -> Iterator[Question]:
+def _questions(
+    source: str | Path, format: str | None, split: str | None, columns: Columns | None
+) -> Iterator[Question]:
     path = user_path(source)
     if source != DEMO and path.is_file():
         listed = _plain_list(path)
         if listed is not None:
             yield from listed
             return
-    if source == DEMO or not _has_prompts(source):
-        for group in load_groups(source):
+    if format is not None or source == DEMO or not _has_prompts(source, split, columns):
+        for group in load_groups(source, format=format, split=split, columns=columns):
             yield Question(group.prompt, place=group.source)
         return
-    for stream in streams(source):
+    for stream in described_streams(source, split, columns):
         for row in stream.rows:
             yield question_of(row, f"{stream.name}:{row.number}")
 
@@ -135,9 +147,9 @@ def _texts(content: Iterable[Any], name: str) -> Iterator[Question]:
         yield Question(asked(element), place=place)
 
 
-def _has_prompts(source: str | Path) -> bool:
+def _has_prompts(source: str | Path, split: str | None, columns: Columns | None) -> bool:
     """Tell by its first row whether a source has prompts in a column of their own."""
-    for stream in streams(source):
+    for stream in described_streams(source, split, columns):
         for row in stream.rows:
             columns = row.values or {}
             return any(name in columns for name in ("turns", "prompt", *INSTRUCTIONS))

@@ -18,6 +18,7 @@ import numpy as np
 from rewarddiff import files
 from rewarddiff.chat_template import untemplated
 from rewarddiff.config import at_least, load_recipe, positive
+from rewarddiff.data.columns import Columns
 from rewarddiff.data.questions import Question, read_questions
 from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
@@ -76,9 +77,11 @@ def baseline_stage(
     scorer: str | Path,
     output: str | Path,
     overrides: Sequence[str] = (),
+    **reading: Any,
 ) -> BaselineSummary:
     """Run `draw_baseline` with options of `BaselineConfig` as `key=value`."""
-    return draw_baseline(prompts, model, scorer, output, load_recipe({}, overrides, BaselineConfig))
+    config = load_recipe({}, overrides, BaselineConfig)
+    return draw_baseline(prompts, model, scorer, output, config, **reading)
 
 
 def draw_baseline(
@@ -87,6 +90,10 @@ def draw_baseline(
     scorer: str | Path,
     output: str | Path,
     config: BaselineConfig | None = None,
+    *,
+    format: str | None = None,
+    split: str | None = None,
+    columns: Columns | None = None,
 ) -> BaselineSummary:
     """Write one JSON line per prompt with k responses, and a page on how hard the prompts are.
 
@@ -100,15 +107,18 @@ def draw_baseline(
         prompts: rows with prompt, or preference data, see `data.questions.read_questions`.
         model: a folder, a hub name, or MODEL@URL.
         output: a file named .jsonl; the page lies beside it.
+        format, split, columns: see `data.questions.read_questions`.
 
     Raises:
         UserError: nothing to read, a model or scorer that is none, no response with a score.
     """
     config = config or BaselineConfig()
     output = user_path(output)
-    with file_made_of(prompts, output):
+    with file_made_of(prompts, output, split):
         _check(scorer, output)
-        questions = read_questions(prompts, limit=config.limit)
+        questions = read_questions(
+            prompts, limit=config.limit, format=format, split=split, columns=columns
+        )
         _check_single_turns(questions)
         engine = engine_of(str(model), max_prompt=config.max_prompt)
         opened = open_scorer(scorer)
