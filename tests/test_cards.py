@@ -145,6 +145,12 @@ def test_base_and_licence_are_those_that_the_bases_card_says(policy_folder, tmp_
     tokenizer = AutoTokenizer.from_pretrained(base)
     save_policy(model, tokenizer, tmp_path / "policy", facts=Facts(base=str(base)))
     folder = saved(tmp_path / "policy", tmp_path / "reward")
+    # A server of an adapter is told the base by its name.
+    adapted, tokenizer = start_of(base, PolicyConfig(lora=LoraConfig(r=2)), 0)
+    save_policy(
+        adapted, tokenizer, tmp_path / "adapter", LoraConfig(r=2), facts=Facts(base=str(base))
+    )
+    assert "vllm serve org/tea-7b --enable-lora" in (tmp_path / "adapter" / "README.md").read_text()
     for place in (tmp_path / "policy", folder):
         data = ModelCard.load(place / "README.md").data.to_dict()
         assert data["base_model"] == "org/tea-7b"

@@ -39,7 +39,11 @@ def test_a_function_of_groups_is_enough(
     peers = {"objective/kl", "objective/scores", "policy/clipfrac_avg", "completions/mean_length"}
     assert peers <= set(lines[0])
     assert not (tmp_path / "checkpoint").exists()
-    assert "objective gae, reward score" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert "objective online-gae." in card
+    assert "- online-gae\n" in card  # one tag
+    assert "- samples: 2 to each prompt, at temperature 1, of at most 4 tokens\n" in card
+    assert "- reward: score, by lengths\n- KL: coefficient 0.05 in the reward\n" in card
 
 
 @pytest.mark.parametrize("kind", ["score", "contrastive", "group_difference"])
@@ -63,6 +67,8 @@ def test_a_difference_model_teaches_although_it_scores_no_response_alone(
     )
     folder = rd.train_online(policy_folder, PROMPTS, scorer, config, output=tmp_path)
     assert (folder / "adapter_model.safetensors").exists()
+    stored = "- stored responses: those of the data\n" in (folder / "README.md").read_text()
+    assert stored == (kind == "contrastive_difference")
     with pytest.raises(rd.UserError, match="scores no response by itself"):
         rd.train_online(policy_folder, PROMPTS, scorer, options(), output=tmp_path / "r")
 
@@ -109,7 +115,7 @@ def test_pairs_of_samples_are_weighed_by_a_scorer_of_either_kind(
         output = tmp_path / kind
         folder = rd.train_online(policy_folder, PROMPTS, scorer, config, output=output)
         assert (folder / "model.safetensors").exists()
-        assert "objective semi-online dpo" in (folder / "README.md").read_text()
+        assert "objective semi-online-dpo." in (folder / "README.md").read_text()
         first, *_ = [json.loads(line) for line in (output / "metrics.jsonl").open()]
         assert first["objective/pairs"] > 0
         assert first["objective/coefficient"] != 1

@@ -30,12 +30,14 @@ class Facts:
         data: name of the data.
         counts: what it held, as {"prompts": 120}.
         figures: what was measured, as {"accuracy on held-out comparisons": 0.71}.
+        settings: of the training, as {"samples": "4 to each prompt"}.
     """
 
     base: str = ""
     data: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,9 @@ class Card:
         metadata: dict[str, Any] = {"library_name": self.library, "pipeline_tag": self.task}
         metadata["tags"] = ["rewarddiff", *self.tags]
         if self.facts.base:
-            hub_name = _hub_name(self.facts.base)
-            if hub_name is not None:
-                metadata |= {"base_model": hub_name, "base_model_relation": self.relation}
+            base = hub_name(self.facts.base)
+            if base is not None:
+                metadata |= {"base_model": base, "base_model_relation": self.relation}
             metadata |= _licence(self.facts.base)
         return metadata
 
@@ -96,6 +98,8 @@ def training(facts: Facts) -> Section:
         rows.append(f"Data: {facts.data}{_counted(facts.counts)}.")
     elif facts.counts:
         rows.append(f"Data:{_counted(facts.counts).removeprefix(',')}.")
+    if facts.settings:
+        rows.append("\n".join(f"- {name}: {value}" for name, value in facts.settings.items()))
     if facts.figures:
         rows.append("\n".join(f"- {name}: {value:.4g}" for name, value in facts.figures.items()))
     return Section("Training", rows)
@@ -132,10 +136,10 @@ def keep(source: Path, folder: Path) -> None:
 
 def _shown(base: str) -> str:
     """Return how a card calls a base: its name on the hub, or its folder's, without the path."""
-    return _hub_name(base) or f"the model in a folder {Path(base).name}"
+    return hub_name(base) or f"the model in a folder {Path(base).name}"
 
 
-def _hub_name(name: str) -> str | None:
+def hub_name(name: str) -> str | None:
     """Return a model's name on the hub; of a folder, that of the base its card names."""
     if is_short(name):
         return KNOWN[name].hub

@@ -15,6 +15,7 @@ from rewarddiff.pipeline.online_baseline import beside, read_stored
 from rewarddiff.pipeline.placing import check_model_place
 from rewarddiff.pipeline.reward_functions import functions_of
 from rewarddiff.policies.online import train as online
+from rewarddiff.policies.online.card import settings_of
 from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.policies.online.group_rewards import RewardFunctions, Scores
 from rewarddiff.policies.online.semi_config import SemiOnlineConfig
@@ -90,7 +91,8 @@ def _train(
         identity=_identity(reward),
         seed=seed,
     )
-    facts = Facts(base=str(model), counts={"prompts": len(prompts)})
+    settings = settings_of(config, Path(_identity(reward)).name or "a function")
+    facts = Facts(base=str(model), counts={"prompts": len(prompts)}, settings=settings)
     save_trained(policy, tokenizer, folder, config.lora, facts=facts, objective=config.method)
 
 

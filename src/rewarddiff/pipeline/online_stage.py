@@ -18,6 +18,7 @@ from rewarddiff.pipeline.policy_recipe import OnlineRecipe, SemiOnlineRecipe
 from rewarddiff.pipeline.reward_functions import functions_of
 from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
 from rewarddiff.pipeline.stage import Stage
+from rewarddiff.policies.online.card import settings_of
 from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.policies.online.group_rewards import RewardFunctions
 from rewarddiff.policies.online.semi_config import SemiOnlineConfig
@@ -76,7 +77,7 @@ def online_stage(run: Run, name: str, options: OnlineRecipe | SemiOnlineRecipe, 
         ledger=ledger,
         max_drop=recipe.data.max_drop,
     )
-    facts = facts_of(run, recipe.model)
+    facts = replace(facts_of(run, recipe.model), settings=settings_of(config, source))
     save_trained(model, tokenizer, stage.folder, policy.lora, facts=facts, objective=config.method)
     stage.finish(curve=result.curve, cost=result.cost, coefficient={}, ledger=ledger.to_dict())
     return stage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rewarddiff.models.cards import Card, Facts, Section, python, shell, training
+from rewarddiff.models.cards import Card, Facts, Section, hub_name, python, shell, training
 
 QUESTION = 'turns = [{"role": "user", "content": "What is tea?"}]'
 
@@ -30,7 +30,7 @@ def policy_card(tokenizer: Any, facts: Facts, objective: str, *, adapter: bool) 
             training(facts),
             Section("How it is asked", [_asking(tokenizer)]),
             Section("Load it with transformers", [_loading(chat, adapter)]),
-            Section("Serve it with vLLM", [_serving(adapter)]),
+            Section("Serve it with vLLM", [_serving(facts.base, adapter)]),
         ],
     ).text
 
@@ -65,7 +65,9 @@ def _loading(chat: bool, adapter: bool) -> str:
     )
 
 
-def _serving(adapter: bool) -> str:
+def _serving(base: str, adapter: bool) -> str:
+    """Return how it is served; a base that lies in a folder of its owner's stays to be named."""
     if adapter:
-        return shell("vllm serve BASE --enable-lora --lora-modules aligned=.")
+        name = hub_name(base) if base else None
+        return shell(f"vllm serve {name or 'BASE'} --enable-lora --lora-modules aligned=.")
     return shell("vllm serve .")

@@ -225,4 +225,4 @@ class OnlineConfig(OnlineOptions):
     @property
     def method(self) -> str:
         """What the model card calls it."""
-        return f"{self.advantage.estimator}, reward {self.reward.kind}"
+        return f"online-{self.advantage.estimator}"

@@ -118,7 +118,7 @@ class SemiOnlineConfig(SemiOnlineOptions):
     @property
     def method(self) -> str:
         """What the model card calls it."""
-        return f"semi-online {self.objective.name}"
+        return f"semi-online-{self.objective.name}"
 
     @property
     def reads_spread(self) -> bool:
