@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkabl
 from torch import Tensor, nn
 
 from rewarddiff.config import at_least, checked, positive
+from rewarddiff.writing import figure
 
 Item = TypeVar("Item", contravariant=True)
 
@@ -157,6 +158,22 @@ class Summing(Protocol):
             counts: what each mean is over.
         """
         ...
+
+
+@runtime_checkable
+class Noting(Protocol):
+    """An objective whose progress other figures tell better than its loss."""
+
+    def note(self, line: Mapping[str, float]) -> str:
+        """Return what stands beside the progress of a step, whose metrics these are."""
+        ...
+
+
+def note_of(objective: object, line: Mapping[str, float]) -> str:
+    """Return what stands beside the progress of a step: the loss, or what the objective shows."""
+    if isinstance(objective, Noting):
+        return objective.note(line)
+    return f"loss {figure(line['loss'], '.4f')}"
 
 
 class Turns(NamedTuple):

@@ -39,6 +39,7 @@ from rewarddiff.loop.objective import (
     Renewing,
     Summing,
     TrainConfig,
+    note_of,
 )
 from rewarddiff.loop.schedule import (
     batch_at,
@@ -55,7 +56,6 @@ from rewarddiff.processes import from_every_process, main_first, once
 from rewarddiff.progress import task
 from rewarddiff.store import fingerprint
 from rewarddiff.trees import microbatches
-from rewarddiff.writing import figure
 
 Item = TypeVar("Item")
 
@@ -178,7 +178,7 @@ class _Run:
             self._between_steps(start, stopped)
             for step in range(start, self.steps):
                 line = self._step(step)
-                progress.advance(1, f"loss {figure(line['loss'], '.4f')}")
+                progress.advance(1, note_of(self.objective, line))
                 self._between_steps(step + 1, stopped)
             self._check_weights(self.steps)
         self._finish()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rewarddiff.policies.online.rollouts import Rollout
 from rewarddiff.policies.online.turn import Turn
+from rewarddiff.writing import figure
 
 
 def of_turn(turn: Turn, *, kl_coef: float, kl_in_reward: bool) -> dict[str, float]:
@@ -33,6 +34,20 @@ def of_turn(turn: Turn, *, kl_coef: float, kl_in_reward: bool) -> dict[str, floa
     metrics["objective/non_score_reward"] = non_score
     metrics["objective/rlhf_reward"] = metrics["reward"] + non_score
     return metrics
+
+
+def note(line: Mapping[str, float]) -> str:
+    """Return what a step's progress shows: the scores of the turn's samples, and their KL.
+
+    >>> note({"loss": 0.0, "reward": -0.02, "objective/scores": 0.125, "objective/kl": 1.5})
+    'score 0.125, KL 1.500'
+    """
+    shown = [f"reward {figure(line['reward'], '.3f')}"] if "reward" in line else []
+    if "objective/scores" in line:
+        shown = [f"score {figure(line['objective/scores'], '.3f')}"]
+    if "objective/kl" in line:
+        shown.append(f"KL {figure(line['objective/kl'], '.3f')}")
+    return ", ".join(shown)
 
 
 def _of_rewards(turn: Turn) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -112,6 +112,9 @@ class Online:
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
         return self.module.parameter_groups(config)
+
+    def note(self, line: Mapping[str, float]) -> str:
+        return metrics.note(line)
 
     def summary(self, means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
         """Return a step's metrics, with those of the rollouts that it trains on."""

@@ -13,7 +13,7 @@ from rewarddiff.encoding import Encoder
 from rewarddiff.forward import LogProbs, switch_dropout_off
 from rewarddiff.loop.objective import LossOutput, TrainConfig, Turns
 from rewarddiff.policies.items import PreferenceItem
-from rewarddiff.policies.online import semi_metrics
+from rewarddiff.policies.online import metrics, semi_metrics
 from rewarddiff.policies.online.frozen import Frozen
 from rewarddiff.policies.online.group_rewards import RewardFunctions
 from rewarddiff.policies.online.rollouts import OnlinePrompt, Rollout, read, with_columns
@@ -101,6 +101,9 @@ class SemiOnline:
 
     def loss(self, module: nn.Module, items: Sequence[PreferenceItem]) -> LossOutput:
         return self.alignment.loss(module, items)
+
+    def note(self, line: Mapping[str, float]) -> str:
+        return metrics.note(line)
 
     def summary(self, means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
         """Return a step's metrics, with those of the samples that it trains on."""
