@@ -264,3 +264,17 @@ def test_of_a_reward_model_the_formula_says_nothing() -> None:
     assert "agrees with that" not in said(learned, "noise")
     titles = [table.title for table in part_of(learned, "noise").tables]
     assert titles == [table.title for table in part_of(misread, "noise").tables][1:]
+
+
+def test_one_world_is_one_world_and_a_page_without_ppo_speaks_of_no_gap_to_it() -> None:
+    text = findings(example.results({"rloo": 0.2}, worlds=1)).markdown
+    assert "1 worlds" not in text
+    assert "Of one world there are no intervals." in text
+    assert "strokes" not in text
+    assert "gap to PPO" not in text
+    assert "gap at one distance" not in text
+    assert "against PPO" not in text
+    assert "Best of 1 is the policy before training, measured on other draws" in text
+    many = findings(example.results({"ppo": 0.2, "rloo": 0.3})).markdown
+    assert "gap to PPO" in many
+    assert "Intervals are of 95 % over 6 worlds; gaps are taken in the same world." in many

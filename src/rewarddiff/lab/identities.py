@@ -131,12 +131,12 @@ def identities() -> list[Identity]:
         ),
         Identity(
             "factors",
-            "… times how often the two differ, times who succeeds where they do",
+            "The gap: how often response and baseline differ, times which of the two then succeeds",
             tuple(_products(conditional=True)),
         ),
         Identity(
             "loose",
-            "Without that condition it is another number",
+            "With how often the response succeeds at all, in place of where they differ, the product is not the gap",
             tuple(_products(conditional=False)),
             holds=False,
         ),

@@ -93,4 +93,8 @@ def _difficulty_table(results: OnlineLab, differences: dict[str, Interval]) -> T
             gaps = [gap_cell(gap) for gap in both]
         rows.append((Cell(ended.title), real_cell(ended.easy), real_cell(ended.hard), *gaps))
     columns = ("way", "easy", "hard", "gap to PPO, easy", "gap, hard", "hard less easy")
-    return Table("By difficulty", columns, tuple(rows), stacked=True)
+    width = len(columns)
+    if not differences:
+        width -= 3  # the last three are gaps
+    cells = tuple(row[:width] for row in rows)
+    return Table("By difficulty", columns[:width], cells, stacked=True)

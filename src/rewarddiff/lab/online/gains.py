@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import zip_longest
+from itertools import compress, zip_longest
 
 from rewarddiff.evaluation.intervals import SHARE
 from rewarddiff.lab.online.against import Against, Path
@@ -62,13 +62,16 @@ def ways_part(results: OnlineLab) -> Part:
     if others(results):
         drawings.append(_gaps(results))
     statements = told(_gaps_by_title(results), "PPO")
+    intro = "True reward at the end of equal samples."
+    if others(results):
+        intro = "Gaps in true reward to PPO in the same world, at the end of equal samples."
     return Part(
         "ways",
         title,
         (*statements, *_reached(results)),
         tuple(drawings),
         (_table(results),),
-        intro="Gaps in true reward to PPO in the same world, at the end of equal samples.",
+        intro=intro,
     )
 
 
@@ -105,7 +108,9 @@ def _gold(results: OnlineLab) -> Drawing:
     for pick in results.best_of[-1:]:
         rows.append((f"best of {pick.n}", pick.gold, [], False))
     chart = Dots(rows, {}, f"true reward; at best {results.best:.2f}")
-    caption = "held-out prompts, at the end of training; strokes: single worlds"
+    caption = "held-out prompts, at the end of training"
+    if len(results.starts) > 1:
+        caption += "; strokes: single worlds"
     return Drawing("True reward", caption, chart, "True reward of every way, with intervals")
 
 
@@ -144,12 +149,31 @@ def _table(results: OnlineLab) -> Table:
         "90 % of the best",
         "seconds",
     )
-    notes = (
-        "Gap at one distance: where the way and PPO are as far from the start, that is at the end of "
-        "the one that has come less far, in the same world. Seconds are of a processor, with all that "
-        "is measured. Of twenty intervals of 95 % about one misses by luck.",
-    )
-    return Table("At the end of training", columns, tuple(rows), notes=notes, stacked=True)
+    # Without another way than PPO, or without PPO, there is no gap.
+    kept = [not column.startswith("gap") or bool(others(results)) for column in columns]
+    rows = [tuple(compress(row, kept)) for row in rows]
+    notes = _notes(results)
+    heading = tuple(compress(columns, kept))
+    return Table("At the end of training", heading, tuple(rows), notes=notes, stacked=True)
+
+
+def _notes(results: OnlineLab) -> tuple[str, ...]:
+    """Say what the columns are."""
+    sentences = []
+    if others(results):
+        sentences.append(
+            "Gap at one distance: where the way and PPO are as far from the start, that is at the end "
+            "of the one that has come less far, in the same world."
+        )
+    sentences.append("Seconds are of a processor, with all that is measured.")
+    if any(pick.n == 1 for pick in results.best_of):
+        sentences.append(
+            "Best of 1 is the policy before training, measured on other draws: the two differ by the "
+            "luck of the draw."
+        )
+    if len(results.starts) > 1:
+        sentences.append("Of twenty intervals of 95 % about one misses by luck.")
+    return (" ".join(sentences),)
 
 
 # --- on the way -----------------------------------------------------------------------------------
@@ -169,13 +193,18 @@ def distance_part(results: OnlineLab) -> Part:
         near = {names[ended.way]: at_one_distance(results, ended.way) for ended in beside}
         statements = told(near, "PPO")
     statements += _against_best_of(results)
+    intro = "A way that goes farther may earn more by that alone."
+    if beside:
+        intro += (
+            " Here each is held against PPO where both are as far from the start: at the end of the "
+            "one that has come less far."
+        )
     return Part(
         "kl",
         "And at the same distance from the start?",
         tuple(statements),
         tuple(drawings),
-        intro="A way that goes farther may earn more by that alone. Here each is held against PPO "
-        "where both are as far from the start: at the end of the one that has come less far.",
+        intro=intro,
     )
 
 
@@ -188,7 +217,9 @@ def _paths(results: OnlineLab, family: str, ways: Sequence[str]) -> Drawing:
         paths.append((BEST_OF, picks))
     axes = ("KL to the start, nats per response", "true reward")
     chart = Against(paths, [], colours, axes)
-    caption = "means over worlds, through training; of best of n the KL is an upper bound"
+    caption = "through training; of best of n the KL is an upper bound"
+    if len(results.starts) > 1:
+        caption = f"means over worlds, {caption}"
     return Drawing(family, caption, chart, f"True reward against KL: {family}")
 
 

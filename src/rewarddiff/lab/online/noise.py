@@ -104,9 +104,12 @@ def _shrinking() -> Drawing:
             line = (1 - 2 * noise) * (p - q)
             formula.append((float(place), Interval.unbounded(line)))
         rows.append((f"p = {p:g}, q = {q:g}", simulated, False))
-        rows.append((f"derived, {p:g}, {q:g}", formula, True))
+        rows.append((f"p = {p:g}, q = {q:g}, derived", formula, True))
     colours = palette(name for name, *_ in rows)
     axes = ("c₀ = c₁, how often rewards are misread", "E[r_y − r_b]")
     chart = Lines(rows, ticks, [("", 0.0)], colours, axes)
-    caption = f"{DRAWS:,} draws each; dashed: (1 − c₀ − c₁)(p − q)"
+    caption = (
+        f"{DRAWS:,} draws each; dashed: (1 − c₀ − c₁)(p − q). Points of one place stand side by side, "
+        "so that none hides another"
+    )
     return Drawing("Noise shrinks the gap", caption, chart, "Simulated and derived gaps by noise")

@@ -12,6 +12,7 @@ from rewarddiff.lab.online.offline_results import OfflineLab, OfflineTrained
 from rewarddiff.lab.online.parts import Findings, Part
 from rewarddiff.lab.online.summary import over_seeds
 from rewarddiff.lab.page import drawing, gap_cell, table
+from rewarddiff.lab.words import counted
 from rewarddiff.report.cells import Cell, Table, real_cell, texts
 from rewarddiff.report.svg import palette
 from rewarddiff.report.values import percent
@@ -31,7 +32,7 @@ def offline_findings(results: OfflineLab, linear: Gaps) -> Findings:
     if both:
         parts.append(Part("linear", LINEAR, tuple(agreement(both)), (), (linear_table(both),)))
     parts.append(Part("ends", ENDS, tables=(ends_table(results),)))
-    subtitle = f"rewarddiff {results.version} · {len(results.worlds)} worlds"
+    subtitle = f"rewarddiff {results.version} · {counted(len(results.worlds), 'world')}"
     title = "Does weighting help a transformer?"
     return Findings("lab-offline", title, subtitle, about(results), tuple(parts))
 
@@ -59,7 +60,7 @@ def about(results: OfflineLab) -> str:
         "it. Where it contradicts the label, clip weighs 0, abs weighs as if it agreed, and flip "
         "turns the label. All figures are gaps in true reward on held-out prompts to plain DPO "
         "on the same comparisons, with 95 % intervals over "
-        f"{len(results.worlds)} worlds."
+        f"{counted(len(results.worlds), 'world')}."
     )
 
 

@@ -16,6 +16,7 @@ from rewarddiff.lab.online.misread import reward_words
 from rewarddiff.lab.online.noise import noise_part
 from rewarddiff.lab.online.parts import Findings
 from rewarddiff.lab.online.results import OnlineLab
+from rewarddiff.lab.words import counted
 from rewarddiff.report.values import real
 
 PARTS = (
@@ -42,7 +43,7 @@ def findings(results: OnlineLab) -> Findings:
     """Return everything that the page says."""
     asked = [part(results) for part in PARTS]
     parts = tuple(part for part in asked if not part.is_empty)
-    subtitle = f"rewarddiff {results.version} · {len(results.starts)} worlds"
+    subtitle = f"rewarddiff {results.version} · {counted(len(results.starts), 'world')}"
     title = "Contrastive rewards, and others, on a small transformer"
     return Findings("lab-online", title, subtitle, about(results), parts)
 
@@ -53,7 +54,17 @@ def about(results: OnlineLab) -> str:
         "A small transformer learns to do as it is asked. A response succeeds (true reward 1) or "
         f"fails (0); {reward_words(results)}. Every way learns from {results.samples:,} responses, and is "
         f"measured by its true reward on held-out prompts: {real(results.start.value)} before "
-        f"training, at best {real(results.best)}. Intervals are of 95 % over {len(results.starts)} "
-        f"worlds; gaps are taken in the same world. {claim(results)}"
+        f"training, at best {real(results.best)}. {_intervals(results)} {claim(results)}"
     )
     return text.rstrip()
+
+
+def _intervals(results: OnlineLab) -> str:
+    """Say what intervals are over, and gaps, where there are any."""
+    worlds = len(results.starts)
+    text = f"Intervals are of 95 % over {worlds} worlds"
+    if worlds == 1:
+        text = "Of one world there are no intervals"
+    if len(results.ways) > 1:
+        text += "; gaps are taken in the same world"
+    return f"{text}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rewarddiff.lab.online.results import Ended, OnlineLab
-from rewarddiff.lab.words import with_interval
+from rewarddiff.lab.words import counted, with_interval
 from rewarddiff.results import Interval
 from rewarddiff.writing import figure
 
@@ -12,7 +12,7 @@ def lines(results: OnlineLab) -> list[str]:
     """Return what each way came to, and best-of-n beside them."""
     worlds = len(results.starts)
     return [
-        f"{worlds} worlds, {results.samples:,} samples each; true reward, at best "
+        f"{counted(worlds, 'world')}, {results.samples:,} samples each; true reward, at best "
         f"{results.best:.3f}, of the start {results.start.value:.3f}",
         *map(_way, results.ways),
         *(f"  best of {n.n}: {n.gold.value:.3f} at ≤ {n.kl:.2f} nats" for n in results.best_of),
@@ -24,7 +24,7 @@ def _way(ended: Ended) -> str:
     text = (
         f"  {ended.title}: {ended.gold.value:.3f} at {ended.kl.value:.2f} nats, "
         f"easy {ended.easy.value:.3f}, hard {ended.hard.value:.3f}, "
-        f"at 90 % of the best in {ended.reached} of {ended.seeds} worlds"
+        f"at 90 % of the best in {ended.reached} of {counted(ended.seeds, 'world')}"
     )
     return text + _against_ppo(ended.gap)
 
