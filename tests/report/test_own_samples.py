@@ -176,3 +176,21 @@ def test_what_is_trained_on_data_has_its_curves_where_it_had_them() -> None:
     keys = [section.key for section in document(example.results(1)).shown]
     assert "online" not in keys
     assert "curves" in keys
+
+
+def test_the_page_of_an_online_run_begins_with_what_was_gained_and_how() -> None:
+    online, offline = document(results(curve())), document(example.results(1))
+    keys = [section.key for section in online.shown]
+    assert keys[:2] == ["summary", "online"]
+    assert online.numbers[0].what.startswith("mean reward under")
+    assert offline.numbers[0].what.startswith("accuracy of")
+    assert {number.what for number in online.numbers} == {n.what for n in offline.numbers}
+
+
+def test_the_spread_within_groups_is_shown_where_it_was_measured() -> None:
+    section = online_section(results(curve(reward_std=0.25)))
+    (drawing,) = section.figures
+    assert {row[-1] for row in drawing.chart.sheet().rows if row[0] == "spread"} == {0.25}
+    assert [row["spread"] for row in cells(section.tables[0]).values()] == ["0.250", "0.250"]
+    assert "Spread: standard deviation" in section.intro
+    assert "Spread" not in online_section(results(curve())).intro

@@ -56,8 +56,13 @@ def numbers(results: Results) -> tuple[Number, ...]:
 
 
 def _of_policies(results: Results) -> Iterator[Number]:
-    """Yield how good the best scorer is, what the policy gains by it, and how often it wins."""
-    yield from islice(_accuracies(results), 1)
+    """Yield how good the best scorer is, what the policy gains by it, and how often it wins.
+
+    Where policies learn from their own samples, what they gain stands first.
+    """
+    learns_online = any(policy.samples_itself for policy in results.policies)
+    if not learns_online:
+        yield from islice(_accuracies(results), 1)
     first = pairs(results)[0]
     gap = (first.independent or first.dependent)[0]
     gains = [_gap_number(first, gap)] if gap.reward.known else []
@@ -67,7 +72,7 @@ def _of_policies(results: Results) -> Iterator[Number]:
     yield from [*judged, *gains] if judges_first else [*gains, *judged]
     yield from _contrast_rates(results, first, gap)
     yield from _agreement_numbers(results)
-    yield from islice(_accuracies(results), 1, None)
+    yield from islice(_accuracies(results), 0 if learns_online else 1, None)
 
 
 def _of_judging(results: Results) -> Iterator[Number]:
@@ -162,7 +167,7 @@ def _contrast_rates(results: Results, pair: Pair, gap: Gap) -> Iterator[Number]:
     """Yield how often the first policy has the higher reward."""
     for line in over_seeds(results):
         if (line.a, line.b, line.scorer) == (pair.a, pair.b, gap.scorer) and line.rate.known:
-            what = f"win rate of {line.a} against {line.b}, by the reward under {line.scorer}"
+            what = f"win rate of {line.a} against {line.b}, by rewards of the scorer {line.scorer}"
             reading = f"{_against_half(line.rate)}; ties count half"
             yield _share_number(line.rate, what, reading, warns=not gap.independent)
 

@@ -18,6 +18,7 @@ PAIRS = "objective/pairs"
 KL = "objective/kl"
 KL_COEF = "objective/kl_coef"
 ENTROPY = "objective/entropy"
+SPREAD = "reward_std"
 LENGTH = "completions/mean_length"
 TRUNCATED = "completions/clipped_ratio"
 UNSCORED = "objective/unscored"
@@ -25,6 +26,7 @@ ACCURACY = "rewards/accuracies"
 
 SHOWN = (
     (SCORE, "score r"),
+    (SPREAD, "spread"),
     (PAIRS, "pairs"),
     (KL, "KL, nats"),
     (KL_COEF, "β"),
@@ -76,12 +78,21 @@ def _samples_of(line: CurveLine) -> list[object]:
 def _intro(policies: Sequence[PolicyResult]) -> str:
     sentences = [
         "In every turn the policy answers prompts of the training split, a scorer says what each "
-        "answer is worth, and the policy takes steps towards the better ones.",
+        "answer is worth, and the policy takes steps towards the better ones. A turn has one step or "
+        "several; plots are by step.",
         "Score r: the mean over a turn's answers, as the scorer gives it.",
-        "KL: of a whole answer to the model that training started from.",
+        "KL: of a whole answer to the model that training started from, estimated from the answers "
+        "drawn; so near 0 it may come out below.",
         "Entropy: −log π of a whole answer.",
         "Truncated: the share cut at the limit of new tokens.",
     ]
+    if _measured(policies, SPREAD):
+        sentences.append(
+            "Spread: standard deviation of the rewards of one prompt's answers; without any, estimators "
+            "that compare them learn nothing."
+        )
+    if _measured(policies, PAIRS):
+        sentences.append("Pairs: of a whole draw, which serves all steps until the next.")
     if _measured(policies, KL_COEF):
         sentences.append("β: what a nat of KL costs.")
     if _measured(policies, ACCURACY):
@@ -136,7 +147,16 @@ def _changes(policies: Sequence[PolicyResult]) -> Table:
             lines = [line for curve in curves for line in curve[part]]
             name = f"{seeds[0].name}, {when} {count(size)}"
             rows.append((Cell(name), *_figures(lines)))
-    heads = ("policy, turns", "score r", "reward", "KL, nats", "β", "entropy, nats", "tokens")
+    heads = (
+        "policy, turns",
+        "score r",
+        "reward",
+        "spread",
+        "KL, nats",
+        "β",
+        "entropy, nats",
+        "tokens",
+    )
     columns, shown = filled((*heads, "truncated"), rows)
     return Table(
         "First and last turns",
@@ -151,7 +171,7 @@ def _changes(policies: Sequence[PolicyResult]) -> Table:
 
 def _figures(lines: Sequence[CurveLine]) -> tuple[Cell, ...]:
     entropy = one_digit(_mean(lines, ENTROPY))
-    reals = texts(*(real(_mean(lines, key)) for key in (SCORE, REWARD, KL, KL_COEF)))
+    reals = texts(*(real(_mean(lines, key)) for key in (SCORE, REWARD, SPREAD, KL, KL_COEF)))
     of_length = texts(one_digit(_mean(lines, LENGTH)), percent(_mean(lines, TRUNCATED)))
     return (*reals, Cell(entropy), *of_length)
 

@@ -60,6 +60,7 @@ def sections(results: Results) -> list[Section]:
     """Return the page's parts, in reading order."""
     return [
         Section("summary", "Summary", tables=tuple(overview(results))),
+        online_section(results),
         *judge_sections(results),
         *_of_scorers(results),
         Section(
@@ -68,7 +69,6 @@ def sections(results: Results) -> list[Section]:
             intro=_curves_intro(results),
             figures=figures.curves(results),
         ),
-        online_section(results),
         *_of_policies(results),
         Section(
             "data",

@@ -128,7 +128,7 @@ def _cases_intro(cases: Sequence[CaseStudy]) -> str:
     first = cases[0]
     intro = (
         f"Of all held-out prompts, those on which {first.a} gains most, least and in the middle on "
-        f"{first.b}, by the reward under {first.scorer}; seed {setting(first.seed)}."
+        f"{first.b}, by rewards of the scorer {first.scorer}; seed {setting(first.seed)}."
     )
     if first.used_in_training:
         intro += f" {first.scorer} had a part in their training."
