@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_type_hints
@@ -25,6 +25,7 @@ from rewarddiff.pipeline.policy_recipe import OnlineRecipe, PolicyRecipe, SemiOn
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.policies.online.estimators import AdvantageConfig, baseline_effect, estimate
 from rewarddiff.rewards import ScaleConfig, TruncationConfig, penalised
+from rewarddiff.scorers.length import LengthScorer
 
 PAGE = (Path(__file__).parents[1] / "docs" / "online.md").read_text("utf-8")
 
@@ -196,6 +197,31 @@ def test_its_recipe_and_its_python_train_on_pairs(monkeypatch: pytest.MonkeyPatc
     assert isinstance(online, SemiOnlineRecipe)
     # Both say the same.
     assert online.config(policy["semi-online"]) == calls[0][-1]
+
+
+def test_its_python_says_what_its_recipe_says_and_trains(
+    policy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its config is that of the recipe above it; a step of it is taken with a tiny model."""
+    policy = load_recipe(yaml_block("estimator: gae"), [], Recipe).policies["ppo"]
+    assert isinstance(policy.online, OnlineRecipe)
+    train_online = rewarddiff.train_online
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": f"Say {number}"} for number in range(20)]
+    Path("prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def shortly(model: str, prompts: Any, reward: Any, config: Any, *, output: str) -> Path:
+        assert config == policy.online.config(policy)  # type: ignore[union-attr]
+        loop = replace(config.train, max_steps=1, batch_size=4, precision="fp32")
+        short = replace(config, train=loop, max_new_tokens=4, num_generations=2)
+        return train_online(policy_folder, prompts, reward, short, output=output)
+
+    monkeypatch.setattr(rewarddiff, "train_online", shortly)
+    monkeypatch.setattr(rewarddiff, "load_scorer", lambda path: LengthScorer())
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "StoredC" in b]
+    exec(compile(block, "docs/online.md", "exec"), {})
+    assert (tmp_path / "runs" / "ppo" / "model" / "model.safetensors").exists()
+    assert (tmp_path / "runs" / "ppo" / "metrics.jsonl").exists()
 
 
 def test_its_links_lead_somewhere() -> None:

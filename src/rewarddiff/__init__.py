@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from rewarddiff.policies.online.semi_config import SemiOnlineConfig
     from rewarddiff.policies.policy import LoraConfig, PolicyConfig
     from rewarddiff.records import Comparison, Group, Message
+    from rewarddiff.rewards import ScaleConfig
     from rewarddiff.scorers.neural.build import load_scorer, save_scorer
     from rewarddiff.scorers.neural.config import General, Last, OdinConfig, ScorerConfig, Segments
     from rewarddiff.scorers.neural.losses import (
@@ -84,6 +85,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "policies.online.semi_config": ("SemiOnlineConfig",),
     "policies.policy": ("LoraConfig", "PolicyConfig"),
     "records": ("Comparison", "Group", "Message"),
+    "rewards": ("ScaleConfig",),
     "scorers.neural.build": ("load_scorer", "save_scorer"),
     "scorers.neural.config": ("General", "Last", "OdinConfig", "ScorerConfig", "Segments"),
     "scorers.neural.losses": (
@@ -135,6 +137,7 @@ __all__ = [
     "Robust",
     "SFTConfig",
     "SLiC",
+    "ScaleConfig",
     "Scaled",
     "ScorerConfig",
     "Segments",
