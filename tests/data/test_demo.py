@@ -52,3 +52,8 @@ def test_gaps_reach_from_near_ties_to_large(demo: Groups) -> None:
         assert sum(low <= gap < low + 2 for gap in gaps) > 76
     assert min(gaps) <= 0.5
     assert max(gaps) >= 9
+
+
+def test_its_rows_are_named_as_the_data_was() -> None:
+    """Nobody has given a file's name."""
+    assert load_groups("demo", limit=1)[0].source == "demo:1"

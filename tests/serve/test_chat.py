@@ -150,7 +150,7 @@ def test_rewards_over_a_baseline_are_mean_differences(request, scorer, baseline_
     ("text", "cause"),
     [
         ("", "holds no rows"),
-        ('{"prompt": "x"}\n', ":1: responses is not a list"),
+        ('{"prompt": "x"}\n', ":1: no responses"),
         ('{"prompt": "x", "responses": ["y"]}\n{"prompt": "x", "responses": []}\n', ":2: no resp"),
         ('{"prompt": "x", "responses": ["y"]}\n{"prompt": "x", \n', ":2: "),
         ('{"prompt": "x", "responses": [3]}\n', ":1: responses holds a int"),

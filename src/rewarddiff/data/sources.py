@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files as package_files
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def streams(source: str | Path, split: str | None = None) -> list[Stream]:
     source, split = _with_split(source, split)
     if source == DEMO:
         demo = package_files("rewarddiff.demo").joinpath("preferences.jsonl")
-        return [_only_file(Path(str(demo)), split, source)]
+        return [replace(_only_file(Path(str(demo)), split, source), name=DEMO)]
     if not str(source).strip():
         raise UserError("no data is named; give a file, a folder, a dataset's name, or demo")
     path = user_path(source)

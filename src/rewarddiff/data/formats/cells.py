@@ -129,7 +129,9 @@ def signed(values: Values, column: str, limit: int) -> float:
 
 def items(values: Values, column: str) -> list[Any]:
     """Return a list that must be there; in a CSV cell it is JSON."""
-    elements = listed(values.get(column))
+    if values.get(column) is None:
+        raise FieldError(f"no {column}")
+    elements = listed(values[column])
     if elements is None:
         raise FieldError(
             f"{column} is not a list (written in a cell of text, a list is JSON)",
