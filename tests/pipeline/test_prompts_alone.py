@@ -140,7 +140,9 @@ def test_a_column_that_may_be_a_response_is_left_unread_only_if_that_is_asked_fo
     tmp_path: Path,
 ) -> None:
     rows = [{"prompt": "1 + 1", "solution": "2"}, {"prompt": "1 + 1", "solution": "two"}]
-    with pytest.raises(UserError, match=r"in no known format; .*prompts \(prompt\)"):
+    with pytest.raises(
+        UserError, match=r"in no known format; .*prompts \(prompt\).*--format prompts"
+    ):
         read(tmp_path / "a.jsonl", rows)
     groups, ledger = read(tmp_path / "a.jsonl", rows, format="prompts")
     assert [(group.prompt, group.responses) for group in groups] == [("1 + 1", ())]

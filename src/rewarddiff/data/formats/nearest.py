@@ -179,7 +179,8 @@ def _any_format(formats: Sequence[Format]) -> str:
     main = [_with_columns(form) for form in formats if form.name in MAIN]
     return (
         f"rename them to those of one of: {'; '.join(main)}; or name them with --columns "
-        f"prompt=COLUMN,chosen=COLUMN,… (the project's docs/formats.md has all {len(formats)} formats)"
+        "prompt=COLUMN,chosen=COLUMN,…; prompts alone are read beside any columns with "
+        f"--format prompts (the project's docs/formats.md has all {len(formats)} formats)"
     )
 
 
