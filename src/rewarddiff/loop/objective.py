@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkabl
 from torch import Tensor, nn
 
 from rewarddiff.config import at_least, checked, positive
+from rewarddiff.loop.precision import faster_precision
 from rewarddiff.writing import figure
 
 Item = TypeVar("Item", contravariant=True)
@@ -32,7 +33,8 @@ class TrainConfig:
         warmup: share of the steps.
         max_grad_norm: gradients of a larger norm are scaled down to it; 0: never.
         weight_decay: of AdamW.
-        precision: bf16 runs autocast over float32 weights.
+        precision: bf16 runs autocast over float32 weights. auto is the one of the two whose products
+            are faster on this machine, found out when the configuration is read.
         gradient_checkpointing: compute activations again in the backward pass: less memory, a third
             more work.
         dropout: on only where asked for; policies are trained without, as their reference is read.
@@ -60,7 +62,7 @@ class TrainConfig:
     warmup: float = 0.1
     max_grad_norm: float = 1.0
     weight_decay: float = 0.0
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["bf16", "fp32", "auto"] = "bf16"
     gradient_checkpointing: bool = False
     dropout: bool = False
     eval_every: int | None = 0
@@ -69,6 +71,9 @@ class TrainConfig:
     track: str | None = None
 
     def __post_init__(self) -> None:
+        if self.precision == "auto":
+            # What follows hangs on it: keys of what is stored, the precision of frozen weights.
+            object.__setattr__(self, "precision", faster_precision())
         positive(self, "lr", "head_lr", "epochs")
         at_least(self, 1, "max_steps", "max_tokens", "batch_size", "microbatch_tokens")
         at_least(self, 0, "max_grad_norm", "weight_decay", "eval_every", "save_every")

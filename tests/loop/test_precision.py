@@ -1,0 +1,45 @@
+"""The precision that a machine chooses for itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from rewarddiff.loop import precision
+from rewarddiff.loop.objective import TrainConfig
+from rewarddiff.loop.precision import faster_precision
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    faster_precision.cache_clear()
+    yield
+    faster_precision.cache_clear()
+
+
+@pytest.mark.parametrize(("seconds", "chosen"), [(0.5, "bf16"), (0.8, "fp32"), (4.0, "fp32")])
+def test_bf16_has_to_be_worth_it(
+    seconds: float,
+    chosen: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    took = {torch.float32: 1.0, torch.bfloat16: seconds}
+    monkeypatch.setattr(precision, "_seconds", took.__getitem__)
+    with caplog.at_level(logging.INFO):
+        assert TrainConfig(precision="auto").precision == chosen
+        assert TrainConfig(precision="auto").precision == chosen
+    assert len(caplog.messages) == 1  # it is measured, and said, once
+    assert f"auto is {chosen} here" in caplog.messages[0]
+
+
+def test_it_is_measured_in_a_blink() -> None:
+    assert TrainConfig(precision="auto").precision in ("bf16", "fp32")
+
+
+def test_a_precision_that_is_given_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_seconds", None)
+    assert TrainConfig(precision="fp32").precision == "fp32"
