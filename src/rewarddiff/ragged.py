@@ -28,7 +28,7 @@ ABOUT = "columns.json"
 ENDS = "q"
 """The type of places, as `array` names types: 64 bits."""
 
-BUFFER = 1 << 18
+BUFFER = 1 << 14
 """Numbers of a column that are gathered before they are written."""
 
 
