@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accelerate import PartialState
 
 import rewarddiff as rd
 from rewarddiff import files
 from rewarddiff.outputs import run_folder_for
-from rewarddiff.pipeline import commands
+from rewarddiff.pipeline import scorers
+from rewarddiff.policies import policy as policies
 from rewarddiff.policies.policy import LoraConfig
 
 GROUPS = [rd.Group(f"g{i}", f"Say {i}", (f"yes {i}", "no"), scores=(1.0, 0.0)) for i in range(8)]
@@ -136,18 +136,18 @@ def test_a_second_training_in_the_same_folder_is_refused(
 
 
 @pytest.mark.parametrize("kind", ["policy", "scorer"])
-def test_the_folder_is_held_until_the_model_is_saved_by_the_main_process_alone(
+def test_the_folder_is_held_until_the_model_is_saved(
     policy_folder: Path,
     encoder_folder: Path,
     tmp_path: Path,
     kind: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    train, start = {
-        "policy": (train_policy, policy_folder),
-        "scorer": (train_scorer, encoder_folder),
+    train, start, room = {
+        "policy": (train_policy, policy_folder, policies),
+        "scorer": (train_scorer, encoder_folder, scorers),
     }[kind]
-    save, held = getattr(commands, f"save_{kind}"), []
+    save, held = getattr(room, f"save_{kind}"), []
 
     def saved(*given: Any, **options: Any) -> None:
         with (
@@ -158,12 +158,8 @@ def test_the_folder_is_held_until_the_model_is_saved_by_the_main_process_alone(
         held.append(True)
         save(*given, **options)
 
-    monkeypatch.setattr(commands, f"save_{kind}", saved)
+    monkeypatch.setattr(room, f"save_{kind}", saved)
     train(start, tmp_path)
-    assert held == [True]
-    monkeypatch.setattr(PartialState, "is_main_process", False)
-    with run_folder_for(tmp_path):  # as the main process holds it
-        train(start, tmp_path)
     assert held == [True]
 
 
