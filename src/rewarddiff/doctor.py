@@ -39,12 +39,9 @@ def findings() -> Iterator[tuple[str, str]]:
         return
     yield "threads", f"{torch.get_num_threads()} in torch"
     devices = ["cpu"]
+    yield from gpu_findings()
     if torch.cuda.is_available():
-        memory = _size(torch.cuda.get_device_properties(0).total_memory)
-        yield "gpu", f"{torch.cuda.get_device_name(0)}, {memory}"
         devices.append("cuda")
-    else:
-        yield "gpu", "none that torch can use"
     for device in devices:
         for dtype in (torch.float32, torch.bfloat16):
             precision = str(dtype).removeprefix("torch.")
@@ -53,6 +50,36 @@ def findings() -> Iterator[tuple[str, str]]:
             except RuntimeError as error:  # a GPU without free memory
                 rate = f"failed: {error}"
             yield "matmul", f"{device} {precision}: {rate}"
+
+
+def gpu_findings() -> Iterator[tuple[str, str]]:
+    """Yield each GPU with its memory, and whether it takes bf16 and attends to trees in one kernel."""
+    import torch
+
+    if not torch.cuda.is_available():
+        yield "gpu", "none that torch can use"
+        yield "attention", "block by block: FlexAttention is used on a GPU alone"
+        return
+    for place in range(torch.cuda.device_count()):
+        try:
+            free, total = torch.cuda.mem_get_info(place)
+        except RuntimeError as error:  # another process has all of it
+            yield "gpu", f"{place}: cannot be used: {error}"
+            continue
+        name = torch.cuda.get_device_name(place)
+        yield "gpu", f"{place}: {name}, {_size(free)} of {_size(total)} free"
+    takes_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    yield "bf16", "yes" if takes_bf16 else "no: set train.precision=fp32"
+    yield "attention", _attention(torch.bfloat16 if takes_bf16 else torch.float32)
+
+
+def _attention(precision: torch.dtype) -> str:
+    """Tell whether the kernel for trees works on this GPU: it is compiled and tried."""
+    from rewarddiff.forward import flex
+
+    if flex.works(4, 2, 64, precision, None, "cuda"):
+        return "FlexAttention works: trees are attended to in one kernel"
+    return "FlexAttention does not work here: trees are attended to block by block"
 
 
 def memory_bytes() -> int | None:
