@@ -26,7 +26,7 @@ from rewarddiff.results import LedgerCounts, Place, Tally
 
 COMMANDS = (
     *("demo", "run", "sweep", "init", "check", "train", "score", "eval", "annotate", "serve"),
-    *("report", "compare", "completion", "doctor"),
+    *("report", "compare", "completion", "doctor", "plan"),
 )
 
 

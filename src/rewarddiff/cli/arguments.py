@@ -107,6 +107,19 @@ def _recipes(add: Add) -> None:
     sub.takes_overrides(OVERRIDES)
 
     sub = add(
+        "plan",
+        do.plan,
+        "say what a recipe takes before it runs: tokens, work, memory, time, disk, calls and their price",
+        "recipe.yaml --gpu h100 --count 8",
+    )
+    sub.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file")
+    text = "plan for GPUs of this kind: h100, h200, a100, l40s or rtx4090 (default: this machine)"
+    sub.add_argument("--gpu", metavar="NAME", help=text)
+    text = "how many of them (default 1)"
+    sub.add_argument("--count", type=count, default=1, metavar="N", help=text)
+    sub.takes_overrides(OVERRIDES)
+
+    sub = add(
         "sweep",
         do.sweep,
         "run a recipe at every combination of values; what they share is done once",

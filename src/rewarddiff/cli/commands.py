@@ -39,6 +39,15 @@ def _run_recipe(recipe: Path, overrides: Sequence[str]) -> None:
     say(f"results  {folder / 'results.json'}", f"report   {folder / 'report.html'}")
 
 
+def plan(args: Namespace) -> None:
+    from rewarddiff.pipeline.planning import plan_recipe, plan_table
+
+    if args.gpu is None and args.count > 1:
+        raise UserError("--count is of GPUs: name their kind with --gpu")
+    planned = plan_recipe(args.recipe, args.overrides, gpu=args.gpu, count=args.count)
+    console().print(plan_table(planned))
+
+
 def sweep(args: Namespace) -> None:
     from rewarddiff.pipeline import sweep_points, sweep_recipe
 

@@ -16,7 +16,7 @@ FILES = (
 
 FOLDERS = ("run", "runs")
 
-OF_RECIPES = ("demo", "run", "sweep")
+OF_RECIPES = ("demo", "run", "plan", "sweep")
 """Commands that take the keys of a recipe."""
 
 KEYS = (

@@ -22,7 +22,7 @@ def look_first(args: Namespace) -> None:
 
     if args.command == "judge":
         _look_at_contest(args)
-    if args.command in ("run", "sweep"):
+    if args.command in ("run", "sweep", "plan"):
         data, names = _named_in_recipe(args)
     else:
         data, names = _named(args)

@@ -1,0 +1,193 @@
+"""The peak memory of one process while it trains or reads: pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rewarddiff.forward.logprobs import chunk_size
+from rewarddiff.pipeline.planning import fitted
+from rewarddiff.pipeline.planning.fitted import DECODER, ENCODER, Kept
+from rewarddiff.pipeline.planning.shapes import Shape
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass.
+
+    Attributes:
+        tokens: that it reads. predicted: those whose logits are computed.
+        attended: pairs attended to.
+    """
+
+    tokens: float
+    predicted: float = 0.0
+    attended: float = 0.0
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a model is trained.
+
+    Attributes:
+        precision: bf16 or fp32.
+        adapters: weights of low-rank adapters, and rank: theirs; None: all weights are trained.
+        bits: that a base under adapters is held in; None: those of the precision.
+        checkpointing: layers are computed again in the backward pass.
+        device: cpu or cuda.
+        divided: over how many processes weights, gradients and moments are divided.
+    """
+
+    precision: str = "bf16"
+    adapters: int | None = None
+    rank: int = 0
+    bits: int | None = None
+    checkpointing: bool = False
+    device: str = "cpu"
+    divided: int = 1
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the peak is made of, bytes.
+
+    Attributes:
+        weights: with their copies in bf16 while they are computed with.
+        gradients, moments: of what is trained; AdamW has two moments in float32.
+        activations: kept for the backward pass.
+        logits: of one chunk of response tokens, with its gradients.
+        beside: what the allocator holds, and kernels work in.
+    """
+
+    weights: float
+    gradients: float = 0.0
+    moments: float = 0.0
+    activations: float = 0.0
+    logits: float = 0.0
+    beside: float = 0.0
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """What it is made of, by name."""
+        return {
+            "weights": self.weights,
+            "gradients": self.gradients,
+            "moments": self.moments,
+            "activations": self.activations,
+            "logits": self.logits,
+            "beside": self.beside,
+        }
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return sum(self.parts.values())
+
+
+def training(shape: Shape, one: Pass, way: Way, *, passes: float = 2.0) -> Memory:
+    """Return the peak of training: at the end of a forward pass, with the gradients of earlier ones.
+
+    Where a step is one pass, gradients come as activations go, and only what is more of them counts.
+
+    With all weights: 4 bytes a weight, 4 its gradient, 8 its moments, and in bf16 2 for the copy that is
+    multiplied with. Under adapters only these have gradients and moments, and the base is held in the
+    precision of training.
+
+    Args:
+        passes: forward passes in a step.
+
+    Source: Rajbhandari et al. 2020, arXiv 1910.02054, section 3.1 (there weights and gradients are in 16
+    bits); activations after Korthikanti et al. 2022, arXiv 2205.05198, section 4.1, with bytes counted in
+    today's code; divided as FSDP does (Zhao et al. 2023, arXiv 2304.11277).
+    """
+    in_bf16 = way.precision == "bf16"
+    if way.adapters is None:
+        trained = float(shape.weights)
+        weights = 4.0 * shape.weights / way.divided
+        copies = 2.0 * (shape.products + _head_of(shape, one)) if in_bf16 else 0.0
+        if way.divided > 1:
+            copies = 6.0 * _layer(shape)  # one layer is whole at a time
+        weights += copies
+    else:
+        trained = float(way.adapters)
+        a_weight = (way.bits or (16 if in_bf16 else 32)) / 8
+        weights = (a_weight * shape.weights + 6.0 * way.adapters) / way.divided
+    kept = activations(shape, one, way)
+    logits = of_logits(shape, one, way)
+    gradients = 4.0 * trained / way.divided
+    if passes < 1.5:
+        gradients = max(0.0, gradients - kept)
+    return Memory(
+        weights=weights,
+        gradients=gradients,
+        moments=8.0 * trained / way.divided,
+        activations=kept,
+        logits=logits,
+        beside=_beside(shape, kept, way),
+    )
+
+
+def reading(shape: Shape, one: Pass, *, a_weight: float, device: str) -> Memory:
+    """Return the peak of reading: the weights, and what one layer and one chunk of logits take.
+
+    Args:
+        a_weight: bytes that a weight is held in.
+    """
+    way = Way("fp32" if a_weight == 4 else "bf16", device=device)
+    layer = activations(shape, one, way) / shape.layers
+    logits = of_logits(shape, one, way) / 2  # without gradients
+    weights = a_weight * shape.weights
+    return Memory(weights, activations=layer, logits=logits, beside=_beside(shape, layer, way))
+
+
+def activations(shape: Shape, one: Pass, way: Way) -> float:
+    """Return the bytes that a forward pass keeps; of checkpointed layers the input, and one layer whole."""
+    kept = _kept(shape, way)
+    a_token = (
+        kept.hidden * shape.hidden
+        + kept.intermediate * shape.intermediate
+        + kept.keys * shape.keys
+        + kept.rank * way.rank
+    )
+    layer = a_token * one.tokens + kept.scores * shape.heads * one.attended
+    outside = kept.outside * shape.hidden * one.tokens
+    if not way.checkpointing:
+        return layer * shape.layers + outside
+    a_state = 2.0 if way.adapters is not None and way.precision == "bf16" else 4.0
+    return layer + a_state * shape.hidden * one.tokens * shape.layers + outside
+
+
+def of_logits(shape: Shape, one: Pass, way: Way) -> float:
+    """Return the bytes of a chunk's logits, their softmax and their gradients, and of the head's gradient."""
+    if not one.predicted:
+        return 0.0
+    tokens = min(one.predicted, chunk_size(way.device, shape.vocabulary))
+    logits = fitted.LOGITS[way.precision] * tokens * shape.vocabulary
+    if way.adapters is None:
+        logits += fitted.HEAD * shape.head / way.divided
+    return logits
+
+
+def _kept(shape: Shape, way: Way) -> Kept:
+    if not shape.encoder:
+        return DECODER[way.precision, way.adapters is not None]
+    if way.device == "cpu":
+        return ENCODER[way.precision]
+    return ENCODER[way.precision]._replace(scores=0)  # one kernel, which keeps no scores
+
+
+def _head_of(shape: Shape, one: Pass) -> int:
+    return shape.head if one.predicted else 0
+
+
+def _layer(shape: Shape) -> float:
+    return shape.products / shape.layers
+
+
+def _beside(shape: Shape, kept: float, way: Way) -> float:
+    """Return what is held beside tensors: on a CPU freed blocks between others, on a GPU its context."""
+    if way.device == "cpu":
+        scattered = fitted.ENCODER_SCATTERED
+        if not shape.encoder:
+            scattered = fitted.CPU_SCATTERED[way.precision, way.adapters is not None]
+        return fitted.CPU_BESIDE + scattered * kept
+    return fitted.GPU_BESIDE + fitted.GPU_SCATTERED * kept
