@@ -161,7 +161,8 @@ def of_logits(shape: Shape, one: Pass, way: Way) -> float:
     if not one.predicted:
         return 0.0
     tokens = min(one.predicted, chunk_size(way.device, shape.vocabulary))
-    logits = fitted.LOGITS[way.precision] * tokens * shape.vocabulary
+    a_logit = fitted.LOGITS[way.precision] if way.device == "cpu" else fitted.GPU_LOGITS
+    logits = a_logit * tokens * shape.vocabulary
     if way.adapters is None:
         logits += fitted.HEAD * shape.head / way.divided
     return logits
