@@ -125,13 +125,13 @@ def load(
 
 
 def _moments(kept: Parts, optimizer: Optimizer) -> dict[str, Tensor]:
-    """Return the optimizer's tensors: those that are as large as their weight divided as it is."""
+    """Return the optimizer's tensors: those with a row for each of their weight's divided as it is."""
     trained = list(chain.from_iterable(group["params"] for group in optimizer.param_groups))
     tensors = {}
     for key in sorted(kept.keys()):
         weight = trained[int(key.partition(".")[0])]
-        if weight.dim() and kept.dimensions(key) == weight.dim():
-            tensors[key] = torch.zeros_like(weight)
+        if weight.dim() and kept.shape(key)[1:] == weight.shape[1:] and kept.shape(key):
+            tensors[key] = torch.zeros_like(weight, dtype=kept.dtype(key))
             kept.fill(key, tensors[key])
         else:
             tensors[key] = kept.tensor(key)

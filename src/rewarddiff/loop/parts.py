@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -70,9 +71,14 @@ class Parts:
         """Return the names of all tensors."""
         return set(self._files)
 
-    def dimensions(self, key: str) -> int:
-        """Return how many dimensions a tensor has."""
-        return len(self._files[key][0].get_slice(key).get_shape())
+    def shape(self, key: str) -> torch.Size:
+        """Return the shape of a tensor, of one that is divided that of the first part."""
+        return torch.Size(self._files[key][0].get_slice(key).get_shape())
+
+    def dtype(self, key: str) -> torch.dtype:
+        """Return the type of a tensor's numbers."""
+        dtype: torch.dtype = self._files[key][0].get_slice(key)[:0].dtype
+        return dtype
 
     def tensor(self, key: str) -> Tensor:
         """Return a tensor that is in one file whole."""

@@ -46,7 +46,7 @@ def remarks(plan: Plan) -> list[str]:
     counted = "tokens are counted on all of them"
     if plan.sampled is not None:
         counted = f"tokens are scaled up from {plan.sampled:,} prompts of a split"
-    rates = ", ".join(f"{si(rate)}FLOP/s in {name}" for name, rate in device.rates.items())
+    rates = ", ".join(f"{rate / 1e12:.2g} TFLOP/s in {name}" for name, rate in device.rates.items())
     how = "measured just now" if device.is_measured else "as published"
     lines = [f"{plan.prompts:,} prompts; {counted}. Products: {rates}, {how}."]
     if device.memory is not None:
