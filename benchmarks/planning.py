@@ -39,6 +39,7 @@ from rewarddiff.pipeline.policy_recipe import PolicyRecipe
 from rewarddiff.policies.policy import LoraConfig, PolicyConfig
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.train import train_scorer
+from rewarddiff.writing import figure
 
 DECODERS = {"5M": (96, 256, 4, 4, 2), "30M": (288, 768, 12, 6, 3), "135M": (576, 1536, 30, 9, 3)}
 """Hidden and intermediate width, layers, heads, and heads of keys; with SmolLM2's vocabulary."""
@@ -182,10 +183,10 @@ def table(file: Path) -> Iterator[str]:
     for line in file.read_text().splitlines():
         row = json.loads(line)
         memory = f"{row['planned_memory'] / 1e6:,.0f} | {row['memory'] / 1e6:,.0f}"
-        off = f"{row['planned_memory'] / row['memory'] - 1:+.0%}"
+        off = figure(row["planned_memory"] / row["memory"] - 1, "+.0%")
         seconds = f"{row['planned_seconds']:.1f} | {row['seconds']:.1f}"
-        slower = f"{row['planned_seconds'] / row['seconds'] - 1:+.0%}"
-        yield f"| {row['training']} | {memory} | {off} | {seconds} | {slower} |".replace("-", "−")
+        slower = figure(row["planned_seconds"] / row["seconds"] - 1, "+.0%")
+        yield f"| {row['training']} | {memory} | {off} | {seconds} | {slower} |"
 
 
 def main() -> None:
