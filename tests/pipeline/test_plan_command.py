@@ -24,6 +24,8 @@ from rewarddiff.pipeline.planning import (
 from rewarddiff.pipeline.planning import plan as plans
 from rewarddiff.pipeline.planning.costs import Planned
 from rewarddiff.pipeline.planning.machines import Device
+from rewarddiff.policies.names import OBJECTIVES
+from rewarddiff.policies.objectives import BY_NAME
 
 ROWS = 40
 
@@ -148,6 +150,20 @@ def test_a_sample_is_scaled_to_the_whole(
     assert planner.sampled == 8
     for folder in ("policies/dpo-0", "scorers/reward-0", "evaluations/reward-0"):
         assert part[folder].tokens == pytest.approx(whole[folder].tokens, rel=0.1)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_is_planned(
+    objective: str, tmp_path: Path, policy_folder: Path, encoder_folder: Path, data: Path
+) -> None:
+    content = recipe(policy_folder, encoder_folder, data, tmp_path / "run")
+    policy: dict[str, Any] = {"objective": objective, "train": {"precision": "fp32"}}
+    if "strength" in BY_NAME[objective]().reads:
+        policy["strength"] = {"source": "reward"}
+    content["policies"] = {"one": policy}
+    planned = by_folder(plan_recipe(content))["policies/one-0"]
+    assert planned.tokens > 0
+    assert planned.operations > 0
 
 
 def test_calls_of_a_judge_and_their_price(tmp_path: Path, policy_folder: Path, data: Path) -> None:
