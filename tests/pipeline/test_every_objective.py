@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from rewarddiff.errors import UserError
-from rewarddiff.pipeline import policies
 from rewarddiff.pipeline.commands import run_recipe, train_stage
+from rewarddiff.policies import policy
 from rewarddiff.policies.objectives import BY_NAME
 
 NAMES = [name for name in BY_NAME if name != "sft"]
@@ -69,7 +69,7 @@ def test_a_policy_that_could_not_be_saved_goes_on_from_its_checkpoint(
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(policies, "save_policy", full)
+        patch.setattr(policy, "save_policy", full)
         with pytest.raises(OSError, match="no space left"):
             run_recipe(recipe, changes)
     with caplog.at_level(logging.INFO, "rewarddiff"):
