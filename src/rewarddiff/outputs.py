@@ -98,7 +98,9 @@ def _hold(lock: TextIO, folder: Path) -> None:
 
 
 def _try(folder: Path) -> None:
-    """Write a little into a folder, and leave no trace of it."""
+    """Write a little into a folder, and leave no trace of it; of several processes the main one does."""
+    if not launch.is_main():
+        return
     missing: list[Path] = []
     try:
         missing = [place for place in (folder, *folder.parents) if not place.exists()]

@@ -8,6 +8,7 @@ all, so that none waits for good.
 from __future__ import annotations
 
 import atexit
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,7 +17,8 @@ from typing import Any, TypeVar
 import torch
 from accelerate import PartialState
 
-from rewarddiff.errors import FailedElsewhere
+from rewarddiff import launch
+from rewarddiff.errors import FailedElsewhere, UserError
 
 Value = TypeVar("Value")
 
@@ -29,13 +31,20 @@ class _Own:
     """What this process knows beside what Accelerate does."""
 
     depth = 0  # of blocks in which it works by itself
+    is_shared = False  # what is remembered
     group: Any = None  # of the processes on CPUs, where the default one is of GPUs
 
 
 def processes() -> PartialState:
     """Return what Accelerate knows of the processes that work together."""
     # Accelerate has to be told: processes without a GPU would not find each other.
-    return PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    if launch.size() > 1 and state.num_processes == 1:
+        raise UserError(
+            f"a launcher has started {launch.size()} processes, which do not find each other; start "
+            "them by torchrun or accelerate launch"
+        )
+    return state
 
 
 def count() -> int:
@@ -107,7 +116,9 @@ def once(work: Callable[[], Value]) -> Value:
                 done.append(work())
         except BaseException as error:  # an interrupt too: the others would wait
             failure = error
-    message, done = from_every_process((_message(failure), done))[0]
+    outcome = [(_message(failure), done)]
+    torch.distributed.broadcast_object_list(outcome, src=0, group=_group())
+    message, done = outcome[0]
     if failure is not None:
         raise failure
     _raise_first([message])
@@ -135,6 +146,26 @@ def by_itself() -> Iterator[None]:
         yield
     finally:
         _Own.depth -= 1
+
+
+@contextmanager
+def shared() -> Iterator[None]:
+    """Let `remember` divide its work meanwhile: all processes ask for the same. Also a decorator.
+
+    Elsewhere each process may ask for something of its own, as a trainer's that reads its own batch does.
+    """
+    before = _Own.is_shared
+    _Own.is_shared = True
+    try:
+        yield
+    finally:
+        _Own.is_shared = before
+
+
+def is_shared() -> bool:
+    """Tell whether all processes do what this one does now, in the thread that began it."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return _Own.is_shared and in_main_thread and count() > 1
 
 
 def _message(failure: BaseException | None) -> str:

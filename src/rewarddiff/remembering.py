@@ -10,8 +10,9 @@ from __future__ import annotations
 import atexit
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from rewarddiff import processes
 from rewarddiff.store import Store
@@ -66,6 +67,7 @@ def remember(
     key: Callable[[Item], str],
     compute: Callable[[Sequence[Item]], Iterable[tuple[int, Any]]],
     *,
+    alone: bool = False,
     begin: Callable[[Sequence[Item]], None] = lambda _: None,
     keep: Callable[[Any], bool] = lambda _: True,
     seconds: float = WRITE_SECONDS,
@@ -74,77 +76,108 @@ def remember(
 
     `compute` gets the missing items and yields (index among them, value) in any order; values are
     stored every so many seconds and when an error or the user ends the pass, so that it goes on
-    where it stopped. Processes that work together, with the same items, compute a share each, and
+    where it stopped. Inside of `processes.shared`, processes that work together compute a share each, and
     all get all values. One that fails waits for no other: the launcher ends them.
 
     Args:
+        alone: then the main process computes all: it asks a server, which has its limits.
         begin: is told all that is missing, whoever computes it, where there is any.
         keep: which values are stored; the others are computed anew next time.
         seconds: 0 stores each as it comes, so that a kill loses none.
     """
-    keys = [key(item) for item in items]
-    values: dict[str, Any] = {}
-    if store is not None:
-        values = processes.once(lambda: store.get(keys))
-    missing = {k: item for k, item in zip(keys, items, strict=True) if k not in values}
-    if not missing:
-        return [values[k] for k in keys]
-    begin(list(missing.values()))
-    missing_keys = list(missing)
-    mine = [missing_keys[place] for place in processes.own_share(len(missing))]
-    of_mine = {k: missing[k] for k in mine}
-    with processes.by_itself():
-        computed = _computed(store, of_mine, compute, keep, seconds)
-    parts = processes.from_every_process(computed)
-    for part in parts:
-        values |= part
-    if store is not None and len(parts) > 1:
-        _tell_main(store, parts[1:], keep)
-    return [values[k] for k in keys]
+    work = _Pass(store, items, [key(item) for item in items], compute, begin, keep, seconds)
+    if not processes.is_shared():
+        return work.by_one()
+    if alone:
+        return processes.once(work.by_one)
+    return work.by_all()
 
 
-def _computed(
-    store: Store | None,
-    items: Mapping[str, Item],
-    compute: Callable[[Sequence[Item]], Iterable[tuple[int, Any]]],
-    keep: Callable[[Any], bool],
-    seconds: float,
-) -> dict[str, Any]:
-    """Return the value of every item by its key, stored as they come: see `remember`."""
-    values: dict[str, Any] = {}
-    if not items:
-        return values
-    keys = list(items)
-    computed = compute(list(items.values()))
-    unwritten: dict[str, Any] = {}
-    written = time.monotonic()
-    try:
-        for index, value in computed:
-            values[keys[index]] = value
-            if keep(value):
-                unwritten[keys[index]] = value
-            if store is not None and unwritten and time.monotonic() - written >= seconds:
-                store.put(unwritten)
-                unwritten = {}
-                written = time.monotonic()
-    finally:
+@dataclass(frozen=True)
+class _Pass(Generic[Item]):
+    """One call of `remember`; `keys` are those of the items."""
+
+    store: Store | None
+    items: Sequence[Item]
+    keys: Sequence[str]
+    compute: Callable[[Sequence[Item]], Iterable[tuple[int, Any]]]
+    begin: Callable[[Sequence[Item]], None]
+    keep: Callable[[Any], bool]
+    seconds: float
+
+    def by_one(self) -> list[Any]:
+        """Return all values, computed by this process."""
+        values = self._kept()
+        missing = self._missing(values)
+        if missing:
+            self.begin(list(missing.values()))
+            values |= self._computed(missing)
+        return [values[key] for key in self.keys]
+
+    def by_all(self) -> list[Any]:
+        """Return all values, of which each process computes a share."""
+        values = processes.once(self._kept)
+        missing = self._missing(values)
+        if not missing:
+            return [values[key] for key in self.keys]
+        self.begin(list(missing.values()))
+        keys = list(missing)
+        mine = [keys[place] for place in processes.own_share(len(keys))]
+        with processes.by_itself():
+            computed = self._computed({key: missing[key] for key in mine})
+        parts = processes.from_every_process(computed)
+        for part in parts:
+            values |= part
+        self._tell_main(parts[1:])
+        return [values[key] for key in self.keys]
+
+    def _kept(self) -> dict[str, Any]:
+        """Return the values that the store has."""
+        return {} if self.store is None else self.store.get(self.keys)
+
+    def _missing(self, values: Mapping[str, Any]) -> dict[str, Item]:
+        """Return the items without a value by their keys; equal ones once."""
+        pairs = zip(self.keys, self.items, strict=True)
+        return {key: item for key, item in pairs if key not in values}
+
+    def _computed(self, items: Mapping[str, Item]) -> dict[str, Any]:
+        """Return the value of every item, stored as they come."""
+        values: dict[str, Any] = {}
+        if not items:
+            return values
+        keys = list(items)
+        computed = self.compute(list(items.values()))
+        unwritten: dict[str, Any] = {}
+        written = time.monotonic()
         try:
-            if store is not None and unwritten:
-                store.put(unwritten)
+            for index, value in computed:
+                values[keys[index]] = value
+                if self.keep(value):
+                    unwritten[keys[index]] = value
+                if unwritten and time.monotonic() - written >= self.seconds:
+                    self._put(unwritten)
+                    unwritten = {}
+                    written = time.monotonic()
         finally:
-            # Not left to the collector: at the end of the process nobody would run what it waits for.
-            if isinstance(computed, Generator):
-                computed.close()
-    return values
+            try:
+                self._put(unwritten)
+            finally:
+                # Not left to the collector: at the end of the process nobody would run what it waits for.
+                if isinstance(computed, Generator):
+                    computed.close()
+        return values
 
+    def _put(self, values: Mapping[str, Any]) -> None:
+        if self.store is not None and values:
+            self.store.put(values)
 
-def _tell_main(
-    store: Store, parts: Sequence[Mapping[str, Any]], keep: Callable[[Any], bool]
-) -> None:
-    """Let the main process keep what others have computed, who then need not."""
-    kept: dict[str, Any] = {}
-    for part in parts:
-        kept |= {k: value for k, value in part.items() if keep(value)}
-    processes.once(lambda: store.put(kept))
-    if not processes.is_main():
-        store.clear()
+    def _tell_main(self, parts: Sequence[Mapping[str, Any]]) -> None:
+        """Let the main process keep what others have computed, who then need not."""
+        if self.store is None:
+            return
+        kept: dict[str, Any] = {}
+        for part in parts:
+            kept |= {key: value for key, value in part.items() if self.keep(value)}
+        processes.once(lambda: self._put(kept))
+        if not processes.is_main():
+            self.store.clear()

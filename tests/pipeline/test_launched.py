@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +186,59 @@ def test_an_error_of_all_is_said_by_the_main_process_first(plan: Path, tmp_path:
     assert said.startswith("rewarddiff: error: ")
     # Without a launcher that ends it, the other says it too, and who it is.
     assert said_by_other == said.replace("\n", " (in process 1)\n")
+
+
+@pytest.mark.slow
+def test_what_fails_in_another_process_is_said_once_under_a_real_launcher(tmp_path: Path) -> None:
+    script = tmp_path / "failing.py"
+    script.write_text(
+        """
+import sys
+from rewarddiff import pipeline
+from rewarddiff.cli import main
+from rewarddiff.errors import UserError
+from rewarddiff.processes import done_by_every_process, processes
+def work():
+    if processes().process_index == 1:
+        raise UserError("the server is gone")
+pipeline.run_recipe = lambda *_: done_by_every_process(work)
+sys.exit(main(["demo"]))
+"""
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        command += ["--master_port", str(free.getsockname()[1])]
+    done = subprocess.run(
+        [*command, str(script)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode != 0
+    assert done.stderr.count("rewarddiff: error:") == 1
+    assert "rewarddiff: error: the server is gone (in process 1)" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_trainer_may_ask_in_each_process_for_a_batch_of_its_own(
+    by_one: Path, tmp_path: Path
+) -> None:
+    """GRPO of TRL scores another batch in every process, and not equally often."""
+    code = f"""
+import os
+from pathlib import Path
+import rewarddiff as rd
+from rewarddiff.processes import processes
+rank = processes().process_index
+scorer = rd.load_scorer({str(by_one / "scorers" / "reward-0" / "model")!r})
+for number in range(1 + 2 * rank):
+    responses = ("yes!", "no")[: 1 + (number + rank) % 2]
+    group = rd.Group(str(number), f"Say it {{rank}} {{number}}", responses)
+    rewards = scorer.rewards([group])
+    assert len(rewards) == 1 and len(rewards[0]) == len(responses)
+"""
+    for status, said in on_processes(tmp_path, code):
+        assert status == 0, said

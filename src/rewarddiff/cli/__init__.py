@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 from rewarddiff import launch
 from rewarddiff.cli.arguments import command_line
-from rewarddiff.cli.failing import ended, failed, kept, mute_stdout
+from rewarddiff.cli.failing import ended, failed, failed_elsewhere, kept, mute_stdout
 from rewarddiff.cli.looking import look_first
 from rewarddiff.cli.parser import parsed
 from rewarddiff.errors import FailedElsewhere, TrainingError, UserError
@@ -75,8 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         look_first(args)
         args.handler(args)
         sys.stdout.flush()
-    except FailedElsewhere:
-        return 2  # where it has failed it is said
+    except FailedElsewhere as error:
+        return failed_elsewhere(error, debug=args.debug)
     except UserError as error:
         return failed(error, str(error), 2, debug=args.debug)
     except TrainingError as error:

@@ -94,10 +94,12 @@ def train(args: Namespace) -> None:
         say(str(train_stage(args.kind, model, args.data, output, args.overrides, **reading)))
         return
     from rewarddiff.models.publishing import publish, require_hub
+    from rewarddiff.processes import once
 
     require_hub(args.push_to_hub)
     folder = train_stage(args.kind, model, args.data, output, args.overrides, **reading)
-    say(str(folder), f"on the hub  {publish(folder, args.push_to_hub, private=args.private)}")
+    address = once(lambda: publish(folder, args.push_to_hub, private=args.private))
+    say(str(folder), f"on the hub  {address}")
 
 
 def augment(args: Namespace) -> None:

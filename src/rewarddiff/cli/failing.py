@@ -41,6 +41,17 @@ def failed(error: BaseException, message: str, status: int, *, debug: bool) -> i
     return ended(f"error: {message}", status)
 
 
+def failed_elsewhere(error: BaseException, *, debug: bool) -> int:
+    """Say what failed in another process, which the launcher may end before it can; return the status.
+
+    The main one speaks for all, and its end is the end of all.
+    """
+    if launch.is_main():
+        return failed(error, str(error), 2, debug=debug)
+    time.sleep(2 * HEAD_START)
+    return 2
+
+
 def mute_stdout() -> None:
     """Print nothing more: Python would try once more at exit, and complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -62,7 +62,11 @@ def save_divided(
     """Write what `save` does of a divided module; all processes do so together."""
     fresh = once(lambda: files.begin(folder))
     number = rank()
-    scalars, *_ = done_by_every_process(lambda: _write(fresh, module, optimizer, number))
+    try:
+        scalars, *_ = done_by_every_process(lambda: _write(fresh, module, optimizer, number))
+    except Exception:
+        once(lambda: shutil.rmtree(fresh, ignore_errors=True))
+        raise
 
     def completed() -> None:
         with _removed_on_failure(fresh):

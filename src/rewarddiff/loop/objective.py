@@ -34,7 +34,8 @@ class TrainConfig:
         max_grad_norm: gradients of a larger norm are scaled down to it; 0: never.
         weight_decay: of AdamW.
         precision: bf16 runs autocast over float32 weights. auto is the one of the two whose products
-            are faster on this machine, found out when the configuration is read.
+            are faster on this machine, found out when the configuration is read. Where that changes,
+            what was trained in the other precision is made anew.
         gradient_checkpointing: compute activations again in the backward pass: less memory, a third
             more work.
         dropout: on only where asked for; policies are trained without, as their reference is read.

@@ -14,6 +14,8 @@ from rewarddiff.writing import figure
 
 logger = logging.getLogger(__name__)
 
+Precision = Literal["bf16", "fp32"]
+
 SIZE = 1024
 """Rows and columns of the matrices that are multiplied: 13 ms at 160 GFLOP/s."""
 REPEATS = 5
@@ -21,13 +23,17 @@ GAIN = 1.3
 """So many times as fast bf16's products have to be. Half of a step is no product."""
 
 
-@cache
-def faster_precision() -> Literal["bf16", "fp32"]:
+def faster_precision() -> Precision:
     """Return the precision that is to be expected to train faster, and say why, once."""
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    gain = once(lambda: _seconds(torch.float32) / _seconds(torch.bfloat16))
-    chosen: Literal["bf16", "fp32"] = "bf16" if gain >= GAIN else "fp32"
+    return once(_measured)
+
+
+@cache
+def _measured() -> Precision:
+    gain = _seconds(torch.float32) / _seconds(torch.bfloat16)
+    chosen: Precision = "bf16" if gain >= GAIN else "fp32"
     logger.info(
         "precision: auto is %s here: products in bf16 are %s times as fast as in fp32",
         chosen,

@@ -25,7 +25,7 @@ def divided(module: nn.Module) -> nn.Module:
     """Return a copy of a module, divided by the layer; what is outside of layers is one more part."""
     state = processes()
     mesh = init_device_mesh(state.device.type, (state.num_processes,))
-    copied = copy.deepcopy(module)
+    copied = copy.deepcopy(module.to("cpu"))
     for part in list(copied.modules()):
         if isinstance(part, GradientCheckpointingLayer):
             fully_shard(part, mesh=mesh)  # which moves it to the device
@@ -46,18 +46,6 @@ def bring_back(copied: nn.Module, module: nn.Module) -> None:
 
 
 @contextmanager
-def gradients_kept(module: nn.Module) -> Iterator[None]:
-    """Add gradients up in each process meanwhile; the next backward pass outside sums them over all."""
-    for part in _parts(module):
-        part.set_requires_gradient_sync(False, recurse=False)
-    try:
-        yield
-    finally:
-        for part in _parts(module):
-            part.set_requires_gradient_sync(True, recurse=False)
-
-
-@contextmanager
 def read_only(module: nn.Module) -> Iterator[None]:
     """Divide a module again behind passes without a backward pass, which leave a part of it whole."""
     yield
@@ -73,6 +61,11 @@ def _parts(module: nn.Module) -> list[FSDPModule]:
 def whole(tensor: Tensor) -> Tensor:
     """Return all of a tensor that may be divided; then all processes have to call this together."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def is_divided(tensor: Tensor) -> bool:
+    """Tell whether a tensor's rows are divided over the processes."""
+    return isinstance(tensor, DTensor)
 
 
 def own_rows(tensor: Tensor) -> tuple[Tensor, int]:

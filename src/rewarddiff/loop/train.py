@@ -25,7 +25,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from rewarddiff import files
-from rewarddiff.errors import TrainingError, UserError
+from rewarddiff.errors import FailedElsewhere, TrainingError, UserError
 from rewarddiff.forward import switch_dropout_off
 from rewarddiff.loop import checkpoint, sharding
 from rewarddiff.loop.accelerator import accelerator_for
@@ -326,8 +326,8 @@ class _Run:
 
     def _gradients_kept(self) -> AbstractContextManager[Any]:
         """Let gradients of this process wait for its last pass of the step."""
-        if self.divided:
-            return sharding.gradients_kept(self.module)
+        if self.divided:  # kept, they would be whole
+            return nullcontext()
         kept: AbstractContextManager[Any] = self.accelerator.no_sync(self.module)
         return kept
 
@@ -437,7 +437,9 @@ class _Run:
                 items = [self.dev[i] for i in cut]
                 output = self._loss(self.unwrapped, items)
                 if not torch.isfinite(output.loss):
-                    culprits = [item for item in items if not self._has_finite_loss(item)]
+                    culprits = items
+                    if not self.divided:  # where no process reads anything alone
+                        culprits = [item for item in items if not self._has_finite_loss(item)]
                     loss = output.loss.item()
                     self._note_fault(f"loss {loss} on dev items {_named(culprits or items)}")
                 self._add(sums, output, items)
@@ -507,7 +509,7 @@ class _Run:
         """Write a checkpoint; one that nobody asked for and finds no room does not end training."""
         try:
             self._save(step)
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, FailedElsewhere) as error:
             if self.config.save_every is not None:
                 raise
             logger.warning(

@@ -21,7 +21,7 @@ from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of, print_losses
-from rewarddiff.processes import once
+from rewarddiff.processes import once, shared
 from rewarddiff.records import Group, plain_prompt
 from rewarddiff.remembering import open_store
 from rewarddiff.sampling import Sample, SamplingConfig, read_here
@@ -56,6 +56,7 @@ class AugmentConfig:
         at_least(self, 1, "limit", "max_prompt")
 
 
+@shared()
 def augment(
     data: str | Path,
     model: str | Path,

@@ -27,7 +27,7 @@ from rewarddiff.evaluation.intraclass import interval_between
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of
 from rewarddiff.pipeline.engines import engine_of
-from rewarddiff.processes import once
+from rewarddiff.processes import once, shared
 from rewarddiff.records import Group, plain_prompt
 from rewarddiff.remembering import open_store
 from rewarddiff.report.baseline import BaselineSummary, PromptExample, render_baseline
@@ -84,6 +84,7 @@ def baseline_stage(
     return draw_baseline(prompts, model, scorer, output, config, **reading)
 
 
+@shared()
 def draw_baseline(
     prompts: str | Path,
     model: str | Path,

@@ -23,7 +23,7 @@ from rewarddiff.pipeline.augment import drawn_by
 from rewarddiff.pipeline.data import print_losses
 from rewarddiff.pipeline.scorers import held_out_groups
 from rewarddiff.pipeline.stage import write_json
-from rewarddiff.processes import once
+from rewarddiff.processes import once, shared
 from rewarddiff.records import Group
 from rewarddiff.remembering import open_store
 from rewarddiff.report.best_of_n import render_best_of_n
@@ -77,6 +77,7 @@ class BestOfConfig:
             raise ValueError(f"n is {list(self.n)}, should be numbers of at least 1")
 
 
+@shared()
 def best_of_n_stage(
     data: str | Path,
     model: str | Path,

@@ -40,7 +40,7 @@ from rewarddiff.policies.items import Pairs
 from rewarddiff.policies.objectives import BY_NAME
 from rewarddiff.policies.policy import PolicyConfig, save_trained, start_of
 from rewarddiff.policies.table import item_table
-from rewarddiff.processes import once
+from rewarddiff.processes import once, shared
 from rewarddiff.records import Group
 from rewarddiff.report import render, terminal_table
 from rewarddiff.results import RESULTS, Evaluation, plain, read_results, results_folder
@@ -59,6 +59,7 @@ SCORERS = ("reward", "difference")
 """What `train` makes that is no policy."""
 
 
+@shared()
 def run_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Path:
     """Carry out a recipe and return the run's folder.
 
@@ -85,6 +86,7 @@ def _report(run: Run, meter: Meter) -> None:
     console().print(terminal_table(results))
 
 
+@shared()
 def train_scorer(
     config: ScorerConfig,
     train: Sequence[Group],
@@ -246,6 +248,7 @@ def report_stage(run: str | Path) -> Path:
         return render(results, run)
 
 
+@shared()
 def train_stage(
     kind: str,
     model: str,

@@ -18,7 +18,7 @@ from rewarddiff.models.cards import Facts
 from rewarddiff.outputs import file_for
 from rewarddiff.pipeline.recipe import DataConfig, Recipe
 from rewarddiff.pipeline.stage import Stage
-from rewarddiff.processes import main_first, once
+from rewarddiff.processes import is_main, main_first, once
 from rewarddiff.records import Comparison, Group
 from rewarddiff.remembering import open_store
 from rewarddiff.scorers.protocol import Scorer
@@ -108,13 +108,21 @@ def facts_of(run: Run, base: str, figures: Mapping[str, float] | None = None) ->
     return Facts(base, name_of(run.recipe.data.path), counts, figures or {})
 
 
-def prepare(recipe: Recipe, output: Path, *, again: bool = False, kind: type[Run] = Run) -> Run:
+def prepare(
+    recipe: Recipe,
+    output: Path,
+    *,
+    again: bool = False,
+    kind: type[Run] = Run,
+    store: Store | None = None,
+) -> Run:
     """Read the data once into `output/data`, count what was dropped, and split it by prompt.
 
     Args:
         kind: of the run that is returned.
         again: of a finished run, to go on with what it held out: other data is refused, and nothing
             is written.
+        store: of the folder, where it is open already.
 
     Raises:
         UserError: data that cannot be read, too much of it dropped, or other data than the run's.
@@ -137,7 +145,7 @@ def prepare(recipe: Recipe, output: Path, *, again: bool = False, kind: type[Run
         raise UserError(
             f"{data.path}: is not as it was when {output} was made; run the recipe again"
         )
-    store = open_store(output / "store.sqlite")
+    store = store or open_store(output / "store.sqlite")
     run = kind(recipe, output, splits, tests, identity, store)
     stage = run.stage("data", "prepare", tests=test_contents, counts=COUNTS)
     if not stage.done:
@@ -172,8 +180,10 @@ def _groups(data: DataConfig, cache: Path, ledger: Ledger) -> Groups:
     most = data.max_comparisons
     if most is None:
         return groups
-    thinned = (thin(group, most, data.seed) for group in groups)
-    return Groups.write(thinned, cache / f"thin-{most}.arrow")
+    place = cache / f"thin-{most}.arrow"
+    if not is_main():  # which has just written it
+        return Groups.open(place)
+    return Groups.write((thin(group, most, data.seed) for group in groups), place)
 
 
 def _tests(

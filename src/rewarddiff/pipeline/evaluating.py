@@ -24,7 +24,7 @@ from rewarddiff.pipeline.earlier import check_earlier
 from rewarddiff.pipeline.results import header, summarised
 from rewarddiff.pipeline.scorers import measure
 from rewarddiff.pipeline.stage import write_json
-from rewarddiff.processes import once
+from rewarddiff.processes import once, shared
 from rewarddiff.remembering import open_store
 from rewarddiff.report import render
 from rewarddiff.report.scorer_statements import evaluation_note
@@ -58,6 +58,7 @@ from rewarddiff.scorers.protocol import Judge, Scorer
 from rewarddiff.store import Store
 
 
+@shared()
 def eval_stage(
     scorers: Sequence[str | Path],
     data: str | Path,

@@ -181,8 +181,13 @@ class PolicyRecipe(PolicyConfig):
     served: ServedModel | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.trained is not None and self.served is not None:
             raise ValueError("trained and served are two places; give one")
+        if self.online is not None and self.train.sharding != "none":
+            raise ValueError(
+                "train.sharding: a policy that learns from its own samples is trained whole"
+            )
 
     @property
     def elsewhere(self) -> str | None:

@@ -29,7 +29,7 @@ from rewarddiff.pipeline.recipe import BASE
 from rewarddiff.pipeline.results import gather
 from rewarddiff.pipeline.run import check_early, check_places, complete
 from rewarddiff.pipeline.stage import Stage, write_json
-from rewarddiff.processes import once
+from rewarddiff.processes import once, shared
 from rewarddiff.report.sweep import render_sweep, terminal_sweep
 from rewarddiff.report.values import duration
 from rewarddiff.results import (
@@ -53,6 +53,7 @@ KEY_LENGTH = 12
 """Characters of a stage's key that its folder is named by."""
 
 
+@shared()
 def sweep_recipe(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> Path:
     """Carry out a sweep and return its folder.
 
@@ -118,10 +119,14 @@ class SharingRun(Run):
 
     def stage(self, folder: str, name: str, **inputs: Any) -> Stage:
         key = Stage.key_of(name, {"data": self.data, **inputs})[:KEY_LENGTH]
-        place = self.output / folder
-        made = sorted(place.parent.glob(f"*-{key}"))  # under whichever name it was first asked for
-        keyed = made[0] if made else place.with_name(f"{place.name}-{key}")
+        keyed = once(lambda: _keyed(self.output / folder, key))
         return super().stage(keyed.relative_to(self.output).as_posix(), name, **inputs)
+
+
+def _keyed(place: Path, key: str) -> Path:
+    """Return the folder of a stage with this key, under whichever name it was first asked for."""
+    made = sorted(place.parent.glob(f"*-{key}"))
+    return made[0] if made else place.with_name(f"{place.name}-{key}")
 
 
 def _carry_out(sweep: Sweep) -> SweepResults:
@@ -169,7 +174,8 @@ def _prepared(sweep: Sweep) -> list[Run]:
         if with_the_data:
             runs.append(replace(with_the_data[0], recipe=recipe, stages={}))
         else:
-            runs.append(prepare(recipe, sweep.folder, kind=SharingRun))
+            store = runs[0].store if runs else None
+            runs.append(prepare(recipe, sweep.folder, kind=SharingRun, store=store))
     return runs
 
 

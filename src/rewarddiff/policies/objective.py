@@ -46,7 +46,9 @@ class PolicyObjective(Protocol):
         """Yield what is trained on; groups with nothing for it are counted in the ledger."""
         ...
 
-    def over(self, policy: LogProbs, *, signed: bool, tokens: int) -> Objective[PreferenceItem]:
+    def over(
+        self, policy: LogProbs, *, signed: bool, tokens: int | None
+    ) -> Objective[PreferenceItem]:
         """Return what the loop trains.
 
         Args:

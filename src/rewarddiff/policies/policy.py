@@ -76,6 +76,12 @@ class PolicyConfig:
     lora: LoraConfig | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
 
+    def __post_init__(self) -> None:
+        if self.lora is not None and self.lora.bits is not None and self.train.sharding != "none":
+            raise ValueError(
+                "train.sharding divides whole numbers of a weight: leave out lora.bits"
+            )
+
 
 def start_of(
     name: str | Path, config: PolicyConfig, seed: int
@@ -151,7 +157,10 @@ def train_policy(
     items, dev, reference_cost = _with_reference(
         policy, items, dev, config, weights=weights, seed=seed, store=store
     )
-    tokens = config.train.microbatch_tokens
+    tokens = None
+    if config.train.sharding == "none":
+        # Else a large item would be read in more passes than other processes make.
+        tokens = config.train.microbatch_tokens
     objective = config.objective.over(policy, signed=signed, tokens=tokens)
     result = train(
         objective, items, dev=dev, output=output, config=config.train, seed=seed, name=name

@@ -22,6 +22,7 @@ from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.machine import Meter
 from rewarddiff.policies.items import PreferenceItem
 from rewarddiff.policies.table import PreferenceTable
+from rewarddiff.processes import shared
 from rewarddiff.progress import task
 from rewarddiff.ragged import Ragged, RaggedWriter
 from rewarddiff.remembering import WRITE_SECONDS, remember
@@ -143,6 +144,7 @@ def with_reference(
     return list(Referred(items, rows, range(len(items))))
 
 
+@shared()
 def read_reference(
     items: Sequence[PreferenceItem],
     policy: LogProbs,

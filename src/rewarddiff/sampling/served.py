@@ -17,7 +17,6 @@ from rewarddiff.endpoints.chat import Asked, Chat, Reply, Usage
 from rewarddiff.endpoints.client import Patience
 from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
-from rewarddiff.processes import once
 from rewarddiff.progress import task
 from rewarddiff.records import Message, Prompt, turns_and_tools
 from rewarddiff.remembering import remember
@@ -126,7 +125,7 @@ class Served:
                     progress.advance()
 
         calls = self.usage.calls
-        stored = once(lambda: remember(store, requests, key, compute))
+        stored = remember(store, requests, key, compute, alone=True)
         self.usage.kept += len(requests) - (self.usage.calls - calls)
         return [Sample(**values) for values in stored]
 

@@ -21,7 +21,7 @@ from rewarddiff.policies.online.samples import scored_samples
 from rewarddiff.policies.online.semi_config import SemiOnlineConfig
 from rewarddiff.policies.online.semi_turn import Judged, items_of, judged
 from rewarddiff.policies.reference import with_mismatch
-from rewarddiff.processes import from_every_process, own_share
+from rewarddiff.processes import done_by_every_process, own_share
 from rewarddiff.records import Group
 from rewarddiff.sampling.batches import Tokens
 from rewarddiff.trees import Packed, Tree, group_tree
@@ -179,14 +179,18 @@ class SemiOnline:
             mismatch = items[place].mismatch
             assert mismatch is not None
             rollouts.append(Rollout(items[place].id, mismatch, ended=(True,)))
-        columns = read(
-            rollouts,
-            self.module.pack,
-            lambda packed: [reference.logps(packed)],
-            self.options.train.microbatch_tokens,
-        )
-        logps = {place: sum(logps) for place, (logps,) in zip(mine, columns, strict=True)}
-        for part in from_every_process(logps):
+
+        def of_mine() -> dict[int, float]:
+            columns = read(
+                rollouts,
+                self.module.pack,
+                lambda packed: [reference.logps(packed)],
+                self.options.train.microbatch_tokens,
+            )
+            return {place: sum(logps) for place, (logps,) in zip(mine, columns, strict=True)}
+
+        logps: dict[int, float] = {}
+        for part in done_by_every_process(of_mine):
             logps |= part
         return [replace(item, mismatch_reference=logps[i]) for i, item in enumerate(items)]
 

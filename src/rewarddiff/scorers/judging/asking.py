@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rewarddiff.processes import once
 from rewarddiff.remembering import remember
 from rewarddiff.scorers.judging.cost import Estimate, copied, estimate, since, spent
 from rewarddiff.scorers.judging.forms import Form
@@ -55,12 +54,6 @@ class Asking:
         self, messages: Sequence[Message], store: Store | None, progress: str | None
     ) -> list[Answer]:
         """Return the answer to every message; equal ones are asked once."""
-        # Of processes that work together one asks: a server has its limits, whoever comes.
-        return once(lambda: self._answers(messages, store, progress))
-
-    def _answers(
-        self, messages: Sequence[Message], store: Store | None, progress: str | None
-    ) -> list[Answer]:
         usage = self.engine.usage
         usage.kept += len(set(map(self._key, messages)))
 
@@ -69,7 +62,9 @@ class Asking:
             return self._asked(missing, store, progress)
 
         # Each answer is stored as it comes: it has cost money.
-        return remember(store, messages, self._key, compute, keep=is_verdict, seconds=0.0)
+        return remember(
+            store, messages, self._key, compute, alone=True, keep=is_verdict, seconds=0.0
+        )
 
     def estimate(self, messages: Sequence[Message], store: Store | None) -> Estimate:
         """Estimate what asking takes, without what the store holds."""

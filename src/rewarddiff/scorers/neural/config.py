@@ -175,6 +175,8 @@ class ScorerConfig:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "comparisons", "item_comparisons", "heads")
+        if self.train.sharding != "none":
+            raise ValueError("train.sharding is for policies: a scorer is trained whole")
         self._check_pooling()
         self._check_loss()
         self._check_heads()

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from rewarddiff.differences import Differences, Pair, by_group
-from rewarddiff.processes import once
 from rewarddiff.records import Group, plain_prompt
 from rewarddiff.remembering import remember
 from rewarddiff.scorers.protocol import Orders
@@ -71,7 +70,7 @@ class RemoteComparer:
                 missing, self._posted, lambda comparison: comparison.row, progress
             )
 
-        answers = once(lambda: remember(store, asked, key, compute))
+        answers = remember(store, asked, key, compute, alone=True)
         values = np.array(answers, dtype=np.float64)
         of_groups = by_group(values, map(len, pairs))
         differences = []

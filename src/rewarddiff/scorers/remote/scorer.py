@@ -12,7 +12,6 @@ import numpy as np
 from rewarddiff.differences import Array, Differences, Pair, by_group
 from rewarddiff.endpoints.answers import OF_CONTENT, Failed
 from rewarddiff.errors import UserError
-from rewarddiff.processes import once
 from rewarddiff.records import Group
 from rewarddiff.remembering import remember
 from rewarddiff.scorers.protocol import Orders, Scorer
@@ -110,7 +109,7 @@ class RemoteScorer:
         def compute(missing: Sequence[_Text]) -> Iterator[tuple[int, float]]:
             return self._asked(missing, progress)
 
-        rewards = once(lambda: remember(store, texts, key, compute))
+        rewards = remember(store, texts, key, compute, alone=True)
         self._look_squashed(rewards)
         return by_group(np.array(rewards, dtype=np.float64), map(len, places))
 
