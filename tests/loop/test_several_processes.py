@@ -64,7 +64,8 @@ def assert_same(weights: Path, expected: Path) -> None:
     ours, theirs = load_file(weights), load_file(expected)
     assert ours.keys() == theirs.keys()
     for name, tensor in theirs.items():
-        torch.testing.assert_close(ours[name], tensor, rtol=0, atol=1e-9)
+        # The norms of transformers compute in float32, whatever the model does.
+        torch.testing.assert_close(ours[name], tensor, rtol=0, atol=1e-6)
 
 
 def lines(folder: Path) -> list[dict]:
@@ -86,7 +87,7 @@ def test_several_processes_train_the_weights_of_one(
             assert_same(ours.with_suffix(".safetensors"), expected.with_suffix(".safetensors"))
             for line, alone in zip(lines(ours), lines(expected), strict=True):
                 assert line["tokens"] == alone["tokens"]
-                assert line["loss"] == pytest.approx(alone["loss"], abs=1e-9)
+                assert line["loss"] == pytest.approx(alone["loss"], abs=1e-6)
 
 
 INTERRUPTED = """

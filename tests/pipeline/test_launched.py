@@ -144,7 +144,8 @@ else:
 sys.exit(main(["run", {str(plan)!r}, "output={output}"]))
 """
     statuses = [status for status, _ in on_processes(tmp_path, code)]
-    assert statuses == [-9, -9]
+    assert statuses[1] == -9
+    assert statuses[0] in (-9, 1)  # it may see that the other one is gone before it is ended
     assert (output / "store.sqlite.1").exists()  # what the second had computed until then
     assert not (output / "results.json").exists()
     assert main(["run", str(plan), f"output={output}"]) == 0

@@ -27,6 +27,7 @@ from rewarddiff.losses import pointwise
 from rewarddiff.losses.reduce import weighted_sum
 from rewarddiff.policies.batch import Batch, Column, Context, Probe, Singles
 from rewarddiff.policies.items import Pairs, PreferenceItem, preference_items
+from rewarddiff.processes import count
 from rewarddiff.records import Group
 from rewarddiff.trees import Tree, group_tree, microbatches
 
@@ -217,7 +218,8 @@ class Alignment:
     Args:
         signed: let negative coefficients through.
         tokens: an item of more is read in several trees, one after the other, with the same result;
-            None: never.
+            None: never. Nor is it by several processes: a module that exchanges gradients must not be
+            called again in a backward pass.
 
     Attributes:
         state: what the objective carries from batch to batch.
@@ -234,7 +236,7 @@ class Alignment:
         self.module = policy
         self.config = config
         self.signed = signed
-        self.tokens = tokens
+        self.tokens = tokens if count() == 1 else None
         self.state: dict[str, float] = {}
         self._context = Context()
         self._keep: dict[int, tuple[float, ...]] = {}
@@ -364,9 +366,9 @@ class Alignment:
         }
         values = torch.stack([total for total, _ in totals.values()]).tolist()
         metrics = {}
-        for (name, (_, count)), value in zip(totals.items(), values, strict=True):
-            if count:
-                metrics[name] = (value, float(count))
+        for (name, (_, number)), value in zip(totals.items(), values, strict=True):
+            if number:
+                metrics[name] = (value, float(number))
         for name, value in self._context.values.items():
             metrics[name] = (value, 1.0)
         return metrics

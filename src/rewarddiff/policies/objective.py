@@ -46,9 +46,7 @@ class PolicyObjective(Protocol):
         """Yield what is trained on; groups with nothing for it are counted in the ledger."""
         ...
 
-    def over(
-        self, policy: LogProbs, *, signed: bool, tokens: int | None
-    ) -> Objective[PreferenceItem]:
+    def over(self, policy: LogProbs, *, signed: bool, tokens: int) -> Objective[PreferenceItem]:
         """Return what the loop trains.
 
         Args:

@@ -157,10 +157,7 @@ def train_policy(
     items, dev, reference_cost = _with_reference(
         policy, items, dev, config, weights=weights, seed=seed, store=store
     )
-    tokens = None
-    if config.train.sharding == "none":
-        # Else a large item would be read in more passes than other processes make.
-        tokens = config.train.microbatch_tokens
+    tokens = config.train.microbatch_tokens
     objective = config.objective.over(policy, signed=signed, tokens=tokens)
     result = train(
         objective, items, dev=dev, output=output, config=config.train, seed=seed, name=name

@@ -51,7 +51,7 @@ class SFTConfig:
             detail = "no single best response to learn from"
             ledger.change(Reason.NO_ORDER, encoded.group, detail)
 
-    def over(self, policy: LogProbs, *, signed: bool, tokens: int | None) -> SFT:
+    def over(self, policy: LogProbs, *, signed: bool, tokens: int) -> SFT:
         return SFT(policy)
 
 
