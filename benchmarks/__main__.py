@@ -18,7 +18,6 @@ from benchmarks import (
     lists,
     machine,
     online,
-    rewarding,
     rollouts,
     serve,
     streaming,
@@ -62,8 +61,6 @@ def main() -> None:
             content = serving(given)
         elif name == "online":
             content = online_training(given)
-        elif name == "reward":
-            content = reward(given)
         else:
             content = of_groups(name, given)
         for comparison in content["comparisons"]:
@@ -80,7 +77,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="This project beside its peers."
     )
-    names = ("dpo", "reward", *lists.CONTESTS, "sweep", "score", "stream", "serve", "online")
+    names = ("dpo", *lists.CONTESTS, "sweep", "score", "stream", "serve", "online")
     text = "the contests to run (default: all)"
     parser.add_argument("--only", nargs="+", choices=names, default=names, help=text)
     text = "name or folder of the model"
@@ -207,23 +204,6 @@ def score(given: argparse.Namespace) -> dict[str, Any]:
         "comparisons": throughput.comparisons(runs),
         "runs": runs,
     }
-
-
-def reward(given: argparse.Namespace) -> dict[str, Any]:
-    """Train a reward model by this project and by TRL."""
-    runs = {}
-    comparisons = []
-    for precision in given.precision:
-        runs[precision] = rewarding.contend(
-            given.folder,
-            precision,
-            rounds=given.rounds,
-            threads=given.threads,
-            quick=given.quick,
-        )
-        comparisons += rewarding.comparisons(precision, runs[precision])
-    settings = {"model": given.model, "pairs": rewarding.ROWS, "threads": given.threads}
-    return {"settings": settings, "comparisons": comparisons, "runs": runs}
 
 
 def stream(given: argparse.Namespace) -> dict[str, Any]:
