@@ -1,7 +1,8 @@
-"""Numbers on their way from the host to a device."""
+"""Numbers on their way from the host to a device, and how fast it multiplies."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,3 +23,20 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 def on_device(values: Sequence[Any], *, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return numbers of the host as a tensor on a device; see `to_device`."""
     return to_device(torch.tensor(values, dtype=dtype), device)
+
+
+def matmul_rate(
+    dtype: torch.dtype, device: str, *, size: int = 1024, seconds: float = 0.5
+) -> float:
+    """Return the FLOP/s of a square matrix product: 2·size³ over the shortest time in so many seconds."""
+    a = torch.randn(size, size).to(device, dtype)
+    b = torch.randn(size, size).to(device, dtype)
+    shortest = float("inf")
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        a @ b
+        if device == "cuda":
+            torch.cuda.synchronize()
+        shortest = min(shortest, time.perf_counter() - start)
+    return 2 * size**3 / shortest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +36,8 @@ def findings() -> Iterator[tuple[str, str]]:
     except (ImportError, OSError) as error:  # a library that torch is linked to
         yield "torch", f"cannot be imported: {error}"
         return
+    from rewarddiff.devices import matmul_rate
+
     yield "threads", f"{torch.get_num_threads()} in torch"
     devices = ["cpu"]
     yield from gpu_findings()
@@ -95,23 +96,6 @@ def memory_bytes() -> int | None:
     if not limit.isdigit():  # "max", where there is none
         return installed
     return min(installed, int(limit))
-
-
-def matmul_rate(dtype: torch.dtype, device: str, *, size: int = 1024) -> float:
-    """Return the FLOP/s of a square matrix product: 2·size³ over the shortest time in half a second."""
-    import torch
-
-    a = torch.randn(size, size).to(device, dtype)
-    b = torch.randn(size, size).to(device, dtype)
-    shortest = float("inf")
-    end = time.perf_counter() + 0.5
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        a @ b
-        if device == "cuda":
-            torch.cuda.synchronize()
-        shortest = min(shortest, time.perf_counter() - start)
-    return 2 * size**3 / shortest
 
 
 def _size(count: int | None) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from rewarddiff.devices import matmul_rate
 from rewarddiff.loop import precision
 from rewarddiff.loop.objective import TrainConfig
 
@@ -26,8 +27,8 @@ def test_bf16_has_to_be_worth_it(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    took = {torch.float32: 1.0, torch.bfloat16: seconds}
-    monkeypatch.setattr(precision, "_seconds", took.__getitem__)
+    rates = {torch.float32: 1.0, torch.bfloat16: 1 / seconds}
+    monkeypatch.setattr(precision, "matmul_rate", lambda dtype, *_, **__: rates[dtype])
     with caplog.at_level(logging.INFO):
         assert TrainConfig(precision="auto").precision == chosen
         assert TrainConfig(precision="auto").precision == chosen
@@ -36,12 +37,12 @@ def test_bf16_has_to_be_worth_it(
 
 
 def test_a_real_measurement_decides() -> None:
-    gain = precision._seconds(torch.float32) / precision._seconds(torch.bfloat16)
+    gain = matmul_rate(torch.bfloat16, "cpu") / matmul_rate(torch.float32, "cpu")
     if abs(gain / precision.GAIN - 1) < 0.5:
         pytest.skip("bf16 and fp32 are too near to each other here")
     assert TrainConfig(precision="auto").precision == ("bf16" if gain > precision.GAIN else "fp32")
 
 
 def test_a_precision_that_is_given_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_seconds", None)
+    monkeypatch.setattr(precision, "matmul_rate", None)
     assert TrainConfig(precision="fp32").precision == "fp32"

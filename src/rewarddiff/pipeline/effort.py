@@ -169,6 +169,6 @@ def weights_of_body(model: str) -> float:
 def _rate() -> float:
     import torch
 
-    from rewarddiff.doctor import matmul_rate
+    from rewarddiff.devices import matmul_rate
 
     return matmul_rate(torch.float32, str(models.device()))

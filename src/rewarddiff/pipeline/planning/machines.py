@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rewarddiff import machine
-from rewarddiff.doctor import matmul_rate, memory_bytes
+from rewarddiff.devices import matmul_rate
+from rewarddiff.doctor import memory_bytes
 from rewarddiff.errors import UserError, suggest
 
 GPU_EFFICIENCY = 0.4
