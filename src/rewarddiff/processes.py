@@ -52,11 +52,6 @@ def count() -> int:
     return 1 if _Own.depth else processes().num_processes
 
 
-def is_main() -> bool:
-    """Tell whether this process writes and speaks for all."""
-    return bool(processes().is_main_process)
-
-
 def rank() -> int:
     """Return which of the processes that work together this one is: 0 where it is by itself."""
     return 0 if count() == 1 else int(processes().process_index)
@@ -110,7 +105,7 @@ def once(work: Callable[[], Value]) -> Value:
         return work()
     done: list[Value] = []
     failure: BaseException | None = None
-    if is_main():
+    if launch.is_main():
         try:
             with by_itself():
                 done.append(work())

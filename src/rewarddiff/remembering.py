@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from rewarddiff import processes
+from rewarddiff import launch, processes
 from rewarddiff.store import Store
 
 Item = TypeVar("Item")
@@ -179,5 +179,5 @@ class _Pass(Generic[Item]):
         for part in parts:
             kept |= {key: value for key, value in part.items() if self.keep(value)}
         processes.once(lambda: self._put(kept))
-        if not processes.is_main():
+        if not launch.is_main():
             self.store.clear()

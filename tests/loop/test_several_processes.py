@@ -12,11 +12,11 @@ from preference_examples import made, tiny
 from process_groups import on_processes
 from safetensors.torch import load_file, save_file
 
+from rewarddiff import launch
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.policies.objectives.lists import KTO, RRHF
 from rewarddiff.policies.objectives.pairs import DPO
 from rewarddiff.policies.policy import PolicyConfig, train_policy
-from rewarddiff.processes import is_main
 
 OBJECTIVES = {"dpo": DPO(), "kto": KTO(), "rrhf": RRHF()}
 CASES = [("dpo", 1), ("dpo", 31), ("kto", 31), ("rrhf", 31), ("dpo", 30), ("dpo", 32)]
@@ -37,7 +37,7 @@ def trained(output: Path, objective: str, number: int, sharding: str) -> None:
     )
     items = made(number + 3)
     train_policy(model, items[:number], config, output=output, weights="tiny", dev=items[number:])
-    if is_main():
+    if launch.is_main():
         weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         save_file(weights, output.with_suffix(".safetensors"))
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rewarddiff import launch
 from rewarddiff.data import Groups, Ledger, Reason, load_groups, prompt_hashes, sources, split
 from rewarddiff.data.files import name_of
 from rewarddiff.data.thinning import thin
@@ -18,7 +19,7 @@ from rewarddiff.models.cards import Facts
 from rewarddiff.outputs import file_for
 from rewarddiff.pipeline.recipe import DataConfig, Recipe
 from rewarddiff.pipeline.stage import Stage
-from rewarddiff.processes import is_main, main_first, once
+from rewarddiff.processes import main_first, once
 from rewarddiff.records import Comparison, Group
 from rewarddiff.remembering import open_store
 from rewarddiff.scorers.protocol import Scorer
@@ -181,7 +182,7 @@ def _groups(data: DataConfig, cache: Path, ledger: Ledger) -> Groups:
     if most is None:
         return groups
     place = cache / f"thin-{most}.arrow"
-    if not is_main():  # which has just written it
+    if not launch.is_main():  # which has just written it
         return Groups.open(place)
     return Groups.write((thin(group, most, data.seed) for group in groups), place)
 

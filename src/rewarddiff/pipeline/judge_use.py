@@ -9,11 +9,11 @@ from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
+from rewarddiff import launch
 from rewarddiff.endpoints.chat import Usage
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.scorers import scorer_stage
 from rewarddiff.pipeline.verdicts import Answers, different
-from rewarddiff.processes import is_main
 from rewarddiff.results import JudgeUse
 from rewarddiff.scorers.judging.cost import price
 from rewarddiff.scorers.judging.options import Judge
@@ -140,7 +140,7 @@ def uses_kept(run: Run) -> Iterator[None]:
         yield
     finally:
         for name, judge in run.judges.items():
-            if is_main():  # which has asked for all
+            if launch.is_main():  # which has asked for all
                 figures = _figures(usage_of(judge), options_of(judge))
                 _add(run.store, _key(run, name), figures)
         run.judges.clear()

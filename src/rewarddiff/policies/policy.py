@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rewarddiff import files, models
+from rewarddiff import files, launch, models
 from rewarddiff.config import at_least, checked, positive
 from rewarddiff.forward import LogProbs
 from rewarddiff.loop.items import Joined, Picked, digest
@@ -33,7 +33,7 @@ from rewarddiff.policies.reference import (
     sizes_of,
     with_mismatch,
 )
-from rewarddiff.processes import is_main, once
+from rewarddiff.processes import once
 from rewarddiff.store import Store, fingerprint
 
 
@@ -185,7 +185,7 @@ def _with_reference(
         items, dev = with_mismatch(items), with_mismatch(dev)
     if "reference" not in reads:
         return items, dev, {"reference_seconds": 0.0, "reference_tokens": 0}
-    kept_in = store if is_main() else None  # which has counted for all
+    kept_in = store if launch.is_main() else None  # which has counted for all
     with ReferenceMeter(kept_in, fingerprint("reference cost", *made_from)) as meter:
         trained_on = _trained_on(sizes_of(items), config.train, seed)
         rows = read_reference(

@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from rewarddiff import launch
 from rewarddiff.chat_template import as_they_stand, untemplated
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import Encoder
@@ -25,7 +26,7 @@ from rewarddiff.policies.online.objective import Online
 from rewarddiff.policies.online.rollouts import OnlinePrompt, online_prompts
 from rewarddiff.policies.online.semi import SemiOnline
 from rewarddiff.policies.online.semi_config import SemiOnlineConfig
-from rewarddiff.processes import done_by_every_process, own_share, processes
+from rewarddiff.processes import done_by_every_process, own_share
 from rewarddiff.records import Group
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ def train_online(
             "alike, or scores too few; look at what scores them, or raise temperature or "
             "num_generations"
         )
-    if processes().is_main_process:
+    if launch.is_main():
         _leave_value_head(objective, config, output / VALUE_HEAD)
     return result
 
