@@ -44,8 +44,3 @@ def launched(
         for process in ranks:
             process.kill()
     return [(p.returncode, error) for p, error in zip(ranks, errors, strict=True)]
-
-
-def on_two_processes(tmp_path: Path, code: str) -> list[tuple[int, str]]:
-    """Run code as both ranks of a group of two; return their exit statuses and stderr."""
-    return on_processes(tmp_path, code)

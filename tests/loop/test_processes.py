@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from process_groups import on_two_processes
+from process_groups import on_processes
 
 
 def test_the_group_is_closed_before_the_interpreter_ends(tmp_path: Path) -> None:
@@ -21,6 +21,6 @@ assert processes().num_processes == 2
 assert sorted(from_every_process(processes().process_index)) == [0, 1]
 assert torch.distributed.is_initialized()
 """
-    for status, error in on_two_processes(tmp_path, code):
+    for status, error in on_processes(tmp_path, code):
         assert status == 0, error
         assert error.splitlines()[-1] == "closed"

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from online_examples import learn, llama, short, weights_of
-from process_groups import on_two_processes
+from process_groups import on_processes
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
@@ -82,7 +82,7 @@ if processes().is_main_process:
     kl = torch.tensor(result.curve[-1]["objective/kl"])
     save_file({**weights_of(model), "kl": kl}, "ended.safetensors")
 """
-    for status, error in on_two_processes(tmp_path, code):
+    for status, error in on_processes(tmp_path, code):
         assert status == 0, error
     tokenizer = tiny_tokenizer
     config = short(advantage=AdvantageConfig("gae"), num_iterations=2)
@@ -127,16 +127,14 @@ if processes().is_main_process:
     save_file(weights_of(model), "ended.safetensors")
 """
     # In each process the first call is for the baseline, and the fifth is in the fourth turn.
-    for rank, (status, error) in enumerate(
-        on_two_processes(tmp_path, code.replace("DIES_AT", "5"))
-    ):
+    for rank, (status, error) in enumerate(on_processes(tmp_path, code.replace("DIES_AT", "5"))):
         assert status == 1
         said = "ConnectionError: the server is gone"
         assert (
             said if rank == 1 else "FailedElsewhere: the server is gone (in process 1)"
         ) in error
     assert (tmp_path / "out" / "checkpoint" / "state.json").exists()
-    for status, error in on_two_processes(tmp_path, code.replace("DIES_AT", "0")):
+    for status, error in on_processes(tmp_path, code.replace("DIES_AT", "0")):
         assert status == 0, error
     config = short(
         reward=RewardConfig("contrastive"), advantage=AdvantageConfig("reinforce"),

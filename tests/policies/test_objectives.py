@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from process_groups import on_two_processes
+from process_groups import on_processes
 from test_preference import EXACT, assert_same, made, tiny
 
 from rewarddiff.errors import UserError
@@ -367,7 +367,7 @@ def run(output):
 if __name__ == "__main__":
     run("together")
 """
-    ended = on_two_processes(tmp_path, code)
+    ended = on_processes(tmp_path, code)
     assert [status for status, _ in ended] == [0, 0], ended
     alone: dict[str, Any] = {}
     exec(compile(code.replace("__main__", "elsewhere"), "alone", "exec"), alone)

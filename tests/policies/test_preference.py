@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from preference_examples import EXACT, made, tiny
-from process_groups import on_two_processes
+from process_groups import on_processes
 
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.forward import LogProbs
@@ -130,7 +130,7 @@ g = sgd_gradients(Path("together"), EXACT)
 if os.environ["RANK"] == "0":
     save_file({k: v.contiguous() for k, v in g.items()}, "together/gradient.safetensors")
 """
-    ended = on_two_processes(tmp_path, code)
+    ended = on_processes(tmp_path, code)
     assert [status for status, _ in ended] == [0, 0], ended
     together = tmp_path / "together"
     gradients = load_file(together / "gradient.safetensors")
@@ -166,7 +166,7 @@ policy = LogProbs(tiny())
 items = with_reference(made(8), policy, EXACT, weights="tiny")
 train(Alignment(policy, DPO()), items, output=Path("together"), config=EXACT)
 """
-    for status, error in on_two_processes(tmp_path, code):
+    for status, error in on_processes(tmp_path, code):
         assert status != 0
         assert re.search(
             r"TrainingError: training: loss inf on items .* stopped before the update", error

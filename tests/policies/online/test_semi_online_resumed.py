@@ -19,7 +19,7 @@ from online_examples import (
     semi,
     weights_of,
 )
-from process_groups import on_two_processes
+from process_groups import on_processes
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
@@ -115,7 +115,7 @@ if processes().is_main_process:
     kl = torch.tensor(result.curve[-1]["objective/kl"])
     save_file({**weights_of(model), "kl": kl}, "ended.safetensors")
 """
-    for status, error in on_two_processes(tmp_path, code):
+    for status, error in on_processes(tmp_path, code):
         assert status == 0, error
     alone, result = learn(
         tiny_tokenizer, tmp_path / "alone", weighted(),
