@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,6 +77,7 @@ def so_that_batches_follow(
 
 def run_ours(task: Task) -> Outcome:
     """Train one epoch of DPO on the task's rows."""
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does
     rows = read_rows(task.rows)
     model, tokenizer = load_causal_lm(task.model)
     touch(model)

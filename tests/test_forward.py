@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from rewarddiff.forward import LogProbs, Trunk, node_sums, switch_dropout_off, trunk
+from rewarddiff.forward import (
+    Layout,
+    LogProbs,
+    Trunk,
+    node_sums,
+    switch_dropout_off,
+    tree_attention,
+    trunk,
+)
 from rewarddiff.trees import Node, Tree, group_tree, microbatches, pack
 
 # Norms and rotary angles are computed in float32 inside these models even when the weights are
@@ -173,6 +181,24 @@ def test_gradient_checkpointing_changes_nothing(name: str) -> None:
     assert 2 in calls, "the layer was not checkpointed"
     for key, gradient in before.items():
         torch.testing.assert_close(after[key], gradient, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("softcap", [None, 5.0])
+def test_on_a_cpu_autocast_does_not_round_attention(softcap: float | None) -> None:
+    layout = Layout(pack(DEPTH_FIRST))
+    tokens = layout.packed.size
+    draw = torch.Generator().manual_seed(0)
+    query = torch.randn(1, 4, tokens, 8, generator=draw)
+    key, value = (torch.randn(1, 2, tokens, 8, generator=draw) for _ in range(2))
+    module = torch.nn.Module()
+    plain, _ = tree_attention(module, query, key, value, None, tree=layout, softcap=softcap)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast, _ = tree_attention(module, query, key, value, None, tree=layout, softcap=softcap)
+    assert torch.equal(cast, plain)
+    halves = [tensor.bfloat16() for tensor in (query, key, value)]
+    half, _ = tree_attention(module, *halves, None, tree=layout, softcap=softcap)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), plain, rtol=0.05, atol=0.05)
 
 
 def test_functional_attention_dropout_is_off() -> None:

@@ -38,6 +38,49 @@ def test_the_size_of_a_chunk_changes_nothing(size: int, monkeypatch: pytest.Monk
         torch.testing.assert_close(gradient, expected_gradients[key], rtol=1e-9, atol=1e-12)
 
 
+def test_logits_that_are_too_large_to_be_kept_are_computed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = make("gemma2")
+    policy = LogProbs(model)
+    switch_dropout_off(model)
+    packed = policy.pack(DEPTH_FIRST)
+    calls = 0
+
+    def counted(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    model.get_output_embeddings().register_forward_hook(counted)
+    found = []
+    for limit, expected_calls in [(2**28, 1), (0, 2)]:
+        monkeypatch.setattr(logprobs, "LOGITS_KEPT", limit)
+        calls = 0
+        found.append(gradients(model, policy(packed)))
+        assert calls == expected_calls
+    for key, gradient in found[0].items():
+        torch.testing.assert_close(gradient, found[1][key], rtol=1e-9, atol=1e-12)
+
+
+def test_the_gradient_of_a_targets_log_probability_is_that_of_finite_differences() -> None:
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, 7, generator=draw, dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([0, 6, 3, 3, 1])
+    assert torch.autograd.gradcheck(lambda given: logprobs._gather(given, targets), (logits,))
+
+
+def test_in_bf16_a_nearly_certain_target_keeps_its_gradient() -> None:
+    """p = 1/(1 + e⁻⁸): the gradient by the target's logit is 1 − p = 3.4e-4, which is less than the
+    half of what bf16 tells 1 from (2⁻⁸)."""
+    logits = torch.tensor([[8.0, 0.0]], dtype=torch.bfloat16, requires_grad=True)
+    value = logprobs._gather(logits, torch.tensor([0]))
+    (gradient,) = torch.autograd.grad(value.sum(), logits)
+    expected = 1 - 1 / (1 + torch.exp(torch.tensor(-8.0)))
+    torch.testing.assert_close(
+        gradient.float(), torch.tensor([[expected, -expected]]), rtol=2**-8, atol=0
+    )
+
+
 @pytest.mark.parametrize("vocabulary", [32_000, 49_152, 151_936, 10**9])
 def test_chunks_fill_their_bytes_on_a_gpu(vocabulary: int) -> None:
     size = logprobs.chunk_size("cuda", vocabulary)

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import resource
 
 import pytest
 
 import rewarddiff.machine as module
-from rewarddiff.machine import Meter, describe, peak_memory, release_memory, reset_peak_memory
+from rewarddiff.machine import (
+    Meter,
+    describe,
+    freed_memory_is_kept,
+    kernel_field,
+    peak_memory,
+    release_memory,
+    reset_peak_memory,
+)
 
 MEGABYTE = 10**6
+HAS_MALLOPT = hasattr(ctypes.CDLL(None), "mallopt")
+
+
+def resident() -> int:
+    """Memory that this process holds now, bytes."""
+    field = kernel_field("self/status", "VmRSS")
+    assert field is not None
+    return int(field.split()[0]) * 1024
 
 
 def touched(size: int) -> bytes:
@@ -45,6 +63,24 @@ def test_the_peak_of_a_block_sees_what_was_freed_again_and_no_earlier_peak() -> 
     after = small.cost()["peak_memory_bytes"]
     assert after is not None
     assert after < peak - 150 * MEGABYTE
+
+
+@pytest.mark.skipif(not HAS_MALLOPT, reason="another C library than glibc")
+def test_freed_memory_serves_what_is_asked_for_next() -> None:
+    """A kernel page is 4 KiB or larger: 40 MB handed out anew are thousands of faults, kept none."""
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(5):
+            touched(40 * MEGABYTE)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with freed_memory_is_kept():
+        touched(40 * MEGABYTE)
+        kept = faults()
+        held = resident()
+    assert kept < 100
+    assert held - resident() > 30 * MEGABYTE  # given back at the end
 
 
 def test_peak_memory_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:

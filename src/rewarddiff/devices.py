@@ -25,6 +25,14 @@ def on_device(values: Sequence[Any], *, dtype: torch.dtype, device: torch.device
     return to_device(torch.tensor(values, dtype=dtype), device)
 
 
+def precision_of_products(tensor: Tensor) -> torch.dtype:
+    """Return the dtype in which torch multiplies such a tensor here: autocast's, or its own."""
+    device = tensor.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return tensor.dtype
+
+
 def matmul_rate(
     dtype: torch.dtype, device: str, *, size: int = 1024, seconds: float = 0.5
 ) -> float:

@@ -8,8 +8,8 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,36 @@ def release_memory() -> None:
     gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)  # glibc only
+
+
+MALLOPT = {"trim threshold": -1, "mmap threshold": -3, "mmap max": -4}
+"""What glibc's malloc.h calls M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_MMAP_MAX."""
+
+
+@contextmanager
+def freed_memory_is_kept() -> Iterator[None]:
+    """Let what is freed in a `with` block serve what is asked for next (glibc only; else nothing).
+
+    By itself malloc gives large tensors back to the system at once. The next step's are as large,
+    and a page that the kernel hands out anew costs 5 to 20 µs on a virtual machine: with some
+    hundred thousand pages a step, a fifth of a small model's time.
+    """
+    keep = {"mmap max": 0, "trim threshold": -1}
+    # What malloc finds out by itself until it is told something is where these three may go to.
+    usual = {"mmap max": 65_536, "mmap threshold": 32 * 2**20, "trim threshold": 64 * 2**20}
+    _tell_malloc(keep)
+    try:
+        yield
+    finally:
+        _tell_malloc(usual)
+        release_memory()
+
+
+def _tell_malloc(settings: Mapping[str, int]) -> None:
+    with suppress(OSError, AttributeError):  # another system's library
+        tell = ctypes.CDLL(None).mallopt
+        for name, value in settings.items():
+            tell(MALLOPT[name], value)
 
 
 def reset_peak_memory() -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from rewarddiff.devices import precision_of_products
 from rewarddiff.forward import fused_head
 from rewarddiff.forward.trunk import Trunk
 from rewarddiff.trees import Packed, Tree, group_tree
@@ -26,6 +28,10 @@ LOGITS_BYTES = 2**30
 Several such tensors exist at once: the logits as computed, their softmax, their gradient. Not
 measured."""
 
+LOGITS_KEPT = 2**28
+"""Bytes of logits that are kept for the backward pass on a CPU; more are computed again in it. Those
+of 800 tokens in bfloat16 are 79 MB beside gigabytes of activations, and a twentieth of a step."""
+
 SCALES = ("logit_scale", "logits_scaling")
 """What Cohere's and Granite's configurations call a factor of their logits."""
 
@@ -33,8 +39,9 @@ SCALES = ("logit_scale", "logits_scaling")
 class LogProbs(nn.Module):
     """A causal LM over packed trees: log π(token | prefix) of every response token.
 
-    Logits exist for a chunk of response tokens at a time and are recomputed in the backward pass,
-    never kept. On a GPU with liger-kernel, its fused kernel reads plain heads.
+    Logits are read a chunk of response tokens at a time. On a GPU, and on a CPU where they are
+    large, they are recomputed in the backward pass and never kept. On a GPU with liger-kernel, its
+    fused kernel reads plain heads.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -87,8 +94,15 @@ class LogProbs(nn.Module):
             return fused_head.logps(states, head.weight, packed.targets, self._cap)
         read = _tempered(_gather_both if collision else _gather, temperature)
         size = chunk_size(states.device.type, self._config.vocab_size)
+        run = _called if self._logits_are_kept(states) else recomputed
         chunks = zip(states.split(size), packed.targets.split(size), strict=True)
-        return torch.cat([recomputed(self._read_chunk, read, *chunk) for chunk in chunks])
+        return torch.cat([run(self._read_chunk, read, *chunk) for chunk in chunks])
+
+    def _logits_are_kept(self, states: Tensor) -> bool:
+        """Tell whether the logits of these states are so few that they wait for the backward pass."""
+        logits = len(states) * self._config.vocab_size
+        bytes_of_each = precision_of_products(states).itemsize
+        return states.device.type == "cpu" and logits * bytes_of_each <= LOGITS_KEPT
 
     def _head_is_fused(self, states: Tensor) -> bool:
         """Tell whether the fused kernel reads this head: a plain product, perhaps with a cap."""
@@ -167,15 +181,43 @@ def _tempered(read: Reading, temperature: float) -> Reading:
 
 
 def _gather(logits: Tensor, targets: Tensor) -> Tensor:
-    if logits.dtype != torch.float64:
-        logits = logits.float()
-    return -F.cross_entropy(logits, targets, reduction="none")
+    values: Tensor = _LogProbOfTarget.apply(logits, targets)  # type: ignore[no-untyped-call]
+    return values
+
+
+class _LogProbOfTarget(torch.autograd.Function):
+    """log softmax(logits) of the targets, (tokens,), which keeps logits in the dtype they have.
+
+    Its gradient by logit v is g · (1[v is the target] − softmax(logits)ᵥ). Torch's own keeps
+    float32 logarithms of all of them, and fills as large a tensor with zeros to begin with.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logps = -F.cross_entropy(precise, targets, reduction="none")
+        ctx.save_for_backward(logits, targets, logps)
+        return logps
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        logits, targets, logps = ctx.saved_tensors
+        of_logits = logits.softmax(-1).mul_(-gradient[:, None])
+        # 1 − p from log p: where p is nearly 1, a rounded p would leave nothing of it.
+        of_targets = -gradient * torch.expm1(logps)
+        of_logits.scatter_(1, targets[:, None], of_targets[:, None].to(of_logits.dtype))
+        return of_logits, None
 
 
 def _gather_both(logits: Tensor, targets: Tensor) -> Tensor:
     logps = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
     logps_of_targets = logps.gather(-1, targets[:, None])[:, 0]
     return torch.stack([logps_of_targets, (2 * logps).logsumexp(-1)], 1)
+
+
+def _called(function: Callable[..., Tensor], *args: Any) -> Tensor:
+    return function(*args)
 
 
 def recomputed(function: Callable[..., Tensor], *args: Any) -> Tensor:

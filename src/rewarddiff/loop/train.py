@@ -51,7 +51,7 @@ from rewarddiff.loop.schedule import (
     turns_of_an_epoch,
     turns_within,
 )
-from rewarddiff.machine import Meter
+from rewarddiff.machine import Meter, freed_memory_is_kept
 from rewarddiff.processes import from_every_process, main_first, once
 from rewarddiff.progress import task
 from rewarddiff.store import fingerprint
@@ -171,6 +171,7 @@ class _Run:
     def run(self) -> TrainResult:
         start = self._resume()
         with (
+            freed_memory_is_kept(),
             self.meter,
             stop_between_steps() as stopped,
             task(self.name, self.steps, before=start) as progress,
