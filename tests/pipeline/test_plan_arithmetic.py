@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel, AutoModelForCausalLM, BertConfig, LlamaConfig, MixtralConfig
 
 from rewarddiff import models
-from rewarddiff.forward import LogProbs, Trunk, node_sums, switch_dropout_off
+from rewarddiff.forward import LogProbs, Trunk, logprobs, node_sums, switch_dropout_off
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.pipeline.planning import memory, work
 from rewarddiff.pipeline.planning.amounts import Amount, attended_in, schedule
@@ -98,8 +98,12 @@ def test_adapters_are_counted_as_peft_makes_them(llama: Path, targets: Any) -> N
 # --- work -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("lora", [None, LoraConfig(r=4)])
-def test_the_work_of_training_is_what_torch_counts(llama: Path, lora: LoraConfig | None) -> None:
+def test_the_work_of_training_is_what_torch_counts(
+    llama: Path, lora: LoraConfig | None, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logprobs, "LOGITS_KEPT", 2**28 if kept else 0)
     model = AutoModelForCausalLM.from_pretrained(llama)
     config = PolicyConfig(lora=lora, train=TrainConfig(precision="fp32"))
     policy = LogProbs(with_adapter(model, config))
@@ -109,7 +113,7 @@ def test_the_work_of_training_is_what_torch_counts(llama: Path, lora: LoraConfig
     shape = shape_of(str(llama))
     adapters = None if lora is None else shape.adapters(lora)
     tokens = Tokens(packed.size, len(packed.targets))  # torch counts no attention on a CPU
-    planned = work.training(shape, tokens, adapters=adapters)
+    planned = work.training(shape, tokens, adapters=adapters, logits_kept=kept)
     assert planned == pytest.approx(counter.get_total_flops(), rel=0.03)
 
 

@@ -99,10 +99,10 @@ class LogProbs(nn.Module):
         return torch.cat([run(self._read_chunk, read, *chunk) for chunk in chunks])
 
     def _logits_are_kept(self, states: Tensor) -> bool:
-        """Tell whether the logits of these states are so few that they wait for the backward pass."""
-        logits = len(states) * self._config.vocab_size
+        """Tell whether the logits of these states wait for the backward pass."""
         bytes_of_each = precision_of_products(states).itemsize
-        return states.device.type == "cpu" and logits * bytes_of_each <= LOGITS_KEPT
+        logits = len(states) * self._config.vocab_size
+        return are_kept(states.device.type, logits, bytes_of_each)
 
     def _head_is_fused(self, states: Tensor) -> bool:
         """Tell whether the fused kernel reads this head: a plain product, perhaps with a cap."""
@@ -167,6 +167,11 @@ def chunk_size(device: str, vocabulary: int) -> int:
     if device == "cpu":
         return LOGITS_CHUNK
     return max(LOGITS_CHUNK, LOGITS_BYTES // (4 * vocabulary))
+
+
+def are_kept(device: str, logits: float, bytes_of_each: int) -> bool:
+    """Tell whether so many logits are kept for the backward pass, and not computed again in it."""
+    return device == "cpu" and logits * bytes_of_each <= LOGITS_KEPT
 
 
 Reading = Callable[[Tensor, Tensor], Tensor]

@@ -64,8 +64,13 @@ def training(
     tokens = amount.tokens.times(times.epochs)
     trained = shape.weights if way.adapters is None else way.adapters
     saved = shape.weights if lora is None or lora.merge else trained
+    largest = _largest(amount, times)
     operations = work.training(
-        shape, tokens, adapters=way.adapters, checkpointing=way.checkpointing
+        shape,
+        tokens,
+        adapters=way.adapters,
+        checkpointing=way.checkpointing,
+        logits_kept=memory.logits_kept(shape, largest, way) > 0,
     )
     of_reading = work.reading(shape, read)
     seconds = timing.seconds(
@@ -82,7 +87,7 @@ def training(
         folder="",
         tokens=tokens.read + read.read,
         operations=operations + of_reading,
-        memory=memory.training(shape, _largest(amount, times), way, passes=times.passes),
+        memory=memory.training(shape, largest, way, passes=times.passes),
         seconds=seconds,
         disk=4.0 * saved,
         checkpoint=24.0 * trained,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rewarddiff.forward.logprobs import chunk_size
+from rewarddiff.forward.logprobs import are_kept, chunk_size
 from rewarddiff.pipeline.planning import fitted
 from rewarddiff.pipeline.planning.fitted import DECODER, ENCODER, Kept
 from rewarddiff.pipeline.planning.shapes import Shape
@@ -54,7 +54,7 @@ class Memory:
         weights: with their copies in bf16 while they are computed with.
         gradients, moments: of what is trained; AdamW has two moments in float32.
         activations: kept for the backward pass.
-        logits: of one chunk of response tokens, with its gradients.
+        logits: of one chunk of response tokens, with its gradients, and those that are kept.
         beside: what the allocator holds, and kernels work in.
     """
 
@@ -112,7 +112,7 @@ def training(shape: Shape, one: Pass, way: Way, *, passes: float = 2.0) -> Memor
         a_weight = (way.bits or (16 if in_bf16 else 32)) / 8
         weights = (a_weight * shape.weights + 6.0 * way.adapters) / way.divided
     kept = activations(shape, one, way)
-    logits = of_logits(shape, one, way)
+    logits = of_logits(shape, one, way) + logits_kept(shape, one, way)
     gradients = 4.0 * trained / way.divided
     if passes < 1.5:
         gradients = max(0.0, gradients - kept)
@@ -166,6 +166,13 @@ def of_logits(shape: Shape, one: Pass, way: Way) -> float:
     if way.adapters is None:
         logits += fitted.HEAD * shape.head / way.divided
     return logits
+
+
+def logits_kept(shape: Shape, one: Pass, way: Way) -> float:
+    """Return the bytes of logits that a forward pass keeps; 0 where they are computed again."""
+    bytes_of_each = 2 if way.precision == "bf16" else 4
+    logits = one.predicted * shape.vocabulary
+    return bytes_of_each * logits if are_kept(way.device, logits, bytes_of_each) else 0.0
 
 
 def _kept(shape: Shape, way: Way) -> Kept:

@@ -56,13 +56,18 @@ def reading(shape: Shape, tokens: Tokens) -> float:
 
 
 def training(
-    shape: Shape, tokens: Tokens, *, adapters: int | None = None, checkpointing: bool = False
+    shape: Shape,
+    tokens: Tokens,
+    *,
+    adapters: int | None = None,
+    checkpointing: bool = False,
+    logits_kept: bool = False,
 ) -> float:
     """Return the operations of a forward and a backward pass.
 
     With all weights the backward pass takes twice the forward pass: 6·N a token. Under adapters the base's
     weights have no gradient, and it takes once: 4·N a token, beside the 6 of each adapter's weight.
-    Logits are computed once more than is needed, since they are not kept; checkpointed layers too.
+    Checkpointed layers are computed once more, and logits that are not kept.
 
     Args:
         adapters: their weights; None: all weights are trained.
@@ -72,7 +77,7 @@ def training(
     """
     backward = 2 if adapters is None else 1
     body = of_body(shape, tokens) * (1 + backward + checkpointing)
-    head = of_head(shape, tokens) * (1 + 1 + backward)
+    head = of_head(shape, tokens) * (1 + backward + (not logits_kept))
     return body + head + 6 * (adapters or 0) * tokens.read
 
 
