@@ -38,6 +38,10 @@ CHAT_TEMPLATE = (
 )
 
 
+# Tests ask what a kill leaves, not a loss of power; 8 ms a call are minutes over all of them.
+os.fsync = lambda descriptor: None  # type: ignore[assignment]
+
+
 def pytest_collection_finish() -> None:
     """Take what libraries hold out of garbage collection: stages collect, and it takes 0.3 s a time."""
     gc.collect()

@@ -1,7 +1,8 @@
-"""Files and folders that a kill leaves whole: what was there before, or what comes after.
+"""Files and folders that a kill, or a loss of power, leaves whole: what was there before, or after.
 
-A folder loses its name before it is deleted, so nothing half-deleted is ever found under it. What a
-kill leaves lies beside the folder under names of this module's own, and the next `remove`,
+What is written is on the disk before it gets its name, and so is a folder with the sums of its files
+(`sums`). A folder loses its name before it is deleted, so nothing half-deleted is ever found under
+it. What a kill leaves lies beside the folder under names of this module's own, and the next `remove`,
 `replace` or `sweep_up` takes it away.
 """
 
@@ -10,6 +11,8 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+
+from rewarddiff.sums import seal
 
 FRESH = ".rewarddiff-new-"
 """What the name of a file or folder begins with while it is written."""
@@ -29,11 +32,15 @@ def write_bytes(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = _fresh(path)
     try:
-        fresh.write_bytes(content)
+        with fresh.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(fresh, path)
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
+    sync(path.parent)
 
 
 def link(source: str | Path, target: str | Path) -> None:
@@ -44,6 +51,7 @@ def link(source: str | Path, target: str | Path) -> None:
         target = Path(target)
         fresh = _fresh(target)
         shutil.copy2(source, fresh)
+        sync(fresh)
         os.replace(fresh, target)
 
 
@@ -59,16 +67,37 @@ def begin(folder: Path) -> Path:
 def replace(fresh: Path, folder: Path) -> None:
     """Rename the complete folder `fresh` to `folder`, in place of what is there.
 
-    A kill between the two renames leaves what was there under another name; `recover` brings it
-    back.
+    All of it is on the disk by then, with the sums of its files. A kill between the two renames leaves
+    what was there under another name; `recover` brings it back.
     """
+    seal(fresh)
+    sync_all(fresh)
     recover(folder)
     earlier = _earlier(folder)
     _discard(earlier)
     if folder.exists():
         folder.rename(earlier)
     fresh.rename(folder)
+    sync(folder.parent)
     _discard(earlier)
+
+
+def sync_all(folder: Path) -> None:
+    """Let all files and folders below a folder, and itself, be on the disk."""
+    for place in folder.rglob("*"):
+        sync(place)
+    sync(folder)
+
+
+def sync(place: Path) -> None:
+    """Let what a file holds, or the names in a folder, be on the disk before this returns."""
+    if place.is_dir() and os.name == "nt":  # a folder cannot be opened there
+        return
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def recover(folder: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -227,19 +228,19 @@ def dying_at(number: int, names: Sequence[str], *, backwards: bool) -> Iterator[
 def test_a_kill_between_any_two_calls_of_the_system_loses_no_checkpoint(
     tmp_path: Path, backwards: bool
 ) -> None:
+    identity = {"seed": 0}
+
     def process(folder: Path) -> float:
         """Three updates with a checkpoint after each, which goes when all are done."""
         torch.manual_seed(0)
         module = nn.Linear(1, 1)
         optimizer = torch.optim.AdamW(module.parameters(), lr=0.1)
-        state = checkpoint.load(folder, module, optimizer, "this training")
+        state = checkpoint.load(folder, module, optimizer, identity)
         for step in range(state["step"] if state else 0, 3):
             (module(torch.ones(1, 1)) - step).square().sum().backward()
             optimizer.step()
             optimizer.zero_grad()
-            checkpoint.save(
-                folder, module, optimizer, {"step": step + 1, "fingerprint": "this training"}
-            )
+            checkpoint.save(folder, module, optimizer, {"step": step + 1, "identity": identity})
         files.remove(folder)
         return module.weight.item()
 
@@ -338,16 +339,58 @@ def test_a_checkpoint_nobody_asked_for_is_no_reason_to_end(
         trained(tmp_path / "b", config=replace(CONFIG, save_every=1))
 
 
-def test_a_checkpoint_that_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
+def damaged(name: str, how: str, folder: Path) -> None:
+    """Flip a bit in the middle of a file, cut its end off, delete it, or let zeros stand in it."""
+    path = folder / name
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    if how == "flipped":
+        content[middle] ^= 1
+    elif how == "cut":
+        del content[-4:]
+    elif how == "zeroed":
+        content[middle : middle + 8] = bytes(8)
+    path.unlink()
+    if how != "deleted":
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "zeroed", "deleted"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.safetensors", "state.json", ".rewarddiff-sums.json"]
+)
+def test_a_damaged_checkpoint_is_named_and_not_gone_on_from(
+    tmp_path: Path, name: str, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    straight = trained(tmp_path / "straight")
+    folder = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        trained(folder, Line(at_call(4, lambda: signal.raise_signal(signal.SIGINT))))
+    damaged(name, how, folder / "checkpoint")
+    with caplog.at_level(logging.WARNING, "rewarddiff"):
+        ended = trained(folder)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert re.search(rf"{name} .*starting anew, without this checkpoint", caplog.text)
+    assert (ended.weights, ended.lines) == (straight.weights, straight.lines)
+
+
+def test_what_was_changed_in_the_metrics_of_an_interrupted_training_is_not_taken_over(
+    tmp_path: Path,
+) -> None:
+    straight = trained(tmp_path / "straight")
+    folder = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        trained(folder, Line(at_call(4, lambda: signal.raise_signal(signal.SIGINT))))
+    damaged("metrics.jsonl", "flipped", folder)
+    assert trained(folder).lines == straight.lines
+
+
+def test_what_differs_from_a_checkpoint_is_said_by_name(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path, Line(at_call(4, lambda: signal.raise_signal(signal.SIGINT))))
-    weights = tmp_path / "checkpoint" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-4])
-    with pytest.raises(
-        UserError,
-        match=r"checkpoint: the checkpoint cannot be read \(.*\); remove it to start anew",
-    ):
-        trained(tmp_path)
+    config = replace(CONFIG, lr=2 * CONFIG.lr, batch_size=3)
+    with pytest.raises(UserError, match=rf"batch_size {CONFIG.batch_size}, now 3, lr .*, now "):
+        trained(tmp_path, config=config)
 
 
 # --- of what a checkpoint is ----------------------------------------------------------------------------------------
@@ -403,7 +446,7 @@ def test_a_checkpoint_of_another_model_or_adapter_is_refused(
     stop_after(1, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run(begun, 0)
-    with pytest.raises(UserError, match="is of another model, configuration or data; remove it"):
+    with pytest.raises(UserError, match=r"is of another training \(.*\); remove it"):
         run(other, seed)
 
 

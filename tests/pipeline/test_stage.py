@@ -17,6 +17,7 @@ import rewarddiff.pipeline.stage as module
 from rewarddiff import files
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.stage import Stage, write_json
+from rewarddiff.sums import read_sealed
 
 
 def started(folder: Path, **inputs: Any) -> Stage:
@@ -37,7 +38,8 @@ def test_a_stage_is_done_when_its_manifest_says_so(tmp_path: Path) -> None:
     assert not (folder / "manifest.json").exists()
     stage.finish(count=3, share=0.5)
     assert stage.done
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = read_sealed(folder / "manifest.json")
+    assert manifest is not None
     assert manifest == stage.manifest
     assert {k: manifest[k] for k in ("count", "share")} == {"count": 3, "share": 0.5}
     assert (manifest["inputs"]["model"], manifest["inputs"]["seed"]) == ("m", 0)
@@ -148,17 +150,15 @@ def test_a_failed_write_leaves_the_old_file(
 ) -> None:
     path = tmp_path / "x.json"
     write_json(path, {"old": True})
-    write = Path.write_bytes
 
-    def half(self: Path, content: bytes) -> int:
-        write(self, content[: len(content) // 2])
+    def full(*_: Any) -> None:
         raise OSError("disk full")
 
     def refuse(*_: Any) -> None:
         raise OSError("stopped")
 
     if failing == "writing":
-        monkeypatch.setattr(Path, "write_bytes", half)
+        monkeypatch.setattr(os, "fsync", full)
     if failing == "renaming":
         monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises((OSError, RuntimeError)):
@@ -231,7 +231,8 @@ def test_a_file_cut_short_is_lost(tmp_path: Path) -> None:
     expected = contents(tmp_path / "s")
     (tmp_path / "s" / "model" / "model.safetensors").write_text("mod")
     stage = work(tmp_path / "s", a=1)
-    assert stage.anew == "model/model.safetensors is lost, or is not as it was written"
+    written = expected["model/model.safetensors"]
+    assert stage.anew == f"model/model.safetensors has 3 bytes, and was written with {len(written)}"
     assert contents(tmp_path / "s") == expected
 
 
@@ -242,14 +243,16 @@ def test_files_for_people_may_be_changed_and_deleted(tmp_path: Path) -> None:
     assert started(tmp_path / "s", a=1).done
 
 
-def test_a_manifest_from_before_files_were_listed_still_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["manifest.json", "model/model.safetensors", "scores.json"])
+def test_one_flipped_bit_is_found_and_the_stage_made_anew(tmp_path: Path, name: str) -> None:
     work(tmp_path / "s", a=1)
-    (tmp_path / "s" / "started.json").unlink()
-    manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
-    del manifest["files"]
-    write_json(tmp_path / "s" / "manifest.json", manifest)
-    assert started(tmp_path / "s", a=1).done
-    assert not started(tmp_path / "s", a=2).done
+    expected = contents(tmp_path / "s")
+    content = bytearray((tmp_path / "s" / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "s" / name).write_bytes(content)
+    stage = work(tmp_path / "s", a=1)
+    assert stage.anew.startswith(name)
+    assert contents(tmp_path / "s") == expected
 
 
 @pytest.mark.parametrize("lost", ["nothing", "manifest.json", "scores.json"])

@@ -6,9 +6,10 @@ Where weights are divided over processes each writes its rows. Any number of pro
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -19,13 +20,15 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rewarddiff import files
+from rewarddiff import files, sums
 from rewarddiff.errors import UserError
 from rewarddiff.hashing import digest
 from rewarddiff.loop import parts
 from rewarddiff.loop.parts import Parts
 from rewarddiff.processes import done_by_every_process, once, rank
 from rewarddiff.store import fingerprint
+
+logger = logging.getLogger(__name__)
 
 MODEL = "model"
 OPTIMIZER = "optimizer"
@@ -96,21 +99,30 @@ def _removed_on_failure(fresh: Path) -> Iterator[None]:
 
 
 def load(
-    folder: Path, module: nn.Module, optimizer: Optimizer, identity: str
+    folder: Path, module: nn.Module, optimizer: Optimizer, identity: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Load what `save` wrote and return its state; None where there is no checkpoint.
+    """Load what `save` wrote and return its state; None where there is none that is whole.
+
+    Of one that is not, the file is named in a warning, and it is left to be replaced.
 
     Raises:
         UserError: the checkpoint is of another training, or cannot be read.
     """
     files.recover(folder)
-    if not (folder / STATE).exists():
+    if not folder.exists():
+        return None
+    fault = f"{sums.SUMS} is lost"
+    if (folder / sums.SUMS).exists():
+        fault = sums.fault_of_sealed(folder)
+    if fault:
+        logger.warning("%s: %s: starting anew, without this checkpoint", folder, fault)
         return None
     try:
         state: dict[str, Any] = json.loads((folder / STATE).read_text())
-        if state["fingerprint"] != identity:
+        others = _differences(state["identity"], identity)
+        if others:
             raise UserError(
-                f"{folder}: the checkpoint is of another model, configuration or data; "
+                f"{folder}: the checkpoint is of another training ({others}); "
                 "remove it, or choose another output"
             )
         with torch.no_grad(), Parts(folder, MODEL) as weights:
@@ -126,6 +138,20 @@ def load(
     current["state"] = _unflatten(tensors, state.pop("optimizer"))
     optimizer.load_state_dict(current)
     return state
+
+
+NAMED = {"data": "other rows", "weights": "other weights to start from", "options": "other options"}
+"""What differs where only hashes, or long texts, can be compared."""
+
+
+def _differences(written: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return in words what a checkpoint was made with and this training is not; "" where all is equal."""
+    said = []
+    for name in sorted(written.keys() | now.keys()):
+        before, after = written.get(name), now.get(name)
+        if before != after:
+            said.append(NAMED.get(name) or f"{name} {before}, now {after}")
+    return ", ".join(said)
 
 
 def _moments(kept: Parts, optimizer: Optimizer) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,22 +64,14 @@ class MetricsFile:
             with self.path.open("a") as file:
                 file.write(_as_json(line))
 
-    def read_until(self, last_step: int) -> bool:
-        """Keep the file's lines up to a step; return whether there is a file with lines."""
-        if not self.path.exists():
-            return False
-        written = self.path.read_text().splitlines()
-        for text in written:
-            if not text.endswith("}"):  # a kill may have cut the last one
-                continue
-            line = json.loads(text)
-            if line["step"] <= last_step:
-                self.lines.append({k: math.nan if v is None else v for k, v in line.items()})
-        return bool(written)
+    def take_back(self, lines: Iterable[Line]) -> None:
+        """Keep these lines and no others: those of the step that a training goes on from."""
+        self.lines = [{k: math.nan if v is None else v for k, v in line.items()} for line in lines]
 
     def rewrite(self) -> None:
-        """Let the file hold the lines that are kept, and no others."""
-        files.write_text(self.path, "".join(map(_as_json, self.lines)))
+        """Let the file hold the lines that are kept, and no others; without a line no file is made."""
+        if self.lines or self.path.exists():
+            files.write_text(self.path, "".join(map(_as_json, self.lines)))
 
     def of_dev(self) -> list[Line]:
         """Return the lines of evaluations on the dev set."""

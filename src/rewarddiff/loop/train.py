@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
 
-from rewarddiff import files
+from rewarddiff import __version__, files
 from rewarddiff.errors import FailedElsewhere, TrainingError, UserError
 from rewarddiff.forward import switch_dropout_off
 from rewarddiff.loop import checkpoint, sharding
@@ -54,7 +54,7 @@ from rewarddiff.loop.schedule import (
 from rewarddiff.machine import Meter, freed_memory_is_kept
 from rewarddiff.processes import from_every_process, main_first, once
 from rewarddiff.progress import task
-from rewarddiff.store import fingerprint
+from rewarddiff.store import finite
 from rewarddiff.trees import microbatches
 
 Item = TypeVar("Item")
@@ -479,13 +479,21 @@ class _Run:
     # -- stopping and going on ----------------------------------------------------------------
 
     @cached_property
-    def _identity(self) -> str:
-        """What a checkpoint has to be of: configuration, data, seed, and where training starts."""
-        goal = [type(self.objective).__name__, repr(getattr(self.objective, "config", None))]
-        settings = asdict(self.config) | {"save_every": 0, "track": None}
-        del settings["sharding"]
-        start = checkpoint.origin(self.whole)
-        return fingerprint(settings, self.seed, goal, digest(self.items), start)
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint has to be of, by name."""
+        settings = asdict(self.config)
+        for name in ("save_every", "track", "sharding"):  # these change no result
+            del settings[name]
+        objective = self.objective
+        return {
+            **settings,
+            "seed": self.seed,
+            "objective": type(objective).__name__,
+            "options": repr(getattr(objective, "config", None)),
+            "data": digest(self.items),
+            "weights": checkpoint.origin(self.whole),
+            "version": __version__,
+        }
 
     @property
     def _checkpoint(self) -> Path:
@@ -496,7 +504,12 @@ class _Run:
         self._check_weights(step)
         if not (self.divided or self.accelerator.is_main_process):
             return
-        state = {"step": step, "fingerprint": self._identity, "meter": self.meter.so_far()}
+        state = {
+            "step": step,
+            "identity": self._identity,
+            "meter": self.meter.so_far(),
+            "metrics": finite(self.metrics.lines),
+        }
         if isinstance(self.objective, Renewing):
             state["objective"] = self.objective.kept()
         else:
@@ -533,8 +546,8 @@ class _Run:
         state = main_first(
             lambda: checkpoint.load(self._checkpoint, self.unwrapped, self.optimizer, identity)
         )
+        self._take_back_metrics(state["metrics"] if state else [])
         if state is None:
-            self._take_back_metrics(-1)
             return 0
         start = int(state["step"])
         self.meter.go_on(state["meter"])
@@ -543,16 +556,14 @@ class _Run:
             self.turn = (start - 1) // self.objective.turns.updates
         elif isinstance(self.objective, Probing):
             self.objective.state.update(state["objective"])
-        self._take_back_metrics(start)
         if self.accelerator.is_main_process:
             logger.info("%s: going on from step %d of %d", self.name, start, self.steps)
         return start
 
-    def _take_back_metrics(self, last_step: int) -> None:
-        """Keep the lines of metrics up to a step, those of the interrupted training."""
-        has_lines = self.metrics.read_until(last_step)
-        self.accelerator.wait_for_everyone()  # no process reads what another one is writing
-        if has_lines and self.accelerator.is_main_process:
+    def _take_back_metrics(self, lines: Sequence[Line]) -> None:
+        """Keep the lines that the interrupted training had written until its checkpoint."""
+        self.metrics.take_back(lines)
+        if self.accelerator.is_main_process:
             self.metrics.rewrite()
 
     def _finish(self) -> None:

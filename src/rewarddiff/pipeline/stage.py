@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rewarddiff import __version__, files, launch
+from rewarddiff import __version__, files, launch, sums
 from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
 from rewarddiff.processes import once
@@ -56,11 +56,10 @@ class Stage:
         """Return the manifest of a directory that is complete, empty where it is to be made; and why anew."""
         self.manifest = self.found(self.folder)
         if self.manifest:
-            lost = _lost(self.folder, self.manifest)
             if self.manifest.get("key") != self.key:
                 self.anew = "its inputs are not those of the earlier run"
-            elif lost:
-                self.anew = f"{lost[0]} is lost, or is not as it was written"
+            else:
+                self.anew = sums.fault(self.folder, _needed(self.manifest))
         if not self.manifest or self.anew:
             self._begin()
         elif "files" in self.manifest and "files" not in _read(self.folder / STARTED):
@@ -72,11 +71,11 @@ class Stage:
         started = _read(self.folder / STARTED)
         was_complete = bool(self.manifest) or "files" in started
         if was_complete and not self.manifest:
-            self.anew = f"{MANIFEST} is lost"
+            self.anew = f"{MANIFEST} is lost, or does not hold what was written to it"
         if was_complete or started.get("key") != self.key:
             self._clear(self.manifest.get("files", started.get("files")))
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / STARTED, {"key": self.key, "inputs": self.inputs})
+        _write_note(self.folder / STARTED, {"key": self.key, "inputs": self.inputs})
         self.manifest = {}
 
     def finish(self, **outputs: Any) -> dict[str, Any]:
@@ -86,19 +85,22 @@ class Stage:
         return self.manifest
 
     def _finished(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
-        written = {"key": self.key, "inputs": self.inputs, "files": _sizes(self.folder)}
+        files.sync_all(self.folder)
+        held = sums.of_files(self.folder, _names(self.folder))
+        as_lists = {name: list(held_by_one) for name, held_by_one in held.items()}
+        written = {"key": self.key, "inputs": self.inputs, "files": as_lists}
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self.manifest = {**written, "created": created, **outputs}
-        write_json(self.folder / MANIFEST, self.manifest)
+        _write_note(self.folder / MANIFEST, self.manifest)
         self._say_who_wrote()
         return self.manifest
 
     def _say_who_wrote(self) -> None:
         """Write down who wrote all the files, should the manifest be lost."""
         written = {name: self.manifest[name] for name in ("key", "inputs", "files")}
-        write_json(self.folder / STARTED, written)
+        _write_note(self.folder / STARTED, written)
 
-    def _clear(self, written: Mapping[str, int] | None) -> None:
+    def _clear(self, written: Iterable[str] | None) -> None:
         """Remove what an earlier run left; `written` are the files of a complete one.
 
         Raises:
@@ -110,7 +112,7 @@ class Stage:
             if names and names.isdisjoint(NOTES):
                 raise UserError(f"{self.folder}: holds files that no run wrote; {mend}")
         if written is not None:
-            for foreign in sorted(_sizes(self.folder).keys() - written.keys()):
+            for foreign in sorted(_names(self.folder) - set(written)):
                 raise UserError(f"{self.folder}: holds files that no run wrote ({foreign}); {mend}")
         files.remove(self.folder)
 
@@ -129,28 +131,21 @@ def _inputs(name: str, inputs: dict[str, Any]) -> dict[str, Any]:
     return {"stage": name, "version": __version__, **inputs}
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    """Return the bytes of every file below a folder, by its path there.
-
-    A stage's own notes and hidden files are left out.
-    """
-    sizes = {}
-    for file in sorted(folder.rglob("*")):
+def _names(folder: Path) -> set[str]:
+    """Return the path of every file below a folder, but for a stage's own notes and hidden files."""
+    names = set()
+    for file in folder.rglob("*"):
         path = file.relative_to(folder)
         hidden = any(part.startswith(".") for part in path.parts)
         if file.is_file() and not hidden and path.as_posix() not in NOTES:
-            sizes[path.as_posix()] = file.stat().st_size
-    return sizes
+            names.add(path.as_posix())
+    return names
 
 
-def _lost(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """Return the files that later stages need, and that are not as they were written."""
-    sizes = _sizes(folder)
-    lost = []
-    for name, size in manifest.get("files", {}).items():
-        if not _for_people(name) and sizes.get(name) != size:
-            lost.append(name)
-    return lost
+def _needed(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sums of the files that later stages need."""
+    written = manifest.get("files", {})
+    return {name: held for name, held in written.items() if not _for_people(name)}
 
 
 def _for_people(name: str) -> bool:
@@ -159,13 +154,13 @@ def _for_people(name: str) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(content, dict):
-        return {}
-    return content
+    """Return what `_write_note` wrote; empty where it is lost, or something else stands there."""
+    return sums.read_sealed(path) or {}
+
+
+def _write_note(path: Path, content: Mapping[str, Any]) -> None:
+    """Write an object with its own sum."""
+    files.write_text(path, sums.sealed_json(finite(content), indent=1))
 
 
 def write_json(path: Path, content: Any) -> None:

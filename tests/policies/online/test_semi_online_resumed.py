@@ -93,7 +93,7 @@ def test_a_checkpoint_of_other_options_is_refused(
     stop = at_call(2, lambda: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         learn(tiny_tokenizer, tmp_path, semi(), reward=stop)
-    with pytest.raises(UserError, match="of another model, configuration or data"):
+    with pytest.raises(UserError, match="of another training"):
         learn(tiny_tokenizer, tmp_path, semi(objective=DPO(beta=0.2)))
 
 

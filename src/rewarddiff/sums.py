@@ -1,0 +1,113 @@
+"""What files held when they were written: their bytes and SHA-256, and what differs from it now.
+
+A folder that is written as a whole carries the sums of its files in a file of its own; a JSON object
+carries its own sum. Neither is a secret: they find what a disk, a copy or a hand has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SUMS = ".rewarddiff-sums.json"
+"""Written last into a folder: the sums of all its other files."""
+
+OWN = "sha256"
+"""The key under which an object holds the sum of all else in it."""
+
+READ_AT_ONCE = 2**20
+THREADS = 4
+
+
+class Sum(NamedTuple):
+    """What a file holds."""
+
+    bytes: int
+    sha256: str
+
+
+def of_file(path: Path) -> Sum:
+    """Return the sum of a file."""
+    hashed = hashlib.sha256()
+    size = 0
+    with path.open("rb") as file:
+        while content := file.read(READ_AT_ONCE):
+            hashed.update(content)
+            size += len(content)
+    return Sum(size, hashed.hexdigest())
+
+
+def of_files(folder: Path, names: Iterable[str]) -> dict[str, Sum]:
+    """Return the sum of each of a folder's files that can be read, by its path there."""
+
+    def of_one(name: str) -> Sum | None:
+        try:
+            return of_file(folder / name)
+        except OSError:
+            return None
+
+    ordered = sorted(names)
+    with ThreadPoolExecutor(THREADS) as threads:  # hashing lets other threads go on
+        sums = threads.map(of_one, ordered)
+        return {name: found for name, found in zip(ordered, sums, strict=True) if found}
+
+
+def fault(folder: Path, written: Mapping[str, Iterable[Any]]) -> str:
+    """Return the first of a folder's files that is not as it was written, and how; "" where all are.
+
+    Args:
+        written: their sums by name, as JSON holds them.
+    """
+    found = of_files(folder, written)
+    for name, as_written in written.items():
+        if name not in found:
+            return f"{name} is lost"
+        before, now = Sum(*as_written), found[name]
+        if now.bytes != before.bytes:
+            return f"{name} has {now.bytes:,} bytes, and was written with {before.bytes:,}"
+        if now != before:
+            return f"{name} does not hold what was written to it (its SHA-256 differs)"
+    return ""
+
+
+def seal(folder: Path) -> None:
+    """Write the sums of all files of a folder into it."""
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    (folder / SUMS).write_text(sealed_json({"files": of_files(folder, names)}))
+
+
+def fault_of_sealed(folder: Path) -> str:
+    """Return what `fault` does, by the sums that a folder carries; "" where it carries none."""
+    path = folder / SUMS
+    if not path.exists():
+        return ""
+    content = read_sealed(path)
+    if content is None:
+        return f"{SUMS} does not hold what was written to it"
+    return fault(folder, content["files"])
+
+
+def sealed_json(content: Mapping[str, Any], indent: int | None = None) -> str:
+    """Return a JSON object with its own sum in it."""
+    plain = json.loads(json.dumps(content, allow_nan=False, default=str))
+    return json.dumps(plain | {OWN: _sum_of(plain)}, indent=indent, ensure_ascii=False) + "\n"
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """Return the object that a file holds; None where it is lost or not as `sealed_json` gave it."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict) or content.pop(OWN, None) != _sum_of(content):
+        return None
+    return content
+
+
+def _sum_of(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
