@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,38 @@ def test_two_processes_may_keep_to_one_file(tmp_path: Path) -> None:
         one.put({"a": 1})
         two.put({"b": 2})
         assert one.get(["a", "b"]) == two.get(["a", "b"]) == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE kept SET value = '5' WHERE key = 'a'",
+        "UPDATE kept SET sum = 'x' WHERE key = 'a'",
+        "UPDATE kept SET value = (SELECT value FROM kept WHERE key = 'b'), "
+        "sum = (SELECT sum FROM kept WHERE key = 'b') WHERE key = 'a'",
+    ],
+)
+def test_a_value_that_was_changed_on_the_disk_is_made_again(
+    tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "store.sqlite"
+    with Store(path) as store:
+        store.put({"a": 4, "b": 9})
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(change)
+    with Store(path) as store:
+        assert store.get(["a", "b"]) == {"b": 9}
+    assert "1 of the values that it keeps do not hold what was written" in caplog.text
+
+
+def test_what_was_kept_before_values_had_sums_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE items (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        database.execute("INSERT INTO items VALUES ('a', '[1.5, \"x\"]')")
+    for _ in range(2):
+        with Store(path) as store:
+            assert store.get(["a"]) == {"a": [1.5, "x"]}
 
 
 class Squares:

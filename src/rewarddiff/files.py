@@ -32,14 +32,17 @@ def write_bytes(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = _fresh(path)
     try:
-        with fresh.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
+        fresh.write_bytes(content)
+        put(fresh, path)
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
+
+
+def put(fresh: Path, path: Path) -> None:
+    """Give a complete file its name, in place of what had it, once it is on the disk."""
+    sync(fresh)
+    os.replace(fresh, path)
     sync(path.parent)
 
 
@@ -51,8 +54,7 @@ def link(source: str | Path, target: str | Path) -> None:
         target = Path(target)
         fresh = _fresh(target)
         shutil.copy2(source, fresh)
-        sync(fresh)
-        os.replace(fresh, target)
+        put(fresh, target)
 
 
 def begin(folder: Path) -> Path:

@@ -2,12 +2,14 @@
 
 A key is a hash of everything the value depends on (weights, text, settings). So a stored value is
 never stale, and a second run, or an α sweep, pays for nothing twice. One SQLite file; values are
-JSON.
+JSON, each beside a sum of it: SQLite has none, and a value that was changed on the disk would be
+used.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +19,8 @@ from typing import Any, Self
 
 from rewarddiff.errors import UserError
 from rewarddiff.hashing import digest
+
+logger = logging.getLogger(__name__)
 
 
 def fingerprint(*parts: object) -> str:
@@ -38,6 +42,11 @@ def finite(value: Any) -> Any:
     return value
 
 
+def sum_of(key: str, value: str) -> str:
+    """Return the hash of a value under its key: swapped values are found too."""
+    return digest([key.encode(), b"\0", value.encode()])
+
+
 class Store:
     """A dictionary in one SQLite file: text key → JSON value. Usable as a context manager.
 
@@ -51,8 +60,10 @@ class Store:
         with self._explained():
             self._db = sqlite3.connect(path, timeout=60)
             self._db.execute(
-                "CREATE TABLE IF NOT EXISTS items (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
+                "CREATE TABLE IF NOT EXISTS kept "
+                "(key TEXT PRIMARY KEY, value TEXT NOT NULL, sum TEXT NOT NULL)"
             )
+            self._take_over_items()
 
     def __enter__(self) -> Self:
         return self
@@ -64,38 +75,65 @@ class Store:
         self._db.close()
 
     def get(self, keys: Iterable[str]) -> dict[str, Any]:
-        """Return the values that are there."""
+        """Return the values that are there; one that is not as it was written counts as absent."""
         values = {}
+        changed = 0
+        query = "SELECT value, sum FROM kept WHERE key = ?"
         with self._explained():
             for key in keys:
-                row = self._db.execute("SELECT value FROM items WHERE key = ?", (key,)).fetchone()
-                if row is not None:
-                    values[key] = json.loads(row[0])
+                row = self._db.execute(query, (key,)).fetchone()
+                if row is None:
+                    continue
+                value, sum_of_written = row
+                if sum_of(key, value) == sum_of_written:
+                    values[key] = json.loads(value)
+                else:
+                    changed += 1
+        if changed:
+            logger.warning(
+                "%s: %d of the values that it keeps do not hold what was written: made again",
+                self._path,
+                changed,
+            )
         return values
 
     def is_empty(self) -> bool:
         """Tell whether nothing is kept."""
         with self._explained():
-            return self._db.execute("SELECT 1 FROM items LIMIT 1").fetchone() is None
+            return self._db.execute("SELECT 1 FROM kept LIMIT 1").fetchone() is None
 
     def put(self, values: Mapping[str, Any]) -> None:
         """Write the values, all or none."""
-        rows = [(key, json.dumps(value)) for key, value in values.items()]
-        with self._explained(), self._db:
-            self._db.executemany("INSERT OR REPLACE INTO items VALUES (?, ?)", rows)
+        texts = [(key, json.dumps(value)) for key, value in values.items()]
+        self._write((key, text, sum_of(key, text)) for key, text in texts)
 
     def clear(self) -> None:
         """Keep nothing."""
         with self._explained(), self._db:
-            self._db.execute("DELETE FROM items")
+            self._db.execute("DELETE FROM kept")
 
     def take(self, other: Path) -> None:
         """Write all values of another store, and remove that one."""
         with Store(other) as store:
-            rows = store._db.execute("SELECT key, value FROM items").fetchall()
-        with self._explained(), self._db:
-            self._db.executemany("INSERT OR REPLACE INTO items VALUES (?, ?)", rows)
+            rows = store._db.execute("SELECT key, value, sum FROM kept").fetchall()
+        self._write(rows)
         other.unlink()
+
+    def _write(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        with self._explained(), self._db:
+            self._db.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", rows)
+
+    def _take_over_items(self) -> None:
+        """Take over what was kept before values had sums: a judge's answers have cost money."""
+        named = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'items'"
+        if self._db.execute(named).fetchone() is None:
+            return
+        self._db.create_function("sum_of", 2, sum_of, deterministic=True)
+        with self._db:
+            self._db.execute(
+                "INSERT OR IGNORE INTO kept SELECT key, value, sum_of(key, value) FROM items"
+            )
+            self._db.execute("DROP TABLE items")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -81,13 +81,10 @@ def seal(folder: Path) -> None:
 
 
 def fault_of_sealed(folder: Path) -> str:
-    """Return what `fault` does, by the sums that a folder carries; "" where it carries none."""
-    path = folder / SUMS
-    if not path.exists():
-        return ""
-    content = read_sealed(path)
+    """Return what `fault` does, by the sums that a folder carries."""
+    content = read_sealed(folder / SUMS)
     if content is None:
-        return f"{SUMS} does not hold what was written to it"
+        return f"{SUMS} is lost, or does not hold what was written to it"
     return fault(folder, content["files"])
 
 

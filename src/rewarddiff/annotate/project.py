@@ -14,7 +14,7 @@ from rewarddiff.annotate.config import AnnotateConfig
 from rewarddiff.annotate.records import NAME, Pair, prompt_as_json
 from rewarddiff.annotate.votes import Votes, token_hash
 from rewarddiff.errors import UserError
-from rewarddiff.files import FRESH
+from rewarddiff.files import FRESH, put
 
 TOKENS = "tokens.json"
 """The file with the annotators' tokens, beside the votes: those have hashes alone."""
@@ -176,7 +176,7 @@ def _keep_tokens(votes: Votes, tokens: Mapping[str, str]) -> None:
     fresh.unlink(missing_ok=True)
     with open(fresh, "x", encoding="utf-8", opener=_private) as file:
         json.dump(tokens, file, indent=1)
-    os.replace(fresh, path)
+    put(fresh, path)
 
 
 def _private(path: str, flags: int) -> int:

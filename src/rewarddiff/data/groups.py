@@ -17,6 +17,7 @@ from typing import Any, overload
 import pyarrow as pa
 
 from rewarddiff.errors import UserError
+from rewarddiff.files import put
 from rewarddiff.hashing import digest
 from rewarddiff.records import Comparison, Group, Message, Prompt
 
@@ -121,7 +122,7 @@ class Groups(Sequence[Group]):
                 rows = map(_row, groups)
                 while batch := list(islice(rows, BATCH)):
                     writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=SCHEMA))
-            os.replace(temporary, path)
+            put(Path(temporary), path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise

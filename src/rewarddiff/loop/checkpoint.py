@@ -111,9 +111,7 @@ def load(
     files.recover(folder)
     if not folder.exists():
         return None
-    fault = f"{sums.SUMS} is lost"
-    if (folder / sums.SUMS).exists():
-        fault = sums.fault_of_sealed(folder)
+    fault = sums.fault_of_sealed(folder)
     if fault:
         logger.warning("%s: %s: starting anew, without this checkpoint", folder, fault)
         return None

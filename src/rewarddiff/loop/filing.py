@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -13,6 +14,9 @@ from pathlib import Path
 from rewarddiff import files
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.processes import main_first
+from rewarddiff.sums import fault_of_sealed
+
+logger = logging.getLogger(__name__)
 
 LEDGER = "ledger.json"
 """What became of the groups that items were made of."""
@@ -56,10 +60,13 @@ def filed(fill: Fill, ledger: Ledger, cache: Path | None = None) -> Place:
 
 
 def _make(fill: Fill, folder: Path) -> None:
-    """Fill a folder, unless it is there; it appears whole or not at all."""
+    """Fill a folder, unless it is there as it was written; it appears whole or not at all."""
     files.recover(folder)
-    if (folder / LEDGER).exists():
-        return
+    if folder.exists():
+        fault = fault_of_sealed(folder)
+        if not fault:
+            return
+        logger.warning("%s: %s: made anew", folder, fault)
     counts = Ledger()
     fresh = files.begin(folder)
     try:

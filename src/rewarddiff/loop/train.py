@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
 
-from rewarddiff import __version__, files
+from rewarddiff import files
 from rewarddiff.errors import FailedElsewhere, TrainingError, UserError
 from rewarddiff.forward import switch_dropout_off
 from rewarddiff.loop import checkpoint, sharding
@@ -56,6 +56,7 @@ from rewarddiff.processes import from_every_process, main_first, once
 from rewarddiff.progress import task
 from rewarddiff.store import finite
 from rewarddiff.trees import microbatches
+from rewarddiff.version import __version__
 
 Item = TypeVar("Item")
 

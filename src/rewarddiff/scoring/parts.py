@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rewarddiff import files, launch
+from rewarddiff import files, launch, sums
 from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
 from rewarddiff.outputs import run_folder_for
@@ -55,11 +55,28 @@ class Parts:
     def write(
         self, window: int, rows: Sequence[Values], account: Mapping[str, Any], **arrays: Array
     ) -> None:
-        """Keep a window: its rows, arrays by name, and last its account."""
+        """Keep a window: its rows, arrays by name, and last its account with the sums of them."""
         files.write_bytes(self._file(window, self.kind), tables.encoded(rows, self.kind))
+        written = [self._file(window, self.kind)]
         for name, array in arrays.items():
-            np.save(self._file(window, f".{name}.npy"), array, allow_pickle=False)
-        files.write_text(self._file(window, ".json"), json.dumps(account, ensure_ascii=False))
+            written.append(self._file(window, f".{name}.npy"))
+            np.save(written[-1], array, allow_pickle=False)
+            files.sync(written[-1])
+        held = sums.of_files(self.folder, [file.name for file in written])
+        content = {"account": account, "files": held}
+        files.write_text(self._file(window, ".json"), sums.sealed_json(content))
+
+    def leave_out_damaged(self) -> None:
+        """Let windows of which a file is not as it was written count as not done, and say so."""
+        for window in self.done():
+            place = self._file(window, ".json")
+            content = sums.read_sealed(place)
+            fault = f"{place.name} does not hold what was written to it"
+            if content is not None:
+                fault = sums.fault(self.folder, content["files"])
+            if fault:
+                say(f"{self.folder}: {fault}; its window is done again", error=True)
+                place.unlink()
 
     @property
     def begun(self) -> bool:
@@ -75,7 +92,8 @@ class Parts:
 
     def account(self, window: int) -> dict[str, Any]:
         """Return what was counted in a window."""
-        account: dict[str, Any] = json.loads(self._file(window, ".json").read_text("utf-8"))
+        content: dict[str, Any] = json.loads(self._file(window, ".json").read_text("utf-8"))
+        account: dict[str, Any] = content["account"]
         return account
 
     def array(self, window: int, name: str) -> Array:
@@ -120,6 +138,7 @@ def parts_of(output: Path, made_from: Mapping[str, str], kind: str) -> Iterator[
     with run_folder_for(folder):
         once(lambda: _keep_if_same(folder, {**made_from, "kind": kind}))
         parts = Parts(folder, kind)
+        once(parts.leave_out_damaged)
         try:
             yield parts
         except BaseException as error:

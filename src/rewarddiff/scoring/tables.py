@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -103,7 +102,7 @@ def _whole(output: Path) -> Iterator[Path]:
     fresh = files.names(output)[0]
     try:
         yield fresh
-        os.replace(fresh, output)
+        files.put(fresh, output)
     finally:
         fresh.unlink(missing_ok=True)
 
