@@ -77,7 +77,7 @@ def fault(folder: Path, written: Mapping[str, Iterable[Any]]) -> str:
 def seal(folder: Path) -> None:
     """Write the sums of all files of a folder into it."""
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    (folder / SUMS).write_text(sealed_json({"files": of_files(folder, names)}))
+    (folder / SUMS).write_text(sealed_json(SUMS, {"files": of_files(folder, names)}))
 
 
 def fault_of_sealed(folder: Path) -> str:
@@ -88,10 +88,11 @@ def fault_of_sealed(folder: Path) -> str:
     return fault(folder, content["files"])
 
 
-def sealed_json(content: Mapping[str, Any], indent: int | None = None) -> str:
-    """Return a JSON object with its own sum in it."""
+def sealed_json(name: str, content: Mapping[str, Any], indent: int | None = None) -> str:
+    """Return a JSON object with its own sum in it, as a file of this name holds it."""
     plain = json.loads(json.dumps(content, allow_nan=False, default=str))
-    return json.dumps(plain | {OWN: _sum_of(plain)}, indent=indent, ensure_ascii=False) + "\n"
+    sealed = plain | {OWN: _sum_of(name, plain)}
+    return json.dumps(sealed, indent=indent, ensure_ascii=False) + "\n"
 
 
 def read_sealed(path: Path) -> dict[str, Any] | None:
@@ -100,11 +101,11 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    if not isinstance(content, dict) or content.pop(OWN, None) != _sum_of(content):
+    if not isinstance(content, dict) or content.pop(OWN, None) != _sum_of(path.name, content):
         return None
     return content
 
 
-def _sum_of(content: Mapping[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+def _sum_of(name: str, content: Mapping[str, Any]) -> str:
+    text = json.dumps([name, content], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

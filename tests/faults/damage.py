@@ -94,20 +94,9 @@ GOOD = ("made anew", "not read", "written anew")
 """Named and made anew; of no consequence; or made from the rest by every run."""
 
 
-class Outcome(NamedTuple):
-    """What a run after a damage came to.
-
-    Attributes:
-        verdict: one of `GOOD`; else what is wrong.
-        said: what was logged.
-    """
-
-    verdict: str
-    said: str
-
-
-def after(damage: Damage, recipe: dict[str, Any], whole: Path, again: Path) -> Outcome:
-    """Damage a copy of a finished run, run the recipe on it again, and compare."""
+def after(damage: Damage, recipe: dict[str, Any], whole: Path, again: Path) -> str:
+    """Damage a copy of a finished run, run the recipe on it again, compare, and return one of `GOOD`, or
+    what is wrong."""
     from rewarddiff.pipeline.commands import run_recipe
 
     shutil.rmtree(again, ignore_errors=True)
@@ -121,23 +110,25 @@ def after(damage: Damage, recipe: dict[str, Any], whole: Path, again: Path) -> O
     logger = logging.getLogger("rewarddiff")
     logger.addHandler(log)
     logger.setLevel(logging.INFO)
+    printed = io.StringIO()
     try:
-        with redirect_stdout(io.StringIO()):
+        with redirect_stdout(printed):
             run_recipe({**recipe, "output": str(again)}, [])
     except Exception as error:
-        return Outcome(f"{type(error).__name__}: {error}", log.text)
+        return f"{type(error).__name__}: {error}"
     finally:
         logger.removeHandler(log)
+    said = printed.getvalue() + log.text
     others = differences(results(whole), results(again))
     if damage.name.startswith(WRITTEN_BY_EVERY_RUN):
-        return Outcome(f"other results: {others[:3]}" if others else "written anew", log.text)
+        return f"other results: {others[:3]}" if others else "written anew"
     if others:
-        return Outcome(f"other results: {others[:3]}", log.text)
+        return f"other results: {others[:3]}"
     if files_of(again).get(damage.name) == damaged.get(damage.name):
-        return Outcome("not read", log.text)
-    if Path(damage.name).name not in log.text:
-        return Outcome("made anew without a word", log.text)
-    return Outcome("made anew", log.text)
+        return "not read"
+    if Path(damage.name).name not in said:
+        return "made anew without a word"
+    return "made anew"
 
 
 class Log(logging.Handler):
@@ -195,9 +186,9 @@ def main() -> None:
         run_recipe(recipe, [])
         verdicts: Counter[str] = Counter()
         for number, damage in enumerate(damages(whole, count, 0), 1):
-            outcome = after(damage, recipe, whole, Path(place) / "again")
-            verdicts[outcome.verdict] += 1
-            print(f"{number}/{count} {damage.name} {damage.how}: {outcome.verdict}", flush=True)
+            verdict = after(damage, recipe, whole, Path(place) / "again")
+            verdicts[verdict] += 1
+            print(f"{number}/{count} {damage.name} {damage.how}: {verdict}", flush=True)
     print(dict(verdicts))
     sys.exit(bool(verdicts.keys() - set(GOOD)))
 

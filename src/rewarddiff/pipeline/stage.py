@@ -69,7 +69,7 @@ class Stage:
     def _begin(self) -> None:
         files.sweep_up(self.folder.parent)
         started = _read(self.folder / STARTED)
-        was_complete = bool(self.manifest) or "files" in started
+        was_complete = (self.folder / MANIFEST).exists() or "files" in started
         if was_complete and not self.manifest:
             self.anew = f"{MANIFEST} is lost, or does not hold what was written to it"
         if was_complete or started.get("key") != self.key:
@@ -160,7 +160,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _write_note(path: Path, content: Mapping[str, Any]) -> None:
     """Write an object with its own sum."""
-    files.write_text(path, sums.sealed_json(finite(content), indent=1))
+    files.write_text(path, sums.sealed_json(path.name, finite(content), indent=1))
 
 
 def write_json(path: Path, content: Any) -> None:

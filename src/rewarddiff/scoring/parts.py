@@ -64,7 +64,8 @@ class Parts:
             files.sync(written[-1])
         held = sums.of_files(self.folder, [file.name for file in written])
         content = {"account": account, "files": held}
-        files.write_text(self._file(window, ".json"), sums.sealed_json(content))
+        place = self._file(window, ".json")
+        files.write_text(place, sums.sealed_json(place.name, content))
 
     def leave_out_damaged(self) -> None:
         """Let windows of which a file is not as it was written count as not done, and say so."""
