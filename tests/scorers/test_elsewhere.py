@@ -193,6 +193,59 @@ def test_a_head_of_several_numbers_is_refused(language_model, tokenizer, tmp_pat
         load_scorer(tmp_path)
 
 
+# --- warm starts ----------------------------------------------------------------------------------------------------
+
+
+def classifier_whose_padding_is_its_end(folder: Path, decoder: Path) -> np.ndarray:
+    """Save a reward model as TRL leaves one whose tokenizer has no other padding; return its scores.
+
+    transformers reads it at the last token that is no padding, which is the one before the end token.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(decoder)
+    tokenizer.pad_token = tokenizer.eos_token
+    torch.manual_seed(3)
+    model = AutoModelForSequenceClassification.from_pretrained(decoder, num_labels=1).eval()
+    model.config.pad_token_id = tokenizer.pad_token_id
+    for part in (model, tokenizer):
+        part.save_pretrained(folder)
+    return logits(model, tokenizer)[:, 0]
+
+
+def test_a_warm_start_begins_with_the_rewards_it_starts_from(folders, tmp_path) -> None:
+    theirs = classifier_whose_padding_is_its_end(tmp_path / "theirs", folders["decoder"])
+    start = new_scorer(ScorerConfig(warm_start=str(tmp_path / "theirs")))
+    close(np.concatenate(scores(start, GROUPS)), theirs)
+    # So does what is trained from there, here and in transformers.
+    start.trained = True
+    save_scorer(start, tmp_path / "ours")
+    close(ours(tmp_path / "ours"), theirs)
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "ours").eval()
+    close(logits(model, AutoTokenizer.from_pretrained(tmp_path / "ours"))[:, 0], theirs)
+
+
+def test_a_fresh_head_reads_the_end_token(folders, tmp_path) -> None:
+    """A backbone's padding is nothing that a head has learned to read before."""
+    classifier_whose_padding_is_its_end(tmp_path / "backbone", folders["decoder"])
+    texts = new_scorer(ScorerConfig(backbone=str(tmp_path / "backbone"))).reader.texts
+    (reading,) = [texts.reading(texts.page(GROUPS[0]), 0)]
+    assert reading[-1][-1] == texts.tokenizer.eos_token_id != texts.padding
+
+
+def test_what_a_warm_start_cannot_take_over_is_said(folders, tmp_path, caplog) -> None:
+    classifier_whose_padding_is_its_end(tmp_path / "theirs", folders["decoder"])
+    new_scorer(ScorerConfig(warm_start=str(tmp_path / "theirs"), heads=2))
+    assert "begins with other rewards" in caplog.text
+    caplog.clear()
+    AutoModelForSequenceClassification.from_pretrained(
+        folders["encoder"], num_labels=1
+    ).save_pretrained(tmp_path / "encoder")
+    AutoTokenizer.from_pretrained(folders["encoder"]).save_pretrained(tmp_path / "encoder")
+    new_scorer(ScorerConfig(warm_start=str(tmp_path / "encoder"), pooling="cls"))
+    assert "begins anew" not in caplog.text
+    new_scorer(ScorerConfig(warm_start=str(tmp_path / "encoder")))
+    assert "its head reads by pooling cls; with pooling mean the head begins anew" in caplog.text
+
+
 # --- two labels -----------------------------------------------------------------------------------------------------
 
 

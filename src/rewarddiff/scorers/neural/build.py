@@ -61,23 +61,52 @@ def new_scorer(config: ScorerConfig, *, seed: int = 0) -> NeuralScorer:
         UserError: the backbone is no model, or cannot serve this configuration.
     """
     torch.manual_seed(seed)
-    scorer = _new_scorer(config)
+    if config.warm_start is not None:
+        return _warm_scorer(config, load_scorer(config.warm_start))
+    backbone = load_backbone(config.backbone)
+    models.require_embeddings(backbone.model, backbone.tokenizer, config.backbone)
+    scorer = scorer_of(config, _reader(backbone, config, None), backbone.tokenizer)
     _use_distinct_padding(scorer.reader)
+    # The backbone may itself be a scorer.
+    scorer.prompts = trained_prompts(models.resolve(config.backbone))
     return scorer
 
 
-def _new_scorer(config: ScorerConfig) -> NeuralScorer:
-    if config.warm_start is None:
-        backbone = load_backbone(config.backbone)
-        models.require_embeddings(backbone.model, backbone.tokenizer, config.backbone)
-        scorer = scorer_of(config, _reader(backbone, config, None), backbone.tokenizer)
-        # The backbone may itself be a scorer.
-        scorer.prompts = trained_prompts(models.resolve(config.backbone))
-        return scorer
-    teacher = load_scorer(config.warm_start)
+def _warm_scorer(config: ScorerConfig, teacher: NeuralScorer) -> NeuralScorer:
+    """Return a scorer that begins where a trained one is."""
+    reads_earlier = _takes_the_end_for_padding(teacher.reader)
     scorer = scorer_of(config, _warm_reader(teacher, config), teacher.tokenizer)
     scorer.prompts = teacher.prompts
+    if reads_earlier and config.kind == "reward" and scorer.reader.own_head is None:
+        # The head learned to read before the end token; read at it, it would give other rewards.
+        return scorer
+    _use_distinct_padding(scorer.reader)
+    if reads_earlier and config.reads_apart:
+        logger.warning(
+            "%s: its padding token is its end token, and its head learned to read before that; "
+            "several numbers are read at the end token, so this scorer begins with other rewards",
+            teacher.name,
+        )
+    is_encoder = isinstance(scorer.reader, RowReader)
+    if is_encoder and config.kind == teacher.kind and config.pooling != teacher.config.pooling:
+        logger.warning(
+            "%s: its head reads by pooling %s; with pooling %s the head begins anew",
+            teacher.name,
+            teacher.config.pooling,
+            config.pooling,
+        )
     return scorer
+
+
+def _takes_the_end_for_padding(reader: Reader) -> bool:
+    """Whether the model's own head reads a text before its end token.
+
+    It does where padding is the end token: transformers reads at the last token that is no padding.
+    """
+    texts = reader.texts
+    if not isinstance(texts, DecoderTexts) or texts.joint or reader.own_head is not None:
+        return False
+    return texts.padding in texts.ends
 
 
 def _warm_reader(teacher: NeuralScorer, config: ScorerConfig) -> Reader:
