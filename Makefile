@@ -29,7 +29,7 @@ check: .venv/installed  ## lint, formatting, types, direction of imports, spelli
 	@echo '== import-linter';  $(BIN)/lint-imports
 	@echo '== codespell';    $(BIN)/codespell
 
-bench: .venv/installed  ## measure side by side, and write benchmarks/results/ (ONLY=dpo, differences, rrhf, sweep, score, stream, serve or online: that alone)
+bench: .venv/installed  ## measure side by side, and write benchmarks/results/ (ONLY=dpo, reward, differences, rrhf, sweep, score, stream, serve or online: that alone)
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 clean:  ## remove .venv and the caches (never your runs)

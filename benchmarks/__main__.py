@@ -18,6 +18,7 @@ from benchmarks import (
     lists,
     machine,
     online,
+    reward,
     rollouts,
     serve,
     streaming,
@@ -43,6 +44,10 @@ ROWS: dict[Precision, int] = {"bf16": 24, "fp32": 16}
 """Rows by precision: float32 is several times slower where the processor multiplies bfloat16."""
 
 
+FEW = 16
+"""Rows of a quick run: two steps."""
+
+
 def main() -> None:
     given = arguments()
     given.threads = machine.threads()
@@ -51,6 +56,8 @@ def main() -> None:
     for name in given.only:
         if name == "dpo":
             content = dpo(given)
+        elif name == "reward":
+            content = reward_model(given)
         elif name == "sweep":
             content = sweep(given)
         elif name == "score":
@@ -77,12 +84,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="This project beside its peers."
     )
-    names = ("dpo", *lists.CONTESTS, "sweep", "score", "stream", "serve", "online")
+    names = ("dpo", "reward", *lists.CONTESTS, "sweep", "score", "stream", "serve", "online")
     text = "the contests to run (default: all)"
     parser.add_argument("--only", nargs="+", choices=names, default=names, help=text)
     text = "name or folder of the model"
     parser.add_argument("--model", default="smollm2-135m-instruct", help=text)
-    text = "dpo: made rows, or HH's where it is"
+    text = "dpo, reward: made rows, or HH's where it is"
     parser.add_argument("--rows", choices=("made", "hh"), default="made", help=text)
     lengths = get_args(Lengths)
     text = "groups: all of one length, or spread as HH's (default: both, one after the other)"
@@ -144,7 +151,7 @@ def dpo(given: argparse.Namespace) -> dict[str, Any]:
 
 def contend(given: argparse.Namespace, precision: Precision) -> dict[str, list[Outcome]]:
     """Run every contestant of DPO once a round."""
-    count = 16 if given.quick else ROWS[precision]
+    count = FEW if given.quick else ROWS[precision]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
         write_rows(rows_of(given.rows, count), path)
@@ -172,6 +179,28 @@ def fraction(outcomes: list[Outcome], size: machine.ModelSize, rate: float) -> f
         flops = size.flops(outcome.prompt_tokens, outcome.response_tokens)
         shares.append(flops / outcome.seconds / rate)
     return median(shares)
+
+
+def reward_model(given: argparse.Namespace) -> dict[str, Any]:
+    """Train a reward model by this project and by TRL."""
+    runs = {}
+    comparisons = []
+    for precision in given.precision:
+        rows = rows_of(given.rows, FEW if given.quick else ROWS[precision])
+        runs[precision] = reward.contend(
+            given.folder, rows, precision, rounds=given.rounds, threads=given.threads
+        )
+        comparisons += reward.comparisons(precision, runs[precision])
+    return {
+        "settings": {
+            "model": given.model,
+            "rows": given.rows,
+            "batch": contest.BATCH,
+            "threads": given.threads,
+        },
+        "comparisons": comparisons,
+        "runs": runs,
+    }
 
 
 def sweep(given: argparse.Namespace) -> dict[str, Any]:

@@ -67,11 +67,16 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome(Measured):
-    """What one run over pairs returns; the first optimizer step is left out (see `counted`)."""
+    """What one run over pairs returns; the first optimizer step is left out (see `counted`).
+
+    Attributes:
+        losses: of every step, the first included, where the contest compares them.
+    """
 
     pairs: int
     prompt_tokens: int
     response_tokens: int
+    losses: tuple[float, ...] = ()
 
     @property
     def pairs_per_second(self) -> float:

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 from unittest.mock import patch
 
 from benchmarks.contest import (
@@ -28,18 +29,20 @@ from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.schedule import batch_at
 from rewarddiff.models import load_causal_lm
-from rewarddiff.policies.items import Pairs, PreferenceItem, preference_items
+from rewarddiff.policies.items import Pairs, preference_items
 from rewarddiff.policies.objectives.pairs import DPO
 from rewarddiff.policies.policy import PolicyConfig, train_policy
 from rewarddiff.records import Comparison, Group
+
+Item = TypeVar("Item")
 
 SEED = 0
 UNLIMITED = 1_000_000
 
 
-def config(task: Task) -> PolicyConfig:
-    """This project's settings: its own defaults but for these."""
-    train = TrainConfig(
+def train_config(task: Task) -> TrainConfig:
+    """This project's settings of training: its own defaults but for these."""
+    return TrainConfig(
         lr=LEARNING_RATE,
         epochs=1,
         batch_size=BATCH,
@@ -50,7 +53,10 @@ def config(task: Task) -> PolicyConfig:
         precision=task.precision,
         gradient_checkpointing=False,
     )
-    return PolicyConfig(objective=DPO(beta=BETA), train=train)
+
+
+def config(task: Task) -> PolicyConfig:
+    return PolicyConfig(objective=DPO(beta=BETA), train=train_config(task))
 
 
 def encoded(row: Row, name: str, encoder: Encoder) -> Encoded:
@@ -63,9 +69,7 @@ def encoded(row: Row, name: str, encoder: Encoder) -> Encoded:
     return Encoded(group, prompt, responses)
 
 
-def so_that_batches_follow(
-    items: Sequence[PreferenceItem], train: TrainConfig
-) -> list[PreferenceItem]:
+def so_that_batches_follow(items: Sequence[Item], train: TrainConfig) -> list[Item]:
     """Items placed so that the loop, which shuffles, takes them in the given order: the batches the
     peer takes."""
     placed, steps = list(items), len(steps_of(len(items), train.batch_size))

@@ -52,31 +52,37 @@ class TimedDPOTrainer(DPOTrainer):
 
 
 def config(task: Task, folder: str) -> DPOConfig:
-    """Return TRL's own defaults (bf16 autocast, fused AdamW among them) but for these."""
     return DPOConfig(
         folder,
-        use_cpu=True,
-        bf16=task.precision == "bf16",
         precompute_ref_log_probs=task.precompute,
-        per_device_train_batch_size=BATCH,
-        gradient_accumulation_steps=1,
-        num_train_epochs=1,
-        learning_rate=LEARNING_RATE,
-        lr_scheduler_type="linear",
-        warmup_steps=0,
-        weight_decay=WEIGHT_DECAY,
-        max_grad_norm=MAX_GRAD_NORM,
         beta=BETA,
-        max_length=None,  # nothing is truncated
-        gradient_checkpointing=False,
-        # The rows are shuffled already; both sides take the same batches.
-        train_sampling_strategy="sequential",
-        dataloader_num_workers=0,
-        logging_strategy="no",
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
+        **trainer_options(task),
     )
+
+
+def trainer_options(task: Task) -> dict[str, Any]:
+    """Return TRL's options but for its defaults (bf16 autocast, fused AdamW among them)."""
+    return {
+        "use_cpu": True,
+        "bf16": task.precision == "bf16",
+        "per_device_train_batch_size": BATCH,
+        "gradient_accumulation_steps": 1,
+        "num_train_epochs": 1,
+        "learning_rate": LEARNING_RATE,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": 0,
+        "weight_decay": WEIGHT_DECAY,
+        "max_grad_norm": MAX_GRAD_NORM,
+        "max_length": None,  # nothing is truncated
+        "gradient_checkpointing": False,
+        # The rows are shuffled already; both sides take the same batches.
+        "train_sampling_strategy": "sequential",
+        "dataloader_num_workers": 0,
+        "logging_strategy": "no",
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
 
 
 def run_trl(task: Task) -> Outcome:

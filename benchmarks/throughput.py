@@ -44,13 +44,15 @@ def reward_model(folder: Path, backbone: str) -> Path:
     """Save a reward model of a body and a fresh head, as any trainer saves one."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+    from rewarddiff.scorers.neural.backbones import use_distinct_padding
+
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(backbone)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    model = AutoModelForSequenceClassification.from_pretrained(backbone, num_labels=1)
-    # Another than the end token, which would else be taken for padding.
-    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    model = AutoModelForSequenceClassification.from_pretrained(
+        backbone, num_labels=1, dtype=torch.float32
+    )
+    # Another padding than the end token, which would else be taken for padding.
+    use_distinct_padding(model, tokenizer, {tokenizer.eos_token_id})
     model.config.problem_type = "regression"
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
