@@ -227,9 +227,25 @@ def test_null_takes_a_named_entry_out() -> None:
         load(data, "policies.a=null", "policies.a.train.lr=3")
 
 
+def test_a_star_stands_for_every_entry() -> None:
+    data = {"policies": {"a": {"train": {"lr": 3}}, "b": {}}}
+    policies = load(data, "policies.*.train.lr=1", "policies.b.train.lr=2").policies
+    assert [(name, p.train.lr) for name, p in policies.items()] == [("a", 1), ("b", 2)]
+    assert load(data, "policies.*=null").policies == {}
+    # A value may hold stars and equal signs.
+    assert load(data, "name=a.*=b").name == "a.*=b"
+    message = refusal(data, "policies.*.train.rate=1")
+    assert message.startswith("override 'policies.a.train.rate=1': unknown key")
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        (
+            "policies.*.train.lr=1",
+            "override 'policies.*.train.lr=1': the recipe has no entries in 'policies' that * could "
+            "stand for; name them in the recipe",
+        ),
         ("lr", "override 'lr': expected key=value, as in train.lr=1e-5"),
         ("=3", "override '=3': expected key=value, as in train.lr=1e-5"),
         ("train..lr=3", "override 'train..lr=3': expected key=value, as in train.lr=1e-5"),

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from report_example import scorer_summary
 
 from rewarddiff.report.sweep import markdown, page, remarks, verdict
-from rewarddiff.report.sweep_figures import gap_figures, loss_figures, places
+from rewarddiff.report.sweep_figures import accuracy_figures, gap_figures, loss_figures, places
 from rewarddiff.report.sweep_tables import controls_table, points_table
 from rewarddiff.results import (
     HeldAgainst,
@@ -20,6 +21,7 @@ from rewarddiff.results import (
     SweepGap,
     SweepPoint,
     SweepResults,
+    SweepScorer,
     Unequal,
 )
 
@@ -170,3 +172,46 @@ def test_places_are_to_scale_where_values_can_be_told_apart() -> None:
     assert places([1e-6, 1e-5, 1e-3]) == {1e-6: 0.0, 1e-5: 1.0, 1e-3: 2.0}
     assert places(["clip", "abs"]) == {"clip": 0.0, "abs": 1.0}
     assert places([3.0]) == {3.0: 0.0}
+
+
+TOKENS = "scorers.*.train.max_tokens"
+
+
+def test_scorers_have_a_learning_curve_for_each_setting_of_the_other_keys(
+    sweep: SweepResults,
+) -> None:
+    def at(name: str, tokens: float, path: str, accuracy: float) -> SweepScorer:
+        interval = Interval(accuracy, accuracy - 0.1, accuracy + 0.1, 50)
+        summary = replace(scorer_summary("reward", 3), name=name, accuracy=interval)
+        return SweepScorer({TOKENS: tokens, "data.path": path}, None, summary)
+
+    paths = ("hh.jsonl", "ukp.jsonl")
+    axes = (SweepAxis(TOKENS, "max_tokens", (1e5, 4e5)), SweepAxis("data.path", "path", paths))
+    scorers = []
+    for place, path in enumerate(paths):
+        for tokens in (1e5, 4e5):
+            scorers.append(at("reward", tokens, path, 0.6 + 0.1 * place))
+            scorers.append(at("last", tokens, path, 0.5 + tokens / 1e7))
+    curves = replace(sweep, axes=axes, points=(), scorers=tuple(scorers))
+    first, second = accuracy_figures(curves)
+    assert (first.title, second.title) == ("path hh.jsonl", "path ukp.jsonl")
+    assert "along max_tokens: reward 0.600, 0.600; last 0.510, 0.540" in first.svg
+    assert "reward 0.700, 0.700" in second.svg
+    assert ">100000<" in first.svg
+    assert page(curves).count("<svg") == 2
+    # The key concerns no scorer: there is nothing along it.
+    assert accuracy_figures(replace(curves, axes=(SweepAxis(KEY, "alpha", (0.0, 2.0)),))) == ()
+
+
+def test_the_least_dev_loss_is_said_of_every_scorer_that_a_star_stands_for(
+    sweep: SweepResults,
+) -> None:
+    scorers = []
+    for name, losses in (("reward", (0.7, 0.6)), ("last", (0.5, 0.8))):
+        for tokens, loss in zip((1e5, 4e5), losses, strict=True):
+            summary = replace(scorer_summary("reward", 3), name=name)
+            scorers.append(SweepScorer({TOKENS: tokens}, Interval.unbounded(loss), summary))
+    axis = SweepAxis(TOKENS, "max_tokens", (1e5, 4e5))
+    said = " ".join(remarks(replace(sweep, axes=(axis,), points=(), scorers=tuple(scorers))))
+    assert re.search(r"dev loss of reward, .*? max_tokens 400000: 0.600", said)
+    assert re.search(r"dev loss of last, .*? max_tokens 100000: 0.500", said)

@@ -10,6 +10,35 @@ from rewarddiff.config.schema import Place, dataclasses_in, default_of, inside, 
 from rewarddiff.config.written import parse
 from rewarddiff.errors import UserError, suggest
 
+EVERY = "*"
+"""In a key, every entry that the recipe has at this place, as in `scorers.*.train.max_tokens`."""
+
+
+def expanded(data: Mapping[str, Any], text: str) -> list[str]:
+    """Return an override once for every entry that its `*` stands for; one without `*` as it is.
+
+    >>> expanded({"scorers": {"a": {}, "b": {}}}, "scorers.*.heads=3")
+    ['scorers.a.heads=3', 'scorers.b.heads=3']
+    """
+    key, equals, written = text.partition("=")
+    names = key.strip().split(".")
+    if EVERY not in names or not equals:
+        return [text]
+    before = names[: names.index(EVERY)]
+    after = names[len(before) + 1 :]
+    entries: Any = data
+    for name in before:
+        entries = entries.get(name) if isinstance(entries, Mapping) else None
+    if not isinstance(entries, Mapping) or not entries:
+        raise UserError(
+            f"override '{text}': the recipe has no entries in '{dotted(tuple(before))}' that "
+            f"{EVERY} could stand for; name them in the recipe"
+        )
+    texts = []
+    for entry in entries:
+        texts += expanded(data, f"{'.'.join([*before, entry, *after])}={written}")
+    return texts
+
 
 def apply_override(data: dict[str, Any], text: str, schema: Any) -> Place:
     """Set `a.b.c=value` in `data`, and return its place.

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from rewarddiff.config.overrides import apply_override
+from rewarddiff.config.overrides import apply_override, expanded
 from rewarddiff.config.problems import not_finite, problems
 from rewarddiff.config.schema import Place, completed, fields_alone, to_dict
 from rewarddiff.config.written import read_recipe
@@ -33,7 +33,8 @@ def load_recipe(
     Args:
         recipe: a YAML (or JSON) file, or its content as a mapping.
         overrides: `dotted.key=value`, the value written as in YAML; a number as key counts into a
-            list. Null removes a named entry, as in `scorers.margin=null`.
+            list. Null removes a named entry, as in `scorers.margin=null`. A `*` stands for every
+            entry, as in `scorers.*.train.max_steps=100`.
         schema: a dataclass.
 
     Raises:
@@ -53,9 +54,10 @@ def load_recipe(
             f"{source}: contains itself, an alias points to a mapping around it"
         ) from error
     override_at: dict[Place, str] = {}
-    for override in overrides:
-        place = apply_override(data, override, schema)  # changes the data
-        override_at[place] = override
+    for given in overrides:
+        for override in expanded(data, given):
+            place = apply_override(data, override, schema)  # changes the data
+            override_at[place] = override
     return _validated(data, schema, source, override_at)
 
 

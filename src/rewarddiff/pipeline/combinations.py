@@ -225,6 +225,8 @@ def _is_of_policies(key: str) -> bool:
 
 def _keys_in_policies(key: str, recipe: Recipe) -> dict[str, str]:
     """Return the policies that a key concerns, and what it is called in them."""
+    # `policies.*.KEY` is the long way to write a short key.
+    key = key.removeprefix("policies.*.")
     if key.startswith("policies."):
         inside = key.removeprefix("policies.")
         named = [name for name in recipe.policies if inside.startswith(f"{name}.")]

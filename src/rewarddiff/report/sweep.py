@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewarddiff import files
+from rewarddiff.config.overrides import EVERY
 from rewarddiff.report.document import Page, Section, write
 from rewarddiff.report.statements import SENTENCES
-from rewarddiff.report.sweep_figures import gap_figures, loss_figures
+from rewarddiff.report.sweep_figures import accuracy_figures, gap_figures, loss_figures
 from rewarddiff.report.sweep_tables import (
     axes_table,
     combinations_table,
@@ -81,7 +82,12 @@ def document(sweep: SweepResults) -> Page:
             "over seeds.",
             figures=loss_figures(sweep),
         ),
-        Section("scorers", "Scorers on held-out comparisons", tables=(scorers_table(sweep),)),
+        Section(
+            "scorers",
+            "Scorers on held-out comparisons",
+            tables=(scorers_table(sweep),),
+            figures=accuracy_figures(sweep),
+        ),
         Section("runs", "What was run", tables=(axes_table(sweep), combinations_table(sweep))),
     ]
     sentences = remarks(sweep)
@@ -205,7 +211,11 @@ def _least_dev_losses(sweep: SweepResults) -> list[str]:
             name, _, key = rest.partition(".")
             if not key.startswith(REGULARISERS):
                 return []
-            labels.setdefault(name, {})[axis.key] = axis.label
+            names = [name]
+            if name == EVERY:
+                names = [line.summary.name for line in sweep.scorers]
+            for concerned in names:
+                labels.setdefault(concerned, {})[axis.key] = axis.label
     sentences = []
     for name in sorted(labels):
         losses = {}

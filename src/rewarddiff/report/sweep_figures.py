@@ -1,4 +1,4 @@
-"""sweep.json → its figures: gaps and dev losses along the first axis."""
+"""sweep.json → its figures: gaps, dev losses and scorers' accuracies along the first axis."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,13 @@ from rewarddiff.results import UNKNOWN, Interval, SweepPoint, SweepResults, Valu
 BASE = "base"
 """What results call the model before training."""
 
+CHANCE = 0.5
+"""The accuracy of a coin."""
+
 
 @dataclass(frozen=True)
 class Line:
-    """A policy's figures along the first axis."""
+    """A policy's (or a scorer's) figures along the first axis."""
 
     policy: str
     is_control: bool
@@ -56,6 +59,34 @@ def loss_figures(sweep: SweepResults) -> tuple[Drawing, ...]:
     return tuple(drawings)
 
 
+def accuracy_figures(sweep: SweepResults) -> tuple[Drawing, ...]:
+    """Draw the accuracy of every scorer on held-out comparisons along the first axis.
+
+    That is a learning curve where the axis is tokens, steps or comparisons. A figure for each setting
+    of the other axes.
+    """
+    if not sweep.axes:
+        return ()
+    first, *others = sweep.axes
+    facets: dict[tuple[str, ...], dict[str, dict[Value, Interval]]] = {}
+    for scorer in sweep.scorers:
+        if first.key not in scorer.settings:
+            continue
+        names = []
+        for axis in others:
+            if axis.key in scorer.settings:
+                names.append(f"{axis.label} {setting(scorer.settings[axis.key])}")
+        along = facets.setdefault(tuple(names), {}).setdefault(scorer.summary.name, {})
+        along[scorer.settings[first.key]] = scorer.summary.accuracy
+    drawings = []
+    for settings, values in facets.items():
+        lines = [Line(name, False, along) for name, along in values.items()]
+        title = ", ".join(settings) or "Held-out comparisons"
+        colours = palette(values)
+        drawings += _drawn(sweep, title, [], lines, [("", CHANCE)], "accuracy", colours)
+    return tuple(drawings)
+
+
 def places(values: Sequence[Value]) -> dict[Value, float]:
     """Return where values stand on the x axis.
 
@@ -76,8 +107,13 @@ def _drawn(
     lines: Sequence[Line],
     levels: Sequence[tuple[str, float]],
     what: str,
+    colours: Mapping[str, str] | None = None,
 ) -> list[Drawing]:
-    """Return the figure of `what`; none where nothing is known."""
+    """Return the figure of `what`; none where nothing is known.
+
+    Args:
+        colours: of the lines (default: those of the sweep's policies).
+    """
     if not any(value.known for line in lines for value in line.values.values()):
         return []
     axis = sweep.axes[0]
@@ -90,7 +126,8 @@ def _drawn(
         summaries.append(f"{line.policy} {figures}")
     ticks = [(x, setting(value)) for value, x in place.items()]
     label = ", ".join([title, *caption, f"along {axis.label}: {'; '.join(summaries)}"])
-    colours = palette(point.policy for point in sweep.points)
+    if colours is None:
+        colours = palette(point.policy for point in sweep.points)
     chart = charts.Lines(drawn, ticks, levels, colours, (axis.label, what))
     return [Drawing(title, ", ".join(caption), chart, label)]
 
