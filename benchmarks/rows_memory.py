@@ -177,6 +177,15 @@ def run(way: str, model: Path, path: Path, folder: Path) -> dict[str, Any]:
     }
 
 
+def in_a_process(way: str, model: Path, path: Path, folder: Path) -> dict[str, Any]:
+    """Return what `run` does in a process of its own."""
+    places = [str(model), str(path), str(folder)]
+    command = [sys.executable, "-m", "benchmarks.rows_memory", "--one", way, *places]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    outcome: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return outcome
+
+
 @contextmanager
 def reached_first_step() -> Iterator[None]:
     try:
@@ -221,17 +230,7 @@ def main() -> None:
             for count in given.rows:
                 path = write(count, folder / f"rows-{count}.jsonl")
                 for time_of in ("first", "second"):
-                    places = [str(model), str(path), str(folder / f"{way}-{count}")]
-                    command = [
-                        sys.executable,
-                        "-m",
-                        "benchmarks.rows_memory",
-                        "--one",
-                        way,
-                        *places,
-                    ]
-                    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-                    outcome = json.loads(done.stdout.splitlines()[-1])
+                    outcome = in_a_process(way, model, path, folder / f"{way}-{count}")
                     outcomes.append({**outcome, "time": time_of})
                     print(f"{time_of:6} {line(outcome)}", flush=True)
     if given.output:
