@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from rewarddiff.cli.looking import _named_in_recipe
 from rewarddiff.pipeline.combinations import plan
 from rewarddiff.pipeline.sweep import sweep_recipe
 from rewarddiff.results import SweepResults, adapter
@@ -70,6 +72,20 @@ def test_the_recipe_gives_every_kind_the_same_training_on_every_data_set() -> No
         assert combination.recipe.seeds == (0, 1, 2)
         settings.add((combination.recipe.data.path, scorers["last"].train.max_tokens))
     assert settings == {(path, n) for path in ("a.jsonl", "b.jsonl") for n in (100_000, 400_000)}
+
+
+def test_what_is_looked_for_first_is_what_the_command_line_leaves() -> None:
+    """Several data sets are not one file, and a backbone that is replaced is not asked for."""
+
+    def named(*overrides: str) -> tuple[list[str], list[str]]:
+        return _named_in_recipe(
+            Namespace(command="sweep", recipe=str(RECIPE), overrides=list(overrides))
+        )
+
+    assert named("data.path=a.jsonl") == (["a.jsonl"], ["smollm2-135m-instruct"] * len(KINDS))
+    assert named("data.path=a.jsonl,b.jsonl", "scorers.*.backbone=mine") == ([], [])
+    one = Namespace(command="run", recipe=str(RECIPE), overrides=["data.path=a,b.jsonl"])
+    assert _named_in_recipe(one)[0] == ["a,b.jsonl"]
 
 
 def test_a_star_is_the_long_way_to_write_a_key_of_all_policies() -> None:

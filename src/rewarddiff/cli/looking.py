@@ -77,15 +77,20 @@ def _named_in_recipe(args: Namespace) -> tuple[list[str], list[str]]:
         UserError: the recipe is not there, or no YAML.
     """
     from rewarddiff.config import read_recipe
+    from rewarddiff.config.overrides import expanded
 
-    named = _names_by_key(read_recipe(args.recipe))
-    for override in args.overrides:
-        changed, _, value = override.partition("=")
-        for key in list(named):
-            if f"{key}.".startswith(f"{changed}."):
-                del named[key]
-        if changed == "data.path" and not value.startswith(("[", '"', "'")):
-            named[changed] = value
+    recipe = read_recipe(args.recipe)
+    named = _names_by_key(recipe)
+    for given in args.overrides:
+        for override in expanded(recipe, given):
+            changed, _, value = override.partition("=")
+            for key in list(named):
+                if f"{key}.".startswith(f"{changed}."):
+                    del named[key]
+            # A sweep's several values are left to it.
+            is_several = args.command == "sweep" and "," in value
+            if changed == "data.path" and not is_several and not value.startswith(("[", '"', "'")):
+                named[changed] = value
     names = {key: name for key, name in named.items() if isinstance(name, str) and name}
     data = names.pop("data.path", None)
     return [data] if data else [], list(names.values())
