@@ -71,12 +71,15 @@ class Outcome(Measured):
 
     Attributes:
         losses: of every step, the first included, where the contest compares them.
+        cpu_seconds: of all threads, in the same time; 0 where not measured. On a machine that others
+            use, seconds are not a contestant's own.
     """
 
     pairs: int
     prompt_tokens: int
     response_tokens: int
     losses: tuple[float, ...] = ()
+    cpu_seconds: float = 0.0
 
     @property
     def pairs_per_second(self) -> float:
@@ -84,7 +87,10 @@ class Outcome(Measured):
 
     def __str__(self) -> str:
         above = self.bytes_above_model / 2**30
-        return f"{self.pairs_per_second:.3f} pairs/s, {above:.2f} GiB above the model"
+        told = f"{self.pairs_per_second:.3f} pairs/s, {above:.2f} GiB above the model"
+        if self.cpu_seconds:
+            told += f", {self.cpu_seconds / self.pairs:.1f} processor seconds a pair"
+        return told
 
 
 @dataclass(frozen=True, kw_only=True)

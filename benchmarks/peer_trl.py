@@ -30,13 +30,15 @@ from benchmarks.rows import read_rows
 
 
 class StepClock(TrainerCallback):
-    """The clock at the end of each optimizer step."""
+    """The clocks, of the wall and of the processors, at the end of each optimizer step."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
+        self.cpu_ends: list[float] = []
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
         self.ends.append(time.perf_counter())
+        self.cpu_ends.append(time.process_time())
 
 
 class TimedDPOTrainer(DPOTrainer):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gc
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,12 +70,14 @@ def shared_and_own(pairs: Iterable[Texts]) -> tuple[int, int]:
 
 def outcome(
     step_ends: Sequence[float],
+    cpu_ends: Sequence[float],
     losses: Sequence[float],
     pairs: Sequence[Texts],
     model_bytes: int,
 ) -> Outcome:
     """Return what a run has done after its first step, and the losses of all steps."""
     timed, seconds = counted(step_ends, steps_of(len(pairs)), 0)
+    _, cpu_seconds = counted(cpu_ends, steps_of(len(pairs)), 0)
     shared, own = shared_and_own(pairs[BATCH:])
     return Outcome(
         pairs=timed,
@@ -84,6 +87,7 @@ def outcome(
         model_bytes=model_bytes,
         peak_bytes=memory_bytes("VmHWM"),
         losses=tuple(losses),
+        cpu_seconds=cpu_seconds,
     )
 
 
@@ -91,7 +95,7 @@ def run_ours(task: Task) -> Outcome:
     """Train one epoch on the task's rows by this project's loop."""
     from rewarddiff.data.ledger import Ledger
     from rewarddiff.encoding import LengthConfig
-    from rewarddiff.loop.train import train
+    from rewarddiff.loop import train as loop
     from rewarddiff.records import Comparison as Label
     from rewarddiff.records import Group
     from rewarddiff.scorers.neural.build import new_scorer
@@ -115,9 +119,21 @@ def run_ours(task: Task) -> Outcome:
         groups.append(Group(str(number), row.prompt, responses, comparisons=(Label(0, 1),)))
     trained = objective(scorer.reader, config, seed=SEED)
     ordered = so_that_batches_follow(trained.items(groups, Ledger()), settings)
+    cpu_ends: list[float] = []
+    step = loop._Run._step
+
+    def timed_step(self: Any, number: int) -> Any:
+        done = step(self, number)
+        cpu_ends.append(time.process_time())
+        return done
+
     # Training restarts the peak of memory for its own record; here it is that of the whole run.
-    with tempfile.TemporaryDirectory() as folder, patch("rewarddiff.machine.reset_peak_memory"):
-        result = train(trained, ordered, output=Path(folder), config=settings, seed=SEED)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch("rewarddiff.machine.reset_peak_memory"),
+        patch.object(loop._Run, "_step", timed_step),
+    ):
+        result = loop.train(trained, ordered, output=Path(folder), config=settings, seed=SEED)
     lines = [line for line in result.curve if line["split"] == "train"]
     texts = scorer.reader.texts
     pairs: list[Texts] = []
@@ -125,9 +141,8 @@ def run_ours(task: Task) -> Outcome:
         page = texts.page(group)
         chosen, rejected = (sum(texts.reading(page, place), ()) for place in (0, 1))
         pairs.append((chosen, rejected))
-    return outcome(
-        [line["seconds"] for line in lines], [line["loss"] for line in lines], pairs, model_bytes
-    )
+    step_ends = [line["seconds"] for line in lines]
+    return outcome(step_ends, cpu_ends, [line["loss"] for line in lines], pairs, model_bytes)
 
 
 def run_trl(task: Task) -> Outcome:
@@ -166,7 +181,7 @@ def run_trl(task: Task) -> Outcome:
         trainer.train()
     dataset: Any = trainer.train_dataset
     pairs = list(zip(dataset["chosen_ids"], dataset["rejected_ids"], strict=True))
-    return outcome(clock.ends, losses, pairs, model_bytes)
+    return outcome(clock.ends, clock.cpu_ends, losses, pairs, model_bytes)
 
 
 def require_same(outcomes: Mapping[str, Outcome], precision: Precision) -> None:
@@ -208,13 +223,15 @@ def contend(
 def comparisons(
     precision: Precision, outcomes: Mapping[str, Sequence[Outcome]]
 ) -> list[Comparison]:
-    """Compare speed and memory."""
+    """Compare speed, by the wall clock and by the processors', and memory."""
     sides = [outcomes[way] for way in WAYS]
     name = f"reward-{precision}-trl"
     speeds = [[run.pairs_per_second for run in runs] for runs in sides]
+    cpu_speeds = [[run.pairs / run.cpu_seconds for run in runs] for runs in sides]
     memory = [[run.bytes_above_model for run in runs] for runs in sides]
     return [
         compare(name, "pairs/s", *speeds),
+        compare(f"{name}-cpu", "pairs/cpu-second", *cpu_speeds),
         compare(f"{name}-memory", "bytes-above-model", *memory),
     ]
 

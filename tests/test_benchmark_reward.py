@@ -43,6 +43,7 @@ def test_both_start_alike_and_learn_the_same(task: Task) -> None:
     timed = ROWS[BATCH:]
     for outcome in (ours, trl):
         assert outcome.pairs == BATCH
+        assert outcome.cpu_seconds > 0
         assert outcome.prompt_tokens == sum(len(row.prompt) + 1 for row in timed)  # and " "
         rest = sum(len(row.chosen) + len(row.rejected) for row in timed)
         assert outcome.response_tokens == rest  # less " " twice, and two end tokens
@@ -67,7 +68,7 @@ def test_the_first_loss_is_that_of_texts_read_at_their_end_token(task: Task) -> 
 
 def outcome(losses: tuple[float, ...], **changed: Any) -> Outcome:
     figures = {"pairs": 8, "seconds": 2.0, "prompt_tokens": 900, "response_tokens": 700}
-    sizes = {"model_bytes": 100, "peak_bytes": 300}
+    sizes = {"model_bytes": 100, "peak_bytes": 300, "cpu_seconds": 4.0}
     return Outcome(**{**figures, **sizes, **changed}, losses=losses)
 
 
@@ -88,11 +89,12 @@ def test_tokens_in_common_count_once() -> None:
     assert shared_and_own([]) == (0, 0)
 
 
-def test_two_lines() -> None:
-    speed, memory = comparisons(
+def test_three_lines() -> None:
+    speed, cpu, memory = comparisons(
         "bf16", {"ours": [outcome(())], "trl": [outcome((), seconds=16.0, peak_bytes=1100)]}
     )
     assert speed.line() == "bench reward-bf16-trl ours=4 peer=0.5 ratio=8 unit=pairs/s"
+    assert cpu.line() == "bench reward-bf16-trl-cpu ours=2 peer=2 ratio=1 unit=pairs/cpu-second"
     assert memory.line() == (
         "bench reward-bf16-trl-memory ours=200 peer=1000 ratio=0.2 unit=bytes-above-model"
     )
