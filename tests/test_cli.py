@@ -472,7 +472,7 @@ def test_check_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_doctor_describes_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
     assert status("doctor") == 0
     found = capsys.readouterr().out
-    for name in ("python", "torch", "memory", "cache", "model", "gpu", "matmul"):
+    for name in ("python", "torch", "memory", "cache", "model", "gpu", "vllm", "matmul"):
         assert f"\n{name} " in f"\n{found}"
 
 

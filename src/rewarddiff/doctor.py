@@ -22,6 +22,7 @@ def findings() -> Iterator[tuple[str, str]]:
     yield "python", description["python"]
     for package in machine.PACKAGES:
         yield package, description[package] or "not installed"
+    yield "vllm", machine.installed_version("vllm") or "not installed: engine: vllm is refused"
     yield "processor", f"{description['cpu']}, {description['cores']} cores"
     yield "memory", _size(memory_bytes())
     yield "cache", str(models.cache_root())

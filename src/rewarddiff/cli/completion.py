@@ -27,6 +27,7 @@ KEYS = (
     *("evaluation.prompts", "evaluation.shown"),
     *("evaluation.sampling.max_new_tokens", "evaluation.sampling.temperature"),
     *("evaluation.sampling.stop", "evaluation.sampling.batch_size", "evaluation.sampling.seed"),
+    "evaluation.sampling.engine.name",
     *("scorers.", "policies."),
 )
 """Keys of every recipe; below the last two a recipe has names of its own. Written out, as a script

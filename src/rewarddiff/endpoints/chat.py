@@ -138,6 +138,7 @@ class Chat:
             address without a path.
         model: its name there.
         key_env: the environment variable that holds the key; None: no key.
+        settings: what every request has besides, by the server's own names.
         on_repeat: see `Client`.
 
     Raises:
@@ -151,10 +152,12 @@ class Chat:
         *,
         key_env: str | None,
         patience: Patience,
+        settings: Mapping[str, Any] | None = None,
         on_repeat: Callable[[Failed], None] | None = None,
     ) -> None:
         self.client = Client(base(url), key_env=key_env, patience=patience, on_repeat=on_repeat)
         self.model = model
+        self.settings = dict(settings or {})
         self.notes: list[str] = []
         self._refused: set[str] = set()
         self._lock = threading.Lock()
@@ -217,6 +220,7 @@ class Chat:
             "messages": [dict(turn) for turn in asked.messages],
             "max_tokens": asked.max_tokens,
             "temperature": asked.temperature,
+            **self.settings,
         }
         if asked.seed is not None:
             body["seed"] = asked.seed

@@ -32,7 +32,7 @@ def explained(place: Path) -> Iterator[None]:
         raise
     # Bad files make the libraries raise of all kinds: KeyError, AssertionError, SafetensorError, …
     except Exception as error:
-        raise UserError(f"{place}: cannot be loaded ({_reason(error)})") from error
+        raise UserError(f"{place}: cannot be loaded ({reason(error)})") from error
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def quiet() -> Iterator[None]:
             log.enable_progress_bar()
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Return the line of an error that says most."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:

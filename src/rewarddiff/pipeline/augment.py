@@ -41,7 +41,7 @@ class AugmentConfig:
         own: keep the data's own responses among them.
         limit: at most so many groups.
         max_prompt: a longer prompt keeps its end.
-        sampling: stop texts, batch size, seed.
+        sampling: stop texts, batch size, seed, engine.
         max_drop: largest share of groups that may come out with fewer than two responses.
     """
 
@@ -147,7 +147,7 @@ def drawn_by(
 
     What is stored is not drawn again.
     """
-    engine = read_here(model, max_prompt=max_prompt)
+    engine = read_here(model, sampling.engine, max_prompt=max_prompt)
     engine.encoder.require(groups)
     return several(engine, [group.prompt for group in groups], draw, sampling, store=store)
 

@@ -35,7 +35,9 @@ from rewarddiff.results import Distribution, Histogram, Interval
 from rewarddiff.rewards.difficulty import difficulty
 from rewarddiff.sampling import Engine, Sample, SamplingConfig
 from rewarddiff.sampling.engines import Here
+from rewarddiff.sampling.options import AnyEngine, Transformers
 from rewarddiff.sampling.several import Temperature, several
+from rewarddiff.sampling.vllm import VLLMEngine
 from rewarddiff.scorers.opening import GRADES, fingerprint_of, open_scorer
 from rewarddiff.scorers.protocol import Pointwise, Scorer
 from rewarddiff.store import Store, finite
@@ -53,8 +55,9 @@ class BaselineConfig:
         limit: at most so many prompts.
         max_prompt: tokens; a longer prompt keeps its end, as in training.
         stop: texts before which a response is cut.
-        batch_size: prompts that are continued side by side.
+        batch_size: prompts that are continued side by side by transformers; vLLM chooses by itself.
         seed: of sampling, together with the prompt.
+        engine: what continues the prompts, where the model is read here.
     """
 
     k: int = 3
@@ -65,6 +68,7 @@ class BaselineConfig:
     stop: tuple[str, ...] = SamplingConfig.stop
     batch_size: int = 16
     seed: int = 0
+    engine: AnyEngine = field(default_factory=Transformers)
 
     def __post_init__(self) -> None:
         at_least(self, 1, "k", "max_new_tokens", "limit", "max_prompt", "batch_size")
@@ -121,7 +125,7 @@ def draw_baseline(
             prompts, limit=config.limit, format=format, split=split, columns=columns
         )
         _check_single_turns(questions)
-        engine = engine_of(str(model), max_prompt=config.max_prompt)
+        engine = engine_of(str(model), config.engine, max_prompt=config.max_prompt)
         opened = open_scorer(scorer)
         named = Named(str(prompts), str(model), str(scorer), fingerprint_of(scorer))
         with open_store(output.with_name(output.name + ".store.sqlite")) as store:
@@ -160,7 +164,7 @@ def write_baseline(
 
 def _texts(engine: Engine, groups: Sequence[Group]) -> int:
     """Count the prompts that are read as they stand by a model with a template; a server has its own."""
-    if not isinstance(engine, Here):
+    if not isinstance(engine, Here | VLLMEngine):
         return 0
     return untemplated(engine.encoder.tokenizer, (group.prompt for group in groups))
 
@@ -205,7 +209,9 @@ def _samples(
     draw = Temperature(
         k=config.k, temperature=config.temperature, max_new_tokens=config.max_new_tokens
     )
-    sampling = SamplingConfig(stop=config.stop, batch_size=config.batch_size, seed=config.seed)
+    sampling = SamplingConfig(
+        stop=config.stop, batch_size=config.batch_size, seed=config.seed, engine=config.engine
+    )
     return several(
         engine,
         [question.prompt for question in questions],

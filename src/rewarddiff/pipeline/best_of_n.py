@@ -58,7 +58,7 @@ class BestOfConfig:
             what a pick is held against.
         limit: at most so many prompts.
         max_prompt: a longer prompt keeps its end.
-        sampling: stop texts, batch size, seed.
+        sampling: stop texts, batch size, seed, engine.
         max_drop: largest share of the data's rows that may be dropped.
     """
 

@@ -259,7 +259,7 @@ def sampled(
 ) -> Outputs:
     """Return a model's answers to questions; of several turns, each behind the answers before it."""
     answers = conversations(
-        engine_of(model),
+        engine_of(model, config.engine),
         [question.prompt for question in questions],
         [question.later for question in questions],
         config,

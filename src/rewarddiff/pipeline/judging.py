@@ -22,9 +22,11 @@ from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
 from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.processes import from_every_process
 from rewarddiff.records import Group
-from rewarddiff.sampling import FORMAT, Sample, sample
+from rewarddiff.sampling import FORMAT, Sample, read_here
+from rewarddiff.sampling.options import VLLM
 from rewarddiff.sampling.served import FORMAT as SERVED_FORMAT
-from rewarddiff.sampling.served import Served
+from rewarddiff.sampling.served_tokens import served_engine
+from rewarddiff.sampling.vllm import FORMAT as VLLM_FORMAT
 from rewarddiff.scorers.protocol import Pointwise, Scorer
 from rewarddiff.store import Store
 
@@ -72,14 +74,14 @@ def samples_stage(run: Run, name: str, seed: int) -> Stage:
         sampling=to_dict(config),
         prompts=recipe.evaluation.prompts,
         lengths=to_dict(recipe.lengths),
-        format=FORMAT,
+        format=VLLM_FORMAT if isinstance(config.engine, VLLM) else FORMAT,
     )
     if stage.done:
         return stage
-    model, tokenizer = models.load_causal_lm(folder)
-    model = model.to(models.device())  # type: ignore[arg-type]
-    encoder = sampling_encoder(run, tokenizer, folder)
-    prompts = [group.prompt for group in held_out(run)]
+    engine = read_here(folder, config.engine, max_prompt=recipe.lengths.max_prompt)
+    encoder = engine.encoder
+    groups = held_out(run)
+    prompts = [group.prompt for group in groups]
     room = config.max_new_tokens
     cut = 0
     for prompt in prompts:
@@ -90,12 +92,10 @@ def samples_stage(run: Run, name: str, seed: int) -> Stage:
             f"{room} new tokens"
         )
     with Meter() as meter:
-        samples = sample(
-            model,
-            encoder,
+        samples = engine.samples(
             prompts,
             config,
-            weights=weights,
+            rows=[group.source or group.id for group in groups],
             store=run.store,
             meter=meter,
             name=f"samples of {name}",
@@ -121,7 +121,7 @@ def _served_samples_stage(run: Run, name: str) -> Stage:
     if stage.done:
         return stage
     groups = held_out(run)
-    engine = Served(served)
+    engine = served_engine(served)
     with Meter() as meter:
         samples = engine.samples(
             [group.prompt for group in groups],

@@ -39,6 +39,8 @@ from rewarddiff.pipeline.stage import Stage
 from rewarddiff.pipeline.verdicts_stage import verdicts_stage
 from rewarddiff.processes import once
 from rewarddiff.records import Group
+from rewarddiff.sampling.options import VLLM
+from rewarddiff.sampling.vllm import require_vllm
 from rewarddiff.scorers.neural.objectives import check_strengths
 from rewarddiff.store import fingerprint
 
@@ -126,6 +128,8 @@ def check_early(run: Run) -> None:
     """
     recipe = run.recipe
     train = run.splits["train"]
+    if judged(run) and isinstance(recipe.evaluation.sampling.engine, VLLM):
+        require_vllm()
     for scorer in recipe.scorer_models.values():
         check_tracker(scorer.train.track)
         models.resolve(scorer.trained or scorer.backbone)

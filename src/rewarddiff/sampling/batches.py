@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,6 +37,14 @@ def before_stop(text: str, stops: Sequence[str]) -> str:
     for stop in stops:
         text = text.split(stop, 1)[0]
     return text.rstrip()
+
+
+def until_end(tokens: Sequence[int], ends: Collection[int]) -> list[int]:
+    """Return tokens up to and without the first that ends a response."""
+    for place, token in enumerate(tokens):
+        if token in ends:
+            return list(tokens[:place])
+    return list(tokens)
 
 
 def stopped(text: str, stops: Sequence[str], *, ended: bool) -> dict[str, Any]:

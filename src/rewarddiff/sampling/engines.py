@@ -1,6 +1,7 @@
 """What draws responses, whatever it is: a model that is read here, or one behind a server.
 
-`served.Served` is the other engine; `several` and `conversations` ask either.
+`vllm.VLLMEngine` reads a model here too, `served.Served` asks a server; `several` and `conversations` ask
+any of them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from rewarddiff.sampling.batches import Sample, row_names
 from rewarddiff.sampling.beams import BeamConfig
 from rewarddiff.sampling.diverse import beam_samples
 from rewarddiff.sampling.generate import SamplingConfig, sample
+from rewarddiff.sampling.options import VLLM, AnyEngine
+from rewarddiff.sampling.vllm import VLLMEngine
 from rewarddiff.store import Store
 
 
@@ -74,25 +77,41 @@ class Engine(Protocol):
         ...
 
 
-def read_here(source: str | Path, *, max_prompt: int | None = None) -> Here:
+class EngineHere(Engine, Protocol):
+    """Draws responses from a model that is read here."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """What writes its prompts."""
+        ...
+
+
+def read_here(
+    source: str | Path, engine: AnyEngine | None = None, *, max_prompt: int | None = None
+) -> EngineHere:
     """Return the engine that reads a language model: a folder, or a name of the hub.
 
     Args:
+        engine: what continues its prompts; None: transformers.
         max_prompt: tokens; a longer prompt keeps its end.
 
     Raises:
-        UserError: there is no such model.
+        UserError: there is no such model, or the engine cannot be used.
     """
-    model, tokenizer = models.load_causal_lm(source)
     lengths = LengthConfig(max_prompt=max_prompt, max_response=1)
-    encoder = Encoder(tokenizer, lengths, models.context_length(source))
+    context = models.context_length(source)
+    weights = models.fingerprint(source)
+    if isinstance(engine, VLLM):
+        encoder = Encoder(models.load_tokenizer(source), lengths, context)
+        return VLLMEngine(source, engine, encoder, weights)
+    model, tokenizer = models.load_causal_lm(source)
     placed: PreTrainedModel = model.to(models.device())  # type: ignore[arg-type]
-    return Here(placed, encoder, models.fingerprint(source))
+    return Here(placed, Encoder(tokenizer, lengths, context), weights)
 
 
 @dataclass(frozen=True)
 class Here:
-    """A model that is read here, by transformers: see `Engine`.
+    """A model that is read here, by transformers: see `EngineHere`.
 
     Attributes:
         encoder: writes its prompts.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -20,9 +20,19 @@ from transformers import (
 
 from rewarddiff.config import at_least
 from rewarddiff.encoding import Encoder
+from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
 from rewarddiff.records import Prompt
-from rewarddiff.sampling.batches import Sample, Tokens, answers, left_padded, padding, stopped
+from rewarddiff.sampling.batches import (
+    Sample,
+    Tokens,
+    answers,
+    left_padded,
+    padding,
+    stopped,
+    until_end,
+)
+from rewarddiff.sampling.options import AnyEngine, Transformers
 from rewarddiff.sampling.rows import Rows, keeps_cache
 from rewarddiff.store import Store, fingerprint
 
@@ -35,8 +45,9 @@ class SamplingConfig:
         max_new_tokens: a response is cut there.
         temperature: 0 is greedy.
         stop: texts before which a response is cut, such as the next turn of a dialogue.
-        batch_size: prompts that are continued side by side.
+        batch_size: prompts that are continued side by side by transformers; vLLM chooses by itself.
         seed: of temperature sampling, together with the prompt.
+        engine: what continues the prompts of a model that is read here.
     """
 
     max_new_tokens: int = 128
@@ -44,10 +55,20 @@ class SamplingConfig:
     stop: tuple[str, ...] = ("\n\nHuman:", "\n\nAssistant:")
     batch_size: int = 16
     seed: int = 0
+    engine: AnyEngine = field(default_factory=Transformers)
 
     def __post_init__(self) -> None:
         at_least(self, 1, "max_new_tokens", "batch_size")
         at_least(self, 0, "temperature")
+        if "" in self.stop:
+            raise UserError("stop: an empty text ends every response at once; leave it out")
+        self.engine.check(self.temperature)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a response hangs on besides the prompt and what draws it, ready for JSON."""
+        settings = asdict(self)
+        del settings["engine"]
+        return settings | {"batch_size": None}
 
 
 FORMAT = 2
@@ -73,7 +94,7 @@ def sample(
     """
     encoded = [encoder.fitting(prompt, config.max_new_tokens) for prompt in prompts]
     ends = encoder.ends(prompts)
-    settings = asdict(config) | {"batch_size": None, "dtype": str(model.dtype)}
+    settings = config.settings() | {"dtype": str(model.dtype)}
 
     def key(tokens: Tokens) -> str:
         return fingerprint("sample", FORMAT, weights, settings, ends, tokens)
@@ -104,10 +125,10 @@ def _continue(
     if config.stop:
         options |= {"stop_strings": list(config.stop), "tokenizer": tokenizer}
     if config.temperature:
-        seeds = [_seed("draw", config.seed, prompt) for prompt in prompts]
+        seeds = [seed_of("draw", config.seed, prompt) for prompt in prompts]
         options["logits_processor"] = LogitsProcessorList([_Draw(seeds, config.temperature)])
     new = _generated(model, prompts, config.max_new_tokens, ends=ends, pad=pad, options=options)
-    return [_until_end(tokens, [*ends, pad]) for tokens in new]
+    return [until_end(tokens, [*ends, pad]) for tokens in new]
 
 
 def sample_tokens(
@@ -132,7 +153,7 @@ def sample_tokens(
         pad: what fills rows up behind their end.
         stops: whether a response is over with these tokens; None: it is over at its end token.
     """
-    seeds = [_seed("tokens", draw) for draw in draws]
+    seeds = [seed_of("tokens", draw) for draw in draws]
 
     def is_over(tokens: Sequence[int]) -> bool:
         return tokens[-1] in ends or (stops is not None and stops(tokens))
@@ -258,7 +279,8 @@ def _casts_kept(model: PreTrainedModel) -> Iterator[None]:
             weights.requires_grad_(False)
 
 
-def _seed(*parts: object) -> int:
+def seed_of(*parts: object) -> int:
+    """Return a seed of 60 bits that is made from these parts."""
     return int(fingerprint(*parts)[:15], 16)
 
 
@@ -310,10 +332,3 @@ class _Stop(StoppingCriteria):
                 self.lengths[row] = len(tokens)
         is_over = [row in self.lengths for row in range(len(new))]
         return torch.tensor(is_over, device=input_ids.device)
-
-
-def _until_end(tokens: list[int], ends: list[int]) -> list[int]:
-    for place, token in enumerate(tokens):
-        if token in ends:
-            return tokens[:place]
-    return tokens

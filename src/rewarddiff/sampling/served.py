@@ -2,14 +2,14 @@
 
 A plain prompt is sent as one turn of the user, a conversation as its turns: the server writes them by
 the chat template of its model, and samples by the settings of its own that are not asked for here (a
-repetition penalty, say).
+repetition penalty, say). vLLM can be asked to set these aside; `served_tokens` sends it tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rewarddiff.config import at_least, checked, positive
 from rewarddiff.endpoints.answers import Failed
@@ -23,6 +23,7 @@ from rewarddiff.remembering import remember
 from rewarddiff.sampling.batches import Sample, row_names, stopped
 from rewarddiff.sampling.beams import BeamConfig
 from rewarddiff.sampling.generate import SamplingConfig
+from rewarddiff.sampling.options import VLLM, AnyEngine, Transformers
 from rewarddiff.store import Store, fingerprint
 
 FORMAT = 1
@@ -33,6 +34,17 @@ FIRST_WAIT = 0.5
 
 CUT = frozenset(("length", "content_filter"))
 """Reasons to finish that are not the model's own; stop texts are."""
+
+PLAIN: Mapping[str, Any] = {
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+}
+"""What vLLM is asked, so that settings of the server or of the model's generation_config.json have no part
+(vllm/entrypoints/openai/chat_completion/protocol.py, `to_sampling_params`)."""
 
 
 @checked
@@ -46,6 +58,11 @@ class ServedModel:
     Attributes:
         url: where the server is, as http://host:8000.
         model: its name there.
+        engine: vllm where that serves it. It then draws as a model that is read here is drawn from: the
+            server's and the model's own settings (top-k, a repetition penalty) have no part. null: any server,
+            with settings of its own.
+        template: of vLLM, the folder or hub name of the model that is served. Prompts are then written and
+            tokenised here, as in training, and sent as tokens. null: the server writes them.
         key_env: the environment variable that holds the server's key; null: it needs none. The key
             stands in no file, no error and no log.
         concurrency: requests under way together.
@@ -56,6 +73,8 @@ class ServedModel:
 
     url: str
     model: str
+    engine: Literal["vllm"] | None = None
+    template: str | None = None
     key_env: str | None = None
     concurrency: int = 8
     timeout: float = 300.0
@@ -64,11 +83,18 @@ class ServedModel:
     def __post_init__(self) -> None:
         at_least(self, 1, "concurrency", "attempts")
         positive(self, "timeout")
+        if self.template is not None and self.engine is None:
+            raise ValueError("template is for engine: vllm: other servers take no tokens")
 
     @property
     def identity(self) -> str:
         """What its answers are kept under."""
-        return self.model
+        parts = [self.model]
+        if self.engine is not None:
+            parts.append(f"by {self.engine}")
+        if self.template is not None:
+            parts.append(f"as {self.template} writes it")
+        return " ".join(parts)
 
     def __str__(self) -> str:
         return f"{self.model}@{self.url}"
@@ -91,7 +117,14 @@ class Served:
 
     def __init__(self, served: ServedModel) -> None:
         patience = Patience(served.timeout, served.attempts, FIRST_WAIT)
-        self.chat = Chat(served.url, served.model, key_env=served.key_env, patience=patience)
+        self.chat = Chat(
+            served.url,
+            served.model,
+            key_env=served.key_env,
+            patience=patience,
+            settings=PLAIN if served.engine == "vllm" else None,
+        )
+        self.limits: AnyEngine = VLLM() if served.engine == "vllm" else Transformers()
         self.identity = served.identity
         self.concurrency = served.concurrency
         self.usage = Usage()
@@ -110,6 +143,7 @@ class Served:
 
         A refusal is the policy's answer, and so is an empty one.
         """
+        self.limits.check(config.temperature)
         requests = []
         for prompt, row in zip(prompts, row_names(rows, len(prompts)), strict=True):
             requests.append(_Request(_asked(prompt, config, row), row))
@@ -120,7 +154,7 @@ class Served:
         def compute(missing: Sequence[_Request]) -> Iterator[tuple[int, dict[str, Any]]]:
             with task(name, len(missing)) as progress:
                 for place, reply in self.chat.client.each(missing, self._reply, self.concurrency):
-                    self._count(reply, meter)
+                    self._count(reply.prompt_tokens, reply.completion_tokens, meter)
                     yield place, _stored(reply, config)
                     progress.advance()
 
@@ -150,11 +184,12 @@ class Served:
         except Failed as error:
             raise self.chat.explained(error, row=request.row) from error
 
-    def _count(self, reply: Reply, meter: Meter | None) -> None:
+    def _count(self, prompt: int | None, completion: int | None, meter: Meter | None) -> None:
+        """Count a call with its tokens."""
         self.usage.calls += 1
-        self.usage.count(reply.prompt_tokens, reply.completion_tokens)
+        self.usage.count(prompt, completion)
         if meter is not None:
-            meter.tokens += reply.completion_tokens or 0
+            meter.tokens += completion or 0
 
 
 def _asked(prompt: Prompt, config: SamplingConfig, row: str) -> Asked:

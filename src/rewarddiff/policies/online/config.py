@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from rewarddiff.config import at_least, checked, positive
 from rewarddiff.errors import UserError
@@ -23,6 +24,12 @@ AGGREGATIONS: dict[str, Aggregation] = {
     "dr_grpo": "seq-mean-token-sum-norm",
 }
 """What TRL's `loss_type` takes the mean over; bnpo's batch is here always the global one."""
+
+NOT_BY_VLLM = (
+    "samples are drawn here from the policy while it is trained, and vLLM would need its new weights in every "
+    "turn, which is not built; leave it out (evaluation.sampling.engine takes vllm)"
+)
+"""What is said of keys that ask for vLLM."""
 
 
 class Drawing(NamedTuple):
@@ -114,6 +121,8 @@ class OnlineOptions:
     loss_agg_mode: Aggregation | LossType = "token-mean"
     unscored: Unscored = "stop"
     allow_cancelling: bool = False
+
+    replaced: ClassVar[Mapping[str, str]] = {"engine": NOT_BY_VLLM, "use_vllm": NOT_BY_VLLM}
 
     def __post_init__(self) -> None:
         at_least(self, 1, "num_generations", "max_new_tokens", "sampling_batch_size")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from rewarddiff.coefficients import COLUMN, CoefficientConfig
 from rewarddiff.config import at_least, checked, positive
@@ -13,6 +14,7 @@ from rewarddiff.loop.objective import TrainConfig, Turns
 from rewarddiff.policies.alignment import AlignmentConfig
 from rewarddiff.policies.objectives import AnyObjective
 from rewarddiff.policies.objectives.pairs import DPO
+from rewarddiff.policies.online.config import NOT_BY_VLLM
 from rewarddiff.policies.online.group_rewards import RewardFunctions
 from rewarddiff.policies.online.pairing import Choice
 from rewarddiff.policies.policy import LoraConfig
@@ -56,6 +58,8 @@ class SemiOnlineOptions:
     sampling_batch_size: int = 64
     missing_eos_penalty: float | None = None
     unscored: Literal["stop", "leave_out"] = "leave_out"
+
+    replaced: ClassVar[Mapping[str, str]] = {"engine": NOT_BY_VLLM, "use_vllm": NOT_BY_VLLM}
 
     def __post_init__(self) -> None:
         at_least(self, 1, "steps_per_generation", "num_iterations")
