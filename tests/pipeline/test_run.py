@@ -135,7 +135,7 @@ def test_a_run_and_the_same_run_again(
     for room, name in (
         (scorers, "train_scorer"),
         (policies, "train_policy"),
-        (judging, "sample"),
+        (judging, "read_here"),
         (scorers, "compare"),
     ):
         monkeypatch.setattr(room, name, lambda *_, **__: pytest.fail("done again"))

@@ -270,7 +270,11 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         return call
 
-    for room, name in ((scorers, "train_scorer"), (policies, "train_policy"), (judging, "sample")):
+    for room, name in (
+        (scorers, "train_scorer"),
+        (policies, "train_policy"),
+        (judging, "read_here"),
+    ):
         monkeypatch.setattr(room, name, counting(name, getattr(room, name)))
     return counts
 
@@ -293,7 +297,7 @@ def test_scorers_are_trained_once_and_figures_are_those_of_single_runs(
     assert "5 more: about" in shown
     # 2 scorers × 2 seeds; unweighted, weighted and shuffled × 2 seeds; samples of these, and of the
     # base model
-    assert counted == {"train_scorer": 4, "train_policy": 6, "sample": 7}
+    assert counted == {"train_scorer": 4, "train_policy": 6, "read_here": 7}
     sweep = json.loads((folder / "sweep.json").read_text())
     for name in ("sweep.html", "sweep.md", "combinations/alpha-2/results.json"):
         assert (folder / name).is_file()
@@ -332,7 +336,7 @@ def test_scorers_are_trained_once_and_figures_are_those_of_single_runs(
 
     counted.clear()
     sweep_recipe(given, ["coefficient.alpha=0,1,2", "seed=0,1"])
-    assert counted == {"train_policy": 4, "sample": 4}  # weighted and shuffled at α = 1
+    assert counted == {"train_policy": 4, "read_here": 4}  # weighted and shuffled at α = 1
 
 
 @pytest.mark.slow
@@ -349,7 +353,7 @@ def test_combinations_share_what_is_equal(
     folder = sweep_recipe(given, ask)
     # one reward model and two difference models; the unweighted policy and two weighted ones; their
     # samples
-    assert counted == {"train_scorer": 3, "train_policy": 3, "sample": 4}
+    assert counted == {"train_scorer": 3, "train_policy": 3, "read_here": 4}
     assert len(list((folder / "scorers").glob("reward-0-*"))) == 1
     assert len(list((folder / "scorers").glob("difference-0-*"))) == 2
     sweep = read_sweep(folder)
