@@ -22,9 +22,14 @@ from rewarddiff.errors import FailedElsewhere, UserError
 
 Value = TypeVar("Value")
 
-PATIENCE = timedelta(days=7)
-"""How long a process waits for the others: they may train, sample or ask a judge. A launcher ends all
-processes when one ends."""
+WHILE_ONE_ASKS = timedelta(days=1)
+"""How long processes wait for what one of them does alone. The main one may ask a judge ten thousand
+questions for hours. A launcher ends all when one ends, so that this wait is for one that hangs."""
+
+WHILE_ALL_COMPUTE = timedelta(hours=2)
+"""How long GPUs wait for each other in a pass. Nobody is asked anything there: the longest that one does
+alone is to write a checkpoint, minutes also for hundreds of gigabytes. NCCL's own ten minutes are too
+short for that on a slow disk; what hangs is known of within hours."""
 
 
 class _Own:
@@ -37,8 +42,11 @@ class _Own:
 
 def processes() -> PartialState:
     """Return what Accelerate knows of the processes that work together."""
+    on_cpu = not torch.cuda.is_available()
+    # On CPUs one group carries both plain values and gradients.
+    patience = WHILE_ONE_ASKS if on_cpu else WHILE_ALL_COMPUTE
     # Accelerate has to be told: processes without a GPU would not find each other.
-    state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    state = PartialState(cpu=on_cpu, timeout=patience)
     if launch.size() > 1 and state.num_processes == 1:
         raise UserError(
             f"a launcher has started {launch.size()} processes, which do not find each other; start "
@@ -182,7 +190,7 @@ def _group() -> Any:
     if processes().device.type == "cpu":
         return None
     if _Own.group is None:
-        _Own.group = torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
+        _Own.group = torch.distributed.new_group(backend="gloo", timeout=WHILE_ONE_ASKS)
     return _Own.group
 
 

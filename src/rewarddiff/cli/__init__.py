@@ -72,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _log_to_stderr()
     _quiet_libraries()
     _allow_large_pages()
+    launch.forget_plugins()
     try:
         look_first(args)
         args.handler(args)

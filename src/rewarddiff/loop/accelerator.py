@@ -10,6 +10,7 @@ from accelerate.state import AcceleratorState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import LoggerType
 
+from rewarddiff import launch
 from rewarddiff.errors import UserError, suggest
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.processes import processes
@@ -21,6 +22,7 @@ def accelerator_for(config: TrainConfig, output: Path | None = None) -> Accelera
     Tracking needs an `output`: trackers that write files (tensorboard) write them to `output/logs`.
     """
     check_tracker(config.track)
+    launch.forget_plugins()
     processes()  # which knows how long they wait for each other
     AcceleratorState._reset_state(reset_partial_state=False)
     precision = "bf16" if config.precision == "bf16" else "no"
