@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from rewarddiff import files
 from rewarddiff.errors import UserError
-from rewarddiff.outputs import file_for, folder_for, run_folder_for
+from rewarddiff.outputs import LOCK, file_for, folder_for, held_file_for, run_folder_for
 from rewarddiff.store import Store
 
 
@@ -199,3 +199,48 @@ def test_a_killed_run_leaves_no_lock(tmp_path: Path) -> None:
         other.wait()
     with run_folder_for(tmp_path):
         pass
+
+
+def test_a_file_is_made_by_one_command_at_a_time(tmp_path: Path) -> None:
+    """The lock lies beside it and goes with the command; another file there has its own."""
+    output = tmp_path / "lists.jsonl"
+    with held_file_for(output):
+        with pytest.raises(UserError) as caught, held_file_for(output):
+            pytest.fail("two at once")
+        with held_file_for(tmp_path / "others.jsonl"):
+            pass
+        output.write_text("mine")
+    assert str(caught.value).startswith(
+        f"another run is writing to {output} (process {os.getpid()} since 2"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["lists.jsonl"]
+
+
+def test_a_lock_that_its_holder_has_removed_holds_nothing(tmp_path: Path) -> None:
+    """A command that opened the file just before it went has to take the one that lies there now."""
+    output = tmp_path / "lists.jsonl"
+    place = tmp_path / f"{LOCK}-lists.jsonl"
+    opened = Path.open
+    attempts = []
+
+    def removed_meanwhile(path: Path, *mode: str) -> Any:
+        file = opened(path, *mode)
+        if path == place:
+            attempts.append(path)
+            if len(attempts) == 1:
+                path.unlink()
+        return file
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", removed_meanwhile)
+        with held_file_for(output):
+            assert len(attempts) == 2
+            assert place.exists()
+    assert not place.exists()
+
+
+def test_a_killed_command_leaves_a_lock_that_holds_nobody(tmp_path: Path) -> None:
+    (tmp_path / f"{LOCK}-lists.jsonl").write_text("process 1 since ever")
+    with held_file_for(tmp_path / "lists.jsonl"):
+        pass
+    assert not list(tmp_path.iterdir())

@@ -22,7 +22,8 @@ except ImportError:  # Windows has no such locks: there nobody is kept out
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".rewarddiff-lock"
-"""The file in a run's folder that the run holds while it writes there."""
+"""The file in a run's folder that the run holds while it writes there. For a file that is written there is
+one beside it, `.rewarddiff-lock-NAME`, which goes when it is complete."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 UNWRITABLE = (*FULL, errno.EROFS, errno.EIO, errno.EFBIG)
@@ -58,6 +59,19 @@ def file_for(path: Path, sources: Iterable[str | Path] = ()) -> Iterator[None]:
 
 
 @contextmanager
+def held_file_for(path: Path, sources: Iterable[str | Path] = ()) -> Iterator[None]:
+    """Do what `file_for` does for a file that only one command may make at a time.
+
+    What it keeps beside the file meanwhile, to go on from, is then its own as well.
+
+    Raises:
+        UserError: also where another process makes it.
+    """
+    with file_for(path, sources), _lock_beside(path):
+        yield
+
+
+@contextmanager
 def run_folder_for(folder: Path) -> Iterator[None]:
     """Do the same for a folder that only one command may write to at a time.
 
@@ -78,7 +92,48 @@ def run_folder_for(folder: Path) -> Iterator[None]:
         yield
 
 
-def _hold(lock: TextIO, folder: Path) -> None:
+@contextmanager
+def _lock_beside(path: Path) -> Iterator[None]:
+    """Hold a file beside another one, which is removed in the end; of several processes the main one does."""
+    if not launch.is_main():
+        yield
+        return
+    place = path.with_name(f"{LOCK}-{path.name}")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with _held(place, path) as lock:
+        try:
+            yield
+        finally:
+            # While it is held: another command that waits for nobody would lose its own.
+            if _is_at(lock, place):
+                place.unlink(missing_ok=True)
+
+
+@contextmanager
+def _held(place: Path, output: Path) -> Iterator[TextIO]:
+    """Open and hold the file at `place`, also where its holder has just removed it."""
+    while True:
+        with place.open("a+") as lock:
+            _hold(lock, output)
+            if _is_at(lock, place):
+                yield lock
+                return
+
+
+def _is_at(file: TextIO, place: Path) -> bool:
+    """Tell whether an open file is the one that now lies at a place."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), place.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _hold(lock: TextIO, output: Path) -> None:
+    """Hold an open file until it is closed, and write into it who does.
+
+    Raises:
+        UserError: another process holds it, and so makes `output`.
+    """
     if fcntl is None:
         return
     try:
@@ -86,8 +141,9 @@ def _hold(lock: TextIO, folder: Path) -> None:
     except BlockingIOError:
         lock.seek(0)
         holder = lock.read().strip() or "a process that has just begun"
+        where = "in" if output.is_dir() else "to"
         raise UserError(
-            f"another run is writing in {folder} ({holder}); "
+            f"another run is writing {where} {output} ({holder}); "
             "wait until it ends, or choose another output"
         ) from None
     except OSError:

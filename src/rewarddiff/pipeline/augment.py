@@ -79,7 +79,7 @@ def augment(
     """
     config = config or AugmentConfig()
     output = user_path(output)
-    with file_made_of(data, output, reading.get("split")):
+    with file_made_of(data, output, reading.get("split"), held=True):
         ledger = Ledger()
         options = {"max_drop": config.max_drop, **reading}
         groups = list(load_groups(data, limit=config.limit, ledger=ledger, **options))

@@ -119,7 +119,7 @@ def draw_baseline(
     """
     config = config or BaselineConfig()
     output = user_path(output)
-    with file_made_of(prompts, output, split):
+    with file_made_of(prompts, output, split, held=True):
         _check(scorer, output)
         questions = read_questions(
             prompts, limit=config.limit, format=format, split=split, columns=columns

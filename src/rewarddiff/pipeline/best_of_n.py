@@ -17,7 +17,7 @@ from rewarddiff.data import Ledger, load_groups
 from rewarddiff.evaluation import best_of_n as law
 from rewarddiff.evaluation.arrays import Array
 from rewarddiff.evaluation.intervals import SHARE, bootstrap
-from rewarddiff.outputs import folder_for
+from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.augment import drawn_by
 from rewarddiff.pipeline.data import print_losses
@@ -104,7 +104,7 @@ def best_of_n_stage(
     """
     config: BestOfConfig = load_recipe({}, overrides, BestOfConfig)
     output = user_path(output)
-    with folder_for(output):
+    with run_folder_for(output):
         _say_replaced(output, {"data": str(data), "model": str(model), "gold": str(gold)})
         names = [str(scorer) for scorer in scorers]
         results = _measured(data, model, names, str(gold), config, output, reading)

@@ -16,7 +16,7 @@ from rewarddiff.data.thinning import thin
 from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
 from rewarddiff.models.cards import Facts
-from rewarddiff.outputs import file_for
+from rewarddiff.outputs import file_for, held_file_for
 from rewarddiff.pipeline.recipe import DataConfig, Recipe
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.processes import main_first, once
@@ -32,12 +32,17 @@ COUNTS = 2
 
 @contextmanager
 def file_made_of(
-    data: str | Path | Sequence[str | Path], output: Path, split: str | None = None
+    data: str | Path | Sequence[str | Path],
+    output: Path,
+    split: str | None = None,
+    *,
+    held: bool = False,
 ) -> Iterator[None]:
     """Guard a file as `file_for` does, also against being read as data.
 
     Args:
         data: one source, or several.
+        held: also against a second command that makes it at the same time, see `held_file_for`.
 
     Raises:
         UserError: the output would be lost or read as data; the data is not there, or cannot be
@@ -52,7 +57,8 @@ def file_made_of(
             f"{output}: lies in the data's folder, and would be read as data there; choose another "
             "output"
         )
-    with file_for(output, read):
+    guard = held_file_for if held else file_for
+    with guard(output, read):
         yield
 
 

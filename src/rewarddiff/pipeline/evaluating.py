@@ -17,7 +17,7 @@ from rewarddiff.evaluation.intervals import sign_flip_test
 from rewarddiff.evaluation.scored import Scored
 from rewarddiff.evaluation.side_by_side import side_by_side
 from rewarddiff.machine import Meter
-from rewarddiff.outputs import folder_for
+from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import content
 from rewarddiff.pipeline.earlier import check_earlier
@@ -89,7 +89,7 @@ def eval_stage(
         return _evaluated(texts, data, title, reading, None)
     output = user_path(output)
     check_earlier(output, "eval", title, others="that are not of an evaluation")
-    with folder_for(output):
+    with run_folder_for(output):
         results = _evaluated(texts, data, title, reading, output)
         write_json(output / RESULTS, plain(results))
         once(lambda: render(results, output))
