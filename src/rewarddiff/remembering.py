@@ -68,6 +68,7 @@ def remember(
     compute: Callable[[Sequence[Item]], Iterable[tuple[int, Any]]],
     *,
     alone: bool = False,
+    together: bool = False,
     begin: Callable[[Sequence[Item]], None] = lambda _: None,
     keep: Callable[[Any], bool] = lambda _: True,
     seconds: float = WRITE_SECONDS,
@@ -81,6 +82,8 @@ def remember(
 
     Args:
         alone: then the main process computes all: it asks a server, which has its limits.
+        together: then `compute` is called by all processes together, with nothing where a share is
+            empty: none of them can do it by itself.
         begin: is told all that is missing, whoever computes it, where there is any.
         keep: which values are stored; the others are computed anew next time.
         seconds: 0 stores each as it comes, so that a kill loses none.
@@ -90,7 +93,7 @@ def remember(
         return work.by_one()
     if alone:
         return processes.once(work.by_one)
-    return work.by_all()
+    return work.by_all(together)
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,8 @@ class _Pass(Generic[Item]):
             values |= self._computed(missing)
         return [values[key] for key in self.keys]
 
-    def by_all(self) -> list[Any]:
-        """Return all values, of which each process computes a share."""
+    def by_all(self, together: bool = False) -> list[Any]:
+        """Return all values, of which each process computes a share: by itself, or together with all."""
         values = processes.once(self._kept)
         missing = self._missing(values)
         if not missing:
@@ -123,8 +126,12 @@ class _Pass(Generic[Item]):
         self.begin(list(missing.values()))
         keys = list(missing)
         mine = [keys[place] for place in processes.own_share(len(keys))]
-        with processes.by_itself():
-            computed = self._computed({key: missing[key] for key in mine})
+        share = {key: missing[key] for key in mine}
+        if together:
+            computed = self._computed(share)
+        else:
+            with processes.by_itself():
+                computed = self._computed(share) if share else {}
         parts = processes.from_every_process(computed)
         for part in parts:
             values |= part
@@ -143,8 +150,6 @@ class _Pass(Generic[Item]):
     def _computed(self, items: Mapping[str, Item]) -> dict[str, Any]:
         """Return the value of every item, stored as they come."""
         values: dict[str, Any] = {}
-        if not items:
-            return values
         keys = list(items)
         computed = self.compute(list(items.values()))
         unwritten: dict[str, Any] = {}

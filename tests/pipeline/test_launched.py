@@ -50,7 +50,7 @@ def plan(policy_folder: Path, encoder_folder: Path, tmp_path_factory: Any) -> Pa
             "difference": {**backbone, "kind": "difference"},
         },
         "policies": {
-            "dpo": {"train": small},
+            "dpo": {"train": {**small, "sharding": "fsdp"}},
             "dpo+difference": {"train": small, "coefficient": weighted},
             "lora": {"train": small, "lora": {"r": 2}},
             "kto": {"objective": "kto", "train": small},

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from rewarddiff.devices import precision_of_products
 from rewarddiff.forward import fused_head
 from rewarddiff.forward.trunk import Trunk
+from rewarddiff.forward.within import within
 from rewarddiff.trees import Packed, Tree, group_tree
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,10 @@ class LogProbs(nn.Module):
                 token are to agree.
             temperature: what logits are divided by: the policy that is sampled from at it.
         """
+        options = {"collision": collision, "temperature": temperature}
+        return within(self.model, self._logps, packed, **options)
+
+    def _logps(self, packed: Packed, *, collision: bool, temperature: float) -> Tensor:
         read = _gather_both if collision else _gather
         if not self.knows_head:
             logits = self.trunk.inner(**self.trunk.inputs(packed)).logits.flatten(0, 1)
@@ -146,7 +151,7 @@ class LogProbs(nn.Module):
         packed = self.pack([group_tree([1, 2, 3], [[4, 5]])])
         with torch.no_grad():
             theirs = inner(**self.trunk.inputs(packed)).logits.flatten(0, 1).float()
-            ours = self._logits(self.trunk(packed)).float()
+            ours = within(self.model, lambda: self._logits(self.trunk(packed))).float()
         inner.train(training)
         if torch.allclose(ours, theirs, rtol=1e-2, atol=1e-2):
             return True

@@ -13,6 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from rewarddiff.forward.attention import ATTENTION, Layout, tree_attention
 from rewarddiff.forward.flex import SHORTEST
 from rewarddiff.forward.tiles import TILE
+from rewarddiff.forward.within import within
 from rewarddiff.steady import is_steady
 from rewarddiff.trees import CALL, Node, Packed, Tree, pack
 
@@ -132,10 +133,10 @@ class Trunk(nn.Module):
         with torch.no_grad():
             trees = pack([tree, tree], call=0).to(inner.device)  # cut as far as trees can be
             with watch:
-                ours = self.forward(trees)[trees.tokens].float()
+                ours = within(self.model, self.forward, trees)[trees.tokens].float()
             inner.set_attn_implementation(original)
             rows = pack([tree, tree], plain=True).to(inner.device)
-            theirs = self.forward(rows)[rows.tokens].float()
+            theirs = within(self.model, self.forward, rows)[rows.tokens].float()
             inner.set_attn_implementation(ATTENTION)
         inner.train(training)
         if not watch.called:

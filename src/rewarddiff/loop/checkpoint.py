@@ -25,6 +25,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.hashing import digest
 from rewarddiff.loop import parts
 from rewarddiff.loop.parts import Parts
+from rewarddiff.loop.sharding import whole
 from rewarddiff.processes import done_by_every_process, once, rank
 from rewarddiff.store import fingerprint
 
@@ -167,7 +168,10 @@ def _moments(kept: Parts, optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def origin(module: nn.Module) -> str:
-    """Return a hash of what training starts from: every weight, and the adapters' settings."""
+    """Return a hash of what training starts from: every weight, and the adapters' settings.
+
+    All processes that a module is divided over call this together: it is that of the whole.
+    """
     return fingerprint(digest(_weights(module)), _adapters(module))
 
 
@@ -176,7 +180,7 @@ def _weights(module: nn.Module) -> Iterator[bytes]:
     for name, parameter in module.named_parameters():
         shape = tuple(parameter.shape)
         yield f"{name} {parameter.dtype} {shape} {parameter.requires_grad}".encode()
-        yield _block_sums(parameter)
+        yield _block_sums(whole(parameter))
 
 
 def size(module: nn.Module) -> int:
@@ -231,9 +235,9 @@ def _block_sums(tensor: Tensor) -> bytes:
     if flat.storage_offset():  # a view as other numbers has to begin where its storage does
         flat = flat.clone()
     raw = flat.view(torch.uint8)
-    whole = len(raw) // BLOCK * BLOCK
-    sums = raw[:whole].view(torch.int64).view(-1, BLOCK // 8).sum(1)  # of 64 bits, and may run over
-    return sums.cpu().numpy().tobytes() + raw[whole:].cpu().numpy().tobytes()
+    blocks = len(raw) // BLOCK * BLOCK
+    sums = raw[:blocks].view(torch.int64).view(-1, BLOCK // 8).sum(1)  # 64 bits, and may run over
+    return sums.cpu().numpy().tobytes() + raw[blocks:].cpu().numpy().tobytes()
 
 
 def _adapters(module: nn.Module) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from rewarddiff.loop.sharding import is_divided, own_rows
+from rewarddiff.loop.sharding import has_parts, own_rows
 
 SUFFIX = ".safetensors"
 
@@ -27,7 +27,7 @@ def write(folder: Path, name: str, tensors: Mapping[str, Tensor], rank: int | No
     rows = {}
     starts = {}
     for key, tensor in tensors.items():
-        if rank and not is_divided(tensor):
+        if rank and not has_parts(tensor):
             continue  # all have it, and the first writes it
         own, start = own_rows(tensor.detach())
         if own.numel() or rank is None:

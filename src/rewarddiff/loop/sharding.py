@@ -1,36 +1,70 @@
 """A module whose weights, gradients and moments are divided over the processes: FSDP2 of torch.
 
 Each layer is whole only while it computes. So every process makes as many passes as the others, one that has
-nothing left to read too.
+nothing left to read too. A policy is divided before its weights are read (`divide`); what is whole already, as
+a model with adapters, is copied and divided (`divided`).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from rewarddiff.forward import within
+from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.processes import processes
+
+Value = TypeVar("Value")
+
+
+def is_wanted(config: TrainConfig) -> bool:
+    """Tell whether weights are to be divided, and there is more than one process to divide them over."""
+    return config.sharding == "fsdp" and processes().num_processes > 1
+
+
+def divide(module: nn.Module) -> None:
+    """Divide a module by the layer, in place; what is outside of layers is one more part.
+
+    Its weights may still be on no device (`meta`), to be filled by each process with its rows. Else they are moved
+    to the device, layer by layer.
+    """
+    state = processes()
+    mesh = init_device_mesh(state.device.type, (state.num_processes,))
+    for part in list(module.modules()):
+        if isinstance(part, GradientCheckpointingLayer):
+            fully_shard(part, mesh=mesh)
+    fully_shard(module, mesh=mesh)
+    # What is outside of layers is whole in a forward pass alone. Here parts of a model are called without it.
+    setattr(module, within.METHOD, _do)
+    register_fsdp_forward_method(module, within.METHOD)
+
+
+def _do(work: Callable[..., Value], *args: Any, **options: Any) -> Value:
+    return work(*args, **options)
 
 
 def divided(module: nn.Module) -> nn.Module:
-    """Return a copy of a module, divided by the layer; what is outside of layers is one more part."""
-    state = processes()
-    mesh = init_device_mesh(state.device.type, (state.num_processes,))
+    """Return a copy of a module that is divided; one that is divided already, or a part of it, itself."""
+    if is_divided(module):
+        return module
     copied = copy.deepcopy(module.to("cpu"))
-    for part in list(copied.modules()):
-        if isinstance(part, GradientCheckpointingLayer):
-            fully_shard(part, mesh=mesh)  # which moves it to the device
-    fully_shard(copied, mesh=mesh)
+    divide(copied)
     return copied
+
+
+def is_divided(module: nn.Module) -> bool:
+    """Tell whether a module, or a part of it, is divided over the processes."""
+    return bool(_parts(module))
 
 
 def bring_back(copied: nn.Module, module: nn.Module) -> None:
@@ -63,7 +97,7 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def is_divided(tensor: Tensor) -> bool:
+def has_parts(tensor: Tensor) -> bool:
     """Tell whether a tensor's rows are divided over the processes."""
     return isinstance(tensor, DTensor)
 

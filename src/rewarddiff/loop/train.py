@@ -135,7 +135,7 @@ class _Run:
                 f"{name}: train.sharding: fsdp reads in equally many passes, and a policy that learns "
                 "from its own samples does not; leave it out"
             )
-        self.divided = config.sharding == "fsdp" and self.accelerator.num_processes > 1
+        self.divided = sharding.is_wanted(config)
         if self.divided:
             _ = self._identity  # of the whole
             self._set_module(sharding.divided(self.whole))
@@ -571,7 +571,7 @@ class _Run:
         if self.config.track:
             self.accelerator.end_training()
         self.accelerator.unwrap_model(self.module, keep_fp32_wrapper=False)
-        if self.divided:
+        if self.objective.module is not self.whole:  # a divided copy
             self._set_module(self.whole)
             sharding.bring_back(self.module, self.whole)
         switch_dropout_off(self.objective.module)

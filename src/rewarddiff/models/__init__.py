@@ -10,6 +10,7 @@ hub         models of the hub, downloaded
 conversion  the quantised model of the package index, made an ordinary one
 reading     what transformers loads from a folder, quietly, and errors in one line
 adapters    adapters worked into weights
+dividing    a model of which each process reads its own rows
 loading     models and tokenizers, whole or refused
 cards       the README.md of a saved model
 publishing  a saved model put on the hub

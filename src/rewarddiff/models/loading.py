@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from rewarddiff import model_files
 from rewarddiff.errors import UserError
 from rewarddiff.models.adapters import with_adapter
+from rewarddiff.models.dividing import Divide, divided_lm, require_tied
 from rewarddiff.models.names import lineage
-from rewarddiff.models.reading import read
+from rewarddiff.models.reading import explained, read
 
 if TYPE_CHECKING:
     import torch
@@ -22,12 +23,15 @@ def load_causal_lm(
     *,
     dtype: torch.dtype | str = "float32",
     bits: Literal[4, 8] | None = None,
+    divide: Divide | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a language model, in eval mode, and its tokenizer (with a pad token).
 
     Args:
         bits: quantise the weights of linear layers while loading, by bitsandbytes; for training
             adapters only.
+        divide: divides the model over processes, each of which then reads its own rows of every
+            weight; all of them call this together.
 
     Raises:
         UserError: no such model, one without the weights of a language model, or no bitsandbytes to
@@ -43,7 +47,17 @@ def load_causal_lm(
             )
         options["quantization_config"] = _quantised(bits)
     tokenizer = load_tokenizer(name)
-    model, _ = load_model(AutoModelForCausalLM, name, **options)
+    auto: Any = AutoModelForCausalLM
+    if divide is not None:
+        if len(lineage(name)) > 1:
+            raise UserError(
+                f"{name}: an adapter is worked into whole weights; save it merged, and divide that"
+            )
+        with explained(lineage(name)[-1]):
+            auto = divided_lm(load_config(name), divide)
+    model, _ = load_model(auto, name, **options)
+    if divide is not None:
+        require_tied(model, lineage(name)[-1])
     require_embeddings(model, tokenizer, name)
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id >= embeddings(model):
         _pad_with_the_end(tokenizer)

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rewarddiff import files, launch, models
 from rewarddiff.config import at_least, checked, positive
 from rewarddiff.forward import LogProbs
+from rewarddiff.loop import gathering, sharding
 from rewarddiff.loop.items import Joined, Picked, digest
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.schedule import batch_at, steps_within
@@ -33,7 +34,7 @@ from rewarddiff.policies.reference import (
     sizes_of,
     with_mismatch,
 )
-from rewarddiff.processes import once
+from rewarddiff.processes import once, processes
 from rewarddiff.store import Store, fingerprint
 
 
@@ -88,17 +89,26 @@ def start_of(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return what training starts from: the model, with adapters if asked for, and its tokenizer.
 
+    Where training divides its weights, and there are no adapters, the model is divided already.
+
     Raises:
         UserError: adapters are asked for on an adapter that does not go together with them.
     """
     if config.lora is None:
-        return models.load_causal_lm(name)
+        # The weights of an adapter are added to whole ones: the loop divides their sum.
+        is_whole = len(models.lineage(name)) > 1 or not sharding.is_wanted(config.train)
+        return models.load_causal_lm(name) if is_whole else _divided_start(name)
     if not config.lora.merge:
         adapters.require_stackable(name, dora=config.lora.dora)
     model, tokenizer = models.load_causal_lm(name, bits=config.lora.bits)
     adapted: Any = with_adapter(model, config, seed)
     adapted.peft_config["default"].base_model_name_or_path = models.origin(name)
     return adapted, tokenizer
+
+
+def _divided_start(name: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    model, tokenizer = models.load_causal_lm(name, divide=sharding.divide)
+    return model.to(processes().device), tokenizer
 
 
 def with_adapter(model: PreTrainedModel, config: PolicyConfig, seed: int = 0) -> PreTrainedModel:
@@ -151,7 +161,8 @@ def train_policy(
             log-probabilities are stored.
         signed: let negative coefficients through.
     """
-    policy = LogProbs(model)
+    with sharding.read_only(model):
+        policy = LogProbs(model)
     if config.train.eval_every is None:
         dev = ()
     items, dev, reference_cost = _with_reference(
@@ -224,11 +235,20 @@ def save_trained(
 ) -> None:
     """Save what was trained in `folder` as `folder/model`; what training would go on from is removed.
 
-    Of processes that train together the main one does, and the others wait until it has.
+    Of processes that train together the main one does, and the others wait until it has. Of a divided
+    model all give it what they hold, one weight at a time.
     """
+    place = folder / "model"
+    fresh = None
+    if sharding.is_divided(model):
+        fresh = once(lambda: files.begin(place))
+        gathering.write(model, fresh)
 
     def saved() -> None:
-        save_policy(model, tokenizer, folder / "model", lora, facts=facts, objective=objective)
+        if fresh is None:
+            save_policy(model, tokenizer, place, lora, facts=facts, objective=objective)
+        else:
+            _complete(fresh, place, tokenizer, lora, facts, objective)
         discard_checkpoint(folder)
 
     once(saved)
@@ -252,19 +272,37 @@ def save_policy(
     Args:
         facts: what the card tells of the training, and `objective` of its loss.
     """
-    fresh = files.begin(folder)
+    fresh = _written(model, folder, lora)
+    _complete(fresh, folder, tokenizer, lora, facts or Facts(), objective)
+
+
+def _written(model: PreTrainedModel, place: Path, lora: LoraConfig | None) -> Path:
+    """Write weights and configuration beside `place`, and return where."""
+    fresh = files.begin(place)
     if lora is None:
         model.save_pretrained(fresh)
-    else:
-        adapters.save(model, fresh)
-        if lora.merge:
-            merged, _ = models.load_causal_lm(fresh)
-            fresh = files.begin(folder)
-            merged.save_pretrained(fresh)
-        else:
-            adapters.stack(fresh)
+        return fresh
+    adapters.save(model, fresh)
+    if not lora.merge:
+        adapters.stack(fresh)
+        return fresh
+    merged, _ = models.load_causal_lm(fresh)
+    fresh = files.begin(place)
+    merged.save_pretrained(fresh)
+    return fresh
+
+
+def _complete(
+    fresh: Path,
+    place: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    lora: LoraConfig | None,
+    facts: Facts,
+    objective: str,
+) -> None:
+    """Add the tokenizer and the card to what is written, and put it in its place."""
     tokenizer.save_pretrained(fresh)
     is_adapter = lora is not None and not lora.merge
-    card = policy_card(tokenizer, facts or Facts(), objective, adapter=is_adapter)
-    cards.put(card, fresh, folder)
-    files.replace(fresh, folder)
+    card = policy_card(tokenizer, facts, objective, adapter=is_adapter)
+    cards.put(card, fresh, place)
+    files.replace(fresh, place)

@@ -15,6 +15,7 @@ import torch
 
 from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs, node_sums, switch_dropout_off
+from rewarddiff.loop import sharding
 from rewarddiff.loop.accelerator import accelerator_for
 from rewarddiff.loop.filing import temporary_folder
 from rewarddiff.loop.items import Filed, digest
@@ -22,7 +23,7 @@ from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.machine import Meter
 from rewarddiff.policies.items import PreferenceItem
 from rewarddiff.policies.table import PreferenceTable
-from rewarddiff.processes import shared
+from rewarddiff.processes import from_every_process, shared
 from rewarddiff.progress import task
 from rewarddiff.ragged import Ragged, RaggedWriter
 from rewarddiff.remembering import WRITE_SECONDS, remember
@@ -31,6 +32,9 @@ from rewarddiff.trees import Tree, group_tree, microbatches
 
 WINDOW = 2048
 """Items whose trees are in memory at a time while the reference is read."""
+
+ANY_TREE = group_tree([0], [[0]])
+"""What a process reads that has nothing left to read, where others compute with its weights."""
 
 
 class Mismatched(Filed[PreferenceItem]):
@@ -180,7 +184,8 @@ def read_reference(
             part = Part(start // WINDOW, -(-len(items) // WINDOW))
             read = partial(_reference_pass, policy, config, meter, part)
             begin = partial(meter.begin, part)
-            logps = iter(remember(store, _trees(window), key, read, begin=begin))
+            together = sharding.is_divided(policy)
+            logps = iter(remember(store, _trees(window), key, read, begin=begin, together=together))
             for item in window:
                 reference = next(logps)
                 mismatch = [] if item.mismatch is None else next(logps)
@@ -264,7 +269,10 @@ class ReferenceMeter(Meter):
 def _reference_pass(
     policy: LogProbs, config: TrainConfig, meter: ReferenceMeter, part: Part, trees: Sequence[Tree]
 ) -> Iterator[tuple[int, list[float]]]:
-    """Yield the place of every tree with log ρ of its responses, short trees first."""
+    """Yield the place of every tree with log ρ of its responses, short trees first.
+
+    Of a divided policy every process makes as many passes as the others.
+    """
     total = sum(map(len, trees))
     accelerator = accelerator_for(config)
     policy.to(accelerator.device)
@@ -273,8 +281,17 @@ def _reference_pass(
     adapter_off = model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
     by_length = sorted(range(len(trees)), key=lambda i: len(trees[i]))
     sizes = [len(trees[i]) for i in by_length]
-    with task(part.name, total) as progress, torch.no_grad(), adapter_off:
-        for cut in microbatches(sizes, config.microbatch_tokens):
+    cuts = list(microbatches(sizes, config.microbatch_tokens))
+    idle = 0
+    if sharding.is_divided(policy):
+        idle = max(from_every_process(len(cuts))) - len(cuts)
+    with (
+        task(part.name, total) as progress,
+        torch.no_grad(),
+        adapter_off,
+        sharding.read_only(policy),
+    ):
+        for cut in cuts:
             indices = [by_length[k] for k in cut]
             packed = policy.pack([trees[i] for i in indices])
             with accelerator.autocast():
@@ -284,3 +301,5 @@ def _reference_pass(
                 yield i, sums[roots[place] + 1 : roots[place + 1]]
             progress.advance(sum(len(trees[i]) for i in indices))
             meter.keep(every=WRITE_SECONDS)
+        for _ in range(idle):
+            policy(policy.pack([ANY_TREE]))
