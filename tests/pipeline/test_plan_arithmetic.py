@@ -16,6 +16,7 @@ from transformers import AutoModel, AutoModelForCausalLM, BertConfig, LlamaConfi
 from rewarddiff import models
 from rewarddiff.forward import LogProbs, Trunk, logprobs, node_sums, switch_dropout_off
 from rewarddiff.loop.objective import TrainConfig
+from rewarddiff.loop.optimizers import hold
 from rewarddiff.pipeline.planning import memory, work
 from rewarddiff.pipeline.planning.amounts import Amount, attended_in, schedule
 from rewarddiff.pipeline.planning.costs import way_of
@@ -174,6 +175,24 @@ def test_activations_of_a_decoder(llama: Path, precision: Any, lora: LoraConfig 
     assert planned == pytest.approx(measured, rel=0.1)
 
 
+def test_activations_under_weights_in_bfloat16(llama: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(llama)
+    train = TrainConfig(weights="bf16")
+    hold(list(model.parameters()), train)
+    trunk = Trunk(model)
+    switch_dropout_off(trunk)
+    packed = trunk.pack(trees())
+
+    def forward() -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            return trunk(packed)
+
+    shape = shape_of(str(llama))
+    way = way_of(shape, train, None, CPU)
+    planned = memory.activations(shape, Pass(packed.size), way)
+    assert planned == pytest.approx(saved_by(forward, trunk), rel=0.1)
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_activations_of_an_encoder(bert: Path, precision: Any) -> None:
     model = AutoModel.from_pretrained(bert, attn_implementation="sdpa").eval()
@@ -212,6 +231,33 @@ def test_weights_gradients_and_moments_as_the_paper_of_zero_counts_them() -> Non
     assert (whole.weights + whole.gradients + whole.moments) / 1e9 == pytest.approx(120)
     part = memory.training(shape, nothing, Way("fp32", device="cuda", divided=64))
     assert (part.weights + part.gradients + part.moments) / 1e9 == pytest.approx(1.9, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("weights", "optimizer", "bytes_of_each"),
+    [
+        # Weights, gradients and moments: 2 + 2 + 4 + 4, and with a float32 copy of the weights 4 more.
+        ("bf16", "adamw", 12),
+        ("bf16-master", "adamw", 16),
+        # Two moments of a byte, and two float32 scales for each 256 weights.
+        ("bf16", "adamw_8bit", 2 + 2 + 2 + 2 * 4 / 256),
+        ("fp32", "adamw_8bit", 4 + 4 + 2 + 2 * 4 / 256),
+        # What is paged need not be on the device.
+        ("fp32", "paged_adamw", 8),
+    ],
+)
+def test_bytes_of_each_weight(weights: str, optimizer: str, bytes_of_each: float) -> None:
+    shape = large(7_500_000_000)
+    way = Way("bf16", weights=weights, optimizer=optimizer, device="cuda")
+    peak = memory.training(shape, Pass(0), way)
+    together = peak.weights + peak.gradients + peak.moments
+    assert together / shape.weights == pytest.approx(bytes_of_each, rel=1e-6)
+
+
+def test_moments_of_embeddings_are_not_quantised() -> None:
+    shape = replace(large(1_000_000_000), vocabulary=100_000, hidden=2000)
+    moments = memory.moments(shape, shape.weights, Way(optimizer="adamw_8bit"))
+    assert moments == pytest.approx(8 * 200e6 + (2 + 8 / 256) * 800e6)
 
 
 def test_a_base_in_four_bits_takes_an_eighth_of_float32() -> None:
@@ -268,6 +314,13 @@ def test_first_is_advised_what_changes_no_result(llama: Path) -> None:
     needed = training.peak(CPU, 8192).total
     tight = replace(CPU, memory=0.6 * needed)
     assert mend(training, tight) == "set policies.dpo.train.microbatch_tokens=4096"
+    # A large model, whose weights are what has no room: 16 bytes of each, 12 in bf16, 6 with 8 bits.
+    whole = training._replace(shape=large(10**9))
+    in_bf16 = "policies.dpo.train.weights=bf16"
+    assert mend(whole, replace(CPU, memory=13e9)).endswith(f", {in_bf16}")
+    assert mend(whole, replace(CPU, memory=7e9)).endswith(
+        f", {in_bf16} and policies.dpo.train.optimizer=adamw_8bit"
+    )
     hopeless = mend(training, replace(CPU, memory=1.0))
     assert hopeless.startswith("name a smaller model")
     line = refusal(training, training.peak(CPU, 8192), tight)

@@ -15,6 +15,7 @@ CALLED_HERE = {
     "warmup_steps": ("train.warmup",),
     "max_grad_norm": ("train.max_grad_norm",),
     "weight_decay": ("train.weight_decay",),
+    "optim": ("train.optimizer",),
     "bf16": ("train.precision",),
     "fp16": ("train.precision",),
     "eval_steps": ("train.eval_every",),

@@ -13,6 +13,7 @@ from accelerate.utils import LoggerType
 from rewarddiff import launch
 from rewarddiff.errors import UserError, suggest
 from rewarddiff.loop.objective import TrainConfig
+from rewarddiff.loop.optimizers import check_optimizer
 from rewarddiff.processes import processes
 
 
@@ -21,7 +22,7 @@ def accelerator_for(config: TrainConfig, output: Path | None = None) -> Accelera
 
     Tracking needs an `output`: trackers that write files (tensorboard) write them to `output/logs`.
     """
-    check_tracker(config.track)
+    check_trainable(config)
     launch.forget_plugins()
     processes()  # which knows how long they wait for each other
     AcceleratorState._reset_state(reset_partial_state=False)
@@ -35,6 +36,12 @@ def accelerator_for(config: TrainConfig, output: Path | None = None) -> Accelera
         log_with=config.track,
         project_dir=str(output / "logs"),
     )
+
+
+def check_trainable(config: TrainConfig) -> None:
+    """Raise a UserError where a package that the loop is to use is missing, or does not work here."""
+    check_tracker(config.track)
+    check_optimizer(config)
 
 
 def check_tracker(name: str | None) -> None:

@@ -159,7 +159,8 @@ def _moments(kept: Parts, optimizer: Optimizer) -> dict[str, Tensor]:
     tensors = {}
     for key in sorted(kept.keys()):
         weight = trained[int(key.partition(".")[0])]
-        if weight.dim() and kept.shape(key)[1:] == weight.shape[1:] and kept.shape(key):
+        # What has another shape belongs to the whole weight: a count of steps, a scale of numbers.
+        if weight.dim() and kept.shape(key) == weight.shape:
             tensors[key] = torch.zeros_like(weight, dtype=kept.dtype(key))
             kept.fill(key, tensors[key])
         else:
@@ -183,11 +184,15 @@ def _weights(module: nn.Module) -> Iterator[bytes]:
         yield _block_sums(whole(parameter))
 
 
-def size(module: nn.Module) -> int:
-    """Return the bytes of a checkpoint: what training changes, and two moments of each weight."""
+def size(module: nn.Module, a_weight: float) -> float:
+    """Return the bytes of a checkpoint: what training changes, and what the optimizer keeps of it.
+
+    Args:
+        a_weight: bytes that the optimizer keeps of each weight.
+    """
     weights = sum(tensor.nbytes for tensor in _changing(module).values())
-    trained = sum(p.nbytes for p in module.parameters() if p.requires_grad)
-    return weights + 2 * trained
+    trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    return weights + a_weight * trained
 
 
 class Pace:
@@ -199,7 +204,7 @@ class Pace:
         size: bytes of a checkpoint.
     """
 
-    def __init__(self, every: int | None, size: int) -> None:
+    def __init__(self, every: int | None, size: float) -> None:
         self.every = every
         self._seconds = max(LEAST_SECONDS, SHARE * size / ASSUMED_BYTES_PER_SECOND)
         self._last = time.monotonic()
@@ -259,10 +264,14 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flatten(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the other values of an optimizer's state, under `WEIGHT.NAME`.
+
+    bitsandbytes puts its own into a dictionary more: `WEIGHT.DICTIONARY.NAME`.
+    """
     tensors: dict[str, Tensor] = {}
     scalars: dict[str, Any] = {}
     for index, values in state.items():
-        for name, value in values.items():
+        for name, value in _leaves(values):
             if isinstance(value, Tensor):
                 tensors[f"{index}.{name}"] = value
             else:
@@ -270,9 +279,21 @@ def _flatten(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[
     return tensors, scalars
 
 
+def _leaves(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            for inner, leaf in _leaves(value):
+                yield f"{name}.{inner}", leaf
+        else:
+            yield name, value
+
+
 def _unflatten(tensors: dict[str, Tensor], scalars: dict[str, Any]) -> dict[int, dict[str, Any]]:
     state: dict[int, dict[str, Any]] = {}
     for key, value in {**tensors, **scalars}.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
+        index, *outer, name = key.split(".")
+        values = state.setdefault(int(index), {})
+        for part in outer:
+            values = values.setdefault(part, {})
+        values[name] = value
     return state

@@ -14,6 +14,9 @@ from rewarddiff.writing import figure
 
 Item = TypeVar("Item", contravariant=True)
 
+AUTO_TOKENS = 2048
+"""Tokens of a forward pass where `microbatch_tokens` is auto; on a GPU those of the first step."""
+
 
 @checked
 @dataclass(frozen=True)
@@ -28,12 +31,21 @@ class TrainConfig:
             at the whole batch before its losses).
         batch_size: items (groups) per optimizer step, over all processes.
         microbatch_tokens: tokens per forward pass; changes memory and speed, and without dropout
-            never the result.
+            never the result. auto begins with 2048, and on a GPU doubles them after a step for as
+            long as its memory allows.
         schedule: shape after the linear warm-up, down to 0 for cosine and linear.
         warmup: share of the steps.
         max_grad_norm: gradients of a larger norm are scaled down to it; 0: never.
         weight_decay: of AdamW.
-        precision: bf16 runs autocast over float32 weights. auto is the one of the two whose products
+        optimizer: AdamW by torch, or by bitsandbytes (`pip install 'rewarddiff[bnb]'`): with moments
+            in 8 bits, 2 bytes a weight instead of 8 (those of embeddings and of weights below 4096
+            numbers stay in float32), and paged, so that moments move to host memory where a GPU's
+            is short.
+        weights: how the model's own weights are held while they are trained; new heads are float32.
+            bf16 halves weights and gradients: an update is made in float32 and rounded by chance to
+            one of the two neighbours. bf16-master keeps them in float32 beside. A policy is then
+            saved in bf16.
+        precision: bf16 runs autocast over the weights. auto is the one of the two whose products
             are faster on this machine, found out when the configuration is read. Where that changes,
             what was trained in the other precision is made anew.
         gradient_checkpointing: compute activations again in the backward pass: less memory, a third
@@ -58,11 +70,13 @@ class TrainConfig:
     max_steps: int | None = None
     max_tokens: int | None = None
     batch_size: int = 8
-    microbatch_tokens: int = 2048
+    microbatch_tokens: int | Literal["auto"] = AUTO_TOKENS
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup: float = 0.1
     max_grad_norm: float = 1.0
     weight_decay: float = 0.0
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"] = "adamw"
+    weights: Literal["fp32", "bf16", "bf16-master"] = "fp32"
     precision: Literal["bf16", "fp32", "auto"] = "bf16"
     gradient_checkpointing: bool = False
     dropout: bool = False
@@ -76,12 +90,37 @@ class TrainConfig:
             # What follows hangs on it: keys of what is stored, the precision of frozen weights.
             object.__setattr__(self, "precision", faster_precision())
         positive(self, "lr", "head_lr", "epochs")
-        at_least(self, 1, "max_steps", "max_tokens", "batch_size", "microbatch_tokens")
+        at_least(self, 1, "max_steps", "max_tokens", "batch_size")
+        if self.microbatch_tokens != "auto":
+            at_least(self, 1, "microbatch_tokens")
         at_least(self, 0, "max_grad_norm", "weight_decay", "eval_every", "save_every")
         if not 0 <= self.warmup <= 1:
             raise ValueError(
                 f"warmup is {self.warmup}, should be a share of the steps, from 0 to 1"
             )
+        self._check_memory()
+
+    def _check_memory(self) -> None:
+        """Raise a ValueError where what saves memory does not go together."""
+        if self.weights != "fp32" and self.precision != "bf16":
+            raise ValueError(
+                f"weights {self.weights} are computed with in bf16: set precision to bf16"
+            )
+        if self.weights == "bf16-master" and self.optimizer != "adamw":
+            raise ValueError(
+                f"weights bf16-master are kept by adamw, and optimizer is {self.optimizer}: "
+                "set weights to bf16"
+            )
+        is_plain = self.weights == "fp32" and self.optimizer == "adamw"
+        if self.sharding != "none" and not is_plain:
+            raise ValueError(
+                "sharding divides AdamW's moments of float32 weights: leave out optimizer and weights"
+            )
+
+    @property
+    def pass_tokens(self) -> int:
+        """Tokens of a forward pass; of auto those that it begins with."""
+        return AUTO_TOKENS if self.microbatch_tokens == "auto" else self.microbatch_tokens
 
 
 @dataclass(frozen=True)

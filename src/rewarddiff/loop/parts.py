@@ -26,12 +26,17 @@ def write(folder: Path, name: str, tensors: Mapping[str, Tensor], rank: int | No
     """Write the rows that this process holds of each tensor; `rank` where they are divided."""
     rows = {}
     starts = {}
+    places = set()
     for key, tensor in tensors.items():
         if rank and not has_parts(tensor):
             continue  # all have it, and the first writes it
         own, start = own_rows(tensor.detach())
         if own.numel() or rank is None:
-            rows[key] = own.contiguous()
+            own = own.contiguous()
+            if own.data_ptr() in places:
+                own = own.clone()  # a file holds no tensor under two names
+            places.add(own.data_ptr())
+            rows[key] = own
             starts[key] = str(start)
     if rank is None:
         save_file(rows, folder / f"{name}{SUFFIX}")
@@ -74,8 +79,12 @@ class Parts:
         return set(self._files)
 
     def shape(self, key: str) -> torch.Size:
-        """Return the shape of a tensor, of one that is divided that of the first part."""
-        return torch.Size(self._files[key][0].get_slice(key).get_shape())
+        """Return the shape of a tensor, of one that is divided with the rows of all parts."""
+        shapes = [file.get_slice(key).get_shape() for file in self._files[key]]
+        if not shapes[0]:
+            return torch.Size([])
+        rows = sum(shape[0] for shape in shapes)
+        return torch.Size([rows, *shapes[0][1:]])
 
     def dtype(self, key: str) -> torch.dtype:
         """Return the type of a tensor's numbers."""

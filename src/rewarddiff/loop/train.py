@@ -29,6 +29,7 @@ from rewarddiff.errors import FailedElsewhere, TrainingError, UserError
 from rewarddiff.forward import switch_dropout_off
 from rewarddiff.loop import checkpoint, sharding
 from rewarddiff.loop.accelerator import accelerator_for
+from rewarddiff.loop.budget import Budget, GpuMemory
 from rewarddiff.loop.interrupts import stop_between_steps
 from rewarddiff.loop.items import Filed, Picked, digest
 from rewarddiff.loop.metrics import Line, MetricsFile, Sums
@@ -41,6 +42,7 @@ from rewarddiff.loop.objective import (
     TrainConfig,
     note_of,
 )
+from rewarddiff.loop.optimizers import hold, optimizer_for, state_bytes
 from rewarddiff.loop.schedule import (
     batch_at,
     minibatch_at,
@@ -140,20 +142,24 @@ class _Run:
             _ = self._identity  # of the whole
             self._set_module(sharding.divided(self.whole))
         groups = objective.parameter_groups(config)
-        optimizer = torch.optim.AdamW(
-            groups, lr=config.lr, weight_decay=config.weight_decay, fused=True
-        )
+        hold(groups[0]["params"], config)  # the body's; those of a new head stay as they are
+        optimizer = optimizer_for(objective.module, groups, config, seed)
         self.rates = [group["lr"] for group in optimizer.param_groups]
         if self.divided:
             self.module: nn.Module = objective.module
             self.optimizer = self.accelerator.prepare(optimizer)
         else:
             self.module, self.optimizer = self.accelerator.prepare(objective.module, optimizer)
+        memory = GpuMemory() if self.accelerator.device.type == "cuda" else None
+        self.budget = Budget(config, memory, name)
         self.steps = self._all_steps()
         self.pool: Sequence[Any] = items  # what is trained on now
         self.due: dict[int, Any] = {}  # of it, the items of this step by their places
         self.turn = -1  # in which it was made; none yet
-        self.pace = checkpoint.Pace(config.save_every, checkpoint.size(objective.module))
+        self.pace = checkpoint.Pace(
+            config.save_every,
+            checkpoint.size(objective.module, state_bytes(config.optimizer, config.weights)),
+        )
         self.meter = Meter()
         self.metrics = MetricsFile(output / "metrics.jsonl")
         self.fault = ""
@@ -220,8 +226,11 @@ class _Run:
         for group, base in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = base * scale
         self._begin(batch, shares, self.due, training=True)
-        sums = self._accumulate(batch, shares)
+        self.budget.begin()
+        sums, passes = self._accumulate(batch, shares)
+        self.budget.end()
         norm = self._update(step, batch)
+        self.budget.adapt(passes)
         return self._log("train", step + 1, sums, lr=self.rates[0] * scale, grad_norm=norm)
 
     def _skip(self, step: int) -> Line:
@@ -303,8 +312,8 @@ class _Run:
             probed |= part
         objective.begin(Picked(items, batch), [probed[i] for i in batch], training=training)
 
-    def _accumulate(self, batch: list[int], shares: list[list[int]]) -> Sums:
-        """Add up gradients over this process's micro-batches."""
+    def _accumulate(self, batch: list[int], shares: list[list[int]]) -> tuple[Sums, list[int]]:
+        """Add up gradients over this process's micro-batches; return their metrics and their tokens."""
         sums = Sums()
         count = self._count(batch)
         if not count:
@@ -324,7 +333,8 @@ class _Run:
                 output = self._backward(items, self.accelerator.num_processes / count)
             self._add(sums, output, items)
         self.meter.tokens += sum(self.objective.size(self.due[i]) for i in batch)
-        return sums
+        tokens = [sum(self.objective.size(self.due[i]) for i in cut) for cut in cuts]
+        return sums, tokens
 
     def _gradients_kept(self) -> AbstractContextManager[Any]:
         """Let gradients of this process wait for its last pass of the step."""
@@ -408,7 +418,7 @@ class _Run:
         """Return micro-batches of similar lengths within the token budget."""
         sizes = {i: self._size(items, i) for i in indices}
         ordered = sorted(indices, key=lambda i: (sizes[i], i))
-        cuts = microbatches([sizes[i] for i in ordered], self.config.microbatch_tokens)
+        cuts = microbatches([sizes[i] for i in ordered], self.budget.tokens)
         return [[ordered[k] for k in cut] for cut in cuts]
 
     # -- evaluation and logging ---------------------------------------------------------------
@@ -485,6 +495,8 @@ class _Run:
         settings = asdict(self.config)
         for name in ("save_every", "track", "sharding"):  # these change no result
             del settings[name]
+        if not self.config.dropout:
+            del settings["microbatch_tokens"]
         objective = self.objective
         return {
             **settings,

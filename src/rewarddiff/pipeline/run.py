@@ -15,7 +15,7 @@ from rewarddiff.data.ledger import Reason
 from rewarddiff.designs import comparisons
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError
-from rewarddiff.loop.accelerator import check_tracker
+from rewarddiff.loop.accelerator import check_trainable
 from rewarddiff.model_files import ABOUT
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.columns import grades
@@ -131,7 +131,7 @@ def check_early(run: Run) -> None:
     if judged(run) and isinstance(recipe.evaluation.sampling.engine, VLLM):
         require_vllm()
     for scorer in recipe.scorer_models.values():
-        check_tracker(scorer.train.track)
+        check_trainable(scorer.train)
         models.resolve(scorer.trained or scorer.backbone)
         if scorer.trained is None:
             check_strengths(train, scorer.loss)
@@ -144,7 +144,7 @@ def check_early(run: Run) -> None:
     for name, folder in recipe.folders_elsewhere.items():
         _check_language_model(f"policies.{name}.trained", folder)
     for name, policy in recipe.trained_here.items():
-        check_tracker(policy.train.track)
+        check_trainable(policy.train)
         if policy.online is None:
             policy.objective.check(train)
         if policy.order is None:

@@ -18,6 +18,7 @@ from rewarddiff.forward import LogProbs
 from rewarddiff.loop import gathering, sharding
 from rewarddiff.loop.items import Joined, Picked, digest
 from rewarddiff.loop.objective import TrainConfig
+from rewarddiff.loop.optimizers import hold
 from rewarddiff.loop.schedule import batch_at, steps_within
 from rewarddiff.loop.train import TrainResult, discard_checkpoint, train
 from rewarddiff.models import cards
@@ -81,6 +82,11 @@ class PolicyConfig:
         if self.lora is not None and self.lora.bits is not None and self.train.sharding != "none":
             raise ValueError(
                 "train.sharding divides whole numbers of a weight: leave out lora.bits"
+            )
+        if self.lora is not None and self.train.weights != "fp32":
+            raise ValueError(
+                "train.weights is for training all weights: under lora the base is held in the "
+                "precision of training, and adapters are float32; leave it out"
             )
 
 
@@ -161,6 +167,7 @@ def train_policy(
             log-probabilities are stored.
         signed: let negative coefficients through.
     """
+    hold(list(model.parameters()), config.train)  # the reference is read as training begins
     with sharding.read_only(model):
         policy = LogProbs(model)
     if config.train.eval_every is None:
@@ -168,7 +175,7 @@ def train_policy(
     items, dev, reference_cost = _with_reference(
         policy, items, dev, config, weights=weights, seed=seed, store=store
     )
-    tokens = config.train.microbatch_tokens
+    tokens = config.train.pass_tokens
     objective = config.objective.over(policy, signed=signed, tokens=tokens)
     result = train(
         objective, items, dev=dev, output=output, config=config.train, seed=seed, name=name

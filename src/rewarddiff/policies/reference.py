@@ -281,7 +281,7 @@ def _reference_pass(
     adapter_off = model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
     by_length = sorted(range(len(trees)), key=lambda i: len(trees[i]))
     sizes = [len(trees[i]) for i in by_length]
-    cuts = list(microbatches(sizes, config.microbatch_tokens))
+    cuts = list(microbatches(sizes, config.pass_tokens))
     idle = 0
     if sharding.is_divided(policy):
         idle = max(from_every_process(len(cuts))) - len(cuts)

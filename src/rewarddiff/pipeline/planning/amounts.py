@@ -84,9 +84,9 @@ def schedule(amount: Amount, config: TrainConfig, *, cuts_items: bool) -> Schedu
         steps = max(1, min(steps, int(config.max_tokens // of_a_step)))
     epochs = min(steps * config.batch_size / items, steps / -(-items // config.batch_size))
     passes, largest, squares = _cut(amount, config)
-    if cuts_items and largest > config.microbatch_tokens:
-        squares *= config.microbatch_tokens / largest
-        largest = config.microbatch_tokens
+    if cuts_items and largest > config.pass_tokens:
+        squares *= config.pass_tokens / largest
+        largest = config.pass_tokens
     dev = 0.0
     if config.eval_every is not None:
         dev = 2.0 + (steps // config.eval_every if config.eval_every else 0)
@@ -100,7 +100,7 @@ def _cut(amount: Amount, config: TrainConfig) -> tuple[float, int, float]:
     largest = (0, 0.0)
     for start in range(0, len(order), config.batch_size):
         batch = sorted(order[start : start + config.batch_size], key=lambda i: amount.sizes[i])
-        cuts = list(microbatches([amount.sizes[i] for i in batch], config.microbatch_tokens))
+        cuts = list(microbatches([amount.sizes[i] for i in batch], config.pass_tokens))
         passes.append(len(cuts))
         for cut in cuts:
             tokens = sum(amount.sizes[batch[k]] for k in cut)

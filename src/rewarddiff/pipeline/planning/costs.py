@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rewarddiff.loop.objective import TrainConfig
+from rewarddiff.loop.optimizers import state_bytes
 from rewarddiff.pipeline.effort import DECODING
 from rewarddiff.pipeline.planning import fitted, memory, timing, work
 from rewarddiff.pipeline.planning.amounts import Amount, Schedule
@@ -65,6 +66,9 @@ def training(
     trained = shape.weights if way.adapters is None else way.adapters
     saved = shape.weights if lora is None or lora.merge else trained
     largest = _largest(amount, times)
+    held = memory.HELD[config.weights]
+    a_saved = held if tokens.predicted else 4.0  # scorers are saved in float32
+    of_checkpoint = held + state_bytes(config.optimizer, config.weights)
     operations = work.training(
         shape,
         tokens,
@@ -89,8 +93,8 @@ def training(
         operations=operations + of_reading,
         memory=memory.training(shape, largest, way, passes=times.passes),
         seconds=seconds,
-        disk=4.0 * saved,
-        checkpoint=24.0 * trained,
+        disk=a_saved * saved,
+        checkpoint=2 * of_checkpoint * trained,  # a new one stands beside the old for a while
     )
 
 
@@ -136,6 +140,8 @@ def way_of(shape: Shape, config: TrainConfig, lora: LoraConfig | None, device: D
     """Return how a model of this shape is trained on a device."""
     return Way(
         precision=config.precision,
+        weights=config.weights,
+        optimizer=config.optimizer,
         adapters=None if lora is None else shape.adapters(lora),
         rank=0 if lora is None else lora.r,
         bits=None if lora is None else lora.bits,

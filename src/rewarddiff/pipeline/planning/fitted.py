@@ -37,6 +37,9 @@ DECODER = {
 """By precision, and whether adapters are trained. From the tensors that autograd saves (torch's
 saved_tensors_hooks) in Llamas of six widths, two depths; 1.5 % of them is not explained."""
 
+HELD_IN_BF16 = Kept(22, 8, 6, 0, 0, 13)
+"""The same of decoders whose weights are held in bf16, in Llamas of six widths; 0.5 % is not explained."""
+
 ENCODER = {
     "bf16": Kept(24, 4, 0, 6, 0, 4),
     "fp32": Kept(34, 7.5, 0, 0, 0, 8),

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rewarddiff.errors import UserError
 from rewarddiff.loop.objective import TrainConfig
@@ -72,7 +72,7 @@ def check_fits(run: Run) -> None:
         return
     large = {}
     for training in trainings(run.recipe):
-        expected = training.peak(device, training.train.microbatch_tokens)
+        expected = training.peak(device, training.train.pass_tokens)
         if expected.total > CLEARLY * free:
             large[training.key] = training
     if not large:
@@ -114,7 +114,7 @@ def refusal(training: Training, peak: Memory, device: Device) -> str:
 def mend(training: Training, device: Device) -> str:
     """Return the smallest change that lets a training fit: first what changes no result."""
     free = device.memory or 0.0
-    tokens = training.train.microbatch_tokens
+    tokens = training.train.pass_tokens
     while tokens > FEWEST:
         tokens //= 2
         if training.peak(device, tokens).total <= free:
@@ -122,16 +122,34 @@ def mend(training: Training, device: Device) -> str:
     small = replace(training.train, microbatch_tokens=tokens, gradient_checkpointing=True)
     checkpointed = training._replace(train=small)
     settings = f"{training.key}.train.gradient_checkpointing=true"
-    if checkpointed.peak(device, training.train.microbatch_tokens).total <= free:
+    if checkpointed.peak(device, training.train.pass_tokens).total <= free:
         return f"set {settings}"
     settings += f" and {training.key}.train.microbatch_tokens={tokens}"
     if checkpointed.peak(device, tokens).total <= free:
         return f"set {settings}"
+    in_fewer_bits = _in_fewer_bits(checkpointed, device, tokens)
+    if in_fewer_bits:
+        return f"set {settings}, {in_fewer_bits}"
     adapted = checkpointed._replace(lora=training.lora or LoraConfig())
     if training.predicts and adapted.peak(device, tokens).total <= free:
         return f"train adapters ({training.key}.lora={{}}), with {settings}"
     model = "model" if training.predicts else f"{training.key}.backbone"
     return f"name a smaller {model}, or divide it over GPUs with {training.key}.train.sharding=fsdp"
+
+
+def _in_fewer_bits(training: Training, device: Device, tokens: int) -> str:
+    """Return the settings by which a training fits that holds its weights in bf16; none where it does not."""
+    train = training.train
+    if training.lora is not None or train.precision != "bf16" or train.sharding != "none":
+        return ""
+    settings = []
+    for key, value in (("weights", "bf16"), ("optimizer", "adamw_8bit")):
+        options: dict[str, Any] = {key: value}
+        train = replace(train, **options)
+        settings.append(f"{training.key}.train.{key}={value}")
+        if training._replace(train=train).peak(device, tokens).total <= (device.memory or 0.0):
+            return " and ".join(settings)
+    return ""
 
 
 def gib(size: float) -> str:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rewarddiff.forward.logprobs import are_kept, chunk_size
+from rewarddiff.loop.optimizers import state_bytes
 from rewarddiff.pipeline.planning import fitted
-from rewarddiff.pipeline.planning.fitted import DECODER, ENCODER, Kept
+from rewarddiff.pipeline.planning.fitted import DECODER, ENCODER, HELD_IN_BF16, Kept
 from rewarddiff.pipeline.planning.shapes import Shape
+
+HELD = {"fp32": 4.0, "bf16": 2.0, "bf16-master": 2.0}
+"""Bytes of a trained weight, and of its gradient, by `train.weights`."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Way:
 
     Attributes:
         precision: bf16 or fp32.
+        weights, optimizer: as in the configuration of training.
         adapters: weights of low-rank adapters, and rank: theirs; None: all weights are trained.
         bits: that a base under adapters is held in; None: those of the precision.
         checkpointing: layers are computed again in the backward pass.
@@ -38,6 +43,8 @@ class Way:
     """
 
     precision: str = "bf16"
+    weights: str = "fp32"
+    optimizer: str = "adamw"
     adapters: int | None = None
     rank: int = 0
     bits: int | None = None
@@ -52,7 +59,8 @@ class Memory:
 
     Attributes:
         weights: with their copies in bf16 while they are computed with.
-        gradients, moments: of what is trained; AdamW has two moments in float32.
+        gradients, moments: of what is trained; AdamW has two moments in float32, and beside them a
+            copy of the weights where they are held in bf16-master.
         activations: kept for the backward pass.
         logits: of one chunk of response tokens, with its gradients, and those that are kept.
         beside: what the allocator holds, and kernels work in.
@@ -89,8 +97,8 @@ def training(shape: Shape, one: Pass, way: Way, *, passes: float = 2.0) -> Memor
     Where a step is one pass, gradients come as activations go, and only what is more of them counts.
 
     With all weights: 4 bytes a weight, 4 its gradient, 8 its moments, and in bf16 2 for the copy that is
-    multiplied with. Under adapters only these have gradients and moments, and the base is held in the
-    precision of training.
+    multiplied with. Weights held in bf16 take 2, their gradients 2, and there is no copy. Under adapters
+    only these have gradients and moments, and the base is held in the precision of training.
 
     Args:
         passes: forward passes in a step.
@@ -100,10 +108,12 @@ def training(shape: Shape, one: Pass, way: Way, *, passes: float = 2.0) -> Memor
     today's code; divided as FSDP does (Zhao et al. 2023, arXiv 2304.11277).
     """
     in_bf16 = way.precision == "bf16"
+    held = HELD[way.weights]
     if way.adapters is None:
         trained = float(shape.weights)
-        weights = 4.0 * shape.weights / way.divided
-        copies = 2.0 * (shape.products + _head_of(shape, one)) if in_bf16 else 0.0
+        weights = held * shape.weights / way.divided
+        is_copied = in_bf16 and way.weights == "fp32"
+        copies = 2.0 * (shape.products + _head_of(shape, one)) if is_copied else 0.0
         if way.divided > 1:
             copies = 6.0 * _layer(shape)  # one layer is whole at a time
         weights += copies
@@ -113,17 +123,28 @@ def training(shape: Shape, one: Pass, way: Way, *, passes: float = 2.0) -> Memor
         weights = (a_weight * shape.weights + 6.0 * way.adapters) / way.divided
     kept = activations(shape, one, way)
     logits = of_logits(shape, one, way) + logits_kept(shape, one, way)
-    gradients = 4.0 * trained / way.divided
+    gradients = held * trained / way.divided
     if passes < 1.5:
         gradients = max(0.0, gradients - kept)
     return Memory(
         weights=weights,
         gradients=gradients,
-        moments=8.0 * trained / way.divided,
+        moments=moments(shape, trained, way),
         activations=kept,
         logits=logits,
         beside=_beside(shape, kept, way),
     )
+
+
+def moments(shape: Shape, trained: float, way: Way) -> float:
+    """Return the bytes that the optimizer keeps; paged ones leave a GPU when it is short of memory."""
+    if way.optimizer.startswith("paged"):
+        return 0.0
+    whole = 0.0  # weights whose moments are not quantised
+    if way.optimizer.endswith("8bit") and way.adapters is None:
+        whole = float(shape.vocabulary * shape.hidden)
+    quantised = state_bytes(way.optimizer, way.weights) * (trained - whole)
+    return (quantised + 8.0 * whole) / way.divided
 
 
 def reading(shape: Shape, one: Pass, *, a_weight: float, device: str) -> Memory:
@@ -152,7 +173,8 @@ def activations(shape: Shape, one: Pass, way: Way) -> float:
     outside = kept.outside * shape.hidden * one.tokens
     if not way.checkpointing:
         return layer * shape.layers + outside
-    a_state = 2.0 if way.adapters is not None and way.precision == "bf16" else 4.0
+    in_bf16 = way.weights != "fp32" or (way.adapters is not None and way.precision == "bf16")
+    a_state = 2.0 if in_bf16 else 4.0
     return layer + a_state * shape.hidden * one.tokens * shape.layers + outside
 
 
@@ -176,6 +198,8 @@ def logits_kept(shape: Shape, one: Pass, way: Way) -> float:
 
 
 def _kept(shape: Shape, way: Way) -> Kept:
+    if not shape.encoder and way.weights != "fp32":
+        return HELD_IN_BF16
     if not shape.encoder:
         return DECODER[way.precision, way.adapters is not None]
     if way.device == "cpu":

@@ -56,7 +56,7 @@ class Planner:
             self.held_out = {"test": splits["test"], **tests}
         self._done = Done(folder, data)
         self._readings = Readings(recipe, most)
-        self._referred: set[tuple[bool, bool, int | None, bool]] = set()
+        self._referred: set[tuple[bool, bool, bool, int | None, bool]] = set()
 
     @property
     def sampled(self) -> int | None:
@@ -224,6 +224,7 @@ class Planner:
         in_bf16 = policy.train.precision == "bf16"
         bits = None if policy.lora is None else policy.lora.bits
         key = (
+            policy.train.weights != "fp32",
             in_bf16,
             in_bf16 and policy.lora is not None,
             bits,

@@ -203,7 +203,7 @@ class Online:
             names.append("values")
         if self.reference is not None:
             names.append("reference")
-        tokens = self.options.train.microbatch_tokens
+        tokens = self.options.train.pass_tokens
         columns = read(rollouts, self.module.policy.pack, forward, tokens)
         return with_columns(rollouts, names, columns)
 

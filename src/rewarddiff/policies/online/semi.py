@@ -60,7 +60,7 @@ class SemiOnline:
         self.seed = seed
         is_signed = options.coefficient is not None and options.coefficient.signed
         self.alignment = options.alignment.over(
-            policy, signed=is_signed, tokens=options.train.microbatch_tokens
+            policy, signed=is_signed, tokens=options.train.pass_tokens
         )
         self.module = policy
         has_reference = "reference" in options.objective.reads
@@ -150,7 +150,7 @@ class SemiOnline:
             return columns
 
         names = ["logps"] if reference is None else ["logps", "reference"]
-        columns = read(rollouts, self.module.pack, forward, self.options.train.microbatch_tokens)
+        columns = read(rollouts, self.module.pack, forward, self.options.train.pass_tokens)
         return with_columns(rollouts, names, columns)
 
     def _judged(
@@ -185,7 +185,7 @@ class SemiOnline:
                 rollouts,
                 self.module.pack,
                 lambda packed: [reference.logps(packed)],
-                self.options.train.microbatch_tokens,
+                self.options.train.pass_tokens,
             )
             return {place: sum(logps) for place, (logps,) in zip(mine, columns, strict=True)}
 

@@ -16,6 +16,7 @@ from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import Encoder
 from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs
+from rewarddiff.loop.optimizers import hold
 from rewarddiff.loop.train import TrainResult, train
 from rewarddiff.paths import user_path
 from rewarddiff.policies.online.actor import VALUE_HEAD, save_value_head
@@ -80,6 +81,7 @@ def train_online(
     if texts:
         logger.warning("%s: %s", name, as_they_stand(texts, "rows"))
     _warn_of_small_turns(config, len(items), name)
+    hold(list(model.parameters()), config.train)  # the reference is what training begins with
     policy = LogProbs(model)
     # It makes its items of prompts: the loop's are not the ones that its losses are of.
     objective: Any

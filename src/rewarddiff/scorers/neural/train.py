@@ -16,6 +16,7 @@ from rewarddiff.data.groups import digest_of
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.loop.items import Filed, FiledPart
+from rewarddiff.loop.optimizers import widen
 from rewarddiff.loop.train import TrainResult, train
 from rewarddiff.records import Group
 from rewarddiff.scorers.neural.backbones import reads_both_ways
@@ -83,6 +84,8 @@ def train_scorer(
     result = train(
         trained, items, output=output, config=config.train, dev=dev_items, seed=seed, name=name
     )
+    if config.train.weights != "fp32":
+        widen(scorer.reader)  # as it is read once it is saved and loaded again
     _check_reads(trained, items, name)
     scorer.trained = result.steps > 0
     scorer.learned = trained.learned()
