@@ -21,6 +21,7 @@ import peft
 import pytest
 import torch
 import vllm_double
+from pydantic.dataclasses import dataclass
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from rewarddiff.config import load_recipe
@@ -348,6 +349,34 @@ def test_what_vllm_raises_is_one_line(
         UserError, match=r"vLLM does not start \(Free memory .*; where memory is short"
     ):
         by_vllm(folder, ["Hi"], GREEDY)
+
+
+def test_of_settings_that_vllm_refuses_the_cause_is_told(
+    double: type[vllm_double.LLM], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its settings are checked by pydantic, whose errors begin with how many there are."""
+
+    @dataclass
+    class ModelConfig:
+        dtype: str
+
+        def __post_init__(self) -> None:
+            raise ValueError("Bfloat16 is only supported on GPUs with compute capability 8.0.")
+
+    def start(*_: Any, **options: Any) -> None:
+        ModelConfig(dtype=options["dtype"])
+
+    monkeypatch.setattr(double, "__init__", start)
+    with pytest.raises(UserError, match=r"vLLM does not start \(Bfloat16 is only .* 8\.0\); where"):
+        by_vllm(folder, ["Hi"], GREEDY)
+
+
+def test_more_tokens_than_the_model_reads_are_refused_before_it_starts(
+    double: type[vllm_double.LLM], folder: Path
+) -> None:
+    with pytest.raises(UserError, match="max_model_len is 129, and the model reads 128 positions"):
+        read_here(folder, VLLM(max_model_len=129))
+    read_here(folder, VLLM(max_model_len=128))
 
 
 def test_a_response_that_was_given_up_is_none(

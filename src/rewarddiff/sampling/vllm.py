@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from rewarddiff import launch, models
 from rewarddiff.encoding import Encoder
@@ -75,11 +76,17 @@ class VLLMEngine:
         weights: its fingerprint.
 
     Raises:
-        UserError: as `require_vllm`.
+        UserError: as `require_vllm`, or the model does not read as many tokens as the options ask for.
     """
 
     def __init__(self, source: str | Path, options: VLLM, encoder: Encoder, weights: str) -> None:
         require_vllm()
+        asked, context = options.max_model_len, encoder.context
+        if asked is not None and context is not None and asked > context:
+            raise UserError(
+                f"{source}: engine.max_model_len is {asked}, and the model reads {context} positions; lower it, "
+                "or leave it out"
+            )
         self.source = source
         self.options = options
         self.encoder = encoder
@@ -199,7 +206,15 @@ class VLLMEngine:
         except (UserError, MemoryError):
             raise
         except Exception as error:
-            raise UserError(f"{self.source}: vLLM {what} ({reason(error)}); {mend}") from error
+            raise UserError(f"{self.source}: vLLM {what} ({cause(error)}); {mend}") from error
+
+
+def cause(error: Exception) -> str:
+    """Return what an error of vLLM says, in a line: its settings are pydantic's, whose first line is a count."""
+    if not isinstance(error, ValidationError):
+        return reason(error)
+    (message, *_) = [problem["msg"] for problem in error.errors()]
+    return message.removeprefix("Value error, ").splitlines()[0].rstrip(".")[:200]
 
 
 def drawing(prompt: Tokens, ends: Sequence[int], config: SamplingConfig) -> dict[str, Any]:
