@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from preference_examples import EXACT, made, tiny
 
 from rewarddiff.loop.budget import Budget, has_room
 from rewarddiff.loop.objective import AUTO_TOKENS, TrainConfig
+from rewarddiff.policies.objectives.pairs import SimPO
+from rewarddiff.policies.policy import PolicyConfig, train_policy
 
 AUTO = TrainConfig(microbatch_tokens="auto")
 
@@ -87,3 +94,34 @@ def test_a_pass_that_was_not_full_is_scaled_up() -> None:
     # 1,000 tokens took 100 bytes; 8,000 would take 800 of the 0.8 · 1,000.
     assert has_room(used=100, tokens=1000, planned=8000, left=1000)
     assert not has_room(used=101, tokens=1000, planned=8000, left=1000)
+
+
+def test_a_training_whose_passes_grow_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(config: TrainConfig, output: Path) -> Any:
+        model = tiny()
+        policy = PolicyConfig(SimPO(), None, config)
+        train_policy(model, made(16), policy, output=output, weights="tiny")
+        return model
+
+    fixed = trained(replace(EXACT, epochs=3), tmp_path / "fixed")
+    tokens: list[int] = []
+
+    class Small(Budget):
+        """Begins with passes of 50 tokens, on a GPU that is never full."""
+
+        def __init__(self, config: TrainConfig, _: Any, name: str) -> None:
+            super().__init__(config, MadeUp(room=10**9, a_token=1, fixed=0), name)
+            self.tokens = 50
+
+        def adapt(self, passes: list[int]) -> None:
+            super().adapt(passes)
+            tokens.append(self.tokens)
+
+    monkeypatch.setattr("rewarddiff.loop.train.Budget", Small)
+    grown = trained(replace(EXACT, epochs=3, microbatch_tokens="auto"), tmp_path / "grown")
+    assert tokens[0] == 100
+    assert max(tokens) >= 200
+    for ours, theirs in zip(grown.parameters(), fixed.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)

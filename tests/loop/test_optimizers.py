@@ -271,10 +271,10 @@ def test_state_of_any_type_and_shape_comes_back(tmp_path: Path) -> None:
     module = nn.ParameterDict({"long": torch.ones(300), "square": torch.ones(20, 20)})
     ours = Quantising(module.parameters(), lr=0.1)
     ours.begin()
-    state = {"fingerprint": "a"}
-    checkpoint.save(tmp_path / "checkpoint", module, ours, state)
+    identity = {"lr": 0.1}
+    checkpoint.save(tmp_path / "checkpoint", module, ours, {"identity": identity})
     other = Quantising(module.parameters(), lr=0.1)
-    checkpoint.load(tmp_path / "checkpoint", module, other, "a")
+    checkpoint.load(tmp_path / "checkpoint", module, other, identity)
     for place, weight in enumerate(module.parameters()):
         assert other.loaded[place]["step"] == 7
         for name, tensor in ours.state[weight]["quantised"].items():
