@@ -1,6 +1,6 @@
 """Files and folders that a kill, or a loss of power, leaves whole: what was there before, or after.
 
-What is written is on the disk before it gets its name, and so is a folder with the sums of its files
+What is written is on the disk before it gets its name; a folder may carry the sums of its files
 (`sums`). A folder loses its name before it is deleted, so nothing half-deleted is ever found under
 it. What a kill leaves lies beside the folder under names of this module's own, and the next `remove`,
 `replace` or `sweep_up` takes it away.
@@ -8,8 +8,10 @@ it. What a kill leaves lies beside the folder under names of this module's own, 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from rewarddiff.sums import seal
@@ -66,14 +68,22 @@ def begin(folder: Path) -> Path:
     return fresh
 
 
-def replace(fresh: Path, folder: Path) -> None:
+def replace(fresh: Path, folder: Path, *, sealed: bool = False) -> None:
     """Rename the complete folder `fresh` to `folder`, in place of what is there.
 
-    All of it is on the disk by then, with the sums of its files. A kill between the two renames leaves
-    what was there under another name; `recover` brings it back.
+    All of it is on the disk by then. A kill between the two renames leaves what was there under
+    another name; `recover` brings it back.
+
+    Args:
+        sealed: let it carry the sums of its files, see `sums.fault_of_sealed`.
     """
-    seal(fresh)
-    sync_all(fresh)
+    try:
+        if sealed:
+            seal(fresh)
+        sync_all(fresh)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)  # where the disk is full its room is needed
+        raise
     recover(folder)
     earlier = _earlier(folder)
     _discard(earlier)
@@ -87,17 +97,24 @@ def replace(fresh: Path, folder: Path) -> None:
 def sync_all(folder: Path) -> None:
     """Let all files and folders below a folder, and itself, be on the disk."""
     for place in folder.rglob("*"):
-        sync(place)
+        if not place.is_symlink():
+            with suppress(FileNotFoundError):  # a tracker may take away a file of its own
+                sync(place)
     sync(folder)
 
 
 def sync(place: Path) -> None:
     """Let what a file holds, or the names in a folder, be on the disk before this returns."""
-    if place.is_dir() and os.name == "nt":  # a folder cannot be opened there
+    is_folder = place.is_dir()
+    if is_folder and os.name == "nt":  # a folder cannot be opened there
         return
-    descriptor = os.open(place, os.O_RDONLY)
+    descriptor = os.open(place, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems of networks know no such call for folders.
+        if not (is_folder and error.errno in (errno.EINVAL, errno.ENOTSUP)):
+            raise
     finally:
         os.close(descriptor)
 

@@ -95,6 +95,9 @@ def freed_memory_is_kept() -> Iterator[None]:
     and a page that the kernel hands out anew costs 5 to 20 µs on a virtual machine: with some
     hundred thousand pages a step, a fifth of a small model's time.
     """
+    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        yield  # somebody has said how
+        return
     keep = {"mmap max": 0, "trim threshold": -1}
     # What malloc finds out by itself until it is told something is where these three may go to.
     usual = {"mmap max": 65_536, "mmap threshold": 32 * 2**20, "trim threshold": 64 * 2**20}

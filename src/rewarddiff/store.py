@@ -59,6 +59,8 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._explained():
             self._db = sqlite3.connect(path, timeout=60)
+            # What is no UTF-8 any more is no error of SQLite's, but a value with another sum.
+            self._db.text_factory = lambda text: text.decode("utf-8", "replace")
             self._db.execute(
                 "CREATE TABLE IF NOT EXISTS kept "
                 "(key TEXT PRIMARY KEY, value TEXT NOT NULL, sum TEXT NOT NULL)"

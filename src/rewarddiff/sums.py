@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,6 @@ SUMS = ".rewarddiff-sums.json"
 OWN = "sha256"
 """The key under which an object holds the sum of all else in it."""
 
-READ_AT_ONCE = 2**20
 THREADS = 4
 
 
@@ -31,23 +31,26 @@ class Sum(NamedTuple):
 
 
 def of_file(path: Path) -> Sum:
-    """Return the sum of a file."""
-    hashed = hashlib.sha256()
-    size = 0
+    """Return the sum of a file; in one process a file that nobody wrote to is read once."""
+    status = path.stat()
+    version = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _sum_of_version(path.resolve(), version)
+
+
+@lru_cache(maxsize=4096)
+def _sum_of_version(path: Path, version: tuple[int, ...]) -> Sum:
     with path.open("rb") as file:
-        while content := file.read(READ_AT_ONCE):
-            hashed.update(content)
-            size += len(content)
-    return Sum(size, hashed.hexdigest())
+        hashed = hashlib.file_digest(file, "sha256")
+        return Sum(file.tell(), hashed.hexdigest())
 
 
 def of_files(folder: Path, names: Iterable[str]) -> dict[str, Sum]:
-    """Return the sum of each of a folder's files that can be read, by its path there."""
+    """Return the sum of each of a folder's files that is there, by its path there."""
 
     def of_one(name: str) -> Sum | None:
         try:
             return of_file(folder / name)
-        except OSError:
+        except FileNotFoundError:
             return None
 
     ordered = sorted(names)
@@ -77,7 +80,8 @@ def fault(folder: Path, written: Mapping[str, Iterable[Any]]) -> str:
 def seal(folder: Path) -> None:
     """Write the sums of all files of a folder into it."""
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    (folder / SUMS).write_text(sealed_json(SUMS, {"files": of_files(folder, names)}))
+    sealed = sealed_json(SUMS, {"files": of_files(folder, names)})
+    (folder / SUMS).write_text(sealed, encoding="utf-8")
 
 
 def fault_of_sealed(folder: Path) -> str:
@@ -92,7 +96,7 @@ def sealed_json(name: str, content: Mapping[str, Any], indent: int | None = None
     """Return a JSON object with its own sum in it, as a file of this name holds it."""
     plain = json.loads(json.dumps(content, allow_nan=False, default=str))
     sealed = plain | {OWN: _sum_of(name, plain)}
-    return json.dumps(sealed, indent=indent, ensure_ascii=False) + "\n"
+    return json.dumps(sealed, indent=indent) + "\n"
 
 
 def read_sealed(path: Path) -> dict[str, Any] | None:

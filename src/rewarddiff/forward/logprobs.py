@@ -99,14 +99,16 @@ class LogProbs(nn.Module):
             return fused_head.logps(states, head.weight, packed.targets, self._cap)
         read = _tempered(_gather_both if collision else _gather, temperature)
         size = chunk_size(states.device.type, self._config.vocab_size)
-        run = _called if self._logits_are_kept(states) else recomputed
+        is_kept = not collision and self._logits_are_kept(states)
+        run = _called if is_kept else recomputed
         chunks = zip(states.split(size), packed.targets.split(size), strict=True)
         return torch.cat([run(self._read_chunk, read, *chunk) for chunk in chunks])
 
     def _logits_are_kept(self, states: Tensor) -> bool:
         """Tell whether the logits of these states wait for the backward pass."""
         bytes_of_each = precision_of_products(states).itemsize
-        logits = len(states) * self._config.vocab_size
+        tensors = 2 if self._cap else 1  # a tanh keeps its own values
+        logits = tensors * len(states) * self._config.vocab_size
         return are_kept(states.device.type, logits, bytes_of_each)
 
     def _head_is_fused(self, states: Tensor) -> bool:

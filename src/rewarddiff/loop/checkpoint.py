@@ -57,7 +57,7 @@ def save(folder: Path, module: nn.Module, optimizer: Optimizer, state: dict[str,
     with _removed_on_failure(fresh):
         scalars = _write(fresh, module, optimizer)
         (fresh / STATE).write_text(json.dumps({**state, "optimizer": scalars}))
-    files.replace(fresh, folder)
+    files.replace(fresh, folder, sealed=True)
 
 
 def save_divided(
@@ -75,7 +75,7 @@ def save_divided(
     def completed() -> None:
         with _removed_on_failure(fresh):
             (fresh / STATE).write_text(json.dumps({**state, "optimizer": scalars}))
-        files.replace(fresh, folder)
+        files.replace(fresh, folder, sealed=True)
 
     once(completed)
 
@@ -102,19 +102,13 @@ def _removed_on_failure(fresh: Path) -> Iterator[None]:
 def load(
     folder: Path, module: nn.Module, optimizer: Optimizer, identity: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Load what `save` wrote and return its state; None where there is none that is whole.
-
-    Of one that is not, the file is named in a warning, and it is left to be replaced.
+    """Load what `save` wrote and return its state; None where there is nothing.
 
     Raises:
         UserError: the checkpoint is of another training, or cannot be read.
     """
     files.recover(folder)
-    if not folder.exists():
-        return None
-    fault = sums.fault_of_sealed(folder)
-    if fault:
-        logger.warning("%s: %s: starting anew, without this checkpoint", folder, fault)
+    if not (folder / STATE).exists():
         return None
     try:
         state: dict[str, Any] = json.loads((folder / STATE).read_text())
@@ -137,6 +131,15 @@ def load(
     current["state"] = _unflatten(tensors, state.pop("optimizer"))
     optimizer.load_state_dict(current)
     return state
+
+
+def is_damaged(folder: Path) -> bool:
+    """Tell whether a checkpoint is not as `save` wrote it; a warning names the file."""
+    files.recover(folder)
+    fault = sums.fault_of_sealed(folder) if folder.exists() else ""
+    if fault:
+        logger.warning("%s: %s: starting anew, without this checkpoint", folder, fault)
+    return bool(fault)
 
 
 NAMED = {"data": "other rows", "weights": "other weights to start from", "options": "other options"}

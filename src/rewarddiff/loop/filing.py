@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rewarddiff import files
 from rewarddiff.data.ledger import Ledger
-from rewarddiff.processes import main_first
+from rewarddiff.processes import once
 from rewarddiff.sums import fault_of_sealed
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def filed(fill: Fill, ledger: Ledger, cache: Path | None = None) -> Place:
         fill(Path(temporary.name), counts)
         ledger.merge(counts)
         return Place(Path(temporary.name), temporary)
-    main_first(partial(_make, fill, cache))
+    once(partial(_make, fill, cache))
     ledger.merge(Ledger.from_dict(json.loads((cache / LEDGER).read_text("utf-8"))))
     return Place(cache)
 
@@ -75,7 +75,7 @@ def _make(fill: Fill, folder: Path) -> None:
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-    files.replace(fresh, folder)
+    files.replace(fresh, folder, sealed=True)
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:

@@ -105,8 +105,10 @@ def _in_float32(weight: nn.Parameter, draw: torch.Generator) -> Iterator[None]:
     weight.grad = None  # which has to be of the weight's type
     weight.data = held.float()
     weight.grad = gradient.float()
-    yield
-    held.copy_(stochastically(weight.data, draw))
-    weight.grad = None
-    weight.data = held
-    weight.grad = gradient
+    try:
+        yield
+        held.copy_(stochastically(weight.data, draw))
+    finally:
+        weight.grad = None
+        weight.data = held
+        weight.grad = gradient

@@ -82,9 +82,11 @@ def bring_back(copied: nn.Module, module: nn.Module) -> None:
 @contextmanager
 def read_only(module: nn.Module) -> Iterator[None]:
     """Divide a module again behind passes without a backward pass, which leave a part of it whole."""
-    yield
-    for part in _parts(module):
-        part.reshard()
+    try:
+        yield
+    finally:
+        for part in _parts(module):
+            part.reshard()
 
 
 def _parts(module: nn.Module) -> list[FSDPModule]:

@@ -178,7 +178,8 @@ class _Run:
     def run(self) -> TrainResult:
         start = self._resume()
         with (
-            freed_memory_is_kept(),
+            # Divided weights come and go in every pass, and are more than the steps' tensors.
+            nullcontext() if self.divided else freed_memory_is_kept(),
             self.meter,
             stop_between_steps() as stopped,
             task(self.name, self.steps, before=start) as progress,
@@ -556,9 +557,11 @@ class _Run:
     def _resume(self) -> int:
         """Return the step to go on from, with metrics written after it taken back."""
         identity = self._identity
-        state = main_first(
-            lambda: checkpoint.load(self._checkpoint, self.unwrapped, self.optimizer, identity)
-        )
+        state = None
+        if not once(lambda: checkpoint.is_damaged(self._checkpoint)):
+            state = main_first(
+                lambda: checkpoint.load(self._checkpoint, self.unwrapped, self.optimizer, identity)
+            )
         self._take_back_metrics(state["metrics"] if state else [])
         if state is None:
             return 0

@@ -72,8 +72,10 @@ class Stage:
         was_complete = (self.folder / MANIFEST).exists() or "files" in started
         if was_complete and not self.manifest:
             self.anew = f"{MANIFEST} is lost, or does not hold what was written to it"
+        elif not started and (self.folder / STARTED).exists():
+            self.anew = f"{STARTED} does not hold what was written to it"
         if was_complete or started.get("key") != self.key:
-            self._clear(self.manifest.get("files", started.get("files")))
+            self._clear(_written(self.folder))
         self.folder.mkdir(parents=True, exist_ok=True)
         _write_note(self.folder / STARTED, {"key": self.key, "inputs": self.inputs})
         self.manifest = {}
@@ -140,6 +142,16 @@ def _names(folder: Path) -> set[str]:
         if file.is_file() and not hidden and path.as_posix() not in NOTES:
             names.add(path.as_posix())
     return names
+
+
+def _written(folder: Path) -> Iterable[str] | None:
+    """Return the files that a stage of this folder wrote, by a note that need not be whole; None: unknown."""
+    for name in (MANIFEST, STARTED):
+        try:
+            return list(json.loads((folder / name).read_text("utf-8"))["files"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
 
 
 def _needed(manifest: Mapping[str, Any]) -> dict[str, Any]:

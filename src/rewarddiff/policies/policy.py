@@ -128,7 +128,9 @@ def with_adapter(model: PreTrainedModel, config: PolicyConfig, seed: int = 0) ->
     import torch
 
     if config.train.precision == "bf16" and config.lora.bits is None:
-        model = model.to(torch.bfloat16)  # type: ignore[arg-type]
+        # Parameters alone: frequencies of positions are no numbers to round.
+        for weight in model.parameters():
+            weight.data = weight.data.to(torch.bfloat16)
     settings = peft.LoraConfig(
         r=config.lora.r,
         lora_alpha=config.lora.alpha,

@@ -157,14 +157,16 @@ def parts_of(output: Path, made_from: Mapping[str, str], kind: str) -> Iterator[
 def _keep_if_same(folder: Path, made_from: Mapping[str, str]) -> None:
     """Remove the windows of a folder that are made from something else, and say so."""
     about = folder / MADE_FROM
-    earlier = json.loads(about.read_text("utf-8")) if about.exists() else None
+    earlier = sums.read_sealed(about)
     if earlier == made_from:
         return
-    if earlier is not None:
+    if earlier is None and about.exists():
+        say(f"{about} does not hold what was written to it; starting over", error=True)
+    elif earlier is not None:
         others = [name for name in made_from if earlier.get(name) != made_from[name]]
         say(f"{folder}: made with another {' and '.join(others)}; starting over", error=True)
     about.unlink(missing_ok=True)
     for pattern in ("window-*", f"{ANSWERS}*"):
         for file in folder.glob(pattern):
             file.unlink()
-    files.write_text(about, json.dumps(made_from, indent=2))
+    files.write_text(about, sums.sealed_json(about.name, made_from, indent=2))
