@@ -78,6 +78,7 @@ def test_two_processes_may_keep_to_one_file(tmp_path: Path) -> None:
     [
         "UPDATE kept SET value = '5' WHERE key = 'a'",
         "UPDATE kept SET sum = 'x' WHERE key = 'a'",
+        "UPDATE kept SET value = CAST(x'b4' AS TEXT) WHERE key = 'a'",  # no UTF-8
         "UPDATE kept SET value = (SELECT value FROM kept WHERE key = 'b'), "
         "sum = (SELECT sum FROM kept WHERE key = 'b') WHERE key = 'a'",
     ],

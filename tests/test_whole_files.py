@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from rewarddiff import files
+from rewarddiff.sums import SUMS
 
 ORDERS = pytest.mark.parametrize("backwards", [False, True])
 
@@ -126,3 +128,69 @@ def test_folders_of_the_users_own_that_are_named_alike_stay(tmp_path: Path) -> N
     files.remove(tmp_path / "model")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.new", "model.old"]
     assert contents(tmp_path / "model.old") == ["model.old"] * 3
+
+
+# --- on the disk before it has its name ---------------------------------------------------------
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the system, in order: a file or folder that is synced, or a new name."""
+    seen: list[str] = []
+    rename, replace = Path.rename, os.replace
+
+    def synced(descriptor: int) -> None:
+        seen.append(f"sync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
+
+    def renamed(self: Path, target: Path) -> Path:
+        seen.append(f"name {Path(target).name}")
+        return rename(self, target)
+
+    def replaced(source: Path, target: Path) -> None:
+        seen.append(f"name {Path(target).name}")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    monkeypatch.setattr(os, "replace", replaced)
+    return seen
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="tells a file's name by /proc")
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_after(
+    tmp_path: Path, calls: list[str]
+) -> None:
+    files.write_text(tmp_path / "a.json", "{}")
+    assert calls == [f"sync {files.FRESH}a.json", "name a.json", f"sync {tmp_path.name}"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="tells a file's name by /proc")
+def test_a_folder_is_on_the_disk_with_all_that_is_in_it_before_it_has_its_name(
+    tmp_path: Path, calls: list[str]
+) -> None:
+    fresh = files.begin(tmp_path / "model")
+    (fresh / "inner").mkdir()
+    (fresh / "inner" / "weights").write_text("w")
+    files.replace(fresh, tmp_path / "model", sealed=True)
+    place = calls.index("name model")
+    assert set(calls[:place]) == {
+        "sync weights",
+        "sync inner",
+        f"sync {SUMS}",
+        f"sync {files.FRESH}model",
+    }
+    assert calls[place + 1] == f"sync {tmp_path.name}"
+
+
+def test_a_folder_that_finds_no_room_leaves_none_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    fresh = files.begin(tmp_path / "model")
+    (fresh / "weights").write_text("w")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.replace(fresh, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []

@@ -255,6 +255,24 @@ def test_one_flipped_bit_is_found_and_the_stage_made_anew(tmp_path: Path, name: 
     assert contents(tmp_path / "s") == expected
 
 
+def test_a_damaged_note_of_a_stage_that_was_begun_is_said(tmp_path: Path) -> None:
+    started(tmp_path / "s", a=1)
+    note = tmp_path / "s" / "started.json"
+    note.write_text(note.read_text().replace('"a": 1', '"a": 2'))
+    assert started(tmp_path / "s", a=1).anew == "started.json does not hold what was written to it"
+
+
+def test_with_a_damaged_manifest_the_users_files_are_not_removed(tmp_path: Path) -> None:
+    work(tmp_path / "s", a=1)
+    (tmp_path / "s" / "notes.txt").write_text("mine")
+    for name in ("manifest.json", "started.json"):
+        note = tmp_path / "s" / name
+        note.write_text(note.read_text().replace('"sha256": "', '"sha256": "0'))
+    with pytest.raises(UserError, match=r"holds files that no run wrote \(notes.txt\)"):
+        started(tmp_path / "s", a=1)
+    assert (tmp_path / "s" / "notes.txt").read_text() == "mine"
+
+
 @pytest.mark.parametrize("lost", ["nothing", "manifest.json", "scores.json"])
 @pytest.mark.parametrize("theirs", ["notes.txt", "model/notes.txt", "figures/1.svg"])
 def test_what_the_user_put_beside_a_stages_files_is_not_removed(
