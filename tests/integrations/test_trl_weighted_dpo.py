@@ -29,6 +29,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.forward import LogProbs
 from rewarddiff.integrations.trl import WeightedDPOTrainer
 from rewarddiff.integrations.trl.pair_means import with_pair_mean
+from rewarddiff.loop import optimizers
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.train import train
 from rewarddiff.policies.alignment import Alignment
@@ -92,7 +93,7 @@ def test_three_steps_give_the_weights_of_our_own_dpo(
     tolerance: float,
 ) -> None:
     if optimizer == "sgd":
-        monkeypatch.setattr(torch.optim, "AdamW", plain_descent)
+        monkeypatch.setattr(optimizers, "AdamW", plain_descent)
     trainer = dpo(WeightedDPOTrainer, rows(), optim=optimizer)
     trainer.train()
     theirs = weights(trainer)

@@ -203,7 +203,9 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
     config = replace(EXACT, batch_size=2, save_every=1)
     trained(tmp_path, config, made(4))
     assert (tmp_path / "checkpoint" / "state.json").exists()
-    with pytest.raises(UserError, match="another model, configuration or data; remove it"):
+    with pytest.raises(
+        UserError, match=r"of another training \(lr 0\.001, now 0\.002\); remove it"
+    ):
         trained(tmp_path, replace(config, lr=2e-3), made(4))
 
 

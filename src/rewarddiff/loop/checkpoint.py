@@ -244,8 +244,8 @@ def _block_sums(tensor: Tensor) -> bytes:
         flat = flat.clone()
     raw = flat.view(torch.uint8)
     blocks = len(raw) // BLOCK * BLOCK
-    sums = raw[:blocks].view(torch.int64).view(-1, BLOCK // 8).sum(1)  # 64 bits, and may run over
-    return sums.cpu().numpy().tobytes() + raw[blocks:].cpu().numpy().tobytes()
+    added = raw[:blocks].view(torch.int64).view(-1, BLOCK // 8).sum(1)  # 64 bits, and may run over
+    return added.cpu().numpy().tobytes() + raw[blocks:].cpu().numpy().tobytes()
 
 
 def _adapters(module: nn.Module) -> dict[str, Any]:
