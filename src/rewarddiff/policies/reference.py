@@ -20,7 +20,7 @@ from rewarddiff.loop.accelerator import accelerator_for
 from rewarddiff.loop.filing import temporary_folder
 from rewarddiff.loop.items import Filed, digest
 from rewarddiff.loop.objective import TrainConfig
-from rewarddiff.machine import Meter
+from rewarddiff.machine import Meter, freed_memory_is_kept
 from rewarddiff.policies.items import PreferenceItem
 from rewarddiff.policies.table import PreferenceTable
 from rewarddiff.processes import from_every_process, shared
@@ -283,9 +283,11 @@ def _reference_pass(
     sizes = [len(trees[i]) for i in by_length]
     cuts = list(microbatches(sizes, config.pass_tokens))
     idle = 0
-    if sharding.is_divided(policy):
+    is_divided = sharding.is_divided(policy)
+    if is_divided:
         idle = max(from_every_process(len(cuts))) - len(cuts)
     with (
+        nullcontext() if is_divided else freed_memory_is_kept(),
         task(part.name, total) as progress,
         torch.no_grad(),
         adapter_off,
