@@ -1,8 +1,9 @@
 """The coefficients of plans that were fitted on measured runs, in one place; docs/planning.md has the runs.
 
-Measured on 30 November 2026 on an Intel Xeon with AMX (2 cores shared with other work, one thread), torch
-2.13, transformers 5, by CPU seconds beside the rates of products measured in the same process. Models were
-random Llamas of 5, 26 and 135 million weights and random BERTs of 5, 33 and 109 million.
+Memory was measured on 30 November 2026 on an Intel Xeon with AMX, time on the same day on an AMD EPYC without,
+after page faults had been taken out of training (2 cores shared with other work, one thread), torch 2.13,
+transformers 5, by CPU seconds beside the rates of products measured in the same process. Models were random
+Llamas of 5, 26 and 135 million weights and random BERTs of 5, 33 and 109 million.
 """
 
 from __future__ import annotations
@@ -81,21 +82,21 @@ CPU_EFFICIENCY = {"bf16": 0.87, "fp32": 0.91}
 """What products inside a model reach of the rate of a square one of 1024. Taken as this, not fitted."""
 
 PER_BYTE_KEPT = {
-    ("bf16", False): 300.0,
-    ("fp32", False): 115.0,
-    ("bf16", True): 580.0,
-    ("fp32", True): 115.0,
+    ("bf16", False): 32.0,
+    ("fp32", False): 12.0,
+    ("bf16", True): 104.0,
+    ("fp32", True): 12.0,
 }
 """Operations of float32 products in the time that a byte of activations takes, forward and backward, in
 decoders; by precision, and whether adapters are trained."""
 
-ENCODER_PER_BYTE_KEPT = 160.0
+ENCODER_PER_BYTE_KEPT = 170.0
 """The same in encoders."""
 
-PER_LOGIT = {"bf16": 3300.0, "fp32": 2150.0}
-"""The same of a logit: computed, normalised, and both again for its gradient."""
+PER_LOGIT = {"bf16": 460.0, "fp32": 150.0}
+"""The same of a logit: normalised, and its gradient."""
 
-PER_WEIGHT_UPDATED = 3500.0
+PER_WEIGHT_UPDATED = 525.0
 """The same of a weight in a step: its copy, its gradient, and AdamW."""
 
 PER_CALL = 1.0e9
