@@ -126,7 +126,9 @@ def after(damage: Damage, recipe: dict[str, Any], whole: Path, again: Path) -> s
         return f"other results: {others[:3]}"
     if files_of(again).get(damage.name) == damaged.get(damage.name):
         return "not read"
-    if Path(damage.name).name not in said:
+    path = Path(damage.name)
+    # Of two files that changed places either may be named, with their folder.
+    if path.name not in said and f"{path.parent}: made anew" not in said:
         return "made anew without a word"
     return "made anew"
 
