@@ -72,7 +72,7 @@ class Stage:
         was_complete = (self.folder / MANIFEST).exists() or "files" in started
         if was_complete and not self.manifest:
             self.anew = f"{MANIFEST} is lost, or does not hold what was written to it"
-        elif not started and (self.folder / STARTED).exists():
+        elif not (self.anew or started) and (self.folder / STARTED).exists():
             self.anew = f"{STARTED} does not hold what was written to it"
         if was_complete or started.get("key") != self.key:
             self._clear(_written(self.folder))
