@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -120,15 +120,20 @@ def tree_attention(
         mask = tree.flex.of(sliding_window)
         q, k, v = (tensor.to(precision) for tensor in (query, key, value))
         output = flex.attend(q, k, v, mask, scaling=scaling, softcap=softcap)
-    else:
-
-        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return _by_blocks(
+    elif query.device.type == "cpu":
+        # In bfloat16 torch's kernel there takes longer, its backward pass twice as long for a block
+        # of 100 tokens and four times for one of 20.
+        precise = torch.promote_types(query.dtype, torch.float32)
+        q, k, v = (tensor.to(precise) for tensor in (query, key, value))
+        with torch.autocast("cpu", enabled=False):
+            output = _by_blocks(
                 q, k, v, tree, scaling, dropout, window=sliding_window, softcap=softcap
             )
-
-        on_cpu = query.device.type == "cpu"
-        output = (_in_float32(attend) if on_cpu else attend)(query, key, value)
+        output = output.to(query.dtype)
+    else:
+        output = _by_blocks(
+            query, key, value, tree, scaling, dropout, window=sliding_window, softcap=softcap
+        )
     return output.transpose(1, 2).contiguous(), None
 
 
@@ -138,22 +143,6 @@ def _fuses(query: Tensor, key: Tensor, precision: torch.dtype, softcap: float | 
         return True
     _, heads, _, width = query.shape
     return flex.works(heads, key.shape[1], width, precision, softcap, str(query.device))
-
-
-def _in_float32(attend: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return attention that computes in float32 at least, under autocast too.
-
-    On a CPU torch's kernel takes longer in bfloat16, its backward pass twice as long for a block of
-    100 tokens and four times for one of 20.
-    """
-
-    def attend_precisely(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        precise = torch.promote_types(query.dtype, torch.float32)
-        with torch.autocast("cpu", enabled=False):
-            output = attend(query.to(precise), key.to(precise), value.to(precise))
-        return output.to(query.dtype)
-
-    return attend_precisely
 
 
 def _by_blocks(
