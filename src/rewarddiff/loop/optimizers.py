@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -126,15 +126,18 @@ def state_bytes(optimizer: str, weights: str) -> float:
 
 
 def hold(weights: Sequence[nn.Parameter], config: TrainConfig) -> None:
-    """Hold weights in the type that a configuration asks for, in place.
+    """Hold weights in the type that a configuration asks for, in place."""
+    if config.weights != "fp32":
+        narrow(weight for weight in weights if weight.dtype == torch.float32)
 
-    Buffers stay as they are: frequencies of positions are no numbers to round.
+
+def narrow(weights: Iterable[nn.Parameter]) -> None:
+    """Hold weights in bfloat16, in place.
+
+    A model's buffers are not among them: frequencies of positions are no numbers to round.
     """
-    if config.weights == "fp32":
-        return
     for weight in weights:
-        if weight.dtype == torch.float32:
-            weight.data = weight.data.to(torch.bfloat16, memory_format=torch.contiguous_format)
+        weight.data = weight.data.to(torch.bfloat16, memory_format=torch.contiguous_format)
 
 
 def widen(module: nn.Module) -> None:

@@ -18,7 +18,7 @@ from rewarddiff.forward import LogProbs
 from rewarddiff.loop import gathering, sharding
 from rewarddiff.loop.items import Joined, Picked, digest
 from rewarddiff.loop.objective import TrainConfig
-from rewarddiff.loop.optimizers import hold
+from rewarddiff.loop.optimizers import hold, narrow
 from rewarddiff.loop.schedule import batch_at, steps_within
 from rewarddiff.loop.train import TrainResult, discard_checkpoint, train
 from rewarddiff.models import cards
@@ -128,9 +128,7 @@ def with_adapter(model: PreTrainedModel, config: PolicyConfig, seed: int = 0) ->
     import torch
 
     if config.train.precision == "bf16" and config.lora.bits is None:
-        # Parameters alone: frequencies of positions are no numbers to round.
-        for weight in model.parameters():
-            weight.data = weight.data.to(torch.bfloat16)
+        narrow(model.parameters())
     settings = peft.LoraConfig(
         r=config.lora.r,
         lora_alpha=config.lora.alpha,
