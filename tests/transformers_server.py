@@ -38,19 +38,20 @@ def transformers_serve(folder: Path, log: Path) -> Iterator[str]:
         process = subprocess.Popen(command, stdout=written, stderr=written, env=environment)
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait_for(f"{url}/health", process, log)
+        wait_for(f"{url}/health", process, log, SECONDS_TO_START)
         yield url
     finally:
         process.kill()
         process.wait()
 
 
-def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    ends = time.monotonic() + SECONDS_TO_START
+def wait_for(address: str, process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
+    """Wait until a server that was started answers; fail with the end of its log if it does not."""
+    ends = time.monotonic() + seconds
     while time.monotonic() < ends and process.poll() is None:
         try:
             with urllib.request.urlopen(address, timeout=5):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)
-    pytest.fail(f"transformers serve did not start: {log.read_text()[-2000:]}")
+    pytest.fail(f"the server did not start: {log.read_text()[-2000:]}")

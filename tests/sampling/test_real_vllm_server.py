@@ -8,9 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import Any
 import pytest
 import vllm_double
 from transformers import PreTrainedTokenizerFast
+from transformers_server import wait_for
 
 from rewarddiff.errors import UserError
 from rewarddiff.records import Message
@@ -72,22 +70,11 @@ def behind(
         process = subprocess.Popen(command, stdout=written, stderr=written, env=environment)
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait_for(f"{url}/health", process, log)
+        wait_for(f"{url}/health", process, log, SECONDS_TO_START)
         yield Behind(folder, url)
     finally:
         process.terminate()
         process.wait(60)
-
-
-def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    ends = time.monotonic() + SECONDS_TO_START
-    while time.monotonic() < ends and process.poll() is None:
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(1)
-    pytest.fail(f"vllm serve did not start: {log.read_text()[-2000:]}")
 
 
 def test_asked_with_tokens_it_answers_as_here(behind: Behind) -> None:

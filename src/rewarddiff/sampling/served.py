@@ -7,9 +7,9 @@ repetition penalty, say). vLLM can be asked to set these aside; `served_tokens` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from rewarddiff.config import at_least, checked, positive
 from rewarddiff.endpoints.answers import Failed
@@ -25,6 +25,9 @@ from rewarddiff.sampling.beams import BeamConfig
 from rewarddiff.sampling.generate import SamplingConfig
 from rewarddiff.sampling.options import VLLM, AnyEngine, Transformers
 from rewarddiff.store import Store, fingerprint
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
 
 FORMAT = 1
 """The format of what is stored for a sample, a part of its key: an earlier one is never read."""
@@ -151,11 +154,32 @@ class Served:
         def key(request: _Request) -> str:
             return fingerprint("served sample", FORMAT, self.identity, asdict(request.asked))
 
-        def compute(missing: Sequence[_Request]) -> Iterator[tuple[int, dict[str, Any]]]:
+        def read(reply: Reply) -> dict[str, Any]:
+            self._count(reply.prompt_tokens, reply.completion_tokens, meter)
+            return _stored(reply, config)
+
+        return self._answered(requests, key, self._reply, read, store=store, name=name)
+
+    def _answered(
+        self,
+        requests: Sequence[Request],
+        key: Callable[[Request], str],
+        ask: Callable[[Request], Answer],
+        read: Callable[[Answer], dict[str, Any]],
+        *,
+        store: Store | None,
+        name: str,
+    ) -> list[Sample]:
+        """Return the answer to each request, kept ones as they are and the others asked for.
+
+        Args:
+            read: counts an answer, and returns what is stored of it.
+        """
+
+        def compute(missing: Sequence[Request]) -> Iterator[tuple[int, dict[str, Any]]]:
             with task(name, len(missing)) as progress:
-                for place, reply in self.chat.client.each(missing, self._reply, self.concurrency):
-                    self._count(reply.prompt_tokens, reply.completion_tokens, meter)
-                    yield place, _stored(reply, config)
+                for place, answer in self.chat.client.each(missing, ask, self.concurrency):
+                    yield place, read(answer)
                     progress.advance()
 
         calls = self.usage.calls

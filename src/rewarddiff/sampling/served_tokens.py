@@ -8,7 +8,7 @@ Source: vLLM 0.33, vllm/entrypoints/openai/completion/protocol.py (CompletionReq
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,7 @@ from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.endpoints.answers import Failed
 from rewarddiff.endpoints.chat import MOST_STOPS
 from rewarddiff.machine import Meter
-from rewarddiff.progress import task
 from rewarddiff.records import Group, Prompt
-from rewarddiff.remembering import remember
 from rewarddiff.sampling.batches import Sample, row_names, stopped, until_end
 from rewarddiff.sampling.generate import SamplingConfig
 from rewarddiff.sampling.served import PLAIN, Served, ServedModel
@@ -98,19 +96,12 @@ class ServedTokens(Served):
         def key(request: _Request) -> str:
             return fingerprint("served tokens", FORMAT, self.identity, request.body)
 
-        def compute(missing: Sequence[_Request]) -> Iterator[tuple[int, dict[str, Any]]]:
-            with task(name, len(missing)) as progress:
-                for place, reply in self.chat.client.each(missing, self._posted, self.concurrency):
-                    tokens = until_end(reply.tokens, ends)
-                    self._count(reply.prompt_tokens, len(tokens), meter)
-                    text = self.encoder.text(tokens)
-                    yield place, stopped(text, config.stop, ended=reply.ended)
-                    progress.advance()
+        def read(reply: _Reply) -> dict[str, Any]:
+            tokens = until_end(reply.tokens, ends)
+            self._count(reply.prompt_tokens, len(tokens), meter)
+            return stopped(self.encoder.text(tokens), config.stop, ended=reply.ended)
 
-        calls = self.usage.calls
-        stored = remember(store, requests, key, compute, alone=True)
-        self.usage.kept += len(requests) - (self.usage.calls - calls)
-        return [Sample(**values) for values in stored]
+        return self._answered(requests, key, self._posted, read, store=store, name=name)
 
     def _body(self, prompt: Prompt, ends: Sequence[int], config: SamplingConfig) -> dict[str, Any]:
         """Return what is posted for one response."""
