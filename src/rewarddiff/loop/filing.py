@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rewarddiff import files
 from rewarddiff.data.ledger import Ledger
+from rewarddiff.machine import only_new_garbage
 from rewarddiff.processes import once
 from rewarddiff.sums import fault_of_sealed
 
@@ -51,7 +52,8 @@ def filed(fill: Fill, ledger: Ledger, cache: Path | None = None) -> Place:
     if cache is None:
         counts = Ledger()
         temporary = temporary_folder()
-        fill(Path(temporary.name), counts)
+        with only_new_garbage():
+            fill(Path(temporary.name), counts)
         ledger.merge(counts)
         return Place(Path(temporary.name), temporary)
     once(partial(_make, fill, cache))
@@ -70,7 +72,8 @@ def _make(fill: Fill, folder: Path) -> None:
     counts = Ledger()
     fresh = files.begin(folder)
     try:
-        fill(fresh, counts)
+        with only_new_garbage():
+            fill(fresh, counts)
         files.write_text(fresh / LEDGER, json.dumps(counts.to_dict()))
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)

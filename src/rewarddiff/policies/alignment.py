@@ -130,11 +130,15 @@ class AlignmentConfig:
     ) -> Iterator[tuple[Group, Pairs]]:
         """Yield the groups with something for the objective, with the comparisons it can take."""
         for group, pairs in groups:
-            read = group if "labels" in self.reads else replace(group, labels=())
+            read = group
+            if group.labels and "labels" not in self.reads:
+                read = replace(group, labels=())
             self._count_if_unused(group, read, ledger)
             pairs = self._with_usable_strengths(group, pairs, ledger)
             if pairs.comparisons or any(read.known_labels()):
-                yield replace(read, comparisons=pairs.comparisons), pairs
+                if read.comparisons != pairs.comparisons:
+                    read = replace(read, comparisons=pairs.comparisons)
+                yield read, pairs
 
     def _count_if_unused(self, group: Group, read: Group, ledger: Ledger) -> None:
         """Count a group without a label to learn from and without an order."""

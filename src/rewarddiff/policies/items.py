@@ -46,6 +46,8 @@ class Pairs:
 
     def where(self, keep: Sequence[bool]) -> Pairs:
         """Return the comparisons that are marked."""
+        if all(keep):
+            return self
         return Pairs(
             tuple(compress(self.comparisons, keep)),
             tuple(compress(self.coefficients, keep)),
