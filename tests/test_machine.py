@@ -92,6 +92,7 @@ def test_only_what_a_block_makes_is_looked_through_for_cycles() -> None:
     class Made:
         pass
 
+    gc.unfreeze()
     with only_new_garbage():
         assert gc.get_freeze_count() > 10_000  # all that pytest has imported
         made = Made()
@@ -102,6 +103,12 @@ def test_only_what_a_block_makes_is_looked_through_for_cycles() -> None:
         gc.collect()
         assert found() is None
     assert gc.get_freeze_count() == 0
+    gc.freeze()
+    apart = gc.get_freeze_count()
+    with only_new_garbage():
+        pass
+    assert gc.get_freeze_count() == apart
+
 
 
 def test_peak_memory_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
