@@ -110,7 +110,6 @@ def test_only_what_a_block_makes_is_looked_through_for_cycles() -> None:
     assert gc.get_freeze_count() == apart
 
 
-
 def test_peak_memory_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(*_: object) -> str:
         raise FileNotFoundError
