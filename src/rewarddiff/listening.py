@@ -18,8 +18,8 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 KEEP_ALIVE_SECONDS = 30
 """A connection without a request stays open so long."""
 
-HEADER_SECONDS = 30
-"""For a new connection's first request to arrive."""
+REQUEST_SECONDS = 30
+"""For the whole head of a connection's next request to arrive, and for an answer to be taken."""
 
 
 @contextmanager
@@ -68,12 +68,35 @@ def ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1, with an end to connections on which no request arrives."""
+    """HTTP/1.1, with an end to connections on which no request arrives, be it the first or a later one.
+
+    uvicorn's own patience ends with the first byte of a request; from there it waits for ever.
+    """
+
+    _patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.loop.call_later(HEADER_SECONDS, self._end_without_request)
+        self._await_request()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._await_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._forget()
+
+    def _await_request(self) -> None:
+        self._forget()
+        self._patience = self.loop.call_later(REQUEST_SECONDS, self._end_without_request)
+
+    def _forget(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
 
     def _end_without_request(self) -> None:
-        if self.cycle is None:
-            self.transport.close()
+        is_asked = self.cycle is not None and not self.cycle.response_complete
+        if not is_asked:
+            # Also where the last answer was not taken: a close would wait for that.
+            self.transport.abort()

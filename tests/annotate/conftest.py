@@ -73,7 +73,9 @@ def serve(tmp_path: Path) -> Serve:
         votes = open_project(tmp_path, pairs, annotators=annotators, steps=steps, config=config)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             host = f"127.0.0.1:{listener.getsockname()[1]}"
-            application = Application(votes, frozenset([host]), "Be *fair*.")
+            application = Application(
+                votes, frozenset([host]), "Be *fair*.", rate=options.get("rate")
+            )
             server = uvicorn.Server(settings_of(application))
             thread = Thread(target=server.run, kwargs={"sockets": [listener]})
             thread.start()

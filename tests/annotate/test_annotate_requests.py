@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import socket
+import time
+from contextlib import ExitStack
 
 import httpx2
 import pytest
 
+from rewarddiff.annotate import server
 from rewarddiff.annotate.pages import LONGEST_REASON
 from tests.annotate.conftest import Project, Serve, fields, rated_pairs, shown_texts, voted
 
@@ -189,6 +193,40 @@ def test_every_answer_bears_the_headers(project: Project) -> None:
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "server" not in answer.headers
+
+
+def test_who_asks_too_often_waits_and_others_do_not(serve: Serve) -> None:
+    with serve(rated_pairs(4), rate=5.0) as project, project.visitor(1) as one:
+        answers = [one.get("/guidelines") for _ in range(6)]
+        assert answers[-1].status_code == 429
+        assert answers[-1].headers["retry-after"] == "1"
+        assert "Wait a moment" in answers[-1].text
+        with project.visitor(2) as two:
+            assert two.get("/guidelines").status_code == 200
+        with httpx2.Client(base_url=project.address) as stranger:
+            answers = [stranger.get(f"/enter/{number}") for number in range(40)]
+        assert {answer.status_code for answer in answers} == {403, 429}
+        time.sleep(0.5)
+        assert one.get("/guidelines").status_code == 200
+
+
+def test_a_form_that_is_on_its_way_at_the_end_is_not_waited_for_longer_than_it_says(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "LAST_SECONDS", 1)
+    with ExitStack() as stack:
+        with serve(rated_pairs(4)) as project:
+            host, port = project.host.split(":")
+            slow = stack.enter_context(socket.create_connection((host, int(port)), timeout=30))
+            name, token = project.votes.settings()["name"], project.token()
+            head = f"POST /vote HTTP/1.1\r\nHost: {project.host}\r\nOrigin: {project.address}\r\n"
+            head += f"Cookie: annotator-{name}={token}\r\nContent-Length: 1000\r\n"
+            head += "Content-Type: application/x-www-form-urlencoded\r\n\r\nchoice=1"
+            slow.sendall(head.encode())
+            time.sleep(0.2)
+        answer = slow.recv(5000)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"The server has stopped." in answer
 
 
 # --- votes ----------------------------------------------------------------------------------------

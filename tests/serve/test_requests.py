@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import time
@@ -163,12 +164,35 @@ def test_slow_bodies_get_408_while_others_are_answered(small) -> None:
 
 
 def test_connections_without_a_request_are_closed(reward, monkeypatch) -> None:
-    monkeypatch.setattr(listening, "HEADER_SECONDS", 0.3)
+    monkeypatch.setattr(listening, "REQUEST_SECONDS", 0.3)
     with running(reward) as client, connected(client) as mute, connected(client) as slow:
         slow.sendall(b"POST /score HT")
         assert client.post("/score", json=GOOD).status_code == 200
         assert mute.recv(1) == b""
         assert slow.recv(1) == b""
+
+
+def test_a_connections_later_requests_have_to_arrive_too(reward, monkeypatch) -> None:
+    monkeypatch.setattr(listening, "REQUEST_SECONDS", 0.3)
+    with running(reward) as client, connected(client) as slow:
+        slow.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert slow.recv(1000).startswith(b"HTTP/1.1 200 ")
+        slow.sendall(b"GET /hea")
+        while slow.recv(1000):  # the rest of the answer, and then the end
+            pass
+
+
+def test_an_answer_may_take_longer_than_a_request(reward, monkeypatch) -> None:
+    monkeypatch.setattr(listening, "REQUEST_SECONDS", 0.1)
+    with running(reward, ServeConfig(wait=0.4)) as client:
+        assert client.post("/score", json=GOOD).status_code == 200
+
+
+def test_compressed_bodies(small) -> None:
+    body = gzip.compress(json.dumps(GOOD).encode())
+    response = small.post("/score", content=body, headers={"Content-Encoding": "gzip"})
+    assert response.status_code == 415
+    assert "send it as it is" in message(response)
 
 
 def test_what_is_no_http_is_answered_400(small) -> None:
@@ -211,6 +235,16 @@ def test_the_key(reward) -> None:
         assert client.get("/health").status_code == 200
         headers = {"Authorization": "Bearer secret"}
         assert client.post("/score", json=GOOD, headers=headers).status_code == 200
+
+
+def test_a_key_of_any_letters(reward) -> None:
+    """UTF-8 is what clients send; a header that is none gets an answer, too."""
+    with running(reward, key="schlüssel-鍵") as client:
+        for key, status in [
+            ("schlüssel-鍵".encode(), 200), (b"schlussel", 401), (b"schl\xfcssel", 401)
+        ]:  # fmt: skip
+            headers = {b"Authorization": b"Bearer " + key}
+            assert client.post("/score", json=GOOD, headers=headers).status_code == status
 
 
 def test_the_rate(reward) -> None:

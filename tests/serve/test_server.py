@@ -76,6 +76,33 @@ def test_a_signal_ends_the_server_when_what_was_accepted_is_answered(reward_fold
         httpx2.get(f"{address}/health")
 
 
+def test_the_end_waits_no_longer_than_it_says() -> None:
+    with command("length", "--port", "0", "stop_seconds=1") as process:
+        assert process.stdout is not None
+        first, _ = (process.stdout.readline() for _ in range(2))
+        port = int(re.search(r":(\d+)  ", first)[1])
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as slow:
+            slow.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+            assert httpx2.get(f"http://127.0.0.1:{port}/health").status_code == 200  # read by then
+            process.send_signal(signal.SIGTERM)
+            answer = slow.recv(1000)
+        out, errors = process.communicate(timeout=30)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 1" in answer
+    assert process.returncode == 0
+    assert out.startswith("stopped: 1 requests took longer than the 1 s of stop_seconds")
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("key", ["", " secret", "secret\n", "sec\tret"])
+def test_a_key_that_no_request_could_bear(key, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("A_KEY", key)
+    assert cli.main(["serve", "length", "--port", "0", "--key-env", "A_KEY"]) == 2
+    error = capsys.readouterr().err
+    assert "--key-env A_KEY: " in error
+    assert error.count("\n") == 1
+
+
 def test_grades_are_not_served(capsys) -> None:
     assert cli.main(["serve", "grades"]) == 2
     assert "grades are the data's own" in capsys.readouterr().err

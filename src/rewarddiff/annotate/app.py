@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
@@ -27,12 +28,14 @@ from rewarddiff.annotate.guards import (
     require_form_key,
     require_host,
     require_origin,
+    require_rate,
 )
 from rewarddiff.annotate.keys import Preferences
 from rewarddiff.annotate.pages import LONGEST_REASON, LastVote, Reader
 from rewarddiff.annotate.records import Answer
 from rewarddiff.annotate.scale import labels, toward_first
 from rewarddiff.annotate.votes import Votes
+from rewarddiff.rates import Rates
 
 COOKIE_SECONDS = 90 * 24 * 3600
 NONCE = re.compile(r"[\w-]{16,64}")
@@ -46,6 +49,7 @@ NOTES = {
 }
 
 NO_LINK = "This page is for annotators. Open the link that you were given."
+STOPPED = "The server has stopped. What you answered before is kept. Try again later."
 FAILED = "The server failed. What you answered before is kept. Try again."
 NO_COOKIE = "This browser keeps no cookie of this page. Allow it, and open your link again."
 
@@ -61,15 +65,23 @@ class Application:
         hosts: names (with ports) that the page is asked for by.
         guidelines: Markdown.
         https: browsers reach the page encrypted alone.
+        rate: requests a second of one annotator, or of one address without a link; None: any.
     """
 
     def __init__(
-        self, votes: Votes, hosts: frozenset[str], guidelines: str, *, https: bool = False
+        self,
+        votes: Votes,
+        hosts: frozenset[str],
+        guidelines: str,
+        *,
+        https: bool = False,
+        rate: float | None = None,
     ) -> None:
         self._votes = votes
         self._hosts = hosts
         self._guidelines = guidelines
         self._https = https
+        self._rates = Rates(rate)
         settings = votes.settings()
         self._steps: int = settings["scale"]
         # Cookies know no ports: two projects on one machine would share a name.
@@ -105,6 +117,9 @@ class Application:
                 return await handler(request)
             except Refused as refused:
                 return _refusal(refused)
+            except asyncio.CancelledError:  # the time for what is under way at the end is over
+                status = HTTPStatus.SERVICE_UNAVAILABLE
+                return _refusal(Refused(status, STOPPED, retry_after=1))
             except sqlite3.OperationalError as error:  # a full disk, or a file that another holds
                 log.error("%s: %s; nothing was acknowledged", self._votes.path, error)
                 return _refusal(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, FAILED))
@@ -120,7 +135,7 @@ class Application:
     async def _enter(self, request: Request) -> Response:
         """Take the token out of the address, into a cookie."""
         token = request.path_params["token"]
-        name = await run_in_threadpool(self._votes.annotator_of, token)
+        name = await self._annotator(request, token)
         if name is None:
             raise Refused(HTTPStatus.FORBIDDEN, "This link is not valid here. Ask for a new one.")
         await run_in_threadpool(self._votes.begin_visit, name)
@@ -161,12 +176,24 @@ class Application:
         Raises:
             Refused: nobody who was given a link.
         """
-        return await run_in_threadpool(self._reader_with, self._token(request))
-
-    def _reader_with(self, token: str) -> Reader:
-        name = self._votes.annotator_of(token)
+        token = self._token(request)
+        name = await self._annotator(request, token)
         if name is None:
             raise Refused(HTTPStatus.FORBIDDEN, NO_LINK)
+        return await run_in_threadpool(self._reader_named, name, token)
+
+    async def _annotator(self, request: Request, token: str) -> str | None:
+        """Return whose token this is; None: nobody's.
+
+        Raises:
+            Refused: the annotator, or who has no link, asks too often.
+        """
+        name = await run_in_threadpool(self._votes.annotator_of, token)
+        address = request.client.host if request.client else ""
+        require_rate(self._rates, name or f"nobody at {address}")
+        return name
+
+    def _reader_named(self, name: str, token: str) -> Reader:
         preferences = Preferences.stored(self._votes.preferences(name), self._steps)
         progress = self._votes.progress(name)
         return Reader(name, form_key(token), preferences, progress, self._steps)
@@ -288,7 +315,8 @@ async def _no_such_page(request: Request, error: HTTPException) -> Response:
 
 def _refusal(refused: Refused) -> Response:
     page = pages.message_page("This did not work", refused.message)
-    return HTMLResponse(page, refused.status)
+    headers = {"Retry-After": str(refused.retry_after)} if refused.retry_after else None
+    return HTMLResponse(page, refused.status, headers)
 
 
 def _to(path: str) -> RedirectResponse:

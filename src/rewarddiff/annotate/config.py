@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rewarddiff.config import at_least, checked
+from rewarddiff.config import at_least, checked, positive
 
 
 @checked
@@ -20,6 +20,7 @@ class AnnotateConfig:
         limit: at most so many items.
         seed: draws orders and sides; None: a random one. It is kept with the project.
         shuffle: each annotator gets the items in an order of their own.
+        rate: requests a second of one annotator (of one address where there is no link), at most.
     """
 
     guidelines: str | None = None
@@ -29,6 +30,8 @@ class AnnotateConfig:
     limit: int | None = None
     seed: int | None = None
     shuffle: bool = True
+    rate: float | None = 50.0
 
     def __post_init__(self) -> None:
         at_least(self, 1, "per_item", "limit")
+        positive(self, "rate")

@@ -12,6 +12,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rewarddiff.rates import Rates
+
 MOST_BYTES = 64 * 1024
 """Of a request's body."""
 BODY_SECONDS = 30.0
@@ -35,12 +37,13 @@ HEADERS = {
 
 
 class Refused(Exception):
-    """A request that is not heeded: its status, and a sentence for a person."""
+    """A request that is not heeded: its status, a sentence for a person, and seconds to wait."""
 
-    def __init__(self, status: HTTPStatus, message: str) -> None:
+    def __init__(self, status: HTTPStatus, message: str, *, retry_after: int = 0) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.retry_after = retry_after
 
 
 class Headers:
@@ -64,6 +67,17 @@ def require_host(request: Request, hosts: frozenset[str]) -> None:
         raise Refused(
             HTTPStatus.MISDIRECTED_REQUEST,
             "This page is not served under that name. Open the link that you were given.",
+        )
+
+
+def require_rate(rates: Rates, who: str) -> None:
+    """Raise a Refused where somebody asks too often; count the request."""
+    wait = rates.wait_of(who)
+    if wait:
+        raise Refused(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "Too many requests came at once. Wait a moment, and go on.",
+            retry_after=wait,
         )
 
 

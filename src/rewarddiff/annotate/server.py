@@ -67,7 +67,9 @@ def annotate(
         names = _names(listener, host, config)
         votes = open_project(folder, pairs, annotators=annotators, steps=steps, config=config)
         try:
-            application = Application(votes, frozenset(names), guidelines, https=config.https)
+            application = Application(
+                votes, frozenset(names), guidelines, https=config.https, rate=config.rate
+            )
             _run(application, votes, listener, names[0], config)
         finally:
             votes.close()

@@ -7,6 +7,7 @@ The tables are in `schema.sql`. Writes are whole transactions that are on the di
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import sqlite3
 import threading
@@ -57,8 +58,9 @@ class Votes:
             ) from error
 
     def close(self) -> None:
-        """Close the file; what was acknowledged is in it."""
-        self._connection.close()
+        """Close the file, when what a thread is storing is stored; what was acknowledged is in it."""
+        with self._lock:
+            self._connection.close()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -99,9 +101,13 @@ class Votes:
 
     def annotator_of(self, token: str) -> str | None:
         """Return whose token this is; None: nobody's."""
-        query = "SELECT name FROM annotators WHERE token_hash = ?"
-        rows = self.rows(query, token_hash(token))
-        return rows[0]["name"] if rows else None
+        given = token_hash(token)
+        owner = None
+        # All are compared, each in constant time: how long it takes tells nothing of any.
+        for row in self.rows("SELECT name, token_hash FROM annotators"):
+            if hmac.compare_digest(row["token_hash"], given):
+                owner = row["name"]
+        return owner
 
     def preferences(self, annotator: str) -> dict[str, Any]:
         """Return what an annotator has chosen on the settings page."""

@@ -19,10 +19,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rewarddiff.errors import UserError
+from rewarddiff.rates import Rates
 from rewarddiff.serve.batching import Batcher
 from rewarddiff.serve.config import ServeConfig
 from rewarddiff.serve.failures import Failure, refused
-from rewarddiff.serve.limits import Rates, body_of, require_key
+from rewarddiff.serve.limits import body_of, require_key, require_rate
 from rewarddiff.serve.metrics import Metrics
 from rewarddiff.serve.protocols import PROTOCOLS, Protocol
 from rewarddiff.serve.protocols.base import Json
@@ -39,6 +40,9 @@ class Application:
 
     Args:
         key: that requests must bear; None: none.
+
+    Attributes:
+        unanswered: requests that the server's end came before.
     """
 
     def __init__(self, served: Served, config: ServeConfig, key: str | None = None) -> None:
@@ -46,6 +50,7 @@ class Application:
         self._config = config
         self._key = key
         self._rates = Rates(config.rate)
+        self.unanswered = 0
         self._metrics = Metrics()
         self._batcher = Batcher(served.answers, config, self._metrics)
 
@@ -97,6 +102,9 @@ class Application:
                 response = await route(request)
             except Failure as failure:
                 response = _failed(failure)
+            except asyncio.CancelledError:  # the time for what is under way at the end is over
+                self.unanswered += 1
+                response = _failed(Failure(503, "the server has stopped", retry_after=1))
             except Exception:
                 log.exception("%s failed", name)
                 response = _failed(Failure(500, "the server failed; see its log"))
@@ -109,7 +117,7 @@ class Application:
     def _require(self, request: Request) -> None:
         """Raise a Failure unless this client may ask, and now."""
         require_key(request, self._key)
-        self._rates.require(request.client.host if request.client else "")
+        require_rate(self._rates, request.client.host if request.client else "")
 
     async def _health(self, request: Request) -> Response:
         served = self._served

@@ -19,6 +19,7 @@ class ServeConfig:
         body: bytes of a request's body, at most.
         body_seconds: for a request's body to arrive.
         rate: requests a second of one client, at most; so many may come at once.
+        stop_seconds: for what was accepted to be answered when the server is ended.
     """
 
     batch: int = 256
@@ -27,8 +28,9 @@ class ServeConfig:
     body: int = 8 * 2**20
     body_seconds: float = 30.0
     rate: float | None = None
+    stop_seconds: int = 60
 
     def __post_init__(self) -> None:
         at_least(self, 1, "batch", "queue", "body")
         at_least(self, 0, "wait")
-        positive(self, "body_seconds", "rate")
+        positive(self, "body_seconds", "rate", "stop_seconds")

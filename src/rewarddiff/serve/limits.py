@@ -4,56 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import math
-import time
+import os
 
 from starlette.requests import ClientDisconnect, Request
 
+from rewarddiff.rates import Rates
 from rewarddiff.serve.config import ServeConfig
 from rewarddiff.serve.failures import Failure
 
-MOST_CLIENTS = 10_000
-"""Clients whose rate is remembered."""
 
-
-class Rates:
-    """At most `rate` requests a second of each client: a bucket of so many, refilled steadily."""
-
-    def __init__(self, rate: float | None) -> None:
-        self._rate = rate
-        self._buckets: dict[str, tuple[float, float]] = {}
-
-    def require(self, client: str) -> None:
-        """Count a request of this client.
-
-        Raises:
-            Failure: it has asked too often.
-        """
-        if self._rate is None:
-            return
-        now = time.monotonic()
-        most = max(1.0, self._rate)
-        left, since = self._buckets.pop(client, (most, now))
-        left = min(most, left + (now - since) * self._rate)
-        is_allowed = left >= 1
-        self._buckets[client] = (left - is_allowed, now)
-        if len(self._buckets) > MOST_CLIENTS:
-            # The one that has not asked for longest stands first.
-            del self._buckets[next(iter(self._buckets))]
-        if not is_allowed:
-            raise Failure(
-                429,
-                f"more than {self._rate:g} requests a second; ask more slowly",
-                retry_after=math.ceil((1 - left) / self._rate),
-            )
+def require_rate(rates: Rates, client: str) -> None:
+    """Raise a Failure where a client asks too often; count its request."""
+    wait = rates.wait_of(client)
+    if wait:
+        message = f"more than {rates.rate:g} requests a second; ask more slowly"
+        raise Failure(429, message, retry_after=wait)
 
 
 def require_key(request: Request, key: str | None) -> None:
     """Raise a Failure unless the request bears the server's key, where it has one."""
     if key is None:
         return
-    given = request.headers.get("authorization", "")
-    if not hmac.compare_digest(given.encode(), f"Bearer {key}".encode()):
+    # Both as the bytes that they are: headers are read as Latin-1, the environment as it is encoded.
+    given = request.headers.get("authorization", "").encode("latin-1")
+    if not hmac.compare_digest(given, b"Bearer " + os.fsencode(key)):
         raise Failure(401, "send the server's key: Authorization: Bearer KEY")
 
 
@@ -61,8 +35,10 @@ async def body_of(request: Request, config: ServeConfig) -> bytes:
     """Return the body of a request.
 
     Raises:
-        Failure: it is too long, takes too long, or is cut.
+        Failure: it is compressed, too long, takes too long, or is cut.
     """
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Failure(415, "the body is compressed; send it as it is")
     too_long = Failure(413, f"the body is longer than {config.body} bytes; send it in parts")
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > config.body:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from rewarddiff.serve.protocols import PROTOCOLS
 from rewarddiff.serve.served import Served
 from rewarddiff.store import fingerprint
 from rewarddiff.writing import say
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def serve(
@@ -53,7 +56,8 @@ def serve(
     key = None if key_env is None else _key(key_env)
     with bound(host, port) as listener:
         served = opened(scorer, policy_baseline)
-        application = Application(served, config or ServeConfig(), key)
+        config = config or ServeConfig()
+        application = Application(served, config, key)
         options = uvicorn.Config(
             application.starlette(),
             http=PatientProtocol,
@@ -62,6 +66,7 @@ def serve(
             access_log=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=config.stop_seconds,
         )
         with address_explained(host, port):
             listener.listen(options.backlog)
@@ -69,7 +74,7 @@ def serve(
         with ended_by_signals(server):
             say(*announcement(served, listener, host))
             server.run(sockets=[listener])
-    say("stopped: all that was accepted is answered")
+    say(farewell(application.unanswered, config.stop_seconds))
 
 
 def opened(scorer: str | Path, policy_baseline: str | Path | None = None) -> Served:
@@ -108,9 +113,24 @@ def announcement(served: Served, listener: socket.socket, host: str) -> list[str
     return lines
 
 
+def farewell(unanswered: int, seconds: int) -> str:
+    """Return what is said at the end."""
+    if not unanswered:
+        return "stopped: all that was accepted is answered"
+    return (
+        f"stopped: {unanswered} requests took longer than the {seconds} s of stop_seconds, "
+        "and were answered 503"
+    )
+
+
 def _key(variable: str) -> str:
     """Return the key in an environment variable."""
     key = os.environ.get(variable, "")
     if not key:
         raise UserError(f"--key-env {variable}: no such variable, or an empty one; set it first")
+    if key != key.strip() or CONTROL.search(key):
+        raise UserError(
+            f"--key-env {variable}: begins or ends with a space, or holds a control character, "
+            "which no header can bear; set it without"
+        )
     return key

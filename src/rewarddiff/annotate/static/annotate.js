@@ -23,7 +23,7 @@
     for (let wait = FIRST_WAIT; ; wait = Math.min(2 * wait, LONGEST_WAIT)) {
       try {
         const answer = await fetch(form.action, { method: "POST", body: fields, signal: AbortSignal.timeout(PATIENCE) });
-        if (answer.status < 500 && answer.status !== 408) return { isKept: answer.ok, page: await answer.text() };
+        if (answer.status < 500 && ![408, 429].includes(answer.status)) return { isKept: answer.ok, page: await answer.text() };
       } catch { /* no connection: below */ }
       say("Your answer is not saved yet: the server cannot be reached. It is kept here and sent again. Leave this page open.");
       await pause(wait);
