@@ -448,11 +448,16 @@ class Soak:
             process = self.started("run", str(self.inputs / "recipe.yaml"))
             status = process.wait()
         require(status == 0, f"status {status}: {process.output}")
-        anew = process.text.count("made anew")
-        self.events["stages made anew"] += anew
+        anew = self.count_anew(process)
         self.require_equal_run()
         self.is_finished = True
         return f"{said}{anew} stages made anew, equal"
+
+    def count_anew(self, process: Process) -> int:
+        """Count the stages that a run made anew, because a file of theirs was not as it was written."""
+        anew = process.text.count("made anew")
+        self.events["stages made anew"] += anew
+        return anew
 
     def require_equal_run(self) -> None:
         from benchmarks.trace import differences
@@ -496,7 +501,8 @@ class Soak:
                 raise
             was_there = False
         self.events["killed"] += was_there
-        return f"{lost} taken away, {'killed' if was_there else 'ended'} after {moment:.2f} s"
+        said = f"killed after {moment:.2f} s" if was_there else "it ended before the kill"
+        return f"{lost} taken away, {self.count_anew(process)} stages made anew, {said}"
 
     def forget(self) -> str:
         """Take away a stage, all stages, or the whole run."""
@@ -510,10 +516,15 @@ class Soak:
 
     def damage(self) -> str:
         """Damage one file of the run."""
-        files = [path for path in sorted(self.run.rglob("*")) if is_damageable(path)]
-        if not files:
+        parts = defaultdict(list)
+        for path in sorted(self.run.rglob("*")):
+            if is_damageable(path):
+                parts[path.relative_to(self.run).parts[0]].append(path)
+        if not parts:
             return "nothing there"
-        path, how, place = self.rng.choice(files), self.rng.choice(HOWS), self.rng.random()
+        # Every part of a run as likely as any other, and in it every file.
+        path = self.rng.choice(parts[self.rng.choice(sorted(parts))])
+        how, place = self.rng.choice(HOWS), self.rng.random()
         content = bytearray(path.read_bytes())
         at = int(place * len(content))
         path.unlink()  # it may have a second name elsewhere
@@ -539,7 +550,7 @@ class Soak:
         moment = self.rng.uniform(0, self.longest[name])
         was_there = self.started(*arguments).kill_after(moment)
         self.events["killed"] += was_there
-        return f"{'killed' if was_there else 'ended'} after {moment:.2f} s"
+        return f"killed after {moment:.2f} s" if was_there else "it ended before the kill"
 
     def score(self) -> str:
         """Score a file, or go on."""
