@@ -11,7 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rewarddiff.sums import seal
@@ -31,10 +32,20 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file beside its place, and rename it into place when it is complete."""
+    with written(path) as fresh:
+        fresh.write_bytes(content)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """Hand out a place beside a file, and rename what is written there into its place once all is.
+
+    The name ends as the file's, for libraries that go by it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = _fresh(path)
     try:
-        fresh.write_bytes(content)
+        yield fresh
         put(fresh, path)
     except BaseException:
         fresh.unlink(missing_ok=True)
@@ -53,10 +64,8 @@ def link(source: str | Path, target: str | Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        target = Path(target)
-        fresh = _fresh(target)
-        shutil.copy2(source, fresh)
-        put(fresh, target)
+        with written(Path(target)) as fresh:
+            shutil.copy2(source, fresh)
 
 
 def begin(folder: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from rewarddiff import files
 from rewarddiff.errors import UserError
 from rewarddiff.models.names import KNOWN, is_path, is_short, resolve
 from rewarddiff.version import __version__
@@ -131,7 +132,7 @@ def put(text: str, fresh: Path, folder: Path) -> None:
 def keep(source: Path, folder: Path) -> None:
     """Give a copy of a model the card of the model that it is a copy of, where that has one."""
     if (source / README).is_file():
-        shutil.copy2(source / README, folder / README)
+        files.write_bytes(folder / README, (source / README).read_bytes())
 
 
 def _shown(base: str) -> str:

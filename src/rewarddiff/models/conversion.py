@@ -9,7 +9,7 @@ from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
 
-from rewarddiff import model_files
+from rewarddiff import files, model_files
 from rewarddiff.errors import UserError
 from rewarddiff.models.reading import quiet, read
 
@@ -68,8 +68,10 @@ def convert(gguf: Path, target: Path, hub: str) -> None:
 
 
 def _move(converted: Path, target: Path) -> None:
+    files.sync_all(converted)
     try:
         converted.rename(target)
+        files.sync(target.parent)
     except OSError:
         # Another process was faster; half a model in its place is an error.
         model_files.require_model(target, mend="or remove it")

@@ -60,8 +60,8 @@ class Parts:
         written = [self._file(window, self.kind)]
         for name, array in arrays.items():
             written.append(self._file(window, f".{name}.npy"))
-            np.save(written[-1], array, allow_pickle=False)
-            files.sync(written[-1])
+            with files.written(written[-1]) as fresh:
+                np.save(fresh, array, allow_pickle=False)
         held = sums.of_files(self.folder, [file.name for file in written])
         content = {"account": account, "files": held}
         place = self._file(window, ".json")

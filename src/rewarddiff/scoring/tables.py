@@ -75,14 +75,14 @@ def write(output: Path, windows: Windows) -> None:
     """Write rows to a file by its suffix, whole or not at all, or to a folder of `datasets`."""
     match check_suffix(output, folders=True):
         case ".jsonl":
-            with _whole(output) as fresh, fresh.open("w", encoding="utf-8") as file:
+            with files.written(output) as fresh, fresh.open("w", encoding="utf-8") as file:
                 for rows in windows():
                     file.writelines(map(_line, rows))
         case ".csv":
-            with _whole(output) as fresh:
+            with files.written(output) as fresh:
                 _write_csv(fresh, windows)
         case ".parquet":
-            with _whole(output) as fresh:
+            with files.written(output) as fresh:
                 _write_parquet(fresh, windows)
         case _:
             _write_dataset(output, windows)
@@ -90,21 +90,10 @@ def write(output: Path, windows: Windows) -> None:
 
 def join(output: Path, parts: Iterable[Path]) -> None:
     """Write files of lines one behind the other, whole or not at all."""
-    with _whole(output) as fresh, fresh.open("wb") as file:
+    with files.written(output) as fresh, fresh.open("wb") as file:
         for part in parts:
             with part.open("rb") as lines:
                 shutil.copyfileobj(lines, file)
-
-
-@contextmanager
-def _whole(output: Path) -> Iterator[Path]:
-    """Hand out a file beside the output, and rename it into place once it is written."""
-    fresh = files.names(output)[0]
-    try:
-        yield fresh
-        files.put(fresh, output)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def _line(row: Values) -> str:
