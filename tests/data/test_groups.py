@@ -119,3 +119,27 @@ def test_cache_follows_the_content(tmp_path: Path) -> None:
     source.write_text(row("y"))
     assert [g.prompt for g in load_groups(source, cache=cache, ledger=third)] == ["y"]
     assert third.dropped == 0
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "lost"])
+@pytest.mark.parametrize("suffix", [".arrow", ".ledger.json"])
+def test_a_damaged_cache_is_named_and_read_again(
+    suffix: str, how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, cache = tmp_path / "rows.jsonl", tmp_path / "cache"
+    source.write_text(row("a prompt") + "broken\n")
+    counted = Ledger()
+    whole = list(load_groups(source, cache=cache, ledger=counted, max_drop=0.5))
+    (file,) = (path for path in cache.iterdir() if path.name.endswith(suffix))
+    content = file.read_bytes()
+    file.unlink()
+    if how == "flipped":
+        place = content.find(b"a prompt") if suffix == ".arrow" else len(content) // 2
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    elif how == "cut":
+        file.write_bytes(content[:-20])
+    again = Ledger()
+    assert list(load_groups(source, cache=cache, ledger=again, max_drop=0.5)) == whole
+    assert again.to_dict() == counted.to_dict()
+    assert file.name in caplog.text
+    assert "the data is read again" in caplog.text

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
+from rewarddiff import files, sums
 from rewarddiff.data.columns import Columns
 from rewarddiff.data.groups import Groups
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.data.read import read
 from rewarddiff.data.sources import paths
 from rewarddiff.errors import UserError
-from rewarddiff.files import write_text
 from rewarddiff.paths import user_path
 from rewarddiff.records import Group
 
-LAYOUT = "9"
+logger = logging.getLogger(__name__)
+
+LAYOUT = "10"
 """Raised when the schema or the meaning of a format changes, so that old caches are not read."""
 
 
@@ -57,9 +60,9 @@ def load_groups(
         )
         return islice(groups, limit)
 
-    files = paths(source, split) if cache is not None else []
+    read_from = paths(source, split) if cache is not None else []
     try:
-        if cache is not None and files:
+        if cache is not None and read_from:
             settings = {
                 "source": str(source),
                 "format": format,
@@ -68,7 +71,7 @@ def load_groups(
                 "columns": dict(columns or {}),
                 "strict": strict,
             }
-            groups = _cached(stream, user_path(cache) / _key(files, settings), counts)
+            groups = _cached(stream, user_path(cache) / _key(read_from, settings), counts)
         else:
             groups = _temporary(stream())
     finally:
@@ -93,11 +96,19 @@ def _cached(stream: Callable[[], Iterator[Group]], place: Path, counts: Ledger) 
     """Return the groups at a place, read into it if need be; count what became of the rows."""
     arrow = place.with_name(f"{place.name}.arrow")
     account = place.with_name(f"{place.name}.ledger.json")
-    if arrow.exists() and account.exists():
-        counts.merge(Ledger.from_dict(json.loads(account.read_text("utf-8"))))
-        return Groups.open(arrow)
+    if account.exists() or arrow.exists():
+        kept = sums.read_sealed(account)
+        fault = f"{account.name} is lost, or does not hold what was written to it"
+        if kept is not None:
+            fault = sums.fault(place.parent, kept["files"])
+        if kept is not None and not fault:
+            counts.merge(Ledger.from_dict(kept["ledger"]))
+            return Groups.open(arrow)
+        logger.warning("%s: %s: the data is read again", place.parent, fault)
     groups = Groups.write(stream(), arrow)
-    write_text(account, json.dumps(counts.to_dict()))
+    held = sums.of_files(place.parent, [arrow.name])
+    content = {"ledger": counts.to_dict(), "files": held}
+    files.write_text(account, sums.sealed_json(account.name, content))
     return groups
 
 
