@@ -28,6 +28,7 @@ DIFFERS_BY_NATURE = (
     "created",
     "machine",
     "version",
+    "sha256",
 )
 """Parts of keys whose values tell of the moment, the place or the code, and not of what is computed."""
 

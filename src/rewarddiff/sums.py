@@ -95,6 +95,7 @@ def fault_of_sealed(folder: Path) -> str:
 def sealed_json(name: str, content: Mapping[str, Any], indent: int | None = None) -> str:
     """Return a JSON object with its own sum in it, as a file of this name holds it."""
     plain = json.loads(json.dumps(content, allow_nan=False, default=str))
+    plain.pop(OWN, None)  # of what was read from such a file
     sealed = plain | {OWN: _sum_of(name, plain)}
     return json.dumps(sealed, indent=indent) + "\n"
 

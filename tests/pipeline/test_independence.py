@@ -19,6 +19,7 @@ from rewarddiff.pipeline.contrasts import used_in_training
 from rewarddiff.pipeline.independence import used_by
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.results import PEOPLE
+from rewarddiff.sums import sealed_json
 
 SERVED = {"kind": "judge", "url": "http://127.0.0.1:9", "model": "large"}
 
@@ -134,6 +135,7 @@ def test_votes_that_are_gone_are_nobody_who_can_be_named(run: Path, tmp_path: Pa
     moved = Path(shutil.copytree(run, tmp_path / "run"))
     recipe = json.loads((moved / "results.json").read_text())
     recipe["recipe"]["scorers"]["ours"]["path"] = str(tmp_path / "gone.jsonl")
-    (moved / "results.json").write_text(json.dumps(recipe))
+    del recipe["sha256"]
+    (moved / "results.json").write_text(sealed_json("results.json", recipe))
     named = contestants([f"{moved}:weighted", f"{moved}:dpo"])
     assert not used_by(named, {"length": "length"})("weighted", "length")

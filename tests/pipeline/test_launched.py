@@ -17,7 +17,7 @@ from process_groups import launched, on_processes
 
 from rewarddiff.cli import main
 
-BY_PROCESS = ("second", "memory", "created", "time/", "fingerprint", "version")
+BY_PROCESS = ("second", "memory", "created", "time/", "fingerprint", "version", "sha256")
 """What differs between any two runs, or hangs on all bits of the weights."""
 
 

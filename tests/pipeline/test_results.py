@@ -216,7 +216,7 @@ def test_results_of_another_version_are_refused_in_a_line(tmp_path: Path) -> Non
     with pytest.raises(UserError) as refused:
         read_results(written(older, tmp_path))
     assert str(refused.value) == (
-        f"{tmp_path}/results.json: schema is 1, and this version reads 4; run the recipe again to "
+        f"{tmp_path}/results.json: schema is 1, and this version reads 5; run the recipe again to "
         "write it anew"
     )
     (tmp_path / "results.json").write_text("{")

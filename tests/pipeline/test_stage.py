@@ -255,6 +255,21 @@ def test_one_flipped_bit_is_found_and_the_stage_made_anew(tmp_path: Path, name: 
     assert contents(tmp_path / "s") == expected
 
 
+def test_what_is_another_is_named(tmp_path: Path) -> None:
+    config = {"lr": 0.1, "loss": {"beta": 1}, "steps": 3}
+    other = {"lr": 0.1, "loss": {"beta": 2}, "steps": 3}
+    finished(tmp_path / "done", config=config, data="a" * 32)
+    stage = started(tmp_path / "done", config=other, data="b" * 32)
+    said = "config.loss.beta 1, now 2, another data"
+    assert stage.anew == f"its inputs are not those of the earlier run: {said}"
+    started(tmp_path / "begun", config=config, data="a" * 32)
+    (tmp_path / "begun" / "checkpoint").touch()
+    stage = started(tmp_path / "begun", config=other, data="b" * 32)
+    assert stage.anew == f"it was begun with other inputs: {said}"
+    assert not (tmp_path / "begun" / "checkpoint").exists()
+    assert started(tmp_path / "begun", config=other, data="b" * 32).anew == ""
+
+
 def test_a_damaged_note_of_a_stage_that_was_begun_is_said(tmp_path: Path) -> None:
     started(tmp_path / "s", a=1)
     note = tmp_path / "s" / "started.json"

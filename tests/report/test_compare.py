@@ -17,6 +17,7 @@ from rich.console import Console
 
 from rewarddiff.cli import main
 from rewarddiff.pipeline.comparing import _labels
+from rewarddiff.pipeline.stage import write_results
 from rewarddiff.report.compare import page, remarks, terminal_comparison, verdict
 from rewarddiff.report.compare_tables import (
     costs_table,
@@ -26,7 +27,7 @@ from rewarddiff.report.compare_tables import (
     win_rates_table,
 )
 from rewarddiff.report.side_by_side import NamedRun, differing_keys
-from rewarddiff.results import RESULTS, Data, Results, ScorerResult, plain, read
+from rewarddiff.results import Data, Results, ScorerResult, plain, read
 
 
 def with_scorers(results: Results, fingerprints: dict[str, str]) -> Results:
@@ -203,7 +204,7 @@ def test_the_page_runs_nothing_and_shows_hostile_text_as_text() -> None:
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / RESULTS).write_text(json.dumps(plain(example.results())))
+        write_results(tmp_path / name, example.results())
     output = tmp_path / "page.html"
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--output", str(output)]) == 0
     said = capsys.readouterr().out
@@ -219,7 +220,7 @@ def test_report_of_several_runs_is_the_same_page(
     for name in ("a", "b", "c"):
         folder = tmp_path / name
         folder.mkdir()
-        (folder / RESULTS).write_text(json.dumps(plain(example.results(1))))
+        write_results(folder, example.results(1))
         folders.append(str(folder))
     pages = {}
     for command in ("report", "compare"):
@@ -300,7 +301,7 @@ def test_what_cannot_be_compared_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a").mkdir()
-    (tmp_path / "a" / RESULTS).write_text(json.dumps(plain(example.results())))
+    write_results(tmp_path / "a", example.results())
     assert main(["compare", *folders]) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -313,7 +314,7 @@ def test_a_run_beside_a_trained_model_is_found(
 ) -> None:
     """`train` leaves the model in a folder and its run in `run` there."""
     (tmp_path / "mine/run").mkdir(parents=True)
-    (tmp_path / "mine/run" / RESULTS).write_text(json.dumps(plain(example.results())))
+    write_results(tmp_path / "mine/run", example.results())
     assert main(["report", str(tmp_path / "mine")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'mine/run/report.html'}\n"
 

@@ -34,7 +34,7 @@ from rewarddiff.pipeline.results import gather
 from rewarddiff.pipeline.run import carry_out
 from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
 from rewarddiff.pipeline.scorers import held_out_calibration, measure, save_trained_scorer
-from rewarddiff.pipeline.stage import write_json
+from rewarddiff.pipeline.stage import write_results
 from rewarddiff.policies import policy as policies
 from rewarddiff.policies.items import Pairs
 from rewarddiff.policies.objectives import BY_NAME
@@ -43,7 +43,7 @@ from rewarddiff.policies.table import item_table
 from rewarddiff.processes import once, shared
 from rewarddiff.records import Group
 from rewarddiff.report import render, terminal_table
-from rewarddiff.results import RESULTS, Evaluation, plain, read_results, results_folder
+from rewarddiff.results import Evaluation, read_results, results_folder
 from rewarddiff.scorers.neural import train as scorers_train
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.scorer import NeuralScorer
@@ -81,7 +81,7 @@ def _run(config: Recipe) -> None:
 def _report(run: Run, meter: Meter) -> None:
     """Write the results and the page of a run that is carried out, and print its tables."""
     results = replace(gather(run), seconds=meter.seconds)
-    write_json(run.output / RESULTS, plain(results))
+    write_results(run.output, results)
     report_stage(run.output)
     console().print(terminal_table(results))
 

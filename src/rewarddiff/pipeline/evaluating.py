@@ -23,13 +23,12 @@ from rewarddiff.pipeline.data import content
 from rewarddiff.pipeline.earlier import check_earlier
 from rewarddiff.pipeline.results import header, summarised
 from rewarddiff.pipeline.scorers import measure
-from rewarddiff.pipeline.stage import write_json
+from rewarddiff.pipeline.stage import write_results
 from rewarddiff.processes import once, shared
 from rewarddiff.remembering import open_store
 from rewarddiff.report import render
 from rewarddiff.report.scorer_statements import evaluation_note
 from rewarddiff.results import (
-    RESULTS,
     Cost,
     Cut,
     Data,
@@ -41,7 +40,6 @@ from rewarddiff.results import (
     SplitCounts,
     StageCost,
     Summary,
-    plain,
     read,
 )
 from rewarddiff.scorers.neural.identity import answers_fingerprint
@@ -91,7 +89,7 @@ def eval_stage(
     check_earlier(output, "eval", title, others="that are not of an evaluation")
     with run_folder_for(output):
         results = _evaluated(texts, data, title, reading, output)
-        write_json(output / RESULTS, plain(results))
+        write_results(output, results)
         once(lambda: render(results, output))
     return results
 

@@ -31,10 +31,10 @@ from rewarddiff.pipeline.judge_results import (
     write_annotations,
 )
 from rewarddiff.pipeline.judge_use import check_servers
-from rewarddiff.pipeline.stage import write_json
+from rewarddiff.pipeline.stage import write_results
 from rewarddiff.pipeline.verdicts import Answers, write_verdicts
 from rewarddiff.report import render
-from rewarddiff.results import LABELS, MAJORITY, PEOPLE, RESULTS, Results, plain
+from rewarddiff.results import LABELS, MAJORITY, PEOPLE, RESULTS, Results
 from rewarddiff.sampling import SamplingConfig
 from rewarddiff.scorers.opening import is_judge, open_judge
 from rewarddiff.scorers.people import People
@@ -234,5 +234,5 @@ def _write(
     stated = {judge: of_judge.stated for judge, of_judge in asked.items()}
     write_verdicts(folder / "verdicts.jsonl", answers, stated)
     write_annotations(folder / "annotations.json", answers, stated)
-    write_json(folder / RESULTS, plain(results))
+    write_results(folder, results)
     render(results, folder)

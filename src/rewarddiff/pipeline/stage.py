@@ -6,6 +6,7 @@ Each writes one directory; its manifest, written last, says what it was made fro
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,15 +16,22 @@ import numpy as np
 
 from rewarddiff import __version__, files, launch, sums
 from rewarddiff.differences import Array
+from rewarddiff.differing import differing
 from rewarddiff.errors import UserError
 from rewarddiff.processes import once
+from rewarddiff.results import RESULTS, Results, plain
 from rewarddiff.store import fingerprint, finite
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 """Written last: what a complete directory was made from, and which files it holds."""
 
 STARTED = "started.json"
 """Written first: what a directory is being made from."""
+
+CHECKPOINT = "checkpoint"
+"""The folder that an interrupted training goes on from."""
 
 NOTES = (MANIFEST, STARTED, f"{files.FRESH}{MANIFEST}", f"{files.FRESH}{STARTED}")
 """What a stage writes for itself; the latter two are what a kill may leave."""
@@ -38,7 +46,7 @@ class Stage:
 
     Attributes:
         done: whether the directory is complete; `manifest` then holds what `finish` was given.
-        anew: why a directory that was complete is made anew; empty where there was none.
+        anew: why a directory that was complete, or begun, is made anew; empty where there was none.
     """
 
     def __init__(self, folder: Path, name: str, inputs: dict[str, Any]) -> None:
@@ -57,14 +65,25 @@ class Stage:
         self.manifest = self.found(self.folder)
         if self.manifest:
             if self.manifest.get("key") != self.key:
-                self.anew = "its inputs are not those of the earlier run"
+                self.anew = "its inputs are not those of the earlier run" + self._others(
+                    self.manifest
+                )
             else:
                 self.anew = sums.fault(self.folder, _needed(self.manifest))
         if not self.manifest or self.anew:
             self._begin()
-        elif "files" in self.manifest and "files" not in _read(self.folder / STARTED):
-            self._say_who_wrote()  # a kill came between the two files of `finish`
+        elif "files" in self.manifest:
+            self._complete_started()
         return self.manifest, self.anew
+
+    def _complete_started(self) -> None:
+        """Write the second file of `finish` where a kill came between the two, or it was damaged since."""
+        started = sums.read_sealed(self.folder / STARTED)
+        if started is None:
+            cause = "is lost, or does not hold what was written to it"
+            logger.warning("%s: %s %s: written anew", self.folder, STARTED, cause)
+        if started is None or "files" not in started:
+            self._say_who_wrote()
 
     def _begin(self) -> None:
         files.sweep_up(self.folder.parent)
@@ -74,11 +93,26 @@ class Stage:
             self.anew = f"{MANIFEST} is lost, or does not hold what was written to it"
         elif not (self.anew or started) and (self.folder / STARTED).exists():
             self.anew = f"{STARTED} does not hold what was written to it"
-        if was_complete or started.get("key") != self.key:
+        elif not (self.anew or started) and self._holds_checkpoint():
+            self.anew = f"{STARTED} is lost"
+        is_of_this = started.get("key") == self.key
+        if started and not (self.anew or is_of_this):
+            self.anew = "it was begun with other inputs" + self._others(started)
+        if was_complete or not is_of_this:
             self._clear(_written(self.folder))
         self.folder.mkdir(parents=True, exist_ok=True)
         _write_note(self.folder / STARTED, {"key": self.key, "inputs": self.inputs})
         self.manifest = {}
+
+    def _holds_checkpoint(self) -> bool:
+        """Tell whether a training was begun here, whatever else is lost: nobody else writes such a folder."""
+        return (self.folder / CHECKPOINT / sums.SUMS).exists()
+
+    def _others(self, note: Mapping[str, Any]) -> str:
+        """Return behind a colon what the inputs in a note differ in from these."""
+        now = json.loads(json.dumps(finite(self.inputs), default=str))
+        others = differing(note.get("inputs", {}), now)
+        return f": {others}" if others else ""
 
     def finish(self, **outputs: Any) -> dict[str, Any]:
         """Declare the directory complete; the other processes wait until it is."""
@@ -111,7 +145,7 @@ class Stage:
         mend = "choose another output, or move them away"
         if self.folder.exists():
             names = {file.name for file in self.folder.iterdir()}
-            if names and names.isdisjoint(NOTES):
+            if names and names.isdisjoint(NOTES) and not self._holds_checkpoint():
                 raise UserError(f"{self.folder}: holds files that no run wrote; {mend}")
         if written is not None:
             for foreign in sorted(_names(self.folder) - set(written)):
@@ -162,7 +196,7 @@ def _needed(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def _for_people(name: str) -> bool:
     """Whether a file may be changed or deleted: people read it, or it was only for going on."""
-    return name.endswith(".md") or name.startswith(("metrics.jsonl", "logs/", "checkpoint"))
+    return name.endswith(".md") or name.startswith(("metrics.jsonl", "logs/", CHECKPOINT))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -186,7 +220,14 @@ def write_json(path: Path, content: Any) -> None:
     files.write_text(path, f"{text}\n")
 
 
+def write_results(folder: Path, results: Results) -> None:
+    """Write `results.json`, with the sum of all else in it, as `write_json` writes."""
+    if launch.is_main():
+        _write_note(folder / RESULTS, plain(results))
+
+
 def write_array(path: Path, array: Array) -> None:
     """Write numbers as a .npy file, as `write_json` writes."""
     if launch.is_main():
-        np.save(path, array, allow_pickle=False)
+        with files.written(path) as fresh:
+            np.save(fresh, array, allow_pickle=False)

@@ -28,12 +28,11 @@ from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.recipe import BASE
 from rewarddiff.pipeline.results import gather
 from rewarddiff.pipeline.run import check_early, check_places, complete
-from rewarddiff.pipeline.stage import Stage, write_json
+from rewarddiff.pipeline.stage import Stage, write_json, write_results
 from rewarddiff.processes import once, shared
 from rewarddiff.report.sweep import render_sweep, terminal_sweep
 from rewarddiff.report.values import duration
 from rewarddiff.results import (
-    RESULTS,
     HeldAgainst,
     Interval,
     PolicyResult,
@@ -189,7 +188,7 @@ def _results(run: Run, combination: Combination, sweep: Sweep, estimate: _Estima
     results = replace(results, seconds=meter.seconds)
     folder = sweep.folder / "combinations" / combination.label
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / RESULTS, plain(results))
+    write_results(folder, results)
     return results
 
 

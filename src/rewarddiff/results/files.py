@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rewarddiff import sums
 from rewarddiff.errors import UserError
 from rewarddiff.results.reading import adapter
 from rewarddiff.results.run import SCHEMA, Results
@@ -22,7 +23,7 @@ def results_folder(folder: Path) -> Path:
 
 
 def read_results(folder: Path) -> Results:
-    """Return what a finished run or evaluation wrote. Raises UserError."""
+    """Return what a finished run or evaluation wrote. Raises UserError, also where it was changed since."""
     from pydantic import ValidationError
 
     path = folder / RESULTS
@@ -37,6 +38,8 @@ def read_results(folder: Path) -> Results:
         results: Results = adapter(Results).validate_json(text, strict=True)
     except ValidationError as error:
         raise UserError(f"{path}: {_cause(error)}; {AGAIN}") from None
+    if sums.read_sealed(path) is None:
+        raise UserError(f"{path}: does not hold what was written to it; {AGAIN}")
     return results
 
 

@@ -189,7 +189,7 @@ class SampleLengths(Strict):
     mean_words: Figure
 
 
-SCHEMA: Literal[4] = 4
+SCHEMA: Literal[5] = 5
 """Raised when a key of results.json comes or goes, or means something else."""
 
 ELSEWHERE = "trained"
@@ -327,9 +327,10 @@ class Results(Strict):
         samples: of the first held-out prompts. cases: of those that gains pick out.
         notes: sentences on what was found, and on what limits it.
         seconds: that all of it took.
+        sha256: the sum of all else in the file; "" until it is written.
     """
 
-    schema: Literal[4] = SCHEMA
+    schema: Literal[5] = SCHEMA
     command: Literal["run", "eval", "judge"]
     name: str
     version: str
@@ -353,3 +354,4 @@ class Results(Strict):
     summary: Summary
     notes: tuple[str, ...]
     seconds: Figure
+    sha256: str = ""
