@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import logging
@@ -30,6 +31,7 @@ from rewarddiff.policies import reference
 from rewarddiff.policies.objectives.pairs import DPO, SimPO
 from rewarddiff.policies.policy import LoraConfig, PolicyConfig, train_policy, with_adapter
 from rewarddiff.store import Store
+from rewarddiff.sums import fault_of_sealed
 
 CONFIG = TrainConfig(precision="fp32", lr=0.05, batch_size=2, eval_every=2)
 
@@ -55,6 +57,8 @@ def points(count: int) -> list[Point]:
 
 class Line:
     """Least squares, the smallest thing to train; `read` is called with every micro-batch."""
+
+    config = None  # a checkpoint of it need not know who reads along
 
     def __init__(self, read: Callable[[Sequence[Point]], None] = lambda _: None) -> None:
         torch.manual_seed(0)
@@ -391,6 +395,68 @@ def test_what_differs_from_a_checkpoint_is_said_by_name(tmp_path: Path) -> None:
     config = replace(CONFIG, lr=2 * CONFIG.lr, batch_size=3)
     with pytest.raises(UserError, match=rf"batch_size {CONFIG.batch_size}, now 3, lr .*, now "):
         trained(tmp_path, config=config)
+
+
+# --- which checkpoint is there --------------------------------------------------------------------------------------
+
+
+def kill() -> None:
+    raise Killed
+
+
+def killed_in(step: int, output: Path) -> Path:
+    """Train with a checkpoint after every step, be killed in this one, and return the place of the checkpoint."""
+    reads = {2: 3, 3: 5, 4: 6}  # the dev set is read at 0, 2 and 4 as well
+    with pytest.raises(Killed):
+        trained(output, Line(at_call(reads[step], kill)), replace(CONFIG, save_every=1))
+    return output / "checkpoint"
+
+
+@pytest.mark.parametrize("step", [2, 3, 4])
+def test_the_newest_checkpoint_is_there_alone_and_whole(step: int, tmp_path: Path) -> None:
+    folder = killed_in(step, tmp_path)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["checkpoint", "metrics.jsonl"]
+    assert fault_of_sealed(folder) == ""
+    assert json.loads((folder / "state.json").read_text())["step"] == step - 1
+
+
+@pytest.mark.parametrize("before", ["whole", "damaged", "gone"])
+def test_of_a_damaged_checkpoint_the_one_before_is_gone_on_from_if_a_kill_has_left_it(
+    before: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    straight = trained(tmp_path / "straight")
+    older = killed_in(3, tmp_path / "older")
+    newest = killed_in(4, tmp_path / "stopped")
+    _, earlier, _ = files.names(newest)
+    if before != "gone":
+        older.rename(earlier)  # as a kill between the renames of two checkpoints leaves it
+    if before == "damaged":
+        damaged("model.safetensors", "flipped", earlier)
+    damaged("optimizer.safetensors", "flipped", newest)
+    with caplog.at_level(logging.INFO, "rewarddiff"):
+        ended = trained(tmp_path / "stopped")
+    goes_on = before == "whole"
+    says = "going on from the checkpoint before it" if goes_on else "starting anew"
+    assert "optimizer.safetensors does not hold what was written to it" in caplog.text
+    assert says in caplog.text
+    assert ("going on from step 2 of 6" in caplog.text) == goes_on
+    assert (ended.weights, ended.lines) == (straight.weights, straight.lines)
+
+
+def test_even_a_damaged_checkpoint_stays_until_the_next_one_is_whole(tmp_path: Path) -> None:
+    folder = killed_in(3, tmp_path)
+    damaged("model.safetensors", "cut", folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "sync_all", full)
+        with pytest.raises(OSError, match="No space left"):
+            trained(tmp_path, config=replace(CONFIG, save_every=1))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["checkpoint", "metrics.jsonl"]
 
 
 # --- of what a checkpoint is ----------------------------------------------------------------------------------------

@@ -63,6 +63,8 @@ WORDS = [Word(f"w{i}", i, math.sin(i)) for i in range(64)]
 class Sines:
     """Least squares on an embedding and a layer, each large enough to be quantised, with a head."""
 
+    config = None  # a checkpoint of it need not know who reads along
+
     def __init__(self, read: Callable[[Any], None] = lambda _: None) -> None:
         torch.manual_seed(0)
         self.body = nn.Sequential(nn.Embedding(64, 64), nn.Linear(64, 96), nn.Tanh())

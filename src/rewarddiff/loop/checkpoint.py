@@ -19,8 +19,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from transformers import PreTrainedModel
 
 from rewarddiff import files, sums
+from rewarddiff.differing import differing
 from rewarddiff.errors import UserError
 from rewarddiff.hashing import digest
 from rewarddiff.loop import parts
@@ -37,8 +39,8 @@ STATE = "state.json"
 
 BLOCK = 4096
 """Bytes of a tensor that are added up before they are hashed."""
-WHERE_NOT_HOW = ("base_model_name_or_path", "revision")
-"""Settings of an adapter that say where its base lies; what the base holds is hashed itself."""
+WHERE_NOT_HOW = ("base_model_name_or_path", "revision", "_name_or_path", "transformers_version")
+"""Settings of a model or an adapter that say where it, or its base, lies; what these hold is hashed itself."""
 
 SHARE = 50
 """Between two checkpoints lies this many times what writing one takes: 2 % of the time, or less."""
@@ -46,6 +48,16 @@ LEAST_SECONDS = 30.0
 """A training that is over sooner is made again rather than kept."""
 ASSUMED_BYTES_PER_SECOND = 5e8
 """How fast the first checkpoint is taken to be written; the others are measured by the last one."""
+
+NAMED = {
+    "data": "other rows",
+    "dev": "other rows of the dev set",
+    "start": "other weights or another model to start from",
+    "code": "other code",
+    "rewards": "other rewards",
+    "reading": "another tokenizer, chat template or limit of lengths",
+}
+"""What is said of an identity where only hashes can be compared."""
 
 
 def save(folder: Path, module: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
@@ -112,7 +124,7 @@ def load(
         return None
     try:
         state: dict[str, Any] = json.loads((folder / STATE).read_text())
-        others = _differences(state["identity"], identity)
+        others = differing(state["identity"], identity, NAMED)
         if others:
             raise UserError(
                 f"{folder}: the checkpoint is of another training ({others}); "
@@ -134,26 +146,22 @@ def load(
 
 
 def is_damaged(folder: Path) -> bool:
-    """Tell whether a checkpoint is not as `save` wrote it; a warning names the file."""
+    """Tell whether a checkpoint is not as `save` wrote it; a warning names the file.
+
+    Where a kill has left the one before beside it, and that is whole, it takes the place of a damaged one.
+    """
     files.recover(folder)
     fault = sums.fault_of_sealed(folder) if folder.exists() else ""
-    if fault:
-        logger.warning("%s: %s: starting anew, without this checkpoint", folder, fault)
-    return bool(fault)
-
-
-NAMED = {"data": "other rows", "weights": "other weights to start from", "options": "other options"}
-"""What differs where only hashes, or long texts, can be compared."""
-
-
-def _differences(written: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return in words what a checkpoint was made with and this training is not; "" where all is equal."""
-    said = []
-    for name in sorted(written.keys() | now.keys()):
-        before, after = written.get(name), now.get(name)
-        if before != after:
-            said.append(NAMED.get(name) or f"{name} {before}, now {after}")
-    return ", ".join(said)
+    if not fault:
+        return False
+    _, earlier, _ = files.names(folder)
+    if earlier.exists() and not sums.fault_of_sealed(earlier):
+        logger.warning("%s: %s: going on from the checkpoint before it", folder, fault)
+        shutil.rmtree(folder)
+        files.recover(folder)
+        return False
+    logger.warning("%s: %s: starting anew, without this checkpoint", folder, fault)
+    return True
 
 
 def _moments(kept: Parts, optimizer: Optimizer) -> dict[str, Tensor]:
@@ -172,11 +180,12 @@ def _moments(kept: Parts, optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def origin(module: nn.Module) -> str:
-    """Return a hash of what training starts from: every weight, and the adapters' settings.
+    """Return a hash of what training starts from: every weight, the layers, and what is set of them.
 
     All processes that a module is divided over call this together: it is that of the whole.
     """
-    return fingerprint(digest(_weights(module)), _adapters(module))
+    layers = repr(module).replace("FSDP", "")  # how classes of divided layers are called
+    return fingerprint(digest(_weights(module)), layers, _models(module), _adapters(module))
 
 
 def _weights(module: nn.Module) -> Iterator[bytes]:
@@ -235,17 +244,29 @@ def _changing(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _block_sums(tensor: Tensor) -> bytes:
-    """Return sums of the tensor's bytes, block by block: read at the speed of memory.
+    """Return sums of the tensor's bytes, by block and over the blocks: read at the speed of memory.
 
-    Any changed weight changes them.
+    Any changed weight changes them, and so do weights that change places.
     """
     flat = tensor.detach().flatten()
     if flat.storage_offset():  # a view as other numbers has to begin where its storage does
         flat = flat.clone()
     raw = flat.view(torch.uint8)
     blocks = len(raw) // BLOCK * BLOCK
-    added = raw[:blocks].view(torch.int64).view(-1, BLOCK // 8).sum(1)  # 64 bits, and may run over
+    words = raw[:blocks].view(torch.int64).view(-1, BLOCK // 8)
+    # 64 bits, and may run over. Sums over blocks find what changed places within one.
+    added = torch.cat([words.sum(1), words.sum(0)])
     return added.cpu().numpy().tobytes() + raw[blocks:].cpu().numpy().tobytes()
+
+
+def _models(module: nn.Module) -> list[dict[str, Any]]:
+    """Return the configuration of every model: some of what it says no weight and no layer shows."""
+    configs: list[dict[str, Any]] = []
+    for part in module.modules():
+        if isinstance(part, PreTrainedModel):
+            config = part.config.to_dict()
+            configs.append({name: config[name] for name in config if name not in WHERE_NOT_HOW})
+    return configs
 
 
 def _adapters(module: nn.Module) -> dict[str, Any]:

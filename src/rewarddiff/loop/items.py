@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from rewarddiff import hashing
+from rewarddiff.loop.contents import contents
 
 Item = TypeVar("Item")
 
@@ -48,10 +49,10 @@ class Filed(Made[Item]):
 
 
 def digest(items: Sequence[Any]) -> str:
-    """Return a hash of items: of files, or of all that their text form shows."""
+    """Return a hash of items: of files, or of all that they hold in memory."""
     if isinstance(items, Filed):
         return items.digest()
-    return hashing.digest(repr(item).encode() for item in items)
+    return hashing.digest(contents(item).encode() for item in items)
 
 
 class Picked(Made[Item]):

@@ -135,7 +135,11 @@ class LossOutput:
 
 
 class Objective(Protocol[Item]):
-    """A module and the loss it is trained on; the loop divides a batch's summed loss by its count."""
+    """A module and the loss it is trained on; the loop divides a batch's summed loss by its count.
+
+    A checkpoint is refused by an objective whose `config` differs (of one without that: any attribute), or
+    what it names in `besides`, a dictionary, where it has that.
+    """
 
     @property
     def module(self) -> nn.Module:

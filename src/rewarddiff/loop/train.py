@@ -8,28 +8,32 @@ pass.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+import transformers
 from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
 
 from rewarddiff import files
+from rewarddiff.config import to_dict
 from rewarddiff.errors import FailedElsewhere, TrainingError, UserError
 from rewarddiff.forward import switch_dropout_off
 from rewarddiff.loop import checkpoint, sharding
 from rewarddiff.loop.accelerator import accelerator_for
 from rewarddiff.loop.budget import Budget, GpuMemory
+from rewarddiff.loop.contents import contents
 from rewarddiff.loop.interrupts import stop_between_steps
 from rewarddiff.loop.items import Filed, Picked, digest
 from rewarddiff.loop.metrics import Line, MetricsFile, Sums
@@ -492,21 +496,29 @@ class _Run:
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
-        """What a checkpoint has to be of, by name."""
+        """What a checkpoint has to be of, by name, as JSON holds it."""
         settings = asdict(self.config)
         for name in ("save_every", "track", "sharding"):  # these change no result
             del settings[name]
-        if not self.config.dropout:
+        if self.config.dropout:
+            settings["processes"] = self.accelerator.num_processes  # each draws what it drops
+        else:
             del settings["microbatch_tokens"]
         objective = self.objective
+        options = _settings(objective)
         return {
             **settings,
             "seed": self.seed,
             "objective": type(objective).__name__,
-            "options": repr(getattr(objective, "config", None)),
+            "options": _as_json(options),
+            **_as_json(getattr(objective, "besides", {})),
+            "code": contents(type(objective), *_classes(options)),
             "data": digest(self.items),
-            "weights": checkpoint.origin(self.whole),
+            "dev": digest(self.dev),
+            "start": checkpoint.origin(self.whole),
             "version": __version__,
+            "torch": str(torch.__version__),
+            "transformers": transformers.__version__,
         }
 
     @property
@@ -606,6 +618,26 @@ def _named(items: Sequence[Any]) -> str:
     """Return the names of the first three items, and how many more there are."""
     names = ", ".join(str(getattr(item, "id", item)) for item in items[:3])
     return names if len(items) <= 3 else f"{names} and {len(items) - 3} more"
+
+
+def _settings(objective: Any) -> Any:
+    """Return what an objective is set to: its `config`, or else all its attributes."""
+    if hasattr(objective, "config"):
+        return objective.config
+    return {name: value for name, value in vars(objective).items() if name != "module"}
+
+
+def _as_json(settings: Any) -> Any:
+    """Return settings as JSON holds them; of what it has no form for, a hash."""
+    return json.loads(json.dumps(finite(to_dict(settings)), default=contents))
+
+
+def _classes(settings: Any) -> Iterator[type]:
+    """Yield the class of settings, and those of the settings in them."""
+    yield type(settings)
+    if is_dataclass(settings) and not isinstance(settings, type):
+        for field_of_it in fields(settings):
+            yield from _classes(getattr(settings, field_of_it.name))
 
 
 def _scalars(config: Mapping[str, Any]) -> dict[str, Any]:

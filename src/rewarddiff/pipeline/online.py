@@ -8,6 +8,7 @@ from typing import Any
 
 from rewarddiff import models
 from rewarddiff.encoding import Encoder, LengthConfig
+from rewarddiff.loop.contents import contents
 from rewarddiff.models.cards import Facts
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import user_path
@@ -22,7 +23,9 @@ from rewarddiff.policies.online.semi_config import SemiOnlineConfig
 from rewarddiff.policies.policy import PolicyConfig, save_trained, start_of
 from rewarddiff.processes import once
 from rewarddiff.records import Group
+from rewarddiff.scorers.neural.scorer import NeuralScorer
 from rewarddiff.scorers.protocol import Scorer
+from rewarddiff.scoring.identity import identity_of
 
 
 def train_online(
@@ -91,7 +94,7 @@ def _train(
         identity=_identity(reward),
         seed=seed,
     )
-    settings = settings_of(config, Path(_identity(reward)).name or "a function")
+    settings = settings_of(config, Path(_name(reward)).name or "a function")
     facts = Facts(base=str(model), counts={"prompts": len(prompts)}, settings=settings)
     save_trained(policy, tokenizer, folder, config.lora, facts=facts, objective=config.method)
 
@@ -109,8 +112,15 @@ def _with_stored(prompts: Sequence[Group], config: OnlineConfig | SemiOnlineConf
     return beside(stored, prompts, with_scores=False)
 
 
-def _identity(reward: Any) -> str:
-    """Return what a checkpoint remembers of a reward: its name, as far as it has one."""
+def _identity(reward: Scorer | RewardFunctions | Scores) -> str:
+    """Return a hash of what a reward is: a checkpoint of another one is refused."""
+    if isinstance(reward, NeuralScorer):
+        return identity_of(reward)
+    return contents(reward)
+
+
+def _name(reward: Any) -> str:
+    """Return what a card calls a reward: its name, as far as it has one."""
     if isinstance(reward, Scorer):
         return reward.name
     return str(getattr(reward, "__qualname__", ""))

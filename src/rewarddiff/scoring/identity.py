@@ -25,7 +25,10 @@ def identity_of(scorer: str | Scorer, options: Sequence[str] = ()) -> str:
 
     if isinstance(scorer, NeuralScorer):
         config = asdict(scorer.config)
-        return fingerprint(scorer.fingerprint, config, scorer.precision, scorer.temperature)
+        reading = scorer.reader.texts.fingerprint
+        return fingerprint(
+            scorer.fingerprint, config, reading, scorer.precision, scorer.temperature
+        )
     if is_dataclass(scorer) and not isinstance(scorer, type):
         options = {field.name: getattr(scorer, field.name) for field in fields(scorer)}
         options["prompts"] = sorted(scorer.prompts or ())

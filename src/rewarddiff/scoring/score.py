@@ -40,6 +40,7 @@ from rewarddiff.scoring.summary import Agreement, Distribution, Reading, ledger_
 from rewarddiff.scoring.windows import WINDOW, Data
 from rewarddiff.scoring.work import Done, Speed, carry_out
 from rewarddiff.store import Store, finite
+from rewarddiff.version import __version__
 from rewarddiff.writing import figure, say
 
 COLUMNS = ("scores", "comparisons", "differences", "spread", "probability")
@@ -161,6 +162,7 @@ def score(
         "scorer": identity_of(asked, options),
         "data": data.identity(),
         "options": f"{LAYOUT} {WINDOW} {' '.join(names.values())}",
+        "version": __version__,
     }
     kind = ".parquet" if suffix == ".parquet" else ".jsonl"
     with parts_of(output, made_from, kind) as parts:

@@ -53,6 +53,7 @@ from rewarddiff.scoring.weigh_summary import WeighSummary
 from rewarddiff.scoring.windows import WINDOW, Data
 from rewarddiff.scoring.work import Done, carry_out
 from rewarddiff.store import Store
+from rewarddiff.version import __version__
 
 LAYOUT = "5"
 """Raised when rows change their meaning, so that no window of before is gone on from."""
@@ -119,6 +120,7 @@ def weigh(
         "scorer": identity_of(asked, options),
         "data": data.identity(),
         "options": f"{LAYOUT} {WINDOW} {needs}",
+        "version": __version__,
     }
     with parts_of(output.with_suffix(""), made_from, ".jsonl") as parts:
         job = WeighJob(asked, data, config, tuple(options))

@@ -40,7 +40,7 @@ class SemiOnline:
         identity: what the functions are; a checkpoint of others is refused.
 
     Attributes:
-        config: what a checkpoint has to be of.
+        config, besides: what a checkpoint has to be of.
     """
 
     def __init__(
@@ -54,7 +54,8 @@ class SemiOnline:
         identity: str = "",
     ) -> None:
         self.options = options
-        self.config = (replace(options, train=TrainConfig()), identity)  # the loop knows its own
+        self.config = replace(options, train=TrainConfig())  # the loop knows its own
+        self.besides = {"rewards": identity, "reading": encoder.fingerprint}
         self.encoder = encoder
         self.functions = functions
         self.seed = seed

@@ -80,6 +80,7 @@ class ScorerObjective:
         self.seed = seed
         self.state: dict[str, float] = {}
         self.context = Context()
+        self.besides = {"grades": self.grades, "reading": reader.texts.fingerprint}
         reader.learned = nn.ParameterDict(config.loss.parameters(self.grades))
 
     def items(
