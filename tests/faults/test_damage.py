@@ -1,44 +1,103 @@
-"""Damage to files of a finished run; `damage.py` does hundreds, here are some of each kind."""
+"""Damage to files that commands go on from; `damage.py` does hundreds, here are some of each kind.
+
+No pickle is read meanwhile: the referee is Python's own audit hook.
+"""
 
 from __future__ import annotations
 
-import logging
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from damage import GOOD, Damage, after, recipe_of
-
-from rewarddiff.pipeline.commands import run_recipe
+import torch
+from damage import GOOD, Case, Damage, of_run, recipe_of, stopped_at
 
 CHOSEN = [
     Damage("scorers/reward-0/model/model.safetensors", "flipped", 0.9),
     Damage("scorers/difference-0/model/head.safetensors", "deleted", 0.0),
     Damage("policies/dpo-0/manifest.json", "flipped", 0.5),
     Damage("policies/dpo-0/model/model.safetensors", "zeroed", 0.7),
+    Damage("policies/dpo-0/started.json", "cut", 0.7),
     Damage("samples/dpo-0/samples.json", "cut", 0.5),
     Damage("data/manifest.json", "swapped", 0.0),
     Damage("results.json", "cut", 0.3),
 ]
+OF_INTERRUPTED = [
+    Damage("scorers/reward-0/checkpoint/model.safetensors", "flipped", 0.6),
+    Damage("scorers/reward-0/checkpoint/.rewarddiff-sums.json", "deleted", 0.0),
+    Damage("scorers/reward-0/started.json", "cut", 0.5),
+    Damage("scorers/reward-0/started.json", "deleted", 0.0),
+]
+
+PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
+
+watched: list[str] | None = None
+"""Where the hook writes what it sees; None while nobody asks (a hook cannot be taken away)."""
+
+
+def _watch(event: str, args: tuple[Any, ...]) -> None:
+    if watched is None:
+        return
+    if event == "pickle.find_class":
+        watched.append(f"unpickled {args}")
+    if event == "open" and str(args[0]).endswith(PICKLES):
+        watched.append(f"opened {args[0]}")
+
+
+sys.addaudithook(_watch)
+
+
+@pytest.fixture(autouse=True)
+def _no_pickle_is_read() -> Iterator[None]:
+    global watched
+    watched = seen = []
+    yield
+    watched = None
+    assert seen == []
 
 
 @pytest.fixture(scope="module")
 def whole(
     policy_folder: Path, encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[dict[str, Any], Path]:
-    place = tmp_path_factory.mktemp("damage") / "whole"
-    recipe = recipe_of(str(policy_folder), str(encoder_folder), place)
-    run_recipe(recipe, [])
-    return recipe, place
+) -> Case:
+    folder = tmp_path_factory.mktemp("damage") / "whole"
+    case = of_run("whole", folder, recipe_of(str(policy_folder), str(encoder_folder), folder))
+    case.left()
+    return case
 
 
-@pytest.mark.parametrize("damage", CHOSEN, ids=lambda damage: f"{damage.how} {damage.name}")
-def test_a_damaged_file_is_named_and_made_anew(
-    damage: Damage, whole: tuple[dict[str, Any], Path], tmp_path: Path
-) -> None:
-    recipe, place = whole
-    level = logging.getLogger("rewarddiff").level
-    verdict = after(damage, recipe, place, tmp_path / "again")
-    logging.getLogger("rewarddiff").setLevel(level)
+@pytest.fixture(scope="module")
+def interrupted(encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """A run that was stopped in the second step of its only training."""
+    folder = tmp_path_factory.mktemp("damage") / "interrupted"
+    recipe = recipe_of("", str(encoder_folder), folder)
+    del recipe["model"], recipe["policies"], recipe["scorers"]["difference"]
+    case = of_run("interrupted", folder, recipe)
+    case.left(stopped_at(2, torch.optim.AdamW, "step"))
+    return case
+
+
+def named(damage: Damage) -> str:
+    return f"{damage.how} {damage.name}"
+
+
+@pytest.mark.parametrize("damage", CHOSEN, ids=named)
+def test_a_damaged_file_is_named_and_made_anew(damage: Damage, whole: Case) -> None:
+    verdict = whole.after(damage)
     assert verdict in GOOD
     assert verdict != "not read"
+
+
+@pytest.mark.parametrize("damage", OF_INTERRUPTED, ids=named)
+def test_what_an_interrupted_run_goes_on_from_is_named_and_made_anew(
+    damage: Damage, interrupted: Case
+) -> None:
+    assert interrupted.after(damage) == "made anew"
+
+
+@pytest.mark.parametrize("how", ["value changed", "values swapped"])
+def test_values_of_a_store_are_named_and_computed_again(how: str, whole: Case) -> None:
+    """All stages are lost as well, so that every value is asked for."""
+    assert whole.after(Damage("store.sqlite", how, 0.5)) == "made anew"
