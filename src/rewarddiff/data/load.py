@@ -10,15 +10,16 @@ from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
-from rewarddiff import files, sums
 from rewarddiff.data.columns import Columns
 from rewarddiff.data.groups import Groups
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.data.read import read
 from rewarddiff.data.sources import paths
 from rewarddiff.errors import UserError
+from rewarddiff.files import write_text
 from rewarddiff.paths import user_path
 from rewarddiff.records import Group
+from rewarddiff.sums import fault, of_files, read_sealed, sealed_json
 
 logger = logging.getLogger(__name__)
 
@@ -97,18 +98,18 @@ def _cached(stream: Callable[[], Iterator[Group]], place: Path, counts: Ledger) 
     arrow = place.with_name(f"{place.name}.arrow")
     account = place.with_name(f"{place.name}.ledger.json")
     if account.exists() or arrow.exists():
-        kept = sums.read_sealed(account)
-        fault = f"{account.name} is lost, or does not hold what was written to it"
+        kept = read_sealed(account)
+        found = f"{account.name} is lost, or does not hold what was written to it"
         if kept is not None:
-            fault = sums.fault(place.parent, kept["files"])
-        if kept is not None and not fault:
+            found = fault(place.parent, kept["files"])
+        if kept is not None and not found:
             counts.merge(Ledger.from_dict(kept["ledger"]))
             return Groups.open(arrow)
-        logger.warning("%s: %s: the data is read again", place.parent, fault)
+        logger.warning("%s: %s: the data is read again", place.parent, found)
     groups = Groups.write(stream(), arrow)
-    held = sums.of_files(place.parent, [arrow.name])
+    held = of_files(place.parent, [arrow.name])
     content = {"ledger": counts.to_dict(), "files": held}
-    files.write_text(account, sums.sealed_json(account.name, content))
+    write_text(account, sealed_json(account.name, content))
     return groups
 
 

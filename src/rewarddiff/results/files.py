@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rewarddiff import sums
 from rewarddiff.errors import UserError
 from rewarddiff.results.reading import adapter
 from rewarddiff.results.run import SCHEMA, Results
+from rewarddiff.sums import read_sealed
 
 RESULTS = "results.json"
 
@@ -38,7 +38,7 @@ def read_results(folder: Path) -> Results:
         results: Results = adapter(Results).validate_json(text, strict=True)
     except ValidationError as error:
         raise UserError(f"{path}: {_cause(error)}; {AGAIN}") from None
-    if sums.read_sealed(path) is None:
+    if read_sealed(path) is None:
         raise UserError(f"{path}: does not hold what was written to it; {AGAIN}")
     return results
 
