@@ -64,6 +64,10 @@ class Meter:
         self._earlier = dict(earlier)
         self.tokens = int(earlier["tokens"])
 
+    def beside(self) -> dict[str, Any]:
+        """Return what a store keeps of it with what the work gives: nothing, see `KeptMeter`."""
+        return {}
+
     def cost(self) -> dict[str, float | int | None]:
         """Return what the work has cost and its speed; None for tokens where none were counted."""
         so_far = self.so_far()

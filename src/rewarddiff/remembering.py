@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from rewarddiff import launch, processes
-from rewarddiff.store import Store
+from rewarddiff.machine import Meter
+from rewarddiff.store import Store, fingerprint
 
 Item = TypeVar("Item")
 
@@ -61,6 +62,27 @@ def _is_of_a_rank(place: Path) -> bool:
     return place.suffix.removeprefix(".").isdecimal()
 
 
+class KeptMeter(Meter):
+    """Measures work whose values `remember` keeps, in processes that may be killed and go on.
+
+    What it has cost is kept with the values, of each process by itself.
+
+    Args:
+        key: of the work.
+    """
+
+    def __init__(self, store: Store, key: str) -> None:
+        super().__init__()
+        keys = [fingerprint("cost", key, rank) for rank in range(processes.count())]
+        earlier = processes.once(lambda: store.get(keys))
+        self._key = keys[processes.rank()]
+        if self._key in earlier:
+            self.go_on(earlier[self._key])
+
+    def beside(self) -> dict[str, Any]:
+        return {self._key: self.so_far()}
+
+
 def remember(
     store: Store | None,
     items: Sequence[Item],
@@ -72,6 +94,7 @@ def remember(
     begin: Callable[[Sequence[Item]], None] = lambda _: None,
     keep: Callable[[Any], bool] = lambda _: True,
     seconds: float = WRITE_SECONDS,
+    beside: Callable[[], Mapping[str, Any]] = dict,
 ) -> list[Any]:
     """Return the value of every item, computing only those the store does not hold.
 
@@ -87,8 +110,10 @@ def remember(
         begin: is told all that is missing, whoever computes it, where there is any.
         keep: which values are stored; the others are computed anew next time.
         seconds: 0 stores each as it comes, so that a kill loses none.
+        beside: gives what is stored in one step with values, by keys of its own: what they have cost.
     """
-    work = _Pass(store, items, [key(item) for item in items], compute, begin, keep, seconds)
+    keys = [key(item) for item in items]
+    work = _Pass(store, items, keys, compute, begin, keep, seconds, beside)
     if not processes.is_shared():
         return work.by_one()
     if alone:
@@ -107,6 +132,7 @@ class _Pass(Generic[Item]):
     begin: Callable[[Sequence[Item]], None]
     keep: Callable[[Any], bool]
     seconds: float
+    beside: Callable[[], Mapping[str, Any]]
 
     def by_one(self) -> list[Any]:
         """Return all values, computed by this process."""
@@ -173,8 +199,11 @@ class _Pass(Generic[Item]):
         return values
 
     def _put(self, values: Mapping[str, Any]) -> None:
-        if self.store is not None and values:
-            self.store.put(values)
+        if self.store is None:
+            return
+        written = {**values, **self.beside()}
+        if written:
+            self.store.put(written)
 
     def _tell_main(self, parts: Sequence[Mapping[str, Any]]) -> None:
         """Let the main process keep what others have computed, who then need not."""

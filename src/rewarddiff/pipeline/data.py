@@ -17,12 +17,12 @@ from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter
 from rewarddiff.models.cards import Facts
 from rewarddiff.outputs import file_for, held_file_for
+from rewarddiff.pipeline.judge_account import Accounted
 from rewarddiff.pipeline.recipe import DataConfig, Recipe
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.processes import main_first, once
 from rewarddiff.records import Comparison, Group
 from rewarddiff.remembering import open_store
-from rewarddiff.scorers.protocol import Scorer
 from rewarddiff.store import Store, fingerprint
 from rewarddiff.writing import say
 
@@ -82,7 +82,7 @@ class Run:
     store: Store
     prepared: Mapping[str, Any] = field(default_factory=dict)
     stages: dict[str, Stage] = field(default_factory=dict)
-    judges: dict[str, Scorer] = field(default_factory=dict)
+    judges: dict[str, Accounted] = field(default_factory=dict)
 
     @property
     def held_out(self) -> dict[str, Groups]:

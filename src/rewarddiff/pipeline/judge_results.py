@@ -80,10 +80,10 @@ def compared(
     pairs = list(combinations(answers.policies, 2))
     usage = usage_of(judge)
     found: tuple[Canary, ...] = ()
-    with use_kept(store, name, judge, usage), Meter() as meter:
-        stated = ask(judge, answers, pairs, store=store, progress=f"verdicts by {name}")
+    with use_kept(store, name, judge, judge) as asked, Meter() as meter:
+        stated = ask(asked, answers, pairs, store=store, progress=f"verdicts by {name}")
         if name != PEOPLE:
-            found = _canaries(name, judge, answers, canary_prompts, store)
+            found = _canaries(name, asked, answers, canary_prompts, store)
     use = use_of(name, judge, usage, store=store, seconds=meter.seconds)
     cost = Cost.measured(meter.cost())
     return Asked(stated, found, (), use, cost, unit_of(name, options_of(judge)))
@@ -97,8 +97,8 @@ def attacked(name: str, judge: Scorer, answers: Answers, store: Store) -> Asked:
     """
     reader = harm_judge(name, judge)
     usage = reader.usage
-    with use_kept(store, name, judge, usage), Meter() as meter:
-        attacks = tuple(attack_rates(name, reader, answers, store=store))
+    with use_kept(store, name, judge, reader) as asked, Meter() as meter:
+        attacks = tuple(attack_rates(name, asked, answers, store=store))
     use = use_of(name, judge, usage, store=store, seconds=meter.seconds)
     cost = Cost.measured(meter.cost())
     return Asked({}, (), attacks, use, cost, unit_of(name, options_of(judge)))

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeVar
 
 from rewarddiff import launch
 from rewarddiff.endpoints.chat import Usage
 from rewarddiff.pipeline.data import Run
+from rewarddiff.pipeline.judge_account import NOTHING, Account, figures, key_of
 from rewarddiff.pipeline.scorers import scorer_stage
 from rewarddiff.pipeline.verdicts import Answers, different
 from rewarddiff.results import JudgeUse
-from rewarddiff.scorers.judging.cost import price
 from rewarddiff.scorers.judging.options import Judge
 from rewarddiff.scorers.judging.scorer import JudgeScorer
 from rewarddiff.scorers.protocol import Scorer
-from rewarddiff.store import Store, fingerprint
+from rewarddiff.store import Store
+
+Asked = TypeVar("Asked")
 
 
 def options_of(judge: Scorer) -> Judge | None:
@@ -62,45 +63,48 @@ def usage_of(judge: Scorer) -> Usage:
 
 
 @contextmanager
-def use_kept(store: Store, name: str, judge: Scorer, usage: Usage) -> Iterator[None]:
-    """Add what a judge is asked meanwhile to what the store knows of earlier times, however it ends.
+def use_kept(store: Store, name: str, judge: Scorer, asked: Asked) -> Iterator[Asked]:
+    """Give who is asked, so that what is asked meanwhile is added to what the store knows of earlier times.
+
+    It is written with every answer, and once more in the end, however that comes.
 
     Args:
-        usage: of the judge, opened for this alone.
+        asked: the judge, or what reads for it; opened for this alone.
     """
+    options = options_of(judge)
+    if options is None:
+        yield asked
+        return
+    reader: Any = asked
+    account = Account.opened(store, key_of(name, options), reader.usage, options)
     try:
-        yield
+        yield replace(reader, beside=account.beside)
     finally:
-        options = options_of(judge)
-        if options is not None and usage.calls:
-            _add(store, _command_key(name, options), _figures(usage, options))
+        if account.usage.calls:
+            store.put(account.so_far())
 
 
 def use_of(name: str, judge: Scorer, usage: Usage, *, store: Store, seconds: float) -> JudgeUse:
     """Return what a judge was asked for at any time, and what that cost; `kept` is of this time."""
     options = options_of(judge)
-    figures = _figures(usage, options)
+    of_all_times = figures(usage, options)
     if options is not None:
-        key = _command_key(name, options)
-        figures = {**figures, **store.get([key]).get(key, {}), "kept": usage.kept}
+        key = key_of(name, options)
+        of_all_times |= {**store.get([key]).get(key, {}), "kept": usage.kept}
     return _judge_use(
         name,
         _kind(judge),
         name if options is None else model_of_options(options),
-        figures,
+        of_all_times,
         seconds,
     )
 
 
 def _judge_use(
-    name: str, kind: str, model: str, figures: Mapping[str, Any], seconds: float
+    name: str, kind: str, model: str, asked: Mapping[str, Any], seconds: float
 ) -> JudgeUse:
-    values = {**figures, "notes": tuple(figures["notes"])}
+    values = {**asked, "notes": tuple(asked["notes"])}
     return JudgeUse(judge=name, kind=kind, model=model, seconds=seconds, **values)
-
-
-def _command_key(name: str, options: Judge) -> str:
-    return fingerprint("judge use", name, options.fingerprint())
 
 
 def _kind(judge: Scorer) -> str:
@@ -110,27 +114,7 @@ def _kind(judge: Scorer) -> str:
     return kind if isinstance(kind, str) else type(judge).__name__.removesuffix("Scorer").lower()
 
 
-def _figures(usage: Usage, options: Judge | None) -> dict[str, Any]:
-    paid = None
-    if options is not None:
-        paid = price(usage.prompt_tokens, usage.completion_tokens, options)
-    return {**asdict(usage), "price": paid}
-
-
 # --- of a run -------------------------------------------------------------------------------------
-
-NOTHING: Mapping[str, Any] = {
-    "calls": 0,
-    "kept": 0,
-    "prompt_tokens": None,
-    "completion_tokens": None,
-    "price": None,
-    "failures": {},
-    "estimated_price": None,
-    "notes": [],
-}
-
-ADDED = ("calls", "kept", "prompt_tokens", "completion_tokens", "price", "estimated_price")
 
 
 @contextmanager
@@ -139,10 +123,9 @@ def uses_kept(run: Run) -> Iterator[None]:
     try:
         yield
     finally:
-        for name, judge in run.judges.items():
+        for accounted in run.judges.values():
             if launch.is_main():  # which has asked for all
-                figures = _figures(usage_of(judge), options_of(judge))
-                _add(run.store, _key(run, name), figures)
+                run.store.put(accounted.account.so_far())
         run.judges.clear()
 
 
@@ -151,27 +134,10 @@ def uses(run: Run) -> Iterator[JudgeUse]:
     for name, options in run.recipe.judges.items():
         if not isinstance(options, Judge):
             continue
-        key = _key(run, name)
-        figures = {**NOTHING, **run.store.get([key]).get(key, {})}
+        key = key_of(name, options)
+        asked = {**NOTHING, **run.store.get([key]).get(key, {})}
         seconds = _seconds(run, name)
-        yield _judge_use(name, options.kind, model_of_options(options), figures, seconds)
-
-
-def _key(run: Run, name: str) -> str:
-    return fingerprint("judge use", name, run.recipe.judges[name].fingerprint())
-
-
-def _add(store: Store, key: str, figures: Mapping[str, Any]) -> None:
-    """Add figures to those that are kept; of what is unknown in one of them, the other counts."""
-    earlier = {**NOTHING, **store.get([key]).get(key, {})}
-    total = dict(earlier)
-    for name in ADDED:
-        if figures[name] is not None:
-            total[name] = (earlier[name] or 0) + figures[name]
-    failures = Counter(earlier["failures"])
-    failures.update(figures["failures"])
-    notes = dict.fromkeys([*earlier["notes"], *figures["notes"]])
-    store.put({key: {**total, "failures": dict(failures), "notes": list(notes)}})
+        yield _judge_use(name, options.kind, model_of_options(options), asked, seconds)
 
 
 def _seconds(run: Run, name: str) -> float:

@@ -22,6 +22,7 @@ from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
 from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.processes import from_every_process
 from rewarddiff.records import Group
+from rewarddiff.remembering import KeptMeter
 from rewarddiff.sampling import FORMAT, Sample, read_here
 from rewarddiff.sampling.options import VLLM
 from rewarddiff.sampling.served import FORMAT as SERVED_FORMAT
@@ -91,7 +92,7 @@ def samples_stage(run: Run, name: str, seed: int) -> Stage:
             f"{cut} of {len(prompts)} held-out prompts are cut to their end to leave room for "
             f"{room} new tokens"
         )
-    with Meter() as meter:
+    with KeptMeter(run.store, stage.key) as meter:
         samples = engine.samples(
             prompts,
             config,

@@ -20,6 +20,7 @@ from rewarddiff.machine import Meter
 from rewarddiff.models import cards
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import Run, comparisons, content, facts_of
+from rewarddiff.pipeline.judge_account import accounted, key_of
 from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
 from rewarddiff.pipeline.stage import Stage, write_json
 from rewarddiff.processes import once
@@ -57,8 +58,10 @@ def _untrained(run: Run, name: str, config: ScorerOptions, seed: int) -> Scorer:
     if not isinstance(config, Judge):
         return config.scorer(place)
     if name not in run.judges:
-        run.judges[name] = config.scorer(place)
-    return run.judges[name]
+        judge = config.scorer(place)
+        assert isinstance(judge, JudgeScorer)
+        run.judges[name] = accounted(judge, key_of(name, config), run.store)
+    return run.judges[name].judge
 
 
 def check_judges(run: Run) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rewarddiff.machine import Meter
 from rewarddiff.progress import task
 from rewarddiff.remembering import remember
 from rewarddiff.store import Store
@@ -64,6 +65,7 @@ def answers(
     store: Store | None,
     batch_size: int,
     name: str,
+    meter: Meter | None = None,
 ) -> list[Any]:
     """Return the answer to every prompt, computing only those the store does not hold.
 
@@ -71,6 +73,7 @@ def answers(
         answer: gives a batch's answers, ready for JSON.
         key: of an answer in the store.
         name: of the progress that is shown.
+        meter: of the work, which the store may keep with the answers.
     """
 
     def compute(missing: Sequence[Tokens]) -> Iterator[tuple[int, Any]]:
@@ -82,7 +85,8 @@ def answers(
                 yield from zip(places, answer(batch), strict=True)
                 progress.advance(len(places))
 
-    return remember(store, prompts, key, compute)
+    beside = dict if meter is None else meter.beside
+    return remember(store, prompts, key, compute, beside=beside)
 
 
 def row_names(rows: Sequence[str], count: int) -> list[str]:

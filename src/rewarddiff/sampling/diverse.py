@@ -54,6 +54,12 @@ def beam_samples(
         return responses
 
     stored = answers(
-        encoded, answer, key=key, store=store, batch_size=config.batch_size, name="beams"
+        encoded,
+        answer,
+        key=key,
+        store=store,
+        batch_size=config.batch_size,
+        name="beams",
+        meter=meter,
     )
     return [[Sample(**values) for values in samples] for samples in stored]

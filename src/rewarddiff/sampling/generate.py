@@ -108,7 +108,15 @@ def sample(
             for tokens in responses
         ]
 
-    stored = answers(encoded, answer, key=key, store=store, batch_size=config.batch_size, name=name)
+    stored = answers(
+        encoded,
+        answer,
+        key=key,
+        store=store,
+        batch_size=config.batch_size,
+        name=name,
+        meter=meter,
+    )
     return [Sample(**values) for values in stored]
 
 

@@ -128,7 +128,9 @@ class VLLMEngine:
                 stored.append(stopped(self.encoder.text(tokens), config.stop, ended=ended))
             return stored
 
-        kept = answers(encoded, answer, key=key, store=store, batch_size=WINDOW, name=name)
+        kept = answers(
+            encoded, answer, key=key, store=store, batch_size=WINDOW, name=name, meter=meter
+        )
         return [Sample(**values) for values in kept]
 
     def beams(

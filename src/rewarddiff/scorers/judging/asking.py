@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rewarddiff.remembering import remember
 from rewarddiff.scorers.judging.cost import Estimate, copied, estimate, since, spent
@@ -43,12 +44,14 @@ class Asking:
     Attributes:
         name: what the terminal calls the judge.
         answering: what determines an answer beside the message.
+        beside: gives what the store is to keep with every answer, see `remember`.
     """
 
     name: str
     options: Judge
     engine: Engine
     answering: list[object]
+    beside: Callable[[], Mapping[str, Any]] = dict
 
     def answers(
         self, messages: Sequence[Message], store: Store | None, progress: str | None
@@ -63,7 +66,14 @@ class Asking:
 
         # Each answer is stored as it comes: it has cost money.
         return remember(
-            store, messages, self._key, compute, alone=True, keep=is_verdict, seconds=0.0
+            store,
+            messages,
+            self._key,
+            compute,
+            alone=True,
+            keep=is_verdict,
+            seconds=0.0,
+            beside=self.beside,
         )
 
     def estimate(self, messages: Sequence[Message], store: Store | None) -> Estimate:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from rewarddiff.endpoints.chat import Reply, Usage
 from rewarddiff.errors import UserError
@@ -37,11 +38,13 @@ class HarmJudge:
 
     Attributes:
         name: what the terminal calls it.
+        beside: gives what the store is to keep with every answer, see `remember`.
     """
 
     name: str
     options: Judge
     engine: Engine
+    beside: Callable[[], Mapping[str, Any]] = dict
 
     @property
     def usage(self) -> Usage:
@@ -75,7 +78,7 @@ class HarmJudge:
     @cached_property
     def _asking(self) -> Asking:
         answering = ["harm", FORMAT, *self.options.answering()]
-        return Asking(self.name, self.options, self.engine, answering)
+        return Asking(self.name, self.options, self.engine, answering, self.beside)
 
 
 def harm_judge(name: str, scorer: Scorer) -> HarmJudge:

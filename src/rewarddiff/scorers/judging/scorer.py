@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,7 @@ class JudgeScorer:
         name: what errors call it.
         temperature: none: fitted on held-out comparisons where it is needed.
         prompts: not known, what such a model learned from.
+        beside: gives what the store is to keep with every verdict, see `remember`.
     """
 
     name: str
@@ -55,6 +57,7 @@ class JudgeScorer:
     engine: Engine
     temperature: None = None
     prompts: None = None
+    beside: Callable[[], Mapping[str, Any]] = dict
 
     @property
     def usage(self) -> Usage:
@@ -163,7 +166,8 @@ class JudgeScorer:
 
     @cached_property
     def _asking(self) -> Asking:
-        return Asking(self.name, self.options, self.engine, self.options.answering())
+        answering = self.options.answering()
+        return Asking(self.name, self.options, self.engine, answering, self.beside)
 
 
 def _flat(questions: Iterable[Iterable[Ways]]) -> Iterator[Question]:
