@@ -6,12 +6,12 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from rewarddiff.remembering import remember
+from rewarddiff.remembering import KeptMeter, remember
 from rewarddiff.store import Store, fingerprint
 
 
@@ -156,6 +156,39 @@ def test_an_interrupted_pass_goes_on_where_it_stopped(tmp_path: Path) -> None:
     with Store(tmp_path / "store.sqlite") as store:
         assert remember(store, [1, 2, 3, 4], str, rest) == [1, 4, 9, 16]
     assert rest.asked == [[1, 2]]
+
+
+def test_what_values_have_cost_is_kept_with_them(tmp_path: Path, monkeypatch) -> None:
+    """Also of a process that is killed right after it has written some: two tokens a value, four values."""
+    put = Store.put
+    puts: list[set[str]] = []
+
+    def dying(self: Store, values: dict[str, object]) -> None:
+        if len(puts) == 2:
+            raise KeyboardInterrupt  # and no later write comes, as after a kill
+        puts.append(set(values))
+        put(self, values)
+
+    def tokens_of(work: str, *, dies: bool) -> int:
+        with Store(tmp_path / "store.sqlite") as store, KeptMeter(store, work) as meter:
+
+            def compute(missing: Sequence[int]) -> Iterator[tuple[int, int]]:
+                for place, item in enumerate(missing):
+                    meter.tokens += 2
+                    yield place, item
+
+            with monkeypatch.context() as patch:
+                if dies:
+                    patch.setattr(Store, "put", dying)
+                with suppress(KeyboardInterrupt):
+                    remember(store, [1, 2, 3, 4], str, compute, seconds=0.0, beside=meter.beside)
+            return meter.tokens
+
+    assert tokens_of("work", dies=True) == 6
+    assert [values & {"1", "2", "3"} for values in puts] == [{"1"}, {"2"}]
+    assert all(len(values) == 2 for values in puts)  # a value, and what it has cost
+    assert tokens_of("work", dies=False) == 8  # 4 were paid for what is kept, and 4 for the rest
+    assert tokens_of("other work", dies=False) == 0
 
 
 def test_what_is_computed_ends_with_the_pass_that_an_interrupt_ends(tmp_path, monkeypatch) -> None:
