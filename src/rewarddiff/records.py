@@ -6,13 +6,15 @@ Plain frozen dataclasses; no torch. Everything else in the package reads these.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
+
+LARGEST = 3.4028234663852886e38
+"""The largest number of float32, in which models compute: a larger one would be infinite there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,9 @@ class Comparison:
     def __post_init__(self) -> None:
         if self.chosen == self.rejected:
             raise ValueError(f"a comparison needs two different responses, got {self.chosen} twice")
-        if self.strength is not None and not (math.isfinite(self.strength) and self.strength >= 0):
+        if self.strength is not None and not 0 <= self.strength <= LARGEST:
             raise ValueError(f"strength must be finite and non-negative, got {self.strength}")
-        if self.coefficient is not None and not math.isfinite(self.coefficient):
+        if self.coefficient is not None and not abs(self.coefficient) <= LARGEST:
             raise ValueError(f"coefficient must be finite, got {self.coefficient}")
 
     @classmethod

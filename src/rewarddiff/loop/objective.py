@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -132,6 +133,21 @@ class LossOutput:
 
     loss: Tensor
     metrics: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def fault(self) -> str:
+        """The loss, or else the first metric, that is not finite, by name and value; "" where all are.
+
+        A loss alone does not tell: of a gap of infinity it is 0.
+        """
+        values = {"loss": self.loss.item()}
+        for name, (total, count) in self.metrics.items():
+            if count:
+                values[name] = total
+        for name, value in values.items():
+            if not math.isfinite(value):
+                return f"{name} {value}"
+        return ""
 
 
 class Objective(Protocol[Item]):

@@ -13,13 +13,14 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import transformers
 from safetensors import SafetensorError
@@ -180,6 +181,7 @@ class _Run:
         return module
 
     def run(self) -> TrainResult:
+        self._check_start()
         start = self._resume()
         with (
             # Divided weights come and go in every pass, and are more than the steps' tensors.
@@ -315,6 +317,12 @@ class _Run:
                 objective.probe(self.unwrapped, [items[batch[0]]])
         for part in from_every_process(probed):
             probed |= part
+        culprits = [items[i] for i in batch if not np.isfinite(probed[i]).all()]
+        if culprits:
+            raise TrainingError(
+                f"{self.name}: what the batch is asked for before its losses is not finite on items "
+                f"{_named(culprits)}; stopped before the update"
+            )
         objective.begin(Picked(items, batch), [probed[i] for i in batch], training=training)
 
     def _accumulate(self, batch: list[int], shares: list[list[int]]) -> tuple[Sums, list[int]]:
@@ -351,10 +359,9 @@ class _Run:
     def _backward(self, items: Sequence[Any], scale: float) -> LossOutput:
         """Run one micro-batch forward and backward; its summed loss is multiplied by `scale`."""
         output = self._loss(self.module, items)
-        loss = output.loss * scale
-        if not torch.isfinite(loss):
-            self._note_fault(f"loss {output.loss.item()} on items {_named(items)}")
-        self.accelerator.backward(loss)
+        if output.fault:
+            self._note_fault(f"{output.fault} on items {_named(self._culprits(items))}")
+        self.accelerator.backward(output.loss * scale)
         return output
 
     def _loss(self, module: nn.Module, items: Sequence[Any]) -> LossOutput:
@@ -370,13 +377,33 @@ class _Run:
         limit = self.config.max_grad_norm or math.inf
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), limit)
         value = float(sharding.whole(norm)) if norm is not None else 0.0
-        if not math.isfinite(value):
-            items = [self.due[i] for i in batch]
-            self._note_fault(f"gradient norm {value} on items {_named(items)}")
+        if not math.isfinite(value) and not self.fault:
+            culprits = self._culprits_of_gradient([self.due[i] for i in batch])
+            self._note_fault(f"gradient norm {value} on items {_named(culprits)}")
         self._raise_fault(f"at step {step + 1}; stopped before the update")
         self.optimizer.step()
         self.optimizer.zero_grad()
         return value
+
+    def _culprits(self, items: Sequence[Any]) -> Sequence[Any]:
+        """Return the items whose losses are not finite by themselves either; all where that tells nothing."""
+        if self.divided:  # no process reads anything alone
+            return items
+        with torch.no_grad():
+            return [item for item in items if self._loss(self.unwrapped, [item]).fault] or items
+
+    def _culprits_of_gradient(self, items: Sequence[Any]) -> Sequence[Any]:
+        """Return the items whose gradients are not finite by themselves either, see `_culprits`."""
+        if self.divided:
+            return items
+        culprits = []
+        for item in items:
+            self.optimizer.zero_grad()
+            self._loss(self.unwrapped, [item]).loss.backward()  # type: ignore[no-untyped-call]
+            gradients = [p.grad for p in self.unwrapped.parameters() if p.grad is not None]
+            if not torch.nn.utils.get_total_norm(gradients).isfinite():
+                culprits.append(item)
+        return culprits or items
 
     def _note_fault(self, fault: str) -> None:
         """Remember the first fault, which all processes then stop at together."""
@@ -389,13 +416,20 @@ class _Run:
             if fault:
                 raise TrainingError(f"{self.name}: {fault} {where}")
 
+    def _check_start(self) -> None:
+        """Raise a TrainingError unless all weights are finite, also those that are not trained."""
+        if not _all_finite(self.objective.module.parameters()):
+            raise TrainingError(
+                f"{self.name}: the weights that training starts from are not finite: the model's file "
+                "is damaged, or an earlier training diverged; choose another model"
+            )
+
     def _check_weights(self, step: int) -> None:
         """Raise a TrainingError unless all trained weights are finite.
 
         The last update is looked at by no loss.
         """
-        trained = [p.detach() for p in self.objective.module.parameters() if p.requires_grad]
-        if not sharding.whole(torch.nn.utils.get_total_norm(trained)).isfinite():
+        if not _all_finite(p for p in self.objective.module.parameters() if p.requires_grad):
             raise TrainingError(
                 f"{self.name}: the weights are not finite after step {step}: training diverged, "
                 "and they are not saved; a lower lr may help"
@@ -453,18 +487,11 @@ class _Run:
             for cut in cuts:
                 items = [self.dev[i] for i in cut]
                 output = self._loss(self.unwrapped, items)
-                if not torch.isfinite(output.loss):
-                    culprits = items
-                    if not self.divided:  # where no process reads anything alone
-                        culprits = [item for item in items if not self._has_finite_loss(item)]
-                    loss = output.loss.item()
-                    self._note_fault(f"loss {loss} on dev items {_named(culprits or items)}")
+                if output.fault:
+                    self._note_fault(f"{output.fault} on dev items {_named(self._culprits(items))}")
                 self._add(sums, output, items)
         self._raise_fault(f"after step {step}; look at these rows, or leave them out")
         self._log("dev", step, sums)
-
-    def _has_finite_loss(self, item: Any) -> bool:
-        return bool(torch.isfinite(self._loss(self.unwrapped, [item]).loss))
 
     def _log(self, split: str, step: int, sums: Sums, **more: float) -> Line:
         """Write a line of metrics, in the form that the objective gives them."""
@@ -612,6 +639,16 @@ def _checkpoint_layers(module: nn.Module) -> None:
             child.enable_input_require_grads()
             return
     raise UserError("gradient_checkpointing: this model has none; set it to false")
+
+
+def _all_finite(parameters: Iterable[nn.Parameter]) -> bool:
+    """Return whether weights are finite; of divided ones all processes ask together."""
+    norms = []
+    for parameter in parameters:
+        if parameter.is_floating_point():  # quantised ones are whole numbers
+            norm = torch.linalg.vector_norm(parameter.detach())
+            norms.append(sharding.whole(norm))
+    return all(bool(norm.isfinite()) for norm in norms)
 
 
 def _named(items: Sequence[Any]) -> str:

@@ -143,6 +143,7 @@ def _differences(
         return grades(place, part.groups), GRADES
     stage = differences_stage(run, source, seed, column.orders, part)
     differences = read_differences(stage, part)
+    _require_finite(place, source, part.groups, differences)
     if isinstance(column, CoefficientConfig) and column.lower and not stage.manifest["ensemble"]:
         raise UserError(
             f"{place}.lower: scorer '{source}' has no spread over heads; train one with heads: 5"
@@ -151,6 +152,18 @@ def _differences(
         return differences, stage.key
     temperature = temperature_of(run, source, seed, place)
     return [d.over(temperature) for d in differences], f"{stage.key} over {temperature}"
+
+
+def _require_finite(
+    place: str, scorer: str, groups: Sequence[Group], differences: Sequence[Differences]
+) -> None:
+    """Raise a UserError where a scorer states a difference that is infinite; NaN is none at all."""
+    for group, of_group in zip(groups, differences, strict=True):
+        if np.isinf(of_group.mean).any():
+            raise UserError(
+                f"{place}: {group.source or group.id}: the differences of scorer '{scorer}' are "
+                f"{of_group.mean.tolist()}; score the data again, or leave the row out"
+            )
 
 
 def temperature_of(run: Run, scorer: str, seed: int, place: str) -> float:

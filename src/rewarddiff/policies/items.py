@@ -11,9 +11,13 @@ from functools import lru_cache
 from itertools import compress
 
 from rewarddiff.encoded import Encoded
+from rewarddiff.errors import UserError
 from rewarddiff.rankings import potentials
-from rewarddiff.records import Comparison, Group
+from rewarddiff.records import LARGEST, Comparison, Group
 from rewarddiff.trees import Tree, group_tree
+
+NUMBERS = ("coefficients", "strengths", "scores", "reference")
+"""The columns of an item that losses read: one number for each comparison, or for each response."""
 
 ITEM_COMPARISONS = 8
 """A group with more comparisons or labels is cut: a batch is never one group's alone."""
@@ -112,6 +116,13 @@ class PreferenceItem:
                 f"{self.id}: {len(self.comparisons)} comparisons, "
                 f"{len(self.coefficients)} coefficients"
             )
+        for name in NUMBERS:
+            numbers = getattr(self, name)
+            if not all(abs(number) <= LARGEST for number in numbers):
+                raise UserError(
+                    f"{self.id}: its {name} are {list(numbers)}, and each has to be finite, also in "
+                    "float32; mend what they come from, or leave the row out"
+                )
 
     @property
     def responses(self) -> int:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from rewarddiff.errors import UserError
+from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.forward import LogProbs, node_sums, switch_dropout_off
 from rewarddiff.loop import sharding
 from rewarddiff.loop.accelerator import accelerator_for
@@ -189,8 +191,18 @@ def read_reference(
             for item in window:
                 reference = next(logps)
                 mismatch = [] if item.mismatch is None else next(logps)
+                _require_finite(item, [*reference, *mismatch])
                 writer.add(reference=reference, mismatch=mismatch)
     return Ragged(Path(folder.name), folder)
+
+
+def _require_finite(item: PreferenceItem, logps: Sequence[float]) -> None:
+    """Raise a TrainingError where the reference says no number of an item's responses."""
+    if not all(map(math.isfinite, logps)):
+        raise TrainingError(
+            f"{item.id}: log-probabilities of the reference are {list(logps)}; stopped before the "
+            "first update: the model's weights are damaged, or overflow in this precision"
+        )
 
 
 def _trees(items: Iterable[PreferenceItem]) -> list[Tree]:
@@ -282,6 +294,14 @@ def _reference_pass(
     by_length = sorted(range(len(trees)), key=lambda i: len(trees[i]))
     sizes = [len(trees[i]) for i in by_length]
     cuts = list(microbatches(sizes, config.pass_tokens))
+
+    def logps_of(places: Sequence[int]) -> list[list[float]]:
+        packed = policy.pack([trees[i] for i in places])
+        with accelerator.autocast():
+            sums = node_sums(packed, policy(packed)).tolist()
+        roots = [*packed.first.tolist(), packed.nodes]
+        return [sums[root + 1 : end] for root, end in pairwise(roots)]
+
     idle = 0
     is_divided = sharding.is_divided(policy)
     if is_divided:
@@ -295,12 +315,12 @@ def _reference_pass(
     ):
         for cut in cuts:
             indices = [by_length[k] for k in cut]
-            packed = policy.pack([trees[i] for i in indices])
-            with accelerator.autocast():
-                sums = node_sums(packed, policy(packed)).tolist()
-            roots = [*packed.first.tolist(), packed.nodes]
-            for place, i in enumerate(indices):
-                yield i, sums[roots[place] + 1 : roots[place + 1]]
+            logps = logps_of(indices)
+            is_finite = all(map(math.isfinite, chain.from_iterable(logps)))
+            if not is_finite and not is_divided:
+                # NaN spreads to all that is read in one row: read by itself, each tells whose it is.
+                logps = [of_tree for i in indices for of_tree in logps_of([i])]
+            yield from zip(indices, logps, strict=True)
             progress.advance(sum(len(trees[i]) for i in indices))
             meter.keep(every=WRITE_SECONDS)
         for _ in range(idle):

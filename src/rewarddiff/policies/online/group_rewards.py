@@ -16,7 +16,7 @@ from rewarddiff.designs import DesignConfig, comparisons
 from rewarddiff.differences import Array, Differences, Pair
 from rewarddiff.errors import UserError
 from rewarddiff.policies.online.estimators import AdvantageConfig, baseline_effect
-from rewarddiff.records import Group
+from rewarddiff.records import LARGEST, Group
 from rewarddiff.rewards import (
     Baseline,
     ScaleConfig,
@@ -89,6 +89,8 @@ class RewardFunctions:
                     f"reward: differences of other pairs than those of {len(groups)} groups that it "
                     "was asked for; give one for each pair, in their order"
                 )
+            for group, of_group in zip(groups, stated, strict=True):
+                require_finite(group.source or group.id, "differences", of_group.mean)
             return stated
         differences = []
         for rewards, pairs_of_group in zip(self.r(groups), pairs, strict=True):
@@ -126,7 +128,16 @@ def _numbers(group: Group, scores: ArrayLike) -> Array:
             f"{name}: rewards of shape {rewards.shape} for {count} responses; the reward gives one "
             "number for each"
         )
+    require_finite(name, "rewards", rewards)
     return rewards
+
+
+def require_finite(name: str, what: str, values: Array) -> None:
+    """Raise a UserError where a number is none that models compute with; NaN is one not given."""
+    if (np.abs(values) > LARGEST).any():
+        raise UserError(
+            f"{name}: its {what} are {values.tolist()}; stopped before an update: mend what scores it"
+        )
 
 
 @checked

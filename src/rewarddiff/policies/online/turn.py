@@ -15,8 +15,9 @@ from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.losses.online import kl_estimate
 from rewarddiff.policies.online.config import OnlineConfig
 from rewarddiff.policies.online.estimators import estimate
-from rewarddiff.policies.online.group_rewards import Reward
+from rewarddiff.policies.online.group_rewards import Reward, require_finite
 from rewarddiff.policies.online.rollouts import Rollout, flat_of, rows_of
+from rewarddiff.records import LARGEST
 from rewarddiff.rewards import RunningScale, penalised
 
 
@@ -61,15 +62,11 @@ class Turn(NamedTuple):
 def require_usable(scored: Sequence[Scored], config: OnlineConfig) -> None:
     """Raise a TrainingError where rewards are not numbers that a policy can learn from."""
     for _, rollout, reward in scored:
-        given = (
-            f"{rollout.id}: its rewards are {reward.relative.tolist()}; stopped before an update"
-        )
-        if np.isinf(reward.relative).any():
-            raise UserError(f"{given}: mend what scores it")
+        require_finite(rollout.id, "rewards", reward.relative)
         if config.unscored == "stop" and np.isnan(reward.relative).any():
             raise UserError(
-                f"{given}: mend what scores it, or leave such responses out with "
-                "unscored: leave_out"
+                f"{rollout.id}: its rewards are {reward.relative.tolist()}; stopped before an "
+                "update: mend what scores it, or leave such responses out with unscored: leave_out"
             )
     if not any(np.isfinite(reward.relative).any() for _, _, reward in scored):
         raise UserError(
@@ -110,11 +107,12 @@ def turn_of(
     scale = scale.update(relative, original=original)
     truncated = ~np.array([rollout.ended for rollout in rollouts])
     rewards = penalised(relative * scale.factor, truncated, config.reward.truncation)
-    if np.isinf(rewards).any():
-        raise UserError(
-            f"rewards of up to {np.nanmax(np.abs(relative)):.3g} are infinite after λ = "
-            f"{scale.factor:.3g}; stopped before an update: mend what scores them, or the scale"
-        )
+    for rollout, of_rollout in zip(rollouts, rewards, strict=True):
+        if (np.abs(of_rollout) > LARGEST).any():
+            raise UserError(
+                f"{rollout.id}: its rewards are {of_rollout.tolist()} after λ = {scale.factor:.3g}; "
+                "stopped before an update: mend what scores it, or the scale"
+            )
 
     lengths = [length for rollout in rollouts for length in rollout.lengths]
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
