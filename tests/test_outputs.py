@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
+import re
 import resource
 import signal
 import subprocess
@@ -15,11 +17,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from rewarddiff import files
+from rewarddiff import files, room
 from rewarddiff.errors import UserError
-from rewarddiff.outputs import LOCK, file_for, folder_for, held_file_for, run_folder_for
+from rewarddiff.outputs import (
+    LOCK,
+    file_for,
+    folder_for,
+    held_file_for,
+    require_unheld,
+    run_folder_for,
+    windows_of,
+)
+from rewarddiff.room import NoRoom, room_for
 from rewarddiff.store import Store
 
 
@@ -101,11 +113,38 @@ def test_a_disk_that_fills_up_during_the_work_is_one_line(tmp_path: Path, librar
 def test_a_full_disk_asks_for_space(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught, folder_for(tmp_path):
         raise OSError(errno.ENOSPC, "whatever")
-    reason = "No space left on device"
-    assert (
-        str(caught.value)
-        == f"{tmp_path}: cannot be written ({reason}); free some space, or choose another output"
+    assert re.fullmatch(
+        rf"{tmp_path}: cannot be written \(No space left on device: [\d,]+ bytes free\); "
+        "free some space, or choose another output",
+        str(caught.value),
     )
+
+
+def test_a_full_disk_names_the_file_and_the_bytes(tmp_path: Path) -> None:
+    """Whatever a library calls it: with the system's number, with Rust's words, or with neither."""
+    file = tmp_path / "weights"
+    for error in (
+        OSError(errno.ENOSPC, "whatever"),
+        SafetensorError("Error while serializing: No space left on device (os error 28)"),
+        OSError(errno.EDQUOT, "the user's share"),
+    ):
+        with pytest.raises(UserError) as caught, folder_for(tmp_path), room_for(file, 123_456):
+            raise error
+        assert str(caught.value).startswith(
+            f"{file}: cannot be written (No space left on device: 123,456 bytes to write, "
+        )
+
+
+def test_an_error_without_a_number_is_one_of_a_full_disk_where_nothing_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = OSError("7 requested and 0 written")  # numpy's
+    with pytest.raises(OSError, match="7 requested"), room_for(tmp_path / "x.npy", 56):
+        raise error
+    monkeypatch.setattr(room, "free", lambda place: 4096)
+    full = pytest.raises(NoRoom, match=r"x\.npy: .*56 bytes to write, 4,096 free")
+    with full, room_for(tmp_path / "x.npy", 56):
+        raise error
 
 
 @pytest.mark.parametrize(
@@ -170,7 +209,8 @@ def test_a_second_run_is_refused_until_the_first_has_ended(tmp_path: Path) -> No
             pass
     message = str(caught.value)
     assert message.startswith(
-        f"another run is writing in {tmp_path}/run (process {os.getpid()} since 2"
+        f"another run is writing in {tmp_path}/run "
+        f"(process {os.getpid()} on {platform.node()} since 2"
     )
     assert message.endswith("); wait until it ends, or choose another output")
     with run_folder_for(tmp_path / "run"):
@@ -191,7 +231,7 @@ def test_a_killed_run_leaves_no_lock(tmp_path: Path) -> None:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with (
-            pytest.raises(UserError, match=rf"\(process {other.pid} since "),
+            pytest.raises(UserError, match=rf"\(process {other.pid} on .* since "),
             run_folder_for(tmp_path),
         ):
             pass
@@ -211,7 +251,7 @@ def test_a_file_is_made_by_one_command_at_a_time(tmp_path: Path) -> None:
             pass
         output.write_text("mine")
     assert str(caught.value).startswith(
-        f"another run is writing to {output} (process {os.getpid()} since 2"
+        f"another run is writing to {output} (process {os.getpid()} on {platform.node()} since 2"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["lists.jsonl"]
 
@@ -244,3 +284,37 @@ def test_a_killed_command_leaves_a_lock_that_holds_nobody(tmp_path: Path) -> Non
     with held_file_for(tmp_path / "lists.jsonl"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_look_finds_whoever_writes_an_output_and_holds_nobody_up(tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    require_unheld(output)  # nothing is there yet
+    holders = (
+        run_folder_for(output),
+        run_folder_for(output / "run"),
+        run_folder_for(windows_of(output)),
+        run_folder_for(windows_of(tmp_path / "out")),
+        held_file_for(tmp_path / "other" / "out.jsonl"),
+    )
+    for holder in holders[:-1]:
+        with holder:
+            with pytest.raises(UserError, match=rf"another run .*\(process {os.getpid()} on "):
+                require_unheld(output)
+            require_unheld(tmp_path / "another.jsonl")
+        require_unheld(output)  # the lock's file is left, and held by nobody
+    with holders[-1], pytest.raises(UserError, match="another run is writing to"):
+        require_unheld(tmp_path / "other" / "out.jsonl")
+
+
+def test_who_looks_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    """A look takes a shared lock for some microseconds: the run that begins meanwhile is not refused."""
+    import fcntl
+    import threading
+
+    with run_folder_for(tmp_path):
+        pass
+    looking = (tmp_path / LOCK).open()
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    threading.Timer(0.05, looking.close).start()
+    with run_folder_for(tmp_path):
+        pass

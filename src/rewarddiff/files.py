@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from rewarddiff.room import room_for
 from rewarddiff.sums import seal
 
 FRESH = ".rewarddiff-new-"
@@ -32,21 +33,25 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file beside its place, and rename it into place when it is complete."""
-    with written(path) as fresh:
+    with written(path, len(content)) as fresh:
         fresh.write_bytes(content)
 
 
 @contextmanager
-def written(path: Path) -> Iterator[Path]:
+def written(path: Path, size: int | None = None) -> Iterator[Path]:
     """Hand out a place beside a file, and rename what is written there into its place once all is.
 
     The name ends as the file's, for libraries that go by it.
+
+    Args:
+        size: bytes that are to be written, where that is known: what is told of a full disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = _fresh(path)
     try:
-        yield fresh
-        put(fresh, path)
+        with room_for(path, size):
+            yield fresh
+            put(fresh, path)
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise

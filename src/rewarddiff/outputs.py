@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import re
+import platform
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -14,6 +14,7 @@ from typing import TextIO
 
 from rewarddiff import files, launch
 from rewarddiff.errors import UserError
+from rewarddiff.room import FULL, NoRoom, is_of_numpy, number_of, room_for
 from rewarddiff.writing import say
 
 try:
@@ -25,7 +26,12 @@ LOCK = ".rewarddiff-lock"
 """The file in a run's folder that the run holds while it writes there. For a file that is written there is
 one beside it, `.rewarddiff-lock-NAME`, which goes when it is complete."""
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+TRIED = 4096
+"""Bytes that are written to see whether a place can be written to."""
+
+PATIENCE = 0.2
+"""Seconds in which a lock that is held is tried again: whoever only looks holds it for a moment."""
+
 UNWRITABLE = (*FULL, errno.EROFS, errno.EIO, errno.EFBIG)
 """What keeps a file from being written, whichever it is."""
 
@@ -98,7 +104,7 @@ def _lock_beside(path: Path) -> Iterator[None]:
     if not launch.is_main():
         yield
         return
-    place = path.with_name(f"{LOCK}-{path.name}")
+    place = _beside(path)
     place.parent.mkdir(parents=True, exist_ok=True)
     with _held(place, path) as lock:
         try:
@@ -136,21 +142,64 @@ def _hold(lock: TextIO, output: Path) -> None:
     """
     if fcntl is None:
         return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        holder = lock.read().strip() or "a process that has just begun"
-        where = "in" if output.is_dir() else "to"
-        raise UserError(
-            f"another run is writing {where} {output} ({holder}); "
-            "wait until it ends, or choose another output"
-        ) from None
-    except OSError:
-        return  # a file system without locks: nobody is kept out
+    tried_until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > tried_until:
+                raise _held_by_another(lock, output) from None
+            time.sleep(PATIENCE / 10)
+        except OSError:
+            return  # a file system without locks: nobody is kept out
     lock.truncate(0)
-    lock.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    lock.write(f"process {os.getpid()} on {platform.node()} since {since}\n")
     lock.flush()
+
+
+def require_unheld(output: Path) -> None:
+    """Raise a UserError where another process writes to an output: before what takes seconds to import.
+
+    This only looks. Whoever writes holds the lock itself.
+    """
+    if fcntl is None or not launch.is_main():
+        return
+    for place in _locks_of(output):
+        with suppress(OSError), place.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _held_by_another(lock, output) from None
+
+
+def _locks_of(output: Path) -> list[Path]:
+    """Return where the lock of an output lies: in it, in the run or the windows it is made of, or beside it."""
+    if not output.name:  # "." and "/"
+        return [output / LOCK]
+    folders = [output, output / "run", windows_of(output), windows_of(output.with_suffix(""))]
+    return [*(folder / LOCK for folder in folders), _beside(output)]
+
+
+def windows_of(output: Path) -> Path:
+    """Return the folder beside an output that holds it in windows until it is complete."""
+    return output.with_name(f"{output.name}.parts")
+
+
+def _beside(output: Path) -> Path:
+    return output.with_name(f"{LOCK}-{output.name}")
+
+
+def _held_by_another(lock: TextIO, output: Path) -> UserError:
+    """Return the error that says who holds a lock."""
+    lock.seek(0)
+    holder = lock.read().strip() or "a process that has just begun"
+    where = "in" if output.is_dir() else "to"
+    return UserError(
+        f"another run is writing {where} {output} ({holder}); "
+        "wait until it ends, or choose another output"
+    )
 
 
 def _try(folder: Path) -> None:
@@ -161,8 +210,8 @@ def _try(folder: Path) -> None:
     try:
         missing = [place for place in (folder, *folder.parents) if not place.exists()]
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-            file.write(bytes(4096))
+        with room_for(folder, TRIED), tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(bytes(TRIED))
     except OSError as error:
         raise _refusal(folder, error) from error
     finally:
@@ -184,12 +233,11 @@ def _explained(output: Path) -> Iterator[None]:
 
 def _is_of(output: Path, error: Exception) -> bool:
     """Return whether an error says that the output could not be written."""
-    unwritable = _number(error) in UNWRITABLE
+    unwritable = number_of(error, output) in UNWRITABLE
     if not isinstance(error, OSError):
         return unwritable
     if error.filename is None:
-        numpy_on_a_full_disk = error.errno is None and "written" in str(error)
-        return numpy_on_a_full_disk or unwritable
+        return is_of_numpy(error) or unwritable
     # A file that is read may fail with EIO as well.
     if unwritable and error.errno != errno.EIO:
         return True
@@ -202,27 +250,16 @@ def _lies_in(name: str | bytes, output: Path) -> bool:
     return any(file.is_relative_to(os.path.abspath(place)) for place in files.names(output))
 
 
-def _number(error: Exception) -> int | None:
-    """Return the system's number of an error, where it has one.
-
-    Libraries written in Rust (safetensors, tokenizers) have it in their text alone.
-    """
-    if isinstance(error, OSError):
-        return error.errno
-    number = re.search(r"\(os error (\d+)\)", str(error))
-    return int(number[1]) if number else None
-
-
 def _refusal(output: Path, error: Exception) -> UserError:
-    number = _number(error)
+    number = number_of(error, output)
+    place = os.fsdecode(getattr(error, "filename", None) or output)
+    if number in FULL:
+        full = error if isinstance(error, NoRoom) else NoRoom(place)
+        return UserError(full.line)
     if number in (errno.EEXIST, errno.ENOTDIR):
         reason = "a file is in the way"
     elif number is not None:
         reason = os.strerror(number)
     else:
         reason = str(error)
-    place = getattr(error, "filename", None) or output
-    mend = "choose another output"
-    if number in FULL:
-        mend = f"free some space, or {mend}"
-    return UserError(f"{os.fsdecode(place)}: cannot be written ({reason}); {mend}")
+    return UserError(f"{place}: cannot be written ({reason}); choose another output")

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from rewarddiff import files
 from rewarddiff.hashing import digest
+from rewarddiff.room import room_for
 
 ABOUT = "columns.json"
 """Written last: the types of the columns, the number of rows, and a hash of all they hold."""
@@ -170,12 +171,15 @@ class _NumberFile:
     def __init__(self, path: Path, type_code: str) -> None:
         self.buffer = array(type_code)
         self.written = 0
+        self._path = path
         self._file = path.open("wb")
         self._hash = blake2b(digest_size=16)
 
     def write(self) -> None:
         self._hash.update(self.buffer)
-        self.buffer.tofile(self._file)
+        with room_for(self._path, memoryview(self.buffer).nbytes):
+            self.buffer.tofile(self._file)
+            self._file.flush()
         self.written += len(self.buffer)
         del self.buffer[:]
 

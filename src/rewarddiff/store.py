@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from rewarddiff.errors import UserError
 from rewarddiff.hashing import digest
+from rewarddiff.room import NoRoom, room_for
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +123,9 @@ class Store:
         other.unlink()
 
     def _write(self, rows: Iterable[tuple[str, str, str]]) -> None:
-        with self._explained(), self._db:
+        rows = list(rows)
+        size = sum(len(text) for row in rows for text in row)
+        with self._explained(size), self._db:
             self._db.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", rows)
 
     def _take_over_items(self) -> None:
@@ -138,10 +141,13 @@ class Store:
             self._db.execute("DROP TABLE items")
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Raise a UserError for an error of SQLite."""
+    def _explained(self, size: int | None = None) -> Iterator[None]:
+        """Raise a UserError for an error of SQLite; `size` is of what is written."""
         try:
-            yield
+            with room_for(self._path, size):
+                yield
+        except NoRoom as error:
+            raise UserError(error.line) from error
         except sqlite3.OperationalError as error:
             # No place, no permission, or a lock that is held for a minute.
             raise UserError(

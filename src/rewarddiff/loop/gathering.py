@@ -21,6 +21,7 @@ from transformers.core_model_loading import revert_weight_conversion
 from rewarddiff import launch
 from rewarddiff.loop.sharding import whole
 from rewarddiff.processes import once
+from rewarddiff.room import room_for
 
 FILE_BYTES = 5 * 10**9
 """Bytes of weights in one file, unless one layer has more."""
@@ -103,7 +104,8 @@ def _write_file(model: PreTrainedModel, path: Path, tensors: dict[str, Tensor]) 
     """Write weights under the names they have in files, and return where each of these is."""
     named: dict[str, Tensor] = revert_weight_conversion(model, tensors)
     contiguous = {name: tensor.contiguous() for name, tensor in named.items()}
-    save_file(contiguous, path, metadata={"format": "pt"})
+    with room_for(path, sum(tensor.nbytes for tensor in contiguous.values())):
+        save_file(contiguous, path, metadata={"format": "pt"})
     return dict.fromkeys(contiguous, path.name)
 
 

@@ -12,6 +12,7 @@ import torch
 
 from rewarddiff import files
 from rewarddiff.processes import from_every_process
+from rewarddiff.room import room_for
 from rewarddiff.store import finite
 
 BOOKKEEPING = ("step", "epoch", "split", "tokens", "seconds")
@@ -61,8 +62,9 @@ class MetricsFile:
         self.lines.append(line)
         if write:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a") as file:
-                file.write(_as_json(line))
+            text = _as_json(line)
+            with room_for(self.path, len(text)), self.path.open("a") as file:
+                file.write(text)
 
     def take_back(self, lines: Iterable[Line]) -> None:
         """Keep these lines and no others: those of the step that a training goes on from."""

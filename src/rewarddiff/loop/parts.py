@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rewarddiff.loop.sharding import has_parts, own_rows
+from rewarddiff.room import room_for
 
 SUFFIX = ".safetensors"
 
@@ -38,10 +39,11 @@ def write(folder: Path, name: str, tensors: Mapping[str, Tensor], rank: int | No
             places.add(own.data_ptr())
             rows[key] = own
             starts[key] = str(start)
-    if rank is None:
-        save_file(rows, folder / f"{name}{SUFFIX}")
-    else:
-        save_file(rows, folder / f"{name}-{rank:05d}{SUFFIX}", metadata=starts or None)
+    with room_for(folder, sum(own.nbytes for own in rows.values())):
+        if rank is None:
+            save_file(rows, folder / f"{name}{SUFFIX}")
+        else:
+            save_file(rows, folder / f"{name}-{rank:05d}{SUFFIX}", metadata=starts or None)
 
 
 class Parts:

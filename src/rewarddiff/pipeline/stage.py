@@ -229,5 +229,5 @@ def write_results(folder: Path, results: Results) -> None:
 def write_array(path: Path, array: Array) -> None:
     """Write numbers as a .npy file, as `write_json` writes."""
     if launch.is_main():
-        with files.written(path) as fresh:
+        with files.written(path, array.nbytes) as fresh:
             np.save(fresh, array, allow_pickle=False)

@@ -36,6 +36,7 @@ from rewarddiff.policies.reference import (
     with_mismatch,
 )
 from rewarddiff.processes import once, processes
+from rewarddiff.room import room_for
 from rewarddiff.store import Store, fingerprint
 
 
@@ -279,8 +280,11 @@ def save_policy(
     Args:
         facts: what the card tells of the training, and `objective` of its loss.
     """
-    fresh = _written(model, folder, lora)
-    _complete(fresh, folder, tokenizer, lora, facts or Facts(), objective)
+    is_adapter = lora is not None and not lora.merge
+    saved = [p for p in model.parameters() if p.requires_grad or not is_adapter]
+    with room_for(folder, sum(weight.nbytes for weight in saved)):
+        fresh = _written(model, folder, lora)
+        _complete(fresh, folder, tokenizer, lora, facts or Facts(), objective)
 
 
 def _written(model: PreTrainedModel, place: Path, lora: LoraConfig | None) -> Path:

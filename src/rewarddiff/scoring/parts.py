@@ -18,7 +18,7 @@ import numpy as np
 from rewarddiff import files, launch, sums
 from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
-from rewarddiff.outputs import run_folder_for
+from rewarddiff.outputs import run_folder_for, windows_of
 from rewarddiff.processes import once
 from rewarddiff.scoring import tables
 from rewarddiff.scoring.tables import UnlikeValues, Values
@@ -60,7 +60,7 @@ class Parts:
         written = [self._file(window, self.kind)]
         for name, array in arrays.items():
             written.append(self._file(window, f".{name}.npy"))
-            with files.written(written[-1]) as fresh:
+            with files.written(written[-1], array.nbytes) as fresh:
                 np.save(fresh, array, allow_pickle=False)
         held = sums.of_files(self.folder, [file.name for file in written])
         content = {"account": account, "files": held}
@@ -135,7 +135,7 @@ def parts_of(output: Path, made_from: Mapping[str, str], kind: str) -> Iterator[
     Raises:
         UserError: another process is making this output; it cannot hold what is in the windows.
     """
-    folder = output.with_name(f"{output.name}.parts")
+    folder = windows_of(output)
     with run_folder_for(folder):
         once(lambda: _keep_if_same(folder, {**made_from, "kind": kind}))
         parts = Parts(folder, kind)

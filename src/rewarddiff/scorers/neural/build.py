@@ -27,6 +27,7 @@ from rewarddiff import files, models
 from rewarddiff.errors import UserError
 from rewarddiff.models import cards
 from rewarddiff.models.cards import Facts
+from rewarddiff.room import room_for
 from rewarddiff.scorers.neural import foreign
 from rewarddiff.scorers.neural.about import (
     About,
@@ -180,6 +181,11 @@ def save_scorer(scorer: NeuralScorer, folder: Path, facts: Facts | None = None) 
     """
     if not scorer.trained:
         raise UserError(f"{folder}: this scorer was never trained; train it before saving it")
+    with room_for(folder, sum(weight.nbytes for weight in scorer.reader.parameters())):
+        _save(scorer, folder, facts or Facts())
+
+
+def _save(scorer: NeuralScorer, folder: Path, facts: Facts) -> None:
     fresh = files.begin(folder)
     reader = scorer.reader
     _declare_reward(reader)
@@ -194,7 +200,7 @@ def save_scorer(scorer: NeuralScorer, folder: Path, facts: Facts | None = None) 
     reason = obstacle(scorer)
     if reason is not None:
         logger.info("%s: %s", folder, reason)
-    cards.put(scorer_card(scorer, facts or Facts()), fresh, folder)
+    cards.put(scorer_card(scorer, facts), fresh, folder)
     files.replace(fresh, folder)
 
 

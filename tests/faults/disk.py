@@ -1,0 +1,409 @@
+"""A disk that runs full at any point of a command: one line, nothing broken, and it goes on once there is room.
+
+    python tests/faults/disk.py 33         # so many sizes of a small disk, for a whole run
+    python tests/faults/disk.py ops 120    # so many single operations on files that find no room
+
+The small disks are real ones (tmpfs), which takes the rights of root. Each size lets a command fail where its
+disk is full; then the disk is made larger, and the same command has to end with the results of one that had
+room from the beginning. The line has to name the path and the bytes; every stage and checkpoint that was
+complete has to be as it was written.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import logging
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import beside  # noqa: F401, it is what lets the others be found
+from damage import recipe_of, results
+from kills import numbers
+
+from benchmarks.trace import _models, differences
+from rewarddiff import sums
+from rewarddiff.errors import UserError
+
+LARGE = 64 << 20
+"""Bytes of a disk that has room for all."""
+
+LINE = re.compile(
+    r"^(?P<path>\S+): cannot be written \(No space left on device: "
+    r"((?P<size>[\d,]+) bytes to write, [\d,]+ free|[\d,]+ bytes free)\); "
+    r"free some space, or choose another output$"
+)
+
+GOOD = ("one line, then equal", "it had room", "it did without, and is equal")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that writes.
+
+    Attributes:
+        run: writes below a folder.
+        made: what it has made there, to be compared.
+    """
+
+    run: Callable[[Path], Any]
+    made: Callable[[Path], Any]
+
+
+# --- small disks ----------------------------------------------------------------------------------------------------
+
+
+def obstacle() -> str:
+    """Return why no small disk can be made here; "" where one can."""
+    if not hasattr(os, "geteuid") or os.geteuid() or not shutil.which("mount"):
+        return "small disks are mounted, which takes the rights of root on Linux"
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            with small_disk(Path(place), 1 << 20):
+                return ""
+        except subprocess.CalledProcessError as error:
+            return f"no small disk can be mounted here ({error})"
+
+
+@contextmanager
+def small_disk(place: Path, size: int) -> Iterator[None]:
+    """Let a folder be a disk of so many bytes."""
+    place.mkdir(exist_ok=True)
+    options = ["-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+    subprocess.run(["mount", *options], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        # Lazily: files of it may still be mapped.
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def grow(place: Path) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={LARGE}", str(place)], check=True)
+
+
+def used(place: Path) -> int:
+    return shutil.disk_usage(place).used
+
+
+# --- commands -------------------------------------------------------------------------------------------------------
+
+
+def commands(models: dict[str, str], whole: Path) -> dict[str, Command]:
+    """Return what is tried; `whole` holds a run whose scorer the others ask."""
+    from rewarddiff.pipeline import augment_stage, baseline_stage, eval_stage, sweep_recipe
+    from rewarddiff.pipeline.commands import run_recipe
+    from rewarddiff.pipeline.scoring import score, weigh_dataset
+
+    scorer = str(whole / "run/scorers/reward-0/model")
+    rows = whole / "rows.jsonl"
+    lines = []
+    for i in range(120):
+        row = {"prompt": f"What is {i}?", "chosen": f"It is {i}, I think.", "rejected": f"No {i}"}
+        lines.append(json.dumps(row) + "\n")
+    rows.write_text("".join(lines))
+    recipe = recipe_of(models["policy"], models["encoder"], whole)
+    run = Command(
+        lambda place: run_recipe({**recipe, "output": str(place / "run")}, []),
+        lambda place: [results(place / "run"), numbers(place / "run")],
+    )
+    swept = ["policies.dpo.coefficient.alpha=0.5,1", "output={}/sweep"]
+    sweep = Command(
+        lambda place: sweep_recipe(recipe, [text.format(place) for text in swept]),
+        lambda place: numbers(place / "sweep"),
+    )
+    return {
+        "run": run,
+        "sweep": sweep,
+        "score": Command(lambda place: score(scorer, rows, place / "s.jsonl"), _file("s.jsonl")),
+        "score to Parquet": Command(
+            lambda place: score(scorer, rows, place / "s.parquet"), _file("s.parquet")
+        ),
+        "weigh": Command(
+            lambda place: weigh_dataset(scorer, rows, place / "w.jsonl"), _file("w.jsonl")
+        ),
+        "augment": Command(
+            lambda place: augment_stage(
+                str(rows),
+                models["policy"],
+                scorer,
+                place / "a.jsonl",
+                ["limit=6", "draw.max_new_tokens=4"],
+            ),
+            _file("a.jsonl"),
+        ),
+        "baseline": Command(
+            lambda place: baseline_stage(
+                str(rows),
+                models["policy"],
+                scorer,
+                place / "b.jsonl",
+                ["k=2", "limit=6", "max_new_tokens=4"],
+            ),
+            _file("b.jsonl"),
+        ),
+        "eval": Command(
+            lambda place: eval_stage([scorer], str(rows), place / "e"),
+            lambda place: json.loads((place / "e/results.json").read_text())["evaluations"],
+        ),
+    }
+
+
+def _file(name: str) -> Callable[[Path], bytes]:
+    return lambda place: (place / name).read_bytes()
+
+
+def failure(command: Command, place: Path) -> Exception | None:
+    """Run a command; return what it fails with."""
+    try:
+        with redirect_stdout(io.StringIO()):
+            command.run(place)
+    except Exception as error:
+        return error
+    return None
+
+
+# --- what came of it --------------------------------------------------------------------------------------------------
+
+
+def on_a_disk_of(size: int, command: Command, whole: Any, place: Path) -> tuple[str, str]:
+    """Run a command on a small disk, and again on the same when it has grown.
+
+    Returns:
+        One of `GOOD`, or what is wrong; and the line.
+    """
+    with small_disk(place, size):
+        error = failure(command, place)
+        if error is None:
+            same = not differences(whole, command.made(place))
+            return ("it had room" if same else "other results"), ""
+        said = wrong_line(error, place) or damaged(place)
+        if said:
+            return said, f"{type(error).__name__}: {error}"
+        grow(place)
+        return after(command, whole, place), str(error)
+
+
+def after(command: Command, whole: Any, place: Path) -> str:
+    """Run a command again, and compare what it makes with what one made that had room."""
+    error = failure(command, place)
+    if error is not None:
+        return f"it does not go on: {type(error).__name__}: {error}"
+    others = differences(whole, command.made(place))
+    return f"other results: {others[:3]}" if others else "one line, then equal"
+
+
+def wrong_line(error: Exception, place: Path) -> str:
+    """Return what is wrong with what a full disk is said to be; "" where it is a good line."""
+    found = LINE.match(str(error)) if isinstance(error, UserError) else None
+    if found is None:
+        return "another error"
+    if not Path(found["path"]).is_relative_to(place):
+        return "another path"
+    return ""
+
+
+def damaged(place: Path) -> str:
+    """Return which of the stages and checkpoints that are complete does not hold what was written."""
+    for manifest in place.rglob("manifest.json"):
+        content = sums.read_sealed(manifest)
+        if content is None:
+            return f"{manifest} is broken"
+        fault = sums.fault(manifest.parent, content.get("files", {}))
+        if fault:
+            return f"{manifest.parent}: {fault}"
+    for sealed in place.rglob(".rewarddiff-sums.json"):
+        folder = sealed.parent
+        if not folder.name.startswith(".rewarddiff"):
+            fault = sums.fault_of_sealed(folder)
+            if fault:
+                return f"{folder}: {fault}"
+    return ""
+
+
+# --- single operations ------------------------------------------------------------------------------------------------
+
+
+class Operations:
+    """Counts what changes files below a folder, and lets one of them find no room."""
+
+    def __init__(self) -> None:
+        self.place = ""
+        self.count = 0
+        self.fails = 0
+        self.what = ""
+        sys.addaudithook(self._hook)
+        sync = os.fsync
+
+        def failing(descriptor: int) -> None:
+            self.happens("fsync", os.readlink(f"/proc/self/fd/{descriptor}"))
+            sync(descriptor)
+
+        os.fsync = failing
+        self._patch_safetensors()
+
+    def _patch_safetensors(self) -> None:
+        import safetensors.torch as of_torch
+        from safetensors import SafetensorError
+
+        serialise = of_torch.serialize_file
+
+        def failing(tensors: Any, filename: Any, *more: Any, **options: Any) -> Any:
+            try:
+                self.happens("save_file", str(filename))
+            except OSError as error:
+                # As the library says it.
+                text = "Error while serializing: I/O error: No space left on device (os error 28)"
+                raise SafetensorError(text) from error
+            return serialise(tensors, filename, *more, **options)
+
+        of_torch.serialize_file = failing
+
+    def begin(self, place: Path, fails: int = 0) -> None:
+        """Count from now on below a folder, and fail at an operation; 0: at none."""
+        self.place, self.count, self.fails, self.what = str(place), 0, fails, ""
+
+    def happens(self, what: str, path: str) -> None:
+        if not self.place or not os.path.abspath(path).startswith(self.place):
+            return
+        self.count += 1
+        if self.count == self.fails:
+            self.what = f"{what} {os.path.relpath(path, self.place)}"
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self.place:
+            return
+        if event == "open":
+            path, _, flags = arguments
+            writes = flags & (os.O_WRONLY | os.O_RDWR) if isinstance(flags, int) else 0
+            if writes and isinstance(path, str | bytes):
+                self.happens("open", os.fsdecode(path))
+        elif event in ("os.rename", "os.mkdir", "os.link"):
+            self.happens(event, os.fsdecode(arguments[1 if event != "os.mkdir" else 0]))
+        elif event == "sqlite3.connect":
+            self.happens(event, os.fsdecode(arguments[0]))
+
+
+def at_operation(
+    number: int, operations: Operations, command: Command, whole: Any, place: Path
+) -> tuple[str, str]:
+    """Let one operation of a command find no room, and run it again."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    operations.begin(place, number)
+    error = failure(command, place)
+    operations.begin(Path("/nowhere"))
+    if error is None:
+        same = not differences(whole, command.made(place))
+        return ("it did without, and is equal" if same else "other results"), operations.what
+    said = wrong_line(error, place) or damaged(place)
+    if said:
+        return said, f"{type(error).__name__}: {error}"
+    return after(command, whole, place), str(error)
+
+
+# --- all of it --------------------------------------------------------------------------------------------------------
+
+
+def sizes_of(most: int, count: int) -> list[int]:
+    """Return sizes of disks up to what a command takes, in pages, evenly spread."""
+    page = 4096
+    return [max(page, int(most * k / count) // page * page) for k in range(1, count + 1)]
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    is_of_operations = arguments[:1] == ["ops"]
+    count = int(arguments[-1]) if arguments else 33
+    logging.disable(logging.CRITICAL)
+    why_not = obstacle()
+    if why_not and not is_of_operations:
+        print(f"skipped: {why_not}")
+        return
+    verdicts: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        models = _models(place)
+        whole_place = place / "whole"
+        whole_place.mkdir()
+        tried = commands(models, whole_place)
+        tried["run"].run(whole_place)  # whose scorer the others ask
+        if is_of_operations:
+            _operations(count, tried, place, verdicts)
+        else:
+            _sizes(count, tried, place, verdicts)
+    print(sum(verdicts.values()), dict(verdicts))
+    sys.exit(bool(verdicts.keys() - set(GOOD)))
+
+
+def _sizes(count: int, tried: dict[str, Command], place: Path, verdicts: Counter[str]) -> None:
+    disk = place / "disk"
+    for name, command in tried.items():
+        with small_disk(disk, LARGE):
+            peak = _peak_of(command, disk)
+            whole = command.made(disk)
+        for size in sizes_of(peak, count if name == "run" else max(3, count // 8)):
+            said, line = on_a_disk_of(size, command, whole, disk)
+            verdicts[said] += 1
+            print(f"{name} on {size:,} bytes: {said} | {line}", flush=True)
+
+
+def _peak_of(command: Command, disk: Path) -> int:
+    """Run a command on a large disk; return the most that it took there."""
+    import threading
+
+    most = [0]
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.005):
+            with suppress(OSError):
+                most[0] = max(most[0], used(disk))
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    error = failure(command, disk)
+    done.set()
+    looking.join()
+    if error is not None:
+        raise error
+    return max(most[0], used(disk))
+
+
+def _operations(count: int, tried: dict[str, Command], place: Path, verdicts: Counter[str]) -> None:
+    operations = Operations()
+    rng = random.Random(0)
+    output = place / "out"
+    for name, share in (("run", 0.8), ("score", 0.1), ("weigh", 0.1)):
+        command = tried[name]
+        output.mkdir(exist_ok=True)
+        operations.begin(output)
+        error = failure(command, output)
+        if error is not None:
+            raise error
+        total = operations.count
+        operations.begin(Path("/nowhere"))
+        whole = command.made(output)
+        chosen = sorted(rng.sample(range(1, total + 1), min(total, round(share * count))))
+        for number in chosen:
+            said, line = at_operation(number, operations, command, whole, output)
+            verdicts[said] += 1
+            print(f"{name}, operation {number} of {total}: {said} | {line}", flush=True)
+        shutil.rmtree(output, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
