@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rewarddiff.cli.looking import default_output
 from rewarddiff.errors import UserError
 from rewarddiff.writing import console, say
 
@@ -86,7 +87,7 @@ def train(args: Namespace) -> None:
 
     default = "all-minilm-l6-v2" if args.kind in SCORERS else "smollm2-135m-instruct"
     model = args.model or default
-    output = args.output or Path("runs") / args.kind
+    output = args.output or default_output(args)
     reading = _reading(args)
     if args.push_to_hub is None:
         if args.private:
@@ -161,7 +162,6 @@ def weigh(args: Namespace) -> None:
 
 def evaluate(args: Namespace) -> None:
     from rewarddiff.data import Ledger
-    from rewarddiff.data.files import name_of
     from rewarddiff.pipeline import eval_stage
     from rewarddiff.pipeline.scoring import judge_overrides
     from rewarddiff.report import terminal_evaluation
@@ -170,7 +170,7 @@ def evaluate(args: Namespace) -> None:
     *scorers, data = args.paths
     if not scorers:
         args.parser.error("give at least one SCORER, and then DATA")
-    output = args.output or Path("runs") / f"eval-{name_of(data)}"
+    output = args.output or default_output(args)
     options = judge_overrides(args.overrides)
     results = eval_stage(scorers, data, output, options=options, **_reading(args))
     ledger = Ledger.from_dict(plain(results.data.ledger))
@@ -184,7 +184,7 @@ def bestof(args: Namespace) -> None:
     from rewarddiff.pipeline import best_of_n_stage
     from rewarddiff.report.best_of_n import terminal_best_of_n
 
-    output = args.output or Path("runs/bestof")
+    output = args.output or default_output(args)
     results = best_of_n_stage(
         args.data, args.model, args.scorer, args.gold, output, args.overrides, **_reading(args)
     )
@@ -227,7 +227,7 @@ def lab(args: Namespace) -> None:
     from rewarddiff.config import load_recipe
     from rewarddiff.lab import LabConfig, lab
 
-    output = args.output or Path("runs/lab")
+    output = args.output or default_output(args)
     for finding in lab(output, load_recipe({}, args.overrides, LabConfig)):
         statements = [f"  {statement}" for statement in finding.statements]
         say("", finding.question, *statements)
@@ -239,8 +239,8 @@ def lab_online(args: Namespace) -> None:
     from rewarddiff.lab.online import OnlineLabConfig, lab_online
     from rewarddiff.lab.online.words import lines
 
+    output = args.output or default_output(args)
     args.command = "lab online"  # which goes on where it stopped
-    output = args.output or Path("runs/lab-online")
     results = lab_online(output, load_recipe({}, args.overrides, OnlineLabConfig))
     say(*lines(results), "", f"page  {output / 'lab-online.html'}")
 
@@ -249,8 +249,8 @@ def lab_offline(args: Namespace) -> None:
     from rewarddiff.config import load_recipe
     from rewarddiff.lab.online import OfflineLabConfig, lab_offline
 
+    output = args.output or default_output(args)
     args.command = "lab offline"  # which goes on where it stopped
-    output = args.output or Path("runs/lab-offline")
     findings = lab_offline(output, load_recipe({}, args.overrides, OfflineLabConfig))
     say(findings.about)
     for part in findings.parts:

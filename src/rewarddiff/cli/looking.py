@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
+
+from rewarddiff.paths import user_path
 
 
 def look_first(args: Namespace) -> None:
@@ -15,6 +18,7 @@ def look_first(args: Namespace) -> None:
     """
     if "torch" in sys.modules:  # nothing to be gained: each command looks for itself
         return
+    _look_at_output(args)
     from rewarddiff import models
     from rewarddiff.data.named import check_named
     from rewarddiff.data.sources import require
@@ -32,6 +36,62 @@ def look_first(args: Namespace) -> None:
         if name not in models.KNOWN and is_model(name):
             check_named(name, WORDS)
             models.resolve(name)
+
+
+def _look_at_output(args: Namespace) -> None:
+    """Look whether another process writes where this command is going to."""
+    from rewarddiff.outputs import require_unheld
+
+    output = None if getattr(args, "print", False) else output_of(args)
+    if output is not None:
+        require_unheld(user_path(output))
+
+
+def output_of(args: Namespace) -> Path | None:
+    """Return what a command writes, by its arguments or its recipe; None where these do not tell."""
+    if getattr(args, "output", None):
+        return Path(args.output)
+    if args.command in ("demo", "run", "sweep"):
+        return _output_of_recipe(args)
+    if args.command in ("train", "eval", "bestof", "lab"):
+        return default_output(args)
+    return None
+
+
+def default_output(args: Namespace) -> Path:
+    """Return the folder of a command that was given none."""
+    from rewarddiff.data.files import name_of
+
+    match args.command:
+        case "train":
+            name = args.kind
+        case "eval":
+            name = f"eval-{name_of(args.paths[-1])}"
+        case "lab":
+            name = "-".join(["lab", *args.worlds])
+        case _:
+            name = args.command
+    return Path("runs") / name
+
+
+def _output_of_recipe(args: Namespace) -> Path | None:
+    from rewarddiff.cli.commands import DEMO
+    from rewarddiff.config import read_recipe
+    from rewarddiff.config.written import parse
+
+    recipe = read_recipe(getattr(args, "recipe", DEMO))
+    overridden = {}
+    for override in args.overrides:
+        key, equals, written = override.partition("=")
+        if equals and key.strip() in ("output", "name"):
+            overridden[key.strip()] = parse(written, f"override '{override}'")
+    named = {"output": recipe.get("output"), "name": recipe.get("name"), **overridden}
+    if not isinstance(named["output"] or named["name"], str):
+        return None
+    folder = Path(named["output"] or f"runs/{named['name']}")
+    if args.command == "sweep" and "output" not in overridden:
+        folder = folder.with_name(f"{folder.name}-sweep")
+    return folder
 
 
 def _look_at_contest(args: Namespace) -> None:

@@ -8,7 +8,7 @@ from rewarddiff.lab.asking import Finding, LabConfig
 from rewarddiff.lab.identities import identities
 from rewarddiff.lab.page import render_lab
 from rewarddiff.lab.questions import QUESTIONS
-from rewarddiff.outputs import folder_for
+from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.progress import task
 from rewarddiff.version import __version__
@@ -24,7 +24,7 @@ def lab(output: str | Path, config: LabConfig) -> list[Finding]:
     """
     folder = user_path(output)
     findings = []
-    with folder_for(folder):
+    with run_folder_for(folder):
         with task("laboratory", len(QUESTIONS)) as progress:
             for question in QUESTIONS:
                 finding = question(config)

@@ -1,0 +1,322 @@
+"""Two commands on one output: the second stops at once and says who writes there; a dead owner is taken over.
+
+    python tests/faults/two_runs.py 26      # so many cases, of every command that writes
+
+The first command is stopped at a random moment while it holds its output. The second has to end with status 2
+and one line that names the first one's process and machine. Then the first is killed, and a third command has
+to end with what one ends with that was alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import beside  # noqa: F401, it is what lets the others be found
+from damage import recipe_of, results
+from kills import numbers
+
+from benchmarks.trace import _models, differences
+from rewarddiff.outputs import LOCK
+
+SOON = 2.0
+"""Seconds of the processor within which the second command has to end."""
+
+GOOD = "refused, then taken over"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that writes.
+
+    Attributes:
+        arguments: of a folder that it writes in.
+        made: what it has made there; None: it serves until it is stopped.
+    """
+
+    arguments: Callable[[Path], list[str]]
+    made: Callable[[Path], Any] | None
+
+
+class Ended(NamedTuple):
+    """How a command ended.
+
+    Attributes:
+        seconds: by the clock. cpu: of the processor, user and system.
+    """
+
+    status: int
+    said: str
+    seconds: float
+    cpu: float
+
+
+def commands(models: dict[str, str], scorer: Path, place: Path) -> dict[str, Command]:
+    """Return every command that writes, on tiny models."""
+    rows = place / "rows.jsonl"
+    lines = []
+    for i in range(600):
+        row = {"prompt": f"What is {i}?", "chosen": f"It is {i}, I think.", "rejected": f"No {i}"}
+        lines.append(json.dumps(row) + "\n")
+    rows.write_text("".join(lines))
+    content = recipe_of(models["policy"], models["encoder"], place)
+    del content["output"]
+    for part in (*content["scorers"].values(), *content["policies"].values()):
+        part["train"] = {**part["train"], "max_steps": 12}
+    recipe = place / "recipe.json"
+    recipe.write_text(json.dumps(content))
+    policy, of_scorer = models["policy"], str(scorer)
+    alpha = "policies.dpo.coefficient.alpha=0.5,1"
+    few = ["limit=12", "max_new_tokens=4"]
+    small = ["train.max_steps=12", "train.batch_size=4", "train.precision=fp32"]
+    return {
+        "run": Command(
+            lambda at: ["run", str(recipe), f"output={at}/o"],
+            lambda at: [results(at / "o"), numbers(at / "o")],
+        ),
+        "sweep": Command(
+            lambda at: ["sweep", str(recipe), alpha, f"output={at}/o"], lambda at: numbers(at / "o")
+        ),
+        "train": Command(
+            lambda at: [
+                *("train", "dpo", "--model", policy, "--data", str(rows), "--output", f"{at}/o"),
+                *("data.limit=40", *small),
+            ],
+            lambda at: numbers(at / "o"),
+        ),
+        "score": Command(
+            lambda at: ["score", of_scorer, str(rows), "--output", f"{at}/o.jsonl"],
+            _file("o.jsonl"),
+        ),
+        "weigh": Command(
+            lambda at: ["weigh", str(rows), "--scorer", of_scorer, "--output", f"{at}/o.jsonl"],
+            _file("o.jsonl"),
+        ),
+        "augment": Command(
+            lambda at: [
+                *("augment", str(rows), "--model", policy, "--scorer", of_scorer),
+                *("--output", f"{at}/o.jsonl", "limit=12", "draw.max_new_tokens=4"),
+            ],
+            _file("o.jsonl"),
+        ),
+        "baseline": Command(
+            lambda at: [
+                *("baseline", str(rows), "--model", policy, "--scorer", of_scorer),
+                *("--output", f"{at}/o.jsonl", "k=2", *few),
+            ],
+            _file("o.jsonl"),
+        ),
+        "eval": Command(
+            lambda at: ["eval", of_scorer, str(rows), "--output", f"{at}/o"],
+            lambda at: _json(at / "o/results.json")["evaluations"],
+        ),
+        "bestof": Command(
+            lambda at: [
+                *("bestof", str(rows), "--model", policy, "--scorer", of_scorer),
+                *("--gold", "length", "--output", f"{at}/o", "n=[1,2]", *few),
+            ],
+            lambda at: _json(at / "o/best_of_n.json"),
+        ),
+        "lab": Command(
+            lambda at: ["lab", "--output", f"{at}/o", "seeds=2"],
+            lambda at: (at / "o/lab.md").read_text(),
+        ),
+        "annotate": Command(
+            lambda at: ["annotate", str(rows), "--output", f"{at}/o", "--port", "0", "limit=20"],
+            None,
+        ),
+    }
+
+
+def _file(name: str) -> Callable[[Path], bytes]:
+    return lambda at: (at / name).read_bytes()
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+# --- commands that run ------------------------------------------------------------------------------------------------
+
+
+def started(command: Command, at: Path, log: Path) -> subprocess.Popen[bytes]:
+    at.mkdir(exist_ok=True)
+    arguments = [sys.executable, "-m", "rewarddiff", *command.arguments(at)]
+    with log.open("wb") as file:
+        return subprocess.Popen(arguments, stdout=file, stderr=file, cwd=at)
+
+
+def ended(command: Command, at: Path, log: Path, *, until: float = 300.0) -> Ended:
+    """Run a command to its end; one that serves is stopped once it does."""
+    begun = time.monotonic()
+    process = started(command, at, log)
+    if command.made is None:
+        _wait_for(lambda: "http://" in log.read_text() or process.poll() is not None, until)
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    cpu = usage.ru_utime + usage.ru_stime
+    return Ended(process.returncode, log.read_text(), time.monotonic() - begun, cpu)
+
+
+def holder(at: Path) -> int | None:
+    """Return the process that an output's lock names; None where there is none yet."""
+    for lock in at.rglob(f"{LOCK}*"):
+        words = lock.read_text().split()
+        if len(words) > 1:
+            return int(words[1])
+    return None
+
+
+def _wait_for(met: Callable[[], bool], seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if met():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+# --- what came of it --------------------------------------------------------------------------------------------------
+
+
+def case(
+    command: Command, whole: Any, held: float, at: Path, rng: random.Random
+) -> tuple[str, Ended | None]:
+    """Let a first, a second and a third command write to one output.
+
+    Args:
+        held: seconds for which a command that is alone holds its output.
+    """
+    log = at.with_suffix(".log")
+    first = started(command, at, log)
+    try:
+        if not _wait_for(lambda: holder(at) is not None or first.poll() is not None, 120):
+            return "the first never held", None
+        time.sleep(rng.uniform(0, 0.7 * held))
+        first.send_signal(signal.SIGSTOP)
+        if holder(at) != first.pid or first.poll() is not None:
+            return "the first had ended", None
+        before = _listed(at)
+        second = ended(command, at, at.with_suffix(".second"))
+        after = _listed(at)
+    finally:
+        first.kill()
+        first.wait()
+    if second.status != 2:
+        return f"status {second.status}", second
+    lines = [line for line in second.said.splitlines() if line.startswith("rewarddiff:")]
+    if len(lines) != 1 or f"process {first.pid} on {platform.node()} since" not in lines[0]:
+        return "it does not say who", second
+    if second.cpu > SOON:
+        return f"after {second.cpu:.1f} s of the processor", second
+    if before != after:
+        return "the second wrote", second
+    if rng.random() < 0.5:
+        _reuse_number(at)
+    third = ended(command, at, at.with_suffix(".third"))
+    if command.made is None:
+        return (GOOD if third.status in (0, 130) else f"third: {third.said[-200:]}"), second
+    if third.status:
+        return f"third: {third.said[-300:]}", second
+    others = differences(whole, command.made(at))
+    return (f"other results: {others[:2]}" if others else GOOD), second
+
+
+def _reuse_number(at: Path) -> None:
+    """Let the note that the dead owner left name a process that lives: this one."""
+    for lock in at.rglob(f"{LOCK}*"):
+        lock.write_text(f"process {os.getpid()} on {platform.node()} since 2020-01-01 00:00:00\n")
+
+
+def _listed(at: Path) -> dict[str, tuple[int, int]]:
+    """Return size and time of every file."""
+    return {
+        str(path): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in at.rglob("*")
+        if path.is_file()
+    }
+
+
+def alone(command: Command, at: Path) -> tuple[Any, float]:
+    """Run a command alone; return what it makes, and for how long it holds its output."""
+    log = at.with_suffix(".log")
+    process = started(command, at, log)
+    _wait_for(lambda: holder(at) is not None or process.poll() is not None, 120)
+    begun = time.monotonic()
+    if command.made is None:
+        _wait_for(lambda: "http://" in log.read_text() or process.poll() is not None, 120)
+        held = time.monotonic() - begun
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        return None, held
+    status = process.wait()
+    if status:
+        sys.exit(f"{command.arguments(at)}: {log.read_text()[-2000:]}")
+    return command.made(at), time.monotonic() - begun
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 26
+    wanted = sys.argv[2] if len(sys.argv) > 2 else ""
+    rng = random.Random(0)
+    verdicts: Counter[str] = Counter()
+    slowest = Ended(0, "", 0.0, 0.0)
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        models = _models(place)
+        scorer = _scorer(models, place)
+        tried = commands(models, scorer, place)
+        tried = {name: command for name, command in tried.items() if wanted in name}
+        of_those_alone: dict[str, tuple[Any, float]] = {}
+        for number in range(count):
+            kind = list(tried)[number % len(tried)]
+            command = tried[kind]
+            if kind not in of_those_alone:
+                of_those_alone[kind] = alone(command, place / f"alone-{kind}")
+            whole, held = of_those_alone[kind]
+            said, second = case(command, whole, held, place / f"case-{number}", rng)
+            verdicts[said] += 1
+            if second is not None:
+                slowest = max(slowest, second, key=lambda one: one.cpu)
+                line = second.said.strip().splitlines()[-1] if second.said.strip() else ""
+                print(
+                    f"{number + 1}/{count} {kind}: {said}, {second.cpu:.2f} s of the processor, "
+                    f"{second.seconds:.2f} s by the clock | {line}",
+                    flush=True,
+                )
+            else:
+                print(f"{number + 1}/{count} {kind}: {said}", flush=True)
+    print(f"slowest refusal: {slowest.cpu:.2f} s of the processor, {slowest.seconds:.2f} s")
+    print(dict(verdicts))
+    sys.exit(verdicts.keys() != {GOOD})
+
+
+def _scorer(models: dict[str, str], place: Path) -> Path:
+    """Train the scorer that the commands ask."""
+    from rewarddiff.data import load_groups
+    from rewarddiff.loop.objective import TrainConfig
+    from rewarddiff.pipeline.commands import train_scorer
+    from rewarddiff.scorers.neural.config import ScorerConfig
+
+    small = TrainConfig(batch_size=4, max_steps=2, precision="fp32", lr=1e-3)
+    config = ScorerConfig(backbone=models["encoder"], train=small)
+    train_scorer(config, load_groups("demo")[:16], output=place / "scorer")
+    return place / "scorer/model"
+
+
+if __name__ == "__main__":
+    main()
