@@ -11,7 +11,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.records import STYLES, Comparison, Group, Message
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-numbers = st.floats(allow_nan=False, allow_infinity=False)
+numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 @st.composite
@@ -47,6 +47,17 @@ def test_what_is_written_is_read(tmp_path: Path, groups: list[Group]) -> None:
     opened = Groups.write(groups, tmp_path / "groups.arrow")
     assert list(opened) == groups
     assert [opened[k] for k in range(len(opened))] == groups
+    assert opened.text_bytes().tolist() == list(map(bytes_of, groups))
+    assert opened.select([-1] * len(groups)).text_bytes().tolist() == [
+        bytes_of(groups[-1]) for _ in groups
+    ]
+
+
+def bytes_of(group: Group) -> int:
+    """Count the bytes of a group's texts."""
+    prompt = group.prompt
+    texts = [prompt] if isinstance(prompt, str) else [message.content for message in prompt]
+    return sum(len(text.encode()) for text in [*texts, *group.responses])
 
 
 def numbered(count: int) -> list[Group]:

@@ -14,7 +14,10 @@ from itertools import accumulate, groupby, islice
 from pathlib import Path
 from typing import Any, overload
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from rewarddiff.errors import UserError
 from rewarddiff.files import put
@@ -180,6 +183,13 @@ class Groups(Sequence[Group]):
         places = array("q", (self._indices[k] for k in indices))
         return Groups(self._batches, places, self._keep)
 
+    def text_bytes(self) -> NDArray[np.int64]:
+        """Return the bytes of text in each group, prompt and responses; none is made for it."""
+        of_batches = [_text_bytes(batch) for batch in self._batches]
+        of_rows = np.concatenate([np.zeros(0, dtype=np.int64), *of_batches])
+        chosen: NDArray[np.int64] = of_rows[np.asarray(self._indices, dtype=np.int64)]
+        return chosen
+
     def digest(self) -> str:
         """Return a hash of all that the file holds, and of which groups these are."""
         hashed = blake2b(digest_size=16)
@@ -197,6 +207,20 @@ def digest_of(groups: Sequence[Group]) -> str:
     if isinstance(groups, Groups):
         return groups.digest()
     return digest(repr(group).encode("utf-8", "surrogatepass") for group in groups)
+
+
+def _text_bytes(batch: Any) -> NDArray[np.int64]:
+    """Return the bytes of text in each row of a batch."""
+    sizes = pc.fill_null(pc.binary_length(batch["text"]), 0).to_numpy(zero_copy_only=False)
+    for column, field in (("responses", None), ("messages", "content")):
+        lists = batch[column]
+        texts = lists.flatten()
+        if field is not None:
+            texts = pc.struct_field(texts, field)
+        lengths = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
+        rows = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
+        sizes = sizes + np.bincount(rows, weights=lengths, minlength=len(sizes)).astype(np.int64)
+    return sizes
 
 
 def _row(group: Group) -> dict[str, Any]:

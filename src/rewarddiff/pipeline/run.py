@@ -29,7 +29,7 @@ from rewarddiff.pipeline.judging import (
     sampling_encoder,
 )
 from rewarddiff.pipeline.online_stage import check_online
-from rewarddiff.pipeline.planning import check_fits
+from rewarddiff.pipeline.planning import check_fits, check_longest
 from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.policy_recipe import OnlineRecipe
 from rewarddiff.pipeline.recipe import Recipe
@@ -156,6 +156,7 @@ def check_early(run: Run) -> None:
     check_online(run)
     check_prompts(run)
     check_fits(run)
+    check_longest(run)
 
 
 def _check_responses(run: Run) -> None:

@@ -338,7 +338,7 @@ class Alignment:
         """Return Σ log π of every response, and collisions beside: (responses, 1 or 2)."""
         if self.tokens is None or len(trees) > 1 or len(trees[0]) <= self.tokens:
             return self._sums(module, trees, collision)
-        parts = _parts(trees[0], self.tokens)
+        parts = parts_of(trees[0], self.tokens)
         return torch.cat([recomputed(self._sums, module, [part], collision) for part in parts])
 
     def _sums(self, module: nn.Module, trees: Sequence[Tree], collision: bool) -> Tensor:
@@ -382,7 +382,7 @@ def _joined(columns: Iterable[Sequence[float]]) -> list[float]:
     return [value for column in columns for value in column]
 
 
-def _parts(tree: Tree, tokens: int) -> Iterator[Tree]:
+def parts_of(tree: Tree, tokens: int) -> Iterator[Tree]:
     """Yield the prompt with as many of its responses at a time as fit."""
     root, *branches = tree.nodes
     room = max(1, tokens - len(root.tokens))

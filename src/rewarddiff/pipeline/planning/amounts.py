@@ -121,7 +121,7 @@ def sampled(groups: Groups, most: int = SAMPLED) -> Groups:
 def of_policy(policy: PolicyRecipe, encoder: Encoder, groups: Groups, most: int) -> Amount:
     """Return what an objective reads of groups: trees, and the logits of responses."""
     sample = sampled(groups, most)
-    stream = policy.objective.stream(_with_pairs(policy, sample), encoder, Ledger())
+    stream = policy.objective.stream(with_pairs(policy, sample), encoder, Ledger())
     trees = [_tree(item) for item in stream]
     predicted = sum(len(tree) - len(tree.nodes[0].tokens) for tree in trees)
     return _scaled(trees, predicted, len(groups) / max(1, len(sample)))
@@ -131,7 +131,7 @@ def _tree(item: PreferenceItem) -> Tree:
     return item.tree
 
 
-def _with_pairs(policy: PolicyRecipe, groups: Groups) -> Iterator[tuple[Group, Pairs]]:
+def with_pairs(policy: PolicyRecipe, groups: Groups) -> Iterator[tuple[Group, Pairs]]:
     """Yield groups with comparisons, as if a scorer had given what the policy asks for."""
     for group in groups:
         if policy.order is not None:
