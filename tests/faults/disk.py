@@ -115,6 +115,8 @@ def commands(models: dict[str, str], whole: Path) -> dict[str, Command]:
         lines.append(json.dumps(row) + "\n")
     rows.write_text("".join(lines))
     recipe = recipe_of(models["policy"], models["encoder"], whole)
+    del recipe["scorers"]["difference"]
+    recipe["policies"]["dpo"]["coefficient"]["source"] = "reward"
     run = Command(
         lambda place: run_recipe({**recipe, "output": str(place / "run")}, []),
         lambda place: [results(place / "run"), numbers(place / "run")],
@@ -340,7 +342,7 @@ def main() -> None:
         whole_place = place / "whole"
         whole_place.mkdir()
         tried = commands(models, whole_place)
-        tried["run"].run(whole_place)  # whose scorer the others ask
+        failure(tried["run"], whole_place)  # whose scorer the others ask
         if is_of_operations:
             _operations(count, tried, place, verdicts)
         else:
@@ -387,7 +389,7 @@ def _operations(count: int, tried: dict[str, Command], place: Path, verdicts: Co
     operations = Operations()
     rng = random.Random(0)
     output = place / "out"
-    for name, share in (("run", 0.8), ("score", 0.1), ("weigh", 0.1)):
+    for name, share in (("run", 0.4), ("score", 0.3), ("weigh", 0.3)):
         command = tried[name]
         output.mkdir(exist_ok=True)
         operations.begin(output)

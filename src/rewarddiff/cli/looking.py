@@ -62,6 +62,7 @@ def default_output(args: Namespace) -> Path:
     """Return the folder of a command that was given none."""
     from rewarddiff.data.files import name_of
 
+    name: str
     match args.command:
         case "train":
             name = args.kind

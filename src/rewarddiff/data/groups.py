@@ -211,7 +211,8 @@ def digest_of(groups: Sequence[Group]) -> str:
 
 def _text_bytes(batch: Any) -> NDArray[np.int64]:
     """Return the bytes of text in each row of a batch."""
-    sizes = pc.fill_null(pc.binary_length(batch["text"]), 0).to_numpy(zero_copy_only=False)
+    sizes: NDArray[np.int64] = np.zeros(batch.num_rows, dtype=np.int64)
+    sizes += pc.fill_null(pc.binary_length(batch["text"]), 0).to_numpy(zero_copy_only=False)
     for column, field in (("responses", None), ("messages", "content")):
         lists = batch[column]
         texts = lists.flatten()
@@ -219,7 +220,7 @@ def _text_bytes(batch: Any) -> NDArray[np.int64]:
             texts = pc.struct_field(texts, field)
         lengths = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
         rows = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
-        sizes = sizes + np.bincount(rows, weights=lengths, minlength=len(sizes)).astype(np.int64)
+        sizes += np.bincount(rows, weights=lengths, minlength=len(sizes)).astype(np.int64)
     return sizes
 
 

@@ -399,7 +399,7 @@ class _Run:
         culprits = []
         for item in items:
             self.optimizer.zero_grad()
-            self._loss(self.unwrapped, [item]).loss.backward()  # type: ignore[no-untyped-call]
+            self._loss(self.unwrapped, [item]).loss.backward()
             gradients = [p.grad for p in self.unwrapped.parameters() if p.grad is not None]
             if not torch.nn.utils.get_total_norm(gradients).isfinite():
                 culprits.append(item)
