@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -318,3 +318,30 @@ def test_who_looks_for_a_moment_is_waited_for(tmp_path: Path) -> None:
     threading.Timer(0.05, looking.close).start()
     with run_folder_for(tmp_path):
         pass
+
+
+def test_a_second_command_is_refused_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}')
+    (tmp_path / "recipe.yaml").write_text("name: x\ndata: {path: rows.jsonl}\n")
+    program = (
+        "import sys; from rewarddiff.cli import main\n"
+        "status = main(sys.argv[1:])\n"
+        "assert 'torch' not in sys.modules; sys.exit(status)"
+    )
+    refused = {
+        "runs/x": ["run", "recipe.yaml"],
+        "runs/x-sweep": ["sweep", "recipe.yaml", "seed=1,2"],
+        "runs/eval-rows": ["eval", "length", "rows.jsonl"],
+        "o.jsonl": ["score", "length", "rows.jsonl", "--output", "o.jsonl"],
+    }
+    held = [tmp_path / output for output in refused if output != "o.jsonl"]
+    with ExitStack() as stack:
+        for folder in (*held, windows_of(tmp_path / "o.jsonl")):
+            stack.enter_context(run_folder_for(folder))
+        for output, arguments in refused.items():
+            second = subprocess.run(
+                [sys.executable, "-c", program, *arguments],
+                cwd=tmp_path, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert second.returncode == 2, second.stderr
+            assert f" {output} (process {os.getpid()} on " in second.stderr
