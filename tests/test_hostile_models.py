@@ -22,6 +22,7 @@ from transformers import AutoModel
 
 from rewarddiff import models
 from rewarddiff.errors import UserError
+from rewarddiff.pipeline.planning.shapes import shape_of
 from rewarddiff.policies.policy import LoraConfig, PolicyConfig, start_of
 from rewarddiff.scorers.neural.backbones import load_backbone
 from rewarddiff.scorers.neural.build import load_scorer, new_scorer
@@ -165,6 +166,64 @@ def adapter_on_code(folder: Path) -> Path:
     adapter = adapter_of(folder, folder / "adapter")
     save_file({}, adapter / "adapter_model.safetensors")
     return adapter
+
+
+def tokenizer_within_a_tokenizer(folder: Path) -> Path:
+    """transformers loads RAG's two tokenizers without being told whether their code may run."""
+    edit(folder / "tokenizer_config.json", tokenizer_class="RagTokenizer")
+    inner = {"question_encoder": {"model_type": "resnet"}, "generator": {"model_type": "resnet"}}
+    edit(folder / "config.json", **inner)
+    for name in ("question_encoder_tokenizer", "generator_tokenizer"):
+        (folder / name).mkdir()
+        with_code(folder / name)
+        edit(
+            folder / name / "tokenizer_config.json",
+            tokenizer_class="HostileTokenizer",
+            auto_map={"AutoTokenizer": [None, "hostile.Tokenizer"]},
+        )
+    with_code(folder)
+    return folder
+
+
+def test_a_tokenizer_within_a_tokenizer_runs_no_code(
+    policy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tokenizer_within_a_tokenizer(Path(shutil.copytree(policy_folder, tmp_path / "m")))
+    answers = refusals(folder, monkeypatch)
+    assert "code in a model's folder is never run" in str(answers["tokenizer"])
+    assert not list(tmp_path.rglob("*.ran"))
+
+
+def test_a_plan_runs_no_code_of_a_model_without_such_a_head(
+    policy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
+    with_code(folder)
+    edit(folder / "config.json", model_type="t5", d_model=32, auto_map=CLASSES)
+    monkeypatch.setitem(LOADERS, "plan", lambda folder: shape_of(str(folder)))
+    assert refusals(folder, monkeypatch)["plan"] is not None
+    assert not list(tmp_path.rglob("*.ran"))
+
+
+def test_a_tokenizer_is_no_model(
+    policy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers would load it as the class that it names, and that would open its pickles."""
+    folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
+    malice(folder / "pytorch_model.bin")
+    edit(folder / "tokenizer_config.json", tokenizer_class="BertForMaskedLM")
+    answer = refusals(folder, monkeypatch)["tokenizer"]
+    assert 'tokenizer_class is "BertForMaskedLM", no tokenizer' in str(answer)
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "n_routed_experts"])
+def test_a_model_of_a_billion_parts_is_not_made(
+    policy_folder: Path, tmp_path: Path, key: str
+) -> None:
+    folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
+    edit(folder / "config.json", **{key: 10**9})
+    with pytest.raises(UserError, match=f"{key} is 1,000,000,000, more than any model has"):
+        models.load_causal_lm(folder)
 
 
 REFUSED_CODE = [

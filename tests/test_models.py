@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -294,14 +294,19 @@ def test_importing_this_module_is_light() -> None:
     )
 
 
-def test_an_adapter_is_loaded_with_its_model_and_merged(tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "targets", ["all-linear", r".*\.layers\.[01]\.self_attn\.(q|v)_proj", ["q_proj"]]
+)
+def test_an_adapter_is_loaded_with_its_model_and_merged(
+    tiny: Path, tmp_path: Path, targets: Any
+) -> None:
     import peft
     import torch
 
     model, tokenizer = models.load_causal_lm(tiny)
     ids = torch.tensor([[5, 6, 7, 8]])
     settings = peft.LoraConfig(
-        r=2, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False
+        r=2, target_modules=targets, task_type="CAUSAL_LM", init_lora_weights=False
     )
     adapted = peft.get_peft_model(model, settings).eval()
     adapted.save_pretrained(tmp_path / "adapter")
@@ -310,6 +315,27 @@ def test_an_adapter_is_loaded_with_its_model_and_merged(tiny: Path, tmp_path: Pa
     torch.testing.assert_close(merged(ids).logits, adapted(ids).logits, rtol=1e-4, atol=1e-5)
     assert models.context_length(tmp_path / "adapter") == models.context_length(tiny)
     assert models.fingerprint(tmp_path / "adapter") != models.fingerprint(tiny)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("setting", ["target_modules", "exclude_modules", "rank_pattern"])
+def test_a_pattern_that_never_ends_is_not_held_against_names(
+    tiny: Path, tmp_path: Path, setting: str
+) -> None:
+    """(.+)+Z tries 2**n ways to cut a name of n letters."""
+    import peft
+
+    model, _ = models.load_causal_lm(tiny)
+    settings = peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    peft.get_peft_model(model, settings).save_pretrained(tmp_path / "adapter")
+    path = tmp_path / "adapter" / "adapter_config.json"
+    slow = {"(.+)+Z": 2} if setting == "rank_pattern" else "(.+)+Z"
+    path.write_text(json.dumps({**json.loads(path.read_text()), setting: slow}))
+    if setting == "rank_pattern":
+        with pytest.raises(UserError, match=r"rank_pattern .* a pattern that repeats"):
+            models.load_causal_lm(tmp_path / "adapter")
+    else:
+        models.load_causal_lm(tmp_path / "adapter")
 
 
 # --- what counts in a fingerprint -----------------------------------------------------------------------------------

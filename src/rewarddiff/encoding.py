@@ -91,7 +91,10 @@ class Encoder:
                 the reply; otherwise another turn follows.
         """
         if not isinstance(prompt, str):
-            return tuple(self._tokens(self._template.opening(prompt, continues)))
+            ids = self._tokens(self._template.opening(prompt, continues))
+            if not ids:
+                raise TemplateRefused("it writes nothing of it")
+            return tuple(ids)
         if isinstance(prompt, Rendered):
             return tuple(self._tokens(prompt))
         ids = self._tokens(prompt, special=True)

@@ -47,6 +47,9 @@ SAVED_PATTERNS = (
 anyone's."""
 TEMPLATES_FOLDER = "additional_chat_templates"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+PARTS = ("layers", "layer", "experts", "blocks")
+"""How keys of a configuration end that count parts of a model."""
+MOST_PARTS = 10_000
 POINTER = b"version https://git-lfs"
 
 
@@ -106,7 +109,7 @@ def base_of(folder: Path) -> str | None:
     path = folder / ADAPTER
     if not path.is_file():
         return None
-    base = _json_object(path).get("base_model_name_or_path")
+    base = json_object(path).get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         raise UserError(
             f"{path}: does not say which model the adapter is for "
@@ -189,7 +192,7 @@ def _file_hash(file: Path, size: int, mtime_ns: int) -> str:
 
 def _prefers_index(folder: Path) -> bool:
     """Return whether transformers reads the index although there is a single file of weights."""
-    return _json_object(folder / "config.json").get("transformers_weights") == INDEX
+    return json_object(folder / "config.json").get("transformers_weights") == INDEX
 
 
 def _refuse_unread(folder: Path, name: str) -> None:
@@ -239,7 +242,7 @@ def _as_safetensors(pickled: str, name: str) -> str:
 
 def _indexed(index: Path) -> list[str]:
     """Return the files of weights that an index names, each once."""
-    weight_map = _json_object(index).get("weight_map")
+    weight_map = json_object(index).get("weight_map")
     names = weight_map.values() if isinstance(weight_map, dict) else ()
     if not names or not all(isinstance(name, str) for name in names):
         raise UserError(f"{index}: weight_map does not name files of weights; save the model again")
@@ -247,8 +250,8 @@ def _indexed(index: Path) -> list[str]:
 
 
 def _refuse_named_elsewhere(config: Path) -> None:
-    """Refuse a configuration that names other files of weights, or code on the hub."""
-    for key, value in _entries(_json_object(config)):
+    """Refuse a configuration that names other files of weights, code on the hub, or parts without measure."""
+    for key, value in _entries(json_object(config)):
         if key == "transformers_weights" and value not in (None, WEIGHTS, INDEX):
             raise UserError(
                 f"{config}: transformers_weights names {value}; only {WEIGHTS} or {INDEX} is read"
@@ -258,6 +261,9 @@ def _refuse_named_elsewhere(config: Path) -> None:
             raise UserError(
                 f"{config}: {key} names code on the hub ({value}), which is never run; delete the key"
             )
+        # Each is made before the first weight is read.
+        if key.endswith(PARTS) and isinstance(value, int) and value > MOST_PARTS:
+            raise UserError(f"{config}: {key} is {value:,}, more than any model has; mend the file")
 
 
 def _entries(value: Any) -> Iterator[tuple[str, Any]]:
@@ -270,7 +276,8 @@ def _entries(value: Any) -> Iterator[tuple[str, Any]]:
             yield from _entries(child)
 
 
-def _json_object(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
+    """Return what a file of a model's folder holds. Raises UserError: it is no JSON object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

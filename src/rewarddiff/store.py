@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from rewarddiff.databases import require_plain
 from rewarddiff.errors import UserError
 from rewarddiff.hashing import digest
 from rewarddiff.room import NoRoom, room_for
@@ -62,6 +63,7 @@ class Store:
             self._db = sqlite3.connect(path, timeout=60)
             # What is no UTF-8 any more is no error of SQLite's, but a value with another sum.
             self._db.text_factory = lambda text: text.decode("utf-8", "replace")
+            require_plain(self._db)
             self._db.execute(
                 "CREATE TABLE IF NOT EXISTS kept "
                 "(key TEXT PRIMARY KEY, value TEXT NOT NULL, sum TEXT NOT NULL)"

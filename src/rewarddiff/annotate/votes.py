@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rewarddiff.annotate.records import Answer, Progress, Receipt, Shown, prompt_from_json
+from rewarddiff.databases import require_plain
 from rewarddiff.errors import UserError
 
 BUSY_SECONDS = 30
@@ -48,6 +49,7 @@ class Votes:
         )
         self._connection.row_factory = sqlite3.Row
         try:
+            require_plain(self._connection)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.executescript(_schema())

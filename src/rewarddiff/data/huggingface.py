@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,16 @@ def dataset_rows(data: Any, name: str, split: str | None) -> tuple[str, Iterator
     elif split is not None:
         raise UserError(f"{name}: has no split {split!r}; leave the split out")
     # Plain values, whatever format (NumPy, torch …) it was saved for.
-    return name, _rows(data.with_format(None), name)
+    return name, _rows(_undecoded(data).with_format(None), name)
+
+
+def _undecoded(data: Any) -> Any:
+    """Return a dataset that does not open images, sounds and files that its rows name, anywhere on the web."""
+    for column, feature in (data.features or {}).items():
+        # What can lie in a file of its own, and no text that is JSON.
+        if getattr(feature, "decode", False) and hasattr(feature, "embed_storage"):
+            data = data.cast_column(column, replace(feature, decode=False))
+    return data
 
 
 def _rows(data: Iterable[Mapping[str, Any]], name: str) -> Iterator[Row]:

@@ -17,6 +17,7 @@ from typing import Any
 from rewarddiff.data.formats.base import RowError
 from rewarddiff.data.formats.conversations import prompt
 from rewarddiff.data.votes import Vote
+from rewarddiff.databases import require_plain
 from rewarddiff.errors import UserError
 
 DATABASE = "annotations.sqlite"
@@ -50,6 +51,7 @@ def database_votes(path: Path) -> list[Vote]:
     """
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            require_plain(database)
             database.row_factory = sqlite3.Row
             return list(_votes(database))
     except NOT_A_PROJECT as error:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rewarddiff import model_files
 from rewarddiff.errors import UserError
 from rewarddiff.models.reading import explained, quiet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+PLAIN = re.compile(r"[\w.^$\\-]*")
+"""A pattern that repeats nothing: another one can take for ever to be held against one module's name."""
+
+CHOOSING = ("target_modules", "exclude_modules", "layers_pattern")
+"""Settings that choose modules, by names or by patterns."""
 
 
 def with_adapter(
@@ -25,6 +34,7 @@ def with_adapter(
     with explained(folder), quiet():
         config = peft.PeftConfig.from_pretrained(str(folder))
         _require_mergeable(folder, config)
+        _name_modules(folder, config)
         config.task_type = None  # its weights are wanted, whatever head they were trained with
         adapted: Any = peft.PeftModel(model, config)
         report = adapted.load_adapter(str(folder), "default")
@@ -50,3 +60,48 @@ def _require_mergeable(folder: Path, config: Any) -> None:
         raise UserError(
             f"{folder}: an adapter of type {kind} cannot be worked into weights; give one like LoRA"
         )
+
+
+def _name_modules(folder: Path, config: Any) -> None:
+    """Let an adapter name its modules one by one, by its weights, where its settings have patterns.
+
+    Raises:
+        UserError: ranks are given by patterns with repeats.
+    """
+    from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+
+    for setting in ("rank_pattern", "alpha_pattern"):
+        for pattern in getattr(config, setting, None) or ():
+            if not PLAIN.fullmatch(pattern):
+                raise UserError(
+                    f"{folder}: {setting} in {model_files.ADAPTER} holds a pattern that repeats "
+                    f"({pattern}); name the modules"
+                )
+    if all(map(PLAIN.fullmatch, _patterns(config))):
+        return
+    prefix = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type].prefix
+    config.target_modules = _changed_modules(folder, prefix)
+    for setting in ("exclude_modules", "layers_pattern", "layers_to_transform"):
+        if hasattr(config, setting):
+            setattr(config, setting, None)
+
+
+def _patterns(config: Any) -> Iterator[str]:
+    """Yield the names and patterns by which an adapter chooses modules."""
+    for setting in CHOOSING:
+        chosen = getattr(config, setting, None) or ()
+        yield from [chosen] if isinstance(chosen, str) else chosen
+
+
+def _changed_modules(folder: Path, prefix: str) -> list[str]:
+    """Return the modules that an adapter has weights for; their names go before a dot and `prefix`."""
+    from safetensors import safe_open
+
+    with safe_open(folder / model_files.ADAPTER_WEIGHTS, framework="pt") as file:
+        keys = list(file.keys())
+    changed = set()
+    for key in keys:
+        module, mark, _ = key.removeprefix("base_model.model.").partition(f".{prefix}")
+        if mark:
+            changed.add(module)
+    return sorted(changed)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rewarddiff.errors import UserError
+from rewarddiff.models.reading import quiet
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +26,7 @@ def divided_lm(config: PreTrainedConfig, divide: Divide) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    with torch.device("meta"):
+    with torch.device("meta"), quiet():
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     known: Any = type(model)
 

@@ -12,6 +12,7 @@ from rewarddiff.models.adapters import with_adapter
 from rewarddiff.models.dividing import Divide, divided_lm, require_tied
 from rewarddiff.models.names import lineage
 from rewarddiff.models.reading import explained, read
+from rewarddiff.tokenizer_files import require_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -120,6 +121,8 @@ def saved_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
 
     folders = lineage(name)
     folder = next(filter(model_files.has_tokenizer, folders), folders[-1])
+    with explained(folder):
+        require_tokenizer(folder)
     tokenizer: PreTrainedTokenizerBase = read(AutoTokenizer, folder)
     return tokenizer
 

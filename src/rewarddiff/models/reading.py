@@ -37,8 +37,13 @@ def explained(place: Path) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back the libraries' bars, reports and warnings: what matters in them is raised."""
+    """Hold back the libraries' bars, reports, warnings and questions: what matters in them is raised.
+
+    A library asks whether to run a folder's code, also where it was told not to: of models within
+    models, and of tokenizers within tokenizers. It is not let to ask, nor to run any.
+    """
     import transformers
+    from transformers import dynamic_module_utils as foreign_code
 
     log: Any = transformers.utils.logging
     level = log.get_verbosity()
@@ -46,13 +51,32 @@ def quiet() -> Iterator[None]:
     log.set_verbosity_error()
     log.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
+        with (
+            warnings.catch_warnings(),
+            _replaced(foreign_code, "TIME_OUT_REMOTE_CODE", 0),
+            _replaced(foreign_code, "get_class_in_module", _refuse_code),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
         log.set_verbosity(level)
         if had_bars:
             log.enable_progress_bar()
+
+
+@contextmanager
+def _replaced(module: Any, name: str, value: object) -> Iterator[None]:
+    """Let a name of a module stand for something else while the block runs."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+def _refuse_code(*_: object, **options: object) -> None:
+    raise ValueError("it asks for trust_remote_code")  # which `reason` words
 
 
 def reason(error: Exception) -> str:

@@ -86,7 +86,7 @@ def shape_of(name: str) -> Shape:
     auto: Any = AutoModel if encoder else AutoModelForCausalLM
     try:
         with torch.device("meta"), models.quiet():
-            model = auto.from_config(config)
+            model = auto.from_config(config, trust_remote_code=False)
         return _measured(model, config.get_text_config(), encoder)
     except Exception as error:  # whatever foreign code raises means: it cannot be told
         first_line, *_ = [*str(error).splitlines(), ""]

@@ -108,13 +108,15 @@ def trained_prompts(folder: Path) -> PromptHashes | None:
     if not path.exists():
         return None
     try:
-        hashes = np.load(path, allow_pickle=False)
+        # Mapped, a file that says it is larger than it is takes no memory.
+        hashes = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path}: not a list of hashes ({error}); copy the scorer again, or remove the file"
         ) from error
-    if hashes.dtype != np.uint64 or hashes.ndim != 1:
+    is_array = isinstance(hashes, np.ndarray)  # and no archive of several
+    if not is_array or hashes.dtype != np.uint64 or hashes.ndim != 1:
         raise UserError(
             f"{path}: not a list of hashes of 64 bits; copy the scorer again, or remove the file"
         )
-    return PromptHashes(hashes)
+    return PromptHashes(np.array(hashes))

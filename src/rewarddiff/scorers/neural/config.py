@@ -13,6 +13,8 @@ from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.losses.scoring import Penalty
 from rewarddiff.scorers.neural.losses import BradleyTerry, Loss
 
+MOST_HEADS = 1000
+
 
 @checked
 @dataclass(frozen=True)
@@ -206,6 +208,8 @@ class ScorerConfig:
             )
 
     def _check_heads(self) -> None:
+        if self.heads > MOST_HEADS:
+            raise ValueError(f"heads is {self.heads:,}, should be at most {MOST_HEADS:,}")
         if self.aspects and (len(self.aspects) < 2 or self.heads > 1):
             raise ValueError(
                 "aspects are two or more, each with one head: name another, and leave heads at 1"
