@@ -16,6 +16,10 @@ from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 
 MERGE = "tag:yaml.org,2002:merge"
+
+LARGEST = 100_000
+"""Values that a text may stand for, with what its aliases repeat."""
+
 _FLOAT = (
     r"[-+]?(([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(inf|Inf|INF))"
     r"|\.(nan|NaN|NAN)"
@@ -36,6 +40,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # no key, which the constructor says
             if key.value in seen and key.tag != MERGE:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key '{key.value}' stands twice", key.start_mark
@@ -86,7 +92,17 @@ def read_recipe(recipe: str | Path) -> dict[str, Any]:
 def parse(text: str, source: str) -> Any:
     """Return what a text says in YAML; errors name the source, and the line where there are several."""
     try:
-        return yaml.load(text, Loader=_Loader)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        # Ten lines of aliases of aliases can stand for more than any memory holds.
+        if node is not None and _size(node, {}) > LARGEST:
+            raise UserError(
+                f"{source}: stands for more than {LARGEST:,} values, with what its aliases repeat; "
+                "write them out, or leave some out"
+            )
+        return None if node is None else loader.construct_document(node)
+    except RecursionError:
+        raise UserError(f"{source}: not valid YAML: nested too deeply") from None
     except yaml.MarkedYAMLError as error:
         line = ""
         if error.problem_mark and "\n" in text:
@@ -95,6 +111,19 @@ def parse(text: str, source: str) -> Any:
         raise UserError(f"{source}{line}: not valid YAML: {cause}") from error
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Return how many values a node stands for, aliases written out; `sizes` are known ones by id."""
+    if id(node) not in sizes:
+        sizes[id(node)] = 0  # of a node within itself, which is refused elsewhere
+        children: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            children = node.value
+        elif isinstance(node, yaml.MappingNode):
+            children = [part for pair in node.value for part in pair]
+        sizes[id(node)] = 1 + sum(_size(child, sizes) for child in children)
+    return sizes[id(node)]
 
 
 def dump_yaml(config: object) -> str:
