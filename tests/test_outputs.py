@@ -345,3 +345,43 @@ def test_a_second_command_is_refused_before_anything_heavy_is_imported(tmp_path:
             )  # fmt: skip
             assert second.returncode == 2, second.stderr
             assert f" {output} (process {os.getpid()} on " in second.stderr
+
+
+# --- links ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", [LOCK, "store.sqlite", "policies", "policies/dpo-0", "data/manifest.json"]
+)
+def test_a_link_that_leads_out_of_a_run_is_refused_before_anything_is_written(
+    tmp_path: Path, name: str
+) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    link = tmp_path / "run" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(mine)
+    with (
+        pytest.raises(UserError, match=r"a link that leads out of"),
+        run_folder_for(tmp_path / "run"),
+    ):
+        raise AssertionError("it was entered")
+    assert mine.read_text() == "mine"
+
+
+def test_links_within_a_run_and_of_its_owner_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "policies" / "p").mkdir(parents=True)
+    (tmp_path / "disk" / "policies" / "last").symlink_to("p")
+    (tmp_path / "disk" / "notes").symlink_to("/")
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    with run_folder_for(tmp_path / "run"):
+        pass
+
+
+def test_a_lock_beside_a_file_is_not_written_through_a_link(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    (tmp_path / f"{LOCK}-out.jsonl").symlink_to(mine)
+    with pytest.raises(UserError, match="a link, and would"), held_file_for(tmp_path / "out.jsonl"):
+        raise AssertionError("it was entered")
+    assert mine.read_text() == "mine"

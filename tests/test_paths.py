@@ -1,8 +1,9 @@
+import re
 from pathlib import Path
 
 import pytest
 
-from rewarddiff.paths import user_path
+from rewarddiff.paths import as_name, user_path
 
 
 def test_a_leading_tilde_is_the_home_folder(
@@ -16,3 +17,10 @@ def test_a_leading_tilde_is_the_home_folder(
 @pytest.mark.parametrize("text", ["rows.jsonl", "/data/rows~", "a/~/b", "~no-such-user/rows.jsonl"])
 def test_what_a_shell_leaves_alone_stays(text: str) -> None:
     assert user_path(text) == Path(text)
+
+
+def test_a_name_is_one_that_file_systems_take_and_two_long_ones_differ() -> None:
+    names = [as_name(text) for text in ("x" * 5000 + "1", "x" * 5000 + "2", "../" * 99 + "é")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._+-]{1,100}", name) for name in names)
+    assert names[0] != names[1]
+    assert as_name("x" * 100) == "x" * 100

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from rewarddiff import files
-from rewarddiff.sums import SUMS
+from rewarddiff import files, sums
+from rewarddiff.sums import SUMS, of_file
 
 ORDERS = pytest.mark.parametrize("backwards", [False, True])
 
@@ -194,3 +194,16 @@ def test_a_folder_that_finds_no_room_leaves_none_behind(
     with pytest.raises(OSError, match="No space left"):
         files.replace(fresh, tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("name", ["/dev/zero", "../mine", "a/../../mine", "fifo", "folder"])
+def test_a_manifest_cannot_have_files_read_that_are_not_the_folders_own(
+    tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "run"
+    (folder / "folder").mkdir(parents=True)
+    (folder / "a").mkdir()
+    (tmp_path / "mine").write_text("mine")
+    os.mkfifo(folder / "fifo")
+    assert sums.fault(folder, {name: of_file(tmp_path / "mine")}) == f"{name} is lost"

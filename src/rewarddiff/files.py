@@ -47,7 +47,7 @@ def written(path: Path, size: int | None = None) -> Iterator[Path]:
         size: bytes that are to be written, where that is known: what is told of a full disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = _fresh(path)
+    fresh = fresh_file(path)
     try:
         with room_for(path, size):
             yield fresh
@@ -55,6 +55,13 @@ def written(path: Path, size: int | None = None) -> Iterator[Path]:
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
+
+
+def fresh_file(path: Path) -> Path:
+    """Return where a file is written before `put`; what lies there is removed, a link too."""
+    fresh = _fresh(path)
+    fresh.unlink(missing_ok=True)
+    return fresh
 
 
 def put(fresh: Path, path: Path) -> None:

@@ -32,6 +32,14 @@ TRIED = 4096
 PATIENCE = 0.2
 """Seconds in which a lock that is held is tried again: whoever only looks holds it for a moment."""
 
+WRITTEN_THROUGH = (
+    LOCK, "annotations.sqlite", "answers.sqlite", "baselines", "cache", "checkpoint", "combinations", "data",
+    "differences", "evaluations", "figures", "images", "metrics.jsonl", "model", "orders", "outputs", "parts-",
+    "policies", "rewards", "run", "samples", "scorer", "start-", "store.sqlite", "verdicts", "window-", "worlds-",
+)  # fmt: skip
+"""How the names begin, in a folder that a command writes to, of folders, and of files that are not replaced
+as a whole."""
+
 UNWRITABLE = (*FULL, errno.EROFS, errno.EIO, errno.EFBIG)
 """What keeps a file from being written, whichever it is."""
 
@@ -85,10 +93,11 @@ def run_folder_for(folder: Path) -> Iterator[None]:
     has started the main one holds it, as it writes there.
 
     Raises:
-        UserError: another process writes there.
+        UserError: another process writes there, or a link in it leads out of it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        refuse_links(folder)
         lock = (folder / LOCK).open("a+")
     except OSError as error:
         raise _refusal(folder, error) from error
@@ -98,6 +107,28 @@ def run_folder_for(folder: Path) -> Iterator[None]:
         yield
 
 
+def refuse_links(folder: Path) -> None:
+    """Refuse a folder in which a link leads out of it: what is written through it would lie there.
+
+    The folder itself may be a link, of its owner's, and so may what no command writes; but a run's
+    folder may have come from somebody else.
+
+    Raises:
+        UserError: names the link.
+    """
+    root = os.path.realpath(folder)
+    for place in sorted(folder.iterdir()):
+        if not place.name.startswith(WRITTEN_THROUGH):
+            continue
+        inside = place.rglob("*") if place.is_dir() and not place.is_symlink() else ()
+        for link in filter(Path.is_symlink, (place, *inside)):
+            if not Path(os.path.realpath(link)).is_relative_to(root):
+                raise UserError(
+                    f"{link}: a link that leads out of {folder}, and would be written through; "
+                    "put what it stands for in its place, or choose another output"
+                )
+
+
 @contextmanager
 def _lock_beside(path: Path) -> Iterator[None]:
     """Hold a file beside another one, which is removed in the end; of several processes the main one does."""
@@ -105,6 +136,8 @@ def _lock_beside(path: Path) -> Iterator[None]:
         yield
         return
     place = _beside(path)
+    if place.is_symlink():
+        raise UserError(f"{place}: a link, and would be written through; remove it")
     place.parent.mkdir(parents=True, exist_ok=True)
     with _held(place, path) as lock:
         try:

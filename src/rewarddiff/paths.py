@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
+
+LONGEST_NAME = 100
+"""Characters; file systems take 255 bytes, and what the name is a part of needs some."""
 
 
 def user_path(text: str | Path) -> Path:
@@ -21,5 +25,11 @@ def as_name(text: str) -> str:
 
     >>> as_name("hh/helpful base")
     'hh_helpful_base'
+
+    Of a long one a hash stands for its end.
     """
-    return re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip("_")
+    name = re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip("_")
+    if len(name) <= LONGEST_NAME:
+        return name
+    ending = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{name[: LONGEST_NAME - 9]}-{ending}"

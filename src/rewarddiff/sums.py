@@ -45,11 +45,16 @@ def _sum_of_version(path: Path, version: tuple[int, ...]) -> Sum:
 
 
 def of_files(folder: Path, names: Iterable[str]) -> dict[str, Sum]:
-    """Return the sum of each of a folder's files that is there, by its path there."""
+    """Return the sum of each of a folder's files that is there, by its path there.
+
+    What is no file, as a device, and what lies outside are not read: names may come from elsewhere.
+    """
 
     def of_one(name: str) -> Sum | None:
+        place = folder / name
+        is_inside = place.is_relative_to(folder) and ".." not in place.relative_to(folder).parts
         try:
-            return of_file(folder / name)
+            return of_file(place) if is_inside and place.is_file() else None
         except FileNotFoundError:
             return None
 

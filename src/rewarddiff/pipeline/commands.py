@@ -24,7 +24,7 @@ from rewarddiff.hashing import digest
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.machine import Meter
 from rewarddiff.models.cards import Facts
-from rewarddiff.outputs import folder_for, run_folder_for
+from rewarddiff.outputs import folder_for, refuse_links, run_folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.placing import check_model_place, check_place, place
@@ -244,6 +244,7 @@ def report_stage(run: str | Path) -> Path:
     """Write a run's report from its `results.json`; of what `train` made, from that of its run."""
     run = results_folder(user_path(run))
     results = read_results(run)
+    refuse_links(run)
     with folder_for(run):
         return render(results, run)
 
