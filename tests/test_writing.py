@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import logging
+import sys
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from rich.table import Table
 from rich.text import Text
 
-from rewarddiff.writing import console, figure, printable, say
+from rewarddiff.writing import (
+    as_markdown,
+    code_span,
+    console,
+    csv_line,
+    figure,
+    guarded,
+    no_formula,
+    on_terminal,
+    printable,
+    say,
+)
 
 
 @given(st.text())
@@ -69,3 +85,64 @@ def test_a_minus_is_a_minus() -> None:
     assert [figure(x, form) for x, form in ((-0.05, "+.3f"), (0.05, "+.3f"), (-1e-6, "g"), (-3, "d"))] == [
         "−0.050", "+0.050", "−1e−06", "−3",
     ]  # fmt: skip
+
+
+def test_what_hides_is_shown_on_a_terminal_and_joiners_of_letters_stay() -> None:
+    assert on_terminal("a\u200bb\ufeff\U000e0041") == "a\\u200bb\\ufeff\\U000e0041"
+    assert on_terminal("\x1b\u200d\u0646") == "\\x1b\u200d\u0646"
+
+
+def test_what_libraries_write_is_made_printable_and_our_own_colours_stay(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    acting = "\x1b]0;title\x07"
+    with guarded():
+        sys.stderr.write(acting)
+        logging.StreamHandler().emit(logging.makeLogRecord({"msg": acting}))
+        colours = console()
+        colours._force_terminal = True
+        colours._color_system = 1
+        colours.print(Text("bold", style="bold"))
+    sys.stderr.write(acting)  # as before
+    out, error = capsys.readouterr()
+    assert out == "\x1b[1mbold\x1b[0m\n"
+    assert error.count(printable(acting)) == 2
+    assert error.count(acting) == 1
+
+
+@given(st.lists(st.text(), min_size=1))
+def test_a_line_of_csv_is_read_back_and_computes_nothing(cells: list[str]) -> None:
+    line = csv_line(cells)
+    assert line.endswith("\n")
+    (read_back,) = (
+        csv.reader(io.StringIO(line, newline=""), strict=True) if cells != [""] else [[""]]
+    )
+    assert read_back == list(map(no_formula, cells))
+    for cell in read_back:
+        assert cell[:1] not in ("=", "@", "\t", "\r", "\n") or not cell
+
+
+@pytest.mark.parametrize("text", ["=1", "+1-1", "-x", "@SUM(1)", "\t=1", "\r=1", "-1e5e5", "＝1"])
+def test_a_formula_becomes_text(text: str) -> None:
+    assert no_formula(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["-1", "+1.5", "-.5e-7", "1", "a=b", "", "'=1"])
+def test_numbers_and_other_texts_stay(text: str) -> None:
+    assert no_formula(text) == text
+
+
+@given(st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"])))
+def test_markdown_shows_a_text_and_makes_nothing_of_it(text: str) -> None:
+    shown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    for made in (as_markdown(text), f"- x: {as_markdown(text)}", f"It is {code_span(text)}."):
+        (inline,) = [token for token in shown.parse(f"It {made}") if token.type == "inline"]
+        kinds = {token.type for token in inline.children or []}
+        assert kinds <= {"text", "text_special", "code_inline"}
+    words = " ".join(text.split())
+    (inline,) = [
+        token for token in shown.parse(f"It {as_markdown(text)}.") if token.type == "inline"
+    ]
+    assert "".join(token.content for token in inline.children or []) == f"It {words}.".replace(
+        "  ", " "
+    )

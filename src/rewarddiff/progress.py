@@ -6,9 +6,9 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-from rewarddiff.writing import console, printable, say
+from rewarddiff.writing import console, guarded, on_terminal, say
 
 LINE_SECONDS = 10.0
 """How often a line is written where there is no terminal."""
@@ -97,16 +97,19 @@ class _Bar(Task):
             console=console(error=True),
         )
         self._task = self._bar.add_task(
-            printable(name),
+            on_terminal(name),
             total=None if math.isinf(total) else total,
             completed=int(before),
             note="",
         )
-        self._bar.start()
+        self._shown_until_stopped = ExitStack()
+        self._shown_until_stopped.enter_context(self._bar)
+        # Rich stands before the streams now, and would take foreign colours and links for its own.
+        self._shown_until_stopped.enter_context(guarded())
 
     def advance(self, amount: float = 1, note: str = "") -> None:
         self.done += amount
-        self._bar.update(self._task, completed=self.done, note=printable(note))
+        self._bar.update(self._task, completed=self.done, note=on_terminal(note))
 
     def finish(self) -> None:
         completed = self.done if math.isinf(self.total) else self.total
@@ -114,7 +117,7 @@ class _Bar(Task):
         self.stop()
 
     def stop(self) -> None:
-        self._bar.stop()
+        self._shown_until_stopped.close()
 
 
 @contextmanager

@@ -48,6 +48,24 @@ def test_csv_has_the_columns_of_all_rows(tmp_path: Path) -> None:
     assert rows[1]["late"] == '{"a": 1}'
 
 
+def test_no_cell_of_csv_is_a_formula_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"prompt": "=1+1", "-r": "a\rb", "score": -0.5},
+        {"prompt": "- a list", "score": "-0.5"},
+    ]
+    tables.write(tmp_path / "out.csv", lambda: iter([rows]))
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        read_back = list(csv.reader(file, strict=True))
+    assert read_back == [
+        ["prompt", "'-r", "score"],
+        ["'=1+1", "a\rb", "-0.5"],
+        ["'- a list", "", "-0.5"],
+    ]
+    assert "2 cells got an apostrophe" in capsys.readouterr().err
+
+
 def test_parquet_has_types_that_hold_all_rows(tmp_path: Path) -> None:
     tables.write(tmp_path / "out.parquet", windows)
     rows = pq.read_table(tmp_path / "out.parquet").to_pylist()

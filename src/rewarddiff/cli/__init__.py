@@ -28,7 +28,7 @@ from rewarddiff.cli.failing import ended, failed, failed_elsewhere, kept, mute_s
 from rewarddiff.cli.looking import look_first
 from rewarddiff.cli.parser import parsed
 from rewarddiff.errors import FailedElsewhere, TrainingError, UserError
-from rewarddiff.writing import PrintableFormatter, say
+from rewarddiff.writing import PrintableFormatter, guarded, say
 
 CONTINUES = (
     "demo",
@@ -60,6 +60,11 @@ TOGETHER = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    with guarded():
+        return _done(argv)
+
+
+def _done(argv: Sequence[str] | None) -> int:
     if argv is None:
         argv = sys.argv[1:]
     parser = command_line()

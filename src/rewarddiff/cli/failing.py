@@ -10,7 +10,7 @@ import traceback
 from contextlib import suppress
 
 from rewarddiff import launch
-from rewarddiff.writing import print_lines, say
+from rewarddiff.writing import on_terminal, print_lines, say
 
 TRACEBACKS = (None, "/var/tmp", ".")
 """Folders for tracebacks, the first that takes a file; None: the system's own for such files."""
@@ -69,7 +69,8 @@ def kept(error: BaseException) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))
+    # Also for a file: people look at it with a pager.
+    return on_terminal("".join(traceback.format_exception(error)))
 
 
 def _written(text: str, folder: str | None) -> str:

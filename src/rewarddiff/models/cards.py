@@ -11,9 +11,11 @@ from typing import Any
 import yaml
 
 from rewarddiff import files
+from rewarddiff.config.written import parse
 from rewarddiff.errors import UserError
-from rewarddiff.models.names import KNOWN, is_path, is_short, resolve
+from rewarddiff.models.names import HUB_NAME, KNOWN, is_path, is_short, resolve
 from rewarddiff.version import __version__
+from rewarddiff.writing import as_markdown
 
 README = "README.md"
 MARK = (
@@ -96,11 +98,12 @@ def training(facts: Facts) -> Section:
     base = f"from {_shown(facts.base)}, " if facts.base else ""
     rows = [f"Trained {base}by rewarddiff {__version__}."]
     if facts.data:
-        rows.append(f"Data: {facts.data}{_counted(facts.counts)}.")
+        rows.append(f"Data: {as_markdown(facts.data)}{_counted(facts.counts)}.")
     elif facts.counts:
         rows.append(f"Data:{_counted(facts.counts).removeprefix(',')}.")
     if facts.settings:
-        rows.append("\n".join(f"- {name}: {value}" for name, value in facts.settings.items()))
+        settings = [f"- {name}: {as_markdown(value)}" for name, value in facts.settings.items()]
+        rows.append("\n".join(settings))
     if facts.figures:
         rows.append("\n".join(f"- {name}: {value:.4g}" for name, value in facts.figures.items()))
     return Section("Training", rows)
@@ -137,17 +140,18 @@ def keep(source: Path, folder: Path) -> None:
 
 def _shown(base: str) -> str:
     """Return how a card calls a base: its name on the hub, or its folder's, without the path."""
-    return hub_name(base) or f"the model in a folder {Path(base).name}"
+    return as_markdown(hub_name(base) or f"the model in a folder {Path(base).name}")
 
 
 def hub_name(name: str) -> str | None:
-    """Return a model's name on the hub; of a folder, that of the base its card names."""
+    """Return a model's name on the hub; of a folder, that of the base its card names.
+
+    It stands in commands that people copy, so a card's text that is no such name is none.
+    """
     if is_short(name):
         return KNOWN[name].hub
-    if not is_path(name):
-        return name
-    base = _metadata_of(name).get("base_model")
-    return base if isinstance(base, str) else None
+    base = _metadata_of(name).get("base_model") if is_path(name) else name
+    return base if isinstance(base, str) and HUB_NAME.fullmatch(base) else None
 
 
 def _licence(name: str) -> dict[str, str]:
@@ -169,7 +173,7 @@ def _metadata_of(name: str) -> dict[str, Any]:
     if start.strip():
         return {}
     try:
-        metadata = yaml.safe_load(rest.partition("\n---")[0])
-    except yaml.YAMLError:
+        metadata = parse(rest.partition("\n---")[0], str(path))
+    except UserError:
         return {}
     return metadata if isinstance(metadata, dict) else {}

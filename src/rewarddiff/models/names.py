@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,8 @@ KNOWN = {
     ),
 }
 SHORT_NAMES = " or ".join(KNOWN)
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+"""What a name on the hub looks like."""
 
 
 def cache_root() -> Path:

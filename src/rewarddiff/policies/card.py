@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rewarddiff.models.cards import Card, Facts, Section, hub_name, python, shell, training
+from rewarddiff.writing import as_markdown, code_span
 
 QUESTION = 'turns = [{"role": "user", "content": "What is tea?"}]'
 
@@ -16,7 +17,11 @@ def policy_card(tokenizer: Any, facts: Facts, objective: str, *, adapter: bool) 
         objective: what it was trained with; "": not known.
         adapter: the folder holds an adapter of the base, and not whole weights.
     """
-    how = f"Trained with the objective {objective}." if objective else "An aligned language model."
+    how = (
+        f"Trained with the objective {as_markdown(objective)}."
+        if objective
+        else "An aligned language model."
+    )
     chat = bool(tokenizer.chat_template)
     return Card(
         title="Language model" if not adapter else "Adapter of a language model",
@@ -41,7 +46,8 @@ def _asking(tokenizer: Any) -> str:
             "Conversations by the chat template, with a generation prompt; plain prompts as they "
             "stand. A response ends with the end of its turn, or the end token."
         )
-    return f"The prompt as it stands; a response ends with `{tokenizer.eos_token}`."
+    end = code_span(str(tokenizer.eos_token))
+    return f"The prompt as it stands; a response ends with {end}."
 
 
 def _loading(chat: bool, adapter: bool) -> str:

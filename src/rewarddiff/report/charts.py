@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Protocol
 
 from rewarddiff.report import gap_plots, plots
 from rewarddiff.results import Histogram, Interval, RewardHistograms
+from rewarddiff.writing import csv_line
 
 Entry = str | float | int | None
 
@@ -25,20 +24,15 @@ class Sheet:
 
     def csv(self) -> str:
         """Return the file's text, as RFC 4180 has it but for plain line feeds."""
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(self.columns)
+        lines = [csv_line(self.columns)]
         for row in self.rows:
-            writer.writerow([_written(entry) for entry in row])
-        return stream.getvalue()
+            lines.append(csv_line(map(_known, row)))
+        return "".join(lines)
 
 
-def _written(entry: Entry) -> Entry:
-    if isinstance(entry, float) and not math.isfinite(entry):
-        return ""
-    if isinstance(entry, str) and entry[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{entry}"  # which no spreadsheet takes for a formula
-    return entry
+def _known(entry: Entry) -> Entry:
+    is_unknown = isinstance(entry, float) and not math.isfinite(entry)
+    return None if is_unknown else entry
 
 
 class Chart(Protocol):

@@ -11,7 +11,7 @@ from rewarddiff.report.slices import slices_tables
 from rewarddiff.report.statements import head
 from rewarddiff.report.summary import summary_tables
 from rewarddiff.results import DesignResults, Results
-from rewarddiff.writing import printable
+from rewarddiff.writing import as_markdown, printable
 
 if TYPE_CHECKING:
     from rich.console import (
@@ -236,13 +236,13 @@ def markdown_page(
     result: str, remarks: Iterable[str], tables: Iterable[Table], *, notes: bool = False
 ) -> str:
     """Return a first sentence, remarks, and the tables that have rows; `notes`: with theirs."""
-    parts = [_one_line(result), *map(_one_line, remarks)]
+    parts = [as_markdown(result), *map(as_markdown, remarks)]
     for table in tables:
         if table.rows:
-            parts += [f"### {_one_line(table.title)}", markdown_table(table)]
-            parts += map(_one_line, table.marks)
+            parts += [f"### {as_markdown(table.title)}", markdown_table(table)]
+            parts += map(as_markdown, table.marks)
             if notes:
-                parts += map(_one_line, table.notes)
+                parts += map(as_markdown, table.notes)
     return "\n\n".join(parts) + "\n"
 
 
@@ -254,9 +254,4 @@ def markdown_table(table: Table) -> str:
 
 
 def _markdown_row(items: Iterable[str]) -> str:
-    escaped = [_one_line(item).replace("|", "\\|") for item in items]
-    return f"| {' | '.join(escaped)} |"
-
-
-def _one_line(text: str) -> str:
-    return printable(" ".join(text.split())).replace("<", "&lt;")
+    return f"| {' | '.join(map(as_markdown, items))} |"

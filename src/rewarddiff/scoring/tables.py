@@ -6,7 +6,6 @@ and Parquet their types, before the first row.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import shutil
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 
 from rewarddiff import files
 from rewarddiff.errors import UserError
+from rewarddiff.writing import csv_line, no_formula, say
 
 Values = Mapping[str, Any]
 Windows = Callable[[], Iterator[Sequence[Values]]]
@@ -80,7 +80,13 @@ def write(output: Path, windows: Windows) -> None:
                     file.writelines(map(_line, rows))
         case ".csv":
             with files.written(output) as fresh:
-                _write_csv(fresh, windows)
+                apostrophes = _write_csv(fresh, windows)
+            if apostrophes:
+                say(
+                    f"{output}: {apostrophes:,} cells got an apostrophe before them, so that no "
+                    "spreadsheet takes them for formulas; .jsonl and .parquet hold texts as they are",
+                    error=True,
+                )
         case ".parquet":
             with files.written(output) as fresh:
                 _write_parquet(fresh, windows)
@@ -100,16 +106,20 @@ def _line(row: Values) -> str:
     return json.dumps(row, ensure_ascii=False, default=str) + "\n"
 
 
-def _write_csv(path: Path, windows: Windows) -> None:
+def _write_csv(path: Path, windows: Windows) -> int:
+    """Write rows, and return how many cells got an apostrophe: see `writing.no_formula`."""
     columns: dict[str, None] = {}
     for rows in windows():
         columns.update(dict.fromkeys(_columns(rows)))
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
+        file.write(csv_line(columns))
+        apostrophes = 0
         for rows in windows():
             for row in rows:
-                writer.writerow([_cell(row.get(column)) for column in columns])
+                cells = [_cell(row.get(column)) for column in columns]
+                apostrophes += sum(cell != no_formula(cell) for cell in cells)
+                file.write(csv_line(cells))
+    return apostrophes
 
 
 def _cell(value: Any) -> str:

@@ -25,7 +25,7 @@ from rewarddiff.progress import Task, task
 from rewarddiff.scoring.parts import Parts
 from rewarddiff.scoring.tables import Values
 from rewarddiff.scoring.windows import WINDOW, Data
-from rewarddiff.writing import figure, say
+from rewarddiff.writing import figure, guard, say
 
 POLL = 0.5
 """Seconds between looks at what other processes have done."""
@@ -177,6 +177,7 @@ _stop: Event | None = None
 
 def _begin_process(stop: Event) -> None:
     """Make a process end with the one that has started it, however that ends."""
+    guard()
     global _stop
     _stop = stop
     parent = multiprocessing.parent_process()

@@ -25,6 +25,7 @@ from rewarddiff.progress import task
 from rewarddiff.results import plain, read
 from rewarddiff.store import fingerprint
 from rewarddiff.version import __version__
+from rewarddiff.writing import guard
 
 
 class Unit(NamedTuple):
@@ -107,6 +108,7 @@ def _begin_process() -> None:
     """Train on one thread: there are as many processes as there is room for."""
     import torch
 
+    guard()
     torch.set_num_threads(1)
 
 

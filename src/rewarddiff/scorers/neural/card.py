@@ -8,6 +8,7 @@ from rewarddiff.models.cards import Card, Facts, Section, python, shell, trainin
 from rewarddiff.scorers.neural.export import obstacle
 from rewarddiff.scorers.neural.scorer import NeuralScorer
 from rewarddiff.scorers.neural.texts import DecoderTexts, EncoderTexts
+from rewarddiff.writing import as_markdown, code_span
 
 TURNS = (
     'turns = [{"role": "user", "content": "What is tea?"},',
@@ -50,7 +51,8 @@ def _what(scorer: NeuralScorer) -> Section:
         difference = "r(x, a) − r(x, b)" if scorer.config.kind == "reward" else "d(x, a, b)"
         paragraphs.append(f"σ(({difference}) / T) is the probability that a is preferred to b.")
     if scorer.config.aspects:
-        aspects = (f"{name} ({weight:g})" for name, weight in scorer.config.aspects.items())
+        weights = scorer.config.aspects.items()
+        aspects = (f"{as_markdown(name)} ({weight:g})" for name, weight in weights)
         paragraphs.append(f"It weighs: {', '.join(aspects)}.")
     return Section("What it says", paragraphs)
 
@@ -73,13 +75,13 @@ def _endings(texts: object) -> list[str]:
     assert isinstance(texts, DecoderTexts)
     if texts.joint:
         return ["Both responses are read in one text, which rewarddiff writes."]
-    end = texts.tokenizer.eos_token
+    end = code_span(str(texts.tokenizer.eos_token))
     if texts.way == "apart":
         return [
-            f"Prompt and response are tokenised apart; a plain response ends with `{end}`, a turn "
+            f"Prompt and response are tokenised apart; a plain response ends with {end}, a turn "
             "with its end of turn, and nothing behind it."
         ]
-    endings = [f"Plain: `prompt + response`, and then `{end}` once."]
+    endings = [f"Plain: `prompt + response`, and then {end} once."]
     if texts.tokenizer.chat_template:
         endings.append(
             "Conversation: all that `tokenizer.apply_chat_template` writes of the turns, the "
