@@ -27,6 +27,7 @@ from rewarddiff.policies.policy import LoraConfig, PolicyConfig, start_of
 from rewarddiff.scorers.neural.backbones import load_backbone
 from rewarddiff.scorers.neural.build import load_scorer, new_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
+from rewarddiff.tokenizing import tokens_of
 
 LOADERS: dict[str, Callable[[Path], object]] = {
     "policy": models.load_causal_lm,
@@ -214,6 +215,52 @@ def test_a_tokenizer_is_no_model(
     edit(folder / "tokenizer_config.json", tokenizer_class="BertForMaskedLM")
     answer = refusals(folder, monkeypatch)["tokenizer"]
     assert 'tokenizer_class is "BertForMaskedLM", no tokenizer' in str(answer)
+
+
+def test_a_tokenizer_whose_pattern_never_ends_gives_up_in_one_line(
+    policy_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
+    pattern = {"Regex": r"(\w+\s?)+$(?<=\d)"}
+    split = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+    edit(folder / "tokenizer.json", pre_tokenizer=split)
+    tokenizer = models.load_tokenizer(folder)
+    with pytest.raises(UserError, match="its tokenizer gives up"):
+        tokens_of(tokenizer, ["a question that is some thirty letters long"])
+
+
+def replaced(content: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {"Regex": "."}, "content": content}
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"normalizer": replaced("a" * 2000)}, "its normalizer may make 2e.03 characters of one"),
+        (
+            {"normalizer": {"type": "Sequence", "normalizers": [replaced("ab")] * 40}},
+            "its normalizer may make 1.1e.12 characters",
+        ),
+        (
+            {
+                "post_processor": {
+                    "type": "TemplateProcessing",
+                    "single": [{"SpecialToken": {"id": "<bos>", "type_id": 0}}] * 2000,
+                    "pair": [],
+                    "special_tokens": {"<bos>": {"id": "<bos>", "ids": [256], "tokens": ["<bos>"]}},
+                }
+            },
+            "its post_processor puts 2,000 tokens around a text",
+        ),
+    ],
+)
+def test_a_tokenizer_that_swells_texts_is_not_loaded(
+    policy_folder: Path, tmp_path: Path, changes: dict[str, Any], cause: str
+) -> None:
+    folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
+    edit(folder / "tokenizer.json", **changes)
+    with pytest.raises(UserError, match=cause):
+        models.load_tokenizer(folder)
 
 
 @pytest.mark.parametrize("key", ["num_hidden_layers", "n_routed_experts"])

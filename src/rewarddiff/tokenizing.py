@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from transformers import PreTrainedTokenizerFast
 
+from rewarddiff.errors import UserError
 from rewarddiff.store import fingerprint
 
 Thing = TypeVar("Thing")
@@ -73,7 +74,23 @@ class Tokenizing:
 
 
 def tokens_of(tokenizer: Any, texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
-    """Return the tokens of texts, read at once: the tokenizer then uses all processors."""
+    """Return the tokens of texts, read at once: the tokenizer then uses all processors.
+
+    Raises:
+        UserError: the tokenizer gives up, as where a pattern of its takes too long.
+    """
+    try:
+        return _tokens_of(tokenizer, texts, special)
+    except BaseException as error:
+        # What the library, which is written in Rust, raises then is no Exception.
+        if type(error).__name__ != "PanicException":
+            raise
+        name = tokenizer.name_or_path or "the model"
+        cause = " ".join(str(error).split())[:200]
+        raise UserError(f"{name}: its tokenizer gives up ({cause}); take another one") from error
+
+
+def _tokens_of(tokenizer: Any, texts: Sequence[str], special: bool) -> list[list[int]]:
     if not texts:
         return []
     # The ordinary call also puts the tokenizer into the state in which the others are to be read.
