@@ -95,7 +95,7 @@ def parse(text: str, source: str) -> Any:
         loader = _Loader(text)
         node = loader.get_single_node()
         # Ten lines of aliases of aliases can stand for more than any memory holds.
-        if node is not None and _size(node, {}) > LARGEST:
+        if node is not None and _size(node, {}, source) > LARGEST:
             raise UserError(
                 f"{source}: stands for more than {LARGEST:,} values, with what its aliases repeat; "
                 "write them out, or leave some out"
@@ -113,17 +113,21 @@ def parse(text: str, source: str) -> Any:
         raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
-def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
+def _size(node: yaml.Node, sizes: dict[int, int], source: str) -> int:
     """Return how many values a node stands for, aliases written out; `sizes` are known ones by id."""
-    if id(node) not in sizes:
-        sizes[id(node)] = 0  # of a node within itself, which is refused elsewhere
+    size = sizes.get(id(node))
+    if size == 0:
+        raise UserError(f"{source}: contains itself, an alias points to a mapping around it")
+    if size is None:
+        sizes[id(node)] = 0  # until it is known
         children: list[yaml.Node] = []
         if isinstance(node, yaml.SequenceNode):
             children = node.value
         elif isinstance(node, yaml.MappingNode):
             children = [part for pair in node.value for part in pair]
-        sizes[id(node)] = 1 + sum(_size(child, sizes) for child in children)
-    return sizes[id(node)]
+        size = 1 + sum(_size(child, sizes, source) for child in children)
+        sizes[id(node)] = size
+    return size
 
 
 def dump_yaml(config: object) -> str:
