@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -254,6 +256,7 @@ def test_a_star_stands_for_every_entry() -> None:
             "override 'name=[': not valid YAML: expected the node content, but found '<stream end>'",
         ),
         ("seeds.3=1", "override 'seeds.3=1': 'seeds' is a list of 1; name one as 0, 1, …"),
+        ("seeds.²=1", "override 'seeds.²=1': 'seeds' is a list of 1; name one as 0, 1, …"),
         (
             "policies.dop.train.lr=1",
             "override 'policies.dop.train.lr=1': nothing is called 'dop' in 'policies' – did you mean 'dpo'?",
@@ -344,6 +347,70 @@ def test_the_first_of_several_problems_and_their_number() -> None:
 def test_files_refused_by_name_and_line(tmp_path: Path, text: str, message: str) -> None:
     path = written(tmp_path, text)
     assert refusal(path).startswith(f"{path}{message}")
+
+
+LAUGHS = "a: &a0 {x: 1}\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+MERGES = "a: &a0 {x: 1, y: 2}\n" + "".join(
+    f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("? [a]\n: b\n", ":1: not valid YAML: a key is a sequence, and no word"),
+        ("name: !!bool maybe\n", ": not valid YAML: 'maybe'"),
+        ("name: !!int ''\n", ": not valid YAML: "),
+        ("name: !!timestamp x\n", ": not valid YAML: "),
+        ("name: !!map [a]\n", ":1: not valid YAML: "),
+        ("!!timestamp 2020-01-01: x\n", ": holds what no recipe does (keys must be str"),
+        (f"name: {'[' * 3000}\n", ": not valid YAML: more than 50 mappings and lists within each other"),
+        (
+            "".join(f"{' ' * n}a:\n" for n in range(60)),
+            ": more than 50 mappings and lists within each other",
+        ),
+        (LAUGHS, ": more than 20,000 values, those that aliases repeat among them"),
+        (MERGES, ": not valid YAML: a mapping of more than 10,000 keys"),
+        (
+            f"a: &a {{x: 1}}\nb: {{<<: [{'*a, ' * 20}]}}\n",
+            ":2: not valid YAML: more than 10 mappings",
+        ),
+        (f"name: {'x' * 300_000}\n", ": more than 256 KiB; a recipe is YAML of a page or two"),
+    ],
+)
+def test_files_that_are_meant_to_do_harm(tmp_path: Path, text: str, message: str) -> None:
+    path = written(tmp_path, text)
+    begun = time.process_time()
+    assert message.removeprefix(":") in refusal(path)
+    assert time.process_time() - begun < 5
+
+
+def test_what_is_no_file_is_no_recipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "zero.yaml").symlink_to("/dev/zero")
+    for name in ("pipe.yaml", "zero.yaml"):
+        assert refusal(tmp_path / name).endswith("write the recipe to a file and give that")
+    assert "a path has no zero byte" in refusal(tmp_path / "a\0b.yaml")
+
+
+def test_text_that_is_no_utf8_is_named_by_its_key() -> None:
+    assert refusal({"policies": {"a": {"objective": "\ud800"}}}) == (
+        "recipe: 'policies.a.objective' holds text that is not UTF-8"
+    )
+
+
+def test_a_part_that_is_merged_before_it_stands_may_say_a_key_anew(tmp_path: Path) -> None:
+    """`own` merges `base`, and is merged by `train` above it in the order of making."""
+    text = "policies: {a: {train: &own {<<: &base {lr: 1.0, batch_size: 2}, lr: 3.0}}}\ntrain: {<<: *own}\n"
+    recipe = load(written(tmp_path, text))
+    assert recipe.train == recipe.policies["a"].train == Train(lr=3.0, batch_size=2)
+
+
+def test_an_entry_may_be_called_a_star(tmp_path: Path) -> None:
+    recipe = {"policies": {"*": {"objective": "sft"}}}
+    assert load(recipe, "policies.*.objective=dpo").policies["*"].objective == "dpo"
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from rewarddiff.data.columns import Columns
 from rewarddiff.data.unread import unread_columns
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group
-from rewarddiff.writing import say
+from rewarddiff.writing import listed, say
 
 FRACTIONS = {"train": 0.8, "dev": 0.1, "test": 0.1}
 """A usual split, by prompt, to show what each part would hold."""
@@ -64,7 +64,7 @@ def check(
     say(ledger.table())
     unread = unread_columns(data, format=format, split=split, columns=columns)
     if unread:
-        say(f"  not read: {', '.join(unread)}")
+        say(f"  not read: {listed(unread)}")
     say("", *_aligned(_summary(groups)))
     ledger.enforce(max_drop)
     if model is not None:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import islice
+
+from rewarddiff.writing import listed
+
+LOOKED_AT = 1000
+"""Known names that are looked at for one that is near."""
 
 
 class UserError(Exception):
@@ -23,10 +29,10 @@ class TrainingError(RuntimeError):
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return a half sentence that helps after a wrong name: the nearest, or all that are known."""
-    names = sorted(known)
+    names = sorted(islice(known, LOOKED_AT))
     near = difflib.get_close_matches(name, names, n=1)
     if near:
         return f" – did you mean '{near[0]}'?"
     if names:
-        return f" – known here: {', '.join(names)}"
+        return f" – known here: {listed(names)}"
     return ""

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from rich.segment import Segment
     from rich.text import Text
 
+LONGEST = 300
+"""Characters of a text of somebody else's that a message repeats."""
+
+NAMED = 50
+"""Names of somebody else's that a message lists."""
+
 _ACTING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and line feed, delete, C1
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks, embeddings, overrides and isolates of direction
@@ -44,6 +50,26 @@ def figure(value: float, form: str) -> str:
     ('−0.50', '1e−06')
     """
     return format(value, form).replace("-", "−")
+
+
+def cut(text: str, most: int = LONGEST) -> str:
+    """Return a text, or where it is long its beginning.
+
+    >>> cut("a long story", 7)
+    'a long…'
+    """
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def listed(names: Iterable[str], most: int = NAMED) -> str:
+    """Return names with commas between; of many the first, and how many more there are.
+
+    >>> listed("abcde", 3)
+    'a, b, c and 2 more'
+    """
+    names = list(names)
+    text = ", ".join(cut(name, 60) for name in names[:most])
+    return text if len(names) <= most else f"{text} and {len(names) - most} more"
 
 
 def printable(text: str) -> str:

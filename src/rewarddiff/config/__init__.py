@@ -5,6 +5,7 @@ annotations are the rules: an unknown key, a value of another type or a choice t
 is a `UserError` of one line that names the place and the mend. No torch here.
 
 recipe     a recipe, or a dataclass made in Python, checked
+plain      no part of a recipe is shared, endless or larger than any
 written    YAML in and out; numbers and booleans as YAML 1.2 has them
 overrides  dotted.key=value
 schema     what the annotations of nested dataclasses say

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rewarddiff.config.problems import dotted, shown
 from rewarddiff.config.schema import Place, dataclasses_in, default_of, inside, named, to_dict
-from rewarddiff.config.written import parse
+from rewarddiff.config.written import DEEPEST, parse
 from rewarddiff.errors import UserError, suggest
+from rewarddiff.writing import cut
 
 EVERY = "*"
 """In a key, every entry that the recipe has at this place, as in `scorers.*.train.max_tokens`."""
+
+DIGITS = 9
+"""Digits of the largest position in a list."""
 
 
 def expanded(data: Mapping[str, Any], text: str) -> list[str]:
@@ -21,23 +25,36 @@ def expanded(data: Mapping[str, Any], text: str) -> list[str]:
     ['scorers.a.heads=3', 'scorers.b.heads=3']
     """
     key, equals, written = text.partition("=")
-    names = key.strip().split(".")
+    names = _names(key, text)
     if EVERY not in names or not equals:
         return [text]
-    before = names[: names.index(EVERY)]
-    after = names[len(before) + 1 :]
-    entries: Any = data
-    for name in before:
-        entries = entries.get(name) if isinstance(entries, Mapping) else None
-    if not isinstance(entries, Mapping) or not entries:
+    return [f"{'.'.join(place)}={written}" for place in _places(data, names, text)]
+
+
+def _names(key: str, text: str) -> list[str]:
+    names = key.strip().split(".")
+    if len(names) > DEEPEST:
+        raise UserError(f"override '{cut(text)}': more than {DEEPEST} names in its key")
+    return names
+
+
+def _places(node: Any, names: Sequence[str], text: str, place: Place = ()) -> list[list[str]]:
+    """Return the names of every place below `node` that these stand for; it stands at `place`."""
+    if EVERY not in names:
+        return [[*map(str, place), *names]]
+    first, *rest = names
+    if first != EVERY:
+        inner = node.get(first) if isinstance(node, Mapping) else None
+        return _places(inner, rest, text, (*place, first))
+    if not isinstance(node, Mapping) or not node:
         raise UserError(
-            f"override '{text}': the recipe has no entries in '{dotted(tuple(before))}' that "
+            f"override '{text}': the recipe has no entries in '{dotted(place)}' that "
             f"{EVERY} could stand for; name them in the recipe"
         )
-    texts = []
-    for entry in entries:
-        texts += expanded(data, f"{'.'.join([*before, entry, *after])}={written}")
-    return texts
+    places = []
+    for entry, inner in node.items():
+        places += _places(inner, rest, text, (*place, str(entry)))
+    return places
 
 
 def apply_override(data: dict[str, Any], text: str, schema: Any) -> Place:
@@ -46,7 +63,7 @@ def apply_override(data: dict[str, Any], text: str, schema: Any) -> Place:
     Null takes an entry out of a mapping of named ones.
     """
     key, equals, written = text.partition("=")
-    names = key.strip().split(".")
+    names = _names(key, text)
     if not equals or not all(names):
         raise UserError(f"override '{text}': expected key=value, as in train.lr=1e-5")
     value = parse(written, f"override '{text}'")
@@ -90,7 +107,7 @@ def _part(node: Any, name: str, place: Place, text: str) -> str | int:
         raise UserError(
             f"override '{text}': '{dotted(place)}' is {shown(node)}, there is no '{name}' in it"
         )
-    if not name.isdigit() or int(name) >= len(node):
+    if not name.isdecimal() or len(name) > DIGITS or int(name) >= len(node):
         raise UserError(
             f"override '{text}': '{dotted(place)}' is a list of {len(node)}; name one as 0, 1, …"
         )

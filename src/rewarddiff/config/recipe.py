@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from rewarddiff.config.overrides import apply_override, expanded
+from rewarddiff.config.plain import plain, require_small
 from rewarddiff.config.problems import not_finite, problems
 from rewarddiff.config.schema import Place, completed, fields_alone, to_dict
 from rewarddiff.config.written import read_recipe
@@ -45,19 +46,13 @@ def load_recipe(
         source, content = "recipe", recipe
     else:
         source, content = str(recipe), read_recipe(recipe)
-    try:
-        # A copy in which aliased parts are no longer shared. A mapping that contains itself is
-        # a ValueError.
-        data = json.loads(json.dumps(content, default=str))
-    except ValueError as error:
-        raise UserError(
-            f"{source}: contains itself, an alias points to a mapping around it"
-        ) from error
+    data = plain(content, source)
     override_at: dict[Place, str] = {}
     for given in overrides:
         for override in expanded(data, given):
             place = apply_override(data, override, schema)  # changes the data
             override_at[place] = override
+    require_small(data, source)
     return _validated(data, schema, source, override_at)
 
 

@@ -5,7 +5,9 @@ Numbers and booleans are read as YAML 1.2 has them: `1e-6` is a number, `no` and
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,37 @@ import yaml
 from rewarddiff.config.schema import to_dict
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
+from rewarddiff.writing import cut
 
 MERGE = "tag:yaml.org,2002:merge"
 
-LARGEST = 100_000
+MOST_VALUES = 100_000
 """Values that a text may stand for, with what its aliases repeat."""
+
+LARGEST = 1 << 18
+"""Bytes of the largest recipe that is read."""
+
+DEEPEST = 50
+"""Mappings and lists within each other in the deepest recipe that is read."""
+
+TOO_DEEP = f"more than {DEEPEST} mappings and lists within each other"
+
+MOST_MERGED = 10
+"""Mappings that are merged into one."""
+
+MOST_KEYS = 10_000
+"""Keys of the largest mapping, merged ones among them."""
+
+NOT_YAML = (
+    yaml.YAMLError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What the loader raises where a text is no YAML, or a tag calls it something that it is not."""
 
 _FLOAT = (
     r"[-+]?(([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(inf|Inf|INF))"
@@ -37,17 +65,41 @@ _PLAIN = (
 class _Loader(yaml.SafeLoader):
     """YAML with the words and numbers of its version 1.2, and no key twice."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue  # no key, which the constructor says
-            if key.value in seen and key.tag != MERGE:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key '{key.value}' stands twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        _check_keys(node)
+        return node
+
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:  # noqa: N803  (the name there)
+        if self.flow_level > DEEPEST:
+            raise yaml.scanner.ScannerError(None, None, TOO_DEEP, self.get_mark())
+        super().fetch_flow_collection_start(TokenClass)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_KEYS:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a mapping of more than {MOST_KEYS:,} keys", node.start_mark
+            )
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    """Refuse keys that stand twice, or are no words, and merging without end."""
+    seen = set()
+    merged = 0
+    for key, value in node.value:
+        problem = ""
+        if key.tag == MERGE:
+            merged += len(value.value) if isinstance(value, yaml.SequenceNode) else 1
+        if not isinstance(key, yaml.ScalarNode):
+            problem = f"a key is a {key.id}, and no word"
+        elif key.value in seen and key.tag != MERGE:
+            problem = f"key '{cut(key.value)}' stands twice"
+        elif merged > MOST_MERGED:
+            problem = f"more than {MOST_MERGED} mappings merged into one"
+        if problem:
+            raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+        seen.add(key.value)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -73,7 +125,7 @@ def read_recipe(recipe: str | Path) -> dict[str, Any]:
     """
     path = user_path(recipe)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _content(path).decode("utf-8")
     except OSError as error:
         raise UserError(f"{path}: cannot read the recipe ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -89,15 +141,31 @@ def read_recipe(recipe: str | Path) -> dict[str, Any]:
     return content
 
 
+def _content(path: Path) -> bytes:
+    """Return the bytes of a recipe's file. Raises UserError, OSError."""
+    if "\0" in str(path):
+        raise UserError(f"{path}: no path; a path has no zero byte")
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise UserError(
+            f"{path}: a pipe or a device, and no file; write the recipe to a file and give that"
+        )
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise UserError(f"{path}: more than {LARGEST >> 10} KiB; a recipe is YAML of a page or two")
+    return content
+
+
 def parse(text: str, source: str) -> Any:
     """Return what a text says in YAML; errors name the source, and the line where there are several."""
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
         # Ten lines of aliases of aliases can stand for more than any memory holds.
-        if node is not None and _size(node, {}, source) > LARGEST:
+        if node is not None and _size(node, {}, source) > MOST_VALUES:
             raise UserError(
-                f"{source}: stands for more than {LARGEST:,} values, with what its aliases repeat; "
+                f"{source}: stands for more than {MOST_VALUES:,} values, with what its aliases repeat; "
                 "write them out, or leave some out"
             )
         return None if node is None else loader.construct_document(node)
@@ -107,10 +175,10 @@ def parse(text: str, source: str) -> Any:
         line = ""
         if error.problem_mark and "\n" in text:
             line = f":{error.problem_mark.line + 1}"
-        cause = error.problem or error.context
+        cause = cut(error.problem or error.context or "")
         raise UserError(f"{source}{line}: not valid YAML: {cause}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
+    except NOT_YAML as error:
+        raise UserError(f"{source}: not valid YAML: {cut(' '.join(str(error).split()))}") from error
 
 
 def _size(node: yaml.Node, sizes: dict[int, int], source: str) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, combinations, islice
+from itertools import chain, combinations
 
 from rewarddiff.data.formats.base import FieldError, RowError
+from rewarddiff.data.formats.cells import require_few
+from rewarddiff.data.holding import held, size_of
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.data.merge import merge
 from rewarddiff.records import Comparison, Group, prompt_text
@@ -28,6 +30,7 @@ def clean(group: Group, ledger: Ledger, *, to_compare: bool = True) -> Group:
     """
     if not prompt_text(group.prompt).strip():
         raise FieldError("the prompt is empty")
+    require_few(len(group.responses))
     if not to_compare:
         return _prompt_with_responses(group, ledger)
     labelled = {i for i, _ in group.known_labels()}
@@ -113,7 +116,7 @@ def without_repeated_prompts(groups: Iterator[Group], ledger: Ledger) -> Iterato
     Concerns prompts that are texts. A few responses may well begin with the words of a short
     prompt: these are left as they are, and counted.
     """
-    first = list(islice(groups, EVIDENCE))
+    first = held(groups, EVIDENCE, size_of)
     to_cut = repeat_prompts(first)
     for group in chain(first, groups):
         yield without_repeated_prompt(group, ledger, to_cut=to_cut)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from rewarddiff.data.files import Row
@@ -15,8 +16,14 @@ from rewarddiff.data.formats.pairs import GRADES
 from rewarddiff.data.sources import Stream
 from rewarddiff.errors import UserError, suggest
 
+NAMES = 1000
+"""Columns of a row that are looked at for one that may be meant."""
+
 PEEK = 100
 """Rows looked at to tell the format, and whether a column is there at all."""
+
+LONG = 10
+"""Digits of a place that no list has."""
 
 MISSING = object()
 """What stands where a row has no such column."""
@@ -92,7 +99,7 @@ def _renamed_rows(stream: Stream, columns: Columns, *, strict: bool) -> Iterator
         if row.values is not None:
             first = first or row
             readable += 1
-            names.update(dict.fromkeys(_names(row.values)))
+            names.update(dict.fromkeys(islice(_names(row.values), NAMES)))
             for name, column in columns.items():
                 if name in absent and taken(row.values, column) is not MISSING:
                     del absent[name]
@@ -140,9 +147,14 @@ def taken(values: Any, column: str) -> Any:
     inner = MISSING
     if isinstance(values, Mapping):
         inner = values.get(head, MISSING)
-    elif isinstance(values, list | tuple) and head.isdecimal() and int(head) < len(values):
+    elif isinstance(values, list | tuple) and _is_place(head, len(values)):
         inner = values[int(head)]
     return taken(inner, rest) if dot and inner is not MISSING else inner
+
+
+def _is_place(text: str, count: int) -> bool:
+    """Tell whether a text is the place of something in a list of so many."""
+    return text.isdecimal() and len(text) < LONG and int(text) < count
 
 
 def _without(values: Any, column: str) -> Any:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rewarddiff.data.files import Row
+from rewarddiff.data.files.rows import MAX_LINE
 from rewarddiff.data.sources import DATASET_INFO, Stream
 from rewarddiff.errors import UserError
+from rewarddiff.writing import cut
 
 NAMES = {
     "prompt": "instruction",
@@ -95,7 +98,7 @@ def described(stream: Stream) -> Stream:
 
 
 def _rows(rows: Iterator[Row], description: Description) -> Iterator[Row]:
-    note = f"columns as {description.name} in {DATASET_INFO} has them"
+    note = f"columns as {cut(description.name)} in {DATASET_INFO} has them"
     for row in rows:
         if row.values is not None:
             both = "; ".join(part for part in (row.note, note) if part)
@@ -108,9 +111,11 @@ def _rows(rows: Iterator[Row], description: Description) -> Iterator[Row]:
 def _description(path: Path) -> Description | None:
     """Return what the file beside it says of a file: of several entries one for preferences."""
     info = path.parent / DATASET_INFO
-    if not info.is_file():
+    if not os.path.isfile(info):
         return None
     try:
+        if info.stat().st_size > MAX_LINE:
+            raise ValueError(f"more than {MAX_LINE >> 20} MiB")
         entries = json.loads(info.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import accumulate, groupby, islice
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any, overload
 
@@ -19,13 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from rewarddiff.data.holding import held, size_of
 from rewarddiff.errors import UserError
 from rewarddiff.files import put
 from rewarddiff.hashing import digest
 from rewarddiff.records import Comparison, Group, Message, Prompt
 
 BATCH = 256
-"""Groups written, or read in passing, at a time."""
+"""Groups written, or read in passing, at a time; fewer where they are long."""
 
 OPEN = 64
 """Batches of a file that are open at a time."""
@@ -122,9 +123,10 @@ class Groups(Sequence[Group]):
         handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as stream, pa.ipc.new_file(stream, SCHEMA) as writer:
-                rows = map(_row, groups)
-                while batch := list(islice(rows, BATCH)):
-                    writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=SCHEMA))
+                rest = iter(groups)
+                while batch := held(rest, BATCH, size_of):
+                    rows = [_row(group) for group in batch]
+                    writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=SCHEMA))
             put(Path(temporary), path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from typing import Any
 from rewarddiff.data.file_splits import name_one
 from rewarddiff.data.files import Row
 from rewarddiff.errors import UserError
+from rewarddiff.writing import cut
 
 
 def is_saved(path: Path) -> bool:
@@ -76,6 +77,9 @@ def _undecoded(data: Any) -> Any:
 def _rows(data: Iterable[Mapping[str, Any]], name: str) -> Iterator[Row]:
     number = 0
     try:
+        table = getattr(data, "data", None)
+        if table is not None:
+            table.validate(full=True)  # Arrow itself believes what a file says of lengths
         for number, values in enumerate(data, start=1):
             yield Row(number, dict(values))
     except Exception as error:
@@ -86,4 +90,4 @@ def _rows(data: Iterable[Mapping[str, Any]], name: str) -> Iterator[Row]:
 
 
 def _cause(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return cut(str(error).splitlines()[0]) if str(error).strip() else type(error).__name__

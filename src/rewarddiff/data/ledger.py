@@ -12,6 +12,7 @@ from typing import Any
 
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group
+from rewarddiff.writing import cut
 
 EXAMPLES = 20
 """Places remembered for each reason; the count goes on."""
@@ -61,6 +62,7 @@ class Reason(StrEnum):
         "no_response",
         "nothing to mend if the prompts are to be answered; what compares needs two responses each",
     )
+    TOO_MANY_RESPONSES = "too_many_responses", "give each prompt at most 1,024 responses"
     NO_ORDER = "no_order", "nothing to mend if ties are meant"
     NO_ASPECT = (
         "no_aspect",
@@ -239,7 +241,7 @@ def _add(
     tallies: Tallies, reason: Reason | str, where: Group | str, detail: str, rows: int = 1
 ) -> None:
     source, id = (where, "") if isinstance(where, str) else (where.source, where.id)
-    tallies.setdefault(Reason(reason), Tally()).add(rows, [Example(source, id, detail)])
+    tallies.setdefault(Reason(reason), Tally()).add(rows, [Example(source, cut(id), cut(detail))])
 
 
 def _sum(tallies: Tallies) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
@@ -94,7 +95,10 @@ def _temporary(stream: Iterator[Group]) -> Groups:
 
 
 def _cached(stream: Callable[[], Iterator[Group]], place: Path, counts: Ledger) -> Groups:
-    """Return the groups at a place, read into it if need be; count what became of the rows."""
+    """Return the groups at a place, read into it if need be; count what became of the rows.
+
+    What is not there as it was written is made anew.
+    """
     arrow = place.with_name(f"{place.name}.arrow")
     account = place.with_name(f"{place.name}.ledger.json")
     if account.exists() or arrow.exists():
@@ -116,7 +120,7 @@ def _cached(stream: Callable[[], Iterator[Group]], place: Path, counts: Ledger) 
 def _key(files: Sequence[Path], settings: Mapping[str, object]) -> str:
     digest = blake2b(json.dumps([LAYOUT, settings], sort_keys=True).encode(), digest_size=16)
     for path in files:
-        digest.update(path.name.encode())
+        digest.update(os.fsencode(path.name))
         with path.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)

@@ -23,12 +23,15 @@ from rewarddiff.data.formats.conversations import (
     messages,
     spoken_prompt,
 )
+from rewarddiff.data.formats.voted import word
 from rewarddiff.data.questions import Question, numbered, prompt_of, same_prompt, values_of
+from rewarddiff.data.read import NOT_AS_EXPECTED
 from rewarddiff.data.sources import streams
 from rewarddiff.errors import UserError
 from rewarddiff.files import write_text
 from rewarddiff.paths import user_path
 from rewarddiff.records import Group, Prompt, plain_prompt, prompt_text
+from rewarddiff.writing import cut, listed
 
 RESPONSES = ("response", "completion", "output")
 """Columns of responses, ours and TRL's first."""
@@ -94,7 +97,7 @@ def read_outputs(
         raise UserError(f"{source}: holds no outputs; check the file")
     if len(generators) > 1:
         raise UserError(
-            f"{source}: holds outputs of {len(generators)} policies ({', '.join(generators)}); "
+            f"{source}: holds outputs of {len(generators)} policies ({listed(generators)}); "
             "write those of each into a file of their own"
         )
     written = next(iter(generators), stem(user_path(source)))
@@ -111,10 +114,13 @@ def _output(values: Values, questions: Mapping[str, Question], row: Row, place: 
                 return Output(*answered(conversation, column), place)
         return _plain(values, place)
     except RowError as error:
-        raise UserError(
-            f"{place}: holds no output ({error.detail or error.reason}); give prompt (or "
-            "instruction) and response (or completion, output)"
-        ) from None
+        cause = error.detail or str(error.reason)
+    except NOT_AS_EXPECTED as error:
+        cause = cut(str(error))
+    raise UserError(
+        f"{place}: holds no output ({cause}); give prompt (or instruction) and response (or "
+        "completion, output)"
+    )
 
 
 def _plain(values: Values, place: str) -> Output:
@@ -132,7 +138,7 @@ def _plain(values: Values, place: str) -> Output:
 
 def _mt_bench(values: Values, questions: Mapping[str, Question], place: str) -> Output:
     """Read an answer of MT-Bench, the first of its `choices`: both turns are one response."""
-    number = str(values["question_id"])
+    number = word(values, "question_id")
     if number not in questions:
         cause = "no such question" if questions else "the questions are in a file of their own"
         raise UserError(

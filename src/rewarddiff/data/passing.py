@@ -22,7 +22,7 @@ from rewarddiff.data.columns import Columns
 from rewarddiff.data.files import Row
 from rewarddiff.data.formats import Format, RowError, Values, named
 from rewarddiff.data.formats.base import FieldError
-from rewarddiff.data.formats.cells import subset
+from rewarddiff.data.formats.cells import require_few, subset
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.data.read import NOT_AS_EXPECTED, described_streams, with_formats
 from rewarddiff.data.sources import Stream, paths, streams
@@ -116,6 +116,7 @@ def _usable(group: Group, ledger: Ledger) -> Group:
         raise FieldError("the prompt is empty")
     if not group.responses:
         raise FieldError("no response")
+    require_few(len(group.responses))
     empty = len(group.responses) - len(filled(group))
     if empty == len(group.responses):
         raise RowError(Reason.EMPTY_RESPONSE, f"{empty} empty")
@@ -211,10 +212,18 @@ def _rows_in(path: Path) -> int:
     is_packed = path.name.lower().endswith(".gz")
     match files.kind(path):
         case ".parquet" if not is_packed:
-            import pyarrow.parquet as pq
-
-            rows: int = pq.ParquetFile(path).metadata.num_rows
-            return rows
+            return _rows_declared(path)
         case ".jsonl" | ".ndjson":
             return files.count_lines(path)
     return sum(row.stands_for for row in files.read_rows(path))
+
+
+def _rows_declared(path: Path) -> int:
+    """Return how many rows a Parquet file says it has; 0 where it says nothing: reading it tells why."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.ParquetFile(path).metadata.num_rows)
+    except (pa.ArrowException, OSError):
+        return 0

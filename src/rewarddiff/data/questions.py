@@ -7,26 +7,36 @@ preference data.
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rewarddiff.data.columns import Columns
-from rewarddiff.data.files import Row
+from rewarddiff.data.files import Row, shown
+from rewarddiff.data.files.rows import beginning, is_encodable
 from rewarddiff.data.formats import RowError, Values
 from rewarddiff.data.formats.base import FieldError
 from rewarddiff.data.formats.cells import as_text, items, text
 from rewarddiff.data.formats.conversations import asked, in_context, prompt
+from rewarddiff.data.formats.voted import word
 from rewarddiff.data.load import load_groups
-from rewarddiff.data.read import described_streams
+from rewarddiff.data.read import NOT_AS_EXPECTED, described_streams
 from rewarddiff.data.sources import DEMO
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.records import Message, Prompt, prompt_text
+from rewarddiff.writing import cut
 
 INSTRUCTIONS = ("instruction", "question", "Question", "goal")
 """Columns of instructions: AlpacaEval's, RED-EVAL's and HarmfulQA's, CatQA's, AdvBench's."""
+
+LIST_OF_TEXTS = re.compile(rb'\[\s*"')
+
+LARGEST_LIST = 1 << 26
+"""Bytes of the largest list of texts that is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +122,7 @@ def _questions(
     source: str | Path, format: str | None, split: str | None, columns: Columns | None
 ) -> Iterator[Question]:
     path = user_path(source)
-    if source != DEMO and path.is_file():
+    if source != DEMO and os.path.isfile(path):
         listed = _plain_list(path)
         if listed is not None:
             yield from listed
@@ -131,18 +141,24 @@ def _plain_list(path: Path) -> Iterator[Question] | None:
     if not path.name.lower().endswith(".json"):
         return None
     try:
+        if path.stat().st_size > LARGEST_LIST:
+            return None
+        with path.open("rb") as stream:
+            if not LIST_OF_TEXTS.match(beginning(stream)):
+                return None
         content = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return None  # whoever reads rows says what is wrong
-    if not isinstance(content, list) or not content or not isinstance(content[0], str):
+    if not isinstance(content, list):
         return None
-    return _texts(content, path.name)
+    return _texts(content, shown(path.name))
 
 
 def _texts(content: Iterable[Any], name: str) -> Iterator[Question]:
     for number, element in enumerate(content, start=1):
         place = f"{name}:{number}"
-        if not isinstance(element, str) or not element.strip():
+        is_text = isinstance(element, str) and is_encodable(element)
+        if not is_text or not element.strip():
             raise UserError(f"{place}: holds no text, as the elements before it; write one there")
         yield Question(asked(element), place=place)
 
@@ -162,10 +178,10 @@ def question_of(row: Row, place: str) -> Question:
     try:
         return _question(values, place)
     except RowError as error:
-        raise UserError(
-            f"{place}: holds no prompt ({error.detail or error.reason}); give prompt, instruction, "
-            "or turns"
-        ) from None
+        cause = error.detail or str(error.reason)
+    except NOT_AS_EXPECTED as error:
+        cause = cut(str(error))
+    raise UserError(f"{place}: holds no prompt ({cause}); give prompt, instruction, or turns")
 
 
 def values_of(row: Row, place: str) -> Values:
@@ -177,9 +193,11 @@ def values_of(row: Row, place: str) -> Values:
 
 def _question(values: Values, place: str) -> Question:
     if "turns" in values:
-        first, *later = (as_text(turn, "turns") for turn in items(values, "turns"))
-        number = str(values.get("question_id", ""))
-        return Question(asked(first), tuple(later), number, place)
+        said = [as_text(turn, "turns") for turn in items(values, "turns")]
+        if not said or not said[0].strip():
+            raise FieldError("turns holds no text")
+        number = word(values, "question_id")
+        return Question(asked(said[0]), tuple(said[1:]), number, place)
     return Question(prompt_of(values), place=place)
 
 

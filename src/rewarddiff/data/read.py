@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,23 @@ from rewarddiff.data.files import Row
 from rewarddiff.data.formats import PROMPTS, Format, RowError, Values, detect, misfit, named
 from rewarddiff.data.formats.base import FieldError
 from rewarddiff.data.formats.cells import subset
+from rewarddiff.data.holding import held
 from rewarddiff.data.ledger import Ledger, Reason
 from rewarddiff.data.merge import merge
 from rewarddiff.data.seen import Seen
 from rewarddiff.data.sources import Stream, streams
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group, Prompt
+from rewarddiff.writing import cut, listed
 
-NOT_AS_EXPECTED = (TypeError, ValueError, AttributeError, KeyError, ArithmeticError)
+NOT_AS_EXPECTED = (
+    TypeError,
+    ValueError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+)
 """What a converter raises where a row's values are of other kinds than its format has."""
 
 
@@ -126,7 +135,7 @@ def _read_head(stream: Stream, ledger: Ledger) -> list[Row]:
     dropped_before = ledger.dropped
     for row in stream.rows:
         if row.values is not None:
-            return [row, *islice(stream.rows, PEEK - 1)]
+            return held(chain([row], stream.rows), PEEK, lambda row: row.size)
         _drop_unreadable(stream, row, ledger)
         if first_unreadable is None:
             first_unreadable = row
@@ -162,7 +171,7 @@ def _detect_format(stream: Stream, head: list[Row]) -> Format:
             strange = row
     if strange is None or strange.values is None:
         return PROMPTS
-    columns = ", ".join(strange.values)
+    columns = listed(strange.values)
     problem = _rows_inside(strange.values) or f"columns {columns} {misfit(strange.values)}"
     raise UserError(f"{_place(stream, strange)}: {problem}")
 
@@ -173,7 +182,7 @@ def _rows_inside(values: Mapping[str, Any]) -> str:
         holds_objects = isinstance(value, list) and value and isinstance(value[0], dict)
         if holds_objects and detect(value[0]) is not None:
             return (
-                f"one object that holds {len(value)} rows under {key}; write that list alone "
+                f"one object that holds {len(value)} rows under {cut(key)}; write that list alone "
                 "into a file named .json, or one row a line into one named .jsonl"
             )
     return ""

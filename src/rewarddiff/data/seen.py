@@ -65,14 +65,17 @@ def _content(group: Group) -> bytes:
 
 def _order(group: Group) -> bytes:
     """Return 16 bytes that depend on who won against whom and on labels, not on by how much."""
+    texts = [response.strip() for response in group.responses]
+    # A response is called by its place among all: of many each stands in many comparisons.
+    names = {text: str(place) for place, text in enumerate(sorted(set(texts)))}
     facts = []
     for c in group.known_comparisons():
-        pair = [group.responses[c.chosen].strip(), group.responses[c.rejected].strip()]
+        pair = [names[texts[c.chosen]], names[texts[c.rejected]]]
         fact = ["=", *sorted(pair)] if c.tie else [">", *pair]
         facts.append("\0".join(fact))
     for i, desirable in group.known_labels():
         sign = "+" if desirable else "-"
-        facts.append(f"{sign}\0{group.responses[i].strip()}")
+        facts.append(f"{sign}\0{names[texts[i]]}")
     return _digest(sorted(facts))
 
 

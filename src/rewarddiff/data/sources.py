@@ -142,7 +142,7 @@ def _with_split(source: str | Path, split: str | None) -> tuple[str | Path, str 
 def _only_file(path: Path, split: str | None, source: str | Path) -> Stream:
     if split is not None:
         raise UserError(f"{source}: a single file has no split {split!r}; leave the split out")
-    return Stream(path.name, files.read_rows(path), path)
+    return Stream(files.shown(path.name), files.read_rows(path), path)
 
 
 def _folder(folder: Path, split: str | None) -> list[Stream]:
@@ -161,7 +161,8 @@ def _folder(folder: Path, split: str | None) -> list[Stream]:
         suffixes = ", ".join(files.SUFFIXES)
         raise UserError(f"{folder}: no file ends in any of {suffixes} (or .gz); check the path")
     chosen = of_split(folder, list(by_name), split)
-    return [Stream(name, files.read_rows(by_name[name]), by_name[name]) for name in chosen]
+    chosen_files = [(files.shown(name), by_name[name]) for name in chosen]
+    return [Stream(name, files.read_rows(path), path) for name, path in chosen_files]
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -8,17 +8,22 @@ settings(key, value)                                         as JSON; `scale`: i
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from rewarddiff.data.formats.base import RowError
+from rewarddiff.data.files.rows import MAX_LINE
+from rewarddiff.data.formats.base import FieldError, RowError, Values
+from rewarddiff.data.formats.cells import from_json, optional_number, text
 from rewarddiff.data.formats.conversations import prompt
+from rewarddiff.data.formats.voted import grade, steps, word
 from rewarddiff.data.votes import Vote
 from rewarddiff.databases import require_plain
 from rewarddiff.errors import UserError
+from rewarddiff.writing import cut
 
 DATABASE = "annotations.sqlite"
 """The file of a project that holds its items and votes."""
@@ -26,18 +31,29 @@ DATABASE = "annotations.sqlite"
 BEGINNING = b"SQLite format 3\0"
 
 QUERY = """
-    SELECT items.id, items.prompt, items.a, items.b, items.source,
+    SELECT items.id AS item, items.prompt, items.a, items.b, items.source,
            votes.annotator, votes.grade, votes.skipped, votes.seconds, votes.reason
     FROM votes JOIN items ON items.id = votes.item
     ORDER BY items.place, votes.annotator
 """
 
-NOT_A_PROJECT = (sqlite3.DatabaseError, ValueError, TypeError, KeyError, RowError)
+NO_TABLES = "SELECT name FROM sqlite_schema WHERE type = 'view' OR sql LIKE 'CREATE VIRTUAL%'"
+"""What is computed while it is read, and may never end; a project has none."""
+
+NOT_A_PROJECT = (
+    sqlite3.Error,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+    RowError,
+)
 
 
 def is_database(path: Path) -> bool:
     """Tell an SQLite file by its first bytes."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         return False
     with path.open("rb") as file:
         return file.read(len(BEGINNING)) == BEGINNING
@@ -53,36 +69,44 @@ def database_votes(path: Path) -> list[Vote]:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             require_plain(database)
             database.row_factory = sqlite3.Row
+            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_LINE)
             return list(_votes(database))
     except NOT_A_PROJECT as error:
         raise UserError(
-            f"{path}: cannot be read as a project of rewarddiff annotate ({error}); "
+            f"{path}: cannot be read as a project of rewarddiff annotate ({cut(str(error))}); "
             "give its folder, or a file of votes"
         ) from None
 
 
 def _votes(database: sqlite3.Connection) -> Iterator[Vote]:
-    steps = _steps(database)
+    for view in database.execute(NO_TABLES):
+        raise FieldError(f"{view['name']} is computed, and no table")
+    scale = _scale(database)
     for row in database.execute(QUERY):
-        sources = _sources(row["source"])
-        yield Vote(
-            prompt=prompt({"prompt": json.loads(row["prompt"])}),
-            response_a=row["a"],
-            response_b=row["b"],
-            grade=None if row["skipped"] else row["grade"],
-            annotator=row["annotator"],
-            steps=steps,
-            seconds=row["seconds"],
-            reason=row["reason"] or "",
-            source_a=sources[0],
-            source_b=sources[1],
-            item=row["id"],
-        )
+        yield _vote({**dict(row), "steps": scale})
 
 
-def _steps(database: sqlite3.Connection) -> int:
+def _vote(values: Values) -> Vote:
+    source_a, source_b = _sources(values["source"])
+    return Vote(
+        prompt=prompt({"prompt": from_json(text(values, "prompt"))}),
+        response_a=text(values, "a"),
+        response_b=text(values, "b"),
+        grade=None if values["skipped"] else grade(values, "grade"),
+        annotator=text(values, "annotator"),
+        steps=steps(values),
+        seconds=optional_number(values, "seconds"),
+        reason=word(values, "reason"),
+        source_a=source_a,
+        source_b=source_b,
+        item=text(values, "item"),
+    )
+
+
+def _scale(database: sqlite3.Connection) -> Any:
+    """Return the steps of the scale; None where nothing says so."""
     row = database.execute("SELECT value FROM settings WHERE key = 'scale'").fetchone()
-    return 7 if row is None else int(json.loads(str(row["value"])))
+    return None if row is None else json.loads(str(row["value"]))
 
 
 def _sources(source: str | None) -> tuple[str, str]:

@@ -6,6 +6,7 @@ A project is the folder that `rewarddiff annotate` works in, or its `annotations
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -21,6 +22,7 @@ from rewarddiff.data.vote_rows import ROWS
 from rewarddiff.data.votes import Vote
 from rewarddiff.errors import UserError, suggest
 from rewarddiff.paths import user_path
+from rewarddiff.writing import cut
 
 VoteForm = Literal["rows", "votes", "multipref", "helpsteer3", "label-studio"]
 
@@ -32,7 +34,7 @@ def read_votes(path: str | Path) -> list[Vote]:
         UserError: there is none, a row that cannot be read, or votes on different scales.
     """
     place = user_path(path)
-    if place.is_dir() and (place / DATABASE).exists():
+    if os.path.isfile(place / DATABASE):
         place = place / DATABASE
     votes = database_votes(place) if is_database(place) else list(_votes_in(place))
     if not votes:
@@ -78,7 +80,7 @@ def _votes_of(form: Format, values: Values, place: str) -> list[Vote]:
     except RowError as error:
         cause = error.detail or str(error.reason)
     except NOT_AS_EXPECTED as error:
-        cause = f"not as {form.name} has it: {error}"
+        cause = cut(f"not as {form.name} has it: {error}")
     raise UserError(f"{place}: {cause}; mend the row, or delete it")
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from rewarddiff.data.files import Row
 from rewarddiff.data.files.reading import read_rows
 from rewarddiff.data.formats.base import RowError
+from rewarddiff.data.formats.cells import LARGEST
 from rewarddiff.data.formats.conversations import prompt, texts
 from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
@@ -179,7 +180,7 @@ def _read(row: Row, place: str) -> tuple[Prompt, StoredResponses]:
         responses = texts(row.values, "responses")
     except RowError as error:
         raise UserError(
-            f"{place}: {error.detail}; a baseline's rows have prompt and responses"
+            f"{place}: {error.detail or error.reason}; a baseline's rows have prompt and responses"
         ) from error
     if not responses:
         raise UserError(f"{place}: no responses; give at least one, or leave the row out")
@@ -204,4 +205,4 @@ def _is_score(value: Any) -> bool:
     if value is None:
         return True
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)
+    return is_number and abs(value) <= LARGEST

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from io import BufferedReader
+from itertools import islice
 
 from rewarddiff.data.files import rows
 from rewarddiff.data.files.csv_dialect import Dialect, dialect_of, sample
@@ -29,40 +30,53 @@ ever a tab."""
 
 
 class _Record:
-    """The lines of a text, one after the other; those of the present record are remembered."""
+    """The lines of a text, one after the other; what those of the present record are is counted.
 
-    def __init__(self, stream: BufferedReader, encoding: str, skipped: int) -> None:
-        text = io.TextIOWrapper(stream, encoding, errors="surrogateescape", newline="")
-        self._rest = limited_lines(text.readline)
-        self.lines: list[str] = []
-        for _ in range(skipped):
-            next(self._rest)
-        self.first = 1 + skipped
+    Attributes:
+        first: the record's first line, from 1. count: its lines. length: its characters.
+        delimiters: how many delimiters its lines have.
+        too_long: its last line is longer than any row.
+    """
+
+    def __init__(self, stream: BufferedReader, dialect: Dialect) -> None:
+        text = io.TextIOWrapper(stream, dialect.encoding, errors="surrogateescape", newline="")
+        self._rest = islice(limited_lines(text.readline), dialect.skipped, None)
+        self._delimiter = dialect.delimiter
+        self.first = 1 + dialect.skipped
+        self.count = 0
+        self.length = 0
+        self.delimiters: set[int] = set()
         self.too_long = False
 
     def begin(self) -> None:
-        """Forget the record's lines: the next one begins another."""
-        self.first += len(self.lines)
-        self.lines = []
+        """Forget the record: the next line begins another."""
+        self.first += self.count
+        self.count = self.length = 0
+        self.delimiters = set()
+        self.too_long = False
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
         line, self.too_long = next(self._rest)
-        self.lines.append(line)
+        self.count += 1
+        self.length += len(line)
+        self.delimiters.add(line.count(self._delimiter))
+        if self.length > rows.MAX_LINE:
+            raise csv.Error(f"more than {rows.MAX_LINE >> 20} MiB")
         return line
 
     @property
     def last(self) -> int:
-        return self.first + len(self.lines) - 1
+        return self.first + self.count - 1
 
-    def hides_rows(self, cells: int, columns: int, delimiter: str) -> bool:
+    def hides_rows(self, cells: int, columns: int) -> bool:
         """Tell whether every line could be a row, as where a stray quotation mark joins them."""
-        count = len(self.lines)
-        if count == 1 or (cells == columns and count < ROWS_IN_A_CELL[delimiter]):
+        is_short = cells == columns and self.count < ROWS_IN_A_CELL[self._delimiter]
+        if self.count == 1 or is_short:
             return False
-        return all(line.count(delimiter) == columns - 1 for line in self.lines)
+        return self.delimiters == {columns - 1}
 
 
 def read_tsv(stream: BufferedReader) -> Iterator[Row]:
@@ -89,7 +103,7 @@ def read_csv(stream: BufferedReader, delimiter: str = ",") -> Iterator[Row]:
 
 
 def _rows(stream: BufferedReader, dialect: Dialect) -> Iterator[Row]:
-    record = _Record(stream, dialect.encoding, dialect.skipped)
+    record = _Record(stream, dialect)
     reader = csv.reader(record, delimiter=dialect.delimiter, strict=True)
     header: list[str] = []
     while True:
@@ -110,13 +124,16 @@ def _rows(stream: BufferedReader, dialect: Dialect) -> Iterator[Row]:
         if not cells:
             continue
         if header:
-            yield _row(cells, header, record, dialect.delimiter)
+            yield _row(cells, header, record)
         else:
-            _check_header(cells, record.first)
+            _check_header(cells, record)
             header = cells
 
 
-def _check_header(cells: list[str], line: int) -> None:
+def _check_header(cells: list[str], record: _Record) -> None:
+    line = record.first
+    if record.too_long:
+        raise RefusedError(f"the header is {TOO_LONG}", "mend the line", line)
     if not is_encodable("".join(cells)):
         raise RefusedError(
             "the names of the columns are not valid UTF-8", "save the file as UTF-8", line
@@ -128,22 +145,22 @@ def _broken_row(record: _Record, error: csv.Error) -> Row:
     """Return the row for a record that is no CSV; it stands for every line it took in."""
     if record.too_long:
         problem = TOO_LONG
-    elif len(record.lines) == 1:
+    elif record.count == 1:
         problem = f"not valid CSV: {error}"
     else:
         problem = (
             "not valid CSV: a quotation mark that opens here is not closed "
             f"by line {record.last} ({error})"
         )
-    return Row(record.first, None, problem, len(record.lines))
+    return Row(record.first, None, problem, record.count)
 
 
-def _row(cells: list[str], header: list[str], record: _Record, delimiter: str) -> Row:
+def _row(cells: list[str], header: list[str], record: _Record) -> Row:
     stands_for = 1
     if record.too_long:
         problem = TOO_LONG
-    elif record.hides_rows(len(cells), len(header), delimiter):
-        stands_for = len(record.lines)
+    elif record.hides_rows(len(cells), len(header)):
+        stands_for = record.count
         problem = (
             f"a quotation mark that opens here holds the rows to line {record.last} in one cell"
         )
@@ -152,5 +169,6 @@ def _row(cells: list[str], header: list[str], record: _Record, delimiter: str) -
     elif not is_encodable("".join(cells)):
         problem = NOT_UTF8
     else:
-        return Row(record.first, dict(zip(header, map(Cell, cells), strict=True)))
+        values = dict(zip(header, map(Cell, cells), strict=True))
+        return Row(record.first, values, size=record.length)
     return Row(record.first, None, problem, stands_for)

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from typing import Any
 
+from rewarddiff.data.files import rows
 from rewarddiff.data.files.rows import (
     BOM,
+    DEEPEST,
     NOT_UTF8,
+    TOO_DEEP,
     TOO_LONG,
     RefusedError,
     Row,
     beginning,
     is_encodable,
+    is_too_deep,
     limited_lines,
 )
+from rewarddiff.writing import cut
 
 MEND_ARRAY = "mend it there, or download it again"
 
+MEND_OBJECT = "write one object a line, or an array of objects in a file named .json"
+
 BLANKS = re.compile(r"[ \t\r\n]*")
+
+BLOCK = 1 << 20
+"""Bytes of an array that are read at a time, but for longer elements."""
 
 
 def read_json(stream: BufferedReader) -> Iterator[Row]:
@@ -73,56 +85,133 @@ def _lines(stream: BufferedReader) -> Iterator[Row]:
         if number == 1:
             line = line.removeprefix(BOM)
         if line.strip():
-            yield Row(number, *parser.row(line.decode("utf-8", "surrogateescape")))
+            values, problem = parser.row(line.decode("utf-8", "surrogateescape"))
+            yield Row(number, values, problem, size=len(line))
 
 
 def _object(stream: BufferedReader) -> Iterator[Row]:
     """Read one object over several lines."""
-    text = stream.read().decode("utf-8-sig", "surrogateescape")
-    values, problem = _Parser().row(text)
-    if values is None:
-        raise RefusedError(
-            f"a JSON object over several lines ({problem})",
-            "write one object a line, or an array of objects in a file named .json",
-            line=text[: text.index("{")].count("\n") + 1,
-        )
-    yield Row(1, values)
+    content = stream.read(rows.MAX_LINE + 1)
+    text = content.decode("utf-8-sig", "surrogateescape")
+    if len(content) > rows.MAX_LINE:
+        problem = f"of more than {rows.MAX_LINE >> 20} MiB"
+    else:
+        values, problem = _Parser().row(text)
+        if values is not None:
+            yield Row(1, values, size=len(content))
+            return
+    raise RefusedError(
+        f"a JSON object over several lines ({problem})",
+        MEND_OBJECT,
+        line=text[: text.index("{")].count("\n") + 1,
+    )
 
 
 def _array(stream: BufferedReader, note: str = "") -> Iterator[Row]:
     """Read an array of objects; the note stands at the first that is a row."""
-    text = stream.read().decode("utf-8-sig", "surrogateescape")
+    window = _Window(stream)
     parser = _Parser()
-    place = _after_blanks(text, text.index("[") + 1)
+    window.takes("[")
+    is_empty = window.takes("]")
+    goes_on = not is_empty
     number = 0
-    goes_on = not text.startswith("]", place)
     while goes_on:
         number += 1
-        try:
-            value, problem, place = parser.value(text, place)
-        except (ValueError, RecursionError) as error:
-            line = error.lineno if isinstance(error, json.JSONDecodeError) else 0
-            raise RefusedError(
-                f"element {number} of the array is not valid JSON ({error})", MEND_ARRAY, line
-            ) from None
+        value, problem, size = _element(window, parser, number)
         if problem:
             yield Row(number, None, problem)
         else:
-            yield Row(number, value, note=note)
+            yield Row(number, value, note=note, size=size)
             note = ""
-        place = _after_blanks(text, place)
-        goes_on = text.startswith(",", place)
-        if goes_on:
-            place = _after_blanks(text, place + 1)
-    if not text.startswith("]", place) or _after_blanks(text, place + 1) < len(text):
-        line = text.count("\n", 0, place) + 1
+        goes_on = window.takes(",")
+    line = window.line
+    is_closed = is_empty or window.takes("]")
+    if not is_closed or window.sign():
         raise RefusedError(f"the array is not valid JSON after element {number}", MEND_ARRAY, line)
 
 
-def _after_blanks(text: str, place: int) -> int:
-    blanks = BLANKS.match(text, place)
-    assert blanks is not None  # no blank is also a match
-    return blanks.end()
+def _element(window: _Window, parser: _Parser, number: int) -> tuple[Any, str, int]:
+    """Return the next element of an array, its problem as a row, and its length.
+
+    Raises:
+        RefusedError: it is not valid JSON, or longer than any row.
+    """
+    window.sign()
+    while True:
+        try:
+            value, problem, end = parser.value(window.text, window.place)
+        except RecursionError:
+            cause, line = TOO_DEEP, window.line
+        except ValueError as error:
+            cause, line = str(error), window.line
+            if isinstance(error, json.JSONDecodeError):
+                cause, line = error.msg, window.lines_before + error.lineno
+            if window.reads_more():
+                continue
+        else:
+            # A number, or an object, that ends where the text does may go on.
+            if end == len(window.text) and window.reads_more():
+                continue
+            size = end - window.place
+            window.place = end
+            return value, problem, size
+        within = "" if window.has_ended else f" within {rows.MAX_LINE >> 20} MiB"
+        raise RefusedError(
+            f"element {number} of the array is not valid JSON{within} ({cause})", MEND_ARRAY, line
+        )
+
+
+class _Window:
+    """The part of a text that is looked at: it is moved on, so that memory holds no more.
+
+    Attributes:
+        place: where in `text` the next thing begins.
+        lines_before: line feeds before `text`.
+    """
+
+    def __init__(self, stream: BufferedReader) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
+        self.text = ""
+        self.place = 0
+        self.lines_before = 0
+        self.has_ended = False
+
+    @property
+    def line(self) -> int:
+        """The line of the place, from 1."""
+        return self.lines_before + self.text.count("\n", 0, self.place) + 1
+
+    def reads_more(self) -> bool:
+        """Read on behind the text, and forget what is before the place.
+
+        Returns False, and does nothing, at the end of the file, and where the text is longer than any row.
+        """
+        rest = len(self.text) - self.place
+        if self.has_ended or rest > rows.MAX_LINE:
+            return False
+        block = self._stream.read(max(BLOCK, min(rest, rows.MAX_LINE - rest)))
+        self.has_ended = not block
+        self.lines_before += self.text.count("\n", 0, self.place)
+        self.text = self.text[self.place :] + self._decoder.decode(block, final=self.has_ended)
+        self.place = 0
+        return True
+
+    def sign(self) -> str:
+        """Go to the next character that is no blank, and return it; empty at the end of the file."""
+        while True:
+            blanks = BLANKS.match(self.text, self.place)
+            assert blanks is not None  # no blank is also a match
+            self.place = blanks.end()
+            if self.place < len(self.text) or not self.reads_more():
+                return self.text[self.place : self.place + 1]
+
+    def takes(self, sign: str) -> bool:
+        """Go behind this character, if it is the next that is no blank."""
+        if self.sign() != sign:
+            return False
+        self.place += 1
+        return True
 
 
 class _Parser:
@@ -135,8 +224,8 @@ class _Parser:
     def _collect(self, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         values = dict(pairs)
         if len(values) < len(pairs):
-            keys = [key for key, _ in pairs]
-            self._repeated_key = next(key for key in keys if keys.count(key) > 1)
+            counts = Counter(key for key, _ in pairs)
+            self._repeated_key = next(key for key, times in counts.items() if times > 1)
         return values
 
     def value(self, text: str, start: int) -> tuple[Any, str, int]:
@@ -151,7 +240,9 @@ class _Parser:
         if not isinstance(value, dict):
             problem = f"a JSON {type(value).__name__}, expected an object"
         elif self._repeated_key:
-            problem = f"key {self._repeated_key} stands twice"
+            problem = f"key {cut(self._repeated_key)} stands twice"
+        elif _may_be_deep(text, start, end) and is_too_deep(value):
+            problem = TOO_DEEP
         elif not _is_utf8(text[start:end], value):
             problem = NOT_UTF8
         return value, problem, end
@@ -163,9 +254,16 @@ class _Parser:
             value, problem, end = self.value(text, 0)
             if end < len(text):
                 raise json.JSONDecodeError("Extra data", text, end)
-        except (ValueError, RecursionError) as error:
+        except RecursionError:
+            return None, TOO_DEEP
+        except ValueError as error:
             return None, f"not valid JSON: {error}"
         return (None, problem) if problem else (value, "")
+
+
+def _may_be_deep(text: str, start: int, end: int) -> bool:
+    """Tell whether a text has as many brackets as it takes to be too deep."""
+    return text.count("[", start, end) + text.count("{", start, end) > DEEPEST
 
 
 def _is_utf8(text: str, value: Any) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rewarddiff.errors import UserError
 from rewarddiff.paths import as_name
+from rewarddiff.writing import printable
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 """What can be read; each may end in .gz as well."""
@@ -56,6 +57,11 @@ def check_file(path: Path) -> None:
     if not stat.S_ISREG(mode):
         what = NO_FILES.get(stat.S_IFMT(mode), "a device")
         raise UserError(f"{path}: {what} and no file; write the rows to a file and give that")
+
+
+def shown(name: str) -> str:
+    """Return a file's name in one line of text: what is no UTF-8, or acts on a terminal, written out."""
+    return printable(name).replace("\n", r"\n").replace("\t", r"\t")
 
 
 def name_of(source: str | Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from rewarddiff.data.ledger import Reason
 from rewarddiff.data.votes import Vote
 from rewarddiff.records import Group
+from rewarddiff.writing import cut
 
 Values = Mapping[str, Any]
 """One row: column → value."""
@@ -20,9 +21,9 @@ class RowError(Exception):
     """This row cannot be used; the reader counts it and goes on."""
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
-        super().__init__(detail or reason)
+        super().__init__(cut(detail) or reason)
         self.reason = reason
-        self.detail = detail
+        self.detail = cut(detail)
 
 
 class FieldError(RowError):

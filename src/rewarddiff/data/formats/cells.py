@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rewarddiff.data.files import Cell
+from rewarddiff.data.files.rows import is_encodable
 from rewarddiff.data.formats.base import FieldError, RowError, Values
 from rewarddiff.data.ledger import Reason
 
@@ -41,6 +42,9 @@ SUBSETS = ("subset", "domain", "source", "category")
 
 LONGEST_SUBSET = 60
 """Characters of the longest text that is the name of a part."""
+
+MOST_RESPONSES = 1024
+"""Responses that a prompt may have: they make half a million comparisons."""
 
 SPEAKER = re.compile(
     r"""['"](?:role|from)['"]\s*:\s*"""
@@ -142,11 +146,18 @@ def items(values: Values, column: str) -> list[Any]:
 def listed(value: Any) -> list[Any] | None:
     """Return the list that a value is, or that a text is in JSON; None: it is neither."""
     if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return None
+        value = from_json(value)
     return list(value) if isinstance(value, list | tuple) else None
+
+
+def from_json(text: str) -> Any:
+    """Return what a text says in JSON; None where that is nothing that a row may hold."""
+    try:
+        value = json.loads(text)
+        is_readable = "\\u" not in text or is_encodable(json.dumps(value, ensure_ascii=False))
+    except (ValueError, RecursionError):
+        return None
+    return value if is_readable else None
 
 
 def turns(value: Any) -> list[Any] | None:
@@ -197,6 +208,12 @@ def holds_answers(value: Any) -> bool:
     if not isinstance(value, list | tuple):
         return False
     return all(isinstance(item, str | list | tuple) for item in value)
+
+
+def require_few(count: int) -> None:
+    """Raise RowError where a prompt has more responses than can be compared with each other."""
+    if count > MOST_RESPONSES:
+        raise RowError(Reason.TOO_MANY_RESPONSES, f"{count:,}")
 
 
 def lists_of_answers(values: Values) -> bool:

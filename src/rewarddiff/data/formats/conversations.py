@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from rewarddiff.data.formats.base import FieldError, RowError, Values
 from rewarddiff.data.formats.cells import (
     SHAREGPT_ROLES,
     as_text,
+    from_json,
     is_sharegpt_turn,
     is_turn,
     items,
@@ -99,10 +99,7 @@ def _of_sharegpt(turn: Mapping[str, Any], what: str) -> dict[str, Any]:
 
 def _calls(text: Any, what: str) -> list[dict[str, Any]]:
     """Return the calls of tools that a text holds in JSON: one with name and arguments, or a list."""
-    try:
-        calls = json.loads(text)
-    except (TypeError, ValueError, RecursionError):
-        calls = None
+    calls = from_json(text) if isinstance(text, str) else None
     if isinstance(calls, Mapping):
         calls = [calls]
     if not isinstance(calls, list) or not all(isinstance(call, Mapping) for call in calls):

@@ -59,7 +59,7 @@ def _arguments(path: Path | None) -> dict[str, Values]:
         )
     arguments: dict[str, Values] = {}
     for row in read_rows(files[0]):
-        if row.values and "id" in row.values:
+        if row.values and row.values.get("id") is not None:
             arguments[str(row.values["id"])] = row.values
     return arguments
 

@@ -15,6 +15,7 @@ from rewarddiff.data.formats.cells import (
     listed,
     lists_of_answers,
     numbers,
+    require_few,
     row_id,
     scores,
     text,
@@ -43,6 +44,7 @@ def _scored(values: Values) -> Group:
 
 def ranked(ranks: Sequence[float]) -> tuple[Comparison, ...]:
     """Return every pair of responses as their ranks, 1 the best, put them; equal ones tie."""
+    require_few(len(ranks))
     comparisons = []
     for i, j in combinations(range(len(ranks)), 2):
         if ranks[i] == ranks[j]:
@@ -68,6 +70,7 @@ def _qa_feedback(values: Values) -> Group:
     the second.
     """
     count = sum(column.startswith("prediction ") for column in values)
+    require_few(count)
     responses = tuple(text(values, f"prediction {k}") for k in range(1, count + 1))
     pairs = list(combinations(range(count), 2))
     winners = numbers(values, "preference", count=len(pairs))
@@ -102,7 +105,9 @@ def _simpeval(values: Values) -> Group:
     if values.get(column) is None:
         column = "generation"
     question = asked(f"Simplify this sentence: {text(values, 'original')}")
-    return Group(str(values["original_id"]), question, (text(values, column),), (fmean(ratings),))
+    return Group(
+        row_id({"id": values["original_id"]}), question, (text(values, column),), (fmean(ratings),)
+    )
 
 
 def _rewardbench(values: Values) -> Group:
@@ -113,6 +118,7 @@ def _rewardbench(values: Values) -> Group:
     chosen = _answers(values, "chosen")
     rejected = _answers(values, "rejected")
     responses = chosen + rejected
+    require_few(len(responses))
     pairs = product(range(len(chosen)), range(len(chosen), len(responses)))
     comparisons = tuple(Comparison(i, j) for i, j in pairs)
     question = in_context(values, spoken_prompt(prompt(values)))

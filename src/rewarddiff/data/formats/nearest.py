@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import islice
 from typing import Any
 
 from rewarddiff.data.formats.base import Format, Values
 from rewarddiff.data.formats.cells import TURNS
+from rewarddiff.writing import listed
 
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "prompt": (
@@ -40,6 +42,12 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 
 PLAIN_WORDS = {"response", "answer", "output", "completion", "text", "reply", "user", "model", "my"}
 """Words that may stand beside a synonym: good_answer is good, user_query a query."""
+
+MOST_NAMES = 50
+"""Columns of a row among which those of a format are looked for."""
+
+LONGEST_NAME = 60
+"""Characters of a name that may be meant for a column of a format."""
 
 ALIKE = 0.8
 """From this similarity on, a name is taken for another that was mistyped."""
@@ -106,7 +114,7 @@ def _main_place(form: Format) -> int:
 def _near(form: Format, values: Values) -> Near:
     renamed: dict[str, str] = {}
     missing = []
-    free = [column for column in values if column not in form.columns]
+    free = list(islice(_names_to_give(form, values), MOST_NAMES))
     for column in form.missing(values):
         candidate = _candidate(column, free)
         if candidate is None:
@@ -119,9 +127,21 @@ def _near(form: Format, values: Values) -> Near:
         candidate = _candidate(more, free)
         if candidate is not None:
             renamed[more] = candidate
+    looks = not missing and form.looks(_with_names(values, renamed))
+    return Near(form, renamed, missing, looks)
+
+
+def _names_to_give(form: Format, values: Values) -> Iterator[str]:
+    """Yield the columns of a row that may be meant for some of the format's."""
+    for column in values:
+        if column not in form.columns and len(column) <= LONGEST_NAME:
+            yield column
+
+
+def _with_names(values: Values, renamed: Mapping[str, str]) -> Values:
+    """Return a row with the names of a format for some of its columns."""
     row = {name: value for name, value in values.items() if name not in renamed.values()}
-    row |= {column: values[name] for column, name in renamed.items()}
-    return Near(form, renamed, missing, looks=not missing and form.looks(row))
+    return row | {column: values[name] for column, name in renamed.items()}
 
 
 def _candidate(column: str, free: Iterable[str]) -> str | None:
@@ -199,5 +219,5 @@ def _kind(value: Any) -> str:
     if isinstance(value, str):
         return "a text"
     if isinstance(value, Mapping):
-        return f"an object with {', '.join(map(str, value))}"
+        return f"an object with {listed(map(str, value))}"
     return f"a {type(value).__name__}"

@@ -188,8 +188,8 @@ def _tldr(values: Values) -> Group:
     info = values["info"]
     if info.get("post") is not None:
         question = (
-            f"SUBREDDIT: r/{info.get('subreddit')}\n\nTITLE: {info.get('title')}\n\n"
-            f"POST: {info['post']}\n\nTL;DR:"
+            f"SUBREDDIT: r/{text(info, 'subreddit')}\n\nTITLE: {text(info, 'title')}\n\n"
+            f"POST: {text(info, 'post')}\n\nTL;DR:"
         )
     else:
         question = f"Article: {text(info, 'article')}\n\nTL;DR:"

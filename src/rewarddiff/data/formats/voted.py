@@ -29,19 +29,18 @@ def _vote(values: Values) -> Group:
 
 
 def _vote_of(values: Values) -> Iterator[Vote]:
-    steps = optional_number(values, "steps")
     yield _checked(
         prompt=in_context(values, prompt(values)),
         response_a=answer(values, "response_a"),
         response_b=answer(values, "response_b"),
-        grade=_grade(values, "grade"),
-        annotator=_word(values, "annotator"),
-        steps=7 if steps is None else whole(steps, "steps"),
+        grade=grade(values, "grade"),
+        annotator=word(values, "annotator"),
+        steps=steps(values),
         seconds=optional_number(values, "seconds"),
-        reason=_word(values, "reason"),
-        source_a=_word(values, "source_a"),
-        source_b=_word(values, "source_b"),
-        item=_word(values, "item"),
+        reason=word(values, "reason"),
+        source_a=word(values, "source_a"),
+        source_b=word(values, "source_b"),
+        item=word(values, "item"),
     )
 
 
@@ -71,20 +70,19 @@ def _gaps(group: Group) -> Iterator[float]:
 def _votes_of_pair(values: Values) -> Iterator[Vote]:
     """Yield the votes of a row of one pair, in which grades are in favour of the chosen response."""
     question, chosen, rejected = trl_texts(values)
-    steps = optional_number(values, "steps")
     for vote in items(values, "votes"):
         of_chosen = _checked(
             prompt=in_context(values, question),
             response_a=chosen,
             response_b=rejected,
-            grade=_grade(vote, "grade"),
-            annotator=_word(vote, "annotator"),
-            steps=7 if steps is None else whole(steps, "steps"),
+            grade=grade(vote, "grade"),
+            annotator=word(vote, "annotator"),
+            steps=steps(values),
             seconds=optional_number(vote, "seconds"),
-            reason=_word(vote, "reason"),
-            source_a=_word(values, "chosen_source"),
-            source_b=_word(values, "rejected_source"),
-            item=_word(values, "id"),
+            reason=word(vote, "reason"),
+            source_a=word(values, "chosen_source"),
+            source_b=word(values, "rejected_source"),
+            item=word(values, "id"),
         )
         yield of_chosen if values.get("a", CHOSEN) == CHOSEN else of_chosen.swap()
 
@@ -96,20 +94,27 @@ def _checked(**fields: Any) -> Vote:
         raise FieldError(str(error)) from None
 
 
-def _grade(values: Values, column: str) -> int | None:
+def steps(values: Values) -> int:
+    """Return the steps of a vote's scale, seven where none are named."""
+    given = optional_number(values, "steps")
+    return 7 if given is None else whole(given, "steps")
+
+
+def grade(values: Values, column: str) -> int | None:
     """Return the grade; None of a vote that was skipped, but its column must be there."""
     if column not in values:
         raise FieldError(f"no {column}")
-    grade = optional_number(values, column)
-    return None if grade is None else whole(grade, column)
+    given = optional_number(values, column)
+    return None if given is None else whole(given, column)
 
 
-def _word(values: Values, column: str) -> str:
+def word(values: Values, column: str) -> str:
     """Return a text or a number that may be missing."""
     value = values.get(column)
     if value is None:
         return ""
-    return text(values, column) if isinstance(value, str) else str(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number else text(values, column)
 
 
 def _has_votes(values: Values) -> bool:
