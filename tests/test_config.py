@@ -366,7 +366,10 @@ MERGES = "a: &a0 {x: 1, y: 2}\n" + "".join(
         ("name: !!timestamp x\n", ": not valid YAML: "),
         ("name: !!map [a]\n", ":1: not valid YAML: "),
         ("!!timestamp 2020-01-01: x\n", ": holds what no recipe does (keys must be str"),
-        (f"name: {'[' * 3000}\n", ": not valid YAML: more than 50 mappings and lists within each other"),
+        (
+            f"name: {'[' * 3000}\n",
+            ": not valid YAML: more than 50 mappings and lists within each other",
+        ),
         (
             "".join(f"{' ' * n}a:\n" for n in range(60)),
             ": more than 50 mappings and lists within each other",

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from itertools import islice
 
-from rewarddiff.writing import listed
+from rewarddiff.writing import cut, listed
 
 LOOKED_AT = 1000
 """Known names that are looked at for one that is near."""
@@ -32,7 +32,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
     names = sorted(islice(known, LOOKED_AT))
     near = difflib.get_close_matches(name, names, n=1)
     if near:
-        return f" – did you mean '{near[0]}'?"
+        return f" – did you mean '{cut(near[0])}'?"
     if names:
         return f" – known here: {listed(names)}"
     return ""

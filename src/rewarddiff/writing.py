@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from rewarddiff import launch
+from rewarddiff.launch import is_main
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType  # noqa: TID251
@@ -53,12 +53,13 @@ def figure(value: float, form: str) -> str:
 
 
 def cut(text: str, most: int = LONGEST) -> str:
-    """Return a text, or where it is long its beginning.
+    """Return a text in one line, or where it is long its beginning.
 
-    >>> cut("a long story", 7)
+    >>> cut("a\\nlong story", 7)
     'a long…'
     """
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    line = re.sub(r"[\n\r]+", " ", text[: most + 1])
+    return line if len(text) <= most else f"{line[: most - 1]}…"
 
 
 def listed(names: Iterable[str], most: int = NAMED) -> str:
@@ -148,7 +149,7 @@ def say(*lines: str, error: bool = False) -> None:
 
     Of processes that a launcher has started the main one speaks for all.
     """
-    if launch.is_main():
+    if is_main():
         print_lines(*lines, error=error)
 
 
@@ -185,7 +186,7 @@ def console(*, error: bool = False) -> Console:
         markup=False,
         emoji=False,
         highlight=False,
-        quiet=not launch.is_main(),
+        quiet=not is_main(),
     )
 
 

@@ -82,7 +82,7 @@ def texts(count: int, length: int) -> Any:
 
 
 def one_long_value(place: Path, codec: str) -> Path:
-    columns = {"prompt": ["p"], "chosen": texts(1, GB), "rejected": ["r"]}
+    columns = {"prompt": ["p"], "chosen": texts(1, GB >> 2), "rejected": ["r"]}
     return parquet(place, columns, compression=codec)
 
 
@@ -170,11 +170,11 @@ def heavy_json(place: Path) -> Path:
 
 
 def long_rows(place: Path) -> Path:
-    """Sixty rows of 7 MiB, each of which may be read."""
+    """Fifteen rows of 7 MiB, each of which may be read."""
     long = "x" * (7 << 20)
     path = place / "rows.jsonl.gz"
     with gzip.open(path, "wb", compresslevel=1) as stream:
-        for n in range(60):
+        for n in range(15):
             row = {"prompt": f"{n}", "chosen": f"{n} {long}", "rejected": "b"}
             stream.write(json.dumps(row).encode() + b"\n")
     return path
@@ -242,18 +242,18 @@ BOMBS: dict[str, Callable[[Path], Path]] = {
     "gz of zeros behind PAR1": of_pieces("rows.parquet.gz", b"\0", b"PAR1"),
     "gz of blanks": of_pieces("rows.jsonl.gz", b" "),
     "gz of an array that is one text": of_pieces("rows.json.gz", b"x", b'[{"prompt": "'),
-    "gz of an array of numbers on one line": of_pieces("rows.json.gz", b"1,", b"[", b"1]", 1 << 26),
+    "gz of an array of numbers on one line": of_pieces("rows.json.gz", b"1,", b"[", b"1]", 1 << 21),
     "gz of an object over lines": of_pieces("rows.json.gz", b"x", b'{\n"prompt": "'),
     "gz of a csv cell that never ends": of_pieces(
-        "rows.csv.gz", b"x\n", b'prompt,chosen,rejected\n"', b"", 1 << 27
+        "rows.csv.gz", b"x\n", b'prompt,chosen,rejected\n"', b"", 1 << 23
     ),
     "gz of csv cells that never end": of_pieces(
-        "rows.csv.gz", b'"\n",', b"prompt,chosen,rejected\n", b"", 1 << 26
+        "rows.csv.gz", b'"\n",', b"prompt,chosen,rejected\n", b"", 1 << 22
     ),
     "gz of a csv header that never ends": of_pieces("rows.csv.gz", b"x,"),
-    "gz of quotation marks": of_pieces("rows.csv.gz", b'"', b"", b"", 1 << 27),
+    "gz of quotation marks": of_pieces("rows.csv.gz", b'"', b"", b"", 1 << 23),
     "gz of UTF-16": of_pieces("rows.csv.gz", b"x\0", b"\xff\xfe"),
-    "gz of 60 rows of 7 MiB": long_rows,
+    "gz of 15 rows of 7 MiB": long_rows,
     "gz in gz": lambda place: in_folder(
         place, "rows.jsonl.gz", gzip.compress(gzip.compress(lines()))
     ),
@@ -265,9 +265,9 @@ BOMBS: dict[str, Callable[[Path], Path]] = {
     "sparse array of 1 TB": lambda place: sparse(place, "rows.json", b'[{"prompt": "'),
     "sparse csv of 1 TB": lambda place: sparse(place, "rows.csv", b"prompt,chosen,rejected\n"),
     "sparse parquet of 1 TB": lambda place: sparse(place, "rows.parquet", b"PAR1"),
-    "parquet of one text of 1 GB, zstd": lambda place: one_long_value(place, "zstd"),
-    "parquet of one text of 1 GB, snappy": lambda place: one_long_value(place, "snappy"),
-    "parquet of 500 rows with one text of 1 MB": lambda place: dictionary(place, 500, 1 << 20),
+    "parquet of one text of 256 MB, zstd": lambda place: one_long_value(place, "zstd"),
+    "parquet of one text of 256 MB, snappy": lambda place: one_long_value(place, "snappy"),
+    "parquet of 100 rows with one text of 1 MB": lambda place: dictionary(place, 100, 1 << 20),
     "parquet of 10,000 rows with one text of 9 MB": lambda place: dictionary(
         place, 10_000, 9 << 20
     ),
@@ -279,8 +279,8 @@ BOMBS: dict[str, Callable[[Path], Path]] = {
     "500,000 keys, one twice": repeated_key,
     "20,000 responses with scores": lambda place: many_responses(place, 20_000, "scores"),
     "20,000 responses with ranks": lambda place: many_responses(place, 20_000, "ranks"),
-    "1,024 responses with scores": lambda place: many_responses(place, 1024, "scores"),
-    "1,024 responses with ranks": lambda place: many_responses(place, 1024, "ranks"),
+    "512 responses with scores": lambda place: many_responses(place, 512, "scores"),
+    "512 responses with ranks": lambda place: many_responses(place, 512, "ranks"),
     "pipe": pipe,
     "pipe in a folder": lambda place: pipe(place).parent,
     "pipe beside a file": beside_a_pipe,

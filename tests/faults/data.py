@@ -314,7 +314,7 @@ def made(number: int, place: Path) -> tuple[Path, str]:
 def _unpacked(content: bytes) -> bytes | None:
     try:
         return gzip.decompress(content)
-    except (OSError, EOFError, ValueError, Exception):
+    except Exception:
         return None
 
 
@@ -433,8 +433,13 @@ def _table(rows: Rows) -> Any:
         return pa.Table.from_pylist(rows)
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         plain = [{name: _cell(value) for name, value in row.items()} for row in rows]
-        text = json.dumps(plain).replace("\\ud800", "?").replace("\\udfff", "?")
-        return pa.Table.from_pylist(json.loads(text))
+        return pa.Table.from_pylist(
+            [{_valid(name): _valid(cell) for name, cell in row.items()} for row in plain]
+        )
+
+
+def _valid(cell: Any) -> Any:
+    return cell.encode("utf-8", "replace").decode() if isinstance(cell, str) else cell
 
 
 def _project(rows: Rows, place: Path, rng: random.Random) -> Path:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -78,9 +79,7 @@ def outcomes(
         rest = rest[done:]
 
 
-def _of_process(
-    cases: Sequence[str], prepared: Prepared, judge: Judge
-) -> Iterator[Outcome]:
+def _of_process(cases: Sequence[str], prepared: Prepared, judge: Judge) -> Iterator[Outcome]:
     """Yield the outcomes that a process tells before it ends."""
     reading, writing = os.pipe()
     sys.stdout.flush()
@@ -99,18 +98,21 @@ def _of_process(
     os.waitpid(process, 0)
 
 
-def _tell(
-    cases: Sequence[str], prepared: Prepared, judge: Judge, writing: int
-) -> None:
+def _tell(cases: Sequence[str], prepared: Prepared, judge: Judge, writing: int) -> None:
     """Write down the outcome of every case, and end the process."""
     signal.signal(signal.SIGALRM, _late)
     with os.fdopen(writing, "w") as told:
-        for case in cases:
-            with prepared(case) as subject:
-                outcome = judged(case, subject, judge)
-            told.write(json.dumps(outcome) + "\n")
+        try:
+            for case in cases:
+                with prepared(case) as subject:
+                    outcome = judged(case, subject, judge)
+                told.write(json.dumps(outcome) + "\n")
+                told.flush()
+        except BaseException:
+            traceback.print_exc()
+        finally:
             told.flush()
-    os._exit(0)
+            os._exit(0)
 
 
 def _late(*_: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rewarddiff.config.plain import plain
 from rewarddiff.config.problems import dotted, shown
 from rewarddiff.config.schema import Place, dataclasses_in, default_of, inside, named, to_dict
 from rewarddiff.config.written import DEEPEST, parse
@@ -48,7 +49,7 @@ def _places(node: Any, names: Sequence[str], text: str, place: Place = ()) -> li
         return _places(inner, rest, text, (*place, first))
     if not isinstance(node, Mapping) or not node:
         raise UserError(
-            f"override '{text}': the recipe has no entries in '{dotted(place)}' that "
+            f"override '{cut(text)}': the recipe has no entries in '{dotted(place)}' that "
             f"{EVERY} could stand for; name them in the recipe"
         )
     places = []
@@ -65,8 +66,9 @@ def apply_override(data: dict[str, Any], text: str, schema: Any) -> Place:
     key, equals, written = text.partition("=")
     names = _names(key, text)
     if not equals or not all(names):
-        raise UserError(f"override '{text}': expected key=value, as in train.lr=1e-5")
-    value = parse(written, f"override '{text}'")
+        raise UserError(f"override '{cut(text)}': expected key=value, as in train.lr=1e-5")
+    source = f"override '{cut(text)}'"
+    value = plain(parse(written, source), source)
     node: Any = data
     hint: Any = schema
     place: Place = ()
@@ -91,7 +93,9 @@ def apply_override(data: dict[str, Any], text: str, schema: Any) -> Place:
 
 def _unknown(text: str, name: str, place: Place, entries: Iterable[str]) -> UserError:
     hint = suggest(name, entries)
-    return UserError(f"override '{text}': nothing is called '{name}' in '{dotted(place)}'{hint}")
+    return UserError(
+        f"override '{cut(text)}': nothing is called '{cut(name)}' in '{dotted(place)}'{hint}"
+    )
 
 
 def _holds_named(hint: Any) -> bool:
@@ -105,11 +109,11 @@ def _part(node: Any, name: str, place: Place, text: str) -> str | int:
         return name
     if not isinstance(node, list):
         raise UserError(
-            f"override '{text}': '{dotted(place)}' is {shown(node)}, there is no '{name}' in it"
+            f"override '{cut(text)}': '{dotted(place)}' is {shown(node)}, there is no '{cut(name)}' in it"
         )
     if not name.isdecimal() or len(name) > DIGITS or int(name) >= len(node):
         raise UserError(
-            f"override '{text}': '{dotted(place)}' is a list of {len(node)}; name one as 0, 1, …"
+            f"override '{cut(text)}': '{dotted(place)}' is a list of {len(node)}; name one as 0, 1, …"
         )
     return int(name)
 

@@ -16,18 +16,17 @@ MOST_VALUES = 20_000
 """Values of the largest recipe; one that aliases repeat counts as often."""
 
 
-def plain(content: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Return a copy as JSON has it: parts that aliases share are no longer shared.
+def plain(content: Any, source: str) -> Any:
+    """Return a copy of content as JSON has it: parts that aliases share are no longer shared.
 
     Raises:
         UserError: it contains itself, is too deep or too large, or holds what is no text.
     """
     require_small(content, source)
     try:
-        copy: dict[str, Any] = json.loads(json.dumps(content, default=str))
+        return json.loads(json.dumps(content, default=str))
     except (TypeError, ValueError) as error:
         raise UserError(f"{source}: holds what no recipe does ({cut(str(error))})") from error
-    return copy
 
 
 def require_small(content: Any, source: str) -> None:

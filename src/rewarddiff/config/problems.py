@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from rewarddiff.config.elsewhere import CALLED_ONLINE, called_here
 from rewarddiff.config.schema import Place, dataclasses_in, fields_of, inside, is_made, meant
 from rewarddiff.errors import suggest
+from rewarddiff.writing import cut
 
 HINT = " – did you mean "
 SHOULD_BE = ", should be "
@@ -61,7 +62,7 @@ def problems(error: ValidationError, data: list[Any], schema: Any) -> Iterator[t
 
 def dotted(place: Place) -> str:
     """Return a place as it is written in an override."""
-    return ".".join(map(str, place))
+    return ".".join(cut(str(part), SHOWN) for part in place)
 
 
 def shown(value: object) -> str:
@@ -69,7 +70,7 @@ def shown(value: object) -> str:
     if value is None:
         text = "empty"
     elif isinstance(value, str):
-        text = f"'{value}'"
+        text = f"'{cut(value)}'"
     else:
         text = json.dumps(value, default=str)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}…"

@@ -17,6 +17,7 @@ from rewarddiff.config.problems import not_finite, problems
 from rewarddiff.config.schema import Place, completed, fields_alone, to_dict
 from rewarddiff.config.written import read_recipe
 from rewarddiff.errors import UserError
+from rewarddiff.writing import cut
 
 T = TypeVar("T")
 
@@ -104,7 +105,9 @@ def _validated(data: Any, schema: type[T], source: str, override_at: Mapping[Pla
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     for overridden, override in override_at.items():
         if _holds_the_other(overridden, place):
-            source = f"override '{override}'"  # of several the last one, which had the last word
+            source = (
+                f"override '{cut(override)}'"  # of several the last one, which had the last word
+            )
     raise UserError(f"{source}: {message}{more}")
 
 

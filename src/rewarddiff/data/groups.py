@@ -228,12 +228,22 @@ def _text_bytes(batch: Any) -> NDArray[np.int64]:
 
 def _row(group: Group) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(group, name) for name in PLAIN_COLUMNS}
-    row["comparisons"] = [asdict(comparison) for comparison in group.comparisons]
+    row["comparisons"] = [_comparison_row(comparison) for comparison in group.comparisons]
     if isinstance(group.prompt, str):
         row["text"] = group.prompt
     else:
         row["messages"] = [asdict(message) for message in group.prompt]
     return row
+
+
+def _comparison_row(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison as plain values; of many responses there are many, and `asdict` is slow."""
+    return {
+        "chosen": comparison.chosen,
+        "rejected": comparison.rejected,
+        "strength": comparison.strength,
+        "coefficient": comparison.coefficient,
+    }
 
 
 def _group(row: Mapping[str, Any]) -> Group:

@@ -9,7 +9,7 @@ from rewarddiff.records import Group, prompt_text
 
 Thing = TypeVar("Thing")
 
-LARGEST = 1 << 24
+LARGEST = 1 << 22
 """Characters of what is held, but for the last thing."""
 
 COMPARISON = 64

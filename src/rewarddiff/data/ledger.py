@@ -62,7 +62,7 @@ class Reason(StrEnum):
         "no_response",
         "nothing to mend if the prompts are to be answered; what compares needs two responses each",
     )
-    TOO_MANY_RESPONSES = "too_many_responses", "give each prompt at most 1,024 responses"
+    TOO_MANY_RESPONSES = "too_many_responses", "give each prompt at most 512 responses"
     NO_ORDER = "no_order", "nothing to mend if ties are meant"
     NO_ASPECT = (
         "no_aspect",
@@ -240,8 +240,11 @@ class Ledger:
 def _add(
     tallies: Tallies, reason: Reason | str, where: Group | str, detail: str, rows: int = 1
 ) -> None:
-    source, id = (where, "") if isinstance(where, str) else (where.source, where.id)
-    tallies.setdefault(Reason(reason), Tally()).add(rows, [Example(source, cut(id), cut(detail))])
+    tally = tallies.setdefault(Reason(reason), Tally())
+    tally.count += rows
+    if len(tally.examples) < EXAMPLES:
+        source, id = (where, "") if isinstance(where, str) else (where.source, where.id)
+        tally.examples.append(Example(source, cut(id), cut(detail)))
 
 
 def _sum(tallies: Tallies) -> int:

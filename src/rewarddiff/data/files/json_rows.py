@@ -13,7 +13,9 @@ from typing import Any
 from rewarddiff.data.files import rows
 from rewarddiff.data.files.rows import (
     BOM,
+    CROWDED,
     DEEPEST,
+    MOST_PARTS,
     NOT_UTF8,
     TOO_DEEP,
     TOO_LONG,
@@ -146,7 +148,9 @@ def _element(window: _Window, parser: _Parser, number: int) -> tuple[Any, str, i
             cause, line = str(error), window.line
             if isinstance(error, json.JSONDecodeError):
                 cause, line = error.msg, window.lines_before + error.lineno
-            if window.reads_more():
+            if _is_crowded(window.text, window.place):
+                cause = CROWDED
+            elif window.reads_more():
                 continue
         else:
             # A number, or an object, that ends where the text does may go on.
@@ -250,6 +254,8 @@ class _Parser:
     def row(self, text: str) -> tuple[dict[str, Any] | None, str]:
         """Return the object that the text is, or None and what is wrong with it."""
         text = text.strip()
+        if _is_crowded(text):
+            return None, CROWDED
         try:
             value, problem, end = self.value(text, 0)
             if end < len(text):
@@ -259,6 +265,13 @@ class _Parser:
         except ValueError as error:
             return None, f"not valid JSON: {error}"
         return (None, problem) if problem else (value, "")
+
+
+def _is_crowded(text: str, start: int = 0) -> bool:
+    """Tell whether a long text has more brackets than any row."""
+    if len(text) - start < BLOCK:
+        return False
+    return text.count("[", start) + text.count("{", start) > MOST_PARTS
 
 
 def _may_be_deep(text: str, start: int, end: int) -> bool:

@@ -27,6 +27,11 @@ DEEPEST = 100
 
 TOO_LONG = f"a line of more than {MAX_LINE >> 20} MiB, longer than any row; write one row a line"
 
+MOST_PARTS = 250_000
+"""Lists and objects of the largest row: they take more memory than the text that says them."""
+
+CROWDED = f"more than {MOST_PARTS:,} lists and objects"
+
 TOO_DEEP = f"more than {DEEPEST} lists and objects within each other"
 
 NOT_UTF8 = "not valid UTF-8"

@@ -21,9 +21,10 @@ class RowError(Exception):
     """This row cannot be used; the reader counts it and goes on."""
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
-        super().__init__(cut(detail) or reason)
+        detail = cut(detail)
+        super().__init__(detail or reason)
         self.reason = reason
-        self.detail = cut(detail)
+        self.detail = detail
 
 
 class FieldError(RowError):

@@ -43,8 +43,8 @@ SUBSETS = ("subset", "domain", "source", "category")
 LONGEST_SUBSET = 60
 """Characters of the longest text that is the name of a part."""
 
-MOST_RESPONSES = 1024
-"""Responses that a prompt may have: they make half a million comparisons."""
+MOST_RESPONSES = 512
+"""Responses that a prompt may have: they make 130,000 comparisons."""
 
 SPEAKER = re.compile(
     r"""['"](?:role|from)['"]\s*:\s*"""
