@@ -30,8 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import beside  # noqa: F401, it is what lets the others be found
-from damage import recipe_of, results
-from kills import numbers
+from damage import recipe_of, results, weights
 
 from benchmarks.trace import _models, differences
 from rewarddiff import sums
@@ -119,12 +118,12 @@ def commands(models: dict[str, str], whole: Path) -> dict[str, Command]:
     recipe["policies"]["dpo"]["coefficient"]["source"] = "reward"
     run = Command(
         lambda place: run_recipe({**recipe, "output": str(place / "run")}, []),
-        lambda place: [results(place / "run"), numbers(place / "run")],
+        lambda place: [results(place / "run"), weights(place / "run")],
     )
     swept = ["policies.dpo.coefficient.alpha=0.5,1", "output={}/sweep"]
     sweep = Command(
         lambda place: sweep_recipe(recipe, [text.format(place) for text in swept]),
-        lambda place: numbers(place / "sweep"),
+        lambda place: weights(place / "sweep"),
     )
     return {
         "run": run,

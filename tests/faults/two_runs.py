@@ -25,8 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import beside  # noqa: F401, it is what lets the others be found
-from damage import recipe_of, results
-from kills import numbers
+from damage import recipe_of, results, weights
 
 from benchmarks.trace import _models, differences
 from rewarddiff.outputs import LOCK
@@ -84,17 +83,17 @@ def commands(models: dict[str, str], scorer: Path, place: Path) -> dict[str, Com
     return {
         "run": Command(
             lambda at: ["run", str(recipe), f"output={at}/o"],
-            lambda at: [results(at / "o"), numbers(at / "o")],
+            lambda at: [results(at / "o"), weights(at / "o")],
         ),
         "sweep": Command(
-            lambda at: ["sweep", str(recipe), alpha, f"output={at}/o"], lambda at: numbers(at / "o")
+            lambda at: ["sweep", str(recipe), alpha, f"output={at}/o"], lambda at: weights(at / "o")
         ),
         "train": Command(
             lambda at: [
                 *("train", "dpo", "--model", policy, "--data", str(rows), "--output", f"{at}/o"),
                 *("data.limit=40", *small),
             ],
-            lambda at: numbers(at / "o"),
+            lambda at: weights(at / "o"),
         ),
         "score": Command(
             lambda at: ["score", of_scorer, str(rows), "--output", f"{at}/o.jsonl"],
