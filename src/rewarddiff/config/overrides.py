@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rewarddiff.config.plain import plain
+from rewarddiff.config.plain import DEEPEST, plain
 from rewarddiff.config.problems import dotted, shown
 from rewarddiff.config.schema import Place, dataclasses_in, default_of, inside, named, to_dict
-from rewarddiff.config.written import DEEPEST, parse
+from rewarddiff.config.written import parse
 from rewarddiff.errors import UserError, suggest
 from rewarddiff.writing import cut
 

@@ -8,9 +8,13 @@ from typing import Any
 
 from rewarddiff.config.problems import dotted
 from rewarddiff.config.schema import Place
-from rewarddiff.config.written import DEEPEST, TOO_DEEP
 from rewarddiff.errors import UserError
 from rewarddiff.writing import cut
+
+DEEPEST = 50
+"""Mappings and lists within each other in the deepest recipe that is read."""
+
+TOO_DEEP = f"more than {DEEPEST} mappings and lists within each other"
 
 MOST_VALUES = 20_000
 """Values of the largest recipe; one that aliases repeat counts as often."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from rewarddiff.config.plain import DEEPEST, TOO_DEEP, require_small
 from rewarddiff.config.schema import to_dict
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
@@ -20,16 +21,8 @@ from rewarddiff.writing import cut
 
 MERGE = "tag:yaml.org,2002:merge"
 
-MOST_VALUES = 100_000
-"""Values that a text may stand for, with what its aliases repeat."""
-
 LARGEST = 1 << 18
 """Bytes of the largest recipe that is read."""
-
-DEEPEST = 50
-"""Mappings and lists within each other in the deepest recipe that is read."""
-
-TOO_DEEP = f"more than {DEEPEST} mappings and lists within each other"
 
 MOST_MERGED = 10
 """Mappings that are merged into one."""
@@ -160,15 +153,7 @@ def _content(path: Path) -> bytes:
 def parse(text: str, source: str) -> Any:
     """Return what a text says in YAML; errors name the source, and the line where there are several."""
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        # Ten lines of aliases of aliases can stand for more than any memory holds.
-        if node is not None and _size(node, {}, source) > MOST_VALUES:
-            raise UserError(
-                f"{source}: stands for more than {MOST_VALUES:,} values, with what its aliases repeat; "
-                "write them out, or leave some out"
-            )
-        return None if node is None else loader.construct_document(node)
+        content = yaml.load(text, Loader=_Loader)
     except RecursionError:
         raise UserError(f"{source}: not valid YAML: nested too deeply") from None
     except yaml.MarkedYAMLError as error:
@@ -179,23 +164,9 @@ def parse(text: str, source: str) -> Any:
         raise UserError(f"{source}{line}: not valid YAML: {cause}") from error
     except NOT_YAML as error:
         raise UserError(f"{source}: not valid YAML: {cut(' '.join(str(error).split()))}") from error
-
-
-def _size(node: yaml.Node, sizes: dict[int, int], source: str) -> int:
-    """Return how many values a node stands for, aliases written out; `sizes` are known ones by id."""
-    size = sizes.get(id(node))
-    if size == 0:
-        raise UserError(f"{source}: contains itself, an alias points to a mapping around it")
-    if size is None:
-        sizes[id(node)] = 0  # until it is known
-        children: list[yaml.Node] = []
-        if isinstance(node, yaml.SequenceNode):
-            children = node.value
-        elif isinstance(node, yaml.MappingNode):
-            children = [part for pair in node.value for part in pair]
-        size = 1 + sum(_size(child, sizes, source) for child in children)
-        sizes[id(node)] = size
-    return size
+    # Ten lines of aliases of aliases can stand for more than any memory holds.
+    require_small(content, source)
+    return content
 
 
 def dump_yaml(config: object) -> str:
