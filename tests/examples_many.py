@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 NAMED = os.environ.get("REWARDDIFF_EXAMPLES")
 
 many = settings(
-    max_examples=int(NAMED or 60),
+    max_examples=int(NAMED or 30),
     derandomize=NAMED is None,  # the same in every run of the suite
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

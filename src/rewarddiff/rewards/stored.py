@@ -7,6 +7,7 @@ file without `scores` is for scorers that compare.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,6 @@ import numpy as np
 from rewarddiff.data.files import Row
 from rewarddiff.data.files.reading import read_rows
 from rewarddiff.data.formats.base import RowError
-from rewarddiff.data.formats.cells import LARGEST
 from rewarddiff.data.formats.conversations import prompt, texts
 from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
@@ -205,4 +205,4 @@ def _is_score(value: Any) -> bool:
     if value is None:
         return True
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and abs(value) <= LARGEST
+    return is_number and abs(value) <= sys.float_info.max

@@ -41,7 +41,7 @@ Lines of such a file are not its rows, and counting them would hide how many row
 def read_rows(path: Path) -> Iterator[Row]:
     """Yield the file's rows in order.
 
-    Only JSON arrays, objects over several lines, and .parquet.gz are held in memory whole.
+    Only a .parquet.gz is held in memory whole; of others no more than a long row.
 
     Raises:
         UserError: the file is cut in the middle, or is not what its name says.
