@@ -46,9 +46,9 @@ from rewarddiff.scoring import parts, windows
 
 Work = Callable[[Path], object]
 
-GOOD = ("stopped with a diff", "made anew", "of no consequence")
-"""It stopped with what is another; it came to what it comes to in an empty folder, having said why or not; or
-what it comes to hangs on no change."""
+GOOD = ("stopped with a diff", "made anew", "made anew without a word", "of no consequence")
+"""It stopped with what is another; it came to what it comes to in an empty folder, having said why, or without a
+word, as another seed has folders of its own; or what it comes to hangs on no change."""
 
 
 def nothing(_: Path) -> None:
@@ -138,7 +138,7 @@ class World:
             clear(self.fresh)
             Case.heard(lambda: change.again(self.fresh))
             expected = outcome(self.fresh)
-        others = differences(expected, reached)
+        others = differences(expected, within(reached, expected))
         if others:
             return f"a mix: {others[:2]}"
         if (change.says or "made anew") in said:
@@ -146,6 +146,13 @@ class World:
         if not differences(expected, unchanged):
             return "of no consequence"
         return "made anew without a word"
+
+
+def within(reached: Any, expected: Any) -> Any:
+    """Return what was reached of what is expected: stages of another seed or name may lie beside it."""
+    if not (isinstance(reached, dict) and isinstance(expected, dict)):
+        return reached
+    return {key: within(reached[key], expected[key]) for key in reached if key in expected}
 
 
 def clear(folder: Path) -> None:
