@@ -2,6 +2,7 @@
 
     python tests/faults/disk.py 33         # so many sizes of a small disk, for a whole run
     python tests/faults/disk.py ops 120    # so many single operations on files that find no room
+    python tests/faults/disk.py 8 score,weigh    # of these commands alone, so many sizes each
 
 The small disks are real ones (tmpfs), which takes the rights of root. Each size lets a command fail where its
 disk is full; then the disk is made larger, and the same command has to end with the results of one that had
@@ -328,7 +329,7 @@ def sizes_of(most: int, count: int) -> list[int]:
 def main() -> None:
     arguments = sys.argv[1:]
     is_of_operations = arguments[:1] == ["ops"]
-    count = int(arguments[-1]) if arguments else 33
+    count, *named = arguments[is_of_operations:] or ["33"]
     logging.disable(logging.CRITICAL)
     why_not = obstacle()
     if why_not and not is_of_operations:
@@ -342,21 +343,25 @@ def main() -> None:
         whole_place.mkdir()
         tried = commands(models, whole_place)
         failure(tried["run"], whole_place)  # whose scorer the others ask
+        if named:
+            tried = {name: tried[name] for name in named[0].split(",")}
         if is_of_operations:
-            _operations(count, tried, place, verdicts)
+            _operations(int(count), tried, place, verdicts)
         else:
-            _sizes(count, tried, place, verdicts)
+            _sizes(int(count), tried, place, verdicts, alike=bool(named))
     print(sum(verdicts.values()), dict(verdicts))
     sys.exit(bool(verdicts.keys() - set(GOOD)))
 
 
-def _sizes(count: int, tried: dict[str, Command], place: Path, verdicts: Counter[str]) -> None:
+def _sizes(
+    count: int, tried: dict[str, Command], place: Path, verdicts: Counter[str], *, alike: bool
+) -> None:
     disk = place / "disk"
     for name, command in tried.items():
         with small_disk(disk, LARGE):
             peak = _peak_of(command, disk)
             whole = command.made(disk)
-        for size in sizes_of(peak, count if name == "run" else max(3, count // 8)):
+        for size in sizes_of(peak, count if alike or name == "run" else max(3, count // 8)):
             said, line = on_a_disk_of(size, command, whole, disk)
             verdicts[said] += 1
             print(f"{name} on {size:,} bytes: {said} | {line}", flush=True)
@@ -388,8 +393,7 @@ def _operations(count: int, tried: dict[str, Command], place: Path, verdicts: Co
     operations = Operations()
     rng = random.Random(0)
     output = place / "out"
-    for name, share in (("run", 0.4), ("score", 0.3), ("weigh", 0.3)):
-        command = tried[name]
+    for name, command in tried.items():
         output.mkdir(exist_ok=True)
         operations.begin(output)
         error = failure(command, output)
@@ -398,7 +402,7 @@ def _operations(count: int, tried: dict[str, Command], place: Path, verdicts: Co
         total = operations.count
         operations.begin(Path("/nowhere"))
         whole = command.made(output)
-        chosen = sorted(rng.sample(range(1, total + 1), min(total, round(share * count))))
+        chosen = sorted(rng.sample(range(1, total + 1), min(total, count // len(tried))))
         for number in chosen:
             said, line = at_operation(number, operations, command, whole, output)
             verdicts[said] += 1
