@@ -95,16 +95,15 @@ def run_folder_for(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process writes there, or a link in it leads out of it.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        refuse_links(folder)
-        lock = (folder / LOCK).open("a+")
-    except OSError as error:
-        raise _refusal(folder, error) from error
-    with _explained(folder), lock:
-        if launch.is_main():
-            _hold(lock, folder)
-        yield
+    with _explained(folder):
+        if folder.is_dir():
+            refuse_links(folder)
+        if not launch.is_main():
+            folder.mkdir(parents=True, exist_ok=True)
+            yield
+            return
+        with _held(folder / LOCK, folder):
+            yield
 
 
 def refuse_links(folder: Path) -> None:
@@ -138,7 +137,6 @@ def _lock_beside(path: Path) -> Iterator[None]:
     place = _beside(path)
     if place.is_symlink():
         raise UserError(f"{place}: a link, and would be written through; remove it")
-    place.parent.mkdir(parents=True, exist_ok=True)
     with _held(place, path) as lock:
         try:
             yield
@@ -152,7 +150,12 @@ def _lock_beside(path: Path) -> Iterator[None]:
 def _held(place: Path, output: Path) -> Iterator[TextIO]:
     """Open and hold the file at `place`, also where its holder has just removed it."""
     while True:
-        with place.open("a+") as lock:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            opened = place.open("a+")
+        except OSError as error:
+            raise _refusal(output, error) from error
+        with opened as lock:
             _hold(lock, output)
             if _is_at(lock, place):
                 yield lock

@@ -158,7 +158,7 @@ def commands(models: dict[str, str], whole: Path) -> dict[str, Command]:
         ),
         "eval": Command(
             lambda place: eval_stage([scorer], str(rows), place / "e"),
-            lambda place: json.loads((place / "e/results.json").read_text())["evaluations"],
+            lambda place: results(place / "e"),
         ),
     }
 

@@ -10,6 +10,7 @@ to end with what one ends with that was alone.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -120,7 +121,7 @@ def commands(models: dict[str, str], scorer: Path, place: Path) -> dict[str, Com
         ),
         "eval": Command(
             lambda at: ["eval", of_scorer, str(rows), "--output", f"{at}/o"],
-            lambda at: _json(at / "o/results.json")["evaluations"],
+            lambda at: results(at / "o"),
         ),
         "bestof": Command(
             lambda at: [
@@ -173,11 +174,14 @@ def ended(command: Command, at: Path, log: Path, *, until: float = 300.0) -> End
 
 
 def holder(at: Path) -> int | None:
-    """Return the process that an output's lock names; None where there is none yet."""
-    for lock in at.rglob(f"{LOCK}*"):
-        words = lock.read_text().split()
-        if len(words) > 1:
-            return int(words[1])
+    """Return the process that holds an output, by the note in its lock; None where none does."""
+    for place in at.rglob(f"{LOCK}*"):
+        with place.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                words = lock.read().split()
+                return int(words[1]) if len(words) > 1 else None
     return None
 
 

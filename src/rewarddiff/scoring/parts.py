@@ -151,7 +151,7 @@ def parts_of(output: Path, made_from: Mapping[str, str], kind: str) -> Iterator[
                 lines = output.with_suffix(".jsonl")
                 raise UserError(f"{error}: --output {lines} goes on with what is done") from error
             raise
-    once(lambda: files.remove(folder))
+        once(lambda: files.remove(folder))  # while it is held: another command may wait for it
 
 
 def _keep_if_same(folder: Path, made_from: Mapping[str, str]) -> None:
