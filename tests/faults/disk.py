@@ -103,6 +103,7 @@ def used(place: Path) -> int:
 
 def commands(models: dict[str, str], whole: Path) -> dict[str, Command]:
     """Return what is tried; `whole` holds a run whose scorer the others ask."""
+    from rewarddiff.coefficients import CoefficientConfig
     from rewarddiff.pipeline import augment_stage, baseline_stage, eval_stage, sweep_recipe
     from rewarddiff.pipeline.commands import run_recipe
     from rewarddiff.pipeline.scoring import score, weigh_dataset
@@ -117,6 +118,7 @@ def commands(models: dict[str, str], whole: Path) -> dict[str, Command]:
     recipe = recipe_of(models["policy"], models["encoder"], whole)
     del recipe["scorers"]["difference"]
     recipe["policies"]["dpo"]["coefficient"]["source"] = "reward"
+    unsigned = CoefficientConfig(negative="abs")
     run = Command(
         lambda place: run_recipe({**recipe, "output": str(place / "run")}, []),
         lambda place: [results(place / "run"), weights(place / "run")],
@@ -134,7 +136,7 @@ def commands(models: dict[str, str], whole: Path) -> dict[str, Command]:
             lambda place: score(scorer, rows, place / "s.parquet"), _file("s.parquet")
         ),
         "weigh": Command(
-            lambda place: weigh_dataset(scorer, rows, place / "w.jsonl"), _file("w.jsonl")
+            lambda place: weigh_dataset(scorer, rows, place / "w.jsonl", unsigned), _file("w.jsonl")
         ),
         "augment": Command(
             lambda place: augment_stage(
