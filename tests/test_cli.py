@@ -566,3 +566,15 @@ def test_logged_messages_are_printable_too(
     finally:
         root.handlers[:] = before
     assert capsys.readouterr().err == f"{SHOWN}\n"
+
+
+def test_a_name_that_no_file_can_have_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    scorer = "{kind: difference, warm_start: %s}" % ("a" * 300)
+    recipe.write_text(f"name: x\nscorers: {{s: {scorer}}}\n")
+    assert cli.main(["run", str(recipe)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("rewarddiff: error: aaa")
+    assert "longer than any file's name" in error

@@ -118,6 +118,10 @@ def _unexpected(args: Namespace, error: Exception) -> int:
         mute_stdout()
         message = "standard output: cannot be written (its disk is full); free some space"
         return failed(error, message, 2, debug=args.debug)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        name = os.fsdecode(error.filename or "")
+        message = f"{name[:60]}…: longer than any file's name; check what names a file here"
+        return failed(error, message, 2, debug=args.debug)
     message = type(error).__name__
     if str(error):
         message = f"{message}: {error}"
