@@ -18,6 +18,7 @@ from rewarddiff.forward import (
     tree_attention,
     trunk,
 )
+from rewarddiff.loop.train import checkpoint_layers
 from rewarddiff.trees import Node, Tree, group_tree, microbatches, pack
 
 # Norms and rotary angles are computed in float32 inside these models even when the weights are
@@ -166,7 +167,7 @@ def test_gradient_checkpointing_changes_nothing(name: str) -> None:
     policy = LogProbs(model)
     switch_dropout_off(model)
     before = gradients(model, policy(policy.pack(TREES)))
-    model.activation_checkpointing_enable()
+    checkpoint_layers(model)
     switch_dropout_off(model)
     calls = []
     layer = next(

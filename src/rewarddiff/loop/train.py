@@ -135,7 +135,7 @@ class _Run:
         self.output, self.config, self.seed, self.name = output, config, seed, name
         self.accelerator = accelerator_for(config, output)
         if config.gradient_checkpointing:
-            _checkpoint_layers(objective.module)
+            checkpoint_layers(objective.module)
         self.whole = objective.module
         if config.sharding == "fsdp" and isinstance(objective, Renewing):
             raise UserError(
@@ -632,10 +632,13 @@ class _Run:
         self.accelerator.wait_for_everyone()
 
 
-def _checkpoint_layers(module: nn.Module) -> None:
+def checkpoint_layers(module: nn.Module) -> None:
+    """Let a model keep its layers' inputs alone for the backward pass, and compute the rest again."""
     for child in module.modules():
         if isinstance(child, PreTrainedModel):
-            child.activation_checkpointing_enable()
+            # Before transformers 5.23 it had the older name alone, and vLLM asks for such a version.
+            enable = getattr(child, "activation_checkpointing_enable", None)
+            (enable or child.gradient_checkpointing_enable)()
             child.enable_input_require_grads()
             return
     raise UserError("gradient_checkpointing: this model has none; set it to false")
