@@ -572,7 +572,7 @@ def test_a_name_that_no_file_can_have_is_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     recipe = tmp_path / "recipe.yaml"
-    scorer = "{kind: difference, warm_start: %s}" % ("a" * 300)
+    scorer = f"{{kind: difference, warm_start: {'a' * 300}}}"
     recipe.write_text(f"name: x\nscorers: {{s: {scorer}}}\n")
     assert cli.main(["run", str(recipe)]) == 2
     error = capsys.readouterr().err

@@ -122,6 +122,9 @@ def _unexpected(args: Namespace, error: Exception) -> int:
         name = os.fsdecode(error.filename or "")
         message = f"{name[:60]}…: longer than any file's name; check what names a file here"
         return failed(error, message, 2, debug=args.debug)
+    if isinstance(error, ValueError) and str(error) == "embedded null byte":
+        message = "a name holds a NUL, which no file's can; check what names a file here"
+        return failed(error, message, 2, debug=args.debug)
     message = type(error).__name__
     if str(error):
         message = f"{message}: {error}"
