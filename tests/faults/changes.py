@@ -29,6 +29,7 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import beside  # noqa: F401, it is what lets the others be found
 import numpy as np
 import torch
 import transformers

@@ -39,6 +39,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import beside  # noqa: F401, it is what lets the others be found
 from forks import ended, forked, killed_after
 from judging_examples import by_taste
 from operations import WRITES, Kill, Operation, killing, watch

@@ -29,7 +29,7 @@ from threading import Thread
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+import beside  # noqa: E402, F401, it is what lets the others be found
 
 WORD = "PLANTED"
 
