@@ -288,6 +288,19 @@ def test_with_a_damaged_manifest_the_users_files_are_not_removed(tmp_path: Path)
     assert (tmp_path / "s" / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("note", ["manifest.json", "started.json"])
+def test_a_note_that_is_damaged_in_a_name_makes_no_file_the_users(
+    tmp_path: Path, note: str
+) -> None:
+    work(tmp_path / "s", a=1)
+    path = tmp_path / "s" / note
+    path.write_text(path.read_text().replace("scores.json", "scorez.json"))
+    stage = work(tmp_path / "s", a=1)
+    assert stage.done
+    assert "scores.json" in stage.manifest["files"]
+    assert work(tmp_path / "s", a=1).anew == ""
+
+
 @pytest.mark.parametrize("lost", ["nothing", "manifest.json", "scores.json"])
 @pytest.mark.parametrize("theirs", ["notes.txt", "model/notes.txt", "figures/1.svg"])
 def test_what_the_user_put_beside_a_stages_files_is_not_removed(

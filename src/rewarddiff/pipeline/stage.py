@@ -179,13 +179,19 @@ def _names(folder: Path) -> set[str]:
 
 
 def _written(folder: Path) -> Iterable[str] | None:
-    """Return the files that a stage of this folder wrote, by a note that need not be whole; None: unknown."""
+    """Return the files that a stage of this folder wrote, by its notes, which need not be whole; None: unknown.
+
+    Either note may be damaged in a name, so what one of them has is known.
+    """
+    written: set[str] = set()
+    is_known = False
     for name in (MANIFEST, STARTED):
         try:
-            return list(json.loads((folder / name).read_text("utf-8"))["files"])
+            written.update(json.loads((folder / name).read_text("utf-8"))["files"])
+            is_known = True
         except (OSError, ValueError, KeyError, TypeError):
             continue
-    return None
+    return written if is_known else None
 
 
 def _needed(manifest: Mapping[str, Any]) -> dict[str, Any]:
