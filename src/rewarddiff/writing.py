@@ -34,7 +34,7 @@ _UNSEEN = re.compile("[\u180e\u200b\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
 """What takes no room: two names may differ by it alone, and a page may need it to break lines. Joiners
 stay, which letters of some scripts are written with."""
 
-_MARKDOWN = re.compile(r"^[#>+=-]|[\\`*|~]|\](?=[(\[:])|(?<!\w)_|_(?!\w)|&(?=[#\w])")
+_MARKDOWN = re.compile(r"^[#>+=-]|[\\`*|~]|\](?=[(\[:])|(?<![^\W_])_|_(?![^\W_])|&(?=[#\w])")
 """What Markdown acts on in a line; a bracket only where a target follows it, an underscore only at a word's end."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -128,7 +128,7 @@ def csv_line(cells: Iterable[str | float | None]) -> str:
     """Return a line of CSV, as RFC 4180 has it but for a plain line feed at its end.
 
     >>> csv_line(["a,b", "@c", None, -1])
-    '"a,b",\'@c,,-1\\n'
+    '"a,b",\\'@c,,-1\\n'
     """
     stream = io.StringIO()
     # By this end the writer knows what to quote: a carriage return too.

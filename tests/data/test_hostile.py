@@ -277,7 +277,7 @@ def test_questions_without_a_turn_and_scores_beyond_numbers_are_refused(tmp_path
         ("UPDATE settings SET value = '[1]'", "steps is not a number"),
         (
             "ALTER TABLE votes RENAME TO v; CREATE VIEW votes AS SELECT * FROM v",
-            "votes is computed",
+            "it holds a view 'votes'",
         ),
     ],
 )

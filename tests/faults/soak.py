@@ -35,6 +35,7 @@ import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -58,6 +59,7 @@ WEIGHTS = {
 }  # fmt: skip
 """Actions, and how often each is drawn."""
 
+STORE = "store.sqlite"
 HOWS = ("flipped", "cut", "zeroed", "deleted")
 NUMBERS = (".safetensors", ".npy", ".arrow")
 PEOPLE, ITEMS = 4, 12
@@ -315,6 +317,7 @@ class Soak:
         self.events: Counter[str] = Counter()
         self.acknowledged: list[str] = []
         self.is_finished = False
+        self.is_store_damaged = False
         self.actions: dict[str, Callable[[], str]] = {
             "run": self.run_again,
             "run, killed": self.run_killed,
@@ -439,11 +442,8 @@ class Soak:
         process = self.started("run", str(self.inputs / "recipe.yaml"))
         status = process.wait()
         said = ""
-        if status == 2 and "store.sqlite" in process.text:
-            # A store that cannot be read is named, and it is the user who decides to lose it.
-            self.events["stores that could not be read"] += 1
-            for path in self.run.glob("store.sqlite*"):
-                path.unlink()
+        if status == 2 and STORE in process.text:
+            self.lose_store()
             said = "without its store, "
             process = self.started("run", str(self.inputs / "recipe.yaml"))
             status = process.wait()
@@ -476,17 +476,31 @@ class Soak:
         self.require_whole_store()
 
     def require_whole_store(self) -> None:
-        """Look at every value of the store; a damaged one may stay where nobody asked for it."""
+        """Look at every value of the store; a damaged one may stay where nobody asked for it.
+
+        So may a store that was damaged where no run has read since: it is taken away then.
+        """
+        from rewarddiff.errors import UserError
         from rewarddiff.store import Store
 
-        path = self.run / "store.sqlite"
+        path = self.run / STORE
         if not path.exists():
             return
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
-            keys = [key for (key,) in connection.execute("SELECT key FROM kept")]
-        connection.close()
-        with Store(path) as store:
-            self.events["values of the store looked at"] += len(store.get(keys))
+        try:
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+                keys = [key for (key,) in connection.execute("SELECT key FROM kept")]
+            with Store(path) as store:
+                self.events["values of the store looked at"] += len(store.get(keys))
+        except (UserError, sqlite3.DatabaseError) as error:
+            require(self.is_store_damaged, str(error))
+            self.lose_store()
+        self.is_store_damaged = False
+
+    def lose_store(self) -> None:
+        """Take away a store that cannot be read: it is the user who decides to lose it."""
+        self.events["stores that could not be read"] += 1
+        for path in self.run.glob(f"{STORE}*"):
+            path.unlink()
 
     def run_killed(self) -> str:
         """Take something away from the run, if it is finished, begin it, and kill it."""
@@ -497,7 +511,7 @@ class Soak:
         try:
             was_there = process.kill_after(moment)
         except Broken:
-            if "store.sqlite" not in process.text:
+            if STORE not in process.text:
                 raise
             was_there = False
         self.events["killed"] += was_there
@@ -537,6 +551,7 @@ class Soak:
         if how != "deleted":
             path.write_bytes(content)
         self.is_finished = False
+        self.is_store_damaged |= path.name.startswith(STORE)
         self.events["damages"] += 1
         return f"{path.relative_to(self.run)} {how}"
 

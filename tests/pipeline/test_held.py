@@ -37,6 +37,6 @@ def test_a_second_command_with_the_same_output_is_refused(
         assert main([command, *arguments]) == 2
         error = capsys.readouterr().err
         place = "in o" if into_a_folder else "to o.jsonl"
-        assert f"error: another run is writing {place} (process {os.getpid()} since " in error
+        assert f"error: another run is writing {place} (process {os.getpid()} on " in error
         assert error.endswith("); wait until it ends, or choose another output\n")
         assert sorted(tmp_path.rglob("*")) == before

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rewarddiff.data.files.rows import MAX_LINE
-from rewarddiff.data.formats.base import FieldError, RowError, Values
+from rewarddiff.data.formats.base import RowError, Values
 from rewarddiff.data.formats.cells import from_json, optional_number, text
 from rewarddiff.data.formats.conversations import prompt
 from rewarddiff.data.formats.voted import grade, steps, word
@@ -36,9 +36,6 @@ QUERY = """
     FROM votes JOIN items ON items.id = votes.item
     ORDER BY items.place, votes.annotator
 """
-
-NO_TABLES = "SELECT name FROM sqlite_schema WHERE type = 'view' OR sql LIKE 'CREATE VIRTUAL%'"
-"""What is computed while it is read, and may never end; a project has none."""
 
 NOT_A_PROJECT = (
     sqlite3.Error,
@@ -79,8 +76,6 @@ def database_votes(path: Path) -> list[Vote]:
 
 
 def _votes(database: sqlite3.Connection) -> Iterator[Vote]:
-    for view in database.execute(NO_TABLES):
-        raise FieldError(f"{view['name']} is computed, and no table")
     scale = _scale(database)
     for row in database.execute(QUERY):
         yield _vote({**dict(row), "steps": scale})
