@@ -257,8 +257,8 @@ def sums(world: World, step: int = 1) -> Iterator[tuple[str, str, list[str]]]:
 
 def quick(world: World, step: int = 1) -> Iterator[tuple[str, str, list[str]]]:
     """Yield some of each kind."""
-    yield from names(world, 89 * step)
-    yield from links(world, 19 * step)
+    yield from names(world, 181 * step)
+    yield from links(world, 41 * step)
 
 
 KINDS = {"names": names, "links": links, "sums": sums, "quick": quick}
