@@ -323,6 +323,16 @@ def weights(run: Path) -> dict[str, str]:
     return sums
 
 
+def written_rows(path: Path, count: int) -> Path:
+    """Write so many pairs, no two alike, and return the file."""
+    lines = []
+    for i in range(count):
+        row = {"prompt": f"What is {i}?", "chosen": f"It is {i}, I think.", "rejected": f"No {i}"}
+        lines.append(json.dumps(row) + "\n")
+    path.write_text("".join(lines))
+    return path
+
+
 def recipe_of(policy: str, encoder: str, output: Path) -> dict[str, Any]:
     """Return a small recipe with a scorer of each kind, a policy, and what is judged."""
     small = {"batch_size": 4, "max_steps": 2, "precision": "fp32", "lr": 1e-3, "save_every": 1}
@@ -427,12 +437,7 @@ def interrupted_commands(models: dict[str, str], place: Path) -> Iterator[Case]:
 
     windows.WINDOW = 4
     place.mkdir(parents=True, exist_ok=True)
-    data = place / "pairs.jsonl"
-    rows = []
-    for i in range(16):
-        row = {"prompt": f"Say it {i}", "chosen": f"yes{i}!!!", "rejected": f"no{i}"}
-        rows.append(json.dumps(row) + "\n")
-    data.write_text("".join(rows))
+    data = written_rows(place / "pairs.jsonl", 16)
     scorer = place / "scorer"
     settings = ["train.max_steps=2", "train.precision=fp32", "lengths.max_response=32"]
     train_stage("reward", models["encoder"], data, scorer, settings)

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import beside  # noqa: F401, it is what lets the others be found
-from damage import recipe_of, results, weights
+from damage import recipe_of, results, weights, written_rows
 
 from benchmarks.trace import _models, differences
 from rewarddiff import sums
@@ -109,12 +109,7 @@ def commands(models: dict[str, str], whole: Path) -> dict[str, Command]:
     from rewarddiff.pipeline.scoring import score, weigh_dataset
 
     scorer = str(whole / "run/scorers/reward-0/model")
-    rows = whole / "rows.jsonl"
-    lines = []
-    for i in range(120):
-        row = {"prompt": f"What is {i}?", "chosen": f"It is {i}, I think.", "rejected": f"No {i}"}
-        lines.append(json.dumps(row) + "\n")
-    rows.write_text("".join(lines))
+    rows = written_rows(whole / "rows.jsonl", 120)
     recipe = recipe_of(models["policy"], models["encoder"], whole)
     del recipe["scorers"]["difference"]
     recipe["policies"]["dpo"]["coefficient"]["source"] = "reward"

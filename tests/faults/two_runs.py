@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import beside  # noqa: F401, it is what lets the others be found
-from damage import recipe_of, results, weights
+from damage import recipe_of, results, weights, written_rows
 
 from benchmarks.trace import _models, differences
 from rewarddiff.outputs import LOCK
@@ -66,12 +66,7 @@ class Ended(NamedTuple):
 
 def commands(models: dict[str, str], scorer: Path, place: Path) -> dict[str, Command]:
     """Return every command that writes, on tiny models."""
-    rows = place / "rows.jsonl"
-    lines = []
-    for i in range(600):
-        row = {"prompt": f"What is {i}?", "chosen": f"It is {i}, I think.", "rejected": f"No {i}"}
-        lines.append(json.dumps(row) + "\n")
-    rows.write_text("".join(lines))
+    rows = written_rows(place / "rows.jsonl", 600)
     content = recipe_of(models["policy"], models["encoder"], place)
     del content["output"]
     for part in (*content["scorers"].values(), *content["policies"].values()):
