@@ -121,7 +121,7 @@ def commands(models: dict[str, str], scorer: Path, place: Path) -> dict[str, Com
         "bestof": Command(
             lambda at: [
                 *("bestof", str(rows), "--model", policy, "--scorer", of_scorer),
-                *("--gold", "length", "--output", f"{at}/o", "n=[1,2]", *few),
+                *("--gold", of_scorer, "--output", f"{at}/o", "n=[1,2]", *few),
             ],
             lambda at: _json(at / "o/best_of_n.json"),
         ),
@@ -159,13 +159,18 @@ def ended(command: Command, at: Path, log: Path, *, until: float = 300.0) -> End
     begun = time.monotonic()
     process = started(command, at, log)
     if command.made is None:
-        _wait_for(lambda: "http://" in log.read_text() or process.poll() is not None, until)
-        if process.poll() is None:
+        _wait_for(lambda: "http://" in log.read_text() or _is_over(process), until)
+        if not _is_over(process):
             process.send_signal(signal.SIGINT)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     cpu = usage.ru_utime + usage.ru_stime
     return Ended(process.returncode, log.read_text(), time.monotonic() - begun, cpu)
+
+
+def _is_over(process: subprocess.Popen[bytes]) -> bool:
+    """Tell whether a process has ended, and leave its use of the processor to be asked for."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def holder(at: Path) -> int | None:
