@@ -89,11 +89,11 @@ def seal(folder: Path) -> None:
     (folder / SUMS).write_text(sealed, encoding="utf-8")
 
 
-def fault_of_sealed(folder: Path) -> str:
-    """Return what `fault` does, by the sums that a folder carries."""
-    content = read_sealed(folder / SUMS)
+def fault_of_sealed(folder: Path, name: str = SUMS) -> str:
+    """Return what `fault` does, by the sums that a folder carries in a file of this name, under `files`."""
+    content = read_sealed(folder / name)
     if content is None:
-        return f"{SUMS} is lost, or does not hold what was written to it"
+        return f"{name} is lost, or does not hold what was written to it"
     return fault(folder, content["files"])
 
 

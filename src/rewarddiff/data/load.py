@@ -20,7 +20,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.files import write_text
 from rewarddiff.paths import user_path
 from rewarddiff.records import Group
-from rewarddiff.sums import fault, of_files, read_sealed, sealed_json
+from rewarddiff.sums import fault_of_sealed, of_files, sealed_json
 
 logger = logging.getLogger(__name__)
 
@@ -102,14 +102,11 @@ def _cached(stream: Callable[[], Iterator[Group]], place: Path, counts: Ledger) 
     arrow = place.with_name(f"{place.name}.arrow")
     account = place.with_name(f"{place.name}.ledger.json")
     if account.exists() or arrow.exists():
-        kept = read_sealed(account)
-        found = f"{account.name} is lost, or does not hold what was written to it"
-        if kept is not None:
-            found = fault(place.parent, kept["files"])
-        if kept is not None and not found:
-            counts.merge(Ledger.from_dict(kept["ledger"]))
+        damage = fault_of_sealed(place.parent, account.name)
+        if not damage:
+            counts.merge(Ledger.from_dict(json.loads(account.read_text("utf-8"))["ledger"]))
             return Groups.open(arrow)
-        logger.warning("%s: %s: the data is read again", place.parent, found)
+        logger.warning("%s: %s: the data is read again", place.parent, damage)
     groups = Groups.write(stream(), arrow)
     held = of_files(place.parent, [arrow.name])
     content = {"ledger": counts.to_dict(), "files": held}
