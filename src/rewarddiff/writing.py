@@ -73,6 +73,17 @@ def listed(names: Iterable[str], most: int = NAMED) -> str:
     return text if len(names) <= most else f"{text} and {len(names) - most} more"
 
 
+def is_encodable(text: str) -> bool:
+    """Tell whether text is UTF-8: other bytes came along as lone surrogates."""
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeError:
+        return False
+    return True
+
+
 def printable(text: str) -> str:
     """Return the text with all that a terminal acts on written out; line feeds and tabs stay.
 

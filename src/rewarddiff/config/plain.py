@@ -9,7 +9,7 @@ from typing import Any
 from rewarddiff.config.problems import dotted
 from rewarddiff.config.schema import Place
 from rewarddiff.errors import UserError
-from rewarddiff.writing import cut
+from rewarddiff.writing import cut, is_encodable
 
 DEEPEST = 50
 """Mappings and lists within each other in the deepest recipe that is read."""
@@ -49,7 +49,7 @@ def require_small(content: Any, source: str) -> None:
             problem = TOO_DEEP
         elif count > MOST_VALUES:
             problem = f"more than {MOST_VALUES:,} values, those that aliases repeat among them"
-        elif not all(map(_is_utf8, (value, *place[-1:]))):
+        elif not all(map(_is_readable, (value, *place[-1:]))):
             problem = f"'{dotted(place)}' holds text that is not UTF-8"
         if problem:
             raise UserError(f"{source}: {problem}")
@@ -64,5 +64,5 @@ def _parts(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from enumerate(value)
 
 
-def _is_utf8(value: Any) -> bool:
-    return not isinstance(value, str) or not any("\ud800" <= sign <= "\udfff" for sign in value)
+def _is_readable(value: Any) -> bool:
+    return not isinstance(value, str) or is_encodable(value)

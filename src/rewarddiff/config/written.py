@@ -37,7 +37,6 @@ NOT_YAML = (
     LookupError,
     AttributeError,
     ArithmeticError,
-    RecursionError,
 )
 """What the loader raises where a text is no YAML, or a tag calls it something that it is not."""
 

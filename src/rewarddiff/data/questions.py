@@ -16,7 +16,7 @@ from typing import Any
 
 from rewarddiff.data.columns import Columns
 from rewarddiff.data.files import Row, shown
-from rewarddiff.data.files.rows import beginning, is_encodable
+from rewarddiff.data.files.rows import beginning
 from rewarddiff.data.formats import RowError, Values
 from rewarddiff.data.formats.base import FieldError
 from rewarddiff.data.formats.cells import as_text, items, text
@@ -28,7 +28,7 @@ from rewarddiff.data.sources import DEMO
 from rewarddiff.errors import UserError
 from rewarddiff.paths import user_path
 from rewarddiff.records import Message, Prompt, prompt_text
-from rewarddiff.writing import cut
+from rewarddiff.writing import cut, is_encodable
 
 INSTRUCTIONS = ("instruction", "question", "Question", "goal")
 """Columns of instructions: AlpacaEval's, RED-EVAL's and HarmfulQA's, CatQA's, AdvBench's."""

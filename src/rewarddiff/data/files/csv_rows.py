@@ -19,9 +19,9 @@ from rewarddiff.data.files.rows import (
     RefusedError,
     Row,
     check_columns,
-    is_encodable,
     limited_lines,
 )
+from rewarddiff.writing import is_encodable
 
 ROWS_IN_A_CELL: Mapping[str, int] = {",": 10, ";": 10, "|": 2, "\t": 2}
 """From so many lines on, one record whose every line has the delimiters of a whole row is taken for

@@ -22,11 +22,10 @@ from rewarddiff.data.files.rows import (
     RefusedError,
     Row,
     beginning,
-    is_encodable,
     is_too_deep,
     limited_lines,
 )
-from rewarddiff.writing import cut
+from rewarddiff.writing import cut, is_encodable
 
 MEND_ARRAY = "mend it there, or download it again"
 

@@ -140,17 +140,6 @@ def is_too_deep(value: Any) -> bool:
     return True
 
 
-def is_encodable(text: str) -> bool:
-    """Tell whether text is UTF-8: other bytes came along as lone surrogates."""
-    if text.isascii():
-        return True
-    try:
-        text.encode("utf-8")
-    except UnicodeError:
-        return False
-    return True
-
-
 def check_columns(names: Sequence[str], line: int = 0) -> None:
     """Refuse two columns of one name; names that are empty are no names."""
     for name, times in Counter(names).items():

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rewarddiff.data.files import Cell
-from rewarddiff.data.files.rows import is_encodable
 from rewarddiff.data.formats.base import FieldError, RowError, Values
 from rewarddiff.data.ledger import Reason
+from rewarddiff.writing import is_encodable
 
 TURNS = 'a list of turns [{"role": …, "content": …}, …]'
 """How a conversation is written, for messages."""
