@@ -646,12 +646,10 @@ def checkpoint_layers(module: nn.Module) -> None:
 
 def _all_finite(parameters: Iterable[nn.Parameter]) -> bool:
     """Return whether weights are finite; of divided ones all processes ask together."""
-    norms = []
-    for parameter in parameters:
-        if parameter.is_floating_point():  # quantised ones are whole numbers
-            norm = torch.linalg.vector_norm(parameter.detach())
-            norms.append(sharding.whole(norm))
-    return all(bool(norm.isfinite()) for norm in norms)
+    # Quantised weights are whole numbers.
+    weights = [p.detach() for p in parameters if p.is_floating_point()]
+    norm = sharding.whole(torch.nn.utils.get_total_norm(weights))
+    return bool(norm.isfinite())
 
 
 def _named(items: Sequence[Any]) -> str:
