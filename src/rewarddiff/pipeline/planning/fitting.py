@@ -102,13 +102,17 @@ def trainings(recipe: Recipe) -> Iterator[Training]:
 
 def refusal(training: Training, peak: Memory, device: Device) -> str:
     """Return why a training has no room, and what would need less, in one line."""
+    return (
+        f"{training.key}: training it is planned to take {taken(peak, device)}; "
+        f"{mend(training, device)}, or set {SWITCH}=ignore to try anyway"
+    )
+
+
+def taken(peak: Memory, device: Device) -> str:
+    """Return what a peak takes, by its parts, and what there is."""
     free = device.memory or 0.0
     parts = ", ".join(f"{name} {gib(value)}" for name, value in peak.parts.items() if value)
-    return (
-        f"{training.key}: training it is planned to take {gib(peak.total)} GiB at its peak ({parts}), "
-        f"and {gib(free)} GiB are free on {device.name}; {mend(training, device)}, or set "
-        f"{SWITCH}=ignore to try anyway"
-    )
+    return f"{gib(peak.total)} GiB at its peak ({parts}), and {gib(free)} GiB are free on {device.name}"
 
 
 def mend(training: Training, device: Device) -> str:

@@ -14,7 +14,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.planning import amounts
 from rewarddiff.pipeline.planning.costs import way_of
-from rewarddiff.pipeline.planning.fitting import CLEARLY, SWITCH, Training, gib, trainings
+from rewarddiff.pipeline.planning.fitting import CLEARLY, SWITCH, Training, taken, trainings
 from rewarddiff.pipeline.planning.machines import Device, this_machine
 from rewarddiff.pipeline.planning.memory import Memory, Pass, training
 from rewarddiff.pipeline.planning.stages import Planner
@@ -107,13 +107,10 @@ def _peak(one: Training, read: Pass, device: Device) -> Memory:
 
 
 def _refusal(one: Training, row: Row, peak: Memory, device: Device) -> str:
-    parts = ", ".join(f"{name} {gib(value)}" for name, value in peak.parts.items() if value)
-    free = device.memory or 0.0
     return (
         f"{row.source}: {one.key} reads {row.one.tokens:,.0f} tokens of it at once, which is planned to "
-        f"take {gib(peak.total)} GiB at its peak ({parts}), and {gib(free)} GiB are free on "
-        f"{device.name}; {_mend(one, row, device)}, leave the row out, or set {SWITCH}=ignore to try "
-        "anyway"
+        f"take {taken(peak, device)}; {_mend(one, row, device)}, leave the row out, or set "
+        f"{SWITCH}=ignore to try anyway"
     )
 
 
