@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -30,6 +32,9 @@ WHILE_ALL_COMPUTE = timedelta(hours=2)
 """How long GPUs wait for each other in a pass. Nobody is asked anything there: the longest that one does
 alone is to write a checkpoint, minutes also for hundreds of gigabytes. NCCL's own ten minutes are too
 short for that on a slow disk; what hangs is known of within hours."""
+
+LONGEST_REST = 10.0
+"""How many seconds a process waits at its end for threads that a busy machine lets wait."""
 
 
 class _Own:
@@ -197,7 +202,7 @@ def _group() -> Any:
 def _close_groups() -> None:
     """Close Gloo's groups before the interpreter ends.
 
-    Its threads outlive an open group and may abort a process that has done all its work (status -6,
+    A thread of its that still holds a tensor then aborts a process that has done all its work (status -6,
     "terminate called without an active exception"; pytorch/pytorch#179291). Groups of other backends stay
     open: closing NCCL's waits for the others, who may have failed.
     """
@@ -208,6 +213,32 @@ def _close_groups() -> None:
         distributed.destroy_process_group()
     elif _Own.group is not None:
         distributed.destroy_process_group(_Own.group)
+    _let_threads_rest()
+
+
+def _let_threads_rest() -> None:
+    """Wait until Gloo's threads have nothing in hand; where a weight was divided, a closed group keeps them.
+
+    They need the interpreter to let go of a tensor: so one that sleeps has done so only where it has slept
+    on while the interpreter was free.
+    """
+    rested = 0
+    give_up = time.monotonic() + LONGEST_REST
+    while rested < 2 and time.monotonic() < give_up:
+        time.sleep(0.01)
+        rested = rested + 1 if _threads_sleep() else 0
+
+
+def _threads_sleep() -> bool:
+    """Tell whether no thread of Gloo runs or waits for a processor, as far as the system tells."""
+    for thread in Path("/proc/self/task").glob("*"):
+        try:
+            name, _, rest = (thread / "stat").read_text().rpartition(")")
+        except OSError:  # it has just ended
+            continue
+        if "gloo" in name and rest.split()[0] != "S":
+            return False
+    return True
 
 
 atexit.register(_close_groups)

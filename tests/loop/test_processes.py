@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import pytest
 from process_groups import on_processes
 
 
@@ -24,3 +26,30 @@ assert torch.distributed.is_initialized()
     for status, error in on_processes(tmp_path, code):
         assert status == 0, error
         assert error.splitlines()[-1] == "closed"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="starves threads by Linux' idle scheduler")
+def test_threads_of_gloo_come_to_rest_before_the_interpreter_ends(tmp_path: Path) -> None:
+    """A divided tensor keeps a closed group's threads, here the last that a busy processor turns to."""
+    code = """
+import os, subprocess
+import sys
+from pathlib import Path
+import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
+from rewarddiff.processes import from_every_process, processes
+mesh = init_device_mesh("cpu", (processes().num_processes,))
+kept = distribute_tensor(torch.zeros(4), mesh, [Shard(0)])
+assert len((kept + kept).full_tensor()) == 4
+processor = {min(os.sched_getaffinity(0))}
+for thread in Path("/proc/self/task").iterdir():
+    os.sched_setaffinity(int(thread.name), processor)
+    if (thread / "comm").read_text().strip() == "pt_gloo_runloop":
+        os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
+subprocess.Popen(["timeout", "8", "sh", "-c", "while :; do :; done"], stderr=subprocess.DEVNULL)
+from_every_process("a")
+"""
+    for status, error in on_processes(tmp_path, code):
+        assert status == 0, error
