@@ -9,12 +9,17 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 Value = TypeVar("Value")
 
 LARGEST = 3.4028234663852886e38
 """The largest number of float32, in which models compute: a larger one would be infinite there."""
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Tell whether a value of JSON is a number: true and false, which Python counts with, are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, slots=True)

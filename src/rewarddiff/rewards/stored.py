@@ -23,7 +23,7 @@ from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
 from rewarddiff.hashing import digest
 from rewarddiff.paths import user_path
-from rewarddiff.records import Prompt, prompt_text
+from rewarddiff.records import Prompt, is_number, prompt_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,5 +204,4 @@ def _scores(values: Mapping[str, Any], count: int, place: str) -> Array | None:
 def _is_score(value: Any) -> bool:
     if value is None:
         return True
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and abs(value) <= sys.float_info.max
+    return is_number(value) and abs(value) <= sys.float_info.max

@@ -13,7 +13,7 @@ from rewarddiff.data.formats.cells import items, listed, optional_number, text
 from rewarddiff.data.formats.conversations import answer, in_context, prompt
 from rewarddiff.data.formats.pairs import TRL, trl_texts
 from rewarddiff.data.votes import Vote
-from rewarddiff.records import Comparison, Group
+from rewarddiff.records import Comparison, Group, is_number
 
 CHOSEN, REJECTED = "chosen", "rejected"
 
@@ -113,8 +113,7 @@ def word(values: Values, column: str) -> str:
     value = values.get(column)
     if value is None:
         return ""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return str(value) if is_number else text(values, column)
+    return str(value) if is_number(value) else text(values, column)
 
 
 def _has_votes(values: Values) -> bool:

@@ -11,7 +11,7 @@ from datasets import Dataset, IterableDataset
 from torch import Tensor
 
 from rewarddiff.errors import UserError
-from rewarddiff.records import LARGEST
+from rewarddiff.records import LARGEST, is_number
 
 COLUMN = "coefficient"
 MARGIN = "margin"
@@ -68,7 +68,7 @@ def check_margins(examples: Iterable[Example], where: str) -> None:
     """Raise a UserError where a margin is no finite number: TRL would train on it, and log a loss of 0."""
     for row, example in enumerate(examples):
         value = example.get(MARGIN)
-        if value is not None and not (_is_number(value) and abs(value) <= LARGEST):
+        if value is not None and not (is_number(value) and abs(value) <= LARGEST):
             raise UserError(
                 f"{where}: {MARGIN} of row {row} is {value!r}, expected a finite number; mend the row, "
                 "or leave it out"
@@ -78,12 +78,8 @@ def check_margins(examples: Iterable[Example], where: str) -> None:
 def check(values: Sequence[Any], where: str) -> None:
     """Raise a UserError where a coefficient is no finite number of at least 0."""
     for row, value in enumerate(values):
-        if not _is_number(value) or not 0 <= value <= LARGEST:
+        if not is_number(value) or not 0 <= value <= LARGEST:
             raise UserError(
                 f"{where}: {COLUMN} of row {row} is {value!r}, expected a finite number of at least "
                 "0; weigh with negative=clip, drop or flip"
             )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from rewarddiff.records import plain_prompt
+from rewarddiff.records import is_number, plain_prompt
 from rewarddiff.scorers.remote.options import ApiName
 from rewarddiff.scorers.remote.texts import Conversation, Sent, Split
 
@@ -147,8 +147,7 @@ def number(value: Any) -> float:
     Raises:
         ValueError: it is none.
     """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):
+    if not is_number(value) or not math.isfinite(value):
         raise ValueError(f"{str(value)[:40]}, which is no finite number")
     return float(value)
 
