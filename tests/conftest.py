@@ -29,6 +29,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from rewarddiff import outputs
+
 hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("house")
 
@@ -46,6 +48,25 @@ def pytest_collection_finish() -> None:
     """Take what libraries hold out of garbage collection: stages collect, and it takes 0.3 s a time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _folders_are_known() -> Iterator[None]:
+    """Hold `outputs.WRITTEN_THROUGH` to what commands make, whichever test runs them."""
+    held = outputs._held
+
+    @contextmanager
+    def watched(place: Path, output: Path) -> Iterator[Any]:
+        before = set(output.glob("*"))
+        with held(place, output) as lock:
+            yield lock
+        for made in set(output.glob("*")) - before:
+            known = made.is_file() or made.name.startswith(outputs.WRITTEN_THROUGH)
+            assert known, f"{made}: a folder that is not in WRITTEN_THROUGH"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outputs, "_held", watched)
+        yield
 
 
 @pytest.fixture(scope="session")
