@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 LONGEST_NAME = 100
@@ -31,5 +33,22 @@ def as_name(text: str) -> str:
     name = re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip("_")
     if len(name) <= LONGEST_NAME:
         return name
+    return _with_hash(name, text)
+
+
+def as_names(texts: Sequence[str]) -> list[str]:
+    """Return texts as parts of names that differ, on a disk that does not tell A from a too.
+
+    Of those that `as_name` would make the same each ends in a hash.
+    """
+    names = [as_name(text) for text in texts]
+    times = Counter(name.casefold() for name in names)
+    return [
+        name if times[name.casefold()] == 1 else _with_hash(name, text)
+        for name, text in zip(names, texts, strict=True)
+    ]
+
+
+def _with_hash(name: str, text: str) -> str:
     ending = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{name[: LONGEST_NAME - 9]}-{ending}"

@@ -18,7 +18,7 @@ from rewarddiff.data.vote_files import read_votes
 from rewarddiff.endpoints.addresses import served_model
 from rewarddiff.errors import UserError
 from rewarddiff.outputs import run_folder_for
-from rewarddiff.paths import as_name, user_path
+from rewarddiff.paths import as_name, as_names, user_path
 from rewarddiff.pipeline.canaries import PROMPTS
 from rewarddiff.pipeline.contestants import Contestant, answers_of, contestants
 from rewarddiff.pipeline.earlier import check_earlier
@@ -227,10 +227,10 @@ def _write(
     results: Results,
 ) -> None:
     """Write all that was found; results.json last."""
-    for place, one in enumerate(named):
+    files = as_names([one.name for one in named])
+    for place, (one, file) in enumerate(zip(named, files, strict=True)):
         if one.outputs is None:
-            file = folder / "outputs" / f"{as_name(one.name)}.json"
-            write_outputs(file, one.name, answers.groups, place)
+            write_outputs(folder / "outputs" / f"{file}.json", one.name, answers.groups, place)
     stated = {judge: of_judge.stated for judge, of_judge in asked.items()}
     write_verdicts(folder / "verdicts.jsonl", answers, stated)
     write_annotations(folder / "annotations.json", answers, stated)
