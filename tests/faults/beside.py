@@ -8,6 +8,10 @@ from pathlib import Path
 
 FAULTS = Path(__file__).parent
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+for name, value in {
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}.items():
+    os.environ.setdefault(name, value)
 sys.path[:0] = [str(FAULTS.parent), str(FAULTS.parent / "scorers"), str(FAULTS.parents[1])]

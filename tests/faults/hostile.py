@@ -26,14 +26,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-for path in (HERE, HERE / "watching"):
-    sys.path.insert(0, str(path))
-os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
+import beside
+import hostile_things as things
+from hostile_things import Given
 
-import hostile_things as things  # noqa: E402
+WATCHING = beside.FAULTS / "watching"
+sys.path.insert(0, str(WATCHING))
+
 import sitecustomize  # noqa: E402
-from hostile_things import Given  # noqa: E402
 
 SECONDS = 90
 """For one command; of a model that is loaded it takes three."""

@@ -570,7 +570,6 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=math.inf, help="then it ends")
     options = parser.parse_args()
     until = time.monotonic() + 60 * options.minutes
-    os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
     import torch
 
     import rewarddiff.cli

@@ -19,9 +19,9 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-for path in (HERE, HERE.parent / "report", HERE.parent.parent):
-    sys.path.insert(0, str(path))
+import beside
+
+sys.path.insert(0, str(beside.FAULTS.parent / "report"))
 
 ATTACKS = (
     "<script>alert(1)</script>",

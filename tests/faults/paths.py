@@ -24,9 +24,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
+import beside  # noqa: F401, it is what lets the others be found
 
 PAYLOADS = (
     "../evil", "../../evil", "..", "../", ".", "./..", "...", "....//evil", "{OUT}/evil", "/{OUT}/evil", "~", "~/evil",

@@ -38,13 +38,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
-sys.path.insert(0, str(ROOT))
-
-import httpx2  # noqa: E402
-
-from tests.annotate.conftest import fields, shown_texts, worth  # noqa: E402
+import beside  # noqa: F401, it is what lets the others be found
+import httpx2
+from annotate.conftest import fields, shown_texts, worth
 
 CLIENTS = 64
 ITEMS = 600

@@ -28,8 +28,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-HERE = Path(__file__).parent
-import beside  # noqa: E402, F401, it is what lets the others be found
+import beside  # noqa: F401, it is what lets the others be found
 
 WORD = "PLANTED"
 
