@@ -19,6 +19,7 @@ from torch.utils._sympy.functions import Mod
 from rewarddiff.forward import Layout, LogProbs, flex, switch_dropout_off, tree_attention
 from rewarddiff.forward.flex import FlexMasks
 from rewarddiff.forward.tiles import TILE, tiles
+from rewarddiff.loop.train import checkpoint_layers
 from rewarddiff.policies.alignment import AlignmentConfig
 from rewarddiff.policies.objectives.lists import RRHF
 from rewarddiff.policies.objectives.pairs import DPO
@@ -180,7 +181,7 @@ def test_gradient_checkpointing_in_the_kernel_changes_nothing() -> None:
     policy.trunk.attention = "fused"
     switch_dropout_off(model)
     before = gradients(model, policy(policy.pack(DEPTH_FIRST)))
-    model.activation_checkpointing_enable()
+    checkpoint_layers(model)
     switch_dropout_off(model)
     after = gradients(model, policy(policy.pack(DEPTH_FIRST)))
     for key, gradient in before.items():
@@ -195,7 +196,7 @@ def test_the_function_that_a_gpu_compiles_has_the_gradients_of_blocks(
     traced = torch.compile(flex._fused, backend="aot_eager", fullgraph=True)
     model = make("gemma2")
     policy = LogProbs(model)
-    model.activation_checkpointing_enable()
+    checkpoint_layers(model)
     switch_dropout_off(model)
     by_blocks = gradients(model, policy(policy.pack(DEPTH_FIRST)))
     monkeypatch.setattr(flex, "_compiled", lambda _: traced)
