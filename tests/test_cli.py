@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -348,6 +349,18 @@ def test_failures_are_one_line(
     failing(monkeypatch, error)
     assert status("run", "r.yaml") == code
     assert capsys.readouterr().err == f"rewarddiff: {message}\n"
+
+
+def test_a_termination_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    pipeline = types.ModuleType("rewarddiff.pipeline")
+    pipeline.run_recipe = lambda *_: signal.raise_signal(signal.SIGTERM)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "rewarddiff.pipeline", pipeline)
+    assert status("run", "r.yaml") == 130
+    assert capsys.readouterr().err.startswith("rewarddiff: interrupted: run the same command")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_anything_else_keeps_its_traceback_in_a_file(

@@ -38,7 +38,7 @@ def test_the_python_example_runs(
     names: dict[str, object] = {}
     exec(source, names)
     assert (tmp_path / "my" / "policy" / "model" / "model.safetensors").exists()
-    assert (tmp_path / "my" / "scorer" / "model" / "rewarddiff_scorer.json").exists()
+    assert (tmp_path / "my" / "differences" / "model" / "rewarddiff_scorer.json").exists()
 
 
 def test_every_file_of_the_tree_exists() -> None:

@@ -81,6 +81,17 @@ def test_a_console_shows_texts_as_they_are(text: str, capsys: pytest.CaptureFixt
     assert [line.strip() for line in lines] == [shown, head, shown]
 
 
+@pytest.mark.parametrize(("variables", "width"), [({}, 120), ({"COLUMNS": "90"}, 90)])
+def test_tables_in_a_file_have_room(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], width: int
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert console().width == width
+
+
 def test_a_minus_is_a_minus() -> None:
     assert [figure(x, form) for x, form in ((-0.05, "+.3f"), (0.05, "+.3f"), (-1e-6, "g"), (-3, "d"))] == [
         "−0.050", "+0.050", "−1e−06", "−3",

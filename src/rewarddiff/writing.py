@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 LONGEST = 300
 """Characters of a text of somebody else's that a message repeats."""
+
+WIDTH_OF_FILES = 120
+"""Characters of a line of tables in a file or pipe, unless COLUMNS says another width."""
 
 NAMED = 50
 """Names of somebody else's that a message lists."""
@@ -192,8 +196,11 @@ def console(*, error: bool = False) -> Console:
                 else:
                     yield Segment(on_terminal(segment.text), segment.style)
 
+    stream = sys.stderr if error else sys.stdout
+    is_measured = stream.isatty() or "COLUMNS" in os.environ
     return PrintingConsole(
-        file=_behind_guards(sys.stderr if error else sys.stdout),
+        file=_behind_guards(stream),
+        width=None if is_measured else WIDTH_OF_FILES,
         markup=False,
         emoji=False,
         highlight=False,

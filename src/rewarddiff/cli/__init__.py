@@ -24,7 +24,14 @@ from collections.abc import Sequence
 
 from rewarddiff import launch
 from rewarddiff.cli.arguments import command_line
-from rewarddiff.cli.failing import ended, failed, failed_elsewhere, kept, mute_stdout
+from rewarddiff.cli.failing import (
+    ended,
+    failed,
+    failed_elsewhere,
+    kept,
+    mute_stdout,
+    terminations_as_interrupts,
+)
 from rewarddiff.cli.looking import look_first
 from rewarddiff.cli.parser import parsed
 from rewarddiff.errors import FailedElsewhere, TrainingError, UserError
@@ -79,9 +86,10 @@ def _done(argv: Sequence[str] | None) -> int:
     _allow_large_pages()
     launch.forget_plugins()
     try:
-        look_first(args)
-        args.handler(args)
-        sys.stdout.flush()
+        with terminations_as_interrupts():
+            look_first(args)
+            args.handler(args)
+            sys.stdout.flush()
     except FailedElsewhere as error:
         return failed_elsewhere(error, debug=args.debug)
     except UserError as error:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from rewarddiff import launch
 from rewarddiff.writing import on_terminal, print_lines, say
@@ -50,6 +53,23 @@ def failed_elsewhere(error: BaseException, *, debug: bool) -> int:
         return failed(error, str(error), 2, debug=debug)
     time.sleep(2 * HEAD_START)
     return 2
+
+
+@contextmanager
+def terminations_as_interrupts() -> Iterator[None]:
+    """Let SIGTERM end a command as an interrupt does, with a line; trainings and servers have ways of their own.
+
+    A process that waits for others would heed it only once they answer: of several each ends at once.
+    """
+    is_main_thread = threading.current_thread() is threading.main_thread()  # handlers are its own
+    if launch.size() > 1 or not is_main_thread:
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def mute_stdout() -> None:

@@ -103,6 +103,6 @@ def split(groups: Groups, fractions: Mapping[str, float], seed: int = 0) -> dict
             raise UserError(
                 f"split {name}: got none of {len(groups)} groups "
                 f"with {len(set(map(split_key, groups)))} different prompts or topics; "
-                "raise its fraction, change the seed, or bring more data"
+                "bring at least some twenty, raise its fraction, or change the seed"
             )
     return {name: groups.select(indices) for name, indices in places.items()}

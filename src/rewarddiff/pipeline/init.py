@@ -88,9 +88,9 @@ def init_stage(data: str | Path, model: str, output: str | Path, **reading: Any)
         print_losses(ledger)
         tokenizer = models.load_tokenizer(model)
         seen = look(groups, unlimited(tokenizer))
-        text = recipe_text(data, model, path, groups, seen, reading)
+        text, facts = recipe_text(data, model, path, groups, seen, reading)
         files.write_text(path, text)
-    return [*seen.sentences(), "", f"recipe   {path}", f"next     rewarddiff run {path}"]
+    return [*facts, "", f"recipe   {path}", f"next     rewarddiff run {path}"]
 
 
 def recipe_text(
@@ -100,11 +100,12 @@ def recipe_text(
     groups: Groups,
     seen: DataLook,
     reading: Mapping[str, Any],
-) -> str:
-    """Return the recipe, which is checked."""
+) -> tuple[str, list[str]]:
+    """Return the recipe, which is checked, and what it says of the data and of its own time."""
     choice = _choice(str(data), seen)
     effort, most = _effort(model, seen, choice)
     limit = _limit(effort, seen.groups)
+    facts = [*seen.sentences(), *effort.sentences(limit)]
     values = {
         **_lengths(model, seen),
         "path": _flow(str(data)),
@@ -125,12 +126,12 @@ def recipe_text(
         "has_coefficients": seen.has_coefficients,
         "signed": seen.negative > 0,
         "prompts": effort.prompts(limit),
-        "facts": [*seen.sentences(), *effort.sentences(limit)],
+        "facts": facts,
         "max_comparisons": most if most < seen.most_comparisons else None,
     }
     text = _rendered(values)
     load_recipe(parse(text, str(path)), [], Recipe).check()
-    return text
+    return text, facts
 
 
 def _rendered(values: Mapping[str, Any]) -> str:
