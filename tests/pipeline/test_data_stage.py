@@ -86,6 +86,20 @@ def test_a_test_may_be_a_split_of_a_saved_dataset_or_a_folder(tmp_path: Path) ->
     assert prompts == {"saved": ["New 0", "New 1"], "folder": ["Other 2", "Other 3", "Other 4"]}
 
 
+def test_the_order_in_which_splits_are_dealt_out_makes_other_data(tmp_path: Path) -> None:
+    """With equal shares the splits change places: who was trained on before is tested on now."""
+    (tmp_path / "train.jsonl").write_text(pairs([f"Prompt {n}" for n in range(40)]))
+    runs = []
+    for splits in ({"train": 0.5, "test": 0.5}, {"test": 0.5, "train": 0.5}):
+        data = DataConfig(path=str(tmp_path / "train.jsonl"), splits=splits)
+        runs.append(prepare(Recipe("t", data=data), tmp_path / "run"))
+    one, other = runs
+    trained_on = [group.prompt for group in one.splits["train"]]
+    assert trained_on == [group.prompt for group in other.splits["test"]]
+    assert one.data != other.data
+    assert other.stages["data"].anew
+
+
 def test_what_a_killed_run_began_to_write_is_removed(tmp_path: Path) -> None:
     cache = tmp_path / "run" / "cache"
     cache.mkdir(parents=True)

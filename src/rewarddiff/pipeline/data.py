@@ -68,7 +68,7 @@ class Run:
 
     Attributes:
         splits: groups by split. tests: by name, those of further files.
-        data: fingerprint of the groups and of how they were split.
+        data: hash of the groups of every split.
         prepared: the manifest of the data stage.
         stages: those it has made or found done, by their folders in `output`.
         judges: language models that were asked in this process, by name.
@@ -145,7 +145,7 @@ def prepare(
         splits = split(groups, data.splits, data.seed)
         tests = main_first(lambda: _tests(data, output / "cache", test_ledgers, splits))
     counts = {name: _counts(part) for name, part in splits.items()}
-    identity = fingerprint(content(groups), dict(data.splits), data.seed)
+    identity = content_by_split(splits)
     test_contents = {label: content(test) for label, test in tests.items()}
     earlier = Stage.found(output / "data").get("inputs", {})
     if again and (earlier.get("data"), earlier.get("tests")) != (identity, test_contents):
@@ -240,6 +240,11 @@ def _counts(groups: Groups) -> dict[str, int]:
         compared += len(comparisons(group))
         labelled += len(list(group.known_labels()))
     return {"groups": len(groups), "comparisons": compared, "labels": labelled}
+
+
+def content_by_split(splits: Mapping[str, Groups]) -> str:
+    """Return a hash of which groups are in which split: whatever dealt them out, it is in the hash."""
+    return fingerprint({name: content(groups) for name, groups in splits.items()})
 
 
 def content(groups: Iterable[Group]) -> str:

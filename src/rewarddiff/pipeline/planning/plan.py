@@ -11,13 +11,12 @@ from typing import Any
 from rewarddiff.config import load_recipe
 from rewarddiff.data import Groups, load_groups, split
 from rewarddiff.data.thinning import thin
-from rewarddiff.pipeline.data import content
+from rewarddiff.pipeline.data import content_by_split
 from rewarddiff.pipeline.planning.costs import Planned
 from rewarddiff.pipeline.planning.machines import Device, gpus, this_machine
 from rewarddiff.pipeline.planning.stages import Planner
 from rewarddiff.pipeline.recipe import DataConfig, Recipe
 from rewarddiff.processes import processes
-from rewarddiff.store import fingerprint
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def plan_recipe(
     groups = _groups(config.data)
     splits = split(groups, config.data.splits, config.data.seed)
     tests = {name: _test(config.data, path) for name, path in config.data.tests.items()}
-    identity = fingerprint(content(groups), dict(config.data.splits), config.data.seed)
+    identity = content_by_split(splits)
     planner = Planner(config, splits, tests, device, folder=config.folder, data=identity)
     stages = tuple(planner.stages())
     return Plan(config.name, device, stages, len(groups), planner.sampled)
