@@ -117,3 +117,25 @@ def test_aspects_of_a_trained_scorer_are_weighed_by_the_recipe(
     )  # what was fitted with other weights is forgotten, and fitted anew
     with pytest.raises(UserError, match="the scorer's aspects are: a, b"):
         run_recipe(asked, ["scorers.two.aspects={c: 3, a: 1}"])
+
+
+def test_aspects_in_another_order_are_trained_anew(encoder_folder: Path, tmp_path: Path) -> None:
+    """A head begins by its place, so what was trained in another order is another scorer."""
+    rows = []
+    for n in range(16):
+        row = {"prompt": f"Prompt {n}", "chosen": "good", "rejected": "bad", "subset": "ab"[n % 2]}
+        rows.append(json.dumps(row) + "\n")
+    (tmp_path / "data.jsonl").write_text("".join(rows))
+    orders = []
+    for names in ("ab", "ba"):
+        aspects = dict.fromkeys(names, 1.0)
+        scorer = {"aspects": aspects, "backbone": str(encoder_folder), "train": SMALL}
+        content = {
+            "name": "aspects",
+            "output": str(tmp_path / "run"),
+            "data": {"path": str(tmp_path / "data.jsonl"), "splits": {"train": 1.0}},
+            "scorers": {"two": scorer},
+        }
+        folder = run_recipe(content)
+        orders.append(list(load_scorer(folder / "scorers/two-0/model").config.aspects))
+    assert orders == [["a", "b"], ["b", "a"]]

@@ -95,6 +95,7 @@ def scorer_stage(run: Run, name: str, seed: int) -> Stage:
         f"scorers/{name}-{seed}",
         "scorer",
         config=to_dict(recipe.own),
+        aspects=list(recipe.own.aspects),  # heads begin by their place, and a key has no order
         backbone=models.fingerprint(config.backbone),
         warm=start,
         seed=seed,
