@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import struct
 from contextlib import closing
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from rewarddiff.annotate.votes import Votes
 from rewarddiff.data.vote_files import read_votes
-from rewarddiff.databases import require_plain
+from rewarddiff.databases import JOURNAL_MAGIC, require_plain
 from rewarddiff.errors import UserError
 from rewarddiff.store import Store
 
@@ -29,6 +31,37 @@ def test_what_acts_is_refused_by_whoever_opens_it(kind: str, tmp_path: Path) -> 
     for opened in (read_votes, Votes, Store):
         with pytest.raises(UserError, match=f"it holds a {kind} 'v'"):
             opened(path)
+
+
+def journal_naming(database: Path, named: Path) -> None:
+    """Write a journal of no page that names a super-journal, as of a killed commit to two databases."""
+    pages = database.stat().st_size // 4096
+    header = struct.pack(">8s5I", JOURNAL_MAGIC, 0, 1, pages, 512, 4096).ljust(512, b"\0")
+    name = str(named).encode()
+    lock_page = 0x40000000 // 4096 + 1
+    end = struct.pack(">2I8s", len(name), sum(name), JOURNAL_MAGIC)
+    Path(f"{database}-journal").write_bytes(header + struct.pack(">I", lock_page) + name + end)
+
+
+@pytest.mark.parametrize("opened", [Votes, Store])
+def test_what_a_foreign_journal_names_is_not_deleted(opened: type, tmp_path: Path) -> None:
+    place, precious = tmp_path / "run" / "x.sqlite", tmp_path / "precious.txt"
+    precious.write_text("mine")
+    place.parent.mkdir()
+    opened(place).close()
+    journal_naming(place, precious)
+    with pytest.raises(UserError, match=r"x\.sqlite-journal: no journal that rewarddiff writes"):
+        opened(place)
+    assert precious.exists()
+    with closing(sqlite3.connect(place)) as database:  # what would have come of it
+        database.execute("SELECT * FROM sqlite_master").fetchall()
+    assert not precious.exists()
+
+
+def test_a_pipe_in_place_of_a_journal_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.sqlite-journal")
+    with pytest.raises(UserError, match="no journal that rewarddiff writes"):
+        Store(tmp_path / "x.sqlite")
 
 
 def test_tables_with_indices_are_plain(tmp_path: Path) -> None:

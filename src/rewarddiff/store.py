@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from rewarddiff.databases import require_plain
+from rewarddiff.databases import require_own_journal, require_plain
 from rewarddiff.errors import UserError
 from rewarddiff.hashing import digest
 from rewarddiff.room import NoRoom, room_for
@@ -59,6 +59,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        require_own_journal(path)
         with self._explained():
             self._db = sqlite3.connect(path, timeout=60)
             # What is no UTF-8 any more is no error of SQLite's, but a value with another sum.

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rewarddiff.annotate.records import Answer, Progress, Receipt, Shown, prompt_from_json
-from rewarddiff.databases import require_plain
+from rewarddiff.databases import require_own_journal, require_plain
 from rewarddiff.errors import UserError
 
 BUSY_SECONDS = 30
@@ -42,6 +42,7 @@ class Votes:
         Raises:
             UserError: it is no such file.
         """
+        require_own_journal(path)
         self.path = path
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(
