@@ -5,12 +5,15 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from rewarddiff.errors import UserError
 from rewarddiff.remembering import KeptMeter, remember
 from rewarddiff.store import Store, fingerprint
 
@@ -94,6 +97,50 @@ def test_a_value_that_was_changed_on_the_disk_is_made_again(
     with Store(path) as store:
         assert store.get(["a", "b"]) == {"b": 9}
     assert "1 of the values that it keeps do not hold what was written" in caplog.text
+
+
+def test_a_flipped_bit_costs_a_value_or_ends_in_a_line(tmp_path: Path) -> None:
+    """Each byte that is not 0 is hit once in its lowest bit, once in its highest, and once in between."""
+    path = tmp_path / "store.sqlite"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA page_size = 512")
+        database.execute("VACUUM")
+    with Store(path) as store:
+        store.put({"key": {"reward": 0.5}})
+    whole = path.read_bytes()
+    verdicts: Counter[str] = Counter()
+    for place in np.flatnonzero(np.frombuffer(whole, np.uint8)).tolist():
+        for bit in {0, place % 8, 7}:
+            flipped = bytearray(whole)
+            flipped[place] ^= 1 << bit
+            path.write_bytes(flipped)
+            verdicts[what_comes_of(path)] += 1
+    assert set(verdicts) == {"kept", "made again", "a line"}
+
+
+def what_comes_of(path: Path) -> str:
+    """Return what a store says of a key."""
+    try:
+        with Store(path) as store:
+            values = store.get(["key"])
+    except UserError as error:
+        return "lines" if "\n" in str(error) else "a line"
+    assert values in ({}, {"key": {"reward": 0.5}})
+    return "kept" if values else "made again"
+
+
+@pytest.mark.parametrize("change", ["value = CAST(value AS BLOB)", "sum = CAST(sum AS BLOB)"])
+def test_what_is_no_text_any_more_is_made_again_and_not_taken(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "store.sqlite"
+    with Store(path) as store:
+        store.put({"a": 4, "b": 9})
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(f"UPDATE kept SET {change} WHERE key = 'a'")
+    with Store(path) as store:
+        assert store.get(["a", "b"]) == {"b": 9}
+    with Store(tmp_path / "other.sqlite") as other:
+        other.take(path)
+        assert other.get(["a", "b"]) == {"b": 9}
 
 
 def test_what_was_kept_before_values_had_sums_is_taken_over(tmp_path: Path) -> None:

@@ -49,6 +49,13 @@ def sum_of(key: str, value: str) -> str:
     return digest([key.encode(), b"\0", value.encode()])
 
 
+def is_as_written(key: object, value: object, sum_of_written: object) -> bool:
+    """Tell whether a row holds what was written; a flipped bit may make bytes or None of a text."""
+    if not (isinstance(key, str) and isinstance(value, str)):
+        return False
+    return sum_of(key, value) == sum_of_written
+
+
 class Store:
     """A dictionary in one SQLite file: text key → JSON value. Usable as a context manager.
 
@@ -91,17 +98,20 @@ class Store:
                 if row is None:
                     continue
                 value, sum_of_written = row
-                if sum_of(key, value) == sum_of_written:
+                if is_as_written(key, value, sum_of_written):
                     values[key] = json.loads(value)
                 else:
                     changed += 1
-        if changed:
+        self._warn_of_changed(changed)
+        return values
+
+    def _warn_of_changed(self, count: int) -> None:
+        if count:
             logger.warning(
                 "%s: %d of the values that it keeps do not hold what was written: made again",
                 self._path,
-                changed,
+                count,
             )
-        return values
 
     def is_empty(self) -> bool:
         """Tell whether nothing is kept."""
@@ -119,10 +129,12 @@ class Store:
             self._db.execute("DELETE FROM kept")
 
     def take(self, other: Path) -> None:
-        """Write all values of another store, and remove that one."""
-        with Store(other) as store:
+        """Write all values of another store that are as they were written, and remove that one."""
+        with Store(other) as store, store._explained():
             rows = store._db.execute("SELECT key, value, sum FROM kept").fetchall()
-        self._write(rows)
+            whole = [row for row in rows if is_as_written(*row)]
+            store._warn_of_changed(len(rows) - len(whole))
+        self._write(whole)
         other.unlink()
 
     def _write(self, rows: Iterable[tuple[str, str, str]]) -> None:
@@ -157,7 +169,8 @@ class Store:
                 f"{self._path}: cannot be written ({error}); "
                 "free some space, or choose another output"
             ) from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            # What SQLite says of a broken schema quotes it, and may be no UTF-8.
             raise UserError(
                 f"{self._path}: is broken ({error}); delete it, what it kept is computed again"
             ) from error
