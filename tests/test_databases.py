@@ -20,6 +20,7 @@ ACTING = {
     "view": "CREATE VIEW v AS WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n",
     "trigger": "CREATE TABLE t (a); CREATE TRIGGER v AFTER INSERT ON t BEGIN DELETE FROM t; END",
     "table": "CREATE VIRTUAL TABLE v USING fts5(a)",
+    "generated column": "CREATE TABLE t (a, v AS (hex(zeroblob(400000000))))",
 }
 
 
@@ -68,3 +69,10 @@ def test_tables_with_indices_are_plain(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "x")) as database:
         database.executescript("CREATE TABLE t (a PRIMARY KEY, b UNIQUE); CREATE INDEX i ON t (b)")
         require_plain(database)
+
+
+def test_stored_generated_columns_are_refused_too() -> None:
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute("CREATE TABLE t (a, v AS (2 * a) STORED)")
+        with pytest.raises(sqlite3.DatabaseError, match="a generated column 'v'"):
+            require_plain(database)

@@ -12,6 +12,16 @@ from rewarddiff.errors import UserError
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 """Begins a journal of SQLite, and ends one that names a super-journal (sqlite.org/fileformat2.html)."""
 
+ACTING = """
+    SELECT type, name FROM sqlite_master
+    WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%'
+"""
+GENERATED = """
+    SELECT 'generated column', columns.name
+    FROM sqlite_master AS tables, pragma_table_xinfo(tables.name) AS columns
+    WHERE tables.type = 'table' AND columns.hidden IN (2, 3)
+"""
+
 
 def require_own_journal(path: Path) -> None:
     """Refuse a database beside a journal that rewarddiff does not write, before it is opened for writing.
@@ -44,19 +54,16 @@ def _is_own(journal: Path) -> bool:
 
 
 def require_plain(database: sqlite3.Connection) -> None:
-    """Refuse a database with triggers, views or virtual tables, of which this package makes none.
+    """Refuse a database with triggers, views, virtual tables or generated columns: ours have none.
 
-    A view may go on for ever, and a trigger change what is stored.
+    A view may go on for ever, a trigger change what is stored, and a generated column take all memory.
 
     Raises:
         sqlite3.DatabaseError: it has one, or is no database.
     """
     database.execute("PRAGMA trusted_schema = OFF")
-    query = (
-        "SELECT type, name FROM sqlite_master "
-        "WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%'"
-    )
-    acting = database.execute(query).fetchone()
-    if acting is not None:
-        kind, name = acting
-        raise sqlite3.DatabaseError(f"it holds a {kind} '{name}', and is to hold tables alone")
+    for query in (ACTING, GENERATED):
+        acting = database.execute(query).fetchone()
+        if acting is not None:
+            kind, name = acting
+            raise sqlite3.DatabaseError(f"it holds a {kind} '{name}', and is to hold tables alone")

@@ -279,6 +279,14 @@ def test_questions_without_a_turn_and_scores_beyond_numbers_are_refused(tmp_path
             "ALTER TABLE votes RENAME TO v; CREATE VIEW votes AS SELECT * FROM v",
             "it holds a view 'votes'",
         ),
+        ("INSERT INTO items SELECT * FROM items", "two rows have {'id': 'i'}"),
+        (
+            "INSERT INTO votes SELECT * FROM votes",
+            "two rows have {'item': 'i', 'annotator': 'ann'}",
+        ),
+        ("INSERT INTO settings SELECT * FROM settings", "two rows have {'key': 'scale'}"),
+        ("UPDATE votes SET item = 'j'", "a vote is on item 'j', which is not there"),
+        ("UPDATE items SET place = 'first'", "place is not a number"),
     ],
 )
 def test_a_vote_that_is_none_is_refused(tmp_path: Path, change: str, cause: str) -> None:
@@ -299,6 +307,27 @@ def test_a_vote_that_is_none_is_refused(tmp_path: Path, change: str, cause: str)
     assert f"cannot be read as a project of rewarddiff annotate ({cause}" in refusal(
         path, read_votes
     )
+
+
+def test_texts_that_stand_in_two_tables_are_more_than_the_file(tmp_path: Path) -> None:
+    """A page of two tables, as one row's text may be that of a million rows."""
+    path = tmp_path / "annotations.sqlite"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(
+            """
+            CREATE TABLE settings (key, value);
+            CREATE TABLE items (id, place, prompt, a, b, source);
+            CREATE TABLE votes (item, annotator, grade, skipped, seconds, reason);
+            PRAGMA writable_schema = ON;
+            UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master WHERE name = 'items')
+            WHERE name = 'votes';
+            """
+        )
+    with closing(sqlite3.connect(path)) as database, database:
+        row = ("i", 0, json.dumps("p" * 1_000_000), "a", "b", None)
+        database.execute("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", row)
+    cause = "its rows hold more text than the file has bytes"
+    assert cause in refusal(path, read_votes)
 
 
 # --- names ------------------------------------------------------------------------------------------

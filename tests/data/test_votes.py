@@ -340,6 +340,21 @@ def test_a_project_is_read_by_its_folder_or_its_file(tmp_path: Path) -> None:
     assert read_votes(folder / "annotations.sqlite") == votes_of(5)
 
 
+def test_votes_of_a_project_stand_by_place_and_annotator(tmp_path: Path) -> None:
+    folder = project(tmp_path, votes_of(5))
+    with sqlite3.connect(folder / "annotations.sqlite") as database:
+        for table in ("items", "votes"):
+            database.executescript(
+                f"""
+                CREATE TABLE turned AS SELECT * FROM {table} ORDER BY rowid DESC;
+                DROP TABLE {table};
+                ALTER TABLE turned RENAME TO {table};
+                """
+            )
+    database.close()
+    assert read_votes(folder) == votes_of(5)
+
+
 # -- what cannot be read or written ----------------------------------------------------------------
 
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from rewarddiff.data.files.rows import MAX_LINE
 from rewarddiff.data.formats.base import RowError, Values
-from rewarddiff.data.formats.cells import from_json, optional_number, text
+from rewarddiff.data.formats.cells import from_json, number, optional_number, text
 from rewarddiff.data.formats.conversations import prompt
 from rewarddiff.data.formats.voted import grade, steps, word
 from rewarddiff.data.votes import Vote
@@ -30,12 +30,9 @@ DATABASE = "annotations.sqlite"
 
 BEGINNING = b"SQLite format 3\0"
 
-QUERY = """
-    SELECT items.id AS item, items.prompt, items.a, items.b, items.source,
-           votes.annotator, votes.grade, votes.skipped, votes.seconds, votes.reason
-    FROM votes JOIN items ON items.id = votes.item
-    ORDER BY items.place, votes.annotator
-"""
+SETTINGS = "SELECT key, value FROM settings"
+ITEMS = "SELECT id, place, prompt, a, b, source FROM items"
+VOTES = "SELECT item, annotator, grade, skipped, seconds, reason FROM votes"
 
 NOT_A_PROJECT = (
     sqlite3.Error,
@@ -64,10 +61,10 @@ def database_votes(path: Path) -> list[Vote]:
     """
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_LINE)
             require_plain(database)
             database.row_factory = sqlite3.Row
-            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_LINE)
-            return list(_votes(database))
+            return _votes(_Tables(path, database))
     except NOT_A_PROJECT as error:
         raise UserError(
             f"{path}: cannot be read as a project of rewarddiff annotate ({cut(str(error))}); "
@@ -75,33 +72,77 @@ def database_votes(path: Path) -> list[Vote]:
         ) from None
 
 
-def _votes(database: sqlite3.Connection) -> Iterator[Vote]:
-    scale = _scale(database)
-    for row in database.execute(QUERY):
-        yield _vote({**dict(row), "steps": scale})
+class _Tables:
+    """The tables of a file, which together hold no more text than the file has bytes.
+
+    A damaged or hostile file may have the same row without end, or one text in many rows. So each
+    table is read once, row by row, and nothing is sorted or joined by SQLite, which would not end.
+    """
+
+    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+        self._database = database
+        log = path.with_name(f"{path.name}-wal")
+        self._room = path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+
+    def rows(self, query: str, keys: int) -> dict[tuple[Any, ...], Values]:
+        """Return the rows of a table by the values of its first columns, in the order of the file.
+
+        Raises:
+            ValueError: two rows have the same, or they hold more than the file.
+        """
+        rows: dict[tuple[Any, ...], Values] = {}
+        for row in self._database.execute(query):
+            key = tuple(row)[:keys]
+            if key in rows:
+                raise ValueError(f"two rows have {dict(zip(row.keys(), key, strict=False))}")
+            self._room -= sum(len(value) for value in row if isinstance(value, str | bytes))
+            if self._room < 0:
+                raise ValueError("its rows hold more text than the file has bytes")
+            rows[key] = dict(row)
+        return rows
 
 
-def _vote(values: Values) -> Vote:
-    source_a, source_b = _sources(values["source"])
-    return Vote(
-        prompt=prompt({"prompt": from_json(text(values, "prompt"))}),
-        response_a=text(values, "a"),
-        response_b=text(values, "b"),
-        grade=None if values["skipped"] else grade(values, "grade"),
-        annotator=text(values, "annotator"),
-        steps=steps(values),
-        seconds=optional_number(values, "seconds"),
-        reason=word(values, "reason"),
-        source_a=source_a,
-        source_b=source_b,
-        item=text(values, "item"),
-    )
+def _votes(tables: _Tables) -> list[Vote]:
+    """Return the votes by the places of their items, and those on one by annotator."""
+    scale = tables.rows(SETTINGS, 1).get(("scale",))
+    scale_steps = None if scale is None else json.loads(str(scale["value"]))
+    items = {key: item for (key,), item in tables.rows(ITEMS, 1).items()}
+    votes_on: dict[Any, list[Values]] = {key: [] for key in items}
+    for vote in tables.rows(VOTES, 2).values():
+        item = text(vote, "item")
+        if item not in items:
+            raise ValueError(f"a vote is on item '{item}', which is not there")
+        votes_on[item].append({**vote, "steps": scale_steps})
+    votes = []
+    for key in sorted(items, key=lambda key: number(items[key], "place")):
+        votes += _votes_on(items[key], votes_on[key])
+    return votes
 
 
-def _scale(database: sqlite3.Connection) -> Any:
-    """Return the steps of the scale; None where nothing says so."""
-    row = database.execute("SELECT value FROM settings WHERE key = 'scale'").fetchone()
-    return None if row is None else json.loads(str(row["value"]))
+def _votes_on(item: Values, votes: Sequence[Values]) -> list[Vote]:
+    """Return the votes on an item by annotator; they share its texts."""
+    if not votes:
+        return []
+    asked = prompt({"prompt": from_json(text(item, "prompt"))})
+    response_a, response_b = text(item, "a"), text(item, "b")
+    source_a, source_b = _sources(item["source"])
+    votes_on = []
+    for values in votes:
+        vote = Vote(
+            prompt=asked,
+            response_a=response_a,
+            response_b=response_b,
+            grade=None if values["skipped"] else grade(values, "grade"),
+            annotator=text(values, "annotator"),
+            steps=steps(values),
+            seconds=optional_number(values, "seconds"),
+            reason=word(values, "reason"),
+            source_a=source_a,
+            source_b=source_b,
+            item=text(values, "item"),
+        )
+        votes_on.append(vote)
+    return sorted(votes_on, key=lambda vote: vote.annotator)
 
 
 def _sources(source: str | None) -> tuple[str, str]:
