@@ -222,6 +222,40 @@ def endless_view(place: Path) -> Path:
     return path
 
 
+def joined(place: Path) -> Path:
+    """A small project of one id: its items and votes would be nine million together."""
+    path = place / "annotations.sqlite"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.executescript(
+            """
+            CREATE TABLE settings (key TEXT, value TEXT);
+            CREATE TABLE items (id TEXT, place INTEGER, prompt TEXT, a TEXT, b TEXT, source TEXT);
+            CREATE TABLE votes (item TEXT, annotator TEXT, grade INTEGER, skipped INTEGER, reason TEXT, seconds REAL);
+            """
+        )
+        for _ in range(3000):
+            database.execute("INSERT INTO items VALUES ('i', 0, '\"p\"', 'a', 'b', '')")
+            database.execute("INSERT INTO votes VALUES ('i', 'ann', 1, 0, '', 1.0)")
+    return path
+
+
+def computed(place: Path) -> Path:
+    """A project with a column that is computed anew whenever it is read."""
+    path = place / "annotations.sqlite"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.executescript(
+            """
+            CREATE TABLE settings (key TEXT, value TEXT);
+            CREATE TABLE items (id TEXT, place INTEGER, prompt TEXT, a TEXT, b TEXT, source TEXT);
+            CREATE TABLE votes (item TEXT, annotator TEXT, grade INTEGER, skipped INTEGER, seconds REAL,
+                                reason TEXT AS (hex(zeroblob(400000000))));
+            INSERT INTO items VALUES ('i', 0, '"p"', 'a', 'b', '');
+            INSERT INTO votes VALUES ('i', 'ann', 1, 0, 1.0);
+            """
+        )
+    return path
+
+
 def laughs(place: Path, text: str) -> Path:
     """YAML in which a few lines stand for a billion values."""
     levels = ["a0: &a0 {x0: 1, y0: 2}"]
@@ -305,6 +339,8 @@ BOMBS: dict[str, Callable[[Path], Path]] = {
     "name with a number sign": lambda place: in_folder(place, "rows#train.jsonl"),
     "empty name": lambda place: Path(" "),
     "votes of a view that never ends": endless_view,
+    "votes on items of one id": joined,
+    "votes with a column that is computed": computed,
     "recipe of a billion values": lambda place: laughs(place, "[{aliases}]"),
     "recipe of a billion keys": lambda place: laughs(place, "{{<<: [{aliases}]}}"),
     "recipe that is a pipe": lambda place: pipe(place, "recipe.yaml"),
