@@ -29,6 +29,7 @@ from rewarddiff.outputs import (
     held_file_for,
     require_unheld,
     run_folder_for,
+    store_beside,
     windows_of,
 )
 from rewarddiff.room import NoRoom, room_for
@@ -385,3 +386,21 @@ def test_a_lock_beside_a_file_is_not_written_through_a_link(tmp_path: Path) -> N
     with pytest.raises(UserError, match="a link, and would"), held_file_for(tmp_path / "out.jsonl"):
         raise AssertionError("it was entered")
     assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "name", ["out.jsonl.store.sqlite", "out.jsonl.store.sqlite-wal", "out.jsonl.store.sqlite.1"]
+)
+def test_nor_is_a_store_beside_a_file(tmp_path: Path, name: str) -> None:
+    """SQLite would make its file where the link leads; of further processes it takes the values over."""
+    (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="a link, and would"), held_file_for(tmp_path / "out.jsonl"):
+        raise AssertionError("it was entered")
+    assert [place.name for place in tmp_path.iterdir()] == [name]
+
+
+def test_links_beside_other_files_are_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "other.jsonl.store.sqlite").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "notes").symlink_to("/")
+    with held_file_for(tmp_path / "out.jsonl"):
+        assert store_beside(tmp_path / "out.jsonl") == tmp_path / "out.jsonl.store.sqlite"

@@ -76,13 +76,15 @@ def file_for(path: Path, sources: Iterable[str | Path] = ()) -> Iterator[None]:
 def held_file_for(path: Path, sources: Iterable[str | Path] = ()) -> Iterator[None]:
     """Do what `file_for` does for a file that only one command may make at a time.
 
-    What it keeps beside the file meanwhile, to go on from, is then its own as well.
+    What it keeps beside the file meanwhile, to go on from (`store_beside`), is then its own as well.
 
     Raises:
-        UserError: also where another process makes it.
+        UserError: also where another process makes it, or what is kept beside it is a link.
     """
-    with file_for(path, sources), _lock_beside(path):
-        yield
+    with file_for(path, sources):
+        _refuse_linked_store(path)
+        with _lock_beside(path):
+            yield
 
 
 @contextmanager
@@ -104,6 +106,19 @@ def run_folder_for(folder: Path) -> Iterator[None]:
             return
         with _held(folder / LOCK, folder):
             yield
+
+
+@contextmanager
+def windows_for(output: Path) -> Iterator[Path]:
+    """Hold the folder of an output's windows as `run_folder_for` does, and return it.
+
+    Raises:
+        UserError: also where the folder is a link: nobody has named it.
+    """
+    folder = windows_of(output)
+    _refuse_link(folder)
+    with run_folder_for(folder):
+        yield folder
 
 
 def refuse_links(folder: Path) -> None:
@@ -128,15 +143,29 @@ def refuse_links(folder: Path) -> None:
                 )
 
 
+def _refuse_linked_store(path: Path) -> None:
+    """Refuse links among the files of the store beside a file: SQLite's own, and those of further processes."""
+    store = store_beside(path).name
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    for place in beside:
+        if place.name.startswith(store):
+            _refuse_link(place)
+
+
+def _refuse_link(place: Path) -> None:
+    """Refuse a place that a command writes to beside an output, where a link stands there."""
+    if place.is_symlink():
+        raise UserError(f"{place}: a link, and would be written through; remove it")
+
+
 @contextmanager
 def _lock_beside(path: Path) -> Iterator[None]:
     """Hold a file beside another one, which is removed in the end; of several processes the main one does."""
     if not launch.is_main():
         yield
         return
-    place = _beside(path)
-    if place.is_symlink():
-        raise UserError(f"{place}: a link, and would be written through; remove it")
+    place = _lock_of(path)
+    _refuse_link(place)
     with _held(place, path) as lock:
         try:
             yield
@@ -215,15 +244,23 @@ def _locks_of(output: Path) -> list[Path]:
     if not output.name:  # "." and "/"
         return [output / LOCK]
     folders = [output, output / "run", windows_of(output), windows_of(output.with_suffix(""))]
-    return [*(folder / LOCK for folder in folders), _beside(output)]
+    return [*(folder / LOCK for folder in folders), _lock_of(output)]
+
+
+# What is written beside an output: nobody has named these places, so none of them may be a link.
 
 
 def windows_of(output: Path) -> Path:
-    """Return the folder beside an output that holds it in windows until it is complete."""
+    """Return the folder beside an output that holds it in windows until it is complete, see `windows_for`."""
     return output.with_name(f"{output.name}.parts")
 
 
-def _beside(output: Path) -> Path:
+def store_beside(output: Path) -> Path:
+    """Return the file beside an output that keeps what was drawn and scored for it, see `held_file_for`."""
+    return output.with_name(f"{output.name}.store.sqlite")
+
+
+def _lock_of(output: Path) -> Path:
     return output.with_name(f"{LOCK}-{output.name}")
 
 

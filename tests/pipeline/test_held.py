@@ -40,3 +40,20 @@ def test_a_second_command_with_the_same_output_is_refused(
         assert f"error: another run is writing {place} (process {os.getpid()} on " in error
         assert error.endswith("); wait until it ends, or choose another output\n")
         assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", ["augment", "baseline"])
+def test_a_store_is_not_made_where_a_link_beside_the_output_leads(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data.jsonl").write_text('{"prompt": "Why?", "chosen": "yes!", "rejected": "no"}\n')
+    Path("o.jsonl.store.sqlite").symlink_to("elsewhere")
+    options = ["--model", "nosuch/model", "--scorer", "length", "--output", "o.jsonl"]
+    assert main([command, "data.jsonl", *options]) == 2
+    line = "error: o.jsonl.store.sqlite: a link, and would be written through; remove it\n"
+    assert capsys.readouterr().err.endswith(line)
+    assert not Path("elsewhere").exists()

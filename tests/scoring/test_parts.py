@@ -71,3 +71,44 @@ def test_one_at_a_time(tmp_path: Path) -> None:
         parts_of(output, MADE, ".jsonl"),
     ):
         pass
+
+
+def test_windows_are_not_written_through_a_link(tmp_path: Path) -> None:
+    """Nobody has named the folder beside an output, so nobody has meant the link."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "out.jsonl.parts").symlink_to("mine")
+    with (
+        pytest.raises(UserError, match=r"out\.jsonl\.parts: a link, and would be written through"),
+        parts_of(tmp_path / "out.jsonl", MADE, ".jsonl"),
+    ):
+        pytest.fail("it was entered")
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["window-of-opportunity.txt", "answers.sqlite.backup", "window-of-time.json", "thesis.tex"],
+)
+def test_a_folder_with_files_of_others_is_left_as_it_is(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "out.jsonl.parts" / name
+    file.parent.mkdir()
+    file.write_text("mine")
+    with (
+        pytest.raises(UserError, match=rf"holds files that no run wrote \({name}\)"),
+        parts_of(tmp_path / "out.jsonl", MADE, ".jsonl"),
+    ):
+        pytest.fail("it was entered")
+    assert list(file.parent.iterdir()) == [file]
+    assert file.read_text() == "mine"
+
+
+def test_what_a_kill_may_leave_is_known(tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    with stopped(output) as parts:
+        parts.write(0, [{"a": 0}], {}, d=np.array([0.5]))
+        for name in (".rewarddiff-new-window-00000001.jsonl", ".rewarddiff-new-window-00000001.d.npy",
+                     ".rewarddiff-new-made-from.json", "answers.sqlite", "answers.sqlite-journal"):  # fmt: skip
+            (parts.folder / name).write_bytes(b"")
+    with parts_of(output, MADE, ".jsonl") as parts:
+        assert parts.done() == [0]
+    assert list(tmp_path.iterdir()) == []

@@ -19,6 +19,7 @@ from rewarddiff.config import at_least, load_recipe
 from rewarddiff.data import Ledger, Reason, load_groups
 from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
+from rewarddiff.outputs import store_beside
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of, print_losses
 from rewarddiff.processes import once, shared
@@ -86,7 +87,7 @@ def augment(
         print_losses(ledger)
         judge = load_scorer(user_path(scorer)).to(models.device())
         joined = Ledger()
-        with open_store(output.with_name(output.name + ".store.sqlite")) as store:
+        with open_store(store_beside(output)) as store:
             lines = _lists(data, groups, model, judge, config, joined, store)
         written = [json.dumps(line, ensure_ascii=False) + "\n" for line in lines]
         once(lambda: files.write_text(output, "".join(written)))

@@ -24,6 +24,7 @@ from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
 from rewarddiff.evaluation.histograms import distribution
 from rewarddiff.evaluation.intraclass import interval_between
+from rewarddiff.outputs import store_beside
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import file_made_of
 from rewarddiff.pipeline.engines import engine_of
@@ -128,7 +129,7 @@ def draw_baseline(
         engine = engine_of(str(model), config.engine, max_prompt=config.max_prompt)
         opened = open_scorer(scorer)
         named = Named(str(prompts), str(model), str(scorer), fingerprint_of(scorer))
-        with open_store(output.with_name(output.name + ".store.sqlite")) as store:
+        with open_store(store_beside(output)) as store:
             return write_baseline(output, engine, opened, questions, config, store, named)
 
 

@@ -8,6 +8,7 @@ So a kill loses the windows that were being done, and any number of processes ma
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from rewarddiff import files, launch, sums
 from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
-from rewarddiff.outputs import run_folder_for, windows_of
+from rewarddiff.outputs import LOCK, windows_for, windows_of
 from rewarddiff.processes import once
 from rewarddiff.scoring import tables
 from rewarddiff.scoring.tables import UnlikeValues, Values
@@ -30,6 +31,12 @@ ANSWERS = "answers.sqlite"
 
 MADE_FROM = "made-from.json"
 """The file that says what all windows of a folder are made from."""
+
+_WRITTEN = re.compile(
+    rf"({re.escape(files.FRESH)})?(window-\d{{8,}}(\.\w+\.npy|\.\w+)|{re.escape(MADE_FROM)})"
+    rf"|{re.escape(ANSWERS)}(-journal|-wal|-shm)?|{re.escape(LOCK)}"
+)
+"""The names of all that is ever written into the folder."""
 
 
 class Useless(UserError):
@@ -133,10 +140,11 @@ def parts_of(output: Path, made_from: Mapping[str, str], kind: str) -> Iterator[
         made_from: what determines every byte of the windows, by its name.
 
     Raises:
-        UserError: another process is making this output; it cannot hold what is in the windows.
+        UserError: another process is making this output; it cannot hold what is in the windows; the
+            folder is a link, or holds files that are not of this module.
     """
-    folder = windows_of(output)
-    with run_folder_for(folder):
+    _refuse_foreign(windows_of(output))
+    with windows_for(output) as folder:
         once(lambda: _keep_if_same(folder, {**made_from, "kind": kind}))
         parts = Parts(folder, kind)
         once(parts.leave_out_damaged)
@@ -152,6 +160,20 @@ def parts_of(output: Path, made_from: Mapping[str, str], kind: str) -> Iterator[
                 raise UserError(f"{error}: --output {lines} goes on with what is done") from error
             raise
         once(lambda: files.remove(folder))  # while it is held: another command may wait for it
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder with files that are not of this module: it is removed in the end, with all in it.
+
+    Raises:
+        UserError: names the first such file.
+    """
+    for place in sorted(folder.glob("*")):
+        if not _WRITTEN.fullmatch(place.name):
+            raise UserError(
+                f"{folder}: holds files that no run wrote ({place.name}); "
+                "move them away, or choose another output"
+            )
 
 
 def _keep_if_same(folder: Path, made_from: Mapping[str, str]) -> None:
