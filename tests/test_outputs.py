@@ -20,7 +20,7 @@ import pytest
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from rewarddiff import files, room
+from rewarddiff import files, outputs, room
 from rewarddiff.errors import UserError
 from rewarddiff.outputs import (
     LOCK,
@@ -346,6 +346,25 @@ def test_a_second_command_is_refused_before_anything_heavy_is_imported(tmp_path:
             )  # fmt: skip
             assert second.returncode == 2, second.stderr
             assert f" {output} (process {os.getpid()} on " in second.stderr
+
+
+def test_a_file_system_without_locks_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of NFS without its lock service: nobody is kept out there, and nobody is to rely on it."""
+
+    def without_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", without_locks)
+    outputs._say_without_locks.cache_clear()
+    with run_folder_for(tmp_path / "run"), run_folder_for(tmp_path / "other"):
+        pass
+    with held_file_for(tmp_path / "o.jsonl"):
+        pass
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "no locks (No locks available): a second command with the same output" in line
 
 
 # --- links ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TextIO
 
@@ -216,12 +217,23 @@ def _hold(lock: TextIO, output: Path) -> None:
             if time.monotonic() > tried_until:
                 raise _held_by_another(lock, output) from None
             time.sleep(PATIENCE / 10)
-        except OSError:
-            return  # a file system without locks: nobody is kept out
+        except OSError as error:
+            _say_without_locks(str(error.strerror))
+            return
     lock.truncate(0)
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     lock.write(f"process {os.getpid()} on {platform.node()} since {since}\n")
     lock.flush()
+
+
+@cache
+def _say_without_locks(reason: str) -> None:
+    """Say, once in a process, that nobody is kept out."""
+    say(
+        f"the output's file system has no locks ({reason}): "
+        "a second command with the same output would not be refused, so start none meanwhile",
+        error=True,
+    )
 
 
 def require_unheld(output: Path) -> None:
