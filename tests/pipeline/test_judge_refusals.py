@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from rewarddiff.cli.looking import _look_at_contest
 from rewarddiff.cli.parser import parsed
 from rewarddiff.data.vote_files import read_votes
 from rewarddiff.errors import UserError
+from rewarddiff.outputs import LOCK, run_folder_for
 from rewarddiff.pipeline.contestants import contestant
 from rewarddiff.pipeline.judge import judge_stage
 from rewarddiff.results import read_results
@@ -37,6 +39,23 @@ def test_a_model_that_is_not_served_is_noticed_before_another_judge_is_paid(
     # One token of the model that no list has; no verdict.
     assert [(body["model"], body["max_tokens"]) for body in server.posted] == [("org/nosuch", 1)]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_second_command_leaves_what_the_first_has_begun_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first makes the folder between the second's look, whether it is there, and its try to hold it."""
+    a, b = outputs(tmp_path / "a.jsonl", ["good"]), outputs(tmp_path / "b.jsonl", ["bad"])
+    with ExitStack() as first:
+
+        def after_the_first(folder: Path) -> AbstractContextManager[None]:
+            first.enter_context(run_folder_for(folder))
+            return run_folder_for(folder)
+
+        monkeypatch.setattr("rewarddiff.pipeline.judge.run_folder_for", after_the_first)
+        with pytest.raises(UserError, match="another run is writing"):
+            judge_stage([a, b], ["length"], output=tmp_path / "out")
+        assert (tmp_path / "out" / LOCK).exists()
 
 
 def test_what_is_judged_already_asks_no_server(server: ChatServer, tmp_path: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
+from rewarddiff import files
 from rewarddiff.config import at_least, load_recipe
 from rewarddiff.data.files import name_of
 from rewarddiff.data.named import check_contest
@@ -113,7 +113,7 @@ def judge_stage(
     folder = _folder(output, named)
     title = f"{', '.join(one.name for one in named)} by {', '.join(opened)}"
     check_earlier(folder, "judge", title, others="of another command")
-    with _left_clean(folder), run_folder_for(folder), Store(folder / STORE) as store:
+    with _clean_folder_for(folder), Store(folder / STORE) as store:
         answers = answers_of(named, questions, config.sampling, store=store, limit=config.prompts)
         _check_differ(named, answers)
         if not (attack and (folder / RESULTS).exists()):
@@ -197,15 +197,17 @@ def _folder(output: str | Path | None, named: Sequence[Contestant]) -> Path:
 
 
 @contextmanager
-def _left_clean(folder: Path) -> Iterator[None]:
-    """Remove a folder that this command made, where it ends before anything is worth keeping."""
+def _clean_folder_for(folder: Path) -> Iterator[None]:
+    """Hold a folder; where this command made it and ends before anything is worth keeping, remove it."""
     is_new = not folder.exists()
-    try:
-        yield
-    except BaseException:
-        if is_new and folder.is_dir() and _holds_nothing(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+    with run_folder_for(folder):
+        try:
+            yield
+        except BaseException:
+            # While it is held: what another command has begun there is its own.
+            if is_new and _holds_nothing(folder):
+                files.remove(folder)
+            raise
 
 
 def _holds_nothing(folder: Path) -> bool:
@@ -227,10 +229,10 @@ def _write(
     results: Results,
 ) -> None:
     """Write all that was found; results.json last."""
-    files = as_names([one.name for one in named])
-    for place, (one, file) in enumerate(zip(named, files, strict=True)):
+    names = as_names([one.name for one in named])
+    for place, (one, name) in enumerate(zip(named, names, strict=True)):
         if one.outputs is None:
-            write_outputs(folder / "outputs" / f"{file}.json", one.name, answers.groups, place)
+            write_outputs(folder / "outputs" / f"{name}.json", one.name, answers.groups, place)
     stated = {judge: of_judge.stated for judge, of_judge in asked.items()}
     write_verdicts(folder / "verdicts.jsonl", answers, stated)
     write_annotations(folder / "annotations.json", answers, stated)
