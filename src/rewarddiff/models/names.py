@@ -17,6 +17,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.hashing import digest
 from rewarddiff.models import conversion, hub
 from rewarddiff.paths import user_path
+from rewarddiff.sealed import require_as_written
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ def resolve(name: str | Path) -> Path:
     it is converted once (some 20 s) and kept.
 
     Raises:
-        UserError: a folder that is no model, naming what is missing; a name found nowhere, with the
-            mend.
+        UserError: a folder that is no model, naming what is missing; one of a finished stage that is
+            not as it was written; a name found nowhere, with the mend.
     """
     text = str(name)
     if is_short(text):
@@ -91,6 +92,7 @@ def resolve(name: str | Path) -> Path:
     else:
         folder = _from_hub(text)
     model_files.require_model(folder, mend=f"a hub name, or {SHORT_NAMES}")
+    require_as_written(folder)
     return folder
 
 

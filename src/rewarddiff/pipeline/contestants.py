@@ -26,6 +26,7 @@ from rewarddiff.pipeline.verdicts import Answers
 from rewarddiff.results import read_results, results_folder
 from rewarddiff.sampling import SamplingConfig
 from rewarddiff.sampling.conversations import conversations
+from rewarddiff.sealed import require_as_written
 from rewarddiff.store import Store
 
 
@@ -237,10 +238,15 @@ def _asked_for(outputs: Outputs, questions: Sequence[Question]) -> Outputs:
 
 
 def _samples_of_run(one: Contestant, folder: Path) -> Outputs | None:
-    """Return the answers that a run has drawn to its held-out prompts; None: it has drawn none."""
+    """Return the answers that a run has drawn to its held-out prompts; None: it has drawn none.
+
+    Raises:
+        UserError: they are not as they were drawn.
+    """
     place = folder / "samples" / one.policy
     if not Stage.found(place):
         return None
+    require_as_written(place / "samples.json")
     groups = held_out(prepare(recipe_of(folder), folder, again=True))
     samples = json.loads((place / "samples.json").read_text("utf-8"))
     outputs = []
