@@ -94,7 +94,9 @@ class World:
         contents = {}
         for path in sorted(self.root.rglob("*")):
             name = path.relative_to(self.root).as_posix()
-            if name.startswith(("a/work/runs", "a/work/tmp", "a/work/o")):
+            if name.startswith(
+                ("a/work/runs", "a/work/tmp", "a/work/o", "a/work/.rewarddiff-new-o")
+            ):
                 continue
             if path.is_symlink():
                 contents[name] = f"a link to {os.readlink(path)}"
@@ -226,7 +228,7 @@ def links(world: World, step: int = 1) -> Iterator[tuple[str, str, list[str]]]:
             link.symlink_to(world.root / "a" / target)
             argv = ["eval", "length", world.rows(), "--output", "runs/x"]
             yield f"link {name}", target, ["run", recipe] if kind == "run" else argv
-    for name, target in islice(product(BESIDE, TARGETS[:3]), 0, None, min(step, 4)):
+    for name, target in product(BESIDE, TARGETS[:3]):
         world.reset()
         (world.work / name).symlink_to(world.root / "a" / target)
         yield f"link {name}", target, ["score", "length", world.rows(), "--output", "o.jsonl"]
