@@ -437,7 +437,7 @@ def interrupted_commands(models: dict[str, str], place: Path) -> Iterator[Case]:
 
     windows.WINDOW = 4
     place.mkdir(parents=True, exist_ok=True)
-    data = written_rows(place / "pairs.jsonl", 16)
+    data = written_rows(place / "pairs.jsonl", 40)
     scorer = place / "scorer"
     settings = ["train.max_steps=2", "train.precision=fp32", "lengths.max_response=32"]
     train_stage("reward", models["encoder"], data, scorer, settings)
