@@ -21,7 +21,7 @@ from torch import nn
 
 from rewarddiff import machine
 from rewarddiff.loop.objective import LossOutput, TrainConfig
-from rewarddiff.loop.train import discard_checkpoint, train
+from rewarddiff.loop.train import train
 from rewarddiff.pipeline.judge import judge_stage
 from rewarddiff.pipeline.stage import Stage, write_array
 from rewarddiff.results import read_results
@@ -74,7 +74,6 @@ def trained(folder: Path) -> int:
         train(line, POINTS, output=stage.folder, config=config)
         weights = torch.cat([p.detach().flatten() for p in line.module.parameters()])
         write_array(stage.folder / "weights.npy", weights.double().numpy())
-        discard_checkpoint(stage.folder)
         stage.finish()
     return 0
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from rewarddiff.errors import UserError
+from rewarddiff.pipeline import stage
 from rewarddiff.pipeline.commands import run_recipe, train_stage
 from rewarddiff.policies import policy
 from rewarddiff.policies.objectives import BY_NAME
@@ -76,6 +78,43 @@ def test_a_policy_that_could_not_be_saved_goes_on_from_its_checkpoint(
         run_recipe(recipe, changes)
     assert "policy (seed 0): going on from step 1 of 2" in caplog.messages
     assert not (tmp_path / "run/policies/policy-0/checkpoint").exists()
+
+
+def test_a_training_killed_while_its_model_is_summed_does_only_its_last_step_again(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bringing a large model to the disk and summing it takes minutes, and hours stand behind it."""
+    output = tmp_path / "run"
+    every = "train.save_every=1"
+    changes = [f"output={output}", f"scorers.difference.{every}", f"policies.policy.{every}"]
+    summed, update = stage.sums.of_files, torch.optim.AdamW.step
+
+    def updates_until_killed(part: str) -> int:
+        """Run until what a stage of this part wrote is summed; return the updates that were made."""
+        updates = 0
+
+        def counted(*arguments: Any, **options: Any) -> Any:
+            nonlocal updates
+            updates += 1
+            return update(*arguments, **options)
+
+        def killed(folder: Path, names: Any) -> Any:
+            if folder.parent.name == part:
+                raise KeyboardInterrupt
+            return summed(folder, names)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.optim.AdamW, "step", counted)
+            patch.setattr(stage.sums, "of_files", killed)
+            with pytest.raises(KeyboardInterrupt):
+                run_recipe(recipe, changes)
+        return updates
+
+    # Each has two steps, and its last checkpoint lies between them.
+    assert updates_until_killed("scorers") == 2
+    assert updates_until_killed("policies") == 1 + 2
+    assert updates_until_killed("samples") == 1
+    assert not list((output / "policies/policy-0").glob("*checkpoint*"))
 
 
 def test_one_policy_by_name_with_its_options(policy_folder: Path, tmp_path: Path) -> None:

@@ -373,6 +373,47 @@ def test_a_stage_killed_again_and_again_ends_with_the_same_result(
     assert contents(tmp_path / "s") == contents(tmp_path / "whole")
 
 
+def with_checkpoint(folder: Path, **inputs: Any) -> Stage:
+    """A stage of a training that has ended, and left a checkpoint: whole, and half of the next one."""
+    stage = started(folder, **inputs)
+    if not stage.done:
+        fresh = files.begin(folder / "checkpoint")
+        (fresh / "state.json").write_text("{}")
+        files.replace(fresh, folder / "checkpoint", sealed=True)
+        (files.begin(folder / "checkpoint") / "half").touch()
+        stage.finish()
+    return stage
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_checkpoint_goes_once_the_manifest_is_there_and_not_before(
+    tmp_path: Path, kill: Any, backwards: bool
+) -> None:
+    kept = 0
+    for n in count(1):
+        folder = tmp_path / str(n) / "s"
+        with kill(n, backwards) as killed:
+            with_checkpoint(folder, a=1)
+        was_whole = (folder / "checkpoint" / ".rewarddiff-sums.json").exists()
+        if was_whole and not (folder / "manifest.json").exists():
+            kept += 1
+        with_checkpoint(folder, a=1)
+        assert with_checkpoint(folder, a=1).done
+        assert {path.name for path in folder.iterdir()} == {"manifest.json", "started.json"}
+        if not killed:
+            break
+    assert kept >= 2  # as the manifest is written, and as it gets its name
+
+
+def test_a_checkpoint_that_a_kill_has_left_in_a_finished_stage_is_nobody_elses(
+    tmp_path: Path,
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stage, "_discard_checkpoint", lambda _: None)
+        with_checkpoint(tmp_path / "s", a=1)
+    assert "its inputs are not" in with_checkpoint(tmp_path / "s", a=2).anew
+
+
 def test_a_kill_between_the_two_notes_of_a_finished_stage_is_mended(tmp_path: Path) -> None:
     """Its folder still refuses to be removed with a file that no stage wrote, manifest lost or not."""
     folder = tmp_path / "s"

@@ -22,6 +22,7 @@ from rewarddiff.errors import UserError, suggest
 from rewarddiff.evaluation.comparisons import compare, require_scored
 from rewarddiff.hashing import digest
 from rewarddiff.loop.objective import TrainConfig
+from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.machine import Meter
 from rewarddiff.models.cards import Facts
 from rewarddiff.outputs import folder_for, refuse_links, run_folder_for
@@ -116,6 +117,7 @@ def train_scorer(
             if calibration.remark:
                 logger.warning("%s: %s", folder / "model", calibration.remark)
         save_trained_scorer(scorer, folder)
+        once(lambda: discard_checkpoint(folder))
     return scorer
 
 
@@ -164,6 +166,7 @@ def train_policy(
             facts=Facts(base=str(model), counts={"prompts": len(train)}),
             objective=config.objective.name,
         )
+        once(lambda: discard_checkpoint(folder))
     return folder / "model"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from rewarddiff import models
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.loop.contents import contents
+from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.models.cards import Facts
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import user_path
@@ -97,6 +98,7 @@ def _train(
     settings = settings_of(config, Path(_name(reward)).name or "a function")
     facts = Facts(base=str(model), counts={"prompts": len(prompts)}, settings=settings)
     save_trained(policy, tokenizer, folder, config.lora, facts=facts, objective=config.method)
+    once(lambda: discard_checkpoint(folder))
 
 
 def _with_stored(prompts: Sequence[Group], config: OnlineConfig | SemiOnlineConfig) -> list[Group]:

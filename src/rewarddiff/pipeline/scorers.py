@@ -15,7 +15,6 @@ from rewarddiff.evaluation.calibration import Calibration, calibrate
 from rewarddiff.evaluation.comparisons import compare
 from rewarddiff.evaluation.scored import ScoredComparison
 from rewarddiff.evaluation.scorers import evaluate_differences
-from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.machine import Meter
 from rewarddiff.models import cards
 from rewarddiff.paths import user_path
@@ -139,16 +138,11 @@ def scorer_stage(run: Run, name: str, seed: int) -> Stage:
 def save_trained_scorer(
     scorer: NeuralScorer, folder: Path, facts: cards.Facts | None = None
 ) -> None:
-    """Save what was trained in `folder` as `folder/model`; what training would go on from is removed.
+    """Save what was trained in `folder` as `folder/model`; what training would go on from is left there.
 
     Of processes that train together the main one does, and the others wait until it has.
     """
-
-    def saved() -> None:
-        save_scorer(scorer, folder / "model", facts)
-        discard_checkpoint(folder)
-
-    once(saved)
+    once(lambda: save_scorer(scorer, folder / "model", facts))
 
 
 def _copied(scorer: NeuralScorer, source: str, folder: Path) -> None:

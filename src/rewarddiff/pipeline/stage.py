@@ -74,6 +74,7 @@ class Stage:
             self._begin()
         elif "files" in self.manifest:
             self._complete_started()
+            self._discard_checkpoint()
         return self.manifest, self.anew
 
     def _complete_started(self) -> None:
@@ -108,6 +109,12 @@ class Stage:
         """Tell whether a training was begun here, whatever else is lost: nobody else writes such a folder."""
         return (self.folder / CHECKPOINT / sums.SUMS).exists()
 
+    def _discard_checkpoint(self) -> None:
+        """Remove what training would go on from, now that the manifest is there; a kill may leave some of it."""
+        place = self.folder / CHECKPOINT
+        if self._holds_checkpoint() or not place.exists():
+            files.remove(place)
+
     def _others(self, note: Mapping[str, Any]) -> str:
         """Return behind a colon what the inputs in a note differ in from these."""
         now = json.loads(json.dumps(finite(self.inputs), default=str))
@@ -129,6 +136,7 @@ class Stage:
         self.manifest = {**written, "created": created, **outputs}
         _write_note(self.folder / MANIFEST, self.manifest)
         self._say_who_wrote()
+        self._discard_checkpoint()
         return self.manifest
 
     def _say_who_wrote(self) -> None:
@@ -168,12 +176,13 @@ def _inputs(name: str, inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _names(folder: Path) -> set[str]:
-    """Return the path of every file below a folder, but for a stage's own notes and hidden files."""
+    """Return the path of every file below a folder, but for a stage's own notes, checkpoint and hidden files."""
     names = set()
     for file in folder.rglob("*"):
         path = file.relative_to(folder)
         hidden = any(part.startswith(".") for part in path.parts)
-        if file.is_file() and not hidden and path.as_posix() not in NOTES:
+        of_the_stage = path.as_posix() in NOTES or path.parts[0] == CHECKPOINT
+        if file.is_file() and not hidden and not of_the_stage:
             names.add(path.as_posix())
     return names
 

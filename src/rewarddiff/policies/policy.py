@@ -20,7 +20,7 @@ from rewarddiff.loop.items import Joined, Picked, digest
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.optimizers import hold, narrow
 from rewarddiff.loop.schedule import batch_at, steps_within
-from rewarddiff.loop.train import TrainResult, discard_checkpoint, train
+from rewarddiff.loop.train import TrainResult, train
 from rewarddiff.models import cards
 from rewarddiff.models.cards import Facts
 from rewarddiff.policies import adapters
@@ -241,7 +241,7 @@ def save_trained(
     facts: Facts,
     objective: str,
 ) -> None:
-    """Save what was trained in `folder` as `folder/model`; what training would go on from is removed.
+    """Save what was trained in `folder` as `folder/model`; what training would go on from is left there.
 
     Of processes that train together the main one does, and the others wait until it has. Of a divided
     model all give it what they hold, one weight at a time.
@@ -257,7 +257,6 @@ def save_trained(
             save_policy(model, tokenizer, place, lora, facts=facts, objective=objective)
         else:
             _complete(fresh, place, tokenizer, lora, facts, objective)
-        discard_checkpoint(folder)
 
     once(saved)
 
