@@ -30,6 +30,7 @@ from transformers import (
 )
 
 from rewarddiff import outputs
+from rewarddiff.pipeline import stage
 
 hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("house")
@@ -66,6 +67,22 @@ def _folders_are_known() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outputs, "_held", watched)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _files_of_stages_are_known() -> Iterator[None]:
+    """Hold `stage.WRITTEN` to what the stages of runs make, whichever test runs them."""
+    finished = stage.Stage._finished
+
+    def watched(self: stage.Stage, outputs: Any) -> Any:
+        is_of_a_run = (self.folder.parent.parent / "store.sqlite").exists()
+        if is_of_a_run:
+            assert not stage._foreign(self.folder, None), "files that are not in WRITTEN"
+        return finished(self, outputs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage.Stage, "_finished", watched)
         yield
 
 

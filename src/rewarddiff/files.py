@@ -158,6 +158,11 @@ def names(place: Path) -> list[Path]:
     return [_fresh(place), _earlier(place), place]
 
 
+def is_passing(name: str) -> bool:
+    """Whether a file or folder of this name is one that is being written, replaced or deleted."""
+    return name.startswith((FRESH, EARLIER, REMOVED))
+
+
 def sweep_up(parent: Path) -> None:
     """Delete what killed removals of folders in `parent` left."""
     for leftover in parent.glob(f"{REMOVED}*"):

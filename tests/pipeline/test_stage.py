@@ -26,7 +26,7 @@ def started(folder: Path, **inputs: Any) -> Stage:
 
 def finished(folder: Path, **inputs: Any) -> Stage:
     stage = started(folder, **inputs)
-    (folder / "scores.txt").write_text("42")
+    (folder / "scores.npy").write_text("42")
     stage.finish(count=1)
     return stage
 
@@ -67,7 +67,7 @@ def test_other_inputs_start_anew(tmp_path: Path, other: dict[str, Any]) -> None:
     stage = started(tmp_path / "s", **other)
     assert not stage.done
     assert stage.manifest == {}
-    assert not (tmp_path / "s" / "scores.txt").exists()
+    assert not (tmp_path / "s" / "scores.npy").exists()
     assert not started(tmp_path / "s", a=1).done  # what the first inputs gave is gone
 
 
@@ -193,14 +193,14 @@ def work(folder: Path, **inputs: Any) -> Stage:
             with (fresh / name).open("w") as file:
                 file.write(f"{name} of {inputs}")
         files.replace(fresh, folder / "model")
-        write_json(folder / "scores.json", inputs)
+        write_json(folder / "samples.json", inputs)
         stage.finish(count=3)
     return stage
 
 
 def contents(folder: Path) -> dict[str, str]:
     """What later stages read."""
-    names = ("model/config.json", "model/model.safetensors", "scores.json")
+    names = ("model/config.json", "model/model.safetensors", "samples.json")
     return {name: (folder / name).read_text() for name in names}
 
 
@@ -209,7 +209,7 @@ EVERYTHING = (
     "started.json",
     "model/config.json",
     "model/model.safetensors",
-    "scores.json",
+    "samples.json",
     "model",
 )
 
@@ -243,7 +243,7 @@ def test_files_for_people_may_be_changed_and_deleted(tmp_path: Path) -> None:
     assert started(tmp_path / "s", a=1).done
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "model/model.safetensors", "scores.json"])
+@pytest.mark.parametrize("name", ["manifest.json", "model/model.safetensors", "samples.json"])
 def test_one_flipped_bit_is_found_and_the_stage_made_anew(tmp_path: Path, name: str) -> None:
     work(tmp_path / "s", a=1)
     expected = contents(tmp_path / "s")
@@ -294,15 +294,15 @@ def test_a_note_that_is_damaged_in_a_name_makes_no_file_the_users(
 ) -> None:
     work(tmp_path / "s", a=1)
     path = tmp_path / "s" / note
-    path.write_text(path.read_text().replace("scores.json", "scorez.json"))
+    path.write_text(path.read_text().replace("samples.json", "samplez.json"))
     stage = work(tmp_path / "s", a=1)
     assert stage.done
-    assert "scores.json" in stage.manifest["files"]
+    assert "samples.json" in stage.manifest["files"]
     assert work(tmp_path / "s", a=1).anew == ""
 
 
-@pytest.mark.parametrize("lost", ["nothing", "manifest.json", "scores.json"])
-@pytest.mark.parametrize("theirs", ["notes.txt", "model/notes.txt", "figures/1.svg"])
+@pytest.mark.parametrize("lost", ["nothing", "manifest.json", "samples.json"])
+@pytest.mark.parametrize("theirs", ["notes.txt", "model/notes.txt", "figures/1.svg", ".git/HEAD"])
 def test_what_the_user_put_beside_a_stages_files_is_not_removed(
     tmp_path: Path, theirs: str, lost: str
 ) -> None:
@@ -319,6 +319,37 @@ def test_what_the_user_put_beside_a_stages_files_is_not_removed(
     assert (tmp_path / "s" / "model" / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize("notes", ["whole", "lost"])
+@pytest.mark.parametrize("theirs", ["notes.txt", "checkpoint-i-kept/state.json", ".git/HEAD"])
+def test_what_the_user_put_into_a_stage_that_was_begun_is_not_removed_either(
+    tmp_path: Path, theirs: str, notes: str
+) -> None:
+    folder = tmp_path / "s"
+    with_checkpoint(folder, a=1, ended=False)
+    (folder / "metrics.jsonl").touch()
+    mine = folder / theirs
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+    if notes == "lost":
+        (folder / "started.json").unlink()
+    with pytest.raises(UserError, match=rf"holds files that no run wrote \({theirs}\)"):
+        started(folder, a=2)
+    assert mine.read_text() == "mine"
+    mine.rename(tmp_path / "elsewhere")
+    assert started(folder, a=2).anew
+    assert not (folder / "checkpoint").exists()
+
+
+def test_what_the_user_put_there_before_a_stage_was_finished_stays_the_users(
+    tmp_path: Path,
+) -> None:
+    started(tmp_path / "s", a=1)
+    (tmp_path / "s" / "notes.txt").write_text("mine")
+    work(tmp_path / "s", a=1)
+    with pytest.raises(UserError, match=r"holds files that no run wrote \(notes.txt\)"):
+        started(tmp_path / "s", a=2)
+
+
 def before_nothing(folder: Path) -> None:
     pass
 
@@ -329,7 +360,7 @@ def before_other(folder: Path) -> None:
 
 def before_interrupted(folder: Path) -> None:
     started(folder, a=2)
-    (folder / "half.txt").write_text("half")
+    (folder / "rewards.json").write_text("half")
 
 
 def before_lost(folder: Path) -> None:
@@ -351,7 +382,7 @@ def test_a_stage_killed_anywhere_goes_on_to_the_same_result(
             work(folder, a=1)
         assert work(folder, a=1).done
         assert contents(folder) == expected
-        assert not (folder / "half.txt").exists()
+        assert not (folder / "rewards.json").exists()
         assert [path.name for path in folder.parent.iterdir()] == ["s"]
         if not killed:
             break
@@ -373,15 +404,16 @@ def test_a_stage_killed_again_and_again_ends_with_the_same_result(
     assert contents(tmp_path / "s") == contents(tmp_path / "whole")
 
 
-def with_checkpoint(folder: Path, **inputs: Any) -> Stage:
-    """A stage of a training that has ended, and left a checkpoint: whole, and half of the next one."""
+def with_checkpoint(folder: Path, *, ended: bool = True, **inputs: Any) -> Stage:
+    """A stage of a training that has left a checkpoint: a whole one, and half of the next one."""
     stage = started(folder, **inputs)
     if not stage.done:
         fresh = files.begin(folder / "checkpoint")
         (fresh / "state.json").write_text("{}")
         files.replace(fresh, folder / "checkpoint", sealed=True)
         (files.begin(folder / "checkpoint") / "half").touch()
-        stage.finish()
+        if ended:
+            stage.finish()
     return stage
 
 
@@ -419,7 +451,7 @@ def test_a_kill_between_the_two_notes_of_a_finished_stage_is_mended(tmp_path: Pa
     folder = tmp_path / "s"
     stage = started(folder, a=1)
     begun = (folder / "started.json").read_text()
-    (folder / "scores.txt").write_text("42")
+    (folder / "scores.npy").write_text("42")
     stage.finish()
     (folder / "started.json").write_text(begun)  # as if killed before the second note
     assert started(folder, a=1).done

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,12 @@ CHECKPOINT = "checkpoint"
 
 NOTES = (MANIFEST, STARTED, f"{files.FRESH}{MANIFEST}", f"{files.FRESH}{STARTED}")
 """What a stage writes for itself; the latter two are what a kill may leave."""
+
+WRITTEN = (
+    "model", "metrics.jsonl", "logs", "value_head.safetensors", "baseline.jsonl", "baseline.html",
+    "comparisons.json", "train.npy", "dev.npy", "scores.npy", "samples.json", "rewards.json", "verdicts.jsonl",
+)  # fmt: skip
+"""Files and folders that stages make in their folders; what has another name there is somebody else's."""
 
 
 class Stage:
@@ -144,8 +150,8 @@ class Stage:
         written = {name: self.manifest[name] for name in ("key", "inputs", "files")}
         _write_note(self.folder / STARTED, written)
 
-    def _clear(self, written: Iterable[str] | None) -> None:
-        """Remove what an earlier run left; `written` are the files of a complete one.
+    def _clear(self, written: Collection[str] | None) -> None:
+        """Remove what an earlier run left; `written` are the files of a complete one, see `_foreign`.
 
         Raises:
             UserError: there is something here that no stage wrote.
@@ -155,9 +161,8 @@ class Stage:
             names = {file.name for file in self.folder.iterdir()}
             if names and names.isdisjoint(NOTES) and not self._holds_checkpoint():
                 raise UserError(f"{self.folder}: holds files that no run wrote; {mend}")
-        if written is not None:
-            for foreign in sorted(_names(self.folder) - set(written)):
-                raise UserError(f"{self.folder}: holds files that no run wrote ({foreign}); {mend}")
+        for foreign in _foreign(self.folder, written):
+            raise UserError(f"{self.folder}: holds files that no run wrote ({foreign}); {mend}")
         files.remove(self.folder)
 
     @staticmethod
@@ -176,18 +181,40 @@ def _inputs(name: str, inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _names(folder: Path) -> set[str]:
-    """Return the path of every file below a folder, but for a stage's own notes, checkpoint and hidden files."""
+    """Return the path of every file that a stage wrote below its folder, but for its notes and checkpoint."""
     names = set()
-    for file in folder.rglob("*"):
-        path = file.relative_to(folder)
-        hidden = any(part.startswith(".") for part in path.parts)
-        of_the_stage = path.as_posix() in NOTES or path.parts[0] == CHECKPOINT
-        if file.is_file() and not hidden and not of_the_stage:
+    for path in _paths(folder):
+        is_hidden = any(part.startswith(".") for part in path.parts)
+        if path.parts[0] in WRITTEN and not is_hidden:
             names.add(path.as_posix())
     return names
 
 
-def _written(folder: Path) -> Iterable[str] | None:
+def _foreign(folder: Path, written: Collection[str] | None) -> list[str]:
+    """Return the path of every file below a stage's folder that no stage wrote.
+
+    Args:
+        written: the files that one did; None: that is not known, and names tell.
+    """
+    foreign = []
+    for path in _paths(folder):
+        top, name = path.parts[0], path.as_posix()
+        if top in (*NOTES, CHECKPOINT) or any(map(files.is_passing, path.parts)):
+            continue
+        is_of_a_stage = top in WRITTEN if written is None else name in written
+        if not is_of_a_stage:
+            foreign.append(name)
+    return sorted(foreign)
+
+
+def _paths(folder: Path) -> Iterator[Path]:
+    """Yield the path of every file below a folder."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            yield file.relative_to(folder)
+
+
+def _written(folder: Path) -> set[str] | None:
     """Return the files that a stage of this folder wrote, by its notes, which need not be whole; None: unknown.
 
     Either note may be damaged in a name, so what one of them has is known.
@@ -210,8 +237,8 @@ def _needed(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _for_people(name: str) -> bool:
-    """Whether a file may be changed or deleted: people read it, or it was only for going on."""
-    return name.endswith(".md") or name.startswith(("metrics.jsonl", "logs/", CHECKPOINT))
+    """Whether a file may be changed or deleted: people read it."""
+    return name.endswith(".md") or name.startswith(("metrics.jsonl", "logs/"))
 
 
 def _read(path: Path) -> dict[str, Any]:
