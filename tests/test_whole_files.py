@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from rewarddiff import files, sums
+from rewarddiff.outputs import run_folder_for
+from rewarddiff.pipeline.stage import Stage
 from rewarddiff.sums import SUMS, of_file
 
 ORDERS = pytest.mark.parametrize("backwards", [False, True])
@@ -180,6 +182,34 @@ def test_a_folder_is_on_the_disk_with_all_that_is_in_it_before_it_has_its_name(
         f"sync {files.FRESH}model",
     }
     assert calls[place + 1] == f"sync {tmp_path.name}"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="tells a file's name by /proc")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda place: files.write_text(place, "x"),
+        files.begin,
+        lambda place: Stage(place, "scores", {}),
+        lambda place: run_folder_for(place).__enter__(),
+    ],
+)
+def test_the_names_of_new_folders_are_on_the_disk(
+    tmp_path: Path, calls: list[str], make: Callable[[Path], Any]
+) -> None:
+    place = tmp_path / "run" / "policies" / "ours"
+    make(place)
+    assert {f"sync {tmp_path.name}", "sync run"} <= set(calls)
+    calls.clear()
+    files.make_folder(place.parent)
+    assert calls == []  # nothing is new
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="tells a file's name by /proc")
+def test_the_second_name_of_a_file_is_on_the_disk(tmp_path: Path, calls: list[str]) -> None:
+    (tmp_path / "first").write_text("x")
+    files.link(tmp_path / "first", tmp_path / "second")
+    assert calls == [f"sync {tmp_path.name}"]
 
 
 def test_a_folder_that_finds_no_room_leaves_none_behind(

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 
 from rewarddiff.room import room_for
@@ -46,7 +47,7 @@ def written(path: Path, size: int | None = None) -> Iterator[Path]:
     Args:
         size: bytes that are to be written, where that is known: what is told of a full disk.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     fresh = fresh_file(path)
     try:
         with room_for(path, size):
@@ -78,6 +79,16 @@ def link(source: str | Path, target: str | Path) -> None:
     except OSError:
         with written(Path(target)) as fresh:
             shutil.copy2(source, fresh)
+    else:
+        sync(Path(target).parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing; their names are on the disk before this returns."""
+    missing = list(takewhile(lambda place: not place.exists(), (folder, *folder.parents)))
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync(made.parent)
 
 
 def begin(folder: Path) -> Path:
@@ -85,7 +96,8 @@ def begin(folder: Path) -> Path:
     recover(folder)
     fresh = _fresh(folder)
     _discard(fresh)
-    fresh.mkdir(parents=True)
+    make_folder(folder.parent)
+    fresh.mkdir()
     return fresh
 
 

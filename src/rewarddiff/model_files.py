@@ -17,6 +17,7 @@ from typing import Any
 
 from rewarddiff.errors import UserError
 from rewarddiff.hashing import digest
+from rewarddiff.sums import read_json
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -279,10 +280,10 @@ def _entries(value: Any) -> Iterator[tuple[str, Any]]:
 def json_object(path: Path) -> dict[str, Any]:
     """Return what a file of a model's folder holds. Raises UserError: it is no JSON object."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(
             f"{path.parent}: cannot be loaded ({path.name} is no JSON: {error}); save it again"
         ) from error

@@ -102,7 +102,7 @@ def run_folder_for(folder: Path) -> Iterator[None]:
         if folder.is_dir():
             refuse_links(folder)
         if not launch.is_main():
-            folder.mkdir(parents=True, exist_ok=True)
+            files.make_folder(folder)
             yield
             return
         with _held(folder / LOCK, folder):
@@ -181,7 +181,7 @@ def _held(place: Path, output: Path) -> Iterator[TextIO]:
     """Open and hold the file at `place`, also where its holder has just removed it."""
     while True:
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
+            files.make_folder(place.parent)
             opened = place.open("a+")
         except OSError as error:
             raise _refusal(output, error) from error

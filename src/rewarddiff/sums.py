@@ -108,12 +108,25 @@ def sealed_json(name: str, content: Mapping[str, Any], indent: int | None = None
 def read_sealed(path: Path) -> dict[str, Any] | None:
     """Return the object that a file holds; None where it is lost or not as `sealed_json` gave it."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return None
     if not isinstance(content, dict) or content.pop(OWN, None) != _sum_of(path.name, content):
         return None
     return content
+
+
+def read_json(path: Path) -> Any:
+    """Return what a file holds as JSON.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it holds no JSON, or such as is nested too deeply for Python.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _sum_of(name: str, content: Mapping[str, Any]) -> str:

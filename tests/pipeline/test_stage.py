@@ -277,6 +277,17 @@ def test_a_damaged_note_of_a_stage_that_was_begun_is_said(tmp_path: Path) -> Non
     assert started(tmp_path / "s", a=1).anew == "started.json does not hold what was written to it"
 
 
+@pytest.mark.parametrize("notes", [["manifest.json"], ["manifest.json", "started.json"]])
+def test_a_note_nested_deeper_than_python_reads_is_a_damaged_one(
+    tmp_path: Path, notes: list[str]
+) -> None:
+    work(tmp_path / "s", a=1)
+    for name in notes:
+        (tmp_path / "s" / name).write_text("[" * 200_000)
+    stage = work(tmp_path / "s", a=1)
+    assert stage.anew == "manifest.json is lost, or does not hold what was written to it"
+
+
 def test_with_a_damaged_manifest_the_users_files_are_not_removed(tmp_path: Path) -> None:
     work(tmp_path / "s", a=1)
     (tmp_path / "s" / "notes.txt").write_text("mine")

@@ -38,7 +38,8 @@ NOTES = (MANIFEST, STARTED, f"{files.FRESH}{MANIFEST}", f"{files.FRESH}{STARTED}
 
 WRITTEN = (
     "model", "metrics.jsonl", "logs", "value_head.safetensors", "baseline.jsonl", "baseline.html",
-    "comparisons.json", "train.npy", "dev.npy", "scores.npy", "samples.json", "rewards.json", "verdicts.jsonl",
+    "baseline-figures", "comparisons.json", "train.npy", "dev.npy", "scores.npy", "samples.json",
+    "rewards.json", "verdicts.jsonl",
 )  # fmt: skip
 """Files and folders that stages make in their folders; what has another name there is somebody else's."""
 
@@ -107,7 +108,7 @@ class Stage:
             self.anew = "it was begun with other inputs" + self._others(started)
         if was_complete or not is_of_this:
             self._clear(_written(self.folder))
-        self.folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.folder)
         _write_note(self.folder / STARTED, {"key": self.key, "inputs": self.inputs})
         self.manifest = {}
 
@@ -223,7 +224,7 @@ def _written(folder: Path) -> set[str] | None:
     is_known = False
     for name in (MANIFEST, STARTED):
         try:
-            written.update(json.loads((folder / name).read_text("utf-8"))["files"])
+            written.update(sums.read_json(folder / name)["files"])
             is_known = True
         except (OSError, ValueError, KeyError, TypeError):
             continue

@@ -187,7 +187,6 @@ def _results(run: Run, combination: Combination, sweep: Sweep, estimate: _Estima
         results = once(lambda: gather(run))
     results = replace(results, seconds=meter.seconds)
     folder = sweep.folder / "combinations" / combination.label
-    folder.mkdir(parents=True, exist_ok=True)
     write_results(folder, results)
     return results
 
