@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
+import rewarddiff as rd
 from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline import Recipe, run_recipe
-from rewarddiff.pipeline.planning import fitting, machines
+from rewarddiff.pipeline.data import prepare
+from rewarddiff.pipeline.planning import check_longest, fitted, fitting, machines
+from rewarddiff.pipeline.planning.costs import way_of
 from rewarddiff.pipeline.planning.machines import FIRST, SECOND, Device
+from rewarddiff.pipeline.planning.memory import Pass, evaluating
 
 LONG = 700
 """Bytes of the long row's prompt: the tiny tokenizer makes a token of each."""
@@ -53,7 +57,9 @@ def test_the_row_is_named_with_its_tokens_and_what_would_need_less(
     with pytest.raises(UserError) as refused:
         run_recipe(recipe)
     line = str(refused.value)
-    found = re.match(r".*pairs\.jsonl:7: policies\.dpo reads (\d+) tokens of it at once", line)
+    found = re.match(
+        r".*pairs\.jsonl:7: training by policies\.dpo reads (\d+) tokens of it at once", line
+    )
     assert found
     assert LONG < int(found[1]) < LONG + 20  # the prompt and one response
     assert "GiB are free on" in line
@@ -70,6 +76,81 @@ def test_it_is_let_through_where_it_is_cut_or_where_there_is_room(
     assert run_recipe(recipe, ["lengths.max_prompt=40"]).is_dir()
     monkeypatch.setattr(machines, "free_memory", lambda: 2 * free)
     assert run_recipe(recipe).is_dir()
+
+
+@pytest.fixture
+def no_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside what torch loads, rows of a tiny model are nothing."""
+    monkeypatch.setattr(fitted, "CPU_BESIDE", 0.0)
+
+
+def read_alone(recipe: dict[str, Any], most: int) -> float:
+    """Return bytes that are planned for a pass of so many tokens that learns nothing, in mid-training."""
+    (training,) = fitting.trainings(load_recipe(recipe, [], Recipe))
+    way = way_of(training.shape, training.train, training.lora, Device("a machine", None))
+    return evaluating(training.shape, Pass(most, 0.0, most**2 / 2), way).total
+
+
+@pytest.mark.usefixtures("no_libraries")
+def test_a_row_of_the_dev_split_is_read_and_not_learned(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it needs less than the same row of the training split, and is refused where that is not there."""
+
+    def line(seed: int, free: float, *changes: str) -> str:
+        monkeypatch.setattr(machines, "free_memory", lambda: free)
+        changes = ("data.splits={train: 0.5, dev: 0.5}", f"data.seed={seed}", *changes)
+        run = prepare(load_recipe(recipe, list(changes), Recipe), tmp_path / "checked")
+        is_in[seed] = any(len(group.prompt) == LONG for group in run.splits["dev"])
+        try:
+            check_longest(run)
+        except UserError as refused:
+            return str(refused)
+        return ""
+
+    is_in: dict[int, bool] = {}
+    in_between = read_alone(recipe, LONG + 20)
+    for seed in range(6):
+        assert (line(seed, in_between) == "") == is_in[seed]
+    assert set(is_in.values()) == {True, False}
+    in_dev = next(seed for seed, is_dev in is_in.items() if is_dev)
+    too_little = read_alone(recipe, LONG) / 1.3
+    assert "pairs.jsonl:7: training by policies.dpo reads 7" in line(in_dev, too_little)
+    assert line(in_dev, too_little, "policies.dpo.train.eval_every=null") == ""
+
+
+@pytest.mark.usefixtures("no_libraries")
+@pytest.mark.parametrize("what", ["policy", "scorer", "dev"])
+def test_trainings_from_python_are_refused_as_well(
+    recipe: dict[str, Any],
+    policy_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    groups = rd.load_groups(recipe["data"]["path"])
+    short, long = groups[:6], list(groups[6:7])
+    train = rd.TrainConfig(max_steps=1, precision="fp32", batch_size=2, microbatch_tokens=64)
+
+    def trained(output: Path) -> None:
+        if what == "policy":
+            config = rd.PolicyConfig(train=train)
+            rd.train_policy(policy_folder, [*short, *long], output=output, config=config)
+            return
+        scorer = rd.ScorerConfig(backbone=str(policy_folder), kind="reward", train=train)
+        if what == "dev":
+            rd.train_scorer(scorer, short, long, output=output)
+        else:
+            rd.train_scorer(scorer, groups, output=output)
+
+    monkeypatch.setattr(machines, "free_memory", lambda: read_alone(recipe, LONG) / 1.3)
+    mend = r"set config\.train\.gradient_checkpointing=true|cut texts"
+    with pytest.raises(UserError, match=rf"pairs\.jsonl:7: training by config reads 7.*({mend})"):
+        trained(tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
+    monkeypatch.setattr(machines, "free_memory", lambda: 2**31)
+    trained(tmp_path / "trained")
+    assert (tmp_path / "trained/model").is_dir()
 
 
 def test_a_control_groups_limit_is_what_is_free(

@@ -29,6 +29,7 @@ from rewarddiff.outputs import folder_for, refuse_links, run_folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.placing import check_model_place, check_place, place
+from rewarddiff.pipeline.planning import check_policys_rows, check_scorers_rows
 from rewarddiff.pipeline.policy_recipe import PolicyRecipe
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.pipeline.results import gather
@@ -109,6 +110,7 @@ def train_scorer(
     if config.warm_start is not None:
         starts.insert(0, config.warm_start)
     once(lambda: check_model_place(folder, starts, scorer=True))
+    once(lambda: check_scorers_rows(config, train, dev))
     with run_folder_for(folder):
         scorer, _ = scorers_train.train_scorer(config, train, dev, output=folder, seed=seed)
         if dev:
@@ -153,7 +155,9 @@ def train_policy(
             together.
     """
     config, folder = config or PolicyConfig(), user_path(output)
+    lengths = lengths or LengthConfig()
     once(lambda: check_model_place(folder, [model], scorer=False))
+    once(lambda: check_policys_rows(model, config, lengths, train, _with_pairs))
     with run_folder_for(folder):
         policy, tokenizer = _trained_policy(
             model, train, coefficients, folder, config, lengths, seed
@@ -176,12 +180,12 @@ def _trained_policy(
     coefficients: Sequence[Coefficients] | None,
     folder: Path,
     config: PolicyConfig,
-    lengths: LengthConfig | None,
+    lengths: LengthConfig,
     seed: int,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return the model after training, which no folder holds yet, and its tokenizer."""
     policy, tokenizer = start_of(model, config, seed)
-    encoder = Encoder(tokenizer, lengths or LengthConfig(), models.context_length(model))
+    encoder = Encoder(tokenizer, lengths, models.context_length(model))
     objective = config.objective
     if coefficients is not None and not objective.compares:
         raise UserError(
@@ -217,7 +221,7 @@ def _digest_of_weights(coefficients: Sequence[Coefficients] | None) -> str:
 
 
 def _with_pairs(
-    groups: Sequence[Group], coefficients: Sequence[Coefficients] | None
+    groups: Sequence[Group], coefficients: Sequence[Coefficients] | None = None
 ) -> Iterator[tuple[Group, Pairs]]:
     """Yield each group with its comparisons and their coefficients; ties are left out."""
     if coefficients is not None and len(coefficients) != len(groups):

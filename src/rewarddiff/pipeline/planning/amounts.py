@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -131,7 +131,7 @@ def _tree(item: PreferenceItem) -> Tree:
     return item.tree
 
 
-def with_pairs(policy: PolicyRecipe, groups: Groups) -> Iterator[tuple[Group, Pairs]]:
+def with_pairs(policy: PolicyRecipe, groups: Iterable[Group]) -> Iterator[tuple[Group, Pairs]]:
     """Yield groups with comparisons, as if a scorer had given what the policy asks for."""
     for group in groups:
         if policy.order is not None:
@@ -228,17 +228,23 @@ def of_scorer(
         read = [_designed(group, design) for group in sample]
     sizes: list[int] = []
     attended: list[float] = []
-    for item in trained.items(read, Ledger()):
-        batch = Batch()
-        trained.collect(batch, item)
-        sizes.append(item.tokens)
-        attended.append(trained.module.attended(batch.readings))
+    for tokens_of_item, pairs in passes(trained, read):
+        sizes.append(tokens_of_item)
+        attended.append(pairs)
     factor = len(groups) / max(1, len(sample))
     head = trained.config.head
     if both and not trained.config.reads_apart and getattr(head, "orders", "both") == "one":
         factor *= 2
     tokens = Tokens(sum(sizes), 0.0, sum(attended)).times(factor)
     return Amount(factor * len(sizes), tokens, tuple(sizes), tuple(attended))
+
+
+def passes(trained: Any, groups: Sequence[Group]) -> Iterator[tuple[int, float]]:
+    """Yield the tokens of each item of groups, and the pairs attended to in it; see `of_scorer`."""
+    for item in trained.items(groups, Ledger()):
+        batch = Batch()
+        trained.collect(batch, item)
+        yield item.tokens, trained.module.attended(batch.readings)
 
 
 def _designed(group: Group, design: DesignConfig) -> Group:

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rewarddiff.data import Groups, Ledger
+from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.planning import amounts
 from rewarddiff.pipeline.planning.costs import way_of
 from rewarddiff.pipeline.planning.fitting import CLEARLY, SWITCH, Training, taken, trainings
 from rewarddiff.pipeline.planning.machines import Device, this_machine
-from rewarddiff.pipeline.planning.memory import Memory, Pass, training
+from rewarddiff.pipeline.planning.memory import Memory, Pass, Way, evaluating, training
+from rewarddiff.pipeline.planning.shapes import Shape, Unplannable, shape_of
 from rewarddiff.pipeline.planning.stages import Planner
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.policies.alignment import parts_of
+from rewarddiff.policies.items import Pairs
+from rewarddiff.policies.policy import PolicyConfig
 from rewarddiff.processes import processes
+from rewarddiff.records import Group
+from rewarddiff.scorers.neural.config import ScorerConfig
 
 LONGEST = 32
 """Rows of the longest texts whose tokens are counted."""
+
+CONFIG = "config"
+"""What Python calls the settings of a training."""
+
+PeakOf = Callable[[Shape, Pass, Way], Memory]
 
 READ_OFTEN = 32
 """How many tokens of an item there are at most to a byte of its row: joint texts are read pair by pair, both ways."""
@@ -40,8 +55,15 @@ class Row(NamedTuple):
     one: Pass
 
 
+Rows = Callable[[Sequence[Group]], Iterator[Row]]
+"""What yields each group with the passes that a training reads it in."""
+
+Pairing = Callable[[Sequence[Group]], Iterator[tuple[Group, Pairs]]]
+"""What yields each group with the comparisons that a policy learns of it."""
+
+
 def check_longest(run: Run) -> None:
-    """Refuse a training with a row that takes more than all free memory.
+    """Refuse a training with a row of the training or the dev split that takes more than all free memory.
 
     Where usual passes are planned to take more than that, and are let through, so is such a row.
     Texts are tokenised only where a token for every byte would have no room.
@@ -49,82 +71,150 @@ def check_longest(run: Run) -> None:
     Raises:
         UserError: names the row, its tokens, what they take, what there is, and what would need less.
     """
+    for one in trainings(run.recipe):
+        rows = _rows_of_recipe(run.recipe, one)
+        refusal = _refusal(one, rows, run.splits["train"], run.splits.get("dev", ()))
+        if refusal and not _is_done(run, one):
+            raise UserError(refusal)
+
+
+def check_scorers_rows(
+    config: ScorerConfig, train: Sequence[Group], dev: Sequence[Group] = ()
+) -> None:
+    """Do what `check_longest` does for one scorer that Python trains."""
+    with suppress(Unplannable):
+        one = Training(CONFIG, shape_of(config.backbone), config.train, None, False)
+        refusal = _refusal(one, _rows_of_scorer(config, one), train, dev)
+        if refusal:
+            raise UserError(refusal)
+
+
+def check_policys_rows(
+    model: str | Path,
+    config: PolicyConfig,
+    lengths: LengthConfig,
+    train: Sequence[Group],
+    pairing: Pairing,
+) -> None:
+    """Do what `check_longest` does for one policy that Python trains."""
+    with suppress(Unplannable):
+        one = Training(CONFIG, shape_of(str(model)), config.train, config.lora, True)
+        rows = _rows_of_policy(str(model), config, lengths, pairing, one)
+        refusal = _refusal(one, rows, train)
+        if refusal:
+            raise UserError(refusal)
+
+
+def _refusal(one: Training, rows: Rows, train: Sequence[Group], dev: Sequence[Group] = ()) -> str:
+    """Return why the first row that has no room has none; empty where all have."""
     device = this_machine(processes=processes().num_processes, measured=False)
     if os.environ.get(SWITCH) == "ignore" or device.memory is None:
-        return
-    groups = run.splits["train"]
-    sizes = groups.text_bytes()
-    longest = groups.select(np.argsort(-sizes)[:LONGEST].tolist())
-    for one in trainings(run.recipe):
+        return ""
+    clearly_more = CLEARLY * device.memory
+    usual_has_room = one.peak(device, one.train.pass_tokens).total <= device.memory
+    of_training = device.memory if usual_has_room else clearly_more
+    if one.train.eval_every is None:
+        dev = ()
+    # What is read alone is planned less exactly.
+    for groups, peak_of, room in ((train, training, of_training), (dev, evaluating, clearly_more)):
+        sizes = _text_bytes(groups)
         most = float(sizes.max(initial=0)) * (1 if one.predicts else READ_OFTEN)
-        room = device.memory
-        if one.peak(device, one.train.pass_tokens).total > room:
-            room *= CLEARLY
         if one.peak(device, most).total <= room:
             continue
-        for row in _rows(run.recipe, one, longest):
-            peak = _peak(one, row.one, device)
-            if peak.total > room and not _is_done(run, one, device):
-                raise UserError(_refusal(one, row, peak, device))
+        longest = [groups[place] for place in np.argsort(-sizes)[:LONGEST].tolist()]
+        for row in rows(longest):
+            peak = _peak(one, row.one, device, peak_of)
+            if peak.total > room:
+                return _told(one, row, peak, device, peak_of)
+    return ""
 
 
-def _is_done(run: Run, one: Training, device: Device) -> bool:
+def _text_bytes(groups: Sequence[Group]) -> NDArray[np.int64]:
+    """Return the bytes of text in each group."""
+    if isinstance(groups, Groups):
+        return groups.text_bytes()
+    sizes = []
+    for group in groups:
+        turns = (
+            [group.prompt] if isinstance(group.prompt, str) else [m.content for m in group.prompt]
+        )
+        sizes.append(
+            sum(len(text.encode("utf-8", "replace")) for text in (*turns, *group.responses))
+        )
+    return np.array(sizes, dtype=np.int64)
+
+
+def _is_done(run: Run, one: Training) -> bool:
+    device = this_machine(processes=processes().num_processes, measured=False)
     planner = Planner(
         run.recipe, run.splits, run.tests, device, folder=run.output, data=run.data, most=1
     )
     return any(planned.trains == one.key and planned.done for planned in planner.trainings())
 
 
-def _rows(recipe: Recipe, one: Training, groups: Groups) -> Iterator[Row]:
-    """Yield each group with the largest pass that reads it."""
+def _rows_of_recipe(recipe: Recipe, one: Training) -> Rows:
     kind, _, name = one.key.partition(".")
     if kind == "scorers":
-        config = recipe.scorer_models[name]
-        counting = amounts.counting(config.own, config.backbone, encoder=one.shape.encoder)
-        for place in range(len(groups)):
-            amount = amounts.of_scorer(counting, groups[place : place + 1], 1)
-            passes = zip(amount.sizes, amount.attended, strict=True)
-            for tokens, attended in passes:
-                yield Row(groups[place].source, Pass(tokens, attended=attended))
-        return
+        return _rows_of_scorer(recipe.scorer_models[name].own, one)
     policy = recipe.policies[name]
     if policy.online is not None:  # its responses are as long as it is told
-        return
-    encoder = amounts.encoder_of(str(recipe.model), recipe.lengths)
-    for group, pairs in amounts.with_pairs(policy, groups):
-        for item in policy.objective.stream([(group, pairs)], encoder, Ledger()):
-            trees = [item.tree]
-            if processes().num_processes == 1 and len(item.tree) > one.train.pass_tokens:
-                trees = list(parts_of(item.tree, one.train.pass_tokens))
-            tree = max(trees, key=len)
-            predicted = len(tree) - len(tree.nodes[0].tokens)
-            yield Row(group.source, Pass(len(tree), predicted, amounts.attended_in(tree)))
+        return lambda _: iter(())
+    pairing = partial(amounts.with_pairs, policy)
+    return _rows_of_policy(str(recipe.model), policy, recipe.lengths, pairing, one)
 
 
-def _peak(one: Training, read: Pass, device: Device) -> Memory:
+def _rows_of_scorer(config: ScorerConfig, one: Training) -> Rows:
+    def rows(groups: Sequence[Group]) -> Iterator[Row]:
+        counting = amounts.counting(config, config.backbone, encoder=one.shape.encoder)
+        for group in groups:
+            for tokens, attended in amounts.passes(counting, [group]):
+                yield Row(group.source or group.id, Pass(tokens, attended=attended))
+
+    return rows
+
+
+def _rows_of_policy(
+    model: str, config: PolicyConfig, lengths: LengthConfig, pairing: Pairing, one: Training
+) -> Rows:
+    def rows(groups: Sequence[Group]) -> Iterator[Row]:
+        encoder = amounts.encoder_of(model, lengths)
+        for group, pairs in pairing(groups):
+            for item in config.objective.stream([(group, pairs)], encoder, Ledger()):
+                trees = [item.tree]
+                if processes().num_processes == 1 and len(item.tree) > one.train.pass_tokens:
+                    trees = list(parts_of(item.tree, one.train.pass_tokens))
+                tree = max(trees, key=len)
+                predicted = len(tree) - len(tree.nodes[0].tokens)
+                one_pass = Pass(len(tree), predicted, amounts.attended_in(tree))
+                yield Row(group.source or group.id, one_pass)
+
+    return rows
+
+
+def _peak(one: Training, read: Pass, device: Device, peak_of: PeakOf) -> Memory:
     way = way_of(one.shape, one.train, one.lora, device)
-    return training(one.shape, read, way)
+    return peak_of(one.shape, read, way)
 
 
-def _refusal(one: Training, row: Row, peak: Memory, device: Device) -> str:
+def _told(one: Training, row: Row, peak: Memory, device: Device, peak_of: PeakOf) -> str:
     return (
-        f"{row.source}: {one.key} reads {row.one.tokens:,.0f} tokens of it at once, which is planned to "
-        f"take {taken(peak, device)}; {_mend(one, row, device)}, leave the row out, or set "
-        f"{SWITCH}=ignore to try anyway"
+        f"{row.source}: training by {one.key} reads {row.one.tokens:,.0f} tokens of it at once, which is "
+        f"planned to take {taken(peak, device)}; {_mend(one, row, device, peak_of)}, leave the row out, "
+        f"or set {SWITCH}=ignore to try anyway"
     )
 
 
-def _mend(one: Training, row: Row, device: Device) -> str:
+def _mend(one: Training, row: Row, device: Device, peak_of: PeakOf) -> str:
     """Return what would let the row fit: checkpointing, which changes no result, or shorter texts."""
     free = device.memory or 0.0
     if not one.train.gradient_checkpointing:
         checkpointed = one._replace(train=replace(one.train, gradient_checkpointing=True))
-        if _peak(checkpointed, row.one, device).total <= free:
+        if _peak(checkpointed, row.one, device, peak_of).total <= free:
             return f"set {one.key}.train.gradient_checkpointing=true"
     fitting = 0.0
     for share in np.linspace(0.9, 0.1, 9):
         read = Pass(share * row.one.tokens, share * row.one.predicted, share**2 * row.one.attended)
-        if _peak(one, read, device).total <= free:
+        if _peak(one, read, device, peak_of).total <= free:
             fitting = float(read.tokens)
             break
     lengths = "lengths" if one.predicts else f"{one.key}.lengths"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rewarddiff.forward.logprobs import are_kept, chunk_size
 from rewarddiff.loop.optimizers import state_bytes
@@ -133,6 +133,19 @@ def training(shape: Shape, one: Pass, way: Way, *, passes: float = 2.0) -> Memor
         activations=kept,
         logits=logits,
         beside=_beside(shape, kept, way),
+    )
+
+
+def evaluating(shape: Shape, one: Pass, way: Way) -> Memory:
+    """Return the peak of reading in the midst of a training: weights and moments stay, one layer is kept."""
+    state = training(shape, one, way)
+    layer = activations(shape, one, replace(way, checkpointing=False)) / shape.layers
+    return replace(
+        state,
+        gradients=0.0,
+        activations=layer,
+        logits=of_logits(shape, one, way) / 2,  # without gradients
+        beside=_beside(shape, layer, way),
     )
 
 
