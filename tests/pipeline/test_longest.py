@@ -16,6 +16,7 @@ from rewarddiff.pipeline import Recipe, run_recipe
 from rewarddiff.pipeline.data import prepare
 from rewarddiff.pipeline.planning import check_longest, fitted, fitting, machines
 from rewarddiff.pipeline.planning.costs import way_of
+from rewarddiff.pipeline.planning.longest import _text_bytes
 from rewarddiff.pipeline.planning.machines import FIRST, SECOND, Device
 from rewarddiff.pipeline.planning.memory import Pass, evaluating
 
@@ -151,6 +152,17 @@ def test_trainings_from_python_are_refused_as_well(
     monkeypatch.setattr(machines, "free_memory", lambda: 2**31)
     trained(tmp_path / "trained")
     assert (tmp_path / "trained/model").is_dir()
+
+
+def test_texts_of_a_list_are_as_long_as_those_of_a_file(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Où?"}, {"role": "assistant", "content": "Là."}]
+    prompt = [*turns, {"role": "user", "content": "Non"}]
+    rows = [{"prompt": prompt, "chosen": "é", "rejected": "no"}]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    groups = rd.load_groups(path)
+    assert _text_bytes(groups).tolist() == [4 + 4 + 3 + 2 + 2]
+    assert _text_bytes(list(groups)).tolist() == [4 + 4 + 3 + 2 + 2]
 
 
 def test_a_control_groups_limit_is_what_is_free(

@@ -103,7 +103,8 @@ def train_scorer(
 
     Raises:
         UserError: `output/model` is a model that training starts from, or a policy; another
-            training writes to `output`; or as `scorers.neural.train`.
+            training writes to `output`; a row has no room in memory by itself; or as
+            `scorers.neural.train`.
     """
     folder = user_path(output)
     starts = [config.backbone]
@@ -151,8 +152,8 @@ def train_policy(
 
     Raises:
         UserError: `output/model` is a model that training starts from, or a scorer; another
-            training writes to `output`; groups and coefficients, or model and options, do not go
-            together.
+            training writes to `output`; a row has no room in memory by itself; groups and
+            coefficients, or model and options, do not go together.
     """
     config, folder = config or PolicyConfig(), user_path(output)
     lengths = lengths or LengthConfig()

@@ -38,8 +38,6 @@ LONGEST = 32
 CONFIG = "config"
 """What Python calls the settings of a training."""
 
-PeakOf = Callable[[Shape, Pass, Way], Memory]
-
 READ_OFTEN = 32
 """How many tokens of an item there are at most to a byte of its row: joint texts are read pair by pair, both ways."""
 
@@ -57,6 +55,9 @@ class Row(NamedTuple):
 
 Rows = Callable[[Sequence[Group]], Iterator[Row]]
 """What yields each group with the passes that a training reads it in."""
+
+PeakOf = Callable[[Shape, Pass, Way], Memory]
+"""What gives the peak of a pass: learning from it, or reading it alone."""
 
 Pairing = Callable[[Sequence[Group]], Iterator[tuple[Group, Pairs]]]
 """What yields each group with the comparisons that a policy learns of it."""
@@ -133,15 +134,16 @@ def _text_bytes(groups: Sequence[Group]) -> NDArray[np.int64]:
     """Return the bytes of text in each group."""
     if isinstance(groups, Groups):
         return groups.text_bytes()
-    sizes = []
-    for group in groups:
-        turns = (
-            [group.prompt] if isinstance(group.prompt, str) else [m.content for m in group.prompt]
-        )
-        sizes.append(
-            sum(len(text.encode("utf-8", "replace")) for text in (*turns, *group.responses))
-        )
-    return np.array(sizes, dtype=np.int64)
+    return np.array([_text_bytes_of(group) for group in groups], dtype=np.int64)
+
+
+def _text_bytes_of(group: Group) -> int:
+    texts = list(group.responses)
+    if isinstance(group.prompt, str):
+        texts.append(group.prompt)
+    else:
+        texts += [message.content for message in group.prompt]
+    return sum(len(text.encode("utf-8", "replace")) for text in texts)
 
 
 def _is_done(run: Run, one: Training) -> bool:
