@@ -327,7 +327,7 @@ def written_rows(path: Path, count: int) -> Path:
     """Write so many pairs, no two alike, and return the file."""
     lines = []
     for i in range(count):
-        row = {"prompt": f"What is {i}?", "chosen": f"It is {i}, I think.", "rejected": f"No {i}"}
+        row = {"prompt": f"Say it {i}", "chosen": f"yes{i}!!!", "rejected": f"no{i}"}
         lines.append(json.dumps(row) + "\n")
     path.write_text("".join(lines))
     return path
