@@ -238,6 +238,18 @@ def test_what_values_have_cost_is_kept_with_them(tmp_path: Path, monkeypatch) ->
     assert tokens_of("other work", dies=False) == 0
 
 
+def test_a_journal_that_was_not_begun_does_not_stay(tmp_path: Path) -> None:
+    """A kill before the first sync of a transaction leaves a header of zeros, which SQLite lets lie."""
+    path = tmp_path / "store.sqlite"
+    with Store(path) as store:
+        store.put({"key": 1})
+    journal = tmp_path / "store.sqlite-journal"
+    journal.write_bytes(bytes(512))
+    with Store(path) as store:
+        assert store.get(["key"]) == {"key": 1}
+    assert not journal.exists()
+
+
 def test_what_is_computed_ends_with_the_pass_that_an_interrupt_ends(tmp_path, monkeypatch) -> None:
     """Requests under way are waited for then, and not when the process has ended its threads."""
     events: list[str] = []

@@ -33,11 +33,16 @@ def require_own_journal(path: Path) -> None:
     Raises:
         UserError: the journal names a super-journal, or is no file.
     """
-    journal = Path(f"{os.path.realpath(path)}-journal")
+    journal = journal_of(path)
     if not _is_own(journal):
         raise UserError(
             f"{journal}: no journal that rewarddiff writes, and one that may do harm; remove it"
         )
+
+
+def journal_of(path: Path) -> Path:
+    """Return the file that SQLite keeps beside a database while a transaction lasts."""
+    return Path(f"{os.path.realpath(path)}-journal")
 
 
 def _is_own(journal: Path) -> bool:

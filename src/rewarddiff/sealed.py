@@ -12,7 +12,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.sums import fault, read_sealed
 
 MANIFEST = "manifest.json"
-"""What a finished stage has beside its files and folders: the sums of all of them, under `files`."""
+"""Written last by a stage: what it was made from, and the sums of all its files, under `files`."""
 
 
 def require_as_written(part: Path) -> None:

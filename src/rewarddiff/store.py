@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from rewarddiff.databases import require_own_journal, require_plain
+from rewarddiff.databases import journal_of, require_own_journal, require_plain
 from rewarddiff.errors import UserError
 from rewarddiff.hashing import digest
 from rewarddiff.room import NoRoom, room_for
@@ -76,6 +76,10 @@ class Store:
                 "CREATE TABLE IF NOT EXISTS kept "
                 "(key TEXT PRIMARY KEY, value TEXT NOT NULL, sum TEXT NOT NULL)"
             )
+            if journal_of(path).exists():
+                # SQLite rolls back what a kill has left half written. What it finds not begun
+                # stays, until a transaction takes its place.
+                self._db.execute("PRAGMA user_version = 0")
             self._take_over_items()
 
     def __enter__(self) -> Self:

@@ -20,12 +20,10 @@ from rewarddiff.differing import differing
 from rewarddiff.errors import UserError
 from rewarddiff.processes import once
 from rewarddiff.results import RESULTS, Results, plain
+from rewarddiff.sealed import MANIFEST
 from rewarddiff.store import fingerprint, finite
 
 logger = logging.getLogger(__name__)
-
-MANIFEST = "manifest.json"
-"""Written last: what a complete directory was made from, and which files it holds."""
 
 STARTED = "started.json"
 """Written first: what a directory is being made from."""
