@@ -87,9 +87,11 @@ def test_a_run_and_the_same_run_again(
     data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     plan = recipe(policy_folder, encoder_folder, data, tmp_path / "run")
     output = run_recipe(plan)
+    assert "nothing was left to do" not in capsys.readouterr().out
     results = json.loads((output / "results.json").read_text())
     assert (output / "report.html").stat().st_size > 10_000
 
@@ -140,6 +142,7 @@ def test_a_run_and_the_same_run_again(
     ):
         monkeypatch.setattr(room, name, lambda *_, **__: pytest.fail("done again"))
     run_recipe(plan)
+    assert "nothing was left to do" in capsys.readouterr().out
     again = json.loads((output / "results.json").read_text())
     changing = ("created", "seconds", "sha256")
     assert {k: v for k, v in again.items() if k not in changing} == {

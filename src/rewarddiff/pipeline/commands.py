@@ -50,7 +50,7 @@ from rewarddiff.scorers.neural import train as scorers_train
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.scorer import NeuralScorer
 from rewarddiff.scorers.protocol import Scorer
-from rewarddiff.writing import console
+from rewarddiff.writing import console, say
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,8 @@ def _report(run: Run, meter: Meter) -> None:
     write_results(run.output, results)
     report_stage(run.output)
     console().print(terminal_table(results))
+    if not run.made:
+        say(f"{run.output}: all of it was there already, nothing was left to do")
 
 
 @shared()

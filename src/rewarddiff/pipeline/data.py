@@ -70,7 +70,7 @@ class Run:
         splits: groups by split. tests: by name, those of further files.
         data: hash of the groups of every split.
         prepared: the manifest of the data stage.
-        stages: those it has made or found done, by their folders in `output`.
+        stages: those it has made or found done, by their folders in `output`. made: the former's folders.
         judges: language models that were asked in this process, by name.
     """
 
@@ -82,6 +82,7 @@ class Run:
     store: Store
     prepared: Mapping[str, Any] = field(default_factory=dict)
     stages: dict[str, Stage] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)
     judges: dict[str, Accounted] = field(default_factory=dict)
 
     @property
@@ -95,6 +96,8 @@ class Run:
         stage = Stage(self.output / folder, name, {"data": self.data, **inputs})
         if stage.anew:
             self.say(f"{folder}: made anew, {stage.anew}")
+        if not stage.done:
+            self.made.add(folder)
         self.stages[folder] = stage
         return stage
 
