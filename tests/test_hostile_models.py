@@ -7,10 +7,12 @@ terminal.
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import pickle
 import shutil
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -229,31 +231,126 @@ def test_a_tokenizer_whose_pattern_never_ends_gives_up_in_one_line(
         tokens_of(tokenizer, ["a question that is some thirty letters long"])
 
 
-def replaced(content: str) -> dict[str, Any]:
-    return {"type": "Replace", "pattern": {"Regex": "."}, "content": content}
+def replaced(content: str, pattern: str = ".") -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {"Regex": pattern}, "content": content}
 
 
-@pytest.mark.parametrize(
-    ("changes", "cause"),
-    [
-        ({"normalizer": replaced("a" * 2000)}, "its normalizer may make 2e.03 characters of one"),
-        (
-            {"normalizer": {"type": "Sequence", "normalizers": [replaced("ab")] * 40}},
-            "its normalizer may make 1.1e.12 characters",
-        ),
-        (
-            {
-                "post_processor": {
-                    "type": "TemplateProcessing",
-                    "single": [{"SpecialToken": {"id": "<bos>", "type_id": 0}}] * 2000,
-                    "pair": [],
-                    "special_tokens": {"<bos>": {"id": "<bos>", "ids": [256], "tokens": ["<bos>"]}},
-                }
-            },
-            "its post_processor puts 2,000 tokens around a text",
-        ),
-    ],
-)
+def in_turn(of: str, *steps: Any) -> dict[str, Any]:
+    return {"type": "Sequence", of: list(steps)}
+
+
+def precompiled(text: str) -> dict[str, Any]:
+    """A map by which SentencePiece turns an "a" into a text."""
+    units = [0] * 512
+    units[0] = 256 << 10  # the root's children begin at 256
+    units[256 ^ ord("a")] = (
+        ord("a") | 1 << 8 | 1 << 10
+    )  # "a", which has a value, one unit from here
+    units[256 ^ ord("a") ^ 1] = 1 << 31  # the value: where its text begins
+    content = struct.pack("<I512I", 4 * 512, *units) + text.encode() + b"\0"
+    return {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(content).decode()}
+
+
+def metaspace(mark: str) -> dict[str, Any]:
+    return {"type": "Metaspace", "replacement": mark, "prepend_scheme": "always", "split": False}
+
+
+def frame(*single: dict[str, Any], kind: str = "TemplateProcessing") -> dict[str, Any]:
+    special = {"<bos>": {"id": "<bos>", "ids": [256], "tokens": ["<bos>"]}}
+    return {"type": kind, "single": list(single), "pair": [], "special_tokens": special}
+
+
+BOS = {"SpecialToken": {"id": "<bos>", "type_id": 0}}
+TEXT = {"Sequence": {"id": "A", "type_id": 0}}
+LETTERS = {"type": "Split", "pattern": {"Regex": "."}, "behavior": "Isolated", "invert": False}
+BERT = {"type": "BertProcessing", "sep": ["<bos>", 256], "cls": ["<bos>", 256]}
+
+SWELLING: dict[str, tuple[dict[str, Any], str]] = {
+    # A letter becomes 2000; by the guard 2001, for a pattern may match between letters too.
+    "replacement": (
+        {"normalizer": replaced("a" * 2000)},
+        "its normalizer may make 2e.03 characters of one",
+    ),
+    # 3 ** 40
+    "replacements": (
+        {"normalizer": in_turn("normalizers", *[replaced("ab")] * 40)},
+        "its normalizer may make 1.22e.19 characters",
+    ),
+    # 2 ** 40
+    "empty matches": (
+        {"normalizer": in_turn("normalizers", *[replaced("b", "x*")] * 40)},
+        "its normalizer may make 1.1e.12 characters",
+    ),
+    "map": (
+        {"normalizer": precompiled("b" * 2000)},
+        "its normalizer may make 2e.03 characters",
+    ),
+    # 18 letters that one character decomposes into, 100 times.
+    "map and decomposition": (
+        {"normalizer": in_turn("normalizers", precompiled("\ufdfa" * 100), {"type": "NFKD"})},
+        "its normalizer may make 1.8e.03 characters",
+    ),
+    # 2 ** 10
+    "marks": (
+        {
+            "pre_tokenizer": in_turn(
+                "pretokenizers", *[LETTERS, metaspace("x"), LETTERS, metaspace("y")] * 5
+            )
+        },
+        "its pre_tokenizer may make 1.02e.03 characters",
+    ),
+    # 501 * 5
+    "two parts": (
+        {"normalizer": replaced("a" * 500), "pre_tokenizer": {"type": "ByteLevel"}},
+        "its pre_tokenizer may make 2.5e.03 characters",
+    ),
+    # 2000 * 5, for the policy's tokenizer takes bytes for letters.
+    "copies": (
+        {"post_processor": frame(*[TEXT] * 2000)},
+        "its post_processor may make 1e.04 characters",
+    ),
+    # The library takes it for a frame, whatever its type.
+    "copies by another type": (
+        {"post_processor": frame(*[TEXT] * 2000, kind="RobertaProcessing")},
+        "m: its post_processor may make 1e.04 characters",
+    ),
+    "frame": (
+        {"post_processor": frame(*[BOS] * 2000, TEXT)},
+        "its post_processor puts 2,000 tokens around a text",
+    ),
+    # 4 * 300
+    "frames": (
+        {"post_processor": in_turn("processors", *[BERT] * 300)},
+        "its post_processor puts 1,200 tokens around a text",
+    ),
+    "decoder": (
+        {"decoder": replaced("a" * 2000)},
+        "its decoder may make 2e.03 characters",
+    ),
+    "no type": (
+        {"normalizer": {"pattern": {"Regex": "."}, "content": "a" * 2000}},
+        "its normalizer has a step of type null",
+    ),
+    "unknown type": (
+        {"normalizer": replaced("a" * 2000) | {"type": "Other"}},
+        'its normalizer has a step of type "Other", of which it is not known how far',
+    ),
+    "list": (
+        {"normalizer": in_turn("normalizers", [{"Regex": "."}, "a" * 2000])},
+        "its normalizer has a step of type null",
+    ),
+    "cut map": (
+        {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAA"}},
+        "its normalizer is not as tokenizers are saved .*save it again",
+    ),
+    "no map": (
+        {"normalizer": {"type": "Precompiled"}},
+        "its normalizer is not as tokenizers are saved .*save it again",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "cause"), SWELLING.values(), ids=SWELLING)
 def test_a_tokenizer_that_swells_texts_is_not_loaded(
     policy_folder: Path, tmp_path: Path, changes: dict[str, Any], cause: str
 ) -> None:
@@ -261,6 +358,39 @@ def test_a_tokenizer_that_swells_texts_is_not_loaded(
     edit(folder / "tokenizer.json", **changes)
     with pytest.raises(UserError, match=cause):
         models.load_tokenizer(folder)
+
+
+def test_a_tokenizer_in_a_file_named_after_a_version_is_looked_at(
+    policy_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
+    shutil.copy(folder / "tokenizer.json", folder / "tokenizer.4.0.0.json")
+    edit(folder / "tokenizer.4.0.0.json", normalizer=replaced("a" * 2000))
+    edit(folder / "tokenizer_config.json", fast_tokenizer_files=["tokenizer.4.0.0.json"])
+    with pytest.raises(UserError, match=r"tokenizer\.4\.0\.0\.json: its normalizer"):
+        models.load_tokenizer(folder)
+
+
+def test_a_key_that_stands_twice_in_a_tokenizer_is_refused(
+    policy_folder: Path, tmp_path: Path
+) -> None:
+    """Of a type that stands twice the library takes neither, but whatever the other keys fit."""
+    folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
+    path = folder / "tokenizer.json"
+    edit(path, normalizer={"type": "Strip", "strip_left": True, "strip_right": True})
+    path.write_text(path.read_text().replace('"type": "Strip"', '"type": "Strip", "type": "Strip"'))
+    with pytest.raises(UserError, match="a key stands twice in one object"):
+        models.load_tokenizer(folder)
+
+
+def test_a_map_of_characters_that_swells_little_is_read(
+    policy_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
+    steps = (precompiled("xyz"), {"type": "NFKC"}, replaced(" ", " {2,}"))
+    edit(folder / "tokenizer.json", normalizer=in_turn("normalizers", *steps))
+    tokenizer = models.load_tokenizer(folder)
+    assert tokenizer.backend_tokenizer.normalizer.normalize_str("b   a") == "b xyz"
 
 
 @pytest.mark.parametrize("key", ["num_hidden_layers", "n_routed_experts"])

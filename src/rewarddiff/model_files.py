@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -17,7 +17,7 @@ from typing import Any
 
 from rewarddiff.errors import UserError
 from rewarddiff.hashing import digest
-from rewarddiff.sums import read_json
+from rewarddiff.sums import Pairs, read_json
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -277,10 +277,17 @@ def _entries(value: Any) -> Iterator[tuple[str, Any]]:
             yield from _entries(child)
 
 
-def json_object(path: Path) -> dict[str, Any]:
-    """Return what a file of a model's folder holds. Raises UserError: it is no JSON object."""
+def json_object(path: Path, pairs: Pairs | None = None) -> dict[str, Any]:
+    """Return what a file of a model's folder holds.
+
+    Args:
+        pairs: makes an object of its keys and values.
+
+    Raises:
+        UserError: the file holds no JSON object.
+    """
     try:
-        content = read_json(path)
+        content = read_json(path, pairs)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:

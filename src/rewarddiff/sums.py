@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,9 @@ SUMS = ".rewarddiff-sums.json"
 
 OWN = "sha256"
 """The key under which an object holds the sum of all else in it."""
+
+Pairs = Callable[[list[tuple[str, Any]]], dict[str, Any]]
+"""Makes an object of JSON of its keys and values."""
 
 THREADS = 4
 
@@ -116,15 +119,18 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, pairs: Pairs | None = None) -> Any:
     """Return what a file holds as JSON.
+
+    Args:
+        pairs: makes an object of its keys and values.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it holds no JSON, or such as is nested too deeply for Python.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8"), object_pairs_hook=pairs)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 

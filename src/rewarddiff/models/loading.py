@@ -12,7 +12,7 @@ from rewarddiff.models.adapters import with_adapter
 from rewarddiff.models.dividing import Divide, divided_lm, require_tied
 from rewarddiff.models.names import lineage
 from rewarddiff.models.reading import explained, read
-from rewarddiff.tokenizer_files import require_tokenizer
+from rewarddiff.tokenizer_files import require_loaded, require_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -124,6 +124,8 @@ def saved_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     with explained(folder):
         require_tokenizer(folder)
     tokenizer: PreTrainedTokenizerBase = read(AutoTokenizer, folder)
+    with explained(folder):
+        require_loaded(folder, tokenizer)
     return tokenizer
 
 
