@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rewarddiff.errors import UserError
 from rewarddiff.model_files import json_object
@@ -137,6 +137,42 @@ READING = ("normalizer", "pre_tokenizer", "post_processor")
 """The parts by which a text becomes tokens, in turn; the decoder makes a text of tokens."""
 
 
+class Swelling(NamedTuple):
+    """How far a tokenizer swells texts at most.
+
+    Attributes:
+        growths: by part: what it makes of a text is no longer than this many times the text.
+        added: tokens around a text.
+    """
+
+    growths: dict[str, float]
+    added: int
+
+
+def swelling_of(path: Path, parts: Mapping[str, Any]) -> Swelling:
+    """Return how far a tokenizer swells texts at most.
+
+    Args:
+        path: where the parts are from, for the message.
+        parts: the parts of a tokenizer, as in tokenizer.json.
+
+    Raises:
+        UserError: a step that is not in `STEPS`, or that no library has saved.
+    """
+    growths = {}
+    added = 0
+    for key in STEPS:
+        steps = _steps(path, key, parts.get(key))
+        try:
+            growths[key] = prod(_growth(key, step) for step in steps)
+            added += sum(_added(step) for step in steps)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path}: its {key} is not as tokenizers are saved ({error!r}); save it again"
+            ) from error
+    return Swelling(growths, added)
+
+
 def require_tokenizer(folder: Path) -> None:
     """Look at a folder before its tokenizer is loaded.
 
@@ -194,27 +230,17 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _require_measure(path: Path, parts: Mapping[str, Any]) -> None:
     """Refuse steps, and a frame, that make far more of a text than it is."""
-    growths = {}
-    added = 0
-    for key in STEPS:
-        steps = _steps(path, key, parts.get(key))
-        try:
-            growths[key] = prod(_growth(key, step) for step in steps)
-            added += sum(_added(step) for step in steps)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{path}: its {key} is not as tokenizers are saved ({error!r}); save it again"
-            ) from error
+    swelling = swelling_of(path, parts)
     reading = 1.0
     for key in READING:
-        reading *= growths[key]
+        reading *= swelling.growths[key]
         if reading > GROWTH:
             _refuse(path, key, reading)
-    if growths["decoder"] > GROWTH:
-        _refuse(path, "decoder", growths["decoder"])
-    if added > FRAME:
+    if swelling.growths["decoder"] > GROWTH:
+        _refuse(path, "decoder", swelling.growths["decoder"])
+    if swelling.added > FRAME:
         raise UserError(
-            f"{path}: its post_processor puts {added:,} tokens around a text; take another tokenizer"
+            f"{path}: its post_processor puts {swelling.added:,} tokens around a text; take another tokenizer"
         )
 
 

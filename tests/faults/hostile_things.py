@@ -6,6 +6,7 @@ would be executed touches a file that ends in `.ran`.
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import pickle
@@ -652,9 +653,68 @@ def replaced(pattern: dict[str, str], content: str) -> dict[str, Any]:
     return {"type": "Replace", "pattern": pattern, "content": content}
 
 
+def charsmap(text: str) -> dict[str, Any]:
+    """Return a map of characters, as SentencePiece has them, that turns every "e" into a text."""
+    units = [0] * 512
+    units[0] = 256 << 10  # the children of the root begin at 256
+    units[256 ^ ord("e")] = ord("e") | 1 << 8 | 1 << 10  # has a value, which is one unit from here
+    units[256 ^ ord("e") ^ 1] = 1 << 31  # the value: the first text
+    content = struct.pack("<I512I", 4 * 512, *units) + text.encode() + b"\0"
+    return {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(content).decode()}
+
+
+def metaspace(mark: str) -> dict[str, Any]:
+    return {"type": "Metaspace", "replacement": mark, "prepend_scheme": "always", "split": False}
+
+
+def in_turn(of: str, *steps: Any) -> dict[str, Any]:
+    return {"type": "Sequence", of: list(steps)}
+
+
+def copying(kind: str = "TemplateProcessing") -> dict[str, Any]:
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    return {"type": kind, "single": [text] * 500_000, "pair": [], "special_tokens": {}}
+
+
 SPLIT = {"type": "Split", "behavior": "Isolated", "invert": False}
+LETTERS = {**SPLIT, "pattern": {"Regex": "."}}
+BYTES = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": False}
+BERT = {"type": "BertProcessing", "sep": ["<bos>", 256], "cls": ["<bos>", 256]}
 
 MODELS |= {
+    "tokenizer_of_a_map_that_swells_texts": with_tokenizer(normalizer=charsmap("b" * 1_000_000)),
+    "tokenizer_of_a_map_of_nothing": with_tokenizer(
+        normalizer={"type": "Precompiled", "precompiled_charsmap": ""}
+    ),
+    "tokenizer_of_maps_that_decompose": with_tokenizer(
+        normalizer=in_turn("normalizers", *[charsmap("e" * 10), charsmap("\ufdfa" * 300), {"type": "NFKD"}])
+    ),
+    "tokenizer_of_empty_matches": with_tokenizer(
+        normalizer=in_turn("normalizers", *[replaced({"Regex": "x*"}, "b")] * 40)
+    ),
+    "tokenizer_of_matches_of_nothing": with_tokenizer(
+        normalizer=in_turn("normalizers", *[replaced({"String": ""}, "b")] * 40)
+    ),
+    "tokenizer_without_a_type": with_tokenizer(normalizer={"pattern": {"Regex": "."}, "content": "b" * 2_000_000}),
+    "tokenizer_of_another_type": with_tokenizer(
+        normalizer={**replaced({"Regex": "."}, "b" * 2_000_000), "type": "Other"}
+    ),
+    "tokenizer_that_is_a_list": with_tokenizer(normalizer=[{"Regex": "."}, "b" * 2_000_000]),
+    "tokenizer_of_lists": with_tokenizer(
+        normalizer=in_turn("normalizers", [{"Regex": "."}, "b" * 2_000_000])
+    ),
+    "tokenizer_of_marks_of_marks": with_tokenizer(
+        pre_tokenizer=in_turn("pretokenizers", *[LETTERS, metaspace("x"), LETTERS, metaspace("y")] * 20)
+    ),
+    "tokenizer_of_bytes_of_bytes": with_tokenizer(pre_tokenizer=in_turn("pretokenizers", *[BYTES] * 40)),
+    "tokenizer_that_copies_texts": with_tokenizer(post_processor=copying()),
+    "tokenizer_that_copies_texts_by_another_type": with_tokenizer(post_processor=copying("RobertaProcessing")),
+    "tokenizer_of_frames_of_frames": with_tokenizer(post_processor=in_turn("processors", *[BERT] * 500_000)),
+    "tokenizer_whose_parts_swell_together": with_tokenizer(
+        normalizer=replaced({"Regex": "."}, "b" * 900),
+        pre_tokenizer=in_turn("pretokenizers", *[LETTERS, metaspace("x"), LETTERS, metaspace("y")] * 4),
+        post_processor={**copying(), "single": copying()["single"][:900]},
+    ),
     "tokenizer_with_a_regex_that_never_ends": with_tokenizer(
         pre_tokenizer={**SPLIT, "pattern": {"Regex": r"(\w+\s?)+$(?<=\d)"}}
     ),
@@ -689,6 +749,26 @@ MODELS |= {
                  "pad_id": 0, "pad_type_id": 0, "pad_token": "x"}
     ),
 }  # fmt: skip
+
+
+@model
+def tokenizer_named_after_a_version(given: Given) -> Path:
+    """transformers takes the file that its configuration names."""
+    folder = given.model()
+    (folder / "below").mkdir()
+    other = Path(shutil.copy(folder / "tokenizer.json", folder / "below/tokenizer.4.0.json"))
+    edit(other, normalizer=replaced({"Regex": "."}, "b" * 2_000_000))
+    edit(folder / "tokenizer_config.json", fast_tokenizer_files=["below/tokenizer.4.0.json"])
+    return folder
+
+
+@model
+def tokenizer_with_a_type_twice(given: Given) -> Path:
+    folder = given.model()
+    path = folder / "tokenizer.json"
+    edit(path, normalizer={**replaced({"Regex": "."}, "b" * 2_000_000), "type": "Strip"})
+    path.write_text(path.read_text().replace('"type": "Strip"', '"type": "Strip", "type": "Strip"'))
+    return folder
 
 
 @model
