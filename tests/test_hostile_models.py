@@ -29,7 +29,7 @@ from rewarddiff.policies.policy import LoraConfig, PolicyConfig, start_of
 from rewarddiff.scorers.neural.backbones import load_backbone
 from rewarddiff.scorers.neural.build import load_scorer, new_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
-from rewarddiff.tokenizing import tokens_of
+from rewarddiff.tokenizing import text_of, tokens_of
 
 LOADERS: dict[str, Callable[[Path], object]] = {
     "policy": models.load_causal_lm,
@@ -229,6 +229,31 @@ def test_a_tokenizer_whose_pattern_never_ends_gives_up_in_one_line(
     tokenizer = models.load_tokenizer(folder)
     with pytest.raises(UserError, match="its tokenizer gives up"):
         tokens_of(tokenizer, ["a question that is some thirty letters long"])
+
+
+def test_a_tokenizer_that_the_library_gives_up_on_is_refused_in_one_line(
+    policy_folder: Path, tmp_path: Path
+) -> None:
+    """A map of characters of no bytes has no size."""
+    folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
+    edit(
+        folder / "tokenizer.json",
+        normalizer={"type": "Precompiled", "precompiled_charsmap": ""},
+    )
+    with pytest.raises(UserError, match=r"m: cannot be loaded \(Precompiled: Error"):
+        models.load_tokenizer(folder)
+
+
+def test_a_decoder_that_the_library_gives_up_on_says_so_in_one_line(
+    policy_folder: Path, tmp_path: Path
+) -> None:
+    """Of a text of nothing the last letter cannot be looked at."""
+    folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
+    strip = {"type": "Strip", "content": "a", "start": 0, "stop": 1}
+    edit(folder / "tokenizer.json", decoder=in_turn("decoders", {"type": "Fuse"}, strip))
+    tokenizer = models.load_tokenizer(folder)
+    with pytest.raises(UserError, match="m: its tokenizer gives up"):
+        text_of(tokenizer, [])
 
 
 def replaced(content: str, pattern: str = ".") -> dict[str, Any]:

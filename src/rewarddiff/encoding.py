@@ -28,6 +28,7 @@ from rewarddiff.tokenizing import (
     Read,
     Tokenizing,
     ahead,
+    text_of,
     tokenizer_fingerprint,
     windows,
 )
@@ -255,8 +256,7 @@ class Encoder:
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, without special ones."""
-        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
-        return text
+        return text_of(self.tokenizer, tokens)
 
     def continued(self, text: str, before: str = "\n") -> list[int]:
         """Return the tokens of a text behind another.

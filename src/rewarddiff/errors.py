@@ -27,6 +27,11 @@ class TrainingError(RuntimeError):
     """Training stopped itself: a loss or gradient was not finite. Exit status 1."""
 
 
+def is_panic(error: BaseException) -> bool:
+    """Tell whether a library written in Rust gives up; what it raises then is no Exception."""
+    return type(error).__name__ == "PanicException"
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return a half sentence that helps after a wrong name: the nearest, or all that are known."""
     names = sorted(islice(known, LOOKED_AT))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from transformers import PreTrainedTokenizerFast
 
-from rewarddiff.errors import UserError
+from rewarddiff.errors import UserError, is_panic
 from rewarddiff.store import fingerprint
 
 Thing = TypeVar("Thing")
@@ -79,11 +79,30 @@ def tokens_of(tokenizer: Any, texts: Sequence[str], *, special: bool = False) ->
     Raises:
         UserError: the tokenizer gives up, as where a pattern of its takes too long.
     """
-    try:
+    with _explained(tokenizer):
         return _tokens_of(tokenizer, texts, special)
+
+
+def text_of(tokenizer: Any, tokens: Sequence[int], *, special: bool = False) -> str:
+    """Return the text of tokens.
+
+    Args:
+        special: with that of special ones.
+
+    Raises:
+        UserError: the tokenizer gives up.
+    """
+    with _explained(tokenizer):
+        text: str = tokenizer.decode(list(tokens), skip_special_tokens=not special)
+        return text
+
+
+@contextmanager
+def _explained(tokenizer: Any) -> Iterator[None]:
+    try:
+        yield
     except BaseException as error:
-        # What the library, which is written in Rust, raises then is no Exception.
-        if type(error).__name__ != "PanicException":
+        if not is_panic(error):
             raise
         name = tokenizer.name_or_path or "the model"
         cause = " ".join(str(error).split())[:200]

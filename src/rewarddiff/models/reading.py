@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rewarddiff.errors import UserError
+from rewarddiff.errors import UserError, is_panic
 
 
 def read(auto: Any, folder: Path, **options: Any) -> Any:
@@ -31,7 +31,9 @@ def explained(place: Path) -> Iterator[None]:
     except (UserError, MemoryError, torch.OutOfMemoryError):
         raise
     # Bad files make the libraries raise of all kinds: KeyError, AssertionError, SafetensorError, …
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         raise UserError(f"{place}: cannot be loaded ({reason(error)})") from error
 
 
@@ -79,7 +81,7 @@ def _refuse_code(*_: object, **options: object) -> None:
     raise ValueError("it asks for trust_remote_code")  # which `reason` words
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Return the line of an error that says most."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:

@@ -22,6 +22,7 @@ from rewarddiff.progress import task
 from rewarddiff.records import Group
 from rewarddiff.sampling.batches import Tokens, before_stop, has_stop, padding
 from rewarddiff.sampling.generate import sample_tokens
+from rewarddiff.tokenizing import text_of
 from rewarddiff.trees import Packed, Tree, group_tree, microbatches
 
 
@@ -190,7 +191,7 @@ def draw(
 
 def _is_stopped(encoder: Encoder, stops: Sequence[str], tokens: Sequence[int]) -> bool:
     """Tell whether a stop text stands in a response; special tokens may be a part of it."""
-    text = encoder.tokenizer.decode(list(tokens)) if stops else ""
+    text = text_of(encoder.tokenizer, tokens, special=True) if stops else ""
     return has_stop(text, stops)
 
 
