@@ -8,17 +8,20 @@ terminal.
 from __future__ import annotations
 
 import base64
+import inspect
 import io
 import json
 import pickle
 import shutil
 import struct
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
@@ -396,6 +399,18 @@ def test_a_tokenizer_in_a_file_named_after_a_version_is_looked_at(
         models.load_tokenizer(folder)
 
 
+def test_a_token_that_is_a_book_is_not_loaded(policy_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
+    path = folder / "tokenizer.json"
+    files = json.loads(path.read_text())
+    token = {**files["added_tokens"][0], "id": 259, "content": "b" * 20_000}
+    edit(path, added_tokens=[*files["added_tokens"], token])
+    with pytest.raises(
+        UserError, match=r"m: its tokenizer may make 2e\+04 characters of one token"
+    ):
+        models.load_tokenizer(folder)
+
+
 def test_a_key_that_stands_twice_in_a_tokenizer_is_refused(
     policy_folder: Path, tmp_path: Path
 ) -> None:
@@ -406,6 +421,29 @@ def test_a_key_that_stands_twice_in_a_tokenizer_is_refused(
     path.write_text(path.read_text().replace('"type": "Strip"', '"type": "Strip", "type": "Strip"'))
     with pytest.raises(UserError, match="a key stands twice in one object"):
         models.load_tokenizer(folder)
+
+
+KINDS = (
+    "AlbertTokenizer", "BertTokenizer", "CLIPTokenizer", "DebertaV2Tokenizer", "GPT2Tokenizer", "GemmaTokenizer",
+    "LlamaTokenizer", "MBart50Tokenizer", "Qwen2Tokenizer", "RemBertTokenizer", "RobertaTokenizer", "T5Tokenizer",
+    "WhisperTokenizer", "XLMRobertaTokenizer", "XLNetTokenizer",
+)  # fmt: skip
+"""Kinds of tokenizers that models have, each made of other steps."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokenizers_of_real_models_swell_little(
+    policy_folder: Path, tmp_path: Path, kind: str
+) -> None:
+    folder = Path(shutil.copytree(policy_folder, tmp_path / "m"))
+    make = getattr(transformers, kind)
+    options = {}
+    if "_spm_precompiled_charsmap" in inspect.signature(make.__init__).parameters:
+        # U+FDFA, of which the map of SentencePiece makes the longest text.
+        longest = precompiled(unicodedata.normalize("NFKC", "\ufdfa"))["precompiled_charsmap"]
+        options["_spm_precompiled_charsmap"] = base64.b64decode(longest)
+    make(**options).save_pretrained(folder)
+    assert type(models.saved_tokenizer(folder)) is make
 
 
 def test_a_map_of_characters_that_swells_little_is_read(

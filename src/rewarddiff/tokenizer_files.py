@@ -33,6 +33,9 @@ length no normal form makes more, so that growths multiply.
 FRAME = 1000
 """Tokens that may stand around a text."""
 
+SPOKEN = 10_000
+"""Characters that one token may become."""
+
 
 def _replacing(step: dict[str, Any]) -> float:
     """Return how far a replacement swells a text.
@@ -194,10 +197,10 @@ def require_tokenizer(folder: Path) -> None:
 
 
 def require_loaded(folder: Path, tokenizer: Any) -> None:
-    """Look at a tokenizer as it was loaded, before it reads a text.
+    """Look at a tokenizer as it was loaded, before it reads a text or speaks.
 
     Raises:
-        UserError: it would swell texts without measure.
+        UserError: it would swell texts without measure, or has a token that is one.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     parts = {}
@@ -206,6 +209,13 @@ def require_loaded(folder: Path, tokenizer: Any) -> None:
         if part is not None:
             parts[key] = json.loads(part.__getstate__())
     _require_measure(folder, parts)
+    longest = max(map(len, tokenizer.get_vocab()), default=0)
+    spoken = longest * swelling_of(folder, parts).growths["decoder"]
+    if spoken > SPOKEN:
+        raise UserError(
+            f"{folder}: its tokenizer may make {spoken:.3g} characters of one token; "
+            "take another tokenizer"
+        )
 
 
 def _require_class(path: Path, chosen: Any) -> None:

@@ -763,6 +763,17 @@ def tokenizer_named_after_a_version(given: Given) -> Path:
 
 
 @model
+def tokenizer_of_books(given: Given) -> Path:
+    """The model need but say a token of ten million letters a few times."""
+    folder = given.model()
+    path = folder / "tokenizer.json"
+    added = json.loads(path.read_text())["added_tokens"]
+    token = {**added[0], "id": len(added) + 256, "content": "b" * 10_000_000, "special": False}
+    edit(path, added_tokens=[*added, token])
+    return folder
+
+
+@model
 def tokenizer_with_a_type_twice(given: Given) -> Path:
     folder = given.model()
     path = folder / "tokenizer.json"
