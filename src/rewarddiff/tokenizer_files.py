@@ -196,18 +196,24 @@ def require_tokenizer(folder: Path) -> None:
             _require_measure(path, json_object(path, _once))
 
 
-def require_loaded(folder: Path, tokenizer: Any) -> None:
-    """Look at a tokenizer as it was loaded, before it reads a text or speaks.
-
-    Raises:
-        UserError: it would swell texts without measure, or has a token that is one.
-    """
+def loaded_parts(tokenizer: Any) -> dict[str, Any]:
+    """Return the parts of a loaded tokenizer as the library would save them; none of one in Python."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     parts = {}
     for key in STEPS:
         part = getattr(backend, key, None)
         if part is not None:
             parts[key] = json.loads(part.__getstate__())
+    return parts
+
+
+def require_loaded(folder: Path, tokenizer: Any) -> None:
+    """Look at a tokenizer as it was loaded, before it reads a text or speaks.
+
+    Raises:
+        UserError: it would swell texts without measure, or has a token that is one.
+    """
+    parts = loaded_parts(tokenizer)
     _require_measure(folder, parts)
     longest = max(map(len, tokenizer.get_vocab()), default=0)
     spoken = longest * swelling_of(folder, parts).growths["decoder"]
