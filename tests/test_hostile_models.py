@@ -344,12 +344,16 @@ SWELLING: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "frame": (
         {"post_processor": frame(*[BOS] * 2000, TEXT)},
-        "its post_processor puts 2,000 tokens around a text",
+        "its post_processor may put more than 1,000 tokens around a text",
     ),
-    # 4 * 300
+    # Around each of the 401 pieces of the first frame the second one puts two.
     "frames": (
-        {"post_processor": in_turn("processors", *[BERT] * 300)},
-        "its post_processor puts 1,200 tokens around a text",
+        {"post_processor": in_turn("processors", frame(*[BOS] * 400, TEXT), BERT)},
+        "its post_processor may put more than 1,000 tokens around a text",
+    ),
+    "steps without end": (
+        {"normalizer": in_turn("normalizers", *[{"type": "ByteLevel"}] * 2000)},
+        "its normalizer may make inf characters of one",
     ),
     "decoder": (
         {"decoder": replaced("a" * 2000)},

@@ -149,7 +149,7 @@ class Swelling(NamedTuple):
     """
 
     growths: dict[str, float]
-    added: int
+    added: float
 
 
 def swelling_of(path: Path, parts: Mapping[str, Any]) -> Swelling:
@@ -163,17 +163,18 @@ def swelling_of(path: Path, parts: Mapping[str, Any]) -> Swelling:
         UserError: a step that is not in `STEPS`, or that no library has saved.
     """
     growths = {}
-    added = 0
+    # A frame may stand around every piece of the frame before it.
+    framed = 1.0
     for key in STEPS:
         steps = _steps(path, key, parts.get(key))
         try:
-            growths[key] = prod(_growth(key, step) for step in steps)
-            added += sum(_added(step) for step in steps)
+            growths[key] = prod((_growth(key, step) for step in steps), start=1.0)
+            framed *= prod((1 + _added(step) for step in steps), start=1.0)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise UserError(
                 f"{path}: its {key} is not as tokenizers are saved ({error!r}); save it again"
             ) from error
-    return Swelling(growths, added)
+    return Swelling(growths, framed - 1)
 
 
 def require_tokenizer(folder: Path) -> None:
@@ -256,7 +257,8 @@ def _require_measure(path: Path, parts: Mapping[str, Any]) -> None:
         _refuse(path, "decoder", swelling.growths["decoder"])
     if swelling.added > FRAME:
         raise UserError(
-            f"{path}: its post_processor puts {swelling.added:,} tokens around a text; take another tokenizer"
+            f"{path}: its post_processor may put more than {FRAME:,} tokens around a text; "
+            "take another tokenizer"
         )
 
 
