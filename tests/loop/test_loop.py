@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 from preference_examples import EXACT, made, tiny
-from torch import nn
+from torch import Tensor, nn
 
 from rewarddiff import files, machine
 from rewarddiff.errors import TrainingError, UserError
@@ -335,13 +335,61 @@ def test_a_checkpoint_nobody_asked_for_is_no_reason_to_end(
     monkeypatch.setattr(checkpoint, "LEAST_SECONDS", 0.0)
     monkeypatch.setattr(checkpoint, "SHARE", 0)
     assert trained(tmp_path / "a").result.steps == 6
-    (said,) = [message for message in caplog.messages if "No space left" in message]
+    said, *again = [message for message in caplog.messages if "No space left" in message]
+    assert len(again) == 5  # it is tried before each of six steps
     assert said.startswith(f"training: no checkpoint can be written ({tmp_path}/a/")
     assert "No space left on device: 8 bytes to write, " in said  # two weights of 4 bytes
-    assert said.endswith(" free): going on without")
+    assert said.endswith(" free): going on without, and trying again in 0 s")
     assert not list((tmp_path / "a").glob("checkpoint*"))  # what was begun gives its room back
     with pytest.raises(OSError, match="No space left"):
         trained(tmp_path / "b", config=replace(CONFIG, save_every=1))
+
+
+def test_a_disk_that_was_full_for_a_moment_gets_the_next_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    straight = trained(tmp_path / "straight")
+    calls: list[int] = []
+    save_file = parts.save_file
+
+    def full_at_first(*args: Any) -> None:
+        calls.append(1)
+        if len(calls) <= 2:
+            raise OSError(28, "No space left on device")
+        save_file(*args)
+
+    monkeypatch.setattr(parts, "save_file", full_at_first)
+    monkeypatch.setattr(checkpoint, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SHARE", 0)
+
+    def kill() -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        trained(tmp_path / "killed", Line(at_call(8, kill)))  # in the fifth step
+    assert sum("No space left" in message for message in caplog.messages) == 2
+    with caplog.at_level(logging.INFO, "rewarddiff"):
+        ended = trained(tmp_path / "killed")
+    assert "training: going on from step 4 of 6" in caplog.messages
+    assert ended.weights == straight.weights
+
+
+def test_what_found_no_room_waits_twice_as_long_and_an_hour_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    pace = checkpoint.Pace(None, 0)  # 30 s, the least
+    assert [pace.failed() for _ in range(8)] == [60, 120, 240, 480, 960, 1920, 3600, 3600]
+    now[0] += 3599
+    assert not pace.due(1)
+    now[0] += 1
+    assert pace.due(1)
+    pace.written(1.0)
+    now[0] += 50
+    assert pace.due(1)  # as if nothing had been: 50 times a second
+    large = checkpoint.Pace(None, 5e10)  # 50 times 100 s
+    assert large.failed() == 5000
 
 
 def damaged(name: str, how: str, folder: Path) -> None:
@@ -547,6 +595,47 @@ def test_the_origin_sees_every_weight_and_no_place() -> None:
         40, 100
     )  # the same numbers, not at the beginning of their storage
     assert origin(lambda m: setattr(m[0], "weight", nn.Parameter(moved.copy_(m[0].weight)))) == same
+
+
+def plus_and_minus(weight: Tensor) -> None:
+    """Add to two words of two rows, and take from the two others: all sums of rows and columns stay."""
+    words = weight.view(torch.int32)
+    words[:2, [0, 2]] += torch.tensor([[1 << 20, -1 << 20], [-1 << 20, 1 << 20]], dtype=torch.int32)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "change"),
+    [
+        (torch.float32, plus_and_minus),
+        (torch.float32, lambda w: w[:2, 1::2].neg_()),
+        (torch.bfloat16, lambda w: w[:, 3::4].neg_()),
+        (torch.float64, lambda w: w.neg_()),
+    ],
+)
+def test_the_origin_sees_what_sums_do_not(
+    dtype: torch.dtype, change: Callable[[Tensor], object]
+) -> None:
+    """Words of 64 bits of rows of 4096 bytes add up to the same before and after."""
+    module = nn.Linear(4096 // dtype.itemsize, 8, bias=False, dtype=dtype)
+    before = checkpoint.origin(module)
+    with torch.no_grad():
+        change(module.weight)
+    assert checkpoint.origin(module) != before
+
+
+def test_the_origin_sees_every_block_and_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "BLOCK", 64)
+    module = nn.Linear(32, 3, bias=False)
+    origins = {checkpoint.origin(module)}
+    for change in (
+        lambda w: w[1].copy_(w[0].clone()),
+        lambda w: w[2, -1].add_(1),
+        lambda w: w.copy_(w.flip(0)),
+    ):
+        with torch.no_grad():
+            change(module.weight)
+        origins.add(checkpoint.origin(module))
+    assert len(origins) == 4
 
 
 def test_an_adapters_checkpoint_holds_the_adapter_alone(

@@ -9,7 +9,8 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -37,8 +38,9 @@ MODEL = "model"
 OPTIMIZER = "optimizer"
 STATE = "state.json"
 
-BLOCK = 4096
-"""Bytes of a tensor that are added up before they are hashed."""
+BLOCK = 2**24
+"""Bytes of a weight that are hashed at once: several threads hash a large one."""
+THREADS = 4
 WHERE_NOT_HOW = ("base_model_name_or_path", "revision", "_name_or_path", "transformers_version")
 """Settings of a model or an adapter that say where it, or its base, lies; what these hold is hashed itself."""
 
@@ -46,6 +48,8 @@ SHARE = 50
 """Between two checkpoints lies this many times what writing one takes: 2 % of the time, or less."""
 LEAST_SECONDS = 30.0
 """A training that is over sooner is made again rather than kept."""
+LONGEST_WAIT = 3600.0
+"""Seconds until writing is tried again, however often it has failed; a larger checkpoint may take longer."""
 ASSUMED_BYTES_PER_SECOND = 5e8
 """How fast the first checkpoint is taken to be written; the others are measured by the last one."""
 
@@ -189,11 +193,21 @@ def origin(module: nn.Module) -> str:
 
 
 def _weights(module: nn.Module) -> Iterator[bytes]:
-    """Yield what every weight is called, and its sums."""
-    for name, parameter in module.named_parameters():
-        shape = tuple(parameter.shape)
-        yield f"{name} {parameter.dtype} {shape} {parameter.requires_grad}".encode()
-        yield _block_sums(whole(parameter))
+    """Yield what every weight is called, and hashes of its blocks."""
+    with ThreadPoolExecutor(THREADS) as threads:  # hashing lets other threads go on
+        for name, parameter in module.named_parameters():
+            shape = tuple(parameter.shape)
+            yield f"{name} {parameter.dtype} {shape} {parameter.requires_grad}".encode()
+            yield from threads.map(_hash, _blocks(whole(parameter)))
+
+
+def _blocks(tensor: Tensor) -> Sequence[Tensor]:
+    """Return the bytes of a tensor, block by block."""
+    return tensor.detach().flatten().view(torch.uint8).split(BLOCK)
+
+
+def _hash(block: Tensor) -> bytes:
+    return digest([block.cpu().numpy().tobytes()]).encode()
 
 
 def size(module: nn.Module, a_weight: float) -> float:
@@ -232,6 +246,15 @@ class Pace:
         self._seconds = max(LEAST_SECONDS, SHARE * seconds)
         self._last = time.monotonic()
 
+    def failed(self) -> float:
+        """Take notice that no checkpoint could be written; return in how many seconds the next one is due.
+
+        That is twice as long as before: a disk that is full may have room later.
+        """
+        self._seconds = max(self._seconds, min(2 * self._seconds, LONGEST_WAIT))
+        self._last = time.monotonic()
+        return self._seconds
+
 
 def _changing(module: nn.Module) -> dict[str, Tensor]:
     """Return what training changes: trained weights, shared ones once, and the model's buffers."""
@@ -241,22 +264,6 @@ def _changing(module: nn.Module) -> dict[str, Tensor]:
         if name in persistent:
             changing[name] = buffer
     return changing
-
-
-def _block_sums(tensor: Tensor) -> bytes:
-    """Return sums of the tensor's bytes, by block and over the blocks: read at the speed of memory.
-
-    Any changed weight changes them, and so do weights that change places.
-    """
-    flat = tensor.detach().flatten()
-    if flat.storage_offset():  # a view as other numbers has to begin where its storage does
-        flat = flat.clone()
-    raw = flat.view(torch.uint8)
-    blocks = len(raw) // BLOCK * BLOCK
-    words = raw[:blocks].view(torch.int64).view(-1, BLOCK // 8)
-    # 64 bits, and may run over. Sums over blocks find what changed places within one.
-    added = torch.cat([words.sum(1), words.sum(0)])
-    return added.cpu().numpy().tobytes() + raw[blocks:].cpu().numpy().tobytes()
 
 
 def _models(module: nn.Module) -> list[dict[str, Any]]:

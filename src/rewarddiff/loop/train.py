@@ -580,9 +580,11 @@ class _Run:
             if self.config.save_every is not None:
                 raise
             logger.warning(
-                "%s: no checkpoint can be written (%s): going on without", self.name, error
+                "%s: no checkpoint can be written (%s): going on without, and trying again in %.0f s",
+                self.name,
+                error,
+                self.pace.failed(),
             )
-            self.pace = checkpoint.Pace(0, 0)
 
     def _stop_if_asked(self, stopped: threading.Event, step: int) -> None:
         """Raise KeyboardInterrupt in every process if any was told to stop, once all is kept."""
