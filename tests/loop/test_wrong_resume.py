@@ -189,6 +189,24 @@ def test_versions_are_part_of_it(
         go_on(tmp_path)
 
 
+def test_so_is_that_of_what_the_loop_stands_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(tmp_path)
+    monkeypatch.setattr(loop.metadata, "version", lambda name: "9.9.9")
+    with pytest.raises(UserError, match=r"accelerate .*, now 9\.9\.9"):
+        go_on(tmp_path)
+
+
+def test_and_that_of_what_layers_and_the_optimizer_come_from() -> None:
+    from peft import LoraConfig, get_peft_model  # its import makes another module of transformers
+
+    adapted = get_peft_model(tiny(), LoraConfig(r=2, target_modules=["q_proj"]))
+    quantised = replace(CONFIG, optimizer="adamw_8bit")
+    assert "peft" in loop._libraries(adapted, CONFIG) - loop._libraries(tiny(), CONFIG)
+    assert "bitsandbytes" in loop._libraries(tiny(), quantised) - loop._libraries(tiny(), CONFIG)
+
+
 def test_with_dropout_so_is_the_number_of_processes(tmp_path: Path) -> None:
     """Each draws what it drops."""
     config = replace(CONFIG, dropout=True)

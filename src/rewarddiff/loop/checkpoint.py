@@ -27,6 +27,7 @@ from rewarddiff.differing import differing
 from rewarddiff.errors import UserError
 from rewarddiff.hashing import digest
 from rewarddiff.loop import parts
+from rewarddiff.loop.contents import untold
 from rewarddiff.loop.parts import Parts
 from rewarddiff.loop.sharding import whole
 from rewarddiff.processes import done_by_every_process, once, rank
@@ -128,6 +129,13 @@ def load(
         return None
     try:
         state: dict[str, Any] = json.loads((folder / STATE).read_text())
+        cannot_tell = untold([state["identity"], identity])
+        if cannot_tell:
+            raise UserError(
+                f"{folder}: cannot tell whether {cannot_tell} holds what it held when the checkpoint was "
+                "written; remove the checkpoint, or choose another output. For another time: a "
+                "`__getstate__` of the object that holds it may give what decides results instead"
+            )
         others = differing(state["identity"], identity, NAMED)
         if others:
             raise UserError(
@@ -203,7 +211,9 @@ def _weights(module: nn.Module) -> Iterator[bytes]:
 
 def _blocks(tensor: Tensor) -> Sequence[Tensor]:
     """Return the bytes of a tensor, block by block."""
-    return tensor.detach().flatten().view(torch.uint8).split(BLOCK)
+    raw: Any = tensor.detach().flatten().view(torch.uint8)
+    blocks: Sequence[Tensor] = raw.split(BLOCK)
+    return blocks
 
 
 def _hash(block: Tensor) -> bytes:

@@ -14,9 +14,10 @@ import math
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -546,6 +547,7 @@ class _Run:
             "version": __version__,
             "torch": str(torch.__version__),
             "transformers": transformers.__version__,
+            **_versions(_libraries(self.whole, self.config)),
         }
 
     @property
@@ -678,6 +680,25 @@ def _classes(settings: Any) -> Iterator[type]:
     if is_dataclass(settings) and not isinstance(settings, type):
         for field_of_it in fields(settings):
             yield from _classes(getattr(settings, field_of_it.name))
+
+
+def _libraries(module: nn.Module, config: TrainConfig) -> set[str]:
+    """Return the names of the libraries that compute, besides those that always do."""
+    names = {"accelerate"}
+    for layer in module.modules():
+        names.update(cls.__module__.partition(".")[0] for cls in type(layer).__mro__)
+    if config.optimizer != "adamw":
+        names.add("bitsandbytes")
+    return names - {"rewarddiff", "torch", "transformers"}
+
+
+def _versions(libraries: Iterable[str]) -> dict[str, str]:
+    """Return the versions of what is installed, by name."""
+    versions = {}
+    for name in libraries:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def _scalars(config: Mapping[str, Any]) -> dict[str, Any]:
