@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -590,6 +591,59 @@ class Wordy:
         ]
 
 
+MODULE = """
+def score(text):
+    return SIGN * sum(map(ord, text)) / 100
+"""
+SOURCES = {
+    "a module": "import ours\ndef reward(groups): return [list(map(ours.score, g.responses)) for g in groups]",
+    "a cached function": """
+import functools
+@functools.cache
+def score(text): return SIGN * sum(map(ord, text)) / 100
+def reward(groups): return [list(map(score, g.responses)) for g in groups]
+""",
+    "a table of a class": """
+class Reward:
+    FACTORS = {"sum": SIGN}
+    def __call__(self, groups):
+        return [[self.FACTORS["sum"] * sum(map(ord, text)) / 100 for text in g.responses] for g in groups]
+reward = Reward()
+""",
+    "what functions hold": """
+def reward(groups): return [[reward.sign * sum(map(ord, text)) / 100 for text in g.responses] for g in groups]
+reward.sign = SIGN
+""",
+    "a layer's code": """
+import torch
+class Layer(torch.nn.Module):
+    def forward(self, text): return SIGN * sum(map(ord, text)) / 100
+layer = Layer()
+def reward(groups): return [list(map(layer, g.responses)) for g in groups]
+""",
+}
+"""Files of a user's own, with a number in them that a reward hangs on."""
+
+
+class Edited:
+    """A reward of a file, imported anew, as another process does."""
+
+    def __init__(self, name: str, sign: int) -> None:
+        self.name = name
+        self.sign = sign
+
+    def reward(self) -> Any:
+        imported("ours", MODULE.replace("SIGN", str(self.sign)))
+        return imported("ours_too", SOURCES[self.name].replace("SIGN", str(self.sign))).reward
+
+
+def imported(name: str, source: str) -> Any:
+    module = ModuleType(name)
+    sys.modules[name] = module
+    exec(source, module.__dict__)
+    return module
+
+
 def of_online(world: World) -> tuple[dict[str, Begun], list[Change]]:
     """Return policies that learn from their own samples, each by a reward of another form, and changes."""
     train = replace(TRAIN, batch_size=2, max_steps=4)
@@ -606,6 +660,7 @@ def of_online(world: World) -> tuple[dict[str, Begun], list[Change]]:
     ) -> None:
         prompts = groups_of(world)[:8]
         made = reward() if reward in (scorer, scored) else reward
+        made = reward.reward() if isinstance(reward, Edited) else made
         rd.train_online(world.models["policy"], prompts, made, config, output=output, seed=seed)
 
     def scored() -> Any:
@@ -627,6 +682,7 @@ def of_online(world: World) -> tuple[dict[str, Begun], list[Change]]:
         "by a scorer": scorer,
         "by a scorer's rewards": scored,
     }
+    rewards |= {f"by {name}": Edited(name, 1) for name in SOURCES}
     begun = {name: Begun(partial(work, reward=reward), 3) for name, reward in rewards.items()}
     changes = []
 
@@ -650,6 +706,8 @@ def of_online(world: World) -> tuple[dict[str, Begun], list[Change]]:
     change(
         "weights behind a method", "by a scorer's rewards", other_weights("scorer"), reward=scored
     )
+    for name in SOURCES:
+        change(f"an edit of {name}", f"by {name}", reward=Edited(name, -1))
     change("a number that a function reads", "by a function", reward=of_another_limit)
     for name, value in (("temperature", 0.7), ("epsilon", 0.05), ("num_generations", 3)):
         other = replace(config, **{name: value})
