@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from rewarddiff import files, sums
+from rewarddiff.loop import checkpoint
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.pipeline.stage import Stage
 from rewarddiff.sums import SUMS, of_file
@@ -210,6 +213,37 @@ def test_the_second_name_of_a_file_is_on_the_disk(tmp_path: Path, calls: list[st
     (tmp_path / "first").write_text("x")
     files.link(tmp_path / "first", tmp_path / "second")
     assert calls == [f"sync {tmp_path.name}"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="tells a file's name by /proc")
+def test_all_that_a_stage_holds_is_on_the_disk_before_its_manifest_says_that_it_is_complete(
+    tmp_path: Path, calls: list[str]
+) -> None:
+    stage = Stage(tmp_path / "stage", "policy", {"seed": 0})
+    (stage.folder / "inner").mkdir()
+    for name in ("weights", "inner/rows"):  # as libraries write, which sync nothing
+        (stage.folder / name).write_text(name)
+    calls.clear()
+    stage.finish()
+    before = calls[: calls.index("name manifest.json")]
+    assert {"sync weights", "sync rows", "sync inner", "sync stage"} <= set(before)
+    assert f"sync {files.FRESH}manifest.json" in before
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="tells a file's name by /proc")
+def test_all_of_a_checkpoint_is_on_the_disk_before_it_takes_the_place_of_the_last_one(
+    tmp_path: Path, calls: list[str]
+) -> None:
+    module = nn.Linear(1, 1)
+    optimizer = torch.optim.AdamW(module.parameters())
+    for step in range(2):
+        calls.clear()
+        checkpoint.save(tmp_path / "checkpoint", module, optimizer, {"step": step})
+        written = {path.name for path in (tmp_path / "checkpoint").rglob("*")}
+        assert {SUMS, "state.json"} < written
+        place = min(calls.index(name) for name in calls if name.startswith("name"))
+        assert {f"sync {name}" for name in written} <= set(calls[:place])
+        assert calls[place:].count("name checkpoint") == 1
 
 
 def test_a_folder_that_finds_no_room_leaves_none_behind(
