@@ -9,7 +9,9 @@
 Killed are runs of a reward model, a difference model, DPO, RRHF, KTO, RLOO and judged policies, tiny models, each
 beginning with the finished run of what it needs. Compared with the run that nothing happened to are the SHA-256 of
 every file but those that tell of the moment, of every optimizer at the end of its training, the metrics of every
-step, the manifests, all values of the store and the results. No file may be left over.
+step, the manifests, all values of the store and the results. No file may be left over. As a training that starts
+anew ends in the same way, it is told by itself where it begins: at the step of its last checkpoint, which has to
+outlive the kill.
 
 Of a judge that is asked again: nothing that was answered and kept is asked twice, so that a kill costs no more
 than the requests that were under way; and what results say it was asked holds every verdict that is kept, and no
@@ -40,6 +42,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import beside  # noqa: F401, it is what lets the others be found
+import going_on
 from forks import ended, forked, killed_after
 from judging_examples import by_taste
 from operations import WRITES, Kill, Operation, killing, watch
@@ -196,6 +199,7 @@ class Place:
         self.folder = folder
         self.now = folder / "now"
         self.run = self.now / "run"
+        self.told = self.now / "told"
         self.recipes = recipes(models, judge, self.run)
         for name, recipe in self.recipes.items():
             (folder / f"{name}.json").write_text(json.dumps(recipe))  # JSON is YAML
@@ -203,6 +207,7 @@ class Place:
         self.questions: dict[str, list[str]] = {}
         self.done: dict[str, list[Operation]] = {}
         self.is_forking = True
+        self.went_on = 0
 
     def begin(self, start: str | None) -> None:
         """Begin with what is kept under a name; None: with nothing."""
@@ -223,6 +228,17 @@ class Place:
         file = self.folder / "asked"
         return file.read_text().split() if file.exists() else []
 
+    def last_words(self) -> str:
+        """Return the last line that a process of a run has written."""
+        return (self.folder / "log").read_text().splitlines()[-1]
+
+    def trainings(self, name: str) -> dict[str, int]:
+        """Return the trainings of a run that nothing happens to, with the step that each begins at."""
+        before = BEGINS_WITH.get(name)
+        lines = going_on.told(self.folder / name / "told")
+        known = len(going_on.told(self.folder / before / "told")) if before else 0
+        return going_on.begun(lines[known:])
+
     def command(self, name: str) -> list[str]:
         return ["run", str(self.folder / f"{name}.json")]
 
@@ -233,6 +249,7 @@ class Place:
             from rewarddiff.cli import main
 
             keep_optimizers(self.run, self.now / "optimizers")
+            going_on.tell(self.run, self.told)
             prepare()
             status = main(self.command(name))
             (self.folder / "modules").write_text("\n".join(sorted(sys.modules)))
@@ -491,7 +508,7 @@ def outcome(place: Place, case: Case) -> str:
     earlier = place.questions.get(case.start or "", []) if case.kills > 1 else []
     status = place.killed(case.name, case.kill)
     if status != KILLED:
-        return f"not killed: status {status}"
+        return f"not killed: status {status}: {place.last_words()}"
     return _again(place, case.name, before, case.kills, earlier)
 
 
@@ -503,9 +520,18 @@ def _again(
     earlier: Sequence[str] = (),
     start: Callable[[str], int] | None = None,
 ) -> str:
+    earlier_told = going_on.told(place.told)
+    lost = going_on.lost(place.run, earlier_told)
+    if lost:
+        return f"lost: {lost}"
+    due = going_on.due(place.run, place.trainings(name))
     status = ended((start or place.started)(name))
     if status:
-        return f"status {status}: {(place.folder / 'log').read_text().splitlines()[-1]}"
+        return f"status {status}: {place.last_words()}"
+    begun = going_on.begun(going_on.told(place.told)[len(earlier_told) :])
+    if place.is_forking and begun != due:
+        return f"began elsewhere: {begun}, and checkpoints are of {due}"
+    place.went_on += any(due.values())
     return verdict(place, name, [*earlier, *place.asked()[before:]], kills)
 
 
@@ -522,8 +548,11 @@ def at_random(
         place.begin(BEGINS_WITH.get(name))
         before = len(place.asked())
         moment = rng.uniform(0, seconds)
-        if killed_after(start(name), moment) == KILLED:
+        status = killed_after(start(name), moment)
+        if status == KILLED:
             break
+        if status:
+            return name, f"status {status} before the kill: {place.last_words()}"
     done = f"{name} killed after {moment:.2f} of {seconds:.2f} s"
     return done, _again(place, name, before, 1, start=start)
 
@@ -590,7 +619,7 @@ def main() -> None:
             print(f"{number} {done}: {said}", flush=True)
             if time.monotonic() > until:
                 break
-    print(dict(verdicts))
+    print(f"{dict(verdicts)}, {place.went_on} went on from a checkpoint")
     sys.exit(verdicts.keys() != {"equal"})
 
 

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import going_on
 import pytest
 import torch
 from forks import ended, forked
@@ -100,10 +101,30 @@ def killed(folder: Path, kill: Kill) -> None:
     """Train in a process that is killed."""
 
     def work() -> int:
+        going_on.tell(folder, told_of(folder))
         killing(folder, kill)
         return trained(folder)
 
     assert child(work, folder.with_suffix(".log")) == -signal.SIGKILL
+    assert not going_on.lost(folder, going_on.told(told_of(folder)))
+
+
+def told_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}, told")
+
+
+def goes_on(folder: Path) -> int:
+    """Train to the end, from the checkpoint that is there; return the step that it is of."""
+    due = going_on.due(folder, {"line": 0})
+    known = len(going_on.told(told_of(folder)))
+
+    def work() -> int:
+        going_on.tell(folder, told_of(folder))
+        return trained(folder)
+
+    assert child(work, folder.with_suffix(".log")) == 0
+    assert going_on.begun(going_on.told(told_of(folder))[known:]) == due
+    return due.get("line", 0)
 
 
 def operations(folder: Path) -> list[Operation]:
@@ -128,11 +149,13 @@ def test_a_training_killed_at_an_operation_ends_as_if_nothing_had_happened(tmp_p
     assert len([path for kind, path in done if kind == "safetensors"]) == 2 * 4
     kills = [Kill(at) for at in range(len(done))]
     kills += [Kill(at, half=True) for at, (kind, _) in enumerate(done) if kind in WRITES]
+    begun = set()
     for kill in kills[::EVERY]:
         folder = tmp_path / f"killed at {kill}"
         killed(folder, kill)
-        assert child(lambda folder=folder: trained(folder), tmp_path / "log") == 0
+        begun.add(goes_on(folder))
         assert left(folder) == whole, (kill, done[kill.at])
+    assert begun == {0, 1, 2, 3}  # of four steps
 
 
 def test_a_training_killed_again_and_again_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
@@ -140,7 +163,7 @@ def test_a_training_killed_again_and_again_ends_as_if_nothing_had_happened(tmp_p
     folder = tmp_path / "again"
     for at in (40, 5, 13, 21, 30):  # from the third step on; then while it goes on
         killed(folder, Kill(at))
-    assert child(lambda: trained(folder), tmp_path / "log") == 0
+    assert goes_on(folder) == 3
     assert left(folder) == left(tmp_path / "whole")
 
 
