@@ -474,9 +474,9 @@ class Soak:
         self.require_whole_store()
 
     def require_whole_store(self) -> None:
-        """Look at every value of the store; a damaged one may stay where nobody asked for it.
+        """Look at every value of the store.
 
-        So may a store that was damaged where no run has read since: it is taken away then.
+        What the soak itself damaged may stay where nobody has asked for it: the store is taken away then.
         """
         from rewarddiff.errors import UserError
         from rewarddiff.store import Store
@@ -488,15 +488,20 @@ class Soak:
             with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
                 keys = [key for (key,) in connection.execute("SELECT key FROM kept")]
             with Store(path) as store:
-                self.events["values of the store looked at"] += len(store.get(keys))
+                good = len(store.get(keys))
+            self.events["values of the store looked at"] += good
+            fault = f"{len(keys) - good} values of the store without their sum"
+            is_whole = good == len(keys)
         except (UserError, sqlite3.DatabaseError) as error:
-            require(self.is_store_damaged, str(error))
+            fault, is_whole = str(error), False
+        if not is_whole:
+            require(self.is_store_damaged, fault)
             self.lose_store()
         self.is_store_damaged = False
 
     def lose_store(self) -> None:
-        """Take away a store that cannot be read: it is the user who decides to lose it."""
-        self.events["stores that could not be read"] += 1
+        """Take away a damaged store: it is the user who decides to lose it."""
+        self.events["damaged stores taken away"] += 1
         for path in self.run.glob(f"{STORE}*"):
             path.unlink()
 
@@ -729,6 +734,7 @@ class Soak:
     def require_all(self, name: str) -> None:
         """Look at what must hold after every step."""
         require(sums_below(self.inputs) == self.sums_of_inputs, "what is read was changed")
+        require(sums_below(self.reference) == self.sums_of_reference, "the reference was changed")
         require(not list(self.elsewhere.iterdir()), f"written to {self.elsewhere}")
         expected = {"run", "scored", "judged", "people", "votes.jsonl"}
         others = {path.name for path in self.work.iterdir()} - expected
