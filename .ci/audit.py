@@ -21,8 +21,12 @@ ACCEPTED: dict[str, str] = {}
 
 PIN = re.compile(r"^([\w.-]+)==([\w.!+-]+)", re.M)
 
-NO_NETWORK = re.compile(r"connect|timed out|timeout|resol|retries|unavailable|proxy|ssl", re.I)
-"""What errors are about where a service cannot be reached."""
+NO_NETWORK = re.compile(
+    r"connection ?(error|refused|reset|aborted)|could not connect|timed out|(connect|read)timeout|max retries"
+    r"|unreachable|may be blocking|name resolution|resolve host|service unavailable|proxyerror|sslerror",
+    re.I,
+)
+"""What errors say where a service cannot be reached; that a package cannot be resolved is none of these."""
 
 PATIENCE_SECONDS = 5
 """For one answer."""

@@ -128,7 +128,11 @@ SKIPPED = {"name": "old", "skip_reason": "not found"}
         ),
         ([SKIPPED], "", 0, "the service that was reached knows no advisories, so nothing was"),
         (None, "ERROR: Connection refused", 0, "no service of advisories can be reached, so"),
+        (None, "requests.ConnectionError: Failed to resolve 'pypi.org' (Temporary failure in name resolution)", 0, "no"),
+        (None, "ERROR: Tip: your network may be blocking this service.", 0, "no service of advisories"),
         (None, "ERROR: no such option", 1, "pip-audit failed: ERROR: no such option"),
+        (None, "ResolutionImpossible: new==3 needs old==1", 1, "pip-audit failed: Resolution"),
+        (None, "ERROR: old could not be resolved: hash mismatch", 1, "pip-audit failed: ERROR: old"),
         (None, "", 1, "pip-audit failed: it said nothing"),
     ],
 )
