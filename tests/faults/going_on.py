@@ -72,23 +72,26 @@ def begun(lines: list[Told]) -> dict[str, int]:
 def due(run: Path, trainings: dict[str, int]) -> dict[str, int]:
     """Return the step at which each training that is not finished has to begin now."""
     unfinished = [name for name in trainings if not (run / name / MANIFEST).exists()]
-    return {name: held(run / name) for name in unfinished}
+    return {name: max(0, held(run / name)) for name in unfinished}
 
 
 def held(training: Path) -> int:
-    """Return the step of the checkpoint that is there and whole, or of the one before it; 0: there is none."""
+    """Return the step of the checkpoint that is there and whole, or of the one before it; −1: there is none."""
     for name in (CHECKPOINT, f"{EARLIER}{CHECKPOINT}"):
         folder = training / name
         if (folder / SUMS).exists() and _is_whole(folder):
             step: int = json.loads((folder / "state.json").read_text())["step"]
             return step
-    return 0
+    return -1
 
 
 def _is_whole(folder: Path) -> bool:
     sums = json.loads((folder / SUMS).read_text())["files"]
-    now = {name: sha256((folder / name).read_bytes()).hexdigest() for name in sums}
-    return all(now[name] == hashed for name, (_, hashed) in sums.items())
+    files = {folder / name: hashed for name, (_, hashed) in sums.items()}
+    return all(
+        path.is_file() and sha256(path.read_bytes()).hexdigest() == hashed
+        for path, hashed in files.items()
+    )
 
 
 def lost(run: Path, lines: list[Told]) -> str:

@@ -529,9 +529,10 @@ def _again(
     if status:
         return f"status {status}: {place.last_words()}"
     begun = going_on.begun(going_on.told(place.told)[len(earlier_told) :])
-    if place.is_forking and begun != due:
-        return f"began elsewhere: {begun}, and checkpoints are of {due}"
-    place.went_on += any(due.values())
+    if place.is_forking:  # a process of its own does not tell
+        if begun != due:
+            return f"began elsewhere: {begun}, and checkpoints are of {due}"
+        place.went_on += any(due.values())
     return verdict(place, name, [*earlier, *place.asked()[before:]], kills)
 
 
