@@ -47,6 +47,8 @@ ITEMS = 600
 MIB = 2**20
 MOST_GROWTH = 4 * MIB
 """Of the memory, from the second quarter of the time to the last one."""
+LEAST, LEAST_OF_SHORT_QUEUE = 0.99, 0.01
+"""Share of the requests that have to be answered, and where most are told to wait; of each client one at least."""
 LONGEST_STOP = 10.0
 """Seconds from SIGTERM to the end."""
 SURELY_READ = 0.5
@@ -341,8 +343,10 @@ async def watched(press: Press, seconds: float) -> list[tuple[int, int]]:
     return figures
 
 
-def load(server: Running, client_of: Any, seconds: float, verdicts: Verdicts, name: str) -> Seen:
-    """Press a server, and say what came of it."""
+def load(
+    server: Running, client_of: Any, seconds: float, verdicts: Verdicts, name: str, least: float
+) -> Seen:
+    """Press a server, and say what came of it; `least` is the share of requests that has to be answered."""
 
     async def both() -> list[tuple[int, int]]:
         figures, _ = await asyncio.gather(watched(press, seconds), press.run(client_of))
@@ -352,6 +356,9 @@ def load(server: Running, client_of: Any, seconds: float, verdicts: Verdicts, na
     figures = asyncio.run(both())
     errors = {what: count for what, count in press.seen.counts.items() if is_error(what)}
     verdicts.say(f"{name}, {CLIENTS} clients, {seconds:.0f} s", not errors, press.seen)
+    answered, asked = answers_among(press.seen.counts)
+    told = f"{answered} answers to {asked} requests"
+    verdicts.say(f"{name}, answers", answered >= max(CLIENTS, least * asked), told)
     quarter = len(figures) // 4
     memory = [bytes_ for bytes_, _ in figures]
     earlier, later = median(memory[quarter : 2 * quarter]), median(memory[-quarter:])
@@ -367,6 +374,13 @@ def load(server: Running, client_of: Any, seconds: float, verdicts: Verdicts, na
     return press.seen
 
 
+def answers_among(counts: Counter[str]) -> tuple[int, int]:
+    """Return how many whole requests were answered with what they asked for, and how many there were."""
+    told_to_wait = sum(n for what, n in counts.items() if what.endswith("with Retry-After"))
+    answered = counts["equal"] + counts["vote heard"]
+    return answered, answered + told_to_wait
+
+
 def is_error(what: str) -> bool:
     return what.startswith(("STATUS", "DIFFERENT", "another", "no answer"))
 
@@ -376,15 +390,16 @@ def loads(
 ) -> None:
     with rewards(folder) as server:
         alone = asked_alone(server, requests, say)
-        load(server, asks_for_rewards(requests, alone), seconds, say, "rewards")
+        load(server, asks_for_rewards(requests, alone), seconds, say, "rewards", LEAST)
         say.say("rewards, end", server.stop() == 0, f"{server.seconds:.1f} s")
     say.say("rewards, no traceback", "Traceback" not in server.text, server.text.strip())
     with rewards(folder, "queue=24") as server:
-        seen = load(server, asks_for_rewards(requests, alone), 12, say, "rewards, a short queue")
+        asks = asks_for_rewards(requests, alone)
+        seen = load(server, asks, 12, say, "rewards, a short queue", LEAST_OF_SHORT_QUEUE)
         say.say("rewards, queue", seen.counts["429 with Retry-After"], "some were told to wait")
     with people(folder, "people") as server:
         hand_out_tokens(folder, "people")
-        seen = load(server, votes, seconds, say, "people")
+        seen = load(server, votes, seconds, say, "people", LEAST)
         say.say("people, end", server.stop() == 0, f"{server.seconds:.1f} s")
     say.say("people, no traceback", "Traceback" not in server.text, server.text.strip())
     say_votes(folder / "people", seen.votes, say)
