@@ -57,8 +57,6 @@ PAYLOADS = tuple(
     shape.replace("{}", f"{attack} n{i}") for i, attack in enumerate(ATTACKS) for shape in SHAPES
 )
 
-HARMLESS = re.compile(r"[^\w\s]|_")
-
 
 def harmless(payload: str) -> str:
     """Return a text of the same words and length in which nothing acts."""
@@ -348,7 +346,7 @@ def main() -> None:
     in_browser = "--chromium" in sys.argv
     made = 0
     wrong: Counter[str] = Counter()
-    reached: set[str] = set()
+    reached: dict[str, set[str]] = {kind: set() for kind in KINDS}
     for kind, make in KINDS.items():
         for number in range(count):
             start = number * len(PAYLOADS) // count
@@ -360,7 +358,7 @@ def main() -> None:
             for html, twin in zip(pages, twins, strict=True):
                 made += 1
                 text = " ".join(Page(html).text.split())
-                reached |= {one for one in PAYLOADS if " ".join(one.split()) in text}
+                reached[kind] |= {one for one in PAYLOADS if " ".join(one.split()) in text}
                 for fault in faults(kind, html, twin):
                     wrong[kind] += 1
                     print(f"{kind} {number}: {fault}", flush=True)
@@ -368,11 +366,19 @@ def main() -> None:
                     for fault in in_chromium(html):
                         wrong[kind] += 1
                         print(f"{kind} {number} in a browser: {fault}", flush=True)
-        print(f"{kind}: {count} times, {wrong[kind]} faults", flush=True)
+        print(
+            f"{kind}: {count} times, {wrong[kind]} faults, {len(reached[kind])} payloads read back",
+            flush=True,
+        )
+    of_all = set().union(*reached.values())
     print(
-        f"{made} pages, {len(PAYLOADS)} payloads, {len(reached)} of them read back as text, faults: {dict(wrong)}"
+        f"{made} pages, {len(PAYLOADS)} payloads, {len(of_all)} of them read back as text, faults: {dict(wrong)}"
     )
-    sys.exit(bool(wrong))
+    # A page that shows none of them was not shown to be right.
+    unread = [one for one in PAYLOADS if one not in of_all]
+    unread += [kind for kind, of_kind in reached.items() if not of_kind]
+    print("".join(f"not read back: {one!r}\n" for one in unread), end="")
+    sys.exit(bool(wrong or unread))
 
 
 def in_chromium(html: str) -> list[str]:
