@@ -483,7 +483,7 @@ def _cases(
 
 
 def _saves(name: str, operations: Sequence[Operation]) -> list[list[int]]:
-    """Return the operations of the first two saves of a training: of checkpoints, with what these replace.
+    """Return the operations of the first save of a training, and of the third, which replaces that of a step.
 
     A judge saves by transactions: there all of them are one.
     """
@@ -493,7 +493,7 @@ def _saves(name: str, operations: Sequence[Operation]) -> list[list[int]]:
     for is_save, block in groupby(range(len(operations)), lambda at: _is_save(operations[at])):
         if is_save:
             saves.append(list(block))
-    return saves[:2]
+    return [*saves[:1], *saves[2:3]]
 
 
 def _is_save(operation: Operation) -> bool:
