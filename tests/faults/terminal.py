@@ -6,7 +6,7 @@
 In each place a text is planted that would clear the screen, set the title, write to the clipboard, overprint,
 turn the direction, or hide. The raw bytes that leave are looked at. What the project itself tells the terminal
 (bold letters, the bar of progress) is known and taken out first. Where the planted word does not arrive, nothing
-was shown to be right, and that is said as well.
+was shown to be right: that is wrong as well, but for the places of which `SILENT` says why.
 """
 
 from __future__ import annotations
@@ -100,9 +100,7 @@ class Places:
         return folder
 
     def role_of_a_turn(self) -> list[str]:
-        turns = [{"role": TEXT, "content": 1}]
-        rows = [{"prompt": turns, "chosen": "a", "rejected": "b"}]
-        return ["check", str(self.write(self.at / "x.jsonl", rows * 4))]
+        return self.chat_template("{{ raise_exception(messages[0].role) }}", role=TEXT)
 
     def key_that_stands_twice(self) -> list[str]:
         path = self.at / "x.jsonl"
@@ -138,17 +136,12 @@ class Places:
         return ["check", str(self.rows), "--split", TEXT]
 
     def name_of_a_subset(self) -> list[str]:
-        rows = [
-            {"prompt": f"q{i}", "chosen": "aa", "rejected": "b", "subset": f"{TEXT}{i % 2}"}
-            for i in range(40)
-        ]
-        return [
-            "eval",
-            "length",
-            str(self.write(self.at / "x.jsonl", rows)),
-            "--output",
-            str(self.at / "o"),
-        ]
+        halves = TEXT[: len(TEXT) // 2], WORD + TEXT[len(TEXT) // 2 :]  # a longer name is none
+        row = {"chosen": "aa", "rejected": "b"}
+        lines = [{"prompt": f"q{i}", **row, "subset": halves[i % 2]} for i in range(40)]
+        rows = self.write(self.at / "x.jsonl", lines)
+        trained = ["train", "reward", "--model", str(self.model()), "--data", str(rows)]
+        return [*trained, "--output", str(self.at / "o"), "aspects={helpful: 1, harmless: 1}"]
 
     def name_of_a_model(self) -> list[str]:
         return ["check", str(self.rows), "--model", f"./{FILE}"]
@@ -183,10 +176,10 @@ class Places:
         (folder / "model.safetensors").write_bytes(content)
         return ["score", str(folder), str(self.rows), "--output", str(self.at / "o.jsonl")]
 
-    def chat_template(self, template: str) -> list[str]:
+    def chat_template(self, template: str, role: str = "user") -> list[str]:
         folder = self.model()
         (folder / "chat_template.jinja").write_text(template)
-        turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+        turns = [{"role": role, "content": "q"}, {"role": "assistant", "content": "a"}]
         rows = [
             {"chosen": turns, "rejected": [turns[0], {**turns[1], "content": f"b{i}"}]}
             for i in range(4)
@@ -215,7 +208,7 @@ class Places:
     def error_of_a_reward_server(self) -> list[str]:
         return [
             "score",
-            f"{self.server}/errors",
+            f"{self.server}/errors/pooling",
             str(self.rows),
             "--output",
             str(self.at / "o.jsonl"),
@@ -389,6 +382,12 @@ class Places:
         return ["doctor"], {"REWARDDIFF_CACHE": str(self.at / FILE).replace("\x00", "")}
 
 
+SILENT = {
+    "answer_of_a_judge": "a reply is counted by its verdict, or by the kind of its fault, and never shown",
+}
+"""Places whose text is to leave nowhere: why."""
+
+
 def names() -> list[str]:
     helpers = ("write", "model", "recipe", "library", "chat_template", "contest")
     return [name for name in vars(Places) if name[0] != "_" and name not in helpers]
@@ -497,7 +496,7 @@ def main() -> None:
     for kind, option in ((False, "--pipe"), (True, "--terminal")):
         if option in sys.argv:
             kinds = [kind]
-    right, silent, wrong = 0, [], []
+    right, silent, wrong = 0, [], []  # silent: with no reason
     with tempfile.TemporaryDirectory() as place, serving() as server:
         policy = Path(_models(Path(place))["policy"])
         for name in chosen:
@@ -508,16 +507,16 @@ def main() -> None:
                 if raw:
                     wrong.append(f"{name} on a {where}")
                     said = f"RAW {raw} in {output[-600:]!r}"
-                elif not arrived:
+                elif arrived == (name in SILENT):
                     silent.append(f"{name} on a {where}")
-                    said = f"not arrived: {output[-300:]!r}"
+                    said = f"{'' if arrived else 'not '}arrived: {output[-300:]!r}"
                 else:
                     right += 1
                 print(f"{name} on a {where}: {said}", flush=True)
     print(
-        f"{len(chosen)} places: {right} times nothing raw; raw: {wrong}; did not arrive: {silent}"
+        f"{len(chosen)} places: {right} times nothing raw; raw: {wrong}; arrived otherwise than said: {silent}"
     )
-    sys.exit(bool(wrong))
+    sys.exit(bool(wrong or silent))
 
 
 if __name__ == "__main__":
