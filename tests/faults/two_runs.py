@@ -4,8 +4,9 @@
     python tests/faults/two_runs.py 26 score,weigh     # of these alone
 
 The first command is stopped at a random moment while it holds its output. The second has to end with status 2
-and one line that names the first one's process and machine. Then the first is killed, and a third command has
-to end with what one ends with that was alone.
+and one line that names the first one's process and machine, and may not wait. Then the first is killed, and a
+third command has to end with what one ends with that was alone. At last two are started at once: one is refused,
+and the other ends as if it had been alone.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ from benchmarks.trace import _models, differences
 from rewarddiff.outputs import LOCK
 
 SOON = 2.0
-"""Seconds of the processor within which the second command has to end."""
+"""Seconds of the processor, and seconds asleep, within which the second command has to end."""
 
 GOOD = "refused, then taken over"
+ONE_WON = "of two at once one was refused"
 TOO_LATE = "the first had ended"
 
 ATTEMPTS = 5
@@ -60,12 +62,14 @@ class Ended(NamedTuple):
 
     Attributes:
         seconds: by the clock. cpu: of the processor, user and system.
+        asleep: by the clock, without those in which it had a processor, or was waiting for one.
     """
 
     status: int
     said: str
     seconds: float
     cpu: float
+    asleep: float
 
 
 def commands(models: dict[str, str], scorer: Path, place: Path) -> dict[str, Command]:
@@ -166,10 +170,19 @@ def ended(command: Command, at: Path, log: Path, *, until: float = 300.0) -> End
         _wait_for(lambda: "http://" in log.read_text() or _is_over(process), until)
         if not _is_over(process):
             process.send_signal(signal.SIGINT)
+    return waited_for(process, begun, log)
+
+
+def waited_for(process: subprocess.Popen[bytes], begun: float, log: Path) -> Ended:
+    """Wait for a command that began at a time, and return how it ended."""
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    seconds = time.monotonic() - begun
+    on_processor, for_processor, _ = Path(f"/proc/{process.pid}/schedstat").read_text().split()
+    asleep = seconds - (int(on_processor) + int(for_processor)) / 1e9
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     cpu = usage.ru_utime + usage.ru_stime
-    return Ended(process.returncode, log.read_text(), time.monotonic() - begun, cpu)
+    return Ended(process.returncode, log.read_text(), seconds, cpu, asleep)
 
 
 def _is_over(process: subprocess.Popen[bytes]) -> bool:
@@ -223,13 +236,9 @@ def case(
     finally:
         first.kill()
         first.wait()
-    if second.status != 2:
-        return f"status {second.status}", second
-    lines = [line for line in second.said.splitlines() if line.startswith("rewarddiff:")]
-    if len(lines) != 1 or f"process {first.pid} on {platform.node()} since" not in lines[0]:
-        return "it does not say who", second
-    if second.cpu > SOON:
-        return f"after {second.cpu:.1f} s of the processor", second
+    fault = fault_of_refusal(second, first.pid)
+    if fault:
+        return fault, second
     if before != after:
         return "the second wrote", second
     if rng.random() < 0.5:
@@ -241,6 +250,41 @@ def case(
         return f"third: {third.said[-300:]}", second
     others = differences(whole, command.made(at))
     return (f"other results: {others[:2]}" if others else GOOD), second
+
+
+def fault_of_refusal(refused: Ended, owner: int) -> str:
+    """Return what is wrong with how a command ended whose output another process holds; or ""."""
+    if refused.status != 2:
+        return f"status {refused.status}"
+    lines = [line for line in refused.said.splitlines() if line.startswith("rewarddiff:")]
+    if len(lines) != 1 or f"process {owner} on {platform.node()} since" not in lines[0]:
+        return "it does not say who"
+    if refused.cpu > SOON:
+        return f"after {refused.cpu:.1f} s of the processor"
+    if refused.asleep > SOON:
+        return f"after {refused.asleep:.1f} s asleep"
+    return ""
+
+
+def at_once(command: Command, whole: Any, at: Path) -> tuple[str, Ended | None]:
+    """Start two commands that end by themselves on one output; return the verdict, and how the refused one ended."""
+    begun = time.monotonic()
+    logs = [at.with_suffix(f".{number}") for number in range(2)]
+    both = [started(command, at, log) for log in logs]
+    while not any(_is_over(process) for process in both):
+        time.sleep(0.01)
+    quicker = int(_is_over(both[1]))
+    ends = {
+        number: waited_for(both[number], begun, logs[number]) for number in (quicker, 1 - quicker)
+    }
+    if [one.status for one in ends.values()] == [0, 0]:
+        return TOO_LATE, None
+    refused, winner = sorted(ends, key=lambda number: -ends[number].status)
+    fault = fault_of_refusal(ends[refused], both[winner].pid)
+    if fault or ends[winner].status:
+        return fault or f"status {ends[winner].status} of the winner", ends[refused]
+    others = differences(whole, command.made(at)) if command.made else ()
+    return (f"other results: {others[:2]}" if others else ONE_WON), ends[refused]
 
 
 def _reuse_number(at: Path) -> None:
@@ -281,7 +325,8 @@ def main() -> None:
     wanted = sys.argv[2] if len(sys.argv) > 2 else ""
     rng = random.Random(0)
     verdicts: Counter[str] = Counter()
-    slowest = Ended(0, "", 0.0, 0.0)
+    slowest = Ended(0, "", 0.0, 0.0, 0.0)
+    longest_asleep = 0.0
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         models = _models(place)
@@ -290,31 +335,37 @@ def main() -> None:
         if wanted:
             tried = {name: tried[name] for name in wanted.split(",")}
         of_those_alone: dict[str, tuple[Any, float]] = {}
-        for number in range(count):
-            kind = list(tried)[number % len(tried)]
+        for number in range(count + 1):
+            kind = list(tried)[number % len(tried) if number < count else 0]
             command = tried[kind]
             if kind not in of_those_alone:
                 of_those_alone[kind] = alone(command, place / f"alone-{kind}")
             whole, held = of_those_alone[kind]
+            is_last = number == count
             for attempt in range(ATTEMPTS):
                 at = place / f"case-{number}-{attempt}"
-                said, second = case(command, whole, held / 2**attempt, at, rng)
+                if is_last:
+                    said, second = at_once(command, whole, at)
+                else:
+                    said, second = case(command, whole, held / 2**attempt, at, rng)
                 if said != TOO_LATE:
                     break
             verdicts[said] += 1
             if second is not None:
                 slowest = max(slowest, second, key=lambda one: one.cpu)
+                longest_asleep = max(longest_asleep, second.asleep)
                 line = second.said.strip().splitlines()[-1] if second.said.strip() else ""
                 print(
-                    f"{number + 1}/{count} {kind}: {said}, {second.cpu:.2f} s of the processor, "
-                    f"{second.seconds:.2f} s by the clock | {line}",
+                    f"{number + 1}/{count + 1} {kind}: {said}, {second.cpu:.2f} s of the processor, "
+                    f"{second.seconds:.2f} s by the clock, {second.asleep:.2f} s asleep | {line}",
                     flush=True,
                 )
             else:
-                print(f"{number + 1}/{count} {kind}: {said}", flush=True)
+                print(f"{number + 1}/{count + 1} {kind}: {said}", flush=True)
     print(f"slowest refusal: {slowest.cpu:.2f} s of the processor, {slowest.seconds:.2f} s")
+    print(f"longest asleep: {longest_asleep:.2f} s")
     print(dict(verdicts))
-    sys.exit(verdicts.keys() != {GOOD})
+    sys.exit(not verdicts.keys() <= {GOOD, ONE_WON})
 
 
 def _scorer(models: dict[str, str], place: Path) -> Path:
