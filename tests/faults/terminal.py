@@ -322,7 +322,7 @@ class Places:
             "init",
             str(self.write(self.at / f"{FILE}.jsonl", rows)),
             "--output",
-            str(self.at / "recipe.yaml"),
+            str(self.at / f"{FILE}.yaml"),
         ]
 
     def page_of_annotators(self) -> list[str]:
@@ -385,6 +385,7 @@ class Places:
 SILENT = {
     "answer_of_a_judge": "a reply is counted by its verdict, or by the kind of its fault, and never shown",
     "prompt_of_an_output": "prompts that are not the same are counted, and not shown",
+    "votes": "a row of votes is named by its place, and its cells are not shown",
     "text_that_is_no_yaml": "a character that YAML does not have is named by its number, before all else is read",
 }
 """Places whose text is to leave nowhere: why."""
