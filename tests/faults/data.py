@@ -5,11 +5,13 @@
 
 Each file is the example of a format in docs/formats.md, or another file that a command takes, written in one
 of the kinds of files and changed in one or a few places: in its values, or in its bytes. All that reads data
-reads it.
+reads it. How many rows there are is known from what was written, or, where bytes were changed, from `recount`,
+which has nothing of the readers.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -27,7 +29,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1")
 
@@ -38,7 +40,6 @@ from rewarddiff.data import Ledger, load_groups
 from rewarddiff.data.outputs import read_outputs
 from rewarddiff.data.passing import count_rows, passing
 from rewarddiff.data.questions import read_questions
-from rewarddiff.data.sources import streams
 from rewarddiff.data.vote_files import read_votes
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group
@@ -273,8 +274,21 @@ BYTES: dict[str, Callable[[bytes, random.Random], bytes]] = {
 # --- files ------------------------------------------------------------------------------------------
 
 
-def made(number: int, place: Path) -> tuple[Path, str]:
-    """Make the file of a number in a folder; return it, and what it is."""
+class Made(NamedTuple):
+    """A file that was made.
+
+    Attributes:
+        what: what it is.
+        rows: how many it holds; None where nobody can tell.
+    """
+
+    path: Path
+    what: str
+    rows: int | None
+
+
+def made(number: int, place: Path) -> Made:
+    """Make the file of a number in a folder."""
     rng = random.Random(number)
     kind = rng.choice(KINDS)
     name = rng.choice(list(seeds()))
@@ -308,7 +322,15 @@ def made(number: int, place: Path) -> tuple[Path, str]:
         hows.append("another suffix")
     what = ", ".join(hows) or how
     inner = f" in {target.name}" if target != path else ""
-    return path, f"{name} {kind}{inner} {what}{' inside' if inside and changed else ''}"
+    what = f"{name} {kind}{inner} {what}{' inside' if inside and changed else ''}"
+    return Made(path, what, recount(path) if hows else _rows_written(rows, kind, path))
+
+
+def _rows_written(rows: Rows, kind: str, path: Path) -> int | None:
+    """Return how many rows `_written` wrote; of a project's votes None."""
+    if kind == "folder":
+        return len(rows) * len(_files_of_rows(path))
+    return {"sqlite": None, "texts": len(rows) + 1}.get(kind, len(rows))
 
 
 def _unpacked(content: bytes) -> bytes | None:
@@ -482,6 +504,93 @@ def _sql(value: Any, rng: random.Random) -> Any:
     return value if not isinstance(value, int) or abs(value) < 1 << 63 else str(value)
 
 
+# --- a second count ---------------------------------------------------------------------------------
+
+
+def recount(path: Path) -> int | None:
+    """Count the rows of a file or folder without its readers; None where nobody can tell."""
+    counts = [_count(file) for file in (_files_of_rows(path) if path.is_dir() else [path])]
+    return None if not counts or None in counts else sum(counts)  # type: ignore[arg-type]
+
+
+def _files_of_rows(folder: Path) -> list[Path]:
+    """Return those of a folder that was made here: all but arguments and descriptions."""
+    parts = ("pairs.", "more.", "data-")
+    return sorted(file for file in folder.rglob("*") if file.name.startswith(parts))
+
+
+def _count(file: Path) -> int | None:
+    content: bytes | None = file.read_bytes()
+    if file.suffix == ".gz":
+        content = _unpacked(content or b"")
+    if content is None:
+        return None
+    suffix = Path(file.name.removesuffix(".gz")).suffix
+    try:
+        return COUNTS[suffix](content)
+    except Exception:  # of a library, of what is damaged
+        return None
+
+
+def _count_cells(content: bytes, delimiter: str) -> int | None:
+    """Count the records below the header, where each has as many cells, and none may hold others."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return None
+    csv.field_size_limit(sys.maxsize)
+    text = io.StringIO(content.decode("utf-8-sig", "surrogateescape"), newline="")
+    records = [cells for cells in csv.reader(text, delimiter=delimiter, strict=True) if cells]
+    header, *others = records
+    is_plain = all(not set("\r\n") & set(cell) for cells in records for cell in cells)
+    if len(header) < 2 or any(len(cells) != len(header) for cells in others):
+        return None
+    return len(others) if is_plain or delimiter == "," else None
+
+
+OVER_LINES = re.compile(rb"\s*(\[\s*\{|[\[{][ \t\r]*\n)")
+"""How an array of objects begins, or an object over several lines."""
+
+
+def _count_array(content: bytes) -> int:
+    """Count the elements of an array, or one object; of what is neither, the lines that are not empty."""
+    content = content.removeprefix(codecs.BOM_UTF8)
+    try:
+        value = json.loads(content.decode("utf-8", "surrogateescape"))
+    except ValueError:
+        return sum(bool(line.strip()) for line in content.split(b"\n"))
+    return len(value) if isinstance(value, list) else 1
+
+
+def _count_lines(content: bytes) -> int:
+    """Count the lines that are not empty, or the elements of an array under this name."""
+    content = content.removeprefix(codecs.BOM_UTF8)
+    if OVER_LINES.match(content):
+        return _count_array(content)
+    return sum(bool(line.strip()) for line in content.split(b"\n"))
+
+
+def _count_parquet(content: bytes) -> int:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(io.BytesIO(content)).num_rows
+
+
+def _count_arrow(content: bytes) -> int:
+    import pyarrow as pa
+
+    return pa.ipc.open_stream(content).read_all().num_rows
+
+
+COUNTS: dict[str, Callable[[bytes], int | None]] = {
+    ".csv": lambda content: _count_cells(content, ","),
+    ".tsv": lambda content: _count_cells(content, "\t"),
+    ".json": _count_array,
+    ".jsonl": _count_lines,
+    ".ndjson": _count_lines,
+    ".parquet": _count_parquet,
+    ".arrow": _count_arrow,
+}
+
+
 # --- reading ----------------------------------------------------------------------------------------
 
 
@@ -489,20 +598,14 @@ class Wrong(Exception):
     """A reader said something that is not so."""
 
 
-def training(path: Path) -> bool:
-    """Read as a run does, and hold what comes of it against the file."""
+def training(path: Path) -> int:
+    """Read as a run does, and hold what comes of it against the file; return the rows that are accounted for."""
     ledger = Ledger()
     groups = list(load_groups(path, ledger=ledger, max_drop=1.0))
-    rows = sum(row.stands_for for stream in streams(path) for row in stream.rows)
-    if ledger.total != rows:
-        raise Wrong(f"{ledger.total} rows are accounted for, the file has {rows}")
-    lines = _lines(path)
-    if lines is not None and not ledger.count("other_form") and rows != lines:
-        raise Wrong(f"{rows} rows of {lines} lines")
     content = _content(path)
     for group in groups:
         _require_texts(group, content)
-    return True
+    return ledger.total
 
 
 def _content(path: Path) -> bytes:
@@ -513,19 +616,6 @@ def _content(path: Path) -> bytes:
             packed = file.read_bytes()
             content += packed + (_unpacked(packed) or b"")
     return content
-
-
-def _lines(path: Path) -> int | None:
-    """Count the lines of a file that is not empty there; None where it is no file of lines."""
-    if path.is_dir() or ".jsonl" not in path.name:
-        return None
-    content = path.read_bytes()
-    if path.name.endswith(".gz"):
-        content = gzip.decompress(content)
-    content = content.removeprefix(b"\xef\xbb\xbf")
-    if content.lstrip().startswith((b"{\n", b"{\r\n")):
-        return None
-    return sum(bool(line.strip()) for line in content.split(b"\n"))
 
 
 def _require_texts(group: Group, content: bytes) -> None:
@@ -544,25 +634,28 @@ def _require_texts(group: Group, content: bytes) -> None:
         raise Wrong("an empty response goes on")
 
 
-def checking(path: Path) -> bool:
+def checking(path: Path) -> None:
     printed = io.StringIO()
     with redirect_stdout(printed):
         check(str(path), max_drop=1.0)
-    return bool(printed.getvalue())
+    if not printed.getvalue():
+        raise Wrong("nothing is said")
 
 
-def scoring(path: Path) -> bool:
+def scoring(path: Path) -> int:
     total = sum(unread.read().ledger.total for unread in passing([path]))
     counted = count_rows([path])
-    if counted is None or counted < 0:
+    if counted is None or counted < 0:  # of lines it counts what is empty, too
         raise Wrong(f"{counted} rows are counted, and {total} read")
-    return True
+    return total
 
+
+COUNTING: dict[str, Callable[[Path], int]] = {"training": training, "score": scoring}
+"""Readers that say how many rows they account for."""
 
 READERS: dict[str, Callable[[Path], Any]] = {
-    "training": training,
+    **COUNTING,
     "check": checking,
-    "score": scoring,
     "questions": read_questions,
     "outputs": read_outputs,
     "votes": read_votes,
@@ -571,21 +664,21 @@ READERS: dict[str, Callable[[Path], Any]] = {
 
 
 @contextmanager
-def prepared(case: str) -> Iterator[tuple[Path, str]]:
+def prepared(case: str) -> Iterator[Made]:
     """Make the file of a number, and take it away again."""
     with tempfile.TemporaryDirectory(prefix="rewarddiff-faults-") as folder:
         yield made(int(case), Path(folder))
 
 
-def judge(made_file: tuple[Path, str]) -> tuple[str, float]:
+def judge(subject: Made) -> tuple[str, float]:
     """Read a file, and say what came of it."""
-    path, what = made_file
-    verdict, seconds = read_by_all(path)
-    return f"{verdict}: {what}", seconds
+    verdict, seconds = read_by_all(subject.path, subject.rows)
+    count = "" if subject.rows is None else f" of {subject.rows} rows"
+    return f"{verdict}{count}: {subject.what}", seconds
 
 
-def read_by_all(path: Path) -> tuple[str, float]:
-    """Let every reader read a file; say how the first ended, or which of them went wrong.
+def read_by_all(path: Path, rows: int | None) -> tuple[str, float]:
+    """Let every reader read a file of so many rows; say how the first ended, or which of them went wrong.
 
     Returns also the seconds of the slowest.
     """
@@ -596,7 +689,9 @@ def read_by_all(path: Path) -> tuple[str, float]:
             continue
         begun = time.process_time()
         try:
-            read(path)
+            result = read(path)
+            if name in COUNTING and rows not in (None, result):
+                raise Wrong(f"{result} rows are accounted for, the file has {rows}")
         except UserError as error:
             verdicts.append("refused")
             fault = fault_of(str(error), path)
@@ -626,20 +721,23 @@ def main() -> None:
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     if "--only" in sys.argv:
         folder = Path(tempfile.mkdtemp(prefix="rewarddiff-faults-"))
-        path, what = made(number, folder)
-        print(f"{path}: {what}")
-        print(Outcome(str(number), *read_by_all(path)).line())
+        subject = made(number, folder)
+        print(f"{subject.path}: {subject.what}")
+        print(Outcome(str(number), *judge(subject)).line())
         return
     verdicts: Counter[str] = Counter()
+    recounted = 0
     faults = []
     highest = longest = 0.0
     for outcome in outcomes([str(n) for n in range(number)], prepared, judge):
         fault = outcome.fault
-        verdicts["wrong" if fault else outcome.verdict.partition(":")[0]] += 1
+        verdicts["wrong" if fault else outcome.verdict.partition(":")[0].split()[0]] += 1
+        recounted += bool(re.match(r"groups of \d+ rows", outcome.verdict))
         highest, longest = max(highest, outcome.mib), max(longest, outcome.seconds)
         print(outcome.line(), flush=True)
         if fault:
             faults.append(outcome.line())
+    print(f"{recounted} of the groups come of rows that were counted apart from the readers")
     print(dict(verdicts), f"at most {longest:.1f} s and {highest:.0f} MiB")
     print(*faults, sep="\n")
     sys.exit(bool(faults))
