@@ -6,13 +6,15 @@
 
 The small disks are real ones (tmpfs), which takes the rights of root. Each size lets a command fail where its
 disk is full; then the disk is made larger, and the same command has to end with the results of one that had
-room from the beginning. The line has to name the path and the bytes; every stage and checkpoint that was
-complete has to be as it was written.
+room from the beginning. The line has to name the path and the bytes; every stage, checkpoint and model that was
+complete has to be there as it was written. Where no small disk can be mounted nothing is tried, and the status
+is 77.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import logging
 import os
@@ -33,11 +35,16 @@ import beside  # noqa: F401, it is what lets the others be found
 from damage import recipe_of, results, weights, written_rows
 
 from benchmarks.trace import _models, differences
-from rewarddiff import sums
+from rewarddiff import files, sums
 from rewarddiff.errors import UserError
+from rewarddiff.loop.train import CHECKPOINT
+from rewarddiff.pipeline.stage import Stage
 
 LARGE = 64 << 20
 """Bytes of a disk that has room for all."""
+
+SKIPPED = 77
+"""The status that says that nothing could be tried."""
 
 LINE = re.compile(
     r"^(?P<path>\S+): cannot be written \(No space left on device: "
@@ -183,11 +190,12 @@ def on_a_disk_of(size: int, command: Command, whole: Any, place: Path) -> tuple[
         One of `GOOD`, or what is wrong; and the line.
     """
     with small_disk(place, size):
-        error = failure(command, place)
+        with completed() as held:
+            error = failure(command, place)
         if error is None:
             same = not differences(whole, command.made(place))
             return ("it had room" if same else "other results"), ""
-        said = wrong_line(error, place) or damaged(place)
+        said = wrong_line(error, place) or lost(held) or damaged(place)
         if said:
             return said, f"{type(error).__name__}: {error}"
         grow(place)
@@ -210,6 +218,55 @@ def wrong_line(error: Exception, place: Path) -> str:
         return "another error"
     if not Path(found["path"]).is_relative_to(place):
         return "another path"
+    return ""
+
+
+Held = dict[Path, dict[str, str]]
+"""Of folders, the hash of each file by its name there."""
+
+
+@contextmanager
+def completed() -> Iterator[Held]:
+    """Give the folders that become complete meanwhile, with what they held when they last did."""
+    replace, finished = files.replace, Stage._finished
+    held: Held = {}
+
+    def replacing(fresh: Path, folder: Path, **options: Any) -> None:
+        replace(fresh, folder, **options)
+        held[folder] = hashes(folder)
+
+    def finishing(stage: Stage, outputs: Any) -> dict[str, Any]:
+        manifest = finished(stage, outputs)
+        held[stage.folder] = hashes(stage.folder)
+        return manifest
+
+    files.replace, Stage._finished = replacing, finishing  # type: ignore[method-assign]
+    try:
+        yield held
+    finally:
+        files.replace, Stage._finished = replace, finished  # type: ignore[method-assign]
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def lost(held: Held) -> str:
+    """Return which of the folders that were complete is gone, or holds something else; "" where none is.
+
+    A checkpoint may be gone once the model that came of it is complete. A folder whose successor was about to
+    take its place may have the name that `files.recover` knows, or be that successor, by its own sums.
+    """
+    for folder, before in held.items():
+        _, *places = files.names(folder)
+        is_there = any(before.items() <= hashes(place).items() for place in places)
+        is_discarded = folder.name == CHECKPOINT and folder.with_name("model") in held
+        if not is_there and not is_discarded and sums.fault_of_sealed(folder):
+            return f"{folder} was complete, and is gone or holds something else"
     return ""
 
 
@@ -302,12 +359,13 @@ def at_operation(
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
     operations.begin(place, number)
-    error = failure(command, place)
+    with completed() as held:
+        error = failure(command, place)
     operations.begin(Path("/nowhere"))
     if error is None:
         same = not differences(whole, command.made(place))
         return ("it did without, and is equal" if same else "other results"), operations.what
-    said = wrong_line(error, place) or damaged(place)
+    said = wrong_line(error, place) or lost(held) or damaged(place)
     if said:
         return said, f"{type(error).__name__}: {error}"
     return after(command, whole, place), str(error)
@@ -329,8 +387,8 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     why_not = obstacle()
     if why_not and not is_of_operations:
-        print(f"skipped: {why_not}")
-        return
+        print(f"skipped, nothing was tried: {why_not}")
+        sys.exit(SKIPPED)
     verdicts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
