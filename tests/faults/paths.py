@@ -2,7 +2,7 @@
 
     python tests/faults/paths.py                 # every payload in every place, and links in a run's folder
     python tests/faults/paths.py names links     # of these kinds alone
-    python tests/faults/paths.py names 5         # one in five
+    python tests/faults/paths.py names 5         # one in five, and all where a name becomes that of a file
 
 Each command runs in a folder of its own, beside which lie files that it is not to touch. Before and after, every
 file and folder around the outputs is listed with its hash.
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from itertools import islice, product
 from pathlib import Path
@@ -191,17 +191,34 @@ PLACES: dict[str, Place] = {
 }  # fmt: skip
 
 
-def names(world: World, step: int = 1) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield payloads in places: what is tried, the payload, the command. One of so many as `step`."""
-    for place, payload in islice(product(PLACES, PAYLOADS), 0, None, step):
+NAMING = (
+    "what wrote an output", "swept value", "name of a recipe", "name of a scorer", "name of a policy", "name of a test",
+)  # fmt: skip
+"""Places whose text becomes a part of a file's name, or would."""
+
+TRAVERSALS = ("a/../../evil", "a/./../../evil")
+"""They lead elsewhere behind any beginning of a name."""
+
+Case = tuple[str, str, list[str] | None]
+"""What is tried, the payload, and the command; None: the case cannot be made."""
+
+
+def names(world: World, step: int = 1) -> Iterator[Case]:
+    """Yield every payload in the places of names, and in the others one of so many as `step`."""
+    others = [place for place in PLACES if place not in NAMING]
+    yield from _given(world, product(NAMING, PAYLOADS))
+    yield from _given(world, islice(product(others, PAYLOADS), 0, None, step))
+
+
+def _given(world: World, cases: Iterable[tuple[str, str]]) -> Iterator[Case]:
+    for place, payload in cases:
         world.reset()
         try:
             argv = PLACES[place](world, payload.replace("{OUT}", str(world.out)))
-        except (OSError, ValueError):
-            continue  # no such file can be made
-        if any("\0" in part for part in argv):
-            continue  # no command line can hold it
-        yield place, payload, argv
+        except (OSError, ValueError):  # no such file can be made
+            argv = ["\0"]
+        # No command line can hold a zero byte.
+        yield place, payload, None if any("\0" in part for part in argv) else argv
 
 
 LINKED = (
@@ -217,7 +234,7 @@ TARGETS = ("out/inner", "out/file.txt", "out/new.txt", "home/.bashrc", "out/stor
 BESIDE = ("o.jsonl", ".rewarddiff-lock-o.jsonl", "o.jsonl.parts", ".rewarddiff-new-o.jsonl")
 
 
-def links(world: World, step: int = 1) -> Iterator[tuple[str, str, list[str]]]:
+def links(world: World, step: int = 1) -> Iterator[Case]:
     """Yield outputs in which a name is a link that leads elsewhere. One of so many as `step`."""
     for name, target in islice(product(LINKED, TARGETS), 0, None, step):
         for kind in ("run", "eval"):
@@ -234,7 +251,7 @@ def links(world: World, step: int = 1) -> Iterator[tuple[str, str, list[str]]]:
         yield f"link {name}", target, ["score", "length", world.rows(), "--output", "o.jsonl"]
 
 
-def sums(world: World, step: int = 1) -> Iterator[tuple[str, str, list[str]]]:
+def sums(world: World, step: int = 1) -> Iterator[Case]:
     """Yield finished runs whose manifests name files elsewhere."""
     from rewarddiff.cli import main as command
     from rewarddiff.sums import read_sealed, sealed_json
@@ -255,9 +272,10 @@ def sums(world: World, step: int = 1) -> Iterator[tuple[str, str, list[str]]]:
         yield "file of a manifest", payload, ["run", recipe]
 
 
-def quick(world: World, step: int = 1) -> Iterator[tuple[str, str, list[str]]]:
+def quick(world: World, step: int = 1) -> Iterator[Case]:
     """Yield some of each kind."""
-    yield from names(world, 181 * step)
+    yield from _given(world, product(NAMING, TRAVERSALS))
+    yield from _given(world, islice(product(PLACES, PAYLOADS), 0, None, 181 * step))
     yield from links(world, 41 * step)
 
 
@@ -287,12 +305,16 @@ def main() -> None:
     step = next((int(text) for text in sys.argv[1:] if text.isdigit()), 1)
     counts: Counter[str] = Counter()
     tried: set[str] = set()
+    not_made = 0
     wrong = []
     with tempfile.TemporaryDirectory() as place:
         world = World(Path(place) / "world")
         before_all = {*Path("/").iterdir(), *Path(place).iterdir()}
         for kind in chosen:
             for what, payload, argv in KINDS[kind](world, step):
+                if argv is None:
+                    not_made += 1
+                    continue
                 before = world.around()
                 began = time.monotonic()
                 status = _done(command, argv, world)
@@ -325,7 +347,8 @@ def main() -> None:
         strays = {*Path("/").iterdir(), *Path(place).iterdir()} - before_all
     total = sum(counts.values())
     print(
-        f"{len(tried)} payloads and targets, {total} commands: {dict(counts)}; strays: {strays}; wrong: {len(wrong)}"
+        f"{len(tried)} payloads and targets, {total} commands: {dict(counts)}; {not_made} more cannot be made; "
+        f"strays: {strays}; wrong: {len(wrong)}"
     )
     sys.exit(bool(wrong or strays))
 
