@@ -7,7 +7,8 @@
 Every door is a command, as a user gives it, in a process of its own that is watched (`watching`), may have
 two gigabytes more of memory, and is ended after a minute. A user who says yes to every question sits at it.
 A thing is right where nothing was executed, fetched or unpickled, and the command either did its work or
-refused the thing in one line with status 2.
+refused the thing in one line with status 2. Before them a good thing goes through every door, and has to come
+through: a door that refuses all finds nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import Any
 import beside
 import hostile_things as things
 from hostile_things import Given
+from hub_server import TOKEN, hub
 
 WATCHING = beside.FAULTS / "watching"
 sys.path.insert(0, str(WATCHING))
@@ -64,7 +66,8 @@ def recipe(place: Path, **content: Any) -> list[str]:
 def command_of(door: str | Door, thing: Path, place: Path) -> list[str]:
     """Return the command by which a thing goes through a door."""
     if isinstance(door, str):
-        return door.format(m=thing, at=place).split()
+        good = {name: place.parent / name for name in ("policy", "scorer", "finished")}
+        return door.format(m=thing, at=place, **good).split()
     return door(thing, place)
 
 
@@ -111,21 +114,25 @@ MODEL_DOORS: dict[str, str | Door] = {
     "sweep": swept,
     "check": "check {at}/rows.jsonl --model {m}",
     "score": "score {m} {at}/rows.jsonl --output {at}/o.jsonl",
-    "weigh": "weigh {at}/rows.jsonl --scorer {m} --output {at}/o.jsonl",
+    "weigh": "weigh {at}/rows.jsonl --scorer {m} --output {at}/o.jsonl negative=abs",
     "eval": "eval {m} {at}/rows.jsonl --output {at}/o",
     "designs": "designs {m} {at}/rows.jsonl",
     "judge": f"{JUDGED} --judge {{m}} prompts=1",
     "judged policy": (
-        "judge {m} {at}/b.json --judge length --data {at}/rows.jsonl --output {at}/o prompts=1 "
+        "judge {m} {at}/b.json --judge length --data {at}/a.json --output {at}/o prompts=1 "
         "sampling.max_new_tokens=2"
     ),
     "baseline": f"baseline {{at}}/rows.jsonl --model {{m}} --scorer length {DRAWN}",
     "augment": (
-        "augment {at}/rows.jsonl --model {m} --scorer length --output {at}/o.jsonl "
-        "sampling.max_new_tokens=2"
+        "augment {at}/rows.jsonl --model {m} --scorer {scorer} --output {at}/o.jsonl limit=2 "
+        "draw.max_new_tokens=2"
     ),
     "best of n": (
-        "bestof {at}/rows.jsonl --model {m} --scorer {m} --gold length --output {at}/o "
+        "bestof {at}/rows.jsonl --model {m} --scorer {scorer} --gold {scorer} --output {at}/o "
+        "max_new_tokens=2"
+    ),
+    "pick of n": (
+        "bestof {at}/rows.jsonl --model {policy} --scorer {m} --gold {scorer} --output {at}/o "
         "max_new_tokens=2"
     ),
     "serve": "function serve {m}",
@@ -133,6 +140,11 @@ MODEL_DOORS: dict[str, str | Door] = {
     "load": "function load {m}",
     "cache": "function cache {m} {at}",
 }
+
+OF_SCORERS = (
+    "warm start", "trained scorer", "score", "weigh", "eval", "designs", "judge", "pick of n", "serve", "load",
+)  # fmt: skip
+"""The doors of models through which a scorer goes; through the others goes a policy."""
 
 TEMPLATE_DOORS = ("train a policy", "check", "score", "judge", "baseline", "serve")
 
@@ -162,8 +174,12 @@ def function(name: str, thing: str, at: str = "") -> None:
         group = Group("1", things_prompt(), ("a", "b"))
         opened(thing).scorer.differences([group], [[(0, 1)]], orders="one")
     elif name == "publish":
+        from huggingface_hub import constants
+
         from rewarddiff.models.publishing import publish, require_hub
 
+        constants.ENDPOINT, constants.HF_HUB_OFFLINE = os.environ["HOSTILE_HUB"], False
+        os.environ["HF_TOKEN"] = TOKEN
         require_hub("some/one")
         publish(Path(thing), "some/one")
     elif name == "load":
@@ -336,6 +352,25 @@ class Cases:
         thing.mkdir()
         return Given(self.policy, self.encoder, self.scorer, thing)
 
+    def good(self) -> Iterator[tuple[str, Given, list[str]]]:
+        """Yield every door but those of overrides and GGUF, where it is, and the command for a good thing."""
+        make: things.Make
+        for door, command in MODEL_DOORS.items():
+            of = "scorer" if door in OF_SCORERS else "policy"
+            yield self._good(door, command, lambda given, of=of: given.model(of))
+        for door, command in DATA_DOORS.items():
+            yield self._good(f"data: {door}", command, GOOD_DATA.get(door, _rows))
+        for door, command in RECIPE_DOORS.items():
+            make = _written("name: x\nscorers: {a: {kind: length}}\ndata: {path: rows.jsonl}\n")
+            yield self._good(f"recipe: {door}", command, make)
+        for door, command in RUN_DOORS.items():
+            make = self._changed_run(lambda run, given: None)
+            yield self._good(f"run: {door}", command, make)
+
+    def _good(self, name: str, door: str | Door, make: things.Make) -> tuple[str, Given, list[str]]:
+        given = self.given()
+        return name, given, command_of(door, make(given), given.place.parent)
+
     def all(self, words: list[str]) -> Iterator[tuple[str, str, Given, list[str]]]:
         """Yield name, door, where it is, and the command."""
         for name, make in things.MODELS.items():
@@ -414,8 +449,36 @@ RUN_DOORS: dict[str, str | Door] = {
     "report": "report {m}",
     "judge": "judge {m}:dpo {m}:base --judge length --output {at}/o",
     "designs": "designs {m}",
-    "compare": "compare {m} {m} --output {at}/o.html",
+    "compare": "compare {m} {finished} --output {at}/o.html",
 }
+
+
+def _rows(given: Given) -> Path:
+    return given.place.parent / "rows.jsonl"
+
+
+def _votes(given: Given) -> Path:
+    votes = [
+        {"prompt": f"q{i}", "response_a": f"a {i}", "response_b": f"b {i}", "grade": 1, "annotator": "ann"}
+        for i in range(4)
+    ]  # fmt: skip
+    return things.lines(given.place / "votes.jsonl", votes)
+
+
+def _baseline(given: Given) -> Path:
+    row = {"prompt": "Hi", "responses": ["a", "b"], "ended": [True, True], "scores": [0.5, 0.1]}
+    return things.lines(given.place / "baseline.jsonl", [row])
+
+
+GOOD_DATA: dict[str, things.Make] = {
+    "scorer": lambda given: given.model("scorer"),
+    "judged": lambda given: given.place.parent / "a.json",
+    "judge by people": _votes,
+    "questions": lambda given: given.place.parent / "a.json",
+    "export": _votes,
+    "baseline to serve over": _baseline,
+}
+"""What is good for a door of data; for the others pairs are."""
 
 
 def _written(text: str) -> things.Make:
@@ -501,9 +564,12 @@ def main() -> None:
     counts: Counter[str] = Counter()
     wrong: set[str] = set()
     names: set[str] = set()
-    with tempfile.TemporaryDirectory(prefix="hostile-") as place:
+    with tempfile.TemporaryDirectory(prefix="hostile-") as place, hub() as its:
+        os.environ["HOSTILE_HUB"] = its.url
         cases = Cases(Path(place), most)
-        _warm(cases)
+        refused = [*_warm(cases), *_not_through(cases)]
+        if refused:
+            sys.exit(f"a good thing does not come through: {', '.join(refused)}")
         for name, door, given, command in cases.all(words):
             verdict, said = carried_out(command, given.place.parent, given.place.parent)
             counts[verdict] += 1
@@ -524,16 +590,28 @@ def main() -> None:
     sys.exit(bool(wrong))
 
 
-def _warm(cases: Cases) -> None:
-    """Carry out a command of each kind here, so that forked processes find all modules imported."""
+def _warm(cases: Cases) -> Iterator[str]:
+    """Carry out a command of each kind here, so that forked processes find all modules imported.
+
+    Yields the doors that refuse.
+    """
     from rewarddiff.cli import main
 
     given = cases.given()
-    for door in ("train a policy", "score", "judge", "plan"):
-        status = main(command_of(MODEL_DOORS[door], given.policy, given.place.parent))
-        if status:
-            print(f"{door}: a good model is refused, status {status}")
+    for door in ("train a policy", "train a scorer", "check", "plan"):
+        if main(command_of(MODEL_DOORS[door], given.policy, given.place.parent)):
+            yield f"{door}, not forked"
         shutil.rmtree(given.place.parent / "o", ignore_errors=True)
+
+
+def _not_through(cases: Cases) -> Iterator[str]:
+    """Yield the doors that a good thing does not come through."""
+    for door, given, command in cases.good():
+        verdict, said = carried_out(command, given.place.parent, given.place.parent)
+        print(f"a good thing | {door}: {verdict} | {said}", flush=True)
+        if verdict != "done":
+            yield door
+        shutil.rmtree(given.place.parent, ignore_errors=True)
 
 
 if __name__ == "__main__":
