@@ -189,7 +189,9 @@ def function(name: str, thing: str, at: str = "") -> None:
 
         os.environ["REWARDDIFF_CACHE"] = at
         Path(at, "models").mkdir()
-        shutil.copytree(thing, Path(at, "models", "all-minilm-l6-v2"), symlinks=True)
+        # Linked: the watcher would see a copy open what lies there.
+        place = Path(at, "models", "all-minilm-l6-v2")
+        shutil.copytree(thing, place, symlinks=True, copy_function=os.link)
         list(doctor.findings())
         models.load_tokenizer("all-minilm-l6-v2")
     elif name == "annotate":
