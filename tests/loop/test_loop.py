@@ -308,7 +308,7 @@ def test_a_checkpoint_is_written_by_itself_and_the_log_says_where_it_goes_on(
 def test_checkpoints_take_a_fiftieth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
-    pace = checkpoint.Pace(None, 2 * 10**9)  # at 500 MB/s its writing takes 4 s: 50 · 4 s = 200 s
+    pace = checkpoint.Pace(None, 2 * 10**9)  # at 250 MB/s its writing takes 8 s: 50 · 8 s = 400 s
 
     def waits() -> float:
         start = now[0]
@@ -316,7 +316,7 @@ def test_checkpoints_take_a_fiftieth_of_the_time(monkeypatch: pytest.MonkeyPatch
             now[0] += 1
         return now[0] - start
 
-    assert waits() == 200
+    assert waits() == 400
     pace.written(7.0)
     assert waits() == 350
     pace.written(0.01)
@@ -388,8 +388,8 @@ def test_what_found_no_room_waits_twice_as_long_and_an_hour_at_most(
     pace.written(1.0)
     now[0] += 50
     assert pace.due(1)  # as if nothing had been: 50 times a second
-    large = checkpoint.Pace(None, 5e10)  # 50 times 100 s
-    assert large.failed() == 5000
+    large = checkpoint.Pace(None, 5e10)  # 50 times 200 s
+    assert large.failed() == 10_000
 
 
 def damaged(name: str, how: str, folder: Path) -> None:

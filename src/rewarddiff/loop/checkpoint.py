@@ -51,8 +51,9 @@ LEAST_SECONDS = 30.0
 """A training that is over sooner is made again rather than kept."""
 LONGEST_WAIT = 3600.0
 """Seconds until writing is tried again, however often it has failed; a larger checkpoint may take longer."""
-ASSUMED_BYTES_PER_SECOND = 5e8
-"""How fast the first checkpoint is taken to be written; the others are measured by the last one."""
+ASSUMED_BYTES_PER_SECOND = 2.5e8
+"""How fast the first checkpoint is taken to be written and hashed, on a slow disk; the others are measured by the
+last one."""
 
 NAMED = {
     "data": "other rows",
