@@ -214,10 +214,9 @@ def require_loaded(folder: Path, tokenizer: Any) -> None:
     Raises:
         UserError: it would swell texts without measure, or has a token that is one.
     """
-    parts = loaded_parts(tokenizer)
-    _require_measure(folder, parts)
+    swelling = _require_measure(folder, loaded_parts(tokenizer))
     longest = max(map(len, tokenizer.get_vocab()), default=0)
-    spoken = longest * swelling_of(folder, parts).growths["decoder"]
+    spoken = longest * swelling.growths["decoder"]
     if spoken > SPOKEN:
         raise UserError(
             f"{folder}: its tokenizer may make {spoken:.3g} characters of one token; "
@@ -245,8 +244,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _require_measure(path: Path, parts: Mapping[str, Any]) -> None:
-    """Refuse steps, and a frame, that make far more of a text than it is."""
+def _require_measure(path: Path, parts: Mapping[str, Any]) -> Swelling:
+    """Refuse steps, and a frame, that make far more of a text than it is; return what they make of it."""
     swelling = swelling_of(path, parts)
     reading = 1.0
     for key in READING:
@@ -260,6 +259,7 @@ def _require_measure(path: Path, parts: Mapping[str, Any]) -> None:
             f"{path}: its post_processor may put more than {FRAME:,} tokens around a text; "
             "take another tokenizer"
         )
+    return swelling
 
 
 def _refuse(path: Path, key: str, growth: float) -> None:

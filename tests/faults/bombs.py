@@ -206,33 +206,37 @@ def repeated_key(place: Path) -> Path:
     return in_folder(place, "rows.jsonl", f'{{{keys},"499999":1}}\n'.encode() + lines())
 
 
-def endless_view(place: Path) -> Path:
-    """A table of a project that is computed, and never ends."""
+def project(place: Path, votes: str) -> Path:
+    """An annotation project whose table of votes, and what more is said of it, is given in SQL."""
     path = place / "annotations.sqlite"
     with closing(sqlite3.connect(path)) as database:
         database.executescript(
-            """
+            f"""
             CREATE TABLE settings (key TEXT, value TEXT);
             CREATE TABLE items (id TEXT, place INTEGER, prompt TEXT, a TEXT, b TEXT, source TEXT);
-            CREATE VIEW votes AS
-                WITH RECURSIVE n(item) AS (SELECT 'i' UNION ALL SELECT item FROM n)
-                SELECT item, 'ann' AS annotator, 1 AS grade, 0 AS skipped, '' AS reason, 1.0 AS seconds FROM n;
+            {votes}
             """
         )
     return path
 
 
+def endless_view(place: Path) -> Path:
+    """A table of a project that is computed, and never ends."""
+    return project(
+        place,
+        """
+        CREATE VIEW votes AS
+            WITH RECURSIVE n(item) AS (SELECT 'i' UNION ALL SELECT item FROM n)
+            SELECT item, 'ann' AS annotator, 1 AS grade, 0 AS skipped, '' AS reason, 1.0 AS seconds FROM n;
+        """,
+    )
+
+
 def joined(place: Path) -> Path:
     """A small project of one id: its items and votes would be nine million together."""
-    path = place / "annotations.sqlite"
+    columns = "item TEXT, annotator TEXT, grade INTEGER, skipped INTEGER, reason TEXT, seconds REAL"
+    path = project(place, f"CREATE TABLE votes ({columns});")
     with closing(sqlite3.connect(path)) as database, database:
-        database.executescript(
-            """
-            CREATE TABLE settings (key TEXT, value TEXT);
-            CREATE TABLE items (id TEXT, place INTEGER, prompt TEXT, a TEXT, b TEXT, source TEXT);
-            CREATE TABLE votes (item TEXT, annotator TEXT, grade INTEGER, skipped INTEGER, reason TEXT, seconds REAL);
-            """
-        )
         for _ in range(3000):
             database.execute("INSERT INTO items VALUES ('i', 0, '\"p\"', 'a', 'b', '')")
             database.execute("INSERT INTO votes VALUES ('i', 'ann', 1, 0, '', 1.0)")
@@ -241,19 +245,15 @@ def joined(place: Path) -> Path:
 
 def computed(place: Path) -> Path:
     """A project with a column that is computed anew whenever it is read."""
-    path = place / "annotations.sqlite"
-    with closing(sqlite3.connect(path)) as database, database:
-        database.executescript(
-            """
-            CREATE TABLE settings (key TEXT, value TEXT);
-            CREATE TABLE items (id TEXT, place INTEGER, prompt TEXT, a TEXT, b TEXT, source TEXT);
-            CREATE TABLE votes (item TEXT, annotator TEXT, grade INTEGER, skipped INTEGER, seconds REAL,
-                                reason TEXT AS (hex(zeroblob(400000000))));
-            INSERT INTO items VALUES ('i', 0, '"p"', 'a', 'b', '');
-            INSERT INTO votes VALUES ('i', 'ann', 1, 0, 1.0);
-            """
-        )
-    return path
+    return project(
+        place,
+        """
+        CREATE TABLE votes (item TEXT, annotator TEXT, grade INTEGER, skipped INTEGER, seconds REAL,
+                            reason TEXT AS (hex(zeroblob(400000000))));
+        INSERT INTO items VALUES ('i', 0, '"p"', 'a', 'b', '');
+        INSERT INTO votes VALUES ('i', 'ann', 1, 0, 1.0);
+        """,
+    )
 
 
 def laughs(place: Path, text: str) -> Path:
