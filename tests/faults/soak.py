@@ -83,7 +83,7 @@ class Process:
     """
 
     begun: ClassVar[set[int]] = set()
-    """Sessions of all that were begun."""
+    """Sessions of all that were begun since it was looked at last, and of servers."""
 
     def __init__(self, work: Callable[[], int], output: Path, folder: Path) -> None:
         self.output = output
@@ -749,6 +749,7 @@ class Soak:
         while left := [p for p, session in sessions() if session in Process.begun - alive]:
             require(time.monotonic() < deadline, f"processes are left: {left}")
             time.sleep(0.05)
+        Process.begun &= alive  # the number of a session that has ended may be given to another
         for path in self.printed.glob(f"{self.steps:04}-*"):
             text = path.read_text(errors="replace")
             require("Traceback (most recent call last)" not in text, f"a traceback: {path}")
