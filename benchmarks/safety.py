@@ -22,6 +22,8 @@ from unittest.mock import patch
 
 import rewarddiff
 from rewarddiff.loop import train
+from rewarddiff.loop.faults import Faults
+from rewarddiff.loop.keeping import Keeper
 from rewarddiff.loop.objective import LossOutput, TrainConfig
 from rewarddiff.policies.policy import LoraConfig, PolicyConfig
 
@@ -60,10 +62,11 @@ def timing(clock: Clock) -> Iterator[None]:
     """Let a clock time what is done for safety."""
     look = vars(LossOutput)["fault"].fget
     with ExitStack() as patches:
-        for name in ("_save_if_possible", "_check_start", "_check_weights", "_raise_fault"):
-            what = "checkpoints" if name == "_save_if_possible" else "looking at numbers"
-            method = clock.timed(what, getattr(train._Run, name))
-            patches.enter_context(patch.object(train._Run, name, method))
+        for name in ("look_at_start", "look_at_weights", "stop_at_first"):
+            method = clock.timed("looking at numbers", getattr(Faults, name))
+            patches.enter_context(patch.object(Faults, name, method))
+        method = clock.timed("checkpoints", Keeper.save_if_possible)
+        patches.enter_context(patch.object(Keeper, "save_if_possible", method))
         fault = property(clock.timed("looking at numbers", look))
         patches.enter_context(patch.object(LossOutput, "fault", fault))
         yield

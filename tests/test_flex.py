@@ -19,7 +19,7 @@ from torch.utils._sympy.functions import Mod
 from rewarddiff.forward import Layout, LogProbs, flex, switch_dropout_off, tree_attention
 from rewarddiff.forward.flex import FlexMasks
 from rewarddiff.forward.tiles import TILE, tiles
-from rewarddiff.loop.train import checkpoint_layers
+from rewarddiff.loop.prepared import checkpoint_layers
 from rewarddiff.policies.alignment import AlignmentConfig
 from rewarddiff.policies.objectives.lists import RRHF
 from rewarddiff.policies.objectives.pairs import DPO

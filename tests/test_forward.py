@@ -18,7 +18,7 @@ from rewarddiff.forward import (
     tree_attention,
     trunk,
 )
-from rewarddiff.loop.train import checkpoint_layers
+from rewarddiff.loop.prepared import checkpoint_layers
 from rewarddiff.trees import Node, Tree, group_tree, microbatches, pack
 
 # Norms and rotary angles are computed in float32 inside these models even when the weights are

@@ -37,7 +37,7 @@ from damage import recipe_of, results, weights, written_rows
 from benchmarks.trace import _models, differences
 from rewarddiff import files, sums
 from rewarddiff.errors import UserError
-from rewarddiff.loop.train import CHECKPOINT
+from rewarddiff.loop.checkpoint import CHECKPOINT
 from rewarddiff.pipeline.stage import Stage
 
 LARGE = 64 << 20

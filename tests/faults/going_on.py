@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from rewarddiff import files
 from rewarddiff.files import EARLIER
 from rewarddiff.loop import checkpoint
-from rewarddiff.loop.train import CHECKPOINT, _Run
+from rewarddiff.loop.checkpoint import CHECKPOINT
+from rewarddiff.loop.train import _Run
 from rewarddiff.sums import SUMS
 
 MANIFEST = "manifest.json"

@@ -34,7 +34,7 @@ from reward_server import serving
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
-import rewarddiff.loop.train as loop
+import rewarddiff.loop.prepared as prepared
 from benchmarks.trace import _models
 from rewarddiff.data import Ledger, load_groups
 from rewarddiff.errors import TrainingError, UserError
@@ -92,7 +92,7 @@ class Watched:
 def watched() -> Iterator[list[Watched]]:
     """Give what is trained in a `with` block."""
     seen: list[Watched] = []
-    made = loop.optimizer_for
+    made = prepared.optimizer_for
 
     def noting(module: nn.Module, *more: Any) -> torch.optim.Optimizer:
         optimizer = made(module, *more)
@@ -100,11 +100,11 @@ def watched() -> Iterator[list[Watched]]:
         seen.append(Watched(weights, optimizer, sum_of(weights)))
         return optimizer
 
-    loop.optimizer_for = noting  # type: ignore[assignment]
+    prepared.optimizer_for = noting  # type: ignore[assignment]
     try:
         yield seen
     finally:
-        loop.optimizer_for = made
+        prepared.optimizer_for = made
 
 
 def sum_of_state(optimizer: torch.optim.Optimizer) -> str:

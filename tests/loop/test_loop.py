@@ -25,8 +25,11 @@ from torch import Tensor, nn
 from rewarddiff import files, machine
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.loop import checkpoint, parts, schedule
+from rewarddiff.loop.checkpoint import discard_checkpoint
 from rewarddiff.loop.objective import LossOutput, TrainConfig
-from rewarddiff.loop.train import TrainResult, discard_checkpoint, train
+from rewarddiff.loop.origin import origin
+from rewarddiff.loop.pace import Pace
+from rewarddiff.loop.train import TrainResult, train
 from rewarddiff.policies import reference
 from rewarddiff.policies.objectives.pairs import DPO, SimPO
 from rewarddiff.policies.policy import LoraConfig, PolicyConfig, train_policy, with_adapter
@@ -290,8 +293,8 @@ def test_what_was_trained_and_not_saved_is_not_trained_again(
 def test_a_checkpoint_is_written_by_itself_and_the_log_says_where_it_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(checkpoint, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(checkpoint, "SHARE", 0)
+    monkeypatch.setattr("rewarddiff.loop.pace.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("rewarddiff.loop.pace.SHARE", 0)
     straight = trained(tmp_path / "straight")
 
     def kill() -> None:
@@ -307,8 +310,8 @@ def test_a_checkpoint_is_written_by_itself_and_the_log_says_where_it_goes_on(
 
 def test_checkpoints_take_a_fiftieth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
-    pace = checkpoint.Pace(None, 2 * 10**9)  # at 250 MB/s its writing takes 8 s: 50 · 8 s = 400 s
+    monkeypatch.setattr("rewarddiff.loop.pace.time.monotonic", lambda: now[0])
+    pace = Pace(None, 2 * 10**9)  # at 250 MB/s its writing takes 8 s: 50 · 8 s = 400 s
 
     def waits() -> float:
         start = now[0]
@@ -321,8 +324,8 @@ def test_checkpoints_take_a_fiftieth_of_the_time(monkeypatch: pytest.MonkeyPatch
     assert waits() == 350
     pace.written(0.01)
     assert waits() == 30
-    assert [step for step in range(1, 8) if checkpoint.Pace(3, 0).due(step)] == [3, 6]
-    assert not any(checkpoint.Pace(0, 0).due(step) for step in range(8))
+    assert [step for step in range(1, 8) if Pace(3, 0).due(step)] == [3, 6]
+    assert not any(Pace(0, 0).due(step) for step in range(8))
 
 
 def test_a_checkpoint_nobody_asked_for_is_no_reason_to_end(
@@ -332,8 +335,8 @@ def test_a_checkpoint_nobody_asked_for_is_no_reason_to_end(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(parts, "save_file", full)
-    monkeypatch.setattr(checkpoint, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(checkpoint, "SHARE", 0)
+    monkeypatch.setattr("rewarddiff.loop.pace.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("rewarddiff.loop.pace.SHARE", 0)
     assert trained(tmp_path / "a").result.steps == 6
     said, *again = [message for message in caplog.messages if "No space left" in message]
     assert len(again) == 5  # it is tried before each of six steps
@@ -359,8 +362,8 @@ def test_a_disk_that_was_full_for_a_moment_gets_the_next_checkpoint(
         save_file(*args)
 
     monkeypatch.setattr(parts, "save_file", full_at_first)
-    monkeypatch.setattr(checkpoint, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(checkpoint, "SHARE", 0)
+    monkeypatch.setattr("rewarddiff.loop.pace.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("rewarddiff.loop.pace.SHARE", 0)
 
     def kill() -> None:
         raise Killed
@@ -378,8 +381,8 @@ def test_what_found_no_room_waits_twice_as_long_and_an_hour_at_most(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
-    pace = checkpoint.Pace(None, 0)  # 30 s, the least
+    monkeypatch.setattr("rewarddiff.loop.pace.time.monotonic", lambda: now[0])
+    pace = Pace(None, 0)  # 30 s, the least
     assert [pace.failed() for _ in range(8)] == [60, 120, 240, 480, 960, 1920, 3600, 3600]
     now[0] += 3599
     assert not pace.due(1)
@@ -388,7 +391,7 @@ def test_what_found_no_room_waits_twice_as_long_and_an_hour_at_most(
     pace.written(1.0)
     now[0] += 50
     assert pace.due(1)  # as if nothing had been: 50 times a second
-    large = checkpoint.Pace(None, 5e10)  # 50 times 200 s
+    large = Pace(None, 5e10)  # 50 times 200 s
     assert large.failed() == 10_000
 
 
@@ -579,22 +582,25 @@ def test_an_adapter_goes_on_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_origin_sees_every_weight_and_no_place() -> None:
-    def origin(change: Callable[[nn.Module], object]) -> str:
+    def origin_after(change: Callable[[nn.Module], object]) -> str:
         torch.manual_seed(0)
         module = nn.Sequential(nn.Linear(100, 40), nn.Linear(40, 3).to(torch.bfloat16))
         with torch.no_grad():
             change(module)
-        return checkpoint.origin(module)
+        return origin(module)
 
-    same = origin(lambda m: None)
-    assert origin(lambda m: m[0].weight.view(-1)[0].mul_(-1)) != same
-    assert origin(lambda m: m[0].weight.view(-1)[-1].mul_(1 + 2**-23)) != same
-    assert origin(lambda m: m[1].bias[2:].add_(1)) != same  # in a tensor of 6 bytes
-    assert origin(lambda m: m[0].requires_grad_(False)) != same
+    same = origin_after(lambda m: None)
+    assert origin_after(lambda m: m[0].weight.view(-1)[0].mul_(-1)) != same
+    assert origin_after(lambda m: m[0].weight.view(-1)[-1].mul_(1 + 2**-23)) != same
+    assert origin_after(lambda m: m[1].bias[2:].add_(1)) != same  # in a tensor of 6 bytes
+    assert origin_after(lambda m: m[0].requires_grad_(False)) != same
     moved = torch.zeros(4001)[1:].view(
         40, 100
     )  # the same numbers, not at the beginning of their storage
-    assert origin(lambda m: setattr(m[0], "weight", nn.Parameter(moved.copy_(m[0].weight)))) == same
+    assert (
+        origin_after(lambda m: setattr(m[0], "weight", nn.Parameter(moved.copy_(m[0].weight))))
+        == same
+    )
 
 
 def plus_and_minus(weight: Tensor) -> None:
@@ -617,16 +623,16 @@ def test_the_origin_sees_what_sums_do_not(
 ) -> None:
     """Words of 64 bits of rows of 4096 bytes add up to the same before and after."""
     module = nn.Linear(4096 // dtype.itemsize, 8, bias=False, dtype=dtype)
-    before = checkpoint.origin(module)
+    before = origin(module)
     with torch.no_grad():
         change(module.weight)
-    assert checkpoint.origin(module) != before
+    assert origin(module) != before
 
 
 def test_the_origin_sees_every_block_and_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "BLOCK", 64)
+    monkeypatch.setattr("rewarddiff.loop.origin.BLOCK", 64)
     module = nn.Linear(32, 3, bias=False)
-    origins = {checkpoint.origin(module)}
+    origins = {origin(module)}
     for change in (
         lambda w: w[1].copy_(w[0].clone()),
         lambda w: w[2, -1].add_(1),
@@ -634,7 +640,7 @@ def test_the_origin_sees_every_block_and_where_it_stands(monkeypatch: pytest.Mon
     ):
         with torch.no_grad():
             change(module.weight)
-        origins.add(checkpoint.origin(module))
+        origins.add(origin(module))
     assert len(origins) == 4
 
 

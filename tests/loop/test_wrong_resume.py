@@ -15,9 +15,10 @@ from preference_examples import tiny
 from torch import Tensor, nn
 
 from rewarddiff.errors import UserError
+from rewarddiff.loop import identity
 from rewarddiff.loop import train as loop
-from rewarddiff.loop.checkpoint import origin
 from rewarddiff.loop.objective import LossOutput, TrainConfig
+from rewarddiff.loop.origin import origin
 from rewarddiff.loop.train import train
 
 CONFIG = TrainConfig(
@@ -178,7 +179,7 @@ def test_code_of_the_users_own_is_part_of_it(
 
 
 @pytest.mark.parametrize(
-    ("place", "name"), [(torch, "torch"), (transformers, "transformers"), (loop, "version")]
+    ("place", "name"), [(torch, "torch"), (transformers, "transformers"), (identity, "version")]
 )
 def test_versions_are_part_of_it(
     place: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -193,7 +194,7 @@ def test_so_is_that_of_what_the_loop_stands_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped(tmp_path)
-    monkeypatch.setattr(loop.metadata, "version", lambda name: "9.9.9")
+    monkeypatch.setattr(identity.metadata, "version", lambda name: "9.9.9")
     with pytest.raises(UserError, match=r"accelerate .*, now 9\.9\.9"):
         go_on(tmp_path)
 
@@ -203,8 +204,10 @@ def test_and_that_of_what_layers_and_the_optimizer_come_from() -> None:
 
     adapted = get_peft_model(tiny(), LoraConfig(r=2, target_modules=["q_proj"]))
     quantised = replace(CONFIG, optimizer="adamw_8bit")
-    assert "peft" in loop._libraries(adapted, CONFIG) - loop._libraries(tiny(), CONFIG)
-    assert "bitsandbytes" in loop._libraries(tiny(), quantised) - loop._libraries(tiny(), CONFIG)
+    assert "peft" in identity._libraries(adapted, CONFIG) - identity._libraries(tiny(), CONFIG)
+    assert "bitsandbytes" in identity._libraries(tiny(), quantised) - identity._libraries(
+        tiny(), CONFIG
+    )
 
 
 def test_with_dropout_so_is_the_number_of_processes(tmp_path: Path) -> None:

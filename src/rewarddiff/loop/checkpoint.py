@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -20,40 +18,23 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from transformers import PreTrainedModel
 
 from rewarddiff import files, sums
 from rewarddiff.differing import differing
 from rewarddiff.errors import UserError
-from rewarddiff.hashing import digest
 from rewarddiff.loop import parts
 from rewarddiff.loop.contents import untold
 from rewarddiff.loop.parts import Parts
-from rewarddiff.loop.sharding import whole
 from rewarddiff.processes import done_by_every_process, once, rank
-from rewarddiff.store import fingerprint
 
 logger = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint"
+"""The folder of the checkpoint in a training's output."""
 
 MODEL = "model"
 OPTIMIZER = "optimizer"
 STATE = "state.json"
-
-BLOCK = 2**24
-"""Bytes of a weight that are hashed at once: several threads hash a large one."""
-THREADS = 4
-WHERE_NOT_HOW = ("base_model_name_or_path", "revision", "_name_or_path", "transformers_version")
-"""Settings of a model or an adapter that say where it, or its base, lies; what these hold is hashed itself."""
-
-SHARE = 50
-"""Between two checkpoints lies this many times what writing one takes: 2 % of the time, or less."""
-LEAST_SECONDS = 30.0
-"""A training that is over sooner is made again rather than kept."""
-LONGEST_WAIT = 3600.0
-"""Seconds until writing is tried again, however often it has failed; a larger checkpoint may take longer."""
-ASSUMED_BYTES_PER_SECOND = 2.5e8
-"""How fast the first checkpoint is taken to be written and hashed, on a slow disk; the others are measured by the
-last one."""
 
 NAMED = {
     "data": "other rows",
@@ -177,6 +158,11 @@ def is_damaged(folder: Path) -> bool:
     return True
 
 
+def discard_checkpoint(output: Path) -> None:
+    """Remove what an interrupted training would go on from: what it trained is saved."""
+    files.remove(output / CHECKPOINT)
+
+
 def _moments(kept: Parts, optimizer: Optimizer) -> dict[str, Tensor]:
     """Return the optimizer's tensors: those with a row for each of their weight's divided as it is."""
     trained = list(chain.from_iterable(group["params"] for group in optimizer.param_groups))
@@ -192,35 +178,6 @@ def _moments(kept: Parts, optimizer: Optimizer) -> dict[str, Tensor]:
     return tensors
 
 
-def origin(module: nn.Module) -> str:
-    """Return a hash of what training starts from: every weight, the layers, and what is set of them.
-
-    All processes that a module is divided over call this together: it is that of the whole.
-    """
-    layers = repr(module).replace("FSDP", "")  # how classes of divided layers are called
-    return fingerprint(digest(_weights(module)), layers, _models(module), _adapters(module))
-
-
-def _weights(module: nn.Module) -> Iterator[bytes]:
-    """Yield what every weight is called, and hashes of its blocks."""
-    with ThreadPoolExecutor(THREADS) as threads:  # hashing lets other threads go on
-        for name, parameter in module.named_parameters():
-            shape = tuple(parameter.shape)
-            yield f"{name} {parameter.dtype} {shape} {parameter.requires_grad}".encode()
-            yield from threads.map(_hash, _blocks(whole(parameter)))
-
-
-def _blocks(tensor: Tensor) -> Sequence[Tensor]:
-    """Return the bytes of a tensor, block by block."""
-    raw: Any = tensor.detach().flatten().view(torch.uint8)
-    blocks: Sequence[Tensor] = raw.split(BLOCK)
-    return blocks
-
-
-def _hash(block: Tensor) -> bytes:
-    return digest([block.cpu().numpy().tobytes()]).encode()
-
-
 def size(module: nn.Module, a_weight: float) -> float:
     """Return the bytes of a checkpoint: what training changes, and what the optimizer keeps of it.
 
@@ -232,41 +189,6 @@ def size(module: nn.Module, a_weight: float) -> float:
     return weights + a_weight * trained
 
 
-class Pace:
-    """When the next checkpoint is due.
-
-    Args:
-        every: steps between checkpoints; 0: none; None: as often as writing them costs at most one
-            `SHARE`-th of the time.
-        size: bytes of a checkpoint.
-    """
-
-    def __init__(self, every: int | None, size: float) -> None:
-        self.every = every
-        self._seconds = max(LEAST_SECONDS, SHARE * size / ASSUMED_BYTES_PER_SECOND)
-        self._last = time.monotonic()
-
-    def due(self, step: int) -> bool:
-        """Return whether a checkpoint is to be written after `step`."""
-        if self.every is None:
-            return time.monotonic() - self._last >= self._seconds
-        return self.every > 0 and step % self.every == 0
-
-    def written(self, seconds: float) -> None:
-        """Take notice that a checkpoint has been written in so many seconds."""
-        self._seconds = max(LEAST_SECONDS, SHARE * seconds)
-        self._last = time.monotonic()
-
-    def failed(self) -> float:
-        """Take notice that no checkpoint could be written; return in how many seconds the next one is due.
-
-        That is twice as long as before: a disk that is full may have room later.
-        """
-        self._seconds = max(self._seconds, min(2 * self._seconds, LONGEST_WAIT))
-        self._last = time.monotonic()
-        return self._seconds
-
-
 def _changing(module: nn.Module) -> dict[str, Tensor]:
     """Return what training changes: trained weights, shared ones once, and the model's buffers."""
     changing = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
@@ -275,34 +197,6 @@ def _changing(module: nn.Module) -> dict[str, Tensor]:
         if name in persistent:
             changing[name] = buffer
     return changing
-
-
-def _models(module: nn.Module) -> list[dict[str, Any]]:
-    """Return the configuration of every model: some of what it says no weight and no layer shows."""
-    configs: list[dict[str, Any]] = []
-    for part in module.modules():
-        if isinstance(part, PreTrainedModel):
-            config = part.config.to_dict()
-            configs.append({name: config[name] for name in config if name not in WHERE_NOT_HOW})
-    return configs
-
-
-def _adapters(module: nn.Module) -> dict[str, Any]:
-    """Return the settings of every peft adapter by its name: no weight shows them."""
-    for part in module.modules():
-        configs: Any = getattr(part, "peft_config", None)
-        if configs:
-            return {name: _settings(config.to_dict()) for name, config in configs.items()}
-    return {}
-
-
-def _settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Return an adapter's settings in an order that does not change."""
-    settings = {}
-    for name, value in config.items():
-        if name not in WHERE_NOT_HOW:
-            settings[name] = sorted(value) if isinstance(value, set) else value
-    return settings
 
 
 def _flatten(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -21,8 +21,8 @@ from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError, suggest
 from rewarddiff.evaluation.comparisons import compare, require_scored
 from rewarddiff.hashing import digest
+from rewarddiff.loop.checkpoint import discard_checkpoint
 from rewarddiff.loop.objective import TrainConfig
-from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.machine import Meter
 from rewarddiff.models.cards import Facts
 from rewarddiff.outputs import folder_for, refuse_links, run_folder_for

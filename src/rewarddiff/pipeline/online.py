@@ -8,8 +8,8 @@ from typing import Any
 
 from rewarddiff import models
 from rewarddiff.encoding import Encoder, LengthConfig
+from rewarddiff.loop.checkpoint import discard_checkpoint
 from rewarddiff.loop.contents import contents
-from rewarddiff.loop.train import discard_checkpoint
 from rewarddiff.models.cards import Facts
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import user_path
