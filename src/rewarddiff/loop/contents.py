@@ -7,7 +7,6 @@ that of a function tells where it lies in memory.
 from __future__ import annotations
 
 import contextvars
-import dis
 import io
 import json
 import re
@@ -21,11 +20,8 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from concurrent.futures import Executor
 from copyreg import dispatch_table
 from dataclasses import dataclass, field, fields, is_dataclass
-from functools import cache, cached_property, partial
-from importlib.util import find_spec, resolve_name
-from pathlib import Path
+from functools import cached_property, partial
 from types import (
-    CodeType,
     FunctionType,
     GetSetDescriptorType,
     MappingProxyType,
@@ -42,6 +38,7 @@ import torch
 from torch import Tensor, nn
 
 from rewarddiff import hashing
+from rewarddiff.loop.code import is_users_own, names_in, of_code, of_module, referred_to
 from rewarddiff.store import Store
 
 PLAIN = frozenset({NoneType, bool, int, float, complex, str, bytes, type(...)})
@@ -184,7 +181,7 @@ def _inside(value: Any, seen: _Seen) -> Iterator[bytes]:
     elif isinstance(value, type):
         yield from _of_class(value, seen)
     elif isinstance(value, ModuleType):
-        yield from _of_module(value.__name__, seen)
+        yield from of_module(value.__name__, seen.modules)
     else:
         yield from _of_object(value, seen)
 
@@ -238,19 +235,17 @@ def _of_layers(module: nn.Module, seen: _Seen) -> Iterator[bytes]:
         for name in sorted(vars(layer).keys() - OF_EVERY_LAYER):
             value = vars(layer)[name]
             is_setting = name == "config" or (type(value) in PLAIN and not name.startswith("_"))
-            if is_setting or _is_users_own(type(layer).__module__):
+            if is_setting or is_users_own(type(layer).__module__):
                 yield from _of_all((name, value), seen)
 
 
-# --- code -----------------------------------------------------------------------------------------------------------
+# --- functions and classes ------------------------------------------------------------------------------------------
 
 
 def _of_function(function: FunctionType, seen: _Seen) -> Iterator[bytes]:
     """Yield a function's name, what is bound to it, and where it is a user's own also its code and attributes."""
     yield f"{function.__module__}.{function.__qualname__}".encode()
-    compiled = vars(function).get(
-        "_torchdynamo_orig_callable"
-    )  # torch.compile holds much beside it
+    compiled = vars(function).get("_torchdynamo_orig_callable")  # torch.compile holds much beside
     if compiled is not None:
         yield from _of(compiled, seen)
         return
@@ -258,96 +253,21 @@ def _of_function(function: FunctionType, seen: _Seen) -> Iterator[bytes]:
     yield from _of_all((bound, function.__defaults__, function.__kwdefaults__), seen)
     yield from _of(vars(function), seen)
     known = function.__globals__
-    if _is_users_own(known.get("__name__")):  # a decorator writes its own over `__module__`
-        yield from _of_code(function.__code__, known.get("__package__") or "", seen)
-        yield from _of_all(_referred_to(_names(function.__code__), known), seen)
-
-
-def _of_code(code: CodeType, package: str, seen: _Seen) -> Iterator[bytes]:
-    """Yield what code does, and the code of the modules that it imports.
-
-    Args:
-        package: that it stands in, as imports see it.
-    """
-    yield code.co_code + code.co_exceptiontable
-    yield repr((code.co_names, code.co_varnames, code.co_freevars, code.co_flags)).encode()
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _of_code(constant, package, seen)
-        elif isinstance(constant, frozenset):
-            yield _text(repr(sorted(map(repr, constant))))
-        else:
-            yield _text(repr(constant))
-    for name in _imports(code, package):
-        yield from _of_module(name, seen)
-
-
-def _referred_to(names: set[str], known: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield names, and what each stands for: among globals, and in a user's own modules that they stand for."""
-    places = [known]
-    for place in places:  # it grows meanwhile
-        for name in sorted(names & place.keys()):
-            value = place[name]
-            yield name
-            yield value
-            is_module = isinstance(value, ModuleType) and _is_users_own(value.__name__)
-            if is_module and all(vars(value) is not other for other in places):
-                places.append(vars(value))
-
-
-def _of_module(name: str, seen: _Seen) -> Iterator[bytes]:
-    """Yield a module's name, and of a user's own what it does when it is imported."""
-    yield name.encode()
-    if name in seen.modules or not _is_users_own(name):
-        return
-    seen.modules.add(name)
-    file = _file(name)
-    if file is None or not file.is_file():
-        return
-    if file.suffix != ".py":
-        yield file.read_bytes()
-        return
-    package = name if file.stem == "__init__" else name.rpartition(".")[0]
-    yield from _of_code(compile(file.read_bytes(), name, "exec"), package, seen)
-
-
-def _imports(code: CodeType, package: str) -> Iterator[str]:
-    """Yield the names of the modules that code imports."""
-    if dis.opmap["IMPORT_NAME"] not in code.co_code[::2]:  # reading what stands there takes long
-        return
-    instructions = list(dis.get_instructions(code))
-    for i, instruction in enumerate(instructions):
-        if instruction.opname != "IMPORT_NAME":
-            continue
-        level, parts = (before.argval for before in instructions[i - 2 : i])
-        try:
-            name = resolve_name("." * level + instruction.argval, package)
-        except ImportError:
-            continue
-        yield name
-        if _is_users_own(name):
-            yield from (f"{name}.{part}" for part in parts or () if _file(f"{name}.{part}"))
+    if is_users_own(known.get("__name__")):  # a decorator writes its own over `__module__`
+        yield from of_code(function.__code__, known.get("__package__") or "", seen.modules)
+        yield from _of_all(referred_to(names_in(function.__code__), known), seen)
 
 
 def _of_class(cls: type, seen: _Seen) -> Iterator[bytes]:
     """Yield a class's name, and of a user's own class what it has of functions and constants."""
     yield f"{cls.__module__}.{cls.__qualname__}".encode()
-    if not _is_users_own(cls.__module__):
+    if not is_users_own(cls.__module__):
         return
     yield from _of(cls.__bases__, seen)
     for name, value in sorted(vars(cls).items()):
         is_pythons = name.startswith("__") or name == "_abc_impl"
         if isinstance(value, FunctionType | staticmethod | classmethod) or not is_pythons:
             yield from _of_all((name, value), seen)
-
-
-def _names(code: CodeType) -> set[str]:
-    """Return the names that code, and the code inside it, refers to."""
-    names = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            names |= _names(constant)
-    return names
 
 
 def _is_empty(cell: Any) -> bool:
@@ -438,36 +358,3 @@ def _of_dataset(dataset: Any, seen: _Seen) -> Iterator[bytes]:
     yield repr(dataset.features).encode()
     for batch in dataset.with_format("arrow").iter(1000):
         yield from _of(batch.to_pydict(), seen.apart())
-
-
-# --- whose it is ----------------------------------------------------------------------------------------------------
-
-
-def _is_users_own(module: str | None) -> bool:
-    """Tell whether code is neither from here nor a library's: no version tells of it."""
-    return not _is_from_here(module) and not _is_librarys(module)
-
-
-def _is_from_here(module: str | None) -> bool:
-    return (module or "").partition(".")[0] == "rewarddiff"
-
-
-@cache  # asked for every item
-def _is_librarys(module: str | None) -> bool:
-    name = module or ""
-    if name.partition(".")[0] in sys.stdlib_module_names:
-        return True
-    file = _file(name)
-    return file is not None and bool({"site-packages", "dist-packages"} & set(file.parts))
-
-
-def _file(module: str) -> Path | None:
-    """Return the file of a module that is imported, or would be; None where there is none."""
-    if module in sys.modules:
-        name = getattr(sys.modules[module], "__file__", None)
-        return Path(name) if name else None
-    try:
-        spec = find_spec(module)
-    except (ImportError, ValueError, AttributeError):
-        return None
-    return Path(spec.origin) if spec and spec.has_location and spec.origin else None
