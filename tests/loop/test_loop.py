@@ -279,6 +279,14 @@ def test_a_kill_while_the_last_checkpoint_is_removed_blocks_nothing(
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
+def test_a_folder_that_no_training_wrote_is_not_discarded(tmp_path: Path) -> None:
+    theirs = tmp_path / "checkpoint" / "notes.txt"
+    theirs.parent.mkdir()
+    theirs.write_text("mine")
+    discard_checkpoint(tmp_path)
+    assert theirs.read_text() == "mine"
+
+
 def test_what_was_trained_and_not_saved_is_not_trained_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

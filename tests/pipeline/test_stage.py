@@ -452,7 +452,7 @@ def test_a_checkpoint_that_a_kill_has_left_in_a_finished_stage_is_nobody_elses(
     tmp_path: Path,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Stage, "_discard_checkpoint", lambda _: None)
+        patch.setattr("rewarddiff.pipeline.stage.discard_checkpoint", lambda _: None)
         with_checkpoint(tmp_path / "s", a=1)
     assert "its inputs are not" in with_checkpoint(tmp_path / "s", a=2).anew
 

@@ -158,9 +158,19 @@ def is_damaged(folder: Path) -> bool:
     return True
 
 
+def holds_checkpoint(output: Path) -> bool:
+    """Tell whether a training was begun in a folder, whatever else is lost: nobody else writes such a folder."""
+    return (output / CHECKPOINT / sums.SUMS).exists()
+
+
 def discard_checkpoint(output: Path) -> None:
-    """Remove what an interrupted training would go on from: what it trained is saved."""
-    files.remove(output / CHECKPOINT)
+    """Remove what an interrupted training would go on from, or what a kill has left of it: what it trained is saved.
+
+    A folder of this name without sums is somebody else's, and stays.
+    """
+    place = output / CHECKPOINT
+    if holds_checkpoint(output) or not place.exists():
+        files.remove(place)
 
 
 def _moments(kept: Parts, optimizer: Optimizer) -> dict[str, Tensor]:

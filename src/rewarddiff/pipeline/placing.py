@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rewarddiff import files, model_files, models
 from rewarddiff.errors import UserError
+from rewarddiff.loop.checkpoint import CHECKPOINT
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.stage import write_json
 
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 RECORD = Path("run") / "placed.json"
 """The size and time of every file that a training placed in its output, by name."""
 
-MADE_ANEW = ("model", "checkpoint")
+MADE_ANEW = ("model", CHECKPOINT)
 """Folders of an output that a training from Python replaces or removes, whatever they hold."""
 
 

@@ -18,6 +18,7 @@ from rewarddiff import __version__, files, launch, sums
 from rewarddiff.differences import Array
 from rewarddiff.differing import differing
 from rewarddiff.errors import UserError
+from rewarddiff.loop.checkpoint import CHECKPOINT, discard_checkpoint, holds_checkpoint
 from rewarddiff.processes import once
 from rewarddiff.results import RESULTS, Results, plain
 from rewarddiff.sealed import MANIFEST
@@ -27,9 +28,6 @@ logger = logging.getLogger(__name__)
 
 STARTED = "started.json"
 """Written first: what a directory is being made from."""
-
-CHECKPOINT = "checkpoint"
-"""The folder that an interrupted training goes on from."""
 
 NOTES = (MANIFEST, STARTED, f"{files.FRESH}{MANIFEST}", f"{files.FRESH}{STARTED}")
 """What a stage writes for itself; the latter two are what a kill may leave."""
@@ -79,7 +77,7 @@ class Stage:
             self._begin()
         elif "files" in self.manifest:
             self._complete_started()
-            self._discard_checkpoint()
+            discard_checkpoint(self.folder)
         return self.manifest, self.anew
 
     def _complete_started(self) -> None:
@@ -99,7 +97,7 @@ class Stage:
             self.anew = f"{MANIFEST} is lost, or does not hold what was written to it"
         elif not (self.anew or started) and (self.folder / STARTED).exists():
             self.anew = f"{STARTED} does not hold what was written to it"
-        elif not (self.anew or started) and self._holds_checkpoint():
+        elif not (self.anew or started) and holds_checkpoint(self.folder):
             self.anew = f"{STARTED} is lost"
         is_of_this = started.get("key") == self.key
         if started and not (self.anew or is_of_this):
@@ -109,16 +107,6 @@ class Stage:
         files.make_folder(self.folder)
         _write_note(self.folder / STARTED, {"key": self.key, "inputs": self.inputs})
         self.manifest = {}
-
-    def _holds_checkpoint(self) -> bool:
-        """Tell whether a training was begun here, whatever else is lost: nobody else writes such a folder."""
-        return (self.folder / CHECKPOINT / sums.SUMS).exists()
-
-    def _discard_checkpoint(self) -> None:
-        """Remove what training would go on from, now that the manifest is there; a kill may leave some of it."""
-        place = self.folder / CHECKPOINT
-        if self._holds_checkpoint() or not place.exists():
-            files.remove(place)
 
     def _others(self, note: Mapping[str, Any]) -> str:
         """Return behind a colon what the inputs in a note differ in from these."""
@@ -141,7 +129,7 @@ class Stage:
         self.manifest = {**written, "created": created, **outputs}
         _write_note(self.folder / MANIFEST, self.manifest)
         self._say_who_wrote()
-        self._discard_checkpoint()
+        discard_checkpoint(self.folder)
         return self.manifest
 
     def _say_who_wrote(self) -> None:
@@ -158,7 +146,7 @@ class Stage:
         mend = "choose another output, or move them away"
         if self.folder.exists():
             names = {file.name for file in self.folder.iterdir()}
-            if names and names.isdisjoint(NOTES) and not self._holds_checkpoint():
+            if names and names.isdisjoint(NOTES) and not holds_checkpoint(self.folder):
                 raise UserError(f"{self.folder}: holds files that no run wrote; {mend}")
         for foreign in _foreign(self.folder, written):
             raise UserError(f"{self.folder}: holds files that no run wrote ({foreign}); {mend}")
