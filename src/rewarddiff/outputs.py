@@ -144,6 +144,18 @@ def refuse_links(folder: Path) -> None:
                 )
 
 
+def foreign(folder: Path, name: str = "") -> UserError:
+    """Return the error that refuses a folder which was to be removed, and holds what somebody else wrote.
+
+    Args:
+        name: of such a file; "" where all of them are.
+    """
+    which = f" ({name})" if name else ""
+    return UserError(
+        f"{folder}: holds files that no run wrote{which}; choose another output, or move them away"
+    )
+
+
 def _refuse_linked_store(path: Path) -> None:
     """Refuse links among the files of the store beside a file: SQLite's own, and those of further processes."""
     store = store_beside(path).name

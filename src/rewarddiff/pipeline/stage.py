@@ -17,8 +17,8 @@ import numpy as np
 from rewarddiff import __version__, files, launch, sums
 from rewarddiff.differences import Array
 from rewarddiff.differing import differing
-from rewarddiff.errors import UserError
 from rewarddiff.loop.checkpoint import CHECKPOINT, discard_checkpoint, holds_checkpoint
+from rewarddiff.outputs import foreign
 from rewarddiff.processes import once
 from rewarddiff.results import RESULTS, Results, plain
 from rewarddiff.sealed import MANIFEST
@@ -143,13 +143,12 @@ class Stage:
         Raises:
             UserError: there is something here that no stage wrote.
         """
-        mend = "choose another output, or move them away"
         if self.folder.exists():
             names = {file.name for file in self.folder.iterdir()}
             if names and names.isdisjoint(NOTES) and not holds_checkpoint(self.folder):
-                raise UserError(f"{self.folder}: holds files that no run wrote; {mend}")
-        for foreign in _foreign(self.folder, written):
-            raise UserError(f"{self.folder}: holds files that no run wrote ({foreign}); {mend}")
+                raise foreign(self.folder)
+        for name in _foreign(self.folder, written):
+            raise foreign(self.folder, name)
         files.remove(self.folder)
 
     @staticmethod
@@ -183,15 +182,15 @@ def _foreign(folder: Path, written: Collection[str] | None) -> list[str]:
     Args:
         written: the files that one did; None: that is not known, and names tell.
     """
-    foreign = []
+    names = []
     for path in _paths(folder):
         top, name = path.parts[0], path.as_posix()
         if top in (*NOTES, CHECKPOINT) or any(map(files.is_passing, path.parts)):
             continue
         is_of_a_stage = top in WRITTEN if written is None else name in written
         if not is_of_a_stage:
-            foreign.append(name)
-    return sorted(foreign)
+            names.append(name)
+    return sorted(names)
 
 
 def _paths(folder: Path) -> Iterator[Path]:

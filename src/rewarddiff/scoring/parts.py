@@ -19,7 +19,7 @@ import numpy as np
 from rewarddiff import files, launch, sums
 from rewarddiff.differences import Array
 from rewarddiff.errors import UserError
-from rewarddiff.outputs import LOCK, windows_for, windows_of
+from rewarddiff.outputs import LOCK, foreign, windows_for, windows_of
 from rewarddiff.processes import once
 from rewarddiff.scoring import tables
 from rewarddiff.scoring.tables import UnlikeValues, Values
@@ -170,10 +170,7 @@ def _refuse_foreign(folder: Path) -> None:
     """
     for place in sorted(folder.glob("*")):
         if not _WRITTEN.fullmatch(place.name):
-            raise UserError(
-                f"{folder}: holds files that no run wrote ({place.name}); "
-                "move them away, or choose another output"
-            )
+            raise foreign(folder, place.name)
 
 
 def _keep_if_same(folder: Path, made_from: Mapping[str, str]) -> None:
