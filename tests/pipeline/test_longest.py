@@ -11,12 +11,12 @@ import pytest
 
 import rewarddiff as rd
 from rewarddiff.config import load_recipe
+from rewarddiff.data.groups import text_bytes
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline import Recipe, run_recipe
 from rewarddiff.pipeline.data import prepare
 from rewarddiff.pipeline.planning import check_longest, fitted, fitting, machines
 from rewarddiff.pipeline.planning.costs import way_of
-from rewarddiff.pipeline.planning.longest import _text_bytes
 from rewarddiff.pipeline.planning.machines import FIRST, SECOND, Device
 from rewarddiff.pipeline.planning.memory import Pass, evaluating
 
@@ -161,8 +161,8 @@ def test_texts_of_a_list_are_as_long_as_those_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     groups = rd.load_groups(path)
-    assert _text_bytes(groups).tolist() == [4 + 4 + 3 + 2 + 2]
-    assert _text_bytes(list(groups)).tolist() == [4 + 4 + 3 + 2 + 2]
+    assert text_bytes(groups).tolist() == [4 + 4 + 3 + 2 + 2]
+    assert text_bytes(list(groups)).tolist() == [4 + 4 + 3 + 2 + 2]
 
 
 def test_a_control_groups_limit_is_what_is_free(

@@ -187,7 +187,7 @@ class Groups(Sequence[Group]):
 
     def text_bytes(self) -> NDArray[np.int64]:
         """Return the bytes of text in each group, prompt and responses; none is made for it."""
-        of_batches = [_text_bytes(batch) for batch in self._batches]
+        of_batches = [_text_bytes_of_batch(batch) for batch in self._batches]
         of_rows = np.concatenate([np.zeros(0, dtype=np.int64), *of_batches])
         chosen: NDArray[np.int64] = of_rows[np.asarray(self._indices, dtype=np.int64)]
         return chosen
@@ -211,7 +211,23 @@ def digest_of(groups: Sequence[Group]) -> str:
     return digest(repr(group).encode("utf-8", "surrogatepass") for group in groups)
 
 
-def _text_bytes(batch: Any) -> NDArray[np.int64]:
+def text_bytes(groups: Sequence[Group]) -> NDArray[np.int64]:
+    """Return the bytes of text in each group, prompt and responses: of a file by its columns, else by its objects."""
+    if isinstance(groups, Groups):
+        return groups.text_bytes()
+    return np.array([_text_bytes_of(group) for group in groups], dtype=np.int64)
+
+
+def _text_bytes_of(group: Group) -> int:
+    texts = list(group.responses)
+    if isinstance(group.prompt, str):
+        texts.append(group.prompt)
+    else:
+        texts += [message.content for message in group.prompt]
+    return sum(len(text.encode("utf-8", "replace")) for text in texts)
+
+
+def _text_bytes_of_batch(batch: Any) -> NDArray[np.int64]:
     """Return the bytes of text in each row of a batch."""
     sizes: NDArray[np.int64] = np.zeros(batch.num_rows, dtype=np.int64)
     sizes += pc.fill_null(pc.binary_length(batch["text"]), 0).to_numpy(zero_copy_only=False)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rewarddiff.data import Groups, Ledger
+from rewarddiff.data import Ledger
+from rewarddiff.data.groups import text_bytes
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.data import Run
@@ -118,7 +118,7 @@ def _refusal(one: Training, rows: Rows, train: Sequence[Group], dev: Sequence[Gr
         dev = ()
     # What is read alone is planned less exactly.
     for groups, peak_of, room in ((train, training, of_training), (dev, evaluating, clearly_more)):
-        sizes = _text_bytes(groups)
+        sizes = text_bytes(groups)
         most = float(sizes.max(initial=0)) * (1 if one.predicts else READ_OFTEN)
         if one.peak(device, most).total <= room:
             continue
@@ -128,22 +128,6 @@ def _refusal(one: Training, rows: Rows, train: Sequence[Group], dev: Sequence[Gr
             if peak.total > room:
                 return _told(one, row, peak, device, peak_of)
     return ""
-
-
-def _text_bytes(groups: Sequence[Group]) -> NDArray[np.int64]:
-    """Return the bytes of text in each group."""
-    if isinstance(groups, Groups):
-        return groups.text_bytes()
-    return np.array([_text_bytes_of(group) for group in groups], dtype=np.int64)
-
-
-def _text_bytes_of(group: Group) -> int:
-    texts = list(group.responses)
-    if isinstance(group.prompt, str):
-        texts.append(group.prompt)
-    else:
-        texts += [message.content for message in group.prompt]
-    return sum(len(text.encode("utf-8", "replace")) for text in texts)
 
 
 def _is_done(run: Run, one: Training) -> bool:
