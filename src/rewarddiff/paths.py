@@ -22,6 +22,16 @@ def user_path(text: str | Path) -> Path:
     return Path(os.path.expanduser(text))
 
 
+def run_folder(name: str, output: str | None = None) -> Path:
+    """Return where a run is written: to its recipe's `output`, or else to a folder of its name in runs/."""
+    return user_path(output) if output else Path("runs") / name
+
+
+def sweep_folder(run: Path) -> Path:
+    """Return where a sweep is written whose recipe would be written to `run`."""
+    return run.with_name(f"{run.name}-sweep")
+
+
 def as_name(text: str) -> str:
     """Return a text as part of the name of a file or folder; nothing may be left of it.
 

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from rewarddiff.paths import user_path
+from rewarddiff.paths import run_folder, sweep_folder, user_path
 
 
 def look_first(args: Namespace) -> None:
@@ -89,9 +89,9 @@ def _output_of_recipe(args: Namespace) -> Path | None:
     named = {"output": recipe.get("output"), "name": recipe.get("name"), **overridden}
     if not isinstance(named["output"] or named["name"], str):
         return None
-    folder = Path(named["output"] or f"runs/{named['name']}")
+    folder = run_folder(named["name"], named["output"])
     if args.command == "sweep" and "output" not in overridden:
-        folder = folder.with_name(f"{folder.name}-sweep")
+        folder = sweep_folder(folder)
     return folder
 
 

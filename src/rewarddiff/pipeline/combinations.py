@@ -14,7 +14,7 @@ from typing import Any
 from rewarddiff.config import load_recipe, to_dict
 from rewarddiff.config.elsewhere import called_here
 from rewarddiff.errors import UserError
-from rewarddiff.paths import as_name
+from rewarddiff.paths import as_name, sweep_folder
 from rewarddiff.pipeline.axes import Axis, labels, read_axes
 from rewarddiff.pipeline.policy_recipe import PolicyRecipe
 from rewarddiff.pipeline.recipe import COLUMNS, Recipe
@@ -157,7 +157,7 @@ def plan(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> Sw
     keys = {axis.key: _keys_in_policies(axis.key, first) for axis in inner}
     folder = first.folder
     if not any(axis.key == "output" for axis in axes):
-        folder = folder.with_name(f"{folder.name}-sweep")
+        folder = sweep_folder(folder)
     combinations = []
     for values in product(*(_choices(axis) for axis in axes)):
         value_of = dict(zip(axes, values, strict=True))

@@ -11,7 +11,7 @@ from rewarddiff.coefficients import COLUMN, CoefficientConfig
 from rewarddiff.config import at_least, to_dict
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
-from rewarddiff.paths import user_path
+from rewarddiff.paths import run_folder
 from rewarddiff.pipeline.policy_recipe import (
     OrderConfig,
     PolicyRecipe,
@@ -202,7 +202,7 @@ class Recipe:
     @property
     def folder(self) -> Path:
         """Where the run is written."""
-        return user_path(self.output) if self.output else Path("runs") / self.name
+        return run_folder(self.name, self.output)
 
     def check(self) -> None:
         """Check what types cannot say. Raises UserError."""
