@@ -67,11 +67,7 @@ def train_online(
             reward is not usable, and no update was made with it; or there never was any to make.
         TrainingError: a loss or a gradient is not finite, and no update was made with it.
     """
-    functions = reward if isinstance(reward, RewardFunctions) else RewardFunctions(reward)
-    if isinstance(config, OnlineConfig):
-        config.check(pointwise=functions.pointwise, has_r=functions.scores is not None)
-    else:
-        config.check(functions)
+    functions = _checked(reward, config)
     ledger = Ledger() if ledger is None else ledger
     items = online_prompts(prompts, encoder, config.max_new_tokens, ledger)
     ledger.enforce(max_drop if items else 0.0)
@@ -82,19 +78,7 @@ def train_online(
         logger.warning("%s: %s", name, as_they_stand(texts, "rows"))
     _warn_of_small_turns(config, len(items), name)
     hold(list(model.parameters()), config.train)  # the reference is what training begins with
-    policy = LogProbs(model)
-    # It makes its items of prompts: the loop's are not the ones that its losses are of.
-    objective: Any
-    if isinstance(config, SemiOnlineConfig):
-        objective = SemiOnline(policy, encoder, functions, config, seed=seed, identity=identity)
-    else:
-        # What a checkpoint is of are the prompts as they came: a scorer may round otherwise today.
-        complete = items
-        if not is_due(config.baseline, items, 0):
-            complete = _with_scores(items, functions, config)
-        objective = Online(
-            policy, encoder, functions, config, prompts=complete, seed=seed, identity=identity
-        )
+    objective = _objective(LogProbs(model), items, functions, config, encoder, seed, identity)
     result = train(objective, items, output=output, config=config.train, seed=seed, name=name)
     if isinstance(config, SemiOnlineConfig) and all(line.get("skipped") for line in result.curve):
         raise UserError(
@@ -105,6 +89,39 @@ def train_online(
     if launch.is_main():
         _leave_value_head(objective, config, output / VALUE_HEAD)
     return result
+
+
+def _objective(
+    policy: LogProbs,
+    items: Sequence[OnlinePrompt],
+    functions: RewardFunctions,
+    config: OnlineConfig | SemiOnlineConfig,
+    encoder: Encoder,
+    seed: int,
+    identity: str,
+) -> Any:
+    """Return what trains the policy. Of no type: it makes its items of prompts, and the loop's are these."""
+    if isinstance(config, SemiOnlineConfig):
+        return SemiOnline(policy, encoder, functions, config, seed=seed, identity=identity)
+    # What a checkpoint is of are the prompts as they came: a scorer may round otherwise today.
+    complete = items
+    if not is_due(config.baseline, items, 0):
+        complete = _with_scores(items, functions, config)
+    return Online(
+        policy, encoder, functions, config, prompts=complete, seed=seed, identity=identity
+    )
+
+
+def _checked(
+    reward: RewardFunctions | Scores, config: OnlineConfig | SemiOnlineConfig
+) -> RewardFunctions:
+    """Return the functions of a reward that goes together with the options."""
+    functions = reward if isinstance(reward, RewardFunctions) else RewardFunctions(reward)
+    if isinstance(config, OnlineConfig):
+        config.check(pointwise=functions.pointwise, has_r=functions.scores is not None)
+    else:
+        config.check(functions)
+    return functions
 
 
 def _leave_value_head(objective: Any, config: OnlineConfig | SemiOnlineConfig, place: Path) -> None:

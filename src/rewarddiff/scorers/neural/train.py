@@ -88,13 +88,17 @@ def train_scorer(
         widen(scorer.reader)  # as it is read once it is saved and loaded again
     _check_reads(trained, items, name)
     scorer.trained = result.steps > 0
-    scorer.learned = trained.learned()
-    # What training alone needs is no part of the scorer.
-    scorer.reader.learned = nn.ParameterDict()
-    scorer.reader.beside = None
+    _complete(scorer, trained)
     scorer.prompts = table.prompts(places) | (scorer.prompts or frozenset())
     scorer.data = items.digest()
     return scorer, result
+
+
+def _complete(scorer: NeuralScorer, trained: ScorerObjective) -> None:
+    """Let a scorer keep what its loss has learned; what training alone needs is no part of it."""
+    scorer.learned = trained.learned()
+    scorer.reader.learned = nn.ParameterDict()
+    scorer.reader.beside = None
 
 
 def _grades(config: ScorerConfig, groups: Sequence[Group], dev: Sequence[Group]) -> Grades:
