@@ -6,10 +6,11 @@ import copy
 import gc
 import io
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
 os.environ.setdefault(
@@ -153,6 +154,21 @@ def encoder_folder(
     tokenizer.backend_tokenizer.post_processor = pair
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def no_connection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """A machine whose questions after addresses all fail at once; the hosts that were asked for."""
+    asked: list[str] = []
+
+    def getaddrinfo(host: object, *args: object, **options: object) -> NoReturn:
+        asked.append(str(host))
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return asked
 
 
 class Killed(BaseException):

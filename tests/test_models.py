@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 import torch
@@ -403,21 +402,6 @@ def test_a_fingerprint_counts_every_vocabulary_that_a_tokenizer_of_transformers_
 
 
 # --- names ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def no_connection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """A machine whose questions after addresses all fail at once; the hosts that were asked for."""
-    asked: list[str] = []
-
-    def getaddrinfo(host: object, *args: object, **options: object) -> NoReturn:
-        asked.append(str(host))
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    return asked
 
 
 COMMANDS = [

@@ -217,3 +217,29 @@ def test_a_saved_dataset_that_is_broken_is_said_in_a_line(tmp_path: Path) -> Non
     ) as error:
         prompts(tmp_path / "one")
     assert "\n" not in str(error.value)
+
+
+def test_a_dataset_that_cannot_be_had_is_said_after_one_question(no_connection: list[str]) -> None:
+    """The library of datasets waits 1, 2, 4, 8 and 8 seconds between its tries."""
+    with pytest.raises(UserError) as error:
+        prompts("nobody/nothing")
+    assert str(error.value).startswith(
+        "nobody/nothing: no such file, and the hub cannot be reached ("
+    )
+    assert len(no_connection) <= 2  # its library asks once more for itself
+
+
+def test_a_dataset_of_the_hubs_cache_is_read_without_a_connection(
+    tmp_path: Path, no_connection: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their library has it in OWNER___NAME/CONFIG/VERSION/HASH, and what it is in dataset_info.json."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path))
+    place = tmp_path / "some___tiny" / "default" / "0.0.0" / "0123456789abcdef"
+    datasets.Dataset.from_list([row("p")]).save_to_disk(str(place))
+    (arrow,) = place.glob("*.arrow")
+    arrow.rename(place / "tiny-train.arrow")
+    split = {"name": "train", "num_examples": 1, "dataset_name": "tiny"}
+    names = {"dataset_name": "tiny", "config_name": "default", "version": "0.0.0"}
+    (place / "dataset_info.json").write_text(json.dumps({**names, "splits": {"train": split}}))
+    assert prompts("some/tiny") == ["p"]

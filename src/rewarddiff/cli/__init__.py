@@ -147,6 +147,8 @@ def _log_to_stderr() -> None:
     handler.setFormatter(PrintableFormatter("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("rewarddiff").setLevel(logging.INFO)
+    for name in ("datasets", "huggingface_hub"):  # they print what they log themselves
+        logging.getLogger(name).propagate = False
 
 
 def _allow_large_pages() -> None:
@@ -157,6 +159,7 @@ def _allow_large_pages() -> None:
 def _quiet_libraries() -> None:
     """Hold back the libraries' bars and deprecation notes: a run has its own progress."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("TQDM_DISABLE", "1")
     warnings.filterwarnings("ignore", "OMP_NUM_THREADS", UserWarning, "accelerate")
     for module in ("transformers", "peft", "accelerate"):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rewarddiff import hub
 from rewarddiff.data.file_splits import name_one
 from rewarddiff.data.files import Row
 from rewarddiff.errors import UserError
@@ -34,15 +35,24 @@ def load_saved(path: Path) -> Any:
 
 
 def load_from_hub(name: str) -> Any:
-    """Open a dataset of the Hub, whose rows come one by one."""
+    """Open a dataset of the Hub, whose rows come one by one.
+
+    Raises:
+        UserError: it cannot be had.
+    """
     import datasets
 
+    trouble = hub.trouble(name, "dataset")
+    is_offline = datasets.config.HF_HUB_OFFLINE
+    # Where the hub has just not answered, its library looks into its cache at once.
+    datasets.config.HF_HUB_OFFLINE = trouble is not None
     try:
         return datasets.load_dataset(name, streaming=True)
     except Exception as error:
-        raise UserError(
-            f"{name}: no such file, and not loaded from the hub ({_cause(error)}); check the name"
-        ) from error
+        cause = trouble or f"not loaded from the hub ({_cause(error)})"
+        raise UserError(f"{name}: no such file, and {cause}; check the name") from error
+    finally:
+        datasets.config.HF_HUB_OFFLINE = is_offline
 
 
 def dataset_rows(data: Any, name: str, split: str | None) -> tuple[str, Iterator[Row]]:
