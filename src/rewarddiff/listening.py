@@ -37,6 +37,12 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
+def require_free(host: str, port: int) -> None:
+    """Refuse an address that cannot be had, before what takes long. Raises UserError."""
+    with bound(host, port):
+        pass
+
+
 @contextmanager
 def address_explained(host: str, port: int) -> Iterator[None]:
     """Raise a UserError where an address cannot be had."""

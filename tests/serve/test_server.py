@@ -108,13 +108,18 @@ def test_grades_are_not_served(capsys) -> None:
     assert "grades are the data's own" in capsys.readouterr().err
 
 
-def test_a_port_that_is_taken(reward_folder: Path, capsys) -> None:
+def test_a_port_that_is_taken(
+    reward_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said before the server is imported, which takes seconds."""
+    monkeypatch.delitem(sys.modules, "rewarddiff.serve.server", raising=False)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         assert cli.main(["serve", str(reward_folder), "--port", port]) == 2
     error = capsys.readouterr().err
     assert f"127.0.0.1:{port}: cannot be served at (Address already in use)" in error
     assert error.count("\n") == 1
+    assert "rewarddiff.serve.server" not in sys.modules
 
 
 @pytest.mark.parametrize(

@@ -264,7 +264,10 @@ def serve(args: Namespace) -> None:
     from rewarddiff.serve import ServeConfig, require_installed
 
     require_installed()
+    from rewarddiff.listening import require_free
+
     config = load_recipe({}, args.overrides, ServeConfig)
+    require_free(args.host, args.port)
     from rewarddiff.serve.server import serve as run_server
 
     run_server(
