@@ -419,6 +419,38 @@ def test_faults_are_found_before_anything_is_trained(
             run_recipe(recipe(policy_folder, encoder_folder, data, tmp_path / "run"), [fault])
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model={0}/polici", "model: {0}/polici: no such folder (did you mean {0}/policy?)"),
+        (
+            "model=smollm2-135m-instrct",
+            "model: smollm2-135m-instrct: no such folder (did you mean smollm2-135m-instruct?)",
+        ),
+        ("scorers.reward.backbone=./none", "scorers.reward.backbone: none: no such folder"),
+        ("scorers.reward.warm_start=./none", "scorers.reward.warm_start: none: no such folder"),
+        ("policies.sft={{trained: ./none}}", "policies.sft.trained: none: no such folder"),
+        (
+            "scorers.difference={{kind: judge, local: ./none}}",
+            "scorers.difference.local: none: no such folder",
+        ),
+    ],
+)
+def test_a_mistyped_model_is_named_with_its_key_before_the_first_stage(
+    override: str,
+    message: str,
+    policy_folder: Path,
+    encoder_folder: Path,
+    data: Path,
+    tmp_path: Path,
+) -> None:
+    plan = recipe(policy_folder, encoder_folder, data, tmp_path / "run")
+    place = policy_folder.parent
+    with pytest.raises(UserError, match=f"^{re.escape(message.format(place))}"):
+        run_recipe(plan, [override.format(place)])
+    assert not (tmp_path / "run" / "data").exists()
+
+
 def talk(number: int, *, system: bool) -> dict:
     """A row that Gemma's chat template refuses if it has a system's turn."""
     question = {"role": "user", "content": f"Why {number}?"}

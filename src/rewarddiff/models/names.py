@@ -6,6 +6,7 @@ then on the hub.
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import os
 import re
@@ -185,8 +186,14 @@ def _from_hub(name: str) -> Path:
     try:
         return hub.snapshot(name)
     except hub.NotOnHub as error:
-        hint = model_files.nearest(Path(name))
+        hint = model_files.nearest(Path(name)) or _nearest_short(name)
         raise UserError(
             f"{name}: no such folder{hint}, and {error}; "
             f"give a folder, a hub name, or {SHORT_NAMES}"
         ) from error
+
+
+def _nearest_short(name: str) -> str:
+    """Return ` (did you mean …?)` with the short name most like a mistyped one, or nothing."""
+    alike = difflib.get_close_matches(name, KNOWN, n=1)
+    return f" (did you mean {alike[0]}?)" if alike else ""

@@ -41,6 +41,7 @@ from rewarddiff.processes import once
 from rewarddiff.records import Group
 from rewarddiff.sampling.options import VLLM
 from rewarddiff.sampling.vllm import require_vllm
+from rewarddiff.scorers.judging.options import Judge
 from rewarddiff.scorers.neural.objectives import check_strengths
 from rewarddiff.store import fingerprint
 
@@ -48,6 +49,7 @@ from rewarddiff.store import fingerprint
 def carry_out(recipe: Recipe, output: Path) -> Run:
     """Carry out all stages for all seeds; what is already there is not done again."""
     check_places(recipe, output)
+    once(lambda: check_models(recipe))
     run = prepare(recipe, output)
     once(lambda: check_early(run))
     return complete(run)
@@ -83,21 +85,46 @@ def _complete(run: Run, trained: Callable[[Stage], None]) -> None:
                 verdicts_stage(run, seed)
 
 
+def check_models(recipe: Recipe) -> None:
+    """Find the models that a recipe names, before its first stage begins.
+
+    Raises:
+        UserError: names the key, what is wrong, and the nearest name that there is.
+    """
+    for key, name in _models_named(recipe).items():
+        try:
+            models.lineage(name)
+        except UserError as error:
+            raise UserError(f"{key}: {error}") from error
+
+
+def _models_named(recipe: Recipe) -> dict[str, str]:
+    """Return the folders and hub names of the models that a recipe reads, by its keys."""
+    named: dict[str, str | None] = {}
+    if recipe.policies:
+        named["model"] = recipe.model
+    for name, scorer in recipe.scorer_models.items():
+        key = "backbone" if scorer.trained is None else "trained"
+        named[f"scorers.{name}.{key}"] = scorer.trained or scorer.backbone
+        if scorer.warm_start not in recipe.scorers:
+            named[f"scorers.{name}.warm_start"] = scorer.warm_start
+    for name, judge in recipe.judges.items():
+        if isinstance(judge, Judge):
+            named[f"scorers.{name}.local"] = judge.local
+    for name, folder in recipe.folders_elsewhere.items():
+        named[f"policies.{name}.trained"] = folder
+    return {key: name for key, name in named.items() if name is not None}
+
+
 def check_places(recipe: Recipe, output: Path) -> None:
     """Refuse a model or data in a folder that this run may make anew, and so remove.
 
     Raises:
         UserError: names the key, and the folder of the run.
     """
-    sources = {"model": recipe.model, "data.path": recipe.data.path}
+    sources: dict[str, str | None] = {"data.path": recipe.data.path, **_models_named(recipe)}
     for label, path in recipe.data.tests.items():
         sources[f"data.tests.{label}"] = path
-    for name, scorer in recipe.scorer_models.items():
-        sources[f"scorers.{name}.backbone"] = scorer.backbone
-        sources[f"scorers.{name}.trained"] = scorer.trained
-        sources[f"scorers.{name}.warm_start"] = scorer.warm_start
-    for name, folder in recipe.folders_elsewhere.items():
-        sources[f"policies.{name}.trained"] = folder
     for name, policy in recipe.trained_here.items():
         if isinstance(policy.online, OnlineRecipe):
             sources[f"policies.{name}.online.value_head"] = policy.online.value_head
@@ -132,11 +159,8 @@ def check_early(run: Run) -> None:
         require_vllm()
     for scorer in recipe.scorer_models.values():
         check_trainable(scorer.train)
-        models.resolve(scorer.trained or scorer.backbone)
         if scorer.trained is None:
             check_strengths(train, scorer.loss)
-        if scorer.warm_start is not None and scorer.warm_start not in recipe.scorers:
-            models.resolve(scorer.warm_start)
     for name, judge in recipe.judges.items():
         if name not in recipe.panels:
             # Its key, its prompt file, its votes: what is missing is said now.
@@ -175,8 +199,8 @@ def _check_responses(run: Run) -> None:
 
 def _check_language_model(place: str, source: str) -> None:
     """Refuse what is no language model, before anything is trained beside it. Raises UserError."""
+    folder = models.resolve(source)
     try:
-        folder = models.resolve(source)
         architectures = models.load_config(source).architectures or []
     except UserError as error:
         raise UserError(f"{place}: {error}") from error

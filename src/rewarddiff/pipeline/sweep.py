@@ -27,7 +27,7 @@ from rewarddiff.pipeline.data import Run, prepare
 from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.recipe import BASE
 from rewarddiff.pipeline.results import gather
-from rewarddiff.pipeline.run import check_early, check_places, complete
+from rewarddiff.pipeline.run import check_early, check_models, check_places, complete
 from rewarddiff.pipeline.stage import Stage, write_json, write_results
 from rewarddiff.processes import once, shared
 from rewarddiff.report.sweep import render_sweep, terminal_sweep
@@ -169,6 +169,7 @@ def _prepared(sweep: Sweep) -> list[Run]:
     for combination in sweep.combinations:
         recipe = combination.recipe
         check_places(recipe, sweep.folder)
+        once(partial(check_models, recipe))
         with_the_data = [run for run in runs if run.recipe.data == recipe.data]
         if with_the_data:
             runs.append(replace(with_the_data[0], recipe=recipe, stages={}))
