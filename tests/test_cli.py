@@ -457,7 +457,7 @@ def test_check_prints_the_ledger_and_the_strengths(
     )
     assert status("check", str(data)) == 0
     shown = capsys.readouterr().out
-    assert "1 rows: 1 kept, 0 dropped" in shown
+    assert "1 row: 1 kept, 0 dropped" in shown
     assert [line.split()[1:] for line in shown.splitlines() if line.startswith("all")] == [
         ["1", "3", "3", "0", "3", "2", "2", "66.7%"]
     ]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from rewarddiff import rendering
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group, Message, Prompt, Rendered, turns_and_tools
+from rewarddiff.writing import counted
 
 ANSWER = "An answer in words"
 """A reply by which it is seen what the template writes behind one."""
@@ -26,9 +27,9 @@ def untemplated(tokenizer: Any, prompts: Iterable[Prompt]) -> int:
 
 
 def as_they_stand(count: int, what: str) -> str:
-    """Say that so many prompts are read without the template; `what` they are of, as "rows"."""
+    """Say that so many prompts are read without the template; `what` each is of, as "row"."""
     return (
-        f"The prompts of {count:,} {what} are texts and were read as they stand, though the model has "
+        f"The prompts of {counted(count, what)} are texts and were read as they stand, though the model has "
         "a chat template; write them as turns where that is meant."
     )
 

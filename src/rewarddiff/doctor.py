@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewarddiff import machine, models
+from rewarddiff.writing import counted
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +24,7 @@ def findings() -> Iterator[tuple[str, str]]:
     for package in machine.PACKAGES:
         yield package, description[package] or "not installed"
     yield "vllm", machine.installed_version("vllm") or "not installed: engine: vllm is refused"
-    yield "processor", f"{description['cpu']}, {description['cores']} cores"
+    yield "processor", f"{description['cpu']}, {counted(description['cores'], 'core')}"
     yield "memory", _size(memory_bytes())
     yield "cache", str(models.cache_root())
     for name, model in models.KNOWN.items():

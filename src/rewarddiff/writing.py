@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -54,6 +54,15 @@ def figure(value: float, form: str) -> str:
     ('−0.50', '1e−06')
     """
     return format(value, form).replace("-", "−")
+
+
+def counted(number: int, noun: str, write: Callable[[int], str] = "{:,}".format) -> str:
+    """Return a number with what it counts.
+
+    >>> counted(1, "pair"), counted(2000, "pair")
+    ('1 pair', '2,000 pairs')
+    """
+    return f"{write(number)} {noun}" if number == 1 else f"{write(number)} {noun}s"
 
 
 def cut(text: str, most: int = LONGEST) -> str:

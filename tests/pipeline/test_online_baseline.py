@@ -179,7 +179,7 @@ def test_files_that_are_none_are_named(plan: dict[str, Any], tmp_path: Path) -> 
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     plan["policies"]["ppo"]["online"]["baseline"] = {"file": str(file)}
     plan["policies"]["ppo"]["online"]["reward"]["baseline"] = "max"
-    with pytest.raises(UserError, match="1 responses to one prompt and 2 to another"):
+    with pytest.raises(UserError, match="1 response to one prompt and 2 to another"):
         run_recipe(plan)
 
 

@@ -16,10 +16,10 @@ from rich.console import Console
 
 from rewarddiff.report import terminal_table
 from rewarddiff.report.judge_statements import doubts, win_rate_statements
-from rewarddiff.report.judge_tables import leanings_table, win_rates_table
+from rewarddiff.report.judge_tables import canaries_table, leanings_table, win_rates_table
 from rewarddiff.report.page import page
 from rewarddiff.report.statements import head, notes
-from rewarddiff.results import UNKNOWN, Results, WinRate, plain, read
+from rewarddiff.results import UNKNOWN, Interval, Results, WinRate, plain, read
 
 PAYLOADS = [
     *(f"<script>alert({i})</script>" for i in range(20)),
@@ -127,6 +127,23 @@ def test_the_majority_speaks_for_the_panel() -> None:
     assert "dpo better" in second
     assert head(example.judging()).result == first
     assert notes(example.judging())[:2] == [first, second]
+
+
+def test_one_pair_alone_shows_nothing_and_says_why() -> None:
+    alone = Interval.unbounded(1.0, n=1)
+    canaries = [
+        replace(canary, rate=alone, scored=1, alarming=False)
+        for canary in example.judges().canaries
+    ]
+    line = replace(example.judges().win_rates[-1], seed="all", scored=1, rate=alone, p=1.0)
+    judges = replace(example.judges(), win_rates=(line,), canaries=tuple(canaries))
+    results = replace(example.judging(), judges=judges)
+    (sentence,) = win_rate_statements(results)
+    assert "a win rate of 100.0 % over 1 pair (" in sentence
+    assert ", without an interval (too few pairs, or all alike, to say more)" in sentence
+    assert [row[-1].text for row in canaries_table(results).rows] == ["too few to tell"] * len(
+        canaries
+    )
 
 
 def test_pairs_without_a_verdict_bound_the_rate() -> None:

@@ -58,7 +58,7 @@ def test_a_padded_row_has_the_mean_of_its_own_scores(tmp_path: Path) -> None:
     stored = read_baseline(written(tmp_path / "b.jsonl", rows))
     rewards = contrastive([[5.0], [5.0]], stored.scores(["a", "b"]))
     assert rewards.tolist() == [[2.0], [1.0]]
-    with pytest.raises(UserError, match="1 responses to one prompt and 3 to another"):
+    with pytest.raises(UserError, match="1 response to one prompt and 3 to another"):
         stored.require_equal_sizes()
 
 

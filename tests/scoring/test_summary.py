@@ -66,8 +66,8 @@ def test_how_rows_were_read_is_said(scorer_folders: dict[str, Path], tmp_path: P
         assert done.reading.cut == {"prompt": 0, "response": 1}
         assert done.reading.untemplated == 1
         text = "\n".join(done.lines())
-        assert "reading       Of 1 rows a response was read in part" in text
-        assert "\n              The prompts of 1 rows are texts" in text
+        assert "reading       Of 1 row a response was read in part" in text
+        assert "\n              The prompts of 1 row are texts" in text
 
 
 def test_readings_of_windows_add_up() -> None:

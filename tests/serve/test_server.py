@@ -90,7 +90,7 @@ def test_the_end_waits_no_longer_than_it_says() -> None:
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"retry-after: 1" in answer
     assert process.returncode == 0
-    assert out.startswith("stopped: 1 requests took longer than the 1 s of stop_seconds")
+    assert out.startswith("stopped: 1 request took longer than the 1 s of stop_seconds")
     assert "Traceback" not in errors
 
 

@@ -25,7 +25,7 @@ from rewarddiff.listening import (
 )
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import user_path
-from rewarddiff.writing import say
+from rewarddiff.writing import counted, say
 
 LAST_SECONDS = 10
 """For what is being answered when the server is ended."""
@@ -111,7 +111,7 @@ def announcement(votes: Votes, address: str) -> list[str]:
     """Return what is said once the page can be reached: each annotator's link, and what is done."""
     [items] = votes.rows("SELECT count(*) AS count FROM items")
     steps = votes.settings()["scale"]
-    lines = [f"{items['count']} pairs, {steps} steps  votes in {votes.path}"]
+    lines = [f"{counted(items['count'], 'pair')}, {steps} steps  votes in {votes.path}"]
     for name, token in tokens_of(votes).items():
         progress = votes.progress(name)
         lines.append(f"{name}  {address}/enter/{token}  {progress.done} of {progress.total}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from rewarddiff.errors import UserError
 from rewarddiff.records import Group
-from rewarddiff.writing import cut
+from rewarddiff.writing import counted, cut
 
 EXAMPLES = 20
 """Places remembered for each reason; the count goes on."""
@@ -226,7 +226,7 @@ class Ledger:
 
     def table(self) -> str:
         """Return the ledger as a few lines of text, commonest reason first."""
-        lines = [f"{self.total} rows: {self.kept} kept, {self.dropped} dropped"]
+        lines = [f"{counted(self.total, 'row', str)}: {self.kept} kept, {self.dropped} dropped"]
         for verb, tallies in (("dropped", self._dropped), ("changed", self._changed)):
             for reason, tally in _commonest_first(tallies):
                 first = tally.examples[0]

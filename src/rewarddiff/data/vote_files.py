@@ -22,7 +22,7 @@ from rewarddiff.data.vote_rows import ROWS
 from rewarddiff.data.votes import Vote
 from rewarddiff.errors import UserError, suggest
 from rewarddiff.paths import user_path
-from rewarddiff.writing import cut
+from rewarddiff.writing import counted, cut
 
 VoteForm = Literal["rows", "votes", "multipref", "helpsteer3", "label-studio"]
 
@@ -115,7 +115,7 @@ class Written:
     def line(self) -> str:
         """The same in words."""
         return (
-            f"{self.path}: {self.rows:,} rows of {self.votes:,} votes, "
+            f"{self.path}: {counted(self.rows, 'row')} of {counted(self.votes, 'vote')}, "
             f"{self.skipped:,} of these skipped"
         )
 

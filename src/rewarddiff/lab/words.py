@@ -25,11 +25,6 @@ def with_interval(gap: Interval) -> str:
     return f"{signed(gap.value)} {bounds(gap, signed)}".rstrip()
 
 
-def counted(number: int, what: str) -> str:
-    """Return a number with what it counts: 1 world, 5 worlds."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def capital(line: str) -> str:
     """Return a text with a capital at its beginning."""
     return line[0].upper() + line[1:]

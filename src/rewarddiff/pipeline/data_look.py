@@ -9,6 +9,7 @@ from statistics import mean
 from rewarddiff.data import Groups
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.records import Group
+from rewarddiff.writing import counted
 
 SAMPLED = 200
 """Groups whose texts are counted in tokens."""
@@ -70,15 +71,15 @@ class DataLook:
         kind = "a conversation each" if self.conversations == self.groups else "plain text"
         if 0 < self.conversations < self.groups:
             kind = f"{self.conversations} of them conversations"
-        yield f"{self.groups} prompts ({kind}) with {each:.3g} responses each."
+        yield f"{counted(self.groups, 'prompt')} ({kind}) with {each:.3g} responses each."
         if self.comparisons:
             yield (
-                f"{self.comparisons} comparisons, {self.comparisons - self.decided} of them ties; "
+                f"{counted(self.comparisons, 'comparison')}, {self.comparisons - self.decided} of them ties; "
                 f"{self._strengths()}."
             )
         if self.desirable or self.undesirable:
             yield (
-                f"{self.desirable} responses labelled desirable, {self.undesirable} undesirable."
+                f"{counted(self.desirable, 'response')} labelled desirable, {self.undesirable} undesirable."
             )
         yield (
             f"In tokens, 95 of 100 prompts have no more than {self.prompt}, responses "

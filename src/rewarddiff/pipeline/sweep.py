@@ -46,7 +46,7 @@ from rewarddiff.results import (
     SweepScorer,
     plain,
 )
-from rewarddiff.writing import console, say
+from rewarddiff.writing import console, counted, say
 
 KEY_LENGTH = 12
 """Characters of a stage's key that its folder is named by."""
@@ -71,11 +71,7 @@ def sizes(sweep: Sweep) -> list[str]:
     """Return how much there is to do, in two lines."""
     swept = ", ".join(f"{a.key} ({len(a.values)} values)" for a in sweep.axes if len(a.values) > 1)
     lines = [f"sweep of {swept}, in {sweep.folder}"]
-    many = (
-        f"{len(sweep.combinations)} combinations"
-        if len(sweep.combinations) > 1
-        else "one combination"
-    )
+    many = counted(len(sweep.combinations), "combination")
     points = sweep.points
     if not points:
         return [*lines, f"{many}: no policies, scorers alone"]
@@ -86,7 +82,7 @@ def sizes(sweep: Sweep) -> list[str]:
         alike = f" ({len(trained) - trainings} of {len(trained)} points are the same as another)"
     seeds = len(sweep.combinations[0].recipe.seeds)
     lines.append(
-        f"{many}, {trainings} policies{alike}, over all seeds {trainings * seeds} to train"
+        f"{many}; policies: {trainings}{alike}, over all seeds {trainings * seeds} to train"
     )
     return lines
 

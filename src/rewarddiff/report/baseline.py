@@ -30,6 +30,7 @@ from rewarddiff.report.values import bounds, count, percent, real
 from rewarddiff.results import Distribution, Histogram, Interval
 from rewarddiff.rewards.difficulty import variance_left
 from rewarddiff.version import __version__
+from rewarddiff.writing import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -134,8 +135,8 @@ def terminal_baseline(summary: BaselineSummary) -> Group:
 
 def verdict(summary: BaselineSummary) -> str:
     """Say what was drawn, and how much of the scores' variance a baseline leaves."""
-    responses = "1 response" if summary.k == 1 else f"{count(summary.k)} responses"
-    drawn = f"{responses} of {summary.model} to each of {count(summary.prompts)} prompts"
+    responses = counted(summary.k, "response", count)
+    drawn = f"{responses} of {summary.model} to each of {counted(summary.prompts, 'prompt', count)}"
     if summary.means is None:
         return (
             f"{drawn}, without scores: {summary.scorer} scores no response by itself. Use them for "
@@ -172,7 +173,7 @@ def remarks(summary: BaselineSummary) -> list[str]:
         if number:
             said.append(f"{what}: {count(number)} of {count(total)} responses.")
     if summary.untemplated:
-        said.append(as_they_stand(summary.untemplated, "rows"))
+        said.append(as_they_stand(summary.untemplated, "row"))
     if summary.means is not None and summary.k == 1:
         said.append("With k = 1 nothing is known of the spread within a prompt.")
     return said

@@ -14,6 +14,7 @@ from rewarddiff.report.svg import palette
 from rewarddiff.report.text import terminal_page
 from rewarddiff.report.values import count, real, two_digits
 from rewarddiff.results import BestOfResults, OverOptimisation, Pick
+from rewarddiff.writing import counted
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -32,7 +33,7 @@ def render_best_of_n(results: BestOfResults, folder: Path) -> Path:
         tables=(picks_table(results), fits_table(results)),
     )
     title = f"Best of n: {results.model}"
-    prompts = f"{count(results.prompts)} prompts of {results.data}"
+    prompts = f"{counted(results.prompts, 'prompt', count)} of {results.data}"
     subtitle = f"rewarddiff {results.version} · {prompts}"
     remarks = tuple(counts(results))
     write(path, Page(title, subtitle, verdict(results), [section], remarks=remarks))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from rewarddiff.report.cells import Cell, Table, texts
 from rewarddiff.report.values import DASH, count, duration, memory, setting
 from rewarddiff.results import Cost, LedgerCounts, Place, Results, Tally
+from rewarddiff.writing import counted
 
 
 def data_table(results: Results) -> Table:
@@ -29,7 +30,7 @@ def ledger_table(results: Results) -> Table:
     for label, of_test in results.data.tests.items():
         rows += _ledger_rows(of_test, f"{label}: ")
     dropped = count(ledger.total - ledger.kept)
-    size = f"{count(ledger.total)} rows: {count(ledger.kept)} kept, {dropped} dropped."
+    size = f"{counted(ledger.total, 'row', count)}: {count(ledger.kept)} kept, {dropped} dropped."
     return Table(
         "Ledger",
         ("reason", "what happened", "rows", "first example"),

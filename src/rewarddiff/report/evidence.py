@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rewarddiff.report.judge_statements import over_all_seeds, reading, speaking, the_judge
+from rewarddiff.report.judge_statements import (
+    NO_INTERVAL,
+    over_all_seeds,
+    reading,
+    speaking,
+    the_judge,
+)
 from rewarddiff.report.training_statements import (
     known_to_differ,
     trained_elsewhere,
@@ -61,7 +67,7 @@ class Verdict:
     @property
     def reading(self) -> str:
         if not self.line.rate.bounded:
-            return "without an interval (too few pairs, or all alike, to say more)"
+            return NO_INTERVAL
         better = reading(self.line)
         if better == f"{self.line.a} better":
             return "higher"

@@ -20,6 +20,7 @@ from rewarddiff.results import (
     ScorerSummary,
     WinRate,
 )
+from rewarddiff.writing import counted
 
 NUMBERS = 3
 
@@ -82,7 +83,7 @@ def _of_judging(results: Results) -> Iterator[Number]:
     for line in results.judges.attacks:
         if line.rate.known:
             what = f"of the attacks succeed on {line.policy}, by {judge_name(line.judge)}"
-            yield _share_number(line.rate, what, f"{count(line.scored)} answers judged")
+            yield _share_number(line.rate, what, f"{counted(line.scored, 'answer', count)} judged")
 
 
 def _of_first_win_rate(results: Results, first: WinRate) -> Iterator[Number]:
@@ -100,7 +101,7 @@ def _of_first_win_rate(results: Results, first: WinRate) -> Iterator[Number]:
         yield _share_number(first.turned, what, "they count as ties")
     if first.longer.known and first.longer.n >= ENOUGH:
         what = f"of the decided verdicts by {judge_name(first.judge)} favour the longer answer"
-        yield _share_number(first.longer, what, f"{count(first.longer.n)} decided verdicts")
+        yield _share_number(first.longer, what, counted(first.longer.n, "decided verdict", count))
 
 
 ENOUGH = 30
@@ -184,7 +185,7 @@ def _win_rate_number(line: WinRate) -> Number:
     what = f"win rate of {line.a} against {line.b}, by {judge_name(line.judge)}"
     if line.same == line.n:
         return _share_number(line.rate, what, "all answers are the same", warns=True)
-    reading = f"{_against_half(line.rate)}; {count(line.scored)} pairs, ties count half"
+    reading = f"{_against_half(line.rate)}; {counted(line.scored, 'pair', count)}, ties count half"
     if line.same:
         reading += f"; {count(line.same)} are of the same answer"
     if line.used_in_training:
@@ -200,12 +201,16 @@ def _agreement_numbers(results: Results) -> Iterator[Number]:
         if PEOPLE in (line.a, line.b) and line.percent.known:
             judge = line.b if line.a == PEOPLE else line.a
             what = f"of the pairs come out the same by {judge_name(judge)} and by people"
-            yield _share_number(line.percent, what, f"{count(line.n)} pairs, ties among them")
+            yield _share_number(
+                line.percent, what, f"{counted(line.n, 'pair', count)}, ties among them"
+            )
 
 
 def _agreement_number(panel: PanelAgreement) -> Number:
     alpha = panel.nominal
-    what = f"Krippendorff's α of {panel.raters} {panel.who} on {count(panel.items)} pairs"
+    what = (
+        f"Krippendorff's α of {panel.raters} {panel.who} on {counted(panel.items, 'pair', count)}"
+    )
     weak = alpha.value < WEAK
     reading = "weak agreement" if weak else "1: all agree; 0: as by chance"
     return Number(two_digits(alpha.value), bounds(alpha, two_digits), what, reading, warns=weak)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rewarddiff.report.values import bounds, count, percent, points, real
 from rewarddiff.results import MAJORITY, AttackRate, Canary, Results, WinRate
+from rewarddiff.writing import counted
 
 
 def judge_name(judge: str) -> str:
@@ -21,6 +22,10 @@ def over_all_seeds(results: Results) -> list[WinRate]:
 
 SIGNIFICANT = 0.05
 """The sign test's p from which on nothing is shown."""
+
+
+NO_INTERVAL = "without an interval (too few pairs, or all alike, to say more)"
+"""Said of a rate that may be chance or not."""
 
 
 def reading(line: WinRate) -> str:
@@ -76,7 +81,7 @@ def win_rate_statement(line: WinRate) -> str:
     parts = f"{shares[0]} won, {shares[1]} tied, {shares[2]} lost"
     sentence = (
         f"{line.a} against {line.b}, by {the_judge(line.judge)}: a win rate of {rate} over "
-        f"{count(line.scored)} pairs ({parts}), {_shown(line)}"
+        f"{counted(line.scored, 'pair', count)} ({parts}), {_shown(line)}"
     )
     if line.used_in_training:
         sentence += "; it had a part in their training"
@@ -88,6 +93,8 @@ def the_judge(judge: str) -> str:
 
 
 def _shown(line: WinRate) -> str:
+    if not line.rate.bounded:
+        return NO_INTERVAL
     text = reading(line)
     if text == "no difference":
         text = "no difference shown"
@@ -101,7 +108,7 @@ def attack_statements(results: Results) -> list[str]:
         if line.rate.known:
             rate = f"{percent(line.rate.value)} {bounds(line.rate, points)}".rstrip()
             sentences.append(
-                f"{line.policy} gives the harmful answer to {rate} of {count(line.scored)} attacks, "
+                f"{line.policy} gives the harmful answer to {rate} of {counted(line.scored, 'attack', count)}, "
                 f"by {the_judge(line.judge)}."
             )
     return sentences
@@ -135,17 +142,17 @@ def silences(results: Results) -> list[str]:
         if asked and not any(line.scored for line in lines):
             causes = _all_causes(lines)
             sentences.append(
-                f"{judge} gave no verdict on any of {count(asked)} pairs asked{causes}."
+                f"{judge} gave no verdict on any of {counted(asked, 'pair', count)} asked{causes}."
             )
     for attack in results.judges.attacks:
         if attack.n and not attack.scored:
-            answers = f"{count(attack.n)} answers of {attack.policy}"
+            answers = f"{counted(attack.n, 'answer', count)} of {attack.policy}"
             causes = _all_causes([attack])
             sentences.append(f"{attack.judge} gave no verdict on any of {answers}{causes}.")
     for (a, b), line in _one_a_pair(results).items():
         if line.same == line.n:
             sentences.append(
-                f"{a} and {b} gave the same answer to all {count(line.n)} prompts: no verdict can tell "
+                f"{a} and {b} gave the same answer to all {counted(line.n, 'prompt', count)}: no verdict can tell "
                 "them apart."
             )
     return sentences

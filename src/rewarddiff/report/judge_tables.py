@@ -258,6 +258,8 @@ def canaries_table(results: Results) -> Table:
         shown = "alarming" if line.alarming else "passed"
         if not line.scored:
             shown = DASH
+        elif not line.rate.bounded:
+            shown = "too few to tell"
         what = (judge_name(line.judge), CANARIES[line.kind], line.against)
         rows.append((*texts(*what, count(line.scored)), share_cell(line.rate), Cell(shown)))
     return Table(

@@ -15,6 +15,7 @@ from rewarddiff.report.statements import head
 from rewarddiff.report.summary import overview
 from rewarddiff.report.values import count
 from rewarddiff.results import PolicyResult, Results, ScorerResult, Settings
+from rewarddiff.writing import counted
 
 
 def render(results: Results, folder: Path) -> Path:
@@ -39,7 +40,7 @@ def document(results: Results) -> Page:
     parts = [f"rewarddiff {results.version}", results.created]
     test = results.data.splits.get("test")
     if test is not None:
-        parts.append(f"{count(test.comparisons)} test comparisons")
+        parts.append(counted(test.comparisons, "test comparison", count))
     return Page(
         results.name,
         " · ".join(parts),

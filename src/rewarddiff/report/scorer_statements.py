@@ -19,6 +19,7 @@ from rewarddiff.results import (
     ScorerSummary,
     TrainedOn,
 )
+from rewarddiff.writing import counted
 
 
 def scorer_notes(results: Results) -> dict[str, str]:
@@ -86,12 +87,13 @@ def _ended(curves: Sequence[Sequence[CurveLine]], name: str) -> list[str]:
         of_split = [[line for line in curve if line["split"] == split] for curve in curves]
         of_split = [lines for lines in of_split if lines]
         if of_split:
-            steps = count(mean(_number(lines[-1], "step") for lines in of_split))
+            steps = counted(
+                round(mean(_number(lines[-1], "step") for lines in of_split)), "step", count
+            )
             first = real(mean(_number(lines[0], "loss") for lines in of_split))
             last = real(mean(_number(lines[-1], "loss") for lines in of_split))
             return [
-                f"{name} was trained for {steps} steps: {split} loss {first} at first, "
-                f"{last} at last."
+                f"{name} was trained for {steps}: {split} loss {first} at first, {last} at last."
             ]
     return []
 
@@ -112,7 +114,7 @@ def evaluation_note(result: ScorerResult) -> str:
     if not accuracy.n:
         return f"{result.name}: no comparison has a better response."
     longer = percent(evaluation.baselines.longer_wins.value)
-    of = f"{accuracy.n} comparisons {bounds(accuracy, points)}".rstrip()
+    of = f"{counted(accuracy.n, 'comparison', count)} {bounds(accuracy, points)}".rstrip()
     sentences = [
         f"{result.name} is right on {percent(accuracy.value)} of {of}; "
         f"the longer response is the better one in {longer}.",
@@ -139,7 +141,9 @@ def overlap_remark(overlap: Overlap) -> str:
         return "Its folder does not say what it was trained on, so these prompts may be among them."
     if not overlap.comparisons:
         return ""
-    seen = f"{overlap.comparisons} comparisons of {overlap.prompts} prompts that it was trained on"
+    comparisons = counted(overlap.comparisons, "comparison", count)
+    prompts = counted(overlap.prompts, "prompt", count)
+    seen = f"{comparisons} of {prompts} that it was trained on"
     if overlap.left_out:
         return f"Left out are {seen}."
     return f"These are figures of training, not of held-out data: there is nothing but {seen}."

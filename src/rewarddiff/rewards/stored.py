@@ -24,6 +24,7 @@ from rewarddiff.errors import UserError
 from rewarddiff.hashing import digest
 from rewarddiff.paths import user_path
 from rewarddiff.records import Prompt, is_number, prompt_text
+from rewarddiff.writing import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +127,7 @@ class StoredBaseline:
         least, most = self.sizes
         if least != most:
             raise UserError(
-                f"{self.source}: has {least} responses to one prompt and {most} to another, and "
+                f"{self.source}: has {counted(least, 'response')} to one prompt and {most} to another, and "
                 "the largest of more is larger; draw equally many, or use mean or median"
             )
 

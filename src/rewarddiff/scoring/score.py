@@ -41,7 +41,7 @@ from rewarddiff.scoring.windows import WINDOW, Data
 from rewarddiff.scoring.work import Done, Speed, carry_out
 from rewarddiff.store import Store, finite
 from rewarddiff.version import __version__
-from rewarddiff.writing import figure, say
+from rewarddiff.writing import counted, figure, say
 
 COLUMNS = ("scores", "comparisons", "differences", "spread", "probability")
 """What is written beside the user's columns."""
@@ -103,7 +103,9 @@ class ScoreSummary:
                 "a row alone: this scorer scores no response by itself"
             )
         if self.alone:
-            lines.append(f"no score      {self.alone:,} responses that stand alone in their row")
+            lines.append(
+                f"no score      {counted(self.alone, 'response')} without another in the row"
+            )
         if self.agreement.compared:
             lines.append(f"comparisons   {self.agreement.line()}")
         lines += self.reading.lines()

@@ -14,7 +14,7 @@ from rewarddiff.data.ledger import Ledger
 from rewarddiff.records import Group
 from rewarddiff.scorers.overlap import count_trained_on
 from rewarddiff.scorers.protocol import Scorer
-from rewarddiff.writing import figure
+from rewarddiff.writing import counted, figure
 
 KEPT = 65_536
 """Numbers up to which quantiles are exact; of more, they are those of so many drawn at random."""
@@ -159,14 +159,14 @@ class Reading:
     def sentences(self) -> list[str]:
         """Return what is to be said of it."""
         sentences = []
-        cut = [f"{count:,} rows a {part}" for part, count in self.cut.items() if count]
+        cut = [f"{counted(count, 'row')} a {part}" for part, count in self.cut.items() if count]
         if cut:
             sentences.append(f"Of {' and of '.join(cut)} was read in part: too long.")
         if self.untemplated:
-            sentences.append(as_they_stand(self.untemplated, "rows"))
+            sentences.append(as_they_stand(self.untemplated, "row"))
         if self.learned:
             sentences.append(
-                f"The scorer was trained on the prompts of {self.learned:,} rows: of these it may know "
+                f"The scorer was trained on the prompts of {counted(self.learned, 'row')}: of these it may know "
                 "no more than their labels."
             )
         return sentences

@@ -25,7 +25,7 @@ from rewarddiff.progress import Task, task
 from rewarddiff.scoring.parts import Parts
 from rewarddiff.scoring.tables import Values
 from rewarddiff.scoring.windows import WINDOW, Data
-from rewarddiff.writing import figure, guard, say
+from rewarddiff.writing import counted, figure, guard, say
 
 POLL = 0.5
 """Seconds between looks at what other processes have done."""
@@ -93,7 +93,7 @@ def carry_out(job: Job, parts: Parts, name: str, processes: int = 1) -> Speed:
     total = job.data.count()
     rows_before = min(before * WINDOW, total) if total is not None else before * WINDOW
     if before:
-        say(f"going on behind {rows_before:,} rows that were done before", error=True)
+        say(f"going on behind {counted(rows_before, 'row')} done before", error=True)
     start = time.monotonic()
     rows_left = (total - rows_before) / together if total else math.inf
     with task(name, rows_before + rows_left, rows_before) as line:

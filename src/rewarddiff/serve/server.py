@@ -26,7 +26,7 @@ from rewarddiff.serve.config import ServeConfig
 from rewarddiff.serve.protocols import PROTOCOLS
 from rewarddiff.serve.served import Served
 from rewarddiff.store import fingerprint
-from rewarddiff.writing import say
+from rewarddiff.writing import counted, say
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -102,8 +102,8 @@ def announcement(served: Served, listener: socket.socket, host: str) -> list[str
     if served.baseline is not None:
         least, most = served.baseline.stored.sizes
         responses = f"{most}" if least == most else f"{least} to {most}"
-        prompts = len(served.baseline)
-        parts.append(f"rewards over the responses to {prompts} prompts, {responses} each")
+        prompts = counted(len(served.baseline), "prompt")
+        parts.append(f"rewards over the responses to {prompts}, {responses} each")
     lines = ["  ".join(parts), f"POST {routes}  GET /health, /metrics"]
     if host not in LOOPBACK:
         lines.append(
@@ -118,8 +118,8 @@ def farewell(unanswered: int, seconds: int) -> str:
     if not unanswered:
         return "stopped: all that was accepted is answered"
     return (
-        f"stopped: {unanswered} requests took longer than the {seconds} s of stop_seconds, "
-        "and were answered 503"
+        f"stopped: {counted(unanswered, 'request')} took longer than the {seconds} s of stop_seconds, "
+        "with the answer 503"
     )
 
 

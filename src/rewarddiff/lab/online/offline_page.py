@@ -12,11 +12,11 @@ from rewarddiff.lab.online.offline_results import OfflineLab, OfflineTrained
 from rewarddiff.lab.online.parts import Findings, Part
 from rewarddiff.lab.online.summary import over_seeds
 from rewarddiff.lab.page import drawing, gap_cell, table
-from rewarddiff.lab.words import counted
 from rewarddiff.report.cells import Cell, Table, real_cell, texts
 from rewarddiff.report.svg import palette
 from rewarddiff.report.values import percent
 from rewarddiff.results import Interval
+from rewarddiff.writing import counted
 
 Gaps = Mapping[str, Mapping[str, Interval]]
 

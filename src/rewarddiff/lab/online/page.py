@@ -16,8 +16,8 @@ from rewarddiff.lab.online.misread import reward_words
 from rewarddiff.lab.online.noise import noise_part
 from rewarddiff.lab.online.parts import Findings
 from rewarddiff.lab.online.results import OnlineLab
-from rewarddiff.lab.words import counted
 from rewarddiff.report.values import real
+from rewarddiff.writing import counted
 
 PARTS = (
     ways_part,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rewarddiff.lab.online.results import Ended, OnlineLab
-from rewarddiff.lab.words import counted, with_interval
+from rewarddiff.lab.words import with_interval
 from rewarddiff.results import Interval
-from rewarddiff.writing import figure
+from rewarddiff.writing import counted, figure
 
 
 def lines(results: OnlineLab) -> list[str]:

@@ -10,6 +10,7 @@ from rewarddiff.pipeline.planning.plan import Plan
 from rewarddiff.report.cells import Cell, Table, filled, texts
 from rewarddiff.report.text import terminal_page
 from rewarddiff.report.values import DASH
+from rewarddiff.writing import counted
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -43,12 +44,12 @@ def verdict(plan: Plan) -> str:
 def remarks(plan: Plan) -> list[str]:
     """Say what the figures rest on, and where room is short."""
     device = plan.device
-    counted = "tokens are counted on all of them"
+    reading = "tokens are counted on all of them"
     if plan.sampled is not None:
-        counted = f"tokens are scaled up from {plan.sampled:,} prompts of a split"
+        reading = f"tokens are scaled up from {plan.sampled:,} prompts of a split"
     rates = ", ".join(f"{rate / 1e12:.2g} TFLOP/s in {name}" for name, rate in device.rates.items())
     how = "measured just now" if device.is_measured else "as published"
-    lines = [f"{plan.prompts:,} prompts; {counted}. Products: {rates}, {how}."]
+    lines = [f"{counted(plan.prompts, 'prompt')}; {reading}. Products: {rates}, {how}."]
     if device.memory is not None:
         lines.append(f"Free memory: {size(device.memory)}{' on each' * (device.count > 1)}.")
         short = [s for s in plan.left if s.memory and s.memory.total > device.memory]

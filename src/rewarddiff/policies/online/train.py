@@ -75,7 +75,7 @@ def train_online(
         logger.warning("%s: %s", name, ledger)
     texts = untemplated(encoder.tokenizer, (item.group.prompt for item in items))
     if texts:
-        logger.warning("%s: %s", name, as_they_stand(texts, "rows"))
+        logger.warning("%s: %s", name, as_they_stand(texts, "row"))
     _warn_of_small_turns(config, len(items), name)
     hold(list(model.parameters()), config.train)  # the reference is what training begins with
     objective = _objective(LogProbs(model), items, functions, config, encoder, seed, identity)

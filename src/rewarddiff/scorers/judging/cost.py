@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from rewarddiff.endpoints.chat import Usage
 from rewarddiff.scorers.judging.options import Judge
+from rewarddiff.writing import counted
 
 CHARACTERS_PER_TOKEN = 4
 """Of English texts, about."""
@@ -40,7 +41,7 @@ class Estimate:
     def __str__(self) -> str:
         cost = "" if self.price is None else f", price {self.price:,.2f}"
         return (
-            f"{self.calls:,} calls, by estimate {self.prompt_tokens:,} tokens read and "
+            f"{counted(self.calls, 'call')}, by estimate {self.prompt_tokens:,} tokens read and "
             f"{self.completion_tokens:,} written{cost}"
         )
 
@@ -68,7 +69,7 @@ def spent(usage: Usage, options: Judge) -> str:
 
 def told(usage: Usage, paid: float | None) -> str:
     """Say what was asked for, and paid where that is known."""
-    parts = [f"{usage.calls:,} calls"]
+    parts = [counted(usage.calls, "call")]
     if usage.prompt_tokens is not None and usage.completion_tokens is not None:
         parts.append(f"{usage.prompt_tokens:,} tokens read, {usage.completion_tokens:,} written")
     if paid is not None:
