@@ -254,7 +254,7 @@ def test_values_appear(parsed: Page, shown: str) -> None:
 
 def test_where_scorers_are_right(parsed: Page) -> None:
     assert "better is shorter better is longer best of list first" in parsed.words
-    assert "64.1 % [57.1, 71.1] 77.8 % [72.8, 82.8] 51.2 % [25.0 %]" in parsed.words
+    assert "64.1 % [57.1, 71.1] 77.8 % [72.8, 82.8] 51.2 % chance 25.0 %" in parsed.words
     assert "428 chosen, 428 rejected responses" in parsed.words
     assert "maths 62.5 % [53.5, 71.5] n = 128" in parsed.words
     assert "mean of the parts 68.8 % 68.8 %" in parsed.words
@@ -498,6 +498,7 @@ def test_terminal() -> None:
     assert r"[bold]x\x1b[0m" in text
     assert "70.9 % [67.8, 74.0]" in text
     assert "0.402† [0.292, 0.512]" in text
+    assert text.endswith("In brackets: 95 % intervals. The page says what each figure is.")
     console.print(terminal_table(example.empty()))
     assert console.export_text().split() == ["Nothing", "was", "recorded."]
 

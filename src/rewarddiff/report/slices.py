@@ -46,8 +46,7 @@ def slices_table(results: Results) -> Table:
     left_out = []
     if has_lists:
         notes.append(
-            "Best of list first: lists of three and more; what a blind draw would reach in "
-            "brackets."
+            "Best of list first: lists of three and more; chance is what a blind draw would reach."
         )
     else:
         left_out.append(5)
@@ -64,7 +63,7 @@ def slices_table(results: Results) -> Table:
 
 def _slices(evaluation: Evaluation) -> tuple[Cell, ...]:
     lists = evaluation.best_of_n
-    chance = f"[{percent(lists.chance)}]" if lists.first.known else ""
+    chance = f"chance {percent(lists.chance)}" if lists.first.known else ""
     return (
         share_cell(evaluation.accuracy),
         share_cell(evaluation.by_length.shorter),

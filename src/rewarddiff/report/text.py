@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 BETWEEN = 2
 """Spaces between columns."""
 
+BRACKETS = "In brackets: 95 % intervals. The page says what each figure is."
+"""Stands below tables of a terminal, which have no room for more."""
+
 
 def terminal_table(results: Results) -> "Group":
     """Return the head of the results and the summary tables, fitting themselves to the terminal."""
@@ -56,10 +59,16 @@ def terminal_page(result: str, remarks: Iterable[str], tables: Iterable[Table]) 
 
     parts: list[RenderableType] = [Text(printable(result), style="bold")]
     parts += [Text(printable(remark)) for remark in remarks]
-    for table in tables:
-        if table.rows:
-            parts += [Text(), Fitted(table), *_dim(table.marks)]
+    shown = [table for table in tables if table.rows]
+    for table in shown:
+        parts += [Text(), Fitted(table), *_dim(table.marks)]
+    if any(map(_has_intervals, shown)):
+        parts += [Text(), *_dim([BRACKETS])]
     return Group(*parts)
+
+
+def _has_intervals(table: Table) -> bool:
+    return any(cell.minor.startswith("[") for row in table.rows for cell in row)
 
 
 def terminal_designs(results: DesignResults) -> "Group":
