@@ -216,6 +216,8 @@ def test_the_command_shows_a_table(
     shown = capsys.readouterr().out
     assert "planned on 8 × h100" in shown
     assert "projected" in shown
+    assert "Times are those of the work alone: starting comes on top" in shown
+    assert "989 TFLOP/s in bf16, 67 TFLOP/s in fp32, as published; 40 % of that" in shown
     for folder in ("scorers/reward-0", "policies/dpo+reward-0", "differences/reward-both-0"):
         assert folder in shown
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from rewarddiff.pipeline.planning.costs import Planned
+from rewarddiff.pipeline.planning.machines import GPU_EFFICIENCY
 from rewarddiff.pipeline.planning.plan import Plan
 from rewarddiff.report.cells import Cell, Table, filled, texts
 from rewarddiff.report.text import terminal_page
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 COLUMNS = ("stage", "tokens", "FLOP", "memory", "time", "disk", "calls", "price")
 UNITS = ("", "k", "M", "G", "T", "P", "E", "Z")
+
+
+STARTING = (
+    "Times are those of the work alone: starting comes on top, importing libraries, loading models, "
+    "and on a GPU building its kernels."
+)
 
 
 def plan_table(plan: Plan) -> Group:
@@ -47,9 +54,15 @@ def remarks(plan: Plan) -> list[str]:
     reading = "tokens are counted on all of them"
     if plan.sampled is not None:
         reading = f"tokens are scaled up from {plan.sampled:,} prompts of a split"
-    rates = ", ".join(f"{rate / 1e12:.2g} TFLOP/s in {name}" for name, rate in device.rates.items())
-    how = "measured just now" if device.is_measured else "as published"
+    rates = ", ".join(f"{rate / 1e12:.3g} TFLOP/s in {name}" for name, rate in device.rates.items())
+    how = f"as published; {100 * GPU_EFFICIENCY:.0f} % of that is taken to be reached"
+    if device.is_measured:
+        how = "measured just now"
     lines = [f"{counted(plan.prompts, 'prompt')}; {reading}. Products: {rates}, {how}."]
+    if plan.left:
+        lines.append(STARTING)
+        if not device.is_gpu:
+            lines.append("Memory is above the half GiB that Python and its libraries take.")
     if device.memory is not None:
         lines.append(f"Free memory: {size(device.memory)}{' on each' * (device.count > 1)}.")
         short = [s for s in plan.left if s.memory and s.memory.total > device.memory]
