@@ -189,6 +189,24 @@ def test_training_has_defaults_for_the_model_and_the_place(calls: list[Any]) -> 
     assert calls == [("train_stage", "reward", "all-minilm-l6-v2", "demo", Path("runs/reward"), [])]
 
 
+@pytest.mark.parametrize(
+    ("kind", "following"),
+    [
+        ("reward", "rewarddiff weigh DATA --scorer runs/x --output weighted.jsonl"),
+        ("dpo", "rewarddiff judge runs/x 'my model' --data PROMPTS --judge JUDGE"),
+    ],
+)
+def test_training_ends_with_what_is_done_next(
+    kind: str, following: str, calls: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status("train", kind, "--data", "demo", "--model", "my model") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "model   runs/x",
+        "report  runs/x/run/report.html",
+        f"next    {following}",
+    ]
+
+
 def test_score_and_report(calls: list[Any]) -> None:
     assert status("score", "s", "d.jsonl", "e.csv", "--split", "test") == 0
     assert status("report", "runs/x") == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,7 +93,8 @@ def train(args: Namespace) -> None:
     if args.push_to_hub is None:
         if args.private:
             args.parser.error("--private is for --push-to-hub NAME")
-        say(str(train_stage(args.kind, model, args.data, output, args.overrides, **reading)))
+        folder = train_stage(args.kind, model, args.data, output, args.overrides, **reading)
+        say(*_trained(args.kind, model, folder))
         return
     from rewarddiff.models.publishing import publish, require_hub
     from rewarddiff.processes import once
@@ -100,7 +102,20 @@ def train(args: Namespace) -> None:
     require_hub(args.push_to_hub)
     folder = train_stage(args.kind, model, args.data, output, args.overrides, **reading)
     address = once(lambda: publish(folder, args.push_to_hub, private=args.private))
-    say(str(folder), f"on the hub  {address}")
+    say(*_trained(args.kind, model, folder), f"on the hub  {address}")
+
+
+def _trained(kind: str, start: str, folder: Path) -> list[str]:
+    """Return what a training leaves, and what is done with it next."""
+    model = shlex.quote(str(folder))
+    following = f"rewarddiff judge {model} {shlex.quote(start)} --data PROMPTS --judge JUDGE"
+    if kind in SCORERS:
+        following = f"rewarddiff weigh DATA --scorer {model} --output weighted.jsonl"
+    return [
+        f"model   {folder}",
+        f"report  {folder / 'run' / 'report.html'}",
+        f"next    {following}",
+    ]
 
 
 def augment(args: Namespace) -> None:
@@ -339,7 +354,7 @@ def report(args: Namespace) -> None:
         raise UserError(
             "report: of one run the page lies in its folder; leave --output out, or give several"
         )
-    say(str(report_stage(Path(args.runs[0]))))
+    say(f"report  {report_stage(Path(args.runs[0]))}")
 
 
 def compare(args: Namespace) -> None:
