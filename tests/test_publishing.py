@@ -58,7 +58,7 @@ def test_training_and_pushing_is_one_command(there, pairs, policy_folder, tmp_pa
     assert status == 0
     assert capsys.readouterr().out.endswith(f"on the hub  {there.url}/me/reward\n")
     assert there.created == {"me/reward": False}
-    placed = json.loads((output / "run" / "placed.json").read_text())
+    placed = json.loads((output / "run" / "placed.json").read_text())["files"]
     assert set(there.files) == set(placed) >= {"config.json", "model.safetensors", "README.md"}
     for name, content in there.files.items():
         assert content == (output / name).read_bytes()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import rewarddiff as rd
 from rewarddiff import models
 from rewarddiff.cli import main
 from rewarddiff.data.outputs import Output
@@ -132,6 +133,41 @@ def test_another_manifest_says_nothing_of_a_model(
     shutil.copytree(policy_folder, tmp_path / "model")
     (tmp_path / "manifest.json").write_text(manifest)
     models.resolve(tmp_path / "model")
+
+
+@pytest.mark.parametrize("kind", ["policy", "scorer", "online"])
+def test_what_python_trained_is_opened_as_it_was_saved(
+    kind: str, policy_folder: Path, tmp_path: Path
+) -> None:
+    yes_is_better = (rd.Comparison(0, 1, 1.0),)
+    groups = [
+        rd.Group(f"g{i}", f"Why {i}?", ("yes!", "no"), comparisons=yes_is_better) for i in range(2)
+    ]
+    train = rd.TrainConfig(max_steps=1, batch_size=2, precision="fp32", eval_every=None)
+    if kind == "policy":
+        rd.train_policy(policy_folder, groups, output=tmp_path, config=rd.PolicyConfig(train=train))
+    elif kind == "scorer":
+        config = rd.ScorerConfig(kind="reward", backbone=str(policy_folder), train=train)
+        scorer = rd.train_scorer(config, groups, output=tmp_path)
+    else:
+        config = rd.OnlineConfig(num_generations=2, max_new_tokens=2, train=train)
+        rd.train_online(policy_folder, groups, lengths_of, config, output=tmp_path)
+    model = tmp_path / "model"
+    (model / "README.md").write_text("A better card.")
+    models.resolve(model)
+    flip(model / "model.safetensors")
+    with pytest.raises(UserError, match=r"/model: model/model\.safetensors does not hold what was"):
+        models.resolve(model)
+    shutil.copytree(model, tmp_path / "copy")
+    models.resolve(tmp_path / "copy")
+    if kind == "scorer":
+        rd.save_scorer(scorer, model)
+        models.resolve(model)
+
+
+def lengths_of(groups: list[rd.Group]) -> list[list[float]]:
+    """A reward: the longer response is the better one."""
+    return [[float(len(response)) for response in group.responses] for group in groups]
 
 
 def test_samples_of_a_run_are_judged_as_they_were_drawn(

@@ -67,6 +67,12 @@ def of_files(folder: Path, names: Iterable[str]) -> dict[str, Sum]:
         return {name: found for name, found in zip(ordered, sums, strict=True) if found}
 
 
+def of_folder(folder: Path) -> dict[str, Sum]:
+    """Return the sum of every file of a folder, by its path there."""
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return of_files(folder, names)
+
+
 def fault(folder: Path, written: Mapping[str, Iterable[Any]]) -> str:
     """Return the first of a folder's files that is not as it was written, and how; "" where all are.
 
@@ -87,8 +93,7 @@ def fault(folder: Path, written: Mapping[str, Iterable[Any]]) -> str:
 
 def seal(folder: Path) -> None:
     """Write the sums of all files of a folder into it."""
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    sealed = sealed_json(SUMS, {"files": of_files(folder, names)})
+    sealed = sealed_json(SUMS, {"files": of_folder(folder)})
     (folder / SUMS).write_text(sealed, encoding="utf-8")
 
 

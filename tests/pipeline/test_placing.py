@@ -15,6 +15,7 @@ from rewarddiff.cli import main
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.commands import train_stage
 from rewarddiff.pipeline.placing import check_place, place
+from rewarddiff.sealed import require_as_written
 
 NAMES = ("README.md", "config.json", "model.safetensors")
 
@@ -54,6 +55,26 @@ def test_the_model_of_an_earlier_training_is_replaced_and_nothing_else(
     train(tmp_path, "second")
     train(tmp_path, "second")
     assert lying_in(tmp_path) == {**dict.fromkeys(NAMES, "second"), "notes.txt": "mine"}
+
+
+def test_a_placed_model_is_opened_as_it_was_placed_and_a_copy_as_it_is(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    train(output, "first")
+    check_place("a model of the hub", output)  # the next training begins, and is killed
+    shutil.rmtree(output / "run" / "policies")
+    require_as_written(output)
+    train(output, "second")
+    (output / "README.md").write_text("A better card.")
+    require_as_written(output)
+    (output / "config.json").write_text("sec0nd")
+    with pytest.raises(UserError) as caught:
+        require_as_written(output)
+    assert str(caught.value) == (
+        f"{output}: config.json does not hold what was written to it (its SHA-256 differs); "
+        "run again what made it, or, where it was changed on purpose, give a copy that lies elsewhere"
+    )
+    shutil.copytree(output, tmp_path / "copy")
+    require_as_written(tmp_path / "copy")
 
 
 @pytest.mark.parametrize("named", ["../victim.txt", "/absolute", "notes.txt"])
@@ -221,6 +242,7 @@ def test_two_trainings_into_one_folder(encoder_folder: Path, tmp_path: Path) -> 
             "lengths.max_response=32",
         ]
         train_stage("reward", str(encoder_folder), "demo", tmp_path, settings)
+        require_as_written(tmp_path)
         weights.append((tmp_path / "model.safetensors").read_bytes())
         made = tmp_path / "run" / "scorers" / f"reward-{seed}" / "model"
         placed = {file.name for file in tmp_path.iterdir() if file.is_file()} - {"notes.txt"}

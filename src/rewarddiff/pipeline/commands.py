@@ -21,14 +21,13 @@ from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.errors import UserError, suggest
 from rewarddiff.evaluation.comparisons import compare, require_scored
 from rewarddiff.hashing import digest
-from rewarddiff.loop.checkpoint import discard_checkpoint
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.machine import Meter
 from rewarddiff.models.cards import Facts
 from rewarddiff.outputs import folder_for, refuse_links, run_folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import Run
-from rewarddiff.pipeline.placing import check_model_place, check_place, place
+from rewarddiff.pipeline.placing import check_model_place, check_place, complete, place
 from rewarddiff.pipeline.planning import check_policys_rows, check_scorers_rows
 from rewarddiff.pipeline.policy_recipe import PolicyRecipe
 from rewarddiff.pipeline.recipe import Recipe
@@ -122,7 +121,7 @@ def train_scorer(
             if calibration.remark:
                 logger.warning("%s: %s", folder / "model", calibration.remark)
         save_trained_scorer(scorer, folder)
-        once(lambda: discard_checkpoint(folder))
+        once(lambda: complete(folder))
     return scorer
 
 
@@ -173,7 +172,7 @@ def train_policy(
             facts=Facts(base=str(model), counts={"prompts": len(train)}),
             objective=config.objective.name,
         )
-        once(lambda: discard_checkpoint(folder))
+        once(lambda: complete(folder))
     return folder / "model"
 
 

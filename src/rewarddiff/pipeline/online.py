@@ -8,13 +8,12 @@ from typing import Any
 
 from rewarddiff import models
 from rewarddiff.encoding import Encoder, LengthConfig
-from rewarddiff.loop.checkpoint import discard_checkpoint
 from rewarddiff.loop.contents import contents
 from rewarddiff.models.cards import Facts
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.online_baseline import beside, read_stored
-from rewarddiff.pipeline.placing import check_model_place
+from rewarddiff.pipeline.placing import check_model_place, complete
 from rewarddiff.pipeline.reward_functions import functions_of
 from rewarddiff.policies.online import train as online
 from rewarddiff.policies.online.card import settings_of
@@ -98,7 +97,7 @@ def _train(
     settings = settings_of(config, Path(_name(reward)).name or "a function")
     facts = Facts(base=str(model), counts={"prompts": len(prompts)}, settings=settings)
     save_trained(policy, tokenizer, folder, config.lora, facts=facts, objective=config.method)
-    once(lambda: discard_checkpoint(folder))
+    once(lambda: complete(folder))
 
 
 def _with_stored(prompts: Sequence[Group], config: OnlineConfig | SemiOnlineConfig) -> list[Group]:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import glob
-import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from rewarddiff import files, model_files, models
+from rewarddiff import files, model_files, models, sums
 from rewarddiff.errors import UserError
-from rewarddiff.loop.checkpoint import CHECKPOINT
+from rewarddiff.loop.checkpoint import CHECKPOINT, discard_checkpoint
 from rewarddiff.paths import user_path
-from rewarddiff.pipeline.stage import write_json
+from rewarddiff.sealed import PLACED, seal
 
 logger = logging.getLogger(__name__)
 
-RECORD = Path("run") / "placed.json"
-"""The size and time of every file that a training placed in its output, by name."""
+IDENTITIES = "identities"
+"""The key of `sealed.PLACED` under which size and time of every file stand that a training placed, by name."""
 
 MADE_ANEW = ("model", CHECKPOINT)
 """Folders of an output that a training from Python replaces or removes, whatever they hold."""
@@ -59,6 +59,12 @@ def check_model_place(output: Path, starts: Iterable[str | Path], *, scorer: boo
         logger.warning("%s: holds a model already, which will be replaced", model)
 
 
+def complete(output: Path) -> None:
+    """Write the sums of a model from Python beside it, and remove what its training would go on from."""
+    seal(output / "model")
+    discard_checkpoint(output)
+
+
 def _made_anew(output: Path) -> list[Path]:
     """Return the folders that are replaced or removed, with those by which `files` does so."""
     folders: list[Path] = []
@@ -89,7 +95,7 @@ def check_place(model: str | Path, output: Path) -> None:
             )
     if placed:
         # What lies in the run's folder may be made anew now, and would no longer tell.
-        write_json(output / RECORD, {file.name: _identity(file) for file in placed})
+        _record(output, placed, _recorded(output))
 
 
 def place(model: Path, output: Path) -> None:
@@ -100,6 +106,7 @@ def place(model: Path, output: Path) -> None:
             trained.
     """
     trained = [file for file in _files(model) if file.is_file()]
+    account = {"folder": str(output.resolve()), "files": sums.of_folder(model)}
     unchanged = set()
     for file in trained:
         if _identity(file) == _identity(output / file.name):
@@ -107,7 +114,7 @@ def place(model: Path, output: Path) -> None:
     for file in _placed(output):
         if file.name not in unchanged:
             file.unlink()
-    write_json(output / RECORD, {file.name: _identity(file) for file in trained})
+    _record(output, trained, account)
     for file in trained:
         if file.name in unchanged:
             continue
@@ -127,20 +134,27 @@ def _placed(output: Path) -> list[Path]:
 
     The record says so, or the run itself holds the same.
     """
-    try:
-        record = json.loads((output / RECORD).read_text())
-    except (OSError, ValueError):
-        record = None
-    if not isinstance(record, dict):
-        record = {}
+    identities = _recorded(output).get(IDENTITIES, {})
     placed = []
     for file in _files(output):
         identity = _identity(file)
         twins = output.glob(f"run/*/*/model/{glob.escape(file.name)}")
-        known = [record.get(file.name), *map(_identity, twins)]
+        known = [identities.get(file.name), *map(_identity, twins)]
         if identity is not None and identity in known:
             placed.append(file)
     return placed
+
+
+def _recorded(output: Path) -> dict[str, Any]:
+    """Return what `_record` wrote; empty where it is lost, or something else stands there."""
+    return sums.read_sealed(output / PLACED) or {}
+
+
+def _record(output: Path, placed: Iterable[Path], account: Mapping[str, Any]) -> None:
+    """Write down which files were placed, beside what `sealed` looks at."""
+    identities = {file.name: _identity(file) for file in placed}
+    content = {**account, IDENTITIES: identities}
+    files.write_text(output / PLACED, sums.sealed_json(PLACED.name, content))
 
 
 def _files(folder: Path) -> list[Path]:

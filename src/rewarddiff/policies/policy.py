@@ -37,6 +37,7 @@ from rewarddiff.policies.reference import (
 )
 from rewarddiff.processes import once, processes
 from rewarddiff.room import room_for
+from rewarddiff.sealed import unseal
 from rewarddiff.store import Store, fingerprint
 
 
@@ -315,4 +316,5 @@ def _complete(
     is_adapter = lora is not None and not lora.merge
     card = policy_card(tokenizer, facts, objective, adapter=is_adapter)
     cards.put(card, fresh, place)
+    unseal(place)
     files.replace(fresh, place)

@@ -49,6 +49,7 @@ from rewarddiff.scorers.neural.export import obstacle
 from rewarddiff.scorers.neural.readers import Reader, RowReader, TreeReader
 from rewarddiff.scorers.neural.scorer import NeuralScorer, scorer_of
 from rewarddiff.scorers.neural.texts import DecoderTexts, EncoderTexts, Way
+from rewarddiff.sealed import unseal
 
 logger = logging.getLogger(__name__)
 
@@ -201,6 +202,7 @@ def _save(scorer: NeuralScorer, folder: Path, facts: Facts) -> None:
     if reason is not None:
         logger.info("%s: %s", folder, reason)
     cards.put(scorer_card(scorer, facts), fresh, folder)
+    unseal(folder)
     files.replace(fresh, folder)
 
 
