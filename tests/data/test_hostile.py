@@ -172,6 +172,13 @@ def test_a_parquet_file_that_declares_other_rows_than_it_holds_is_damaged(tmp_pa
     )  # num_rows, 3 as Thrift writes it, before the row groups
     path.write_bytes(content[: end + 1] + b"\x08" + content[end + 2 :])
     assert "the data is damaged" in refusal(path)
+    # Both the end and its only row group say 2: the third row would be lost.
+    fewer = bytearray(content)
+    in_group = content[:-8].rfind(b"\x16\x06")
+    assert in_group > end
+    fewer[end + 1] = fewer[in_group + 1] = 4
+    path.write_bytes(fewer)
+    assert "damaged (row group 0 has 3 values of a column, and 2 rows)" in refusal(path)
 
 
 # --- what takes long --------------------------------------------------------------------------------

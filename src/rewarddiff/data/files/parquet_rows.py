@@ -33,6 +33,7 @@ def read_parquet(stream: BufferedReader) -> Iterator[Row]:
         file = pq.ParquetFile(_seekable(stream))
         check_columns(file.schema_arrow.names)
         _check_sizes(file.metadata)
+        _check_counts(file.metadata)
         for batch in file.iter_batches(batch_size=BATCH, use_threads=False):
             for row in _rows(batch, number + 1):
                 number = row.number
@@ -75,6 +76,19 @@ def _check_sizes(metadata: Any) -> None:
                     f"column {cut(column.path_in_schema)} unpacks to {size >> 20} MiB, more than "
                     f"{HIGHEST} times its room in the file",
                     "no data is packed like that",
+                )
+
+
+def _check_counts(metadata: Any) -> None:
+    """Raise where a group holds more than its rows: what is beyond them would not be read."""
+    for k in range(metadata.num_row_groups):
+        group = metadata.row_group(k)
+        for j in range(group.num_columns):
+            values = group.column(j).num_values
+            holds_lists = metadata.schema.column(j).max_repetition_level > 0
+            if values > group.num_rows and not holds_lists:
+                raise DamagedError(
+                    f"row group {k} has {values} values of a column, and {group.num_rows} rows"
                 )
 
 
