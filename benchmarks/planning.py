@@ -29,11 +29,11 @@ import rewarddiff.loop.train as loop
 from rewarddiff import machine, models
 from rewarddiff.data import Groups, load_groups
 from rewarddiff.encoding import LengthConfig
+from rewarddiff.footprint.shapes import shape_of
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.pipeline.commands import train_policy
 from rewarddiff.pipeline.planning import amounts, costs
 from rewarddiff.pipeline.planning.machines import Device
-from rewarddiff.pipeline.planning.shapes import shape_of
 from rewarddiff.pipeline.planning.work import NOTHING
 from rewarddiff.pipeline.policy_recipe import PolicyRecipe
 from rewarddiff.policies.policy import LoraConfig, PolicyConfig

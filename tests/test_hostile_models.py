@@ -27,7 +27,7 @@ from transformers import AutoModel
 
 from rewarddiff import models
 from rewarddiff.errors import UserError
-from rewarddiff.pipeline.planning.shapes import shape_of
+from rewarddiff.footprint.shapes import shape_of
 from rewarddiff.policies.policy import LoraConfig, PolicyConfig, start_of
 from rewarddiff.scorers.neural.backbones import load_backbone
 from rewarddiff.scorers.neural.build import load_scorer, new_scorer

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewarddiff import machine, models
+from rewarddiff.footprint.free import memory_bytes
 from rewarddiff.writing import counted
 
 if TYPE_CHECKING:
@@ -83,21 +82,6 @@ def _attention(precision: torch.dtype) -> str:
     if flex.works(4, 2, 64, precision, None, "cuda"):
         return "FlexAttention works: trees are attended to in one kernel"
     return "FlexAttention does not work here: trees are attended to block by block"
-
-
-def memory_bytes() -> int | None:
-    """Return the memory that may be used: the machine's, or less where a container limits it."""
-    try:
-        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return None
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-    except OSError:
-        return installed
-    if not limit.isdigit():  # "max", where there is none
-        return installed
-    return min(installed, int(limit))
 
 
 def _size(count: int | None) -> str:

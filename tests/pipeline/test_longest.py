@@ -13,12 +13,14 @@ import rewarddiff as rd
 from rewarddiff.config import load_recipe
 from rewarddiff.data.groups import text_bytes
 from rewarddiff.errors import UserError
+from rewarddiff.footprint import fitted
+from rewarddiff.footprint.free import FIRST, SECOND, _left_by_group
+from rewarddiff.footprint.memory import Pass, evaluating
 from rewarddiff.pipeline import Recipe, run_recipe
 from rewarddiff.pipeline.data import prepare
-from rewarddiff.pipeline.planning import check_longest, fitted, fitting, machines
+from rewarddiff.pipeline.planning import check_longest, fitting, machines
 from rewarddiff.pipeline.planning.costs import way_of
-from rewarddiff.pipeline.planning.machines import FIRST, SECOND, Device
-from rewarddiff.pipeline.planning.memory import Pass, evaluating
+from rewarddiff.pipeline.planning.machines import Device
 
 LONG = 700
 """Bytes of the long row's prompt: the tiny tokenizer makes a token of each."""
@@ -177,7 +179,7 @@ def test_a_control_groups_limit_is_what_is_free(
         (group.parent / "memory.stat").write_text(f"cache 7\n{files.kept} 100000\n")
         placed = files._replace(root=tmp_path / str(number))
         left = [
-            *machines._left_by_group(group, placed),
-            *machines._left_by_group(group.parent, placed),
+            *_left_by_group(group, placed),
+            *_left_by_group(group.parent, placed),
         ]
         assert left == [600_000.0]

@@ -14,16 +14,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel, AutoModelForCausalLM, BertConfig, LlamaConfig, MixtralConfig
 
 from rewarddiff import models
+from rewarddiff.footprint import memory
+from rewarddiff.footprint.memory import Pass, Way
+from rewarddiff.footprint.shapes import Shape, shape_of
 from rewarddiff.forward import LogProbs, Trunk, logprobs, node_sums, switch_dropout_off
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.optimizers import hold
-from rewarddiff.pipeline.planning import memory, work
+from rewarddiff.pipeline.planning import work
 from rewarddiff.pipeline.planning.amounts import Amount, attended_in, schedule
 from rewarddiff.pipeline.planning.costs import way_of
 from rewarddiff.pipeline.planning.fitting import Training, mend, refusal
 from rewarddiff.pipeline.planning.machines import Device
-from rewarddiff.pipeline.planning.memory import Pass, Way
-from rewarddiff.pipeline.planning.shapes import Shape, shape_of
 from rewarddiff.pipeline.planning.work import Tokens
 from rewarddiff.policies.policy import LoraConfig, PolicyConfig, with_adapter
 from rewarddiff.trees import Tree, group_tree

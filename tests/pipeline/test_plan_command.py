@@ -11,6 +11,7 @@ import pytest
 from rewarddiff.cli import main
 from rewarddiff.config import load_recipe
 from rewarddiff.errors import UserError
+from rewarddiff.footprint import shapes
 from rewarddiff.pipeline import run_recipe
 from rewarddiff.pipeline.planning import (
     Plan,
@@ -18,7 +19,6 @@ from rewarddiff.pipeline.planning import (
     fitting,
     machines,
     plan_recipe,
-    shapes,
     stages,
 )
 from rewarddiff.pipeline.planning import plan as plans

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rewarddiff.footprint import fitted, memory
+from rewarddiff.footprint.memory import Memory, Pass, Way
+from rewarddiff.footprint.shapes import Shape
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.optimizers import state_bytes
 from rewarddiff.pipeline.effort import DECODING
-from rewarddiff.pipeline.planning import fitted, memory, timing, work
+from rewarddiff.pipeline.planning import timing, work
 from rewarddiff.pipeline.planning.amounts import Amount, Schedule
 from rewarddiff.pipeline.planning.calls import NO_CALLS, Calls
 from rewarddiff.pipeline.planning.machines import Device
-from rewarddiff.pipeline.planning.memory import Memory, Pass, Way
-from rewarddiff.pipeline.planning.shapes import Shape
 from rewarddiff.pipeline.planning.work import Tokens
 from rewarddiff.policies.policy import LoraConfig
 from rewarddiff.scorers.neural.readers import CPU_TOKENS, DEVICE_TOKENS

@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from rewarddiff.errors import UserError
+from rewarddiff.footprint import memory
+from rewarddiff.footprint.memory import Memory, Pass
+from rewarddiff.footprint.shapes import Shape, Unplannable, shape_of
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.pipeline.data import Run
-from rewarddiff.pipeline.planning import memory
 from rewarddiff.pipeline.planning.costs import way_of
 from rewarddiff.pipeline.planning.machines import Device, this_machine
-from rewarddiff.pipeline.planning.memory import Memory, Pass
-from rewarddiff.pipeline.planning.shapes import Shape, Unplannable, shape_of
 from rewarddiff.pipeline.planning.stages import Planner
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.policies.policy import LoraConfig

@@ -9,9 +9,9 @@ from typing import Any
 from rewarddiff.data import Groups
 from rewarddiff.designs import DesignConfig
 from rewarddiff.encoding import Encoder
+from rewarddiff.footprint.shapes import Shape, shape_of
 from rewarddiff.pipeline.planning import amounts
 from rewarddiff.pipeline.planning.amounts import Amount
-from rewarddiff.pipeline.planning.shapes import Shape, shape_of
 from rewarddiff.pipeline.policy_recipe import PolicyRecipe
 from rewarddiff.pipeline.recipe import Recipe
 

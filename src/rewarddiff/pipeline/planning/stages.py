@@ -10,6 +10,7 @@ from pathlib import Path
 from rewarddiff.config import to_dict
 from rewarddiff.data import Groups
 from rewarddiff.designs import DesignConfig
+from rewarddiff.footprint.shapes import shape_of
 from rewarddiff.pipeline.planning import amounts, calls, costs
 from rewarddiff.pipeline.planning.amounts import SAMPLED, Amount
 from rewarddiff.pipeline.planning.calls import NO_CALLS, Calls
@@ -18,7 +19,6 @@ from rewarddiff.pipeline.planning.done import Done
 from rewarddiff.pipeline.planning.machines import Device
 from rewarddiff.pipeline.planning.own_samples import rollouts
 from rewarddiff.pipeline.planning.readings import Readings
-from rewarddiff.pipeline.planning.shapes import shape_of
 from rewarddiff.pipeline.planning.work import Tokens
 from rewarddiff.pipeline.policy_recipe import OrderConfig, PolicyRecipe
 from rewarddiff.pipeline.recipe import BASE, Recipe

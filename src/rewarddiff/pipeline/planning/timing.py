@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rewarddiff.pipeline.planning import fitted
+from rewarddiff.footprint import fitted
+from rewarddiff.footprint.memory import Way
+from rewarddiff.footprint.shapes import Shape
 from rewarddiff.pipeline.planning.machines import GPU_EFFICIENCY, Device
-from rewarddiff.pipeline.planning.memory import Way
-from rewarddiff.pipeline.planning.shapes import Shape
 
 
 def seconds(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rewarddiff.pipeline.planning.shapes import Shape
+from rewarddiff.footprint.shapes import Shape
 
 
 @dataclass(frozen=True)

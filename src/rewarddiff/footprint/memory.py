@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from rewarddiff.footprint import fitted
+from rewarddiff.footprint.fitted import DECODER, ENCODER, HELD_IN_BF16, Kept
+from rewarddiff.footprint.shapes import Shape
 from rewarddiff.forward.logprobs import are_kept, chunk_size
 from rewarddiff.loop.optimizers import state_bytes
-from rewarddiff.pipeline.planning import fitted
-from rewarddiff.pipeline.planning.fitted import DECODER, ENCODER, HELD_IN_BF16, Kept
-from rewarddiff.pipeline.planning.shapes import Shape
 
 HELD = {"fp32": 4.0, "bf16": 2.0, "bf16-master": 2.0}
 """Bytes of a trained weight, and of its gradient, by `train.weights`."""

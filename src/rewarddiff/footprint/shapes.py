@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -15,10 +15,19 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 
 from rewarddiff import models
 from rewarddiff.errors import UserError
-from rewarddiff.policies.policy import LoraConfig
 
 Linear = tuple[str, int, int]
 """The last part of a layer's name, its inputs and its outputs."""
+
+
+class LowRank(Protocol):
+    """What adapters are made by, as `policies.policy.LoraConfig`: their rank, and the layers that get one."""
+
+    @property
+    def r(self) -> int: ...
+
+    @property
+    def targets(self) -> str | list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class Shape:
         """Weights that a state is multiplied by to give logits."""
         return self.vocabulary * self.hidden
 
-    def adapters(self, lora: LoraConfig) -> int:
+    def adapters(self, lora: LowRank) -> int:
         """Return the weights of low-rank adapters: r·(inputs + outputs) of each layer that has one.
 
         Source: Hu et al. 2021, arXiv 2106.09685, section 4.1.
