@@ -73,6 +73,9 @@ def command_of(door: str | Door, thing: Path, place: Path) -> list[str]:
 
 LENGTH = {"length": {"kind": "length"}}
 
+BY_LENGTH = "name: x\nscorers: {a: {kind: length}}\n"
+"""The shortest recipe, as YAML."""
+
 DPO = {"p": {"objective": "dpo"}}
 
 
@@ -363,7 +366,7 @@ class Cases:
         for door, command in DATA_DOORS.items():
             yield self._good(f"data: {door}", command, GOOD_DATA.get(door, _rows))
         for door, command in RECIPE_DOORS.items():
-            make = _written("name: x\nscorers: {a: {kind: length}}\ndata: {path: rows.jsonl}\n")
+            make = _written("recipe.yaml", f"{BY_LENGTH}data: {{path: rows.jsonl}}\n")
             yield self._good(f"recipe: {door}", command, make)
         for door, command in RUN_DOORS.items():
             make = self._changed_run(lambda run, given: None)
@@ -386,16 +389,15 @@ class Cases:
         for name, make in things.DATA.items():
             yield from self._through(f"data: {name}", words, make, DATA_DOORS)
         for name, text in things.RECIPES.items():
-            yield from self._through(f"recipe: {name}", words, _written(text), RECIPE_DOORS)
+            make = _written("recipe.yaml", text)
+            yield from self._through(f"recipe: {name}", words, make, RECIPE_DOORS)
         for number, override in enumerate(things.OVERRIDES):
             name = f"override: {number} {override[:30]}"
             doors = {"run": lambda r, at, o=override: ["run", str(r), "--print", o],
                      "sweep": lambda r, at, o=override: ["sweep", str(r), "--print", o, "seed=0,1"]}  # fmt: skip
-            yield from self._through(
-                name, words, _written("name: x\nscorers: {a: {kind: length}}\n"), doors
-            )
+            yield from self._through(name, words, _written("recipe.yaml", BY_LENGTH), doors)
         for kind in range(3):
-            make = _gguf(kind)
+            make = _written("m.gguf", things.gguf(kind))
             doors = {"convert": lambda f, at: ["function", "convert", str(f), str(at)]}
             yield from self._through(f"gguf: {kind}", words, make, doors)
         for name, change in things.RUNS.items():
@@ -419,7 +421,7 @@ class Cases:
         self._doors += count
         return [doors[(first + place) % len(doors)] for place in range(count)]
 
-    def _changed_run(self, change: Callable[[Path, Given], None]) -> things.Make:
+    def _changed_run(self, change: things.Change) -> things.Make:
         from damage import recipe_of
 
         finished = self.root / "finished"
@@ -483,57 +485,51 @@ GOOD_DATA: dict[str, things.Make] = {
 """What is good for a door of data; for the others pairs are."""
 
 
-def _written(text: str) -> things.Make:
+def _written(name: str, content: str | bytes) -> things.Make:
+    """Return what makes a file of a name."""
+
     def make(given: Given) -> Path:
-        path = given.place / "recipe.yaml"
-        path.write_text(text)
+        path = given.place / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
         return path
 
     return make
 
 
-def _gguf(kind: int) -> things.Make:
-    def make(given: Given) -> Path:
-        path = given.place / "m.gguf"
-        path.write_bytes(things.gguf(kind))
-        return path
-
-    return make
-
-
-def _templated(template: str) -> things.Make:
-    def make(given: Given) -> Path:
-        folder = given.model()
-        (folder / "chat_template.jinja").write_text(template)
-        return folder
-
-    return make
-
+TEMPLATE = "chat_template.jinja"
 
 ESCAPE = things.TEMPLATES["globals_of_cycler"]
 
 
-def _template_in(name: str, content: Callable[[Path], None]) -> things.Make:
-    def make(given: Given) -> Path:
-        folder = given.model()
-        (folder / "chat_template.jinja").unlink(missing_ok=True)
-        content(folder)
-        return folder
+def _templated(template: str) -> things.Make:
+    return things.changed(lambda folder, _: (folder / TEMPLATE).write_text(template))
 
-    return make
 
+def _template_in(name: str, template: Any = ESCAPE) -> things.Make:
+    """Return what makes a model whose template stands in a file of JSON alone."""
+
+    def change(folder: Path, _: Given) -> None:
+        (folder / TEMPLATE).unlink(missing_ok=True)
+        things.edit(folder / name, chat_template=template)
+
+    return things.changed(change)
+
+
+def _template_among_others(folder: Path, _: Given) -> None:
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tool_use.jinja").write_text(ESCAPE)
+    (folder / TEMPLATE).write_text(things.TEMPLATES["loops"])
+
+
+NAMED = [{"name": name, "template": ESCAPE} for name in ("default", "tool_use", "../../x")]
 
 _TEMPLATE_PLACES: dict[str, things.Make] = {
-    "tokenizer_config.json": _template_in("", lambda f: things.edit(f / "tokenizer_config.json", chat_template=ESCAPE)),
-    "a list of tokenizer_config.json": _template_in("", lambda f: things.edit(
-        f / "tokenizer_config.json",
-        chat_template=[{"name": n, "template": ESCAPE} for n in ("default", "tool_use", "../../x")])),
-    "chat_template.json": _template_in("", lambda f: things.edit(f / "chat_template.json", chat_template=ESCAPE)),
-    "processor_config.json": _template_in("", lambda f: things.edit(f / "processor_config.json", chat_template=ESCAPE)),
-    "additional_chat_templates": _template_in("", lambda f: ((f / "additional_chat_templates").mkdir(),
-        (f / "additional_chat_templates" / "tool_use.jinja").write_text(ESCAPE),
-        (f / "chat_template.jinja").write_text(things.TEMPLATES["loops"]))),
-}  # fmt: skip
+    "tokenizer_config.json": _template_in("tokenizer_config.json"),
+    "a list of tokenizer_config.json": _template_in("tokenizer_config.json", NAMED),
+    "chat_template.json": _template_in("chat_template.json"),
+    "processor_config.json": _template_in("processor_config.json"),
+    "additional_chat_templates": things.changed(_template_among_others),
+}
 
 
 def modules_where_the_command_is_given(cases: Cases) -> tuple[str, str]:

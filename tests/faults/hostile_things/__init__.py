@@ -28,7 +28,7 @@ from hostile_things import (
     weights,
 )
 from hostile_things.data import DATA, lines
-from hostile_things.making import Change, Given, Make, edit
+from hostile_things.making import Change, Given, Make, changed, edit
 from hostile_things.recipes import OVERRIDES, RECIPES
 from hostile_things.runs import RUNS
 from hostile_things.templates import TEMPLATES
@@ -44,6 +44,7 @@ __all__ = [
     "Change",
     "Given",
     "Make",
+    "changed",
     "edit",
     "gguf",
     "lines",
