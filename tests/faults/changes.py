@@ -12,7 +12,6 @@ it comes to in an empty folder.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -27,18 +26,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-import beside  # noqa: F401, it is what lets the others be found
 import numpy as np
+import tiny
 import torch
 import transformers
 from damage import Case, Stopped, made_fast, stopped_at, weights
 from safetensors.torch import load_file, save_file
 
 import rewarddiff as rd
-from benchmarks.trace import _models, differences
+from benchmarks.trace import differences
 from rewarddiff.errors import UserError
 from rewarddiff.loop import train as loop
 from rewarddiff.pipeline import stage
@@ -91,7 +87,7 @@ class World:
     def __init__(self, place: Path) -> None:
         self.files = place / "files"
         self.files.mkdir(parents=True)
-        self.models = _models(self.files)
+        self.models = tiny.models(self.files)
         self.output = place / "output"
         self.fresh = place / "fresh"
         self._kept = place / "kept"
@@ -177,21 +173,19 @@ def outcome(folder: Path) -> Any:
 
 
 def rows(count: int = 24, mark: str = "!!!", asked: str = "Say it") -> list[dict[str, Any]]:
+    """Return pairs whose texts are turns."""
     made = []
-    for i in range(count):
+    for pair in tiny.pairs(count, asked, mark):
         row = {}
-        for column, role, text in (
-            ("prompt", "user", f"{asked} {i}"),
-            ("chosen", "assistant", f"yes{i}{mark}"),
-            ("rejected", "assistant", f"no{i}"),
-        ):
+        for column, text in pair.items():
+            role = "user" if column == "prompt" else "assistant"
             row[column] = [{"role": role, "content": text}]
         made.append(row)
     return made
 
 
 def write_rows(folder: Path, content: Sequence[dict[str, Any]]) -> None:
-    (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in content))
+    tiny.lines(folder / "pairs.jsonl", content)
 
 
 def json_edit(name: str, **values: Any) -> Work:
@@ -258,14 +252,7 @@ def other_frame(name: str) -> Work:
 
 # --- recipes --------------------------------------------------------------------------------------------------------
 
-SMALL = {
-    "batch_size": 4,
-    "max_steps": 3,
-    "precision": "fp32",
-    "lr": 1e-3,
-    "save_every": 1,
-    "warmup": 0.0,
-}
+SMALL = tiny.TRAIN | {"max_steps": 3, "warmup": 0.0}
 
 
 def recipe(world: World, kind: str) -> dict[str, Any]:
@@ -273,34 +260,16 @@ def recipe(world: World, kind: str) -> dict[str, Any]:
     content: dict[str, Any] = {
         "name": "changes",
         "data": {"path": str(world.files / "pairs.jsonl"), "splits": {"train": 0.8, "dev": 0.2}},
-        "lengths": {"max_response": 48},
-        "scorers": {
-            "reward": {
-                "kind": "reward",
-                "backbone": world.models["encoder"],
-                "train": SMALL,
-                "lengths": {"max_response": 48},
-            }
-        },
+        "lengths": tiny.LENGTHS,
+        "scorers": tiny.scorers(world.models, SMALL, ["reward"]),
     }
     if kind == "scorer":
         return content
     content["model"] = world.models["policy"]
-    policy: dict[str, Any] = {"train": SMALL}
     if kind == "policy":
-        policy |= {
-            "objective": {"name": "dpo", "beta": 0.1},
-            "coefficient": {"source": "reward", "alpha": 0.5, "negative": "abs"},
-        }
+        policy = tiny.policy({"name": "dpo", "beta": 0.1}, SMALL, "reward")
     else:
-        policy["train"] = SMALL | {"batch_size": 2, "max_steps": 4}
-        policy["online"] = {
-            "reward": {"source": "reward"},
-            "advantage": {"estimator": "rloo"},
-            "num_generations": 2,
-            "num_mini_batches": 2,
-            "max_new_tokens": 4,
-        }
+        policy = tiny.online(SMALL | {"max_steps": 4})
     content["policies"] = {"ours": policy}
     return content
 
@@ -459,7 +428,7 @@ def as_of_another_version(place: Any, attribute: str, work: Work, output: Path) 
 
 # --- Python ---------------------------------------------------------------------------------------------------------
 
-TRAIN = rd.TrainConfig(**SMALL)  # type: ignore[arg-type]
+TRAIN = rd.TrainConfig(**SMALL)
 
 
 def groups_of(world: World, path: str = "pairs.jsonl") -> list[rd.Group]:

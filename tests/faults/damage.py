@@ -30,12 +30,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import beside  # noqa: F401, it is what lets the others be found
+import tiny
 
 from benchmarks.trace import differences
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 KEPT = ("cache/", "store.sqlite")
 """What stages keep for each other; it is read where stages are made anew, so these are lost too."""
@@ -323,61 +320,6 @@ def weights(run: Path) -> dict[str, str]:
     return sums
 
 
-def written_rows(path: Path, count: int) -> Path:
-    """Write so many pairs, no two alike, and return the file."""
-    lines = []
-    for i in range(count):
-        row = {"prompt": f"Say it {i}", "chosen": f"yes{i}!!!", "rejected": f"no{i}"}
-        lines.append(json.dumps(row) + "\n")
-    path.write_text("".join(lines))
-    return path
-
-
-def recipe_of(policy: str, encoder: str, output: Path) -> dict[str, Any]:
-    """Return a small recipe with a scorer of each kind, a policy, and what is judged."""
-    small = {"batch_size": 4, "max_steps": 2, "precision": "fp32", "lr": 1e-3, "save_every": 1}
-    scorer = {"backbone": encoder, "train": small, "lengths": {"max_response": 48}}
-    return {
-        "name": "damage",
-        "model": policy,
-        "output": str(output),
-        "data": {"path": "demo", "limit": 16, "splits": {"train": 0.5, "dev": 0.2, "test": 0.3}},
-        "lengths": {"max_response": 48},
-        "scorers": {
-            "reward": {"kind": "reward", **scorer},
-            "difference": {"kind": "difference", "warm_start": "reward", **scorer},
-        },
-        "policies": {
-            "dpo": {
-                "objective": "dpo",
-                "train": small,
-                "coefficient": {"source": "difference", "alpha": 0.5, "negative": "abs"},
-            }
-        },
-        "evaluation": {"sampling": {"max_new_tokens": 4, "stop": []}, "prompts": 2},
-    }
-
-
-def online_recipe(policy: str, encoder: str, output: Path) -> dict[str, Any]:
-    """Return a small recipe with one scorer, and a policy that learns from its own samples."""
-    recipe = recipe_of(policy, encoder, output)
-    del recipe["scorers"]["difference"]
-    small = recipe["policies"]["dpo"]["train"]
-    recipe["policies"] = {
-        "rloo": {
-            "train": small | {"batch_size": 2, "max_steps": 4},
-            "online": {
-                "reward": {"source": "reward"},
-                "advantage": {"estimator": "rloo"},
-                "num_generations": 2,
-                "num_mini_batches": 2,
-                "max_new_tokens": 4,
-            },
-        }
-    }
-    return recipe
-
-
 def without_judging(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return a recipe that ends with its trainings, since no prompt is held out."""
     return {**recipe, "data": recipe["data"] | {"splits": {"train": 0.6, "dev": 0.4}}}
@@ -396,14 +338,14 @@ def of_run(name: str, folder: Path, recipe: dict[str, Any]) -> Case:
     )
 
 
-def finished_run(models: dict[str, str], place: Path) -> Case:
+def finished_run(models: tiny.Models, place: Path) -> Case:
     folder = place / "finished"
-    case = of_run("a finished run", folder, recipe_of(models["policy"], models["encoder"], folder))
+    case = of_run("a finished run", folder, tiny.recipe(models, folder))
     case.left()
     return case
 
 
-def interrupted_runs(models: dict[str, str], place: Path) -> Iterator[Case]:
+def interrupted_runs(models: tiny.Models, place: Path) -> Iterator[Case]:
     """Yield runs that were stopped in the second step of a training, or before samples are scored."""
     import torch
 
@@ -412,8 +354,10 @@ def interrupted_runs(models: dict[str, str], place: Path) -> Iterator[Case]:
     def updates(call: int) -> Any:
         return stopped_at(call, torch.optim.AdamW, "step")
 
-    names = (models["policy"], models["encoder"])
-    whole, online = recipe_of(*names, place), online_recipe(*names, place)
+    whole = tiny.recipe(models, place)
+    turns = {"rloo": tiny.online(tiny.TRAIN | {"max_steps": 4})}
+    reward = tiny.scorers(models, kinds=["reward"])
+    online = tiny.recipe(models, place, scorers=reward, policies=turns)
     trained = without_judging(whole)
     for name, recipe, stopped in (
         ("a run stopped in its reward model", trained, updates(2)),
@@ -428,7 +372,7 @@ def interrupted_runs(models: dict[str, str], place: Path) -> Iterator[Case]:
         yield case
 
 
-def interrupted_commands(models: dict[str, str], place: Path) -> Iterator[Case]:
+def interrupted_commands(models: tiny.Models, place: Path) -> Iterator[Case]:
     """Yield commands beside runs, stopped in the middle of their work."""
     from rewarddiff.pipeline import augment, best_of_n, scoring, sweep
     from rewarddiff.pipeline.commands import train_stage
@@ -437,7 +381,7 @@ def interrupted_commands(models: dict[str, str], place: Path) -> Iterator[Case]:
 
     windows.WINDOW = 4
     place.mkdir(parents=True, exist_ok=True)
-    data = written_rows(place / "pairs.jsonl", 40)
+    data = tiny.lines(place / "pairs.jsonl", tiny.pairs(40))
     scorer = place / "scorer"
     settings = ["train.max_steps=2", "train.precision=fp32", "lengths.max_response=32"]
     train_stage("reward", models["encoder"], data, scorer, settings)
@@ -478,10 +422,11 @@ def interrupted_commands(models: dict[str, str], place: Path) -> Iterator[Case]:
     picked.left(stopped_at(1, best_of_n, "_pick"))
     yield picked
 
-    recipe = recipe_of(policy, models["encoder"], place / "sweep")
-    recipe["output"] = str(place / "sweep")
-    del recipe["scorers"]["difference"], recipe["policies"]["dpo"]["coefficient"]
-    recipe = without_judging(recipe)
+    reward = tiny.scorers(models, kinds=["reward"])
+    policies = {"dpo": {"objective": "dpo", "train": tiny.TRAIN}}
+    recipe = without_judging(
+        tiny.recipe(models, place / "sweep", scorers=reward, policies=policies)
+    )
     swept = case(
         "sweep",
         "sweep.json",
@@ -508,8 +453,6 @@ def made_fast() -> None:
 
 
 def main() -> None:
-    from benchmarks.trace import _models
-
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     made_fast()
     rng = random.Random(0)
@@ -517,7 +460,7 @@ def main() -> None:
     by_case: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        models = _models(place)
+        models = tiny.models(place)
         interrupted = [
             *interrupted_runs(models, place / "runs"),
             *interrupted_commands(models, place / "commands"),

@@ -31,10 +31,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import beside  # noqa: F401, it is what lets the others be found
-from damage import recipe_of, results, weights, written_rows
+import tiny
+from damage import results, weights
 
-from benchmarks.trace import _models, differences
+from benchmarks.trace import differences
 from rewarddiff import files, sums
 from rewarddiff.errors import UserError
 from rewarddiff.loop.checkpoint import CHECKPOINT
@@ -107,7 +107,7 @@ def used(place: Path) -> int:
 # --- commands -------------------------------------------------------------------------------------------------------
 
 
-def commands(models: dict[str, str], whole: Path) -> dict[str, Command]:
+def commands(models: tiny.Models, whole: Path) -> dict[str, Command]:
     """Return what is tried; `whole` holds a run whose scorer the others ask."""
     from rewarddiff.coefficients import CoefficientConfig
     from rewarddiff.pipeline import augment_stage, baseline_stage, eval_stage, sweep_recipe
@@ -115,10 +115,13 @@ def commands(models: dict[str, str], whole: Path) -> dict[str, Command]:
     from rewarddiff.pipeline.scoring import score, weigh_dataset
 
     scorer = str(whole / "run/scorers/reward-0/model")
-    rows = written_rows(whole / "rows.jsonl", 120)
-    recipe = recipe_of(models["policy"], models["encoder"], whole)
-    del recipe["scorers"]["difference"]
-    recipe["policies"]["dpo"]["coefficient"]["source"] = "reward"
+    rows = tiny.lines(whole / "rows.jsonl", tiny.pairs(120))
+    recipe = tiny.recipe(
+        models,
+        whole,
+        scorers=tiny.scorers(models, kinds=["reward"]),
+        policies={"dpo": tiny.policy(source="reward")},
+    )
     unsigned = CoefficientConfig(negative="abs")
     run = Command(
         lambda place: run_recipe({**recipe, "output": str(place / "run")}, []),
@@ -392,7 +395,7 @@ def main() -> None:
     verdicts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        models = _models(place)
+        models = tiny.models(place)
         whole_place = place / "whole"
         whole_place.mkdir()
         tried = commands(models, whole_place)

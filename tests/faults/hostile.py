@@ -29,6 +29,7 @@ from typing import Any
 
 import beside
 import hostile_things as things
+import tiny
 from hostile_things import Given
 from hub_server import TOKEN, hub
 
@@ -317,25 +318,14 @@ class Cases:
     """Everything there is to try: name, door, and the command."""
 
     def __init__(self, root: Path, most: int) -> None:
-        from benchmarks.trace import _models
-
         self.root = root
         self._most = most
-        models = _models(root)
-        self.policy, self.encoder = Path(models["policy"]), Path(models["encoder"])
+        self.models = tiny.models(root)
+        self.policy, self.encoder = Path(self.models["policy"]), Path(self.models["encoder"])
         self.scorer = root / "scorer"
-        self._save_scorer()
+        tiny.scorer(self.models["policy"], self.scorer)
         self._count = 0
         self._doors = 0
-
-    def _save_scorer(self) -> None:
-        from rewarddiff.scorers.neural.build import new_scorer, save_scorer
-        from rewarddiff.scorers.neural.config import ScorerConfig
-
-        scorer = new_scorer(ScorerConfig(backbone=str(self.policy)))
-        scorer.trained = True
-        scorer.prompts = frozenset()
-        save_scorer(scorer, self.scorer)
 
     def given(self) -> Given:
         self._count += 1
@@ -346,7 +336,7 @@ class Cases:
                  "rejected": [{"role": "assistant", "content": f"bad {i}"}]} for i in range(24)]  # fmt: skip
         for number, row in enumerate(rows):
             row["prompt"] = [{"role": "user", "content": f"Question {number}?"}]
-        things.lines(place / "rows.jsonl", rows)
+        tiny.lines(place / "rows.jsonl", rows)
         for name in "ab":
             outputs = [
                 {"instruction": f"q{i}", "output": f"{name} {i}", "generator": name}
@@ -422,13 +412,11 @@ class Cases:
         return [doors[(first + place) % len(doors)] for place in range(count)]
 
     def _changed_run(self, change: things.Change) -> things.Make:
-        from damage import recipe_of
-
         finished = self.root / "finished"
         if not finished.exists():
             from rewarddiff.pipeline.commands import run_recipe
 
-            content = recipe_of(str(self.policy), str(self.encoder), finished)
+            content = tiny.recipe(self.models, finished)
             (self.root / "finished.json").write_text(json.dumps(content))
             run_recipe(content, [])
 
@@ -466,12 +454,12 @@ def _votes(given: Given) -> Path:
         {"prompt": f"q{i}", "response_a": f"a {i}", "response_b": f"b {i}", "grade": 1, "annotator": "ann"}
         for i in range(4)
     ]  # fmt: skip
-    return things.lines(given.place / "votes.jsonl", votes)
+    return tiny.lines(given.place / "votes.jsonl", votes)
 
 
 def _baseline(given: Given) -> Path:
     row = {"prompt": "Hi", "responses": ["a", "b"], "ended": [True, True], "scores": [0.5, 0.1]}
-    return things.lines(given.place / "baseline.jsonl", [row])
+    return tiny.lines(given.place / "baseline.jsonl", [row])
 
 
 GOOD_DATA: dict[str, things.Make] = {

@@ -41,14 +41,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import beside  # noqa: F401, it is what lets the others be found
 import going_on
+import tiny
 from forks import ended, forked, killed_after
 from judging_examples import by_taste
 from operations import WRITES, Kill, Operation, killing, watch
 from scorers.chat_server import MODEL, serving
 
-from benchmarks.trace import _models, differences
+from benchmarks.trace import differences
 
 OBJECTIVES = ("dpo", "rrhf", "kto")
 
@@ -86,45 +86,27 @@ KILLED = -signal.SIGKILL
 
 def recipes(models: dict[str, str], judge: str, output: Path) -> dict[str, dict[str, Any]]:
     """Return the recipe of every run, by name; `judge` is an address."""
-    steps = {"batch_size": 4, "epochs": 3, "max_steps": 3}
-    train = {**steps, "precision": "fp32", "lr": 1e-3, "save_every": 1}
-    scorer = {"backbone": models["encoder"], "train": train, "lengths": {"max_response": 48}}
-    reward = {"reward": {"kind": "reward", **scorer}}
-    both = {**reward, "difference": {"kind": "difference", "warm_start": "reward", **scorer}}
-    prices = {"price_in": 1e6, "price_out": 1e6}  # 1 a token
+    train = tiny.TRAIN | {"epochs": 3, "max_steps": 3}
+    both = tiny.scorers(models, train)
+    reward = {"reward": both["reward"]}
     asked = {"kind": "judge", "url": judge, "model": MODEL, "max_tokens": 64}
+    prices = {"price_in": 1e6, "price_out": 1e6}  # 1 a token
     judged = {**both, "judge": {**asked, **prices, "concurrency": AT_ONCE}}
-    coefficient = {"source": "difference", "alpha": 0.5, "negative": "abs"}
-    policies: dict[str, Any] = {}
-    for objective in OBJECTIVES:
-        policies[objective] = {"objective": objective, "train": train, "coefficient": coefficient}
-    policies["rloo"] = {
-        "train": {**train, "batch_size": 2},
-        "online": {
-            "reward": {"source": "reward"},
-            "advantage": {"estimator": "rloo"},
-            "num_generations": 2,
-            "max_new_tokens": 4,
-        },
+    policies = {objective: tiny.policy(objective, train) for objective in OBJECTIVES}
+    policies["rloo"] = tiny.online(train, mini_batches=1)
+    runs: dict[str, Any] = {
+        "reward": {"scorers": reward, "policies": {}},
+        "difference": {"policies": {}},
+        "judge": {"scorers": judged},
     }
-    runs: dict[str, Any] = {"reward": {"scorers": reward}, "difference": {"scorers": both}}
     for name, policy in policies.items():
-        runs[name] = {"scorers": both, "policies": {name: policy}}
-    runs["judge"] = {"scorers": judged, "policies": {"dpo": policies["dpo"]}}
-    shared = {
-        "name": "kills",
-        "model": models["policy"],
-        "output": str(output),
-        "data": {"path": "demo", "limit": 16, "splits": {"train": 0.5, "dev": 0.2, "test": 0.3}},
-        "lengths": {"max_response": 48},
-        "evaluation": {"sampling": {"max_new_tokens": 4, "stop": []}, "prompts": 2},
-    }
-    return {name: {**shared, **run} for name, run in runs.items()}
+        runs[name] = {"policies": {name: policy}}
+    return {name: tiny.recipe(models, output, train, **run) for name, run in runs.items()}
 
 
 def make(place: Path) -> int:
     """Make the models that runs begin with: in a child, as they may start threads, which no fork has."""
-    _models(place)
+    tiny.models(place)
     return 0
 
 

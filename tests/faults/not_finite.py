@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import beside
+import tiny
 import torch
 from online_examples import PROMPTS, letters, reader, semi, short
 from process_groups import on_processes
@@ -35,7 +36,6 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 import rewarddiff.loop.prepared as prepared
-from benchmarks.trace import _models
 from rewarddiff.data import Ledger, load_groups
 from rewarddiff.errors import TrainingError, UserError
 from rewarddiff.loop.objective import TrainConfig
@@ -170,7 +170,7 @@ class Models:
     encoder: str
 
 
-def tiny() -> nn.Module:
+def small() -> nn.Module:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
@@ -258,7 +258,7 @@ def of_policy(
         lora=LoraConfig(r=2) if lora else None,
         train=replace(training.config, **config or {}),
     )
-    model: Any = tiny()
+    model: Any = small()
     if spoiled is not None and training.planted:
         with torch.no_grad():
             model.model.layers[1].mlp.up_proj.weight[3, 4] = spoiled
@@ -648,7 +648,7 @@ def main() -> None:
     torch.set_num_threads(1)
     verdicts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:
-        models = Models(**_models(Path(name)))
+        models = Models(**tiny.models(Path(name)))
         for case in cases():
             if wanted not in case.name:
                 continue

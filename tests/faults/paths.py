@@ -24,7 +24,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
-import beside  # noqa: F401, it is what lets the others be found
+import tiny
 
 PAYLOADS = (
     "../evil", "../../evil", "..", "../", ".", "./..", "...", "....//evil", "{OUT}/evil", "/{OUT}/evil", "~", "~/evil",
@@ -67,13 +67,11 @@ class World:
         tempfile.tempdir = str(self.work / "tmp")
 
     def rows(self, **more: str) -> str:
-        path = self.work / "rows.jsonl"
         rows = [
             {"prompt": f"q{i}", "chosen": f"good {i}", "rejected": f"b{i}", **more}
             for i in range(12)
         ]
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return "rows.jsonl"
+        return tiny.lines(self.work / "rows.jsonl", rows).name
 
     def outputs(self, name: str, generator: str) -> str:
         rows = [
@@ -126,8 +124,7 @@ def contest(world: World, *more: str) -> list[str]:
 def voted(world: World, name: str) -> str:
     rows = [{"prompt": f"q{i}", "response_a": "x", "response_b": "y", "grade": 1, "annotator": name, "scale": 7}
             for i in range(4)]  # fmt: skip
-    (world.work / "votes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return "votes.jsonl"
+    return tiny.lines(world.work / "votes.jsonl", rows).name
 
 
 def described(world: World, name: str) -> str:

@@ -38,8 +38,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import beside  # noqa: F401, it is what lets the others be found
 import httpx2
+import tiny
 from annotate.conftest import fields, shown_texts, worth
 
 CLIENTS = 64
@@ -155,20 +155,10 @@ def people(folder: Path, name: str, *options: str, **more: Any) -> Any:
 
 def prepare(folder: Path) -> list[tuple[str, Any, Any]]:
     """Write a scorer and what is compared; return requests with the answers that offline scoring gives."""
-    from benchmarks.trace import _models
     from rewarddiff.records import Group
-    from rewarddiff.scorers.neural.build import new_scorer, save_scorer
-    from rewarddiff.scorers.neural.config import ScorerConfig
 
-    models = _models(folder)
-    scorer = new_scorer(ScorerConfig(kind="reward", backbone=models["policy"]), seed=1)
-    scorer.trained = True
-    save_scorer(scorer, folder / "scorer")
-    lines = []
-    for i in range(ITEMS):
-        a, b = f"answer {i}, worth 4", f"answer {i}, worth {i % 7 + 1}!"
-        lines.append(json.dumps({"prompt": f"question {i}", "chosen": a, "rejected": b}))
-    (folder / "samples.jsonl").write_text("\n".join(lines) + "\n")
+    scorer = tiny.scorer(tiny.models(folder)["policy"], folder / "scorer")
+    tiny.lines(folder / "samples.jsonl", tiny.worths(ITEMS))
     requests: list[tuple[str, Any, Any]] = []
     for i in range(24):
         prompt, responses = (

@@ -40,7 +40,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
-import beside  # noqa: F401, it is what lets the others be found
+import tiny
 
 MIB = 2**20
 MOST_GROWTH = 40 * MIB
@@ -57,6 +57,7 @@ WEIGHTS = {
 }  # fmt: skip
 """Actions, and how often each is drawn."""
 
+TRAIN = tiny.TRAIN | {"max_steps": 3}
 STORE = "store.sqlite"
 HOWS = ("flipped", "cut", "zeroed", "deleted")
 NUMBERS = (".safetensors", ".npy", ".arrow")
@@ -270,26 +271,6 @@ def leftovers(folder: Path) -> list[str]:
     ]
 
 
-def recipe_of(models: dict[str, str], output: Path) -> dict[str, Any]:
-    """Return a small recipe: a scorer of each kind, a policy, and what is judged."""
-    train = {"batch_size": 4, "max_steps": 3, "precision": "fp32", "lr": 1e-3, "save_every": 1}
-    scorer = {"backbone": models["encoder"], "train": train, "lengths": {"max_response": 48}}
-    coefficient = {"source": "difference", "alpha": 0.5, "negative": "abs"}
-    return {
-        "name": "soak",
-        "model": models["policy"],
-        "output": str(output),
-        "data": {"path": "demo", "limit": 16, "splits": {"train": 0.5, "dev": 0.2, "test": 0.3}},
-        "lengths": {"max_response": 48},
-        "scorers": {
-            "reward": {"kind": "reward", **scorer},
-            "difference": {"kind": "difference", "warm_start": "reward", **scorer},
-        },
-        "policies": {"dpo": {"objective": "dpo", "train": train, "coefficient": coefficient}},
-        "evaluation": {"sampling": {"max_new_tokens": 4, "stop": []}, "prompts": 2},
-    }
-
-
 # -- the soak --------------------------------------------------------------------------------------
 
 
@@ -392,7 +373,7 @@ class Soak:
         require(self.forked(self.make_models).wait() == 0, f"no models: {self.printed}")
         self.models = {name: str(self.inputs / name) for name in ("policy", "encoder")}
         for name, folder in (("recipe", self.run), ("reference", self.reference / "run")):
-            recipe = json.dumps(recipe_of(self.models, folder))  # JSON is YAML
+            recipe = json.dumps(tiny.recipe(self.models, folder, TRAIN))  # JSON is YAML
             (self.inputs / f"{name}.yaml").write_text(recipe)
         self.write_rows()
         begun = time.monotonic()
@@ -412,26 +393,20 @@ class Soak:
         (self.work / "scored").mkdir()
 
     def make_models(self) -> int:
-        from benchmarks.trace import _models
-
-        _models(self.inputs)
+        tiny.models(self.inputs)
         return 0
 
     def write_rows(self) -> None:
-        rows, samples, first, second = [], [], [], []
+        rows, first, second = [], [], []
         for i in range(160):
             prompt = f"Question {i // 3}?"
             rows.append({"prompt": prompt, "chosen": "a" * (i % 37 + 1), "rejected": f"b {i}"})
-        for i in range(ITEMS):
-            worths = f"answer {i}, worth 4", f"answer {i}, worth {i % 7 + 1}!"
-            samples.append({"prompt": f"question {i}", "chosen": worths[0], "rejected": worths[1]})
         for i in range(16):
             first.append({"prompt": f"Question {i}?", "response": "good " * (i % 3 + 1)})
             second.append({"prompt": f"Question {i}?", "response": "good " * (i % 5) + f"so {i}"})
-        files = {"rows": rows, "samples": samples, "first": first, "second": second}
+        files = {"rows": rows, "samples": tiny.worths(ITEMS), "first": first, "second": second}
         for name, lines in files.items():
-            text = "".join(f"{json.dumps(line)}\n" for line in lines)
-            (self.inputs / f"{name}.jsonl").write_text(text)
+            tiny.lines(self.inputs / f"{name}.jsonl", lines)
 
     # What happens.
 

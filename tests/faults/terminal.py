@@ -28,7 +28,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import beside  # noqa: F401, it is what lets the others be found
+import tiny
 
 WORD = "PLANTED"
 
@@ -79,17 +79,12 @@ class Places:
         rows = [
             {"prompt": f"q{i}", "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(6)
         ]
-        self.write(self.rows, rows)
+        tiny.lines(self.rows, rows)
         for name in "ab":
-            self.write(
+            tiny.lines(
                 at / f"{name}.jsonl",
                 [{"prompt": f"q{i}", "response": f"{name}{i}"} for i in range(4)],
             )
-
-    @staticmethod
-    def write(path: Path, rows: list[Any]) -> Path:
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return path
 
     def model(self, **config: Any) -> Path:
         import shutil
@@ -108,13 +103,13 @@ class Places:
         return ["check", str(path)]
 
     def name_of_a_column(self) -> list[str]:
-        return ["check", str(self.write(self.at / "x.jsonl", [{TEXT: "a", "b": "c"}] * 3))]
+        return ["check", str(tiny.lines(self.at / "x.jsonl", [{TEXT: "a", "b": "c"}] * 3))]
 
     def column_that_is_not_read(self) -> list[str]:
         row = {"prompt": "q", "chosen": "a", "rejected": "b", TEXT: 1}
         return [
             "check",
-            str(self.write(self.at / "x.jsonl", [{**row, "prompt": f"q{i}"} for i in range(4)])),
+            str(tiny.lines(self.at / "x.jsonl", [{**row, "prompt": f"q{i}"} for i in range(4)])),
         ]
 
     def name_of_a_csv_column(self) -> list[str]:
@@ -124,7 +119,7 @@ class Places:
 
     def name_of_a_file(self) -> list[str]:
         row = {"prompt": "q", "chosen": "", "rejected": "b"}
-        return ["check", str(self.write(self.at / f"{FILE}.jsonl", [row] * 3))]
+        return ["check", str(tiny.lines(self.at / f"{FILE}.jsonl", [row] * 3))]
 
     def name_of_a_file_that_is_not_there(self) -> list[str]:
         return ["check", f"{FILE}.jsonl"]
@@ -139,7 +134,7 @@ class Places:
         halves = TEXT[: len(TEXT) // 2], WORD + TEXT[len(TEXT) // 2 :]  # a longer name is none
         row = {"chosen": "aa", "rejected": "b"}
         lines = [{"prompt": f"q{i}", **row, "subset": halves[i % 2]} for i in range(40)]
-        rows = self.write(self.at / "x.jsonl", lines)
+        rows = tiny.lines(self.at / "x.jsonl", lines)
         trained = ["train", "reward", "--model", str(self.model()), "--data", str(rows)]
         return [*trained, "--output", str(self.at / "o"), "aspects={helpful: 1, harmless: 1}"]
 
@@ -184,7 +179,7 @@ class Places:
             {"chosen": turns, "rejected": [turns[0], {**turns[1], "content": f"b{i}"}]}
             for i in range(4)
         ]
-        return ["check", str(self.write(self.at / "x.jsonl", rows)), "--model", str(folder)]
+        return ["check", str(tiny.lines(self.at / "x.jsonl", rows)), "--model", str(folder)]
 
     def template_that_refuses(self) -> list[str]:
         return self.chat_template("{{ raise_exception(" + json.dumps(TEXT) + ") }}")
@@ -227,7 +222,7 @@ class Places:
         return self.contest("json", "length")
 
     def prompt_of_an_output(self) -> list[str]:
-        self.write(self.at / "b.jsonl", [{"prompt": TEXT, "response": "b"}])
+        tiny.lines(self.at / "b.jsonl", [{"prompt": TEXT, "response": "b"}])
         return self.contest("jsonl", "length")
 
     def recipe(self, text: str) -> str:
@@ -298,7 +293,7 @@ class Places:
         return [
             "annotate",
             "--export",
-            str(self.write(self.at / "v.jsonl", [row])),
+            str(tiny.lines(self.at / "v.jsonl", [row])),
             "--output",
             str(self.at / "o.jsonl"),
         ]
@@ -320,7 +315,7 @@ class Places:
         ]
         return [
             "init",
-            str(self.write(self.at / f"{FILE}.jsonl", rows)),
+            str(tiny.lines(self.at / f"{FILE}.jsonl", rows)),
             "--output",
             str(self.at / f"{FILE}.yaml"),
         ]
@@ -392,7 +387,7 @@ SILENT = {
 
 
 def names() -> list[str]:
-    helpers = ("write", "model", "recipe", "library", "chat_template", "contest")
+    helpers = ("model", "recipe", "library", "chat_template", "contest")
     return [name for name in vars(Places) if name[0] != "_" and name not in helpers]
 
 
@@ -491,9 +486,6 @@ def tried(
 
 
 def main() -> None:
-    os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1")
-    from benchmarks.trace import _models
-
     chosen = [name for name in sys.argv[1:] if not name.startswith("-")] or names()
     kinds = [False, True]
     for kind, option in ((False, "--pipe"), (True, "--terminal")):
@@ -501,7 +493,7 @@ def main() -> None:
             kinds = [kind]
     right, silent, wrong = 0, [], []  # silent: with no reason
     with tempfile.TemporaryDirectory() as place, serving() as server:
-        policy = Path(_models(Path(place))["policy"])
+        policy = Path(tiny.models(Path(place))["policy"])
         for name in chosen:
             for terminal in kinds:
                 arrived, raw, output = tried(name, Path(place), policy, server, terminal=terminal)

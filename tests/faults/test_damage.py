@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
-from damage import GOOD, Case, Damage, of_run, recipe_of, stopped_at
+from damage import GOOD, Case, Damage, of_run, stopped_at
 
 CHOSEN = [
     Damage("scorers/reward-0/model/model.safetensors", "flipped", 0.9),
@@ -63,7 +64,8 @@ def whole(
     policy_folder: Path, encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Case:
     folder = tmp_path_factory.mktemp("damage") / "whole"
-    case = of_run("whole", folder, recipe_of(str(policy_folder), str(encoder_folder), folder))
+    models = {"policy": str(policy_folder), "encoder": str(encoder_folder)}
+    case = of_run("whole", folder, tiny.recipe(models, folder))
     case.left()
     return case
 
@@ -72,8 +74,9 @@ def whole(
 def interrupted(encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """A run that was stopped in the second step of its only training."""
     folder = tmp_path_factory.mktemp("damage") / "interrupted"
-    recipe = recipe_of("", str(encoder_folder), folder)
-    del recipe["model"], recipe["policies"], recipe["scorers"]["difference"]
+    models = {"policy": "", "encoder": str(encoder_folder)}
+    reward = tiny.scorers(models, kinds=["reward"])
+    recipe = tiny.recipe(models, folder, scorers=reward, policies={})
     case = of_run("interrupted", folder, recipe)
     case.left(stopped_at(2, torch.optim.AdamW, "step"))
     return case

@@ -27,10 +27,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import beside  # noqa: F401, it is what lets the others be found
-from damage import recipe_of, results, weights, written_rows
+import tiny
+from damage import results, weights
 
-from benchmarks.trace import _models, differences
+from benchmarks.trace import differences
 from rewarddiff.outputs import LOCK
 
 SOON = 2.0
@@ -72,14 +72,11 @@ class Ended(NamedTuple):
     asleep: float
 
 
-def commands(models: dict[str, str], scorer: Path, place: Path) -> dict[str, Command]:
+def commands(models: tiny.Models, scorer: Path, place: Path) -> dict[str, Command]:
     """Return every command that writes, on tiny models."""
-    rows = written_rows(place / "rows.jsonl", 2400)
-    content = recipe_of(models["policy"], models["encoder"], place)
-    del content["output"]
-    for part in (*content["scorers"].values(), *content["policies"].values()):
-        part["train"] = {**part["train"], "max_steps": 12}
+    rows = tiny.lines(place / "rows.jsonl", tiny.pairs(2400))
     recipe = place / "recipe.json"
+    content = tiny.recipe(models, place / "o", tiny.TRAIN | {"max_steps": 12})
     recipe.write_text(json.dumps(content))
     policy, of_scorer = models["policy"], str(scorer)
     alpha = "policies.dpo.coefficient.alpha=0.5,1"
@@ -329,7 +326,7 @@ def main() -> None:
     longest_asleep = 0.0
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        models = _models(place)
+        models = tiny.models(place)
         scorer = _scorer(models, place)
         tried = commands(models, scorer, place)
         if wanted:
@@ -369,7 +366,7 @@ def main() -> None:
     sys.exit(not verdicts.keys() <= {GOOD, ONE_WON})
 
 
-def _scorer(models: dict[str, str], place: Path) -> Path:
+def _scorer(models: tiny.Models, place: Path) -> Path:
     """Train the scorer that the commands ask."""
     from rewarddiff.data import load_groups
     from rewarddiff.loop.objective import TrainConfig

@@ -27,7 +27,7 @@ from hostile_things import (
     tokenizers,
     weights,
 )
-from hostile_things.data import DATA, lines
+from hostile_things.data import DATA
 from hostile_things.making import Change, Given, Make, changed, edit
 from hostile_things.recipes import OVERRIDES, RECIPES
 from hostile_things.runs import RUNS
@@ -47,7 +47,6 @@ __all__ = [
     "changed",
     "edit",
     "gguf",
-    "lines",
 ]
 
 MODELS: dict[str, Make] = {

@@ -8,7 +8,8 @@ import pickle
 import sqlite3
 import struct
 from pathlib import Path
-from typing import Any
+
+from tiny import lines
 
 from hostile_things.making import Given, Malice, Things, code, edit, malice
 
@@ -18,11 +19,6 @@ DATA = Things()
 ROWS = [
     {"prompt": f"Question {i}?", "chosen": f"good answer {i}", "rejected": f"bad {i}"} for i in range(8)
 ]  # fmt: skip
-
-
-def lines(path: Path, rows: list[Any]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 @DATA.made
