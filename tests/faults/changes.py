@@ -21,20 +21,19 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import compare
 import numpy as np
 import tiny
 import torch
 import transformers
-from damage import Case, Stopped, made_fast, stopped_at, weights
+from damage import Case, Stopped, made_fast, stopped_at
 from safetensors.torch import load_file, save_file
 
 import rewarddiff as rd
-from benchmarks.trace import differences
 from rewarddiff.errors import UserError
 from rewarddiff.loop import train as loop
 from rewarddiff.pipeline import stage
@@ -136,12 +135,12 @@ class World:
             clear(self.fresh)
             Case.heard(lambda: change.again(self.fresh))
             expected = outcome(self.fresh)
-        others = differences(expected, within(reached, expected))
-        if others:
-            return f"a mix: {others[:2]}"
+        fault = compare.fault(expected, within(reached, expected))
+        if fault:
+            return f"a mix: {fault}"
         if (change.says or "made anew") in said:
             return "made anew"
-        if not differences(expected, unchanged):
+        if not compare.fault(expected, unchanged):
             return "of no consequence"
         return "made anew without a word"
 
@@ -159,14 +158,13 @@ def clear(folder: Path) -> None:
 
 def outcome(folder: Path) -> Any:
     """Return what a command has come to, wherever: weights, curves, scores."""
-    curves = {}
-    for path in sorted(folder.rglob("metrics.jsonl")):
-        name = path.relative_to(folder).as_posix()
-        curves[name] = [json.loads(line) for line in path.read_text().splitlines()]
-    rows = {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.jsonl")}
+    files = compare.sums(folder)
+    rows = {
+        name: held for name, held in files.items() if name.endswith(".jsonl") and "/" not in name
+    }
     rows.pop("metrics.jsonl", None)
-    models = {name: held for name, held in weights(folder).items() if "cache/" not in name}
-    return {"weights": models, "curves": curves, "rows": rows}
+    numbers = compare.numbers(folder)
+    return {"numbers": numbers, "curves": compare.curves(folder), "rows": rows}
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

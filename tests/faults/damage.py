@@ -26,13 +26,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import compare
 import tiny
-
-from benchmarks.trace import differences
 
 KEPT = ("cache/", "store.sqlite")
 """What stages keep for each other; it is read where stages are made anew, so these are lost too."""
@@ -223,9 +221,9 @@ class Case:
             said = self.heard(self.again)
         except Exception as error:
             return f"{type(error).__name__}: {error}"
-        others = differences(self.expected, self.outcome())
-        if others:
-            return f"other results: {others[:3]}"
+        fault = compare.fault(self.expected, self.outcome())
+        if fault:
+            return fault
         if ended:
             return "ended with a line"
         return self._named(damage, touched, damaged, said)
@@ -303,23 +301,6 @@ def stopped_at(call: int, place: Any, name: str) -> Iterator[None]:
 # --- what is damaged ------------------------------------------------------------------------------------------------
 
 
-def results(run: Path) -> Any:
-    """Return the results of a run, wherever it lies, but for the costs, which stand in order of time."""
-    content = json.loads((run / "results.json").read_text().replace(str(run), "RUN"))
-    del content["costs"]
-    del content["sha256"]
-    return content
-
-
-def weights(run: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file that holds weights or numbers."""
-    sums = {}
-    for path in sorted(run.rglob("*")):
-        if path.suffix in (".safetensors", ".npy"):
-            sums[path.relative_to(run).as_posix()] = sha256(path.read_bytes()).hexdigest()
-    return sums
-
-
 def without_judging(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return a recipe that ends with its trainings, since no prompt is held out."""
     return {**recipe, "data": recipe["data"] | {"splits": {"train": 0.6, "dev": 0.4}}}
@@ -333,7 +314,7 @@ def of_run(name: str, folder: Path, recipe: dict[str, Any]) -> Case:
         name,
         folder,
         lambda: run_recipe({**recipe, "output": str(folder)}, []),
-        lambda: {"results": results(folder), "weights": weights(folder)},
+        lambda: {"results": compare.results(folder), "weights": compare.numbers(folder)},
         loses=STAGES,
     )
 
@@ -397,9 +378,7 @@ def interrupted_commands(models: tiny.Models, place: Path) -> Iterator[Case]:
             f"score to {suffix}", f"out{suffix}", lambda out: scoring.score(scorer, data, out)
         )
         if suffix == ".parquet":
-            scored.outcome = lambda case=scored: sha256(
-                (case.folder / "out.parquet").read_bytes()
-            ).hexdigest()
+            scored.outcome = lambda case=scored: compare.hashed(case.folder / "out.parquet")
         scored.left(stopped_at(4, parts.Parts, "write"))
         yield scored
     weighed = case("weigh", "out.jsonl", lambda out: scoring.weigh_dataset(scorer, data, out))

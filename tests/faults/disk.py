@@ -14,7 +14,6 @@ is 77.
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import logging
 import os
@@ -31,10 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import compare
 import tiny
-from damage import results, weights
 
-from benchmarks.trace import differences
 from rewarddiff import files, sums
 from rewarddiff.errors import UserError
 from rewarddiff.loop.checkpoint import CHECKPOINT
@@ -125,12 +123,12 @@ def commands(models: tiny.Models, whole: Path) -> dict[str, Command]:
     unsigned = CoefficientConfig(negative="abs")
     run = Command(
         lambda place: run_recipe({**recipe, "output": str(place / "run")}, []),
-        lambda place: [results(place / "run"), weights(place / "run")],
+        lambda place: [compare.results(place / "run"), compare.numbers(place / "run")],
     )
     swept = ["policies.dpo.coefficient.alpha=0.5,1", "output={}/sweep"]
     sweep = Command(
         lambda place: sweep_recipe(recipe, [text.format(place) for text in swept]),
-        lambda place: weights(place / "sweep"),
+        lambda place: compare.numbers(place / "sweep"),
     )
     return {
         "run": run,
@@ -164,7 +162,7 @@ def commands(models: tiny.Models, whole: Path) -> dict[str, Command]:
         ),
         "eval": Command(
             lambda place: eval_stage([scorer], str(rows), place / "e"),
-            lambda place: results(place / "e"),
+            lambda place: compare.results(place / "e"),
         ),
     }
 
@@ -196,8 +194,7 @@ def on_a_disk_of(size: int, command: Command, whole: Any, place: Path) -> tuple[
         with completed() as held:
             error = failure(command, place)
         if error is None:
-            same = not differences(whole, command.made(place))
-            return ("it had room" if same else "other results"), ""
+            return compare.fault(whole, command.made(place)) or "it had room", ""
         said = wrong_line(error, place) or lost(held) or damaged(place)
         if said:
             return said, f"{type(error).__name__}: {error}"
@@ -210,8 +207,7 @@ def after(command: Command, whole: Any, place: Path) -> str:
     error = failure(command, place)
     if error is not None:
         return f"it does not go on: {type(error).__name__}: {error}"
-    others = differences(whole, command.made(place))
-    return f"other results: {others[:3]}" if others else "one line, then equal"
+    return compare.fault(whole, command.made(place)) or "one line, then equal"
 
 
 def wrong_line(error: Exception, place: Path) -> str:
@@ -236,11 +232,11 @@ def completed() -> Iterator[Held]:
 
     def replacing(fresh: Path, folder: Path, **options: Any) -> None:
         replace(fresh, folder, **options)
-        held[folder] = hashes(folder)
+        held[folder] = compare.sums(folder)
 
     def finishing(stage: Stage, outputs: Any) -> dict[str, Any]:
         manifest = finished(stage, outputs)
-        held[stage.folder] = hashes(stage.folder)
+        held[stage.folder] = compare.sums(stage.folder)
         return manifest
 
     files.replace, Stage._finished = replacing, finishing  # type: ignore[method-assign]
@@ -248,14 +244,6 @@ def completed() -> Iterator[Held]:
         yield held
     finally:
         files.replace, Stage._finished = replace, finished  # type: ignore[method-assign]
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 def lost(held: Held) -> str:
@@ -266,7 +254,7 @@ def lost(held: Held) -> str:
     """
     for folder, before in held.items():
         _, *places = files.names(folder)
-        is_there = any(before.items() <= hashes(place).items() for place in places)
+        is_there = any(before.items() <= compare.sums(place).items() for place in places)
         is_discarded = folder.name == CHECKPOINT and folder.with_name("model") in held
         if not is_there and not is_discarded and sums.fault_of_sealed(folder):
             return f"{folder} was complete, and is gone or holds something else"
@@ -366,8 +354,8 @@ def at_operation(
         error = failure(command, place)
     operations.begin(Path("/nowhere"))
     if error is None:
-        same = not differences(whole, command.made(place))
-        return ("it did without, and is equal" if same else "other results"), operations.what
+        fault = compare.fault(whole, command.made(place))
+        return fault or "it did without, and is equal", operations.what
     said = wrong_line(error, place) or lost(held) or damaged(place)
     if said:
         return said, f"{type(error).__name__}: {error}"

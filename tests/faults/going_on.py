@@ -7,9 +7,10 @@ begins, keeps and discards; the checkpoints that a kill has left are looked at b
 from __future__ import annotations
 
 import json
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import compare
 
 from rewarddiff import files
 from rewarddiff.files import EARLIER
@@ -89,10 +90,7 @@ def held(training: Path) -> int:
 def _is_whole(folder: Path) -> bool:
     sums = json.loads((folder / SUMS).read_text())["files"]
     files = {folder / name: hashed for name, (_, hashed) in sums.items()}
-    return all(
-        path.is_file() and sha256(path.read_bytes()).hexdigest() == hashed
-        for path, hashed in files.items()
-    )
+    return all(path.is_file() and compare.hashed(path) == hashed for path, hashed in files.items())
 
 
 def lost(run: Path, lines: list[Told]) -> str:

@@ -29,26 +29,24 @@ import os
 import random
 import shutil
 import signal
-import sqlite3
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import compare
 import going_on
 import tiny
 from forks import ended, forked, killed_after
 from judging_examples import by_taste
 from operations import WRITES, Kill, Operation, killing, watch
 from scorers.chat_server import MODEL, serving
-
-from benchmarks.trace import differences
 
 OBJECTIVES = ("dpo", "rrhf", "kto")
 
@@ -61,22 +59,6 @@ BEGINS_WITH = {
 
 AT_ONCE = 4
 """Requests to the judge that are under way together."""
-
-STORE = "store.sqlite"
-
-OF_THE_MOMENT = (
-    "manifest.json",
-    "started.json",
-    "metrics.jsonl",
-    "results.json",
-    "report.html",
-    "cost-where-the-time-went.csv",
-    STORE,
-)
-"""Files that tell when something was done and how long it took: what else they hold is compared."""
-
-OF_ASKING = ("calls", "kept", "prompt_tokens", "completion_tokens", "price", "estimated_price")
-"""What a judge was asked for: more where a kill lost answers, see `_fault_of_account`."""
 
 KILLED = -signal.SIGKILL
 
@@ -316,57 +298,15 @@ def verdict(place: Place, name: str, asked: Sequence[str], kills: int) -> str:
     whole, now = seen(place.folder / name), seen(place.now)
     if not place.is_forking:
         del whole["optimizers"], now["optimizers"]  # a process of its own writes none down
-    found = differences(whole, now)
-    if found:
-        return f"differs: {found[:4]}"
-    return _fault_of_account(place, name, asked, kills) or "equal"
+    return compare.fault(whole, now) or _fault_of_account(place, name, asked, kills) or "equal"
 
 
 def seen(place: Path) -> dict[str, Any]:
     """Return all of a run that a kill must not change."""
-    run = place / "run"
-    sums, told = {}, {}
-    for path in sorted(run.rglob("*")):
-        name = path.relative_to(run).as_posix()
-        if path.is_dir():
-            sums[name] = "a folder"
-        elif path.name in OF_THE_MOMENT:
-            told[name] = _told(path)
-        elif not path.name.endswith("lock"):
-            sums[name] = sha256(path.read_bytes()).hexdigest()
     optimizers = place / "optimizers"
     lines = optimizers.read_text().splitlines() if optimizers.exists() else []
-    return {"sums": sums, "told": told, "optimizers": dict(line.split() for line in lines)}
-
-
-def _told(path: Path) -> Any:
-    """Return what a file tells, without what it tells of the moment."""
-    if path.name == STORE:
-        return _kept(path)
-    if path.name == "metrics.jsonl":
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    if path.suffix in (".html", ".csv"):
-        return "of times"
-    content = json.loads(path.read_text())
-    if path.name == "results.json":
-        content["costs"] = sorted(content["costs"], key=lambda cost: str(cost["stage"]))
-        for use in content["judges"]["uses"]:
-            for key in OF_ASKING:
-                del use[key]
-        return content
-    del content["sha256"]
-    content.pop("judges", None)  # seconds by judge
-    files = content.get("files", {})
-    content["files"] = {name: held for name, held in files.items() if "metrics" not in name}
-    return content
-
-
-def _kept(store: Path) -> dict[str, Any]:
-    """Return the values of a store by their keys, but for accounts of judges."""
-    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as database:
-        rows = database.execute("SELECT key, value FROM kept").fetchall()
-    values = {key: json.loads(value) for key, value in rows}
-    return {key: value for key, value in values.items() if "estimated_price" not in str(value)}
+    of_run = compare.everything(place / "run")
+    return {"files": of_run, "optimizers": dict(line.split() for line in lines)}
 
 
 def _fault_of_account(place: Place, name: str, asked: Sequence[str], kills: int) -> str:
@@ -470,7 +410,7 @@ def _saves(name: str, operations: Sequence[Operation]) -> list[list[int]]:
     A judge saves by transactions: there all of them are one.
     """
     if name == "judge":
-        return [[at for at, (_, path) in enumerate(operations) if path == STORE]]
+        return [[at for at, (_, path) in enumerate(operations) if path == compare.STORE]]
     saves = []
     for is_save, block in groupby(range(len(operations)), lambda at: _is_save(operations[at])):
         if is_save:

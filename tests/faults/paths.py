@@ -10,7 +10,6 @@ file and folder around the outputs is listed with its hash.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -24,6 +23,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
+import compare
 import tiny
 
 PAYLOADS = (
@@ -99,7 +99,7 @@ class World:
             if path.is_symlink():
                 contents[name] = f"a link to {os.readlink(path)}"
             elif path.is_file():
-                contents[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+                contents[name] = compare.hashed(path)
             else:
                 contents[name] = "a folder"
         return contents
@@ -315,12 +315,7 @@ def main() -> None:
                 before = world.around()
                 began = time.monotonic()
                 status = _done(command, argv, world)
-                after = world.around()
-                changed = [
-                    name
-                    for name in before.keys() | after.keys()
-                    if before.get(name) != after.get(name)
-                ]
+                changed = compare.changed(before, world.around())
                 said = (
                     (world.work / "tmp" / "said.txt")
                     .read_text(errors="replace")
@@ -336,7 +331,7 @@ def main() -> None:
                     wrong.append(f"{what}: {payload[:60]!r}")
                     last = said[-1][:300] if said else ""
                     print(
-                        f"{what} | {payload[:60]!r}: {verdict} {sorted(changed)[:4]} | {last}",
+                        f"{what} | {payload[:60]!r}: {verdict} {changed[:4]} | {last}",
                         flush=True,
                     )
             print(f"{kind}: {dict(counts)}", flush=True)

@@ -36,10 +36,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
+import compare
 import tiny
 
 MIB = 2**20
@@ -58,9 +58,7 @@ WEIGHTS = {
 """Actions, and how often each is drawn."""
 
 TRAIN = tiny.TRAIN | {"max_steps": 3}
-STORE = "store.sqlite"
 HOWS = ("flipped", "cut", "zeroed", "deleted")
-NUMBERS = (".safetensors", ".npy", ".arrow")
 PEOPLE, ITEMS = 4, 12
 
 
@@ -234,34 +232,6 @@ class Server:
 # -- what is compared ------------------------------------------------------------------------------
 
 
-def sums_below(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file in a folder."""
-    sums = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            name = path.relative_to(folder).as_posix()
-            sums[name] = sha256(path.read_bytes()).hexdigest()
-    return sums
-
-
-def numbers_of(run: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of weights or numbers of a run, but for what stages keep for each
-    other: that is read only where they are made anew."""
-    sums = sums_below(run)
-    return {
-        name: value
-        for name, value in sums.items()
-        if name.endswith(NUMBERS) and not name.startswith("cache/")
-    }
-
-
-def results_of(run: Path) -> Any:
-    """Return the results of a run, wherever it lies, but for the costs, which stand in order of time."""
-    content = json.loads((run / "results.json").read_text().replace(str(run), "RUN"))
-    del content["costs"]
-    return content
-
-
 def leftovers(folder: Path) -> list[str]:
     """Return what a killed command may leave, and a finished one may not."""
     return [
@@ -387,8 +357,8 @@ class Soak:
             begun = time.monotonic()
             self.done(*arguments(self.reference))
             self.longest[name] = time.monotonic() - begun
-        self.sums_of_inputs = sums_below(self.inputs)
-        self.sums_of_reference = sums_below(self.reference)
+        self.sums_of_inputs = compare.sums(self.inputs)
+        self.sums_of_reference = compare.sums(self.reference)
         self.temporary_names = self.names_in_temporary()
         (self.work / "scored").mkdir()
 
@@ -415,7 +385,7 @@ class Soak:
         process = self.started("run", str(self.inputs / "recipe.yaml"))
         status = process.wait()
         said = ""
-        if status == 2 and STORE in process.text:
+        if status == 2 and compare.STORE in process.text:
             self.lose_store()
             said = "without its store, "
             process = self.started("run", str(self.inputs / "recipe.yaml"))
@@ -433,18 +403,11 @@ class Soak:
         return anew
 
     def require_equal_run(self) -> None:
-        from benchmarks.trace import differences
-
         reference = self.reference / "run"
-        numbers, expected = numbers_of(self.run), numbers_of(reference)
-        others = sorted(
-            name
-            for name in numbers.keys() | expected.keys()
-            if numbers.get(name) != expected.get(name)
-        )
+        others = compare.changed(compare.numbers(reference), compare.numbers(self.run))
         require(not others, f"other numbers in {others[:3]}")
-        others = differences(results_of(reference), results_of(self.run))
-        require(not others, f"other results: {others[:3]}")
+        fault = compare.fault(compare.results(reference), compare.results(self.run))
+        require(not fault, fault)
         require(not leftovers(self.run), f"left over: {leftovers(self.run)[:3]}")
         self.require_whole_store()
 
@@ -456,7 +419,7 @@ class Soak:
         from rewarddiff.errors import UserError
         from rewarddiff.store import Store
 
-        path = self.run / STORE
+        path = self.run / compare.STORE
         if not path.exists():
             return
         try:
@@ -477,7 +440,7 @@ class Soak:
     def lose_store(self) -> None:
         """Take away a damaged store: it is the user who decides to lose it."""
         self.events["damaged stores taken away"] += 1
-        for path in self.run.glob(f"{STORE}*"):
+        for path in self.run.glob(f"{compare.STORE}*"):
             path.unlink()
 
     def run_killed(self) -> str:
@@ -489,7 +452,7 @@ class Soak:
         try:
             was_there = process.kill_after(moment)
         except Broken:
-            if STORE not in process.text:
+            if compare.STORE not in process.text:
                 raise
             was_there = False
         self.events["killed"] += was_there
@@ -529,7 +492,7 @@ class Soak:
         if how != "deleted":
             path.write_bytes(content)
         self.is_finished = False
-        self.is_store_damaged |= path.name.startswith(STORE)
+        self.is_store_damaged |= path.name.startswith(compare.STORE)
         self.events["damages"] += 1
         return f"{path.relative_to(self.run)} {how}"
 
@@ -708,8 +671,8 @@ class Soak:
 
     def require_all(self, name: str) -> None:
         """Look at what must hold after every step."""
-        require(sums_below(self.inputs) == self.sums_of_inputs, "what is read was changed")
-        require(sums_below(self.reference) == self.sums_of_reference, "the reference was changed")
+        require(compare.sums(self.inputs) == self.sums_of_inputs, "what is read was changed")
+        require(compare.sums(self.reference) == self.sums_of_reference, "the reference was changed")
         require(not list(self.elsewhere.iterdir()), f"written to {self.elsewhere}")
         expected = {"run", "scored", "judged", "people", "votes.jsonl"}
         others = {path.name for path in self.work.iterdir()} - expected

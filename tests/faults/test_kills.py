@@ -7,10 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import compare
 import going_on
 import pytest
 import torch
@@ -89,7 +89,7 @@ def left(folder: Path) -> dict[str, Any]:
             lines = [json.loads(line) for line in path.read_text().splitlines()]
             files[name] = [line | {"seconds": 0} for line in lines]
         elif path.suffix == ".npy":
-            files[name] = sha256(path.read_bytes()).hexdigest()
+            files[name] = compare.hashed(path)
     return files
 
 

@@ -27,10 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import compare
 import tiny
-from damage import results, weights
 
-from benchmarks.trace import differences
 from rewarddiff.outputs import LOCK
 
 SOON = 2.0
@@ -85,17 +84,18 @@ def commands(models: tiny.Models, scorer: Path, place: Path) -> dict[str, Comman
     return {
         "run": Command(
             lambda at: ["run", str(recipe), f"output={at}/o"],
-            lambda at: [results(at / "o"), weights(at / "o")],
+            lambda at: [compare.results(at / "o"), compare.numbers(at / "o")],
         ),
         "sweep": Command(
-            lambda at: ["sweep", str(recipe), alpha, f"output={at}/o"], lambda at: weights(at / "o")
+            lambda at: ["sweep", str(recipe), alpha, f"output={at}/o"],
+            lambda at: compare.numbers(at / "o"),
         ),
         "train": Command(
             lambda at: [
                 *("train", "dpo", "--model", policy, "--data", str(rows), "--output", f"{at}/o"),
                 *("data.limit=40", *small),
             ],
-            lambda at: weights(at / "o"),
+            lambda at: compare.numbers(at / "o"),
         ),
         "score": Command(
             lambda at: ["score", of_scorer, str(rows), "--output", f"{at}/o.jsonl"],
@@ -121,7 +121,7 @@ def commands(models: tiny.Models, scorer: Path, place: Path) -> dict[str, Comman
         ),
         "eval": Command(
             lambda at: ["eval", of_scorer, str(rows), "--output", f"{at}/o"],
-            lambda at: results(at / "o"),
+            lambda at: compare.results(at / "o"),
         ),
         "bestof": Command(
             lambda at: [
@@ -247,8 +247,7 @@ def case(
         return (GOOD if third.status in (0, 130) else f"third: {third.said[-200:]}"), second
     if third.status:
         return f"third: {third.said[-300:]}", second
-    others = differences(whole, command.made(at))
-    return (f"other results: {others[:2]}" if others else GOOD), second
+    return compare.fault(whole, command.made(at)) or GOOD, second
 
 
 def fault_of_refusal(refused: Ended, owner: int) -> str:
@@ -280,8 +279,8 @@ def at_once(command: Command, whole: Any, at: Path) -> tuple[str, Ended | None]:
     fault = fault_of_refusal(ends[refused], both[winner].pid)
     if fault or ends[winner].status:
         return fault or f"status {ends[winner].status} of the winner", ends[refused]
-    others = differences(whole, command.made(at)) if command.made else ()
-    return (f"other results: {others[:2]}" if others else ONE_WON), ends[refused]
+    reached = command.made(at) if command.made else whole
+    return compare.fault(whole, reached) or ONE_WON, ends[refused]
 
 
 def _reuse_number(at: Path) -> None:
