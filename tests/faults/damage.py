@@ -13,7 +13,6 @@ from __future__ import annotations
 import gc
 import io
 import itertools
-import json
 import logging
 import os
 import random
@@ -26,11 +25,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import compare
 import tiny
+from commands import commands
 
 KEPT = ("cache/", "store.sqlite")
 """What stages keep for each other; it is read where stages are made anew, so these are lost too."""
@@ -355,68 +356,29 @@ def interrupted_runs(models: tiny.Models, place: Path) -> Iterator[Case]:
 
 def interrupted_commands(models: tiny.Models, place: Path) -> Iterator[Case]:
     """Yield commands beside runs, stopped in the middle of their work."""
-    from rewarddiff.pipeline import augment, best_of_n, scoring, sweep
-    from rewarddiff.pipeline.commands import train_stage
-    from rewarddiff.sampling.several import Beams
+    import torch
+
+    from rewarddiff.pipeline import augment, best_of_n
     from rewarddiff.scoring import parts, windows
 
     windows.WINDOW = 4
-    place.mkdir(parents=True, exist_ok=True)
-    data = tiny.lines(place / "pairs.jsonl", tiny.pairs(40))
-    scorer = place / "scorer"
-    settings = ["train.max_steps=2", "train.precision=fp32", "lengths.max_response=32"]
-    train_stage("reward", models["encoder"], data, scorer, settings)
-    policy = models["policy"]
-
-    def case(name: str, file: str, again: Callable[[Path], object]) -> Case:
-        folder = place / name.replace(" ", "-")
-        output = folder / file
-        return Case(name, folder, lambda: again(output), lambda: output.read_text())
-
-    for suffix in (".jsonl", ".parquet"):
-        scored = case(
-            f"score to {suffix}", f"out{suffix}", lambda out: scoring.score(scorer, data, out)
-        )
-        if suffix == ".parquet":
-            scored.outcome = lambda case=scored: compare.hashed(case.folder / "out.parquet")
-        scored.left(stopped_at(4, parts.Parts, "write"))
-        yield scored
-    weighed = case("weigh", "out.jsonl", lambda out: scoring.weigh_dataset(scorer, data, out))
-    weighed.left(stopped_at(4, parts.Parts, "write"))
-    yield weighed
-
-    few = augment.AugmentConfig(draw=Beams(max_new_tokens=4), limit=4)
-    drawn = case(
-        "augment", "out.jsonl", lambda out: augment.augment(data, policy, scorer, out, few)
-    )
-    drawn.left(stopped_at(1, augment, "scores"))
-    yield drawn
-
-    options = ["n=[1,2]", "max_new_tokens=4", "limit=4"]
-    picked = case(
-        "best of n",
-        "best_of_n.json",
-        lambda out: best_of_n.best_of_n_stage(data, policy, [scorer], scorer, out.parent, options),
-    )
-    picked.left(stopped_at(1, best_of_n, "_pick"))
-    yield picked
-
     reward = tiny.scorers(models, kinds=["reward"])
-    policies = {"dpo": {"objective": "dpo", "train": tiny.TRAIN}}
-    recipe = without_judging(
-        tiny.recipe(models, place / "sweep", scorers=reward, policies=policies)
-    )
-    swept = case(
-        "sweep",
-        "sweep.json",
-        lambda out: sweep.sweep_recipe(recipe, ["objective.beta=0.1,0.2"]),
-    )
-    swept.folder = place / "sweep-sweep"  # which no run lies in
-    swept.outcome = lambda: json.loads((swept.folder / "sweep.json").read_text())
-    import torch
-
-    swept.left(stopped_at(6, torch.optim.AdamW, "step"))  # in the second policy
-    yield swept
+    policies = {"dpo": tiny.policy(source="reward")}
+    recipe = tiny.recipe(models, place / "o", scorers=reward, policies=policies)
+    with redirect_stdout(io.StringIO()):
+        every = commands(models, place, without_judging(recipe), pairs=40, few=4)
+    for name, stopped in (
+        ("score", stopped_at(4, parts.Parts, "write")),
+        ("score to Parquet", stopped_at(4, parts.Parts, "write")),
+        ("weigh", stopped_at(4, parts.Parts, "write")),
+        ("augment", stopped_at(1, augment, "scores")),
+        ("bestof", stopped_at(1, best_of_n, "_pick")),
+        ("sweep", stopped_at(6, torch.optim.AdamW, "step")),  # in the second policy
+    ):
+        command, folder = every[name], place / name.replace(" ", "-")
+        case = Case(name, folder, partial(command.carry_out, folder), partial(command.made, folder))
+        case.left(stopped)
+        yield case
 
 
 def made_fast() -> None:

@@ -24,14 +24,14 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import compare
 import tiny
+from commands import Command, commands
 
 from rewarddiff import files, sums
 from rewarddiff.errors import UserError
@@ -51,19 +51,6 @@ LINE = re.compile(
 )
 
 GOOD = ("one line, then equal", "it had room", "it did without, and is equal")
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command that writes.
-
-    Attributes:
-        run: writes below a folder.
-        made: what it has made there, to be compared.
-    """
-
-    run: Callable[[Path], Any]
-    made: Callable[[Path], Any]
 
 
 # --- small disks ----------------------------------------------------------------------------------------------------
@@ -104,78 +91,23 @@ def used(place: Path) -> int:
 
 # --- commands -------------------------------------------------------------------------------------------------------
 
-
-def commands(models: tiny.Models, whole: Path) -> dict[str, Command]:
-    """Return what is tried; `whole` holds a run whose scorer the others ask."""
-    from rewarddiff.coefficients import CoefficientConfig
-    from rewarddiff.pipeline import augment_stage, baseline_stage, eval_stage, sweep_recipe
-    from rewarddiff.pipeline.commands import run_recipe
-    from rewarddiff.pipeline.scoring import score, weigh_dataset
-
-    scorer = str(whole / "run/scorers/reward-0/model")
-    rows = tiny.lines(whole / "rows.jsonl", tiny.pairs(120))
-    recipe = tiny.recipe(
-        models,
-        whole,
-        scorers=tiny.scorers(models, kinds=["reward"]),
-        policies={"dpo": tiny.policy(source="reward")},
-    )
-    unsigned = CoefficientConfig(negative="abs")
-    run = Command(
-        lambda place: run_recipe({**recipe, "output": str(place / "run")}, []),
-        lambda place: [compare.results(place / "run"), compare.numbers(place / "run")],
-    )
-    swept = ["policies.dpo.coefficient.alpha=0.5,1", "output={}/sweep"]
-    sweep = Command(
-        lambda place: sweep_recipe(recipe, [text.format(place) for text in swept]),
-        lambda place: compare.numbers(place / "sweep"),
-    )
-    return {
-        "run": run,
-        "sweep": sweep,
-        "score": Command(lambda place: score(scorer, rows, place / "s.jsonl"), _file("s.jsonl")),
-        "score to Parquet": Command(
-            lambda place: score(scorer, rows, place / "s.parquet"), _file("s.parquet")
-        ),
-        "weigh": Command(
-            lambda place: weigh_dataset(scorer, rows, place / "w.jsonl", unsigned), _file("w.jsonl")
-        ),
-        "augment": Command(
-            lambda place: augment_stage(
-                str(rows),
-                models["policy"],
-                scorer,
-                place / "a.jsonl",
-                ["limit=6", "draw.max_new_tokens=4"],
-            ),
-            _file("a.jsonl"),
-        ),
-        "baseline": Command(
-            lambda place: baseline_stage(
-                str(rows),
-                models["policy"],
-                scorer,
-                place / "b.jsonl",
-                ["k=2", "limit=6", "max_new_tokens=4"],
-            ),
-            _file("b.jsonl"),
-        ),
-        "eval": Command(
-            lambda place: eval_stage([scorer], str(rows), place / "e"),
-            lambda place: compare.results(place / "e"),
-        ),
-    }
+TRIED = ("run", "sweep", "score", "score to Parquet", "weigh", "augment", "baseline", "eval")
 
 
-def _file(name: str) -> Callable[[Path], bytes]:
-    return lambda place: (place / name).read_bytes()
+def tried_on(models: tiny.Models, place: Path) -> dict[str, Command]:
+    """Return the commands that are tried, with one scorer and one policy."""
+    scorers = tiny.scorers(models, kinds=["reward"])
+    policies = {"dpo": tiny.policy(source="reward")}
+    recipe = tiny.recipe(models, place / "o", scorers=scorers, policies=policies)
+    every = commands(models, place, recipe, pairs=120, few=6)
+    return {name: every[name] for name in TRIED}
 
 
 def failure(command: Command, place: Path) -> Exception | None:
     """Run a command; return what it fails with."""
     try:
         with redirect_stdout(io.StringIO()):
-            command.run(place)
+            command.carry_out(place)
     except Exception as error:
         return error
     return None
@@ -384,10 +316,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         models = tiny.models(place)
-        whole_place = place / "whole"
-        whole_place.mkdir()
-        tried = commands(models, whole_place)
-        failure(tried["run"], whole_place)  # whose scorer the others ask
+        with redirect_stdout(io.StringIO()):
+            tried = tried_on(models, place / "read")
         if named:
             tried = {name: tried[name] for name in named[0].split(",")}
         if is_of_operations:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import disk
 import pytest
-from disk import LARGE, Command, completed, failure, lost, obstacle, on_a_disk_of, small_disk
+from commands import Command, of_file
+from disk import LARGE, completed, failure, lost, obstacle, on_a_disk_of, small_disk
 
 from rewarddiff import files
-from rewarddiff.pipeline.scoring import score
 
 WHY_NOT = obstacle()
 
@@ -23,10 +23,7 @@ def test_a_full_disk_is_one_line_and_the_command_goes_on_once_there_is_room(tmp_
     rows = tmp_path / "rows.jsonl"
     row = {"prompt": "a question", "chosen": "a longer answer", "rejected": "an answer"}
     rows.write_text(f"{json.dumps(row)}\n" * 600)
-    command = Command(
-        lambda place: score("length", rows, place / "s.jsonl"),
-        lambda place: (place / "s.jsonl").read_bytes(),
-    )
+    command = Command(f"score length {rows} --output {{at}}/s.jsonl", of_file("s.jsonl"))
     disk = tmp_path / "disk"
     with small_disk(disk, LARGE):
         assert failure(command, disk) is None
