@@ -15,7 +15,6 @@ import json
 import shutil
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -32,6 +31,7 @@ import torch
 import transformers
 from damage import Case, Stopped, made_fast, stopped_at
 from safetensors.torch import load_file, save_file
+from tally import Tally
 
 import rewarddiff as rd
 from rewarddiff.errors import UserError
@@ -751,7 +751,7 @@ def every(world: World) -> tuple[dict[str, Begun], list[Change]]:
 
 def main() -> None:
     made_fast()
-    verdicts: Counter[str] = Counter()
+    tally = Tally(GOOD)
     with tempfile.TemporaryDirectory() as name:
         world = World(Path(name))
         write_rows(world.files, rows())
@@ -762,16 +762,13 @@ def main() -> None:
         if len(sys.argv) > 1:
             chosen = np.linspace(0, len(changes) - 1, int(sys.argv[1]), dtype=int)
             changes = [changes[place] for place in dict.fromkeys(chosen.tolist())]
-        for number, change in enumerate(changes, 1):
+        for change in changes:
             try:
                 verdict = world.verdict(change, begun[change.begun])
             except (Exception, Stopped) as error:
                 verdict = f"{type(error).__name__}: {error}"
-            verdicts[f"{change.name.partition(',')[0]}: {verdict.partition(':')[0]}"] += 1
-            print(f"{number}/{len(changes)} {change.name}: {verdict}", flush=True)
-    print(dict(sorted(verdicts.items())))
-    bad = [told for told in verdicts if told.partition(": ")[2] not in GOOD]
-    sys.exit(bool(bad))
+            tally.add(change.name, verdict, part=change.name.partition(",")[0])
+    tally.end()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from typing import Any, NamedTuple
 import compare
 import tiny
 from commands import commands
+from tally import Tally
 
 KEPT = ("cache/", "store.sqlite")
 """What stages keep for each other; it is read where stages are made anew, so these are lost too."""
@@ -397,8 +397,7 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     made_fast()
     rng = random.Random(0)
-    verdicts: Counter[str] = Counter()
-    by_case: Counter[str] = Counter()
+    tally = Tally(GOOD)
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         models = tiny.models(place)
@@ -412,14 +411,9 @@ def main() -> None:
             case = cases[number % len(cases)]
             damage = case.drawn(rng)
             verdict = case.after(damage)
-            verdicts[verdict] += 1
-            by_case[case.name] += 1
-            seconds = time.monotonic() - begun
-            told = f"{case.name}: {damage.name} {damage.how}: {verdict}"
-            print(f"{number}/{count} ({seconds:.0f} s) {told}", flush=True)
-    print(dict(by_case))
-    print(dict(verdicts))
-    sys.exit(bool(verdicts.keys() - set(GOOD)))
+            what = f"{case.name}: {damage.name} {damage.how}"
+            tally.add(what, verdict, f"{time.monotonic() - begun:.0f} s", part=case.name)
+    tally.end()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
@@ -32,6 +31,7 @@ from typing import Any
 import compare
 import tiny
 from commands import Command, commands
+from tally import Tally
 
 from rewarddiff import files, sums
 from rewarddiff.errors import UserError
@@ -312,7 +312,7 @@ def main() -> None:
     if why_not and not is_of_operations:
         print(f"skipped, nothing was tried: {why_not}")
         sys.exit(SKIPPED)
-    verdicts: Counter[str] = Counter()
+    tally = Tally(GOOD)
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         models = tiny.models(place)
@@ -321,15 +321,14 @@ def main() -> None:
         if named:
             tried = {name: tried[name] for name in named[0].split(",")}
         if is_of_operations:
-            _operations(int(count), tried, place, verdicts)
+            _operations(int(count), tried, place, tally)
         else:
-            _sizes(int(count), tried, place, verdicts, alike=bool(named))
-    print(sum(verdicts.values()), dict(verdicts))
-    sys.exit(bool(verdicts.keys() - set(GOOD)))
+            _sizes(int(count), tried, place, tally, alike=bool(named))
+    tally.end()
 
 
 def _sizes(
-    count: int, tried: dict[str, Command], place: Path, verdicts: Counter[str], *, alike: bool
+    count: int, tried: dict[str, Command], place: Path, tally: Tally, *, alike: bool
 ) -> None:
     disk = place / "disk"
     for name, command in tried.items():
@@ -337,9 +336,7 @@ def _sizes(
             peak = _peak_of(command, disk)
             whole = command.made(disk)
         for size in sizes_of(peak, count if alike or name == "run" else max(3, count // 8)):
-            said, line = on_a_disk_of(size, command, whole, disk)
-            verdicts[said] += 1
-            print(f"{name} on {size:,} bytes: {said} | {line}", flush=True)
+            tally.add(f"{name} on {size:,} bytes", *on_a_disk_of(size, command, whole, disk))
 
 
 def _peak_of(command: Command, disk: Path) -> int:
@@ -364,7 +361,7 @@ def _peak_of(command: Command, disk: Path) -> int:
     return max(most[0], used(disk))
 
 
-def _operations(count: int, tried: dict[str, Command], place: Path, verdicts: Counter[str]) -> None:
+def _operations(count: int, tried: dict[str, Command], place: Path, tally: Tally) -> None:
     operations = Operations()
     rng = random.Random(0)
     output = place / "out"
@@ -379,9 +376,8 @@ def _operations(count: int, tried: dict[str, Command], place: Path, verdicts: Co
         whole = command.made(output)
         chosen = sorted(rng.sample(range(1, total + 1), min(total, count // len(tried))))
         for number in chosen:
-            said, line = at_operation(number, operations, command, whole, output)
-            verdicts[said] += 1
-            print(f"{name}, operation {number} of {total}: {said} | {line}", flush=True)
+            came_of_it = at_operation(number, operations, command, whole, output)
+            tally.add(f"{name}, operation {number} of {total}", *came_of_it)
         shutil.rmtree(output, ignore_errors=True)
 
 

@@ -22,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ import hostile_things as things
 import tiny
 from hostile_things import Given
 from hub_server import TOKEN, hub
+from tally import Tally
 
 WATCHING = beside.FAULTS / "watching"
 sys.path.insert(0, str(WATCHING))
@@ -547,33 +547,24 @@ def modules_where_the_command_is_given(cases: Cases) -> tuple[str, str]:
 def main() -> None:
     most = int(sys.argv[1]) if len(sys.argv) > 1 else 99
     words = sys.argv[2:]
-    counts: Counter[str] = Counter()
-    wrong: set[str] = set()
+    tally = Tally(GOOD)
     names: set[str] = set()
-    with tempfile.TemporaryDirectory(prefix="hostile-") as place, hub() as its:
+    with tempfile.TemporaryDirectory(prefix="hostile-") as root, hub() as its:
         os.environ["HOSTILE_HUB"] = its.url
-        cases = Cases(Path(place), most)
+        cases = Cases(Path(root), most)
         refused = [*_warm(cases), *_not_through(cases)]
         if refused:
             sys.exit(f"a good thing does not come through: {', '.join(refused)}")
         for name, door, given, command in cases.all(words):
-            verdict, said = carried_out(command, given.place.parent, given.place.parent)
-            counts[verdict] += 1
+            place = given.place.parent
+            tally.add(f"{name} | {door}", *carried_out(command, place, place))
             names.add(name)
-            mark = ""
-            if verdict not in GOOD:
-                wrong.add(name)
-                mark = "   <-- WRONG"
-            print(f"{name} | {door}: {verdict} | {said}{mark}", flush=True)
-            shutil.rmtree(given.place.parent, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
         if not words:
-            verdict, said = modules_where_the_command_is_given(cases)
-            counts[verdict] += 1
-            print(f"modules of the folder where a command is given: {verdict} | {said}")
-    print(
-        f"{len(names)} things, {sum(counts.values())} commands: {dict(counts)}; wrong: {sorted(wrong)}"
-    )
-    sys.exit(bool(wrong))
+            came_of_it = modules_where_the_command_is_given(cases)
+            tally.add("modules of the folder where a command is given", *came_of_it)
+    print(f"{len(names)} things")
+    tally.end()
 
 
 def _warm(cases: Cases) -> Iterator[str]:

@@ -32,7 +32,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -47,6 +46,7 @@ from forks import ended, forked, killed_after
 from judging_examples import by_taste
 from operations import WRITES, Kill, Operation, killing, watch
 from scorers.chat_server import MODEL, serving
+from tally import Tally
 
 OBJECTIVES = ("dpo", "rrhf", "kto")
 
@@ -530,20 +530,19 @@ def main() -> None:
 
     torch.set_num_threads(1)
     quicken()
-    verdicts: Counter[str] = Counter()
+    tally = Tally(["equal"])
     with tempfile.TemporaryDirectory() as folder, judge_at(Path(folder)) as judge:
         models = Path(folder) / "models"
         ended(forked(lambda: make(models), Path(folder) / "log"))
         named = {name: str(models / name) for name in ("policy", "encoder")}
         place = Place(Path(folder), judge, named)
         os.environ["TMPDIR"] = tempfile.tempdir = str(place.folder / "tmp")
-        for number, (done, said) in enumerate(outcomes(place, options), 1):
-            verdicts[said.partition(":")[0]] += 1
-            print(f"{number} {done}: {said}", flush=True)
+        for what, came_of_it in outcomes(place, options):
+            tally.add(what, came_of_it)
             if time.monotonic() > until:
                 break
-    print(f"{dict(verdicts)}, {place.went_on} went on from a checkpoint")
-    sys.exit(verdicts.keys() != {"equal"})
+    print(f"{place.went_on} went on from a checkpoint")
+    tally.end()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import re
 import sys
 import tempfile
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ import torch
 from online_examples import PROMPTS, letters, reader, semi, short
 from process_groups import on_processes
 from reward_server import serving
+from tally import Tally
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
@@ -646,21 +646,16 @@ def _unchanged(
 def main() -> None:
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     torch.set_num_threads(1)
-    verdicts: Counter[str] = Counter()
+    tally = Tally(GOOD)
     with tempfile.TemporaryDirectory() as name:
         models = Models(**tiny.models(Path(name)))
         for case in cases():
-            if wanted not in case.name:
-                continue
-            said, line = verdict(case, models, Path(name))
-            verdicts[said] += 1
-            print(f"{case.name}: {said} | {line}", flush=True)
+            if wanted in case.name:
+                tally.add(case.name, *verdict(case, models, Path(name)))
         if wanted in "on two processes":
-            for kind, said, line in on_two_processes(Path(name)):
-                verdicts[said] += 1
-                print(f"{kind}: {said} | {line}", flush=True)
-    print(sum(verdicts.values()), dict(verdicts))
-    sys.exit(bool(verdicts.keys() - set(GOOD)))
+            for kind, *came_of_it in on_two_processes(Path(name)):
+                tally.add(kind, *came_of_it)
+    tally.end()
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
+
+from tally import Tally
 
 from rewarddiff.store import Store
 
@@ -54,11 +55,11 @@ def kept(place: Path) -> set[int]:
     return {int(key) for key in values}
 
 
-def verdict(place: Path, said: list[int]) -> str:
+def verdict(place: Path, numbers: list[int]) -> str:
     """Return "kept", or what is wrong with what a killed process left, and with what the next one makes of it."""
     held = kept(place)
-    if not set(said) <= held or len(held) > len(said) + 1:
-        return f"{sorted(held)} are kept, {said} were acknowledged"
+    if not set(numbers) <= held or len(held) > len(numbers) + 1:
+        return f"{sorted(held)} are kept, {numbers} were acknowledged"
     subprocess.run(
         [sys.executable, "-c", WRITER, str(place)], stdout=subprocess.DEVNULL, check=True
     )
@@ -71,18 +72,16 @@ def verdict(place: Path, said: list[int]) -> str:
 def main() -> None:
     if shutil.which("strace") is None:
         sys.exit("strace is not installed")
-    verdicts: Counter[str] = Counter()
+    tally = Tally(["kept"])
     for call in itertools.count(1):
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / "store.sqlite"
-            status, said = acknowledged(place, call)
+            status, numbers = acknowledged(place, call)
             if status == 0:
                 break
-            found = verdict(place, said)
-        verdicts[found] += 1
-        print(f"killed at call {call}, {len(said)} acknowledged: {found}", flush=True)
-    print(dict(verdicts))
-    sys.exit(verdicts.keys() != {"kept"})
+            came_of_it = verdict(place, numbers)
+        tally.add(f"killed at call {call}, {len(numbers)} acknowledged", came_of_it)
+    tally.end()
 
 
 if __name__ == "__main__":

@@ -21,15 +21,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import compare
 import tiny
 from commands import Command, commands
+from tally import Tally
 
 from rewarddiff.outputs import LOCK
 
@@ -57,6 +58,11 @@ class Ended(NamedTuple):
     seconds: float
     cpu: float
     asleep: float
+
+    def __str__(self) -> str:
+        lines = self.said.strip().splitlines()[-1:]
+        times = f"{self.cpu:.2f} s of the processor, {self.seconds:.2f} s by the clock, {self.asleep:.2f} s asleep"
+        return " | ".join([times, *lines])
 
 
 def tried_on(models: tiny.Models, place: Path) -> dict[str, Command]:
@@ -234,13 +240,33 @@ def alone(command: Command, at: Path) -> tuple[Any, float]:
     return command.made(at), time.monotonic() - begun
 
 
+def met(
+    command: Command, of_one_alone: tuple[Any, float], place: Path, rng: random.Random | None
+) -> tuple[str, Ended | None]:
+    """Try a case again until the first command is met while it holds its output.
+
+    Args:
+        of_one_alone: what a command that is alone makes, and for how long it holds its output.
+        rng: None where two commands are started at once.
+    """
+    whole, held = of_one_alone
+    for attempt in range(ATTEMPTS):
+        at = place.with_name(f"{place.name}-{attempt}")
+        if rng is None:
+            verdict, second = at_once(command, whole, at)
+        else:
+            verdict, second = case(command, whole, held / 2**attempt, at, rng)
+        if verdict != TOO_LATE:
+            break
+    return verdict, second
+
+
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 26
     wanted = sys.argv[2] if len(sys.argv) > 2 else ""
     rng = random.Random(0)
-    verdicts: Counter[str] = Counter()
-    slowest = Ended(0, "", 0.0, 0.0, 0.0)
-    longest_asleep = 0.0
+    tally = Tally([GOOD, ONE_WON])
+    slowest, longest_asleep = Ended(0, "", 0.0, 0.0, 0.0), 0.0
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         models = tiny.models(place)
@@ -249,38 +275,25 @@ def main() -> None:
         if wanted:
             tried = {name: tried[name] for name in wanted.split(",")}
         of_those_alone: dict[str, tuple[Any, float]] = {}
-        for number in range(count + 1):
-            kind = list(tried)[number % len(tried) if number < count else 0]
-            command = tried[kind]
+        kinds = [*islice(cycle(tried), count), next(iter(tried))]
+        for number, kind in enumerate(kinds):
             if kind not in of_those_alone:
-                of_those_alone[kind] = alone(command, place / f"alone-{kind}")
-            whole, held = of_those_alone[kind]
+                of_those_alone[kind] = alone(tried[kind], place / f"alone-{kind}")
             is_last = number == count
-            for attempt in range(ATTEMPTS):
-                at = place / f"case-{number}-{attempt}"
-                if is_last:
-                    said, second = at_once(command, whole, at)
-                else:
-                    said, second = case(command, whole, held / 2**attempt, at, rng)
-                if said != TOO_LATE:
-                    break
-            verdicts[said] += 1
+            verdict, second = met(
+                tried[kind],
+                of_those_alone[kind],
+                place / f"case-{number}",
+                None if is_last else rng,
+            )
+            tally.add(f"two at once: {kind}" if is_last else kind, verdict, str(second or ""))
             if second is not None:
+                longest_asleep = max(longest_asleep, second.asleep)
                 if not is_last:
                     slowest = max(slowest, second, key=lambda one: one.cpu)
-                longest_asleep = max(longest_asleep, second.asleep)
-                line = second.said.strip().splitlines()[-1] if second.said.strip() else ""
-                print(
-                    f"{number + 1}/{count + 1} {kind}: {said}, {second.cpu:.2f} s of the processor, "
-                    f"{second.seconds:.2f} s by the clock, {second.asleep:.2f} s asleep | {line}",
-                    flush=True,
-                )
-            else:
-                print(f"{number + 1}/{count + 1} {kind}: {said}", flush=True)
     print(f"slowest refusal: {slowest.cpu:.2f} s of the processor, {slowest.seconds:.2f} s")
     print(f"longest asleep: {longest_asleep:.2f} s")
-    print(dict(verdicts))
-    sys.exit(not verdicts.keys() <= {GOOD, ONE_WON})
+    tally.end()
 
 
 if __name__ == "__main__":
