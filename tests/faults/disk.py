@@ -20,6 +20,7 @@ import os
 import random
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -29,8 +30,11 @@ from pathlib import Path
 from typing import Any
 
 import compare
+import operations
 import tiny
 from commands import Command, commands
+from operations import Operation
+from safetensors import SafetensorError
 from tally import Tally
 
 from rewarddiff import files, sums
@@ -214,80 +218,60 @@ def damaged(place: Path) -> str:
 # --- single operations ------------------------------------------------------------------------------------------------
 
 
-class Operations:
-    """Counts what changes files below a folder, and lets one of them find no room."""
+TAKE_ROOM = ("open", "append", "rename", "mkdir", "link", "fsync", "safetensors", "begin")
+"""Operations that may find no room."""
 
-    def __init__(self) -> None:
-        self.place = ""
+
+class NoRoom:
+    """Counts the operations that take room, and lets one of them find none; 0: none of them."""
+
+    def __init__(self, place: Path, fails: int = 0) -> None:
+        self.place, self.fails = place, fails
         self.count = 0
-        self.fails = 0
         self.what = ""
-        sys.addaudithook(self._hook)
-        sync = os.fsync
 
-        def failing(descriptor: int) -> None:
-            self.happens("fsync", os.readlink(f"/proc/self/fd/{descriptor}"))
-            sync(descriptor)
-
-        os.fsync = failing
-        self._patch_safetensors()
-
-    def _patch_safetensors(self) -> None:
-        import safetensors.torch as of_torch
-        from safetensors import SafetensorError
-
-        serialise = of_torch.serialize_file
-
-        def failing(tensors: Any, filename: Any, *more: Any, **options: Any) -> Any:
-            try:
-                self.happens("save_file", str(filename))
-            except OSError as error:
-                # As the library says it.
-                text = "Error while serializing: I/O error: No space left on device (os error 28)"
-                raise SafetensorError(text) from error
-            return serialise(tensors, filename, *more, **options)
-
-        of_torch.serialize_file = failing
-
-    def begin(self, place: Path, fails: int = 0) -> None:
-        """Count from now on below a folder, and fail at an operation; 0: at none."""
-        self.place, self.count, self.fails, self.what = str(place), 0, fails, ""
-
-    def happens(self, what: str, path: str) -> None:
-        if not self.place or not os.path.abspath(path).startswith(self.place):
+    def __call__(self, operation: Operation) -> None:
+        if operation.kind not in TAKE_ROOM:
             return
         self.count += 1
         if self.count == self.fails:
-            self.what = f"{what} {os.path.relpath(path, self.place)}"
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+            self.what = " ".join(operation)
+            raise self.error(operation)
 
-    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.place:
-            return
-        if event == "open":
-            path, _, flags = arguments
-            writes = flags & (os.O_WRONLY | os.O_RDWR) if isinstance(flags, int) else 0
-            if writes and isinstance(path, str | bytes):
-                self.happens("open", os.fsdecode(path))
-        elif event in ("os.rename", "os.mkdir", "os.link"):
-            self.happens(event, os.fsdecode(arguments[1 if event != "os.mkdir" else 0]))
-        elif event == "sqlite3.connect":
-            self.happens(event, os.fsdecode(arguments[0]))
+    def error(self, operation: Operation) -> Exception:
+        """Return what an operation fails with where there is no room, as its library says it."""
+        if operation.kind == "safetensors":
+            text = "Error while serializing: I/O error: No space left on device (os error 28)"
+            return SafetensorError(text)
+        if operation.kind == "begin":
+            return sqlite3.OperationalError("database or disk is full")
+        path = str(self.place / operation.path)
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
 
-def at_operation(
-    number: int, operations: Operations, command: Command, whole: Any, place: Path
-) -> tuple[str, str]:
+def tell_of_syncs() -> None:
+    """Let it be seen when this process brings a file to the disk."""
+    sync = os.fsync
+
+    def telling(descriptor: int) -> None:
+        operations.tell("fsync", os.readlink(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    os.fsync = telling
+
+
+def at_operation(number: int, command: Command, whole: Any, place: Path) -> tuple[str, str]:
     """Let one operation of a command find no room, and run it again."""
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
-    operations.begin(place, number)
+    no_room = NoRoom(place, number)
+    operations.watch(place, no_room)
     with completed() as held:
         error = failure(command, place)
-    operations.begin(Path("/nowhere"))
+    operations.ignore()
     if error is None:
         fault = compare.fault(whole, command.made(place))
-        return fault or "it did without, and is equal", operations.what
+        return fault or "it did without, and is equal", no_room.what
     said = wrong_line(error, place) or lost(held) or damaged(place)
     if said:
         return said, f"{type(error).__name__}: {error}"
@@ -362,21 +346,22 @@ def _peak_of(command: Command, disk: Path) -> int:
 
 
 def _operations(count: int, tried: dict[str, Command], place: Path, tally: Tally) -> None:
-    operations = Operations()
+    tell_of_syncs()
     rng = random.Random(0)
     output = place / "out"
     for name, command in tried.items():
         output.mkdir(exist_ok=True)
-        operations.begin(output)
+        no_room = NoRoom(output)
+        operations.watch(output, no_room)
         error = failure(command, output)
         if error is not None:
             raise error
-        total = operations.count
-        operations.begin(Path("/nowhere"))
+        total = no_room.count
+        operations.ignore()
         whole = command.made(output)
         chosen = sorted(rng.sample(range(1, total + 1), min(total, count // len(tried))))
         for number in chosen:
-            came_of_it = at_operation(number, operations, command, whole, output)
+            came_of_it = at_operation(number, command, whole, output)
             tally.add(f"{name}, operation {number} of {total}", *came_of_it)
         shutil.rmtree(output, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""The file operations of a process below one folder, and a SIGKILL before any of them.
+"""The file operations of a process below one folder, and a SIGKILL, or an error, before any of them.
 
 An operation opens a file for writing or appending, renames, links or removes one, makes or removes a folder,
 writes safetensors, begins a transaction of SQLite or is about to commit it. What is half written is met too: the file
@@ -40,34 +40,52 @@ class Kill(NamedTuple):
         return f"{self.at}{' halfway' if self.half else ''}"
 
 
-def watch(folder: Path, see: Callable[[Operation], None]) -> None:
-    """Call `see` before every operation of this process below a folder, for as long as it lives.
+See = Callable[[Operation], None]
 
-    It cannot be taken back, so it is for a process that is forked for it.
+_root = ""
+_see: See | None = None
+_is_hooked = False
+
+
+def watch(folder: Path, see: See) -> None:
+    """Call `see` before every operation of this process below a folder, until `watch` or `ignore` is called again.
+
+    What it raises, the operation fails with.
     """
-    root = os.path.realpath(folder)
-    is_seeing = False
+    global _root, _see, _is_hooked
+    _root, _see = os.path.realpath(folder), see
+    if not _is_hooked:
+        _is_hooked = True
+        sys.addaudithook(_hook)
+        _tell_of_safetensors()
+        _tell_of_transactions()
 
-    def tell(kind: str, place: str | None) -> None:
-        nonlocal is_seeing
-        if is_seeing or place is None or not place.startswith(root + os.sep):
-            return
-        is_seeing = True  # what `see` does itself is no operation of the process
-        try:
-            see(Operation(kind, os.path.relpath(place, root)))
-        finally:
-            is_seeing = False
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event in AUDITED:
-            kind = event.removeprefix("os.")
-            if event == "open" and arguments[2] & os.O_APPEND:
-                kind = "append"
-            tell(kind, AUDITED[event](*arguments))
+def ignore() -> None:
+    """Watch no longer."""
+    global _see
+    _see = None
 
-    sys.addaudithook(hook)
-    _tell_of_safetensors(tell)
-    _tell_of_transactions(tell)
+
+def tell(kind: str, place: str | None) -> None:
+    """Let an operation be seen, if it is below the folder that is watched."""
+    global _see
+    see = _see
+    if see is None or place is None or not place.startswith(_root + os.sep):
+        return
+    _see = None  # what `see` does itself is no operation of the process
+    try:
+        see(Operation(kind, os.path.relpath(place, _root)))
+    finally:
+        _see = see
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in AUDITED:
+        kind = event.removeprefix("os.")
+        if event == "open" and arguments[2] & os.O_APPEND:
+            kind = "append"
+        tell(kind, AUDITED[event](*arguments))
 
 
 def killing(folder: Path, kill: Kill) -> None:
@@ -146,18 +164,18 @@ def _place(path: Any, folder: int = -1) -> str | None:
     )
 
 
-def _tell_of_safetensors(tell: Callable[[str, str | None], None]) -> None:
+def _tell_of_safetensors() -> None:
     """Tell of files that are written in Rust, of which Python is not told."""
     write = safetensors.torch.serialize_file
 
-    def told(tensors: Any, filename: Any, *arguments: Any, **options: Any) -> Any:
+    def watched(tensors: Any, filename: Any, *arguments: Any, **options: Any) -> Any:
         tell("safetensors", _place(filename))
         return write(tensors, filename, *arguments, **options)
 
-    safetensors.torch.serialize_file = told
+    safetensors.torch.serialize_file = watched
 
 
-def _tell_of_transactions(tell: Callable[[str, str | None], None]) -> None:
+def _tell_of_transactions() -> None:
     """Tell of every `with` block of a connection to SQLite, when it begins and when it would commit."""
     connect = sqlite3.connect
 
