@@ -41,6 +41,7 @@ from typing import Any, ClassVar, NoReturn
 
 import compare
 import tiny
+from damage import Damage
 
 MIB = 2**20
 MOST_GROWTH = 40 * MIB
@@ -479,22 +480,13 @@ class Soak:
             return "nothing there"
         # Every part of a run as likely as any other, and in it every file.
         path = self.rng.choice(parts[self.rng.choice(sorted(parts))])
-        how, place = self.rng.choice(HOWS), self.rng.random()
-        content = bytearray(path.read_bytes())
-        at = int(place * len(content))
-        path.unlink()  # it may have a second name elsewhere
-        if how == "flipped":
-            content[at] ^= 1 << self.rng.randrange(8)
-        elif how == "cut":
-            del content[at:]
-        elif how == "zeroed":
-            content[at : at + 64] = bytes(len(content[at : at + 64]))
-        if how != "deleted":
-            path.write_bytes(content)
+        name = path.relative_to(self.run).as_posix()
+        damage = Damage(name, self.rng.choice(HOWS), self.rng.random())
+        damage.do(self.run)
         self.is_finished = False
         self.is_store_damaged |= path.name.startswith(compare.STORE)
         self.events["damages"] += 1
-        return f"{path.relative_to(self.run)} {how}"
+        return f"{name} {damage.how}"
 
     def killed(self, name: str, arguments: tuple[str, ...]) -> str:
         """Begin a command on what is there, and kill it."""
