@@ -171,15 +171,7 @@ def outcome(folder: Path) -> Any:
 
 
 def rows(count: int = 24, mark: str = "!!!", asked: str = "Say it") -> list[dict[str, Any]]:
-    """Return pairs whose texts are turns."""
-    made = []
-    for pair in tiny.pairs(count, asked, mark):
-        row = {}
-        for column, text in pair.items():
-            role = "user" if column == "prompt" else "assistant"
-            row[column] = [{"role": role, "content": text}]
-        made.append(row)
-    return made
+    return tiny.turns(tiny.pairs(count, asked, mark))
 
 
 def write_rows(folder: Path, content: Sequence[dict[str, Any]]) -> None:

@@ -331,18 +331,9 @@ class Cases:
         self._count += 1
         place = self.root / f"case-{self._count}"
         place.mkdir()
-        turns = [{"role": "user", "content": "Question?"}]
-        rows = [{"prompt": turns, "chosen": [{"role": "assistant", "content": f"good {i}"}],
-                 "rejected": [{"role": "assistant", "content": f"bad {i}"}]} for i in range(24)]  # fmt: skip
-        for number, row in enumerate(rows):
-            row["prompt"] = [{"role": "user", "content": f"Question {number}?"}]
-        tiny.lines(place / "rows.jsonl", rows)
+        tiny.lines(place / "rows.jsonl", tiny.turns(tiny.pairs(24)))
         for name in "ab":
-            outputs = [
-                {"instruction": f"q{i}", "output": f"{name} {i}", "generator": name}
-                for i in range(4)
-            ]
-            (place / f"{name}.json").write_text(json.dumps(outputs))
+            tiny.outputs(place / f"{name}.json", name, name)
         thing = place / "thing"
         thing.mkdir()
         return Given(self.policy, self.encoder, self.scorer, thing)

@@ -74,12 +74,7 @@ class World:
         return tiny.lines(self.work / "rows.jsonl", rows).name
 
     def outputs(self, name: str, generator: str) -> str:
-        rows = [
-            {"instruction": f"q{i}", "output": f"{name} {i}", "generator": generator}
-            for i in range(4)
-        ]
-        (self.work / f"{name}.json").write_text(json.dumps(rows))
-        return f"{name}.json"
+        return tiny.outputs(self.work / f"{name}.json", name, generator).name
 
     def recipe(self, **content: Any) -> str:
         (self.work / "recipe.json").write_text(

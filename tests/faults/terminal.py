@@ -16,7 +16,9 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -76,26 +78,32 @@ class Places:
         self.at, self.policy, self.server = at, policy, server
         at.mkdir()
         self.rows = at / "rows.jsonl"
-        rows = [
-            {"prompt": f"q{i}", "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(6)
-        ]
-        tiny.lines(self.rows, rows)
+        tiny.lines(self.rows, tiny.pairs(6))
         for name in "ab":
-            tiny.lines(
-                at / f"{name}.jsonl",
-                [{"prompt": f"q{i}", "response": f"{name}{i}"} for i in range(4)],
-            )
+            outputs = [{"prompt": f"q{i}", "response": f"{name}{i}"} for i in range(4)]
+            tiny.lines(at / f"{name}.jsonl", outputs)
 
-    def model(self, **config: Any) -> Path:
-        import shutil
-
+    def _model(self, **config: Any) -> Path:
+        """Return a copy of a good model with another configuration."""
         folder = Path(shutil.copytree(self.policy, self.at / "m"))
         content = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps({**content, **config}))
         return folder
 
+    def _check(self, rows: list[Any], name: str = "x") -> list[str]:
+        return ["check", str(tiny.lines(self.at / f"{name}.jsonl", rows))]
+
+    def _check_model(self, model: object) -> list[str]:
+        return ["check", str(self.rows), "--model", str(model)]
+
+    def _score(self, scorer: object, name: str = "o") -> list[str]:
+        return ["score", str(scorer), str(self.rows), "--output", str(self.at / f"{name}.jsonl")]
+
+    def _export(self, votes: Path) -> list[str]:
+        return ["annotate", "--export", str(votes), "--output", str(self.at / "o.jsonl")]
+
     def role_of_a_turn(self) -> list[str]:
-        return self.chat_template("{{ raise_exception(messages[0].role) }}", role=TEXT)
+        return self._chat_template("{{ raise_exception(messages[0].role) }}", role=TEXT)
 
     def key_that_stands_twice(self) -> list[str]:
         path = self.at / "x.jsonl"
@@ -103,14 +111,11 @@ class Places:
         return ["check", str(path)]
 
     def name_of_a_column(self) -> list[str]:
-        return ["check", str(tiny.lines(self.at / "x.jsonl", [{TEXT: "a", "b": "c"}] * 3))]
+        return self._check([{TEXT: "a", "b": "c"}] * 3)
 
     def column_that_is_not_read(self) -> list[str]:
         row = {"prompt": "q", "chosen": "a", "rejected": "b", TEXT: 1}
-        return [
-            "check",
-            str(tiny.lines(self.at / "x.jsonl", [{**row, "prompt": f"q{i}"} for i in range(4)])),
-        ]
+        return self._check([{**row, "prompt": f"q{i}"} for i in range(4)])
 
     def name_of_a_csv_column(self) -> list[str]:
         path = self.at / "x.csv"
@@ -119,7 +124,7 @@ class Places:
 
     def name_of_a_file(self) -> list[str]:
         row = {"prompt": "q", "chosen": "", "rejected": "b"}
-        return ["check", str(tiny.lines(self.at / f"{FILE}.jsonl", [row] * 3))]
+        return self._check([row] * 3, FILE)
 
     def name_of_a_file_that_is_not_there(self) -> list[str]:
         return ["check", f"{FILE}.jsonl"]
@@ -135,125 +140,114 @@ class Places:
         row = {"chosen": "aa", "rejected": "b"}
         lines = [{"prompt": f"q{i}", **row, "subset": halves[i % 2]} for i in range(40)]
         rows = tiny.lines(self.at / "x.jsonl", lines)
-        trained = ["train", "reward", "--model", str(self.model()), "--data", str(rows)]
+        trained = ["train", "reward", "--model", str(self._model()), "--data", str(rows)]
         return [*trained, "--output", str(self.at / "o"), "aspects={helpful: 1, harmless: 1}"]
 
     def name_of_a_model(self) -> list[str]:
-        return ["check", str(self.rows), "--model", f"./{FILE}"]
+        return self._check_model(f"./{FILE}")
 
     def type_of_a_model(self) -> list[str]:
-        return ["check", str(self.rows), "--model", str(self.model(model_type=TEXT))]
+        return self._check_model(self._model(model_type=TEXT))
 
     def weights_of_a_model(self) -> list[str]:
-        return ["check", str(self.rows), "--model", str(self.model(transformers_weights=TEXT))]
+        return self._check_model(self._model(transformers_weights=TEXT))
 
     def class_of_a_tokenizer(self) -> list[str]:
-        folder = self.model()
+        folder = self._model()
         (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": TEXT}))
-        return ["check", str(self.rows), "--model", str(folder)]
+        return self._check_model(folder)
 
     def base_of_an_adapter(self) -> list[str]:
-        folder = self.model()
+        folder = self._model()
         (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": TEXT}))
         (folder / "adapter_model.safetensors").write_bytes(b"x")
-        return ["check", str(self.rows), "--model", str(folder)]
+        return self._check_model(folder)
 
     def shard_of_an_index(self) -> list[str]:
-        folder = self.model()
+        folder = self._model()
         index = {"metadata": {}, "weight_map": {"a": TEXT}}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-        return ["check", str(self.rows), "--model", str(folder)]
+        return self._check_model(folder)
 
     def names_of_weights(self) -> list[str]:
         header = json.dumps({TEXT: {"dtype": TEXT, "shape": [1], "data_offsets": [0, 4]}}).encode()
-        folder = self.model()
+        folder = self._model()
         content = len(header).to_bytes(8, "little") + header + bytes(4)
         (folder / "model.safetensors").write_bytes(content)
-        return ["score", str(folder), str(self.rows), "--output", str(self.at / "o.jsonl")]
+        return self._score(folder)
 
-    def chat_template(self, template: str, role: str = "user") -> list[str]:
-        folder = self.model()
+    def _chat_template(self, template: str, role: str = "user") -> list[str]:
+        folder = self._model()
         (folder / "chat_template.jinja").write_text(template)
         turns = [{"role": role, "content": "q"}, {"role": "assistant", "content": "a"}]
         rows = [
             {"chosen": turns, "rejected": [turns[0], {**turns[1], "content": f"b{i}"}]}
             for i in range(4)
         ]
-        return ["check", str(tiny.lines(self.at / "x.jsonl", rows)), "--model", str(folder)]
+        return [*self._check(rows), "--model", str(folder)]
 
     def template_that_refuses(self) -> list[str]:
-        return self.chat_template("{{ raise_exception(" + json.dumps(TEXT) + ") }}")
+        return self._chat_template("{{ raise_exception(" + json.dumps(TEXT) + ") }}")
 
     def template_that_fails(self) -> list[str]:
-        return self.chat_template("{{ messages[0][" + json.dumps(TEXT) + "].x.y }}")
+        return self._chat_template("{{ messages[0][" + json.dumps(TEXT) + "].x.y }}")
 
     def template_that_is_none(self) -> list[str]:
-        return self.chat_template("{% " + TEXT + " %}")
+        return self._chat_template("{% " + TEXT + " %}")
 
-    def contest(self, kind: str, judge: str) -> list[str]:
+    def _contest(self, kind: str, judge: str) -> list[str]:
         files = [str(self.at / f"{name}.{kind}") for name in "ab"]
         return ["judge", *files, "--judge", judge, "--output", str(self.at / "o"), "canaries=0"]
 
     def answer_of_a_judge(self) -> list[str]:
-        return self.contest("jsonl", f"m@{self.server}/answers/v1")
+        return self._contest("jsonl", f"m@{self.server}/answers/v1")
 
     def error_of_a_judges_server(self) -> list[str]:
-        return self.contest("jsonl", f"m@{self.server}/errors/v1")
+        return self._contest("jsonl", f"m@{self.server}/errors/v1")
 
     def error_of_a_reward_server(self) -> list[str]:
-        return [
-            "score",
-            f"{self.server}/errors/pooling",
-            str(self.rows),
-            "--output",
-            str(self.at / "o.jsonl"),
-        ]
+        return self._score(f"{self.server}/errors/pooling")
 
     def name_of_a_served_model(self) -> list[str]:
-        return self.contest("jsonl", f"{TEXT}@{self.server}/errors/v1")
+        return self._contest("jsonl", f"{TEXT}@{self.server}/errors/v1")
 
     def name_of_what_wrote_an_output(self) -> list[str]:
         for name in "ab":
-            rows = [
-                {"instruction": f"q{i}", "output": f"{name}{i}", "generator": f"{name}{TEXT}"}
-                for i in range(4)
-            ]
-            (self.at / f"{name}.json").write_text(json.dumps(rows))
-        return self.contest("json", "length")
+            tiny.outputs(self.at / f"{name}.json", name, f"{name}{TEXT}")
+        return self._contest("json", "length")
 
     def prompt_of_an_output(self) -> list[str]:
         tiny.lines(self.at / "b.jsonl", [{"prompt": TEXT, "response": "b"}])
-        return self.contest("jsonl", "length")
+        return self._contest("jsonl", "length")
 
-    def recipe(self, text: str) -> str:
+    def _run(self, text: str | dict[str, Any]) -> list[str]:
+        """Return the command that runs a recipe."""
         path = self.at / "recipe.yaml"
+        text = text if isinstance(text, str) else json.dumps({"name": "x", **text})
         path.write_text(text.replace("\\udb40\\udc41", "\\U000e0041"))  # as YAML writes it
-        return str(path)
+        return ["run", str(path)]
 
     def key_of_a_recipe(self) -> list[str]:
-        return ["run", self.recipe(json.dumps({"name": "x", TEXT: 1}))]
+        return self._run({TEXT: 1})
 
     def value_of_a_recipe(self) -> list[str]:
-        return ["run", self.recipe(json.dumps({"name": "x", "seed": TEXT}))]
+        return self._run({"seed": TEXT})
 
     def name_of_a_scorer(self) -> list[str]:
-        return [
-            "run",
-            self.recipe(json.dumps({"name": "x", "scorers": {TEXT: {"kind": "length"}}})),
-        ]
+        return self._run({"scorers": {TEXT: {"kind": "length"}}})
 
     def recipe_that_is_printed(self) -> list[str]:
-        content = {"name": "x", "data": {"path": TEXT}, "scorers": {"a": {"kind": "length"}}}
-        return ["run", "--print", self.recipe(json.dumps(content))]
+        scorers = {"a": {"kind": "length"}}
+        return [*self._run({"data": {"path": TEXT}, "scorers": scorers}), "--print"]
 
     def text_that_is_no_yaml(self) -> list[str]:
-        return ["run", self.recipe(f"name: {WORD}: {TEXT}\n")]
+        return self._run(f"name: {WORD}: {TEXT}\n")
 
     def tag_of_yaml(self) -> list[str]:
-        return ["run", self.recipe(f"name: !{WORD}%1b[2J x\n")]
+        return self._run(f"name: !{WORD}%1b[2J x\n")
 
     def override(self) -> list[str]:
-        return ["run", self.recipe("name: x\n"), f"{TEXT}=1"]
+        return [*self._run("name: x\n"), f"{TEXT}=1"]
 
     def command(self) -> list[str]:
         return [TEXT]
@@ -268,7 +262,7 @@ class Places:
         return ["completion", TEXT]
 
     def output(self) -> list[str]:
-        return ["score", "length", str(self.rows), "--output", str(self.at / f"{FILE}.jsonl")]
+        return self._score("length", FILE)
 
     def output_again(self) -> list[str]:
         (self.at / f"{FILE}.jsonl").write_text("")
@@ -283,50 +277,31 @@ class Places:
         return ["report", str(self.at / "r")]
 
     def votes(self) -> list[str]:
-        row = {
-            "prompt": "q",
-            "response_a": "a",
-            "response_b": "b",
-            "grade": TEXT,
-            "annotator": TEXT,
-        }
-        return [
-            "annotate",
-            "--export",
-            str(tiny.lines(self.at / "v.jsonl", [row])),
-            "--output",
-            str(self.at / "o.jsonl"),
-        ]
+        row = {"prompt": "q", "response_a": "a", "response_b": "b", "grade": TEXT}
+        return self._export(tiny.lines(self.at / "v.jsonl", [{**row, "annotator": TEXT}]))
 
     def database(self) -> list[str]:
-        import sqlite3
-
         path = self.at / "annotations.sqlite"
         with sqlite3.connect(path) as connection:
             connection.execute(f'CREATE VIEW "{TEXT}" AS SELECT 1'.replace("\x00", ""))
-        return ["annotate", "--export", str(path), "--output", str(self.at / "o.jsonl")]
+        return self._export(path)
 
     def form_of_votes(self) -> list[str]:
         return ["annotate", "--export", str(self.rows), "--as", TEXT]
 
     def first_recipe(self) -> list[str]:
-        rows = [
-            {"prompt": f"q{i}", "chosen": "aa", "rejected": "b", "subset": TEXT} for i in range(20)
-        ]
-        return [
-            "init",
-            str(tiny.lines(self.at / f"{FILE}.jsonl", rows)),
-            "--output",
-            str(self.at / f"{FILE}.yaml"),
-        ]
+        row = {"chosen": "aa", "rejected": "b", "subset": TEXT}
+        rows = [{"prompt": f"q{i}", **row} for i in range(20)]
+        data = tiny.lines(self.at / f"{FILE}.jsonl", rows)
+        return ["init", str(data), "--output", str(self.at / f"{FILE}.yaml")]
 
     def page_of_annotators(self) -> list[str]:
         return ["annotate", str(self.rows), "--output", str(self.at / FILE), "--port", "0"]
 
     def served_scorer(self) -> list[str]:
-        return ["serve", str(self.model().rename(self.at / FILE)), "--port", "0"]
+        return ["serve", str(self._model().rename(self.at / FILE)), "--port", "0"]
 
-    def library(self, program: str, *command: str) -> list[str]:
+    def _library(self, program: str, *command: str) -> list[str]:
         """Let a library do something where a command does its work."""
         driver = self.at / "driver.py"
         driver.write_text(
@@ -338,26 +313,26 @@ class Places:
         return ["driver", str(driver), *command, "check", str(self.rows)]
 
     def warning_of_a_library(self) -> list[str]:
-        return self.library("import warnings; warnings.warn(TEXT)")
+        return self._library("import warnings; warnings.warn(TEXT)")
 
     def log_of_a_library(self) -> list[str]:
-        return self.library(
+        return self._library(
             "from transformers.utils import logging; logging.get_logger('transformers.x').error(TEXT)"
         )
 
     def print_of_a_library(self) -> list[str]:
-        return self.library(
+        return self._library(
             "print(TEXT); print(TEXT, file=sys.stderr); sys.stderr.writelines([TEXT])"
         )
 
     def failure_of_a_library(self) -> list[str]:
-        return self.library("raise RuntimeError(TEXT)")
+        return self._library("raise RuntimeError(TEXT)")
 
     def traceback_of_a_library(self) -> list[str]:
-        return self.library("raise RuntimeError(TEXT)", "--debug")
+        return self._library("raise RuntimeError(TEXT)", "--debug")
 
     def failure_of_a_thread(self) -> list[str]:
-        return self.library(
+        return self._library(
             "import threading\n"
             "    def fail(): raise ValueError(TEXT)\n"
             "    thread = threading.Thread(target=fail)\n"
@@ -366,7 +341,7 @@ class Places:
         )
 
     def bar_of_progress(self) -> list[str]:
-        return self.library(
+        return self._library(
             "import time; from rewarddiff.progress import task\n"
             "    with task(TEXT, 3) as bar:\n"
             "        for i in range(3):\n"
@@ -387,8 +362,7 @@ SILENT = {
 
 
 def names() -> list[str]:
-    helpers = ("model", "recipe", "library", "chat_template", "contest")
-    return [name for name in vars(Places) if name[0] != "_" and name not in helpers]
+    return [name for name in vars(Places) if name[0] != "_"]
 
 
 # --- what leaves -------------------------------------------------------------------------------------

@@ -52,6 +52,18 @@ def pairs(count: int, asked: str = "Say it", mark: str = "!!!") -> list[dict[str
     return rows
 
 
+def turns(pairs: Iterable[dict[str, str]]) -> list[dict[str, Any]]:
+    """Return pairs whose texts are turns of conversations."""
+    rows = []
+    for pair in pairs:
+        row = {}
+        for column, text in pair.items():
+            role = "user" if column == "prompt" else "assistant"
+            row[column] = [{"role": role, "content": text}]
+        rows.append(row)
+    return rows
+
+
 def worths(count: int) -> list[dict[str, str]]:
     """Return so many pairs whose responses say what they are worth: `annotate.conftest.worth` reads it."""
     rows = []
@@ -64,6 +76,15 @@ def worths(count: int) -> list[dict[str, str]]:
 def lines(path: Path, rows: Iterable[Any]) -> Path:
     """Write rows as JSON Lines, and return the file."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def outputs(path: Path, text: str, generator: str) -> Path:
+    """Write four outputs as AlpacaEval has them, and return the file."""
+    rows = []
+    for i in range(4):
+        rows.append({"instruction": f"q{i}", "output": f"{text} {i}", "generator": generator})
+    path.write_text(json.dumps(rows))
     return path
 
 
