@@ -127,7 +127,7 @@ class World:
         self.restore(change.begun)
         with self.edited(change.edit):
             try:
-                said = Case.heard(lambda: change.again(self.output))
+                text = Case.heard(lambda: change.again(self.output))
             except UserError as error:
                 is_named = "of another training (" in str(error) and change.says in str(error)
                 return "stopped with a diff" if is_named else f"stopped, and said: {error}"
@@ -138,7 +138,7 @@ class World:
         fault = compare.fault(expected, within(reached, expected))
         if fault:
             return f"a mix: {fault}"
-        if (change.says or "made anew") in said:
+        if (change.says or "made anew") in text:
             return "made anew"
         if not compare.fault(expected, unchanged):
             return "of no consequence"

@@ -212,14 +212,14 @@ class Case:
         damaged = files_of(self.folder)
         ended = ""
         try:
-            said = self.heard(self.again)
+            text = self.heard(self.again)
         except UserError as error:
             if not damage.name.endswith(STORE) or "delete it" not in str(error):
                 return f"ended with {error}"
             ended = str(error)
             for name in touched:
                 (self.folder / damage.name).with_name(name).unlink()
-            said = self.heard(self.again)
+            text = self.heard(self.again)
         except Exception as error:
             return f"{type(error).__name__}: {error}"
         fault = compare.fault(self.expected, self.outcome())
@@ -227,16 +227,16 @@ class Case:
             return fault
         if ended:
             return "ended with a line"
-        return self._named(damage, touched, damaged, said)
+        return self._named(damage, touched, damaged, text)
 
     def _named(
-        self, damage: Damage, touched: tuple[str, ...], damaged: dict[str, bytes], said: str
+        self, damage: Damage, touched: tuple[str, ...], damaged: dict[str, bytes], text: str
     ) -> str:
         now = files_of(self.folder)
         path = Path(damage.name)
         others = [path.with_name(name).as_posix() for name in touched]
         # Of two files that changed places either may be named, or their folder.
-        if any(name in said for name in touched) or f"{path.parent}: made anew" in said:
+        if any(name in text for name in touched) or f"{path.parent}: made anew" in text:
             return "made anew"
         if all(now.get(name) == damaged.get(name) for name in others):
             return "not read"
@@ -248,7 +248,7 @@ class Case:
 
     @staticmethod
     def heard(work: Callable[[], object]) -> str:
-        """Run something, and return what it has said, printed and logged."""
+        """Run something, and return what it has printed and logged."""
         log = Log()
         logger = logging.getLogger("rewarddiff")
         logger.addHandler(log)

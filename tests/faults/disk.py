@@ -131,9 +131,9 @@ def on_a_disk_of(size: int, command: Command, whole: Any, place: Path) -> tuple[
             error = failure(command, place)
         if error is None:
             return compare.fault(whole, command.made(place)) or "it had room", ""
-        said = wrong_line(error, place) or lost(held) or damaged(place)
-        if said:
-            return said, f"{type(error).__name__}: {error}"
+        fault = wrong_line(error, place) or lost(held) or damaged(place)
+        if fault:
+            return fault, f"{type(error).__name__}: {error}"
         grow(place)
         return after(command, whole, place), str(error)
 
@@ -147,11 +147,11 @@ def after(command: Command, whole: Any, place: Path) -> str:
 
 
 def wrong_line(error: Exception, place: Path) -> str:
-    """Return what is wrong with what a full disk is said to be; "" where it is a good line."""
-    found = LINE.match(str(error)) if isinstance(error, UserError) else None
-    if found is None:
+    """Return what is wrong with what a command says of a full disk; "" where it is a good line."""
+    line = LINE.match(str(error)) if isinstance(error, UserError) else None
+    if line is None:
         return "another error"
-    if not Path(found["path"]).is_relative_to(place):
+    if not Path(line["path"]).is_relative_to(place):
         return "another path"
     return ""
 
@@ -272,9 +272,9 @@ def at_operation(number: int, command: Command, whole: Any, place: Path) -> tupl
     if error is None:
         fault = compare.fault(whole, command.made(place))
         return fault or "it did without, and is equal", no_room.what
-    said = wrong_line(error, place) or lost(held) or damaged(place)
-    if said:
-        return said, f"{type(error).__name__}: {error}"
+    fault = wrong_line(error, place) or lost(held) or damaged(place)
+    if fault:
+        return fault, f"{type(error).__name__}: {error}"
     return after(command, whole, place), str(error)
 
 

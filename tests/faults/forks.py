@@ -46,8 +46,8 @@ def ended(child: int) -> int:
     """
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
+        ended_child, status = os.waitpid(child, os.WNOHANG)
+        if ended_child:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.005)
     os.kill(child, signal.SIGKILL)
@@ -58,8 +58,8 @@ def ended(child: int) -> int:
 def killed_after(child: int, seconds: float) -> int:
     """Kill a child after so long, and return its status: that of SIGKILL, or its own if it was faster."""
     time.sleep(seconds)
-    found, status = os.waitpid(child, os.WNOHANG)
-    if found:
+    ended_child, status = os.waitpid(child, os.WNOHANG)
+    if ended_child:
         return os.waitstatus_to_exitcode(status)
     os.kill(child, signal.SIGKILL)
     return ended(child)

@@ -22,7 +22,7 @@ from rewarddiff.sums import SUMS
 MANIFEST = "manifest.json"
 
 
-class Told(NamedTuple):
+class Note(NamedTuple):
     """What a training has just done: "begun", "kept" a checkpoint, or is about to do: "discarded" it.
 
     Attributes:
@@ -60,15 +60,15 @@ def tell(run: Path, file: Path) -> None:
     _Run._resume = resumed  # type: ignore[method-assign]
 
 
-def told(file: Path) -> list[Told]:
-    """Return what has been told until now."""
+def notes(file: Path) -> list[Note]:
+    """Return what trainings have told until now."""
     lines = file.read_text().splitlines() if file.exists() else []
-    return [Told(*json.loads(line)) for line in lines]
+    return [Note(*json.loads(line)) for line in lines]
 
 
-def begun(lines: list[Told]) -> dict[str, int]:
+def begun(notes: list[Note]) -> dict[str, int]:
     """Return the step that each training began at."""
-    return {training: step for what, training, step in lines if what == "begun"}
+    return {training: step for what, training, step in notes if what == "begun"}
 
 
 def due(run: Path, trainings: dict[str, int]) -> dict[str, int]:
@@ -93,10 +93,10 @@ def _is_whole(folder: Path) -> bool:
     return all(path.is_file() and compare.hashed(path) == hashed for path, hashed in files.items())
 
 
-def lost(run: Path, lines: list[Told]) -> str:
+def lost(run: Path, notes: list[Note]) -> str:
     """Return which checkpoint that was kept is not there, nor a later one; or ""."""
     owed: dict[str, int] = {}
-    for what, training, step in lines:
+    for what, training, step in notes:
         if what == "kept":
             owed[training] = step
         elif what == "discarded":

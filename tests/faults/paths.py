@@ -198,11 +198,11 @@ Case = tuple[str, str, list[str] | None]
 def names(world: World, step: int = 1) -> Iterator[Case]:
     """Yield every payload in the places of names, and in the others one of so many as `step`."""
     others = [place for place in PLACES if place not in NAMING]
-    yield from _given(world, product(NAMING, PAYLOADS))
-    yield from _given(world, islice(product(others, PAYLOADS), 0, None, step))
+    yield from _planted(world, product(NAMING, PAYLOADS))
+    yield from _planted(world, islice(product(others, PAYLOADS), 0, None, step))
 
 
-def _given(world: World, cases: Iterable[tuple[str, str]]) -> Iterator[Case]:
+def _planted(world: World, cases: Iterable[tuple[str, str]]) -> Iterator[Case]:
     for place, payload in cases:
         world.reset()
         try:
@@ -266,8 +266,8 @@ def sums(world: World, step: int = 1) -> Iterator[Case]:
 
 def quick(world: World, step: int = 1) -> Iterator[Case]:
     """Yield some of each kind."""
-    yield from _given(world, product(NAMING, TRAVERSALS))
-    yield from _given(world, islice(product(PLACES, PAYLOADS), 0, None, 181 * step))
+    yield from _planted(world, product(NAMING, TRAVERSALS))
+    yield from _planted(world, islice(product(PLACES, PAYLOADS), 0, None, 181 * step))
     yield from links(world, 41 * step)
 
 
@@ -278,9 +278,9 @@ def _done(command: Callable[[list[str]], int], argv: list[str], world: World) ->
     os.chdir(world.work)
     place = world.work / "tmp" / "said.txt"
     with (
-        place.open("w", errors="backslashreplace") as said,
-        redirect_stdout(said),
-        redirect_stderr(said),
+        place.open("w", errors="backslashreplace") as printed,
+        redirect_stdout(printed),
+        redirect_stderr(printed),
     ):
         try:
             return command(argv)
@@ -311,7 +311,7 @@ def main() -> None:
                 began = time.monotonic()
                 status = _done(command, argv, world)
                 changed = compare.changed(before, world.around())
-                said = (
+                lines = (
                     (world.work / "tmp" / "said.txt")
                     .read_text(errors="replace")
                     .strip()
@@ -324,7 +324,7 @@ def main() -> None:
                 tried.add(payload)
                 if verdict not in ("done", "refused in one line") or time.monotonic() - began > 120:
                     wrong.append(f"{what}: {payload[:60]!r}")
-                    last = said[-1][:300] if said else ""
+                    last = lines[-1][:300] if lines else ""
                     print(
                         f"{what} | {payload[:60]!r}: {verdict} {changed[:4]} | {last}",
                         flush=True,

@@ -385,17 +385,17 @@ class Soak:
         """Let the run come to its end, whatever has happened to it."""
         process = self.started("run", str(self.inputs / "recipe.yaml"))
         status = process.wait()
-        said = ""
+        remark = ""
         if status == 2 and compare.STORE in process.text:
             self.lose_store()
-            said = "without its store, "
+            remark = "without its store, "
             process = self.started("run", str(self.inputs / "recipe.yaml"))
             status = process.wait()
         require(status == 0, f"status {status}: {process.output}")
         anew = self.count_anew(process)
         self.require_equal_run()
         self.is_finished = True
-        return f"{said}{anew} stages made anew, equal"
+        return f"{remark}{anew} stages made anew, equal"
 
     def count_anew(self, process: Process) -> int:
         """Count the stages that a run made anew, because a file of theirs was not as it was written."""
@@ -457,8 +457,8 @@ class Soak:
                 raise
             was_there = False
         self.events["killed"] += was_there
-        said = f"killed after {moment:.2f} s" if was_there else "it ended before the kill"
-        return f"{lost} taken away, {self.count_anew(process)} stages made anew, {said}"
+        end = f"killed after {moment:.2f} s" if was_there else "it ended before the kill"
+        return f"{lost} taken away, {self.count_anew(process)} stages made anew, {end}"
 
     def forget(self) -> str:
         """Take away a stage, all stages, or the whole run."""
@@ -546,14 +546,14 @@ class Soak:
         self.acknowledged += heard.read_text().split()
         self.require_votes()
         self.page.used()
-        said = f"{len(self.acknowledged)} of {PEOPLE * ITEMS} votes, each there once"
+        line = f"{len(self.acknowledged)} of {PEOPLE * ITEMS} votes, each there once"
         if len(self.acknowledged) == PEOPLE * ITEMS:
-            said += "; the project is complete"
+            line += "; the project is complete"
             self.events["projects of votes completed"] += 1
             self.page.end(signal.SIGTERM)
             shutil.rmtree(self.people)
             self.acknowledged = []
-        return said
+        return line
 
     def be_the_people(self, tokens: Any, quota: int, heard: Path) -> int:
         """Vote, and write down what was acknowledged."""
@@ -649,12 +649,12 @@ class Soak:
 
     def report(self) -> str:
         """Write the page of a finished run again."""
-        said = "" if self.is_finished else f"{self.run_again()}; "
+        remark = "" if self.is_finished else f"{self.run_again()}; "
         page = self.run / "report.html"
         page.unlink()
         self.done("report", str(self.run))
         require(page.stat().st_size > 10_000, "the page is short")
-        return f"{said}written"
+        return f"{remark}written"
 
     # What must hold.
 
@@ -690,13 +690,13 @@ class Soak:
         name = self.rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         begun = time.monotonic()
         try:
-            said = self.actions[name]()
+            line = self.actions[name]()
             self.require_all(name)
         except Broken as broken:
             raise Broken(f"step {self.steps}, {name}: {broken}") from broken
         seconds = time.monotonic() - begun
         self.seconds[name].append(seconds)
-        return f"{self.steps:4} {name}: {said} ({seconds:.1f} s)"
+        return f"{self.steps:4} {name}: {line} ({seconds:.1f} s)"
 
     def close(self) -> None:
         """End what still runs."""

@@ -61,8 +61,10 @@ RAW = re.compile(
 def left_raw(output: bytes) -> list[str]:
     """Return the characters that act, or hide, in what has left a command."""
     text = OURS.sub("", output.decode("utf-8", "surrogateescape"))
-    found = [f"{ord(char):#x}" for char in RAW.findall(text)]
-    return sorted({*found, *(f"byte {char!r}" for char in text if "\udc80" <= char <= "\udcff")})
+    characters = [f"{ord(char):#x}" for char in RAW.findall(text)]
+    return sorted(
+        {*characters, *(f"byte {char!r}" for char in text if "\udc80" <= char <= "\udcff")}
+    )
 
 
 # --- places ------------------------------------------------------------------------------------------
@@ -472,16 +474,16 @@ def main() -> None:
             for terminal in kinds:
                 arrived, raw, output = tried(name, Path(place), policy, server, terminal=terminal)
                 where = "terminal" if terminal else "pipe"
-                said = "nothing raw"
+                verdict = "nothing raw"
                 if raw:
                     wrong.append(f"{name} on a {where}")
-                    said = f"RAW {raw} in {output[-600:]!r}"
+                    verdict = f"RAW {raw} in {output[-600:]!r}"
                 elif arrived == (name in SILENT):
                     silent.append(f"{name} on a {where}")
-                    said = f"{'' if arrived else 'not '}arrived: {output[-300:]!r}"
+                    verdict = f"{'' if arrived else 'not '}arrived: {output[-300:]!r}"
                 else:
                     right += 1
-                print(f"{name} on a {where}: {said}", flush=True)
+                print(f"{name} on a {where}: {verdict}", flush=True)
     print(
         f"{len(chosen)} places: {right} times nothing raw; raw: {wrong}; arrived otherwise than said: {silent}"
     )

@@ -30,8 +30,8 @@ def test_a_full_disk_is_one_line_and_the_command_goes_on_once_there_is_room(tmp_
         whole = command.made(disk)
     for windows in (0.1, 0.7):  # in the first of three, and behind the second
         size = max(1, int(windows * len(whole)) // 4096) * 4096
-        said, line = on_a_disk_of(size, command, whole, disk)
-        assert said == "one line, then equal", line
+        verdict, line = on_a_disk_of(size, command, whole, disk)
+        assert verdict == "one line, then equal", line
 
 
 def checkpoint(folder: Path, content: str) -> Path:

@@ -46,8 +46,8 @@ def test_data_is_read_or_refused_in_one_line(
 ) -> None:
     if "swell" in name:
         pytest.skip("gigabytes: in hostile.py")
-    given = things.Given(policy_folder, policy_folder, policy_folder, tmp_path)
-    thing = things.DATA[name](given)
+    stock = things.Stock(policy_folder, policy_folder, policy_folder, tmp_path)
+    thing = things.DATA[name](stock)
     command = ["annotate", "--export", str(thing), "--output", str(tmp_path / "o.jsonl")]
     if not name.startswith("votes"):
         command = ["check", str(thing)]

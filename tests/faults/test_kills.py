@@ -101,29 +101,29 @@ def killed(folder: Path, kill: Kill) -> None:
     """Train in a process that is killed."""
 
     def work() -> int:
-        going_on.tell(folder, told_of(folder))
+        going_on.tell(folder, notes_of(folder))
         killing(folder, kill)
         return trained(folder)
 
     assert child(work, folder.with_suffix(".log")) == -signal.SIGKILL
-    assert not going_on.lost(folder, going_on.told(told_of(folder)))
+    assert not going_on.lost(folder, going_on.notes(notes_of(folder)))
 
 
-def told_of(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}, told")
+def notes_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}, notes")
 
 
 def goes_on(folder: Path) -> int:
     """Train to the end, from the checkpoint that is there; return the step that it is of."""
     due = going_on.due(folder, {"line": 0})
-    known = len(going_on.told(told_of(folder)))
+    earlier = len(going_on.notes(notes_of(folder)))
 
     def work() -> int:
-        going_on.tell(folder, told_of(folder))
+        going_on.tell(folder, notes_of(folder))
         return trained(folder)
 
     assert child(work, folder.with_suffix(".log")) == 0
-    assert going_on.begun(going_on.told(told_of(folder))[known:]) == due
+    assert going_on.begun(going_on.notes(notes_of(folder))[earlier:]) == due
     return due.get("line", 0)
 
 

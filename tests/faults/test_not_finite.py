@@ -32,5 +32,5 @@ def models(policy_folder: Path, encoder_folder: Path) -> Models:
 def test_it_stops_before_the_update_and_names_the_row(
     case: Case, models: Models, tmp_path: Path
 ) -> None:
-    said, line = verdict(case, models, tmp_path)
-    assert said in GOOD, line
+    came_of_it, line = verdict(case, models, tmp_path)
+    assert came_of_it in GOOD, line

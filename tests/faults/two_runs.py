@@ -54,13 +54,13 @@ class Ended(NamedTuple):
     """
 
     status: int
-    said: str
+    text: str
     seconds: float
     cpu: float
     asleep: float
 
     def __str__(self) -> str:
-        lines = self.said.strip().splitlines()[-1:]
+        lines = self.text.strip().splitlines()[-1:]
         times = f"{self.cpu:.2f} s of the processor, {self.seconds:.2f} s by the clock, {self.asleep:.2f} s asleep"
         return " | ".join([times, *lines])
 
@@ -168,9 +168,9 @@ def case(
         _reuse_number(at)
     third = ended(command, at, at.with_suffix(".third"))
     if command.made is None:
-        return (GOOD if third.status in (0, 130) else f"third: {third.said[-200:]}"), second
+        return (GOOD if third.status in (0, 130) else f"third: {third.text[-200:]}"), second
     if third.status:
-        return f"third: {third.said[-300:]}", second
+        return f"third: {third.text[-300:]}", second
     return compare.fault(whole, command.made(at)) or GOOD, second
 
 
@@ -178,7 +178,7 @@ def fault_of_refusal(refused: Ended, owner: int) -> str:
     """Return what is wrong with how a command ended whose output another process holds; or ""."""
     if refused.status != 2:
         return f"status {refused.status}"
-    lines = [line for line in refused.said.splitlines() if line.startswith("rewarddiff:")]
+    lines = [line for line in refused.text.splitlines() if line.startswith("rewarddiff:")]
     if len(lines) != 1 or f"process {owner} on {platform.node()} since" not in lines[0]:
         return "it does not say who"
     if refused.asleep > SOON:

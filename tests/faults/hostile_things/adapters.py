@@ -8,17 +8,17 @@ from typing import Any
 from safetensors.torch import save_file
 
 from hostile_things import pickles, programs
-from hostile_things.making import Given, Make, Things, edit, malice
+from hostile_things.making import Make, Stock, Things, edit, malice
 
 MODELS = Things()
 
 
-def adapter(given: Given, base: Path | str | None = None, **config: Any) -> Path:
+def adapter(stock: Stock, base: Path | str | None = None, **config: Any) -> Path:
     """Return a whole adapter of a base."""
     import torch
 
-    base = given.model(name="base") if base is None else base
-    folder = given.place / "adapter"
+    base = stock.model(name="base") if base is None else base
+    folder = stock.place / "adapter"
     folder.mkdir()
     usual = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "target_modules": ["q_proj"]}
     edit(
@@ -34,7 +34,7 @@ def adapter(given: Given, base: Path | str | None = None, **config: Any) -> Path
 
 def adapted(**config: Any) -> Make:
     """Return what makes an adapter with other settings."""
-    return lambda given: adapter(given, **config)
+    return lambda stock: adapter(stock, **config)
 
 
 SLOW = r"(.+)+Z"
@@ -42,9 +42,9 @@ SLOW = r"(.+)+Z"
 MODELS |= {
     "adapter_of_the_hub": adapted(base="some/one"),
     "adapter_of_nothing": adapted(base="../../nothing"),
-    "adapter_of_itself": lambda given: adapter(given, given.place / "adapter"),
-    "adapter_of_code": lambda given: adapter(given, programs.MODELS["code_of_an_unknown_architecture"](given)),
-    "adapter_of_pickles": lambda given: adapter(given, pickles.MODELS["pickled_weights"](given)),
+    "adapter_of_itself": lambda stock: adapter(stock, stock.place / "adapter"),
+    "adapter_of_code": lambda stock: adapter(stock, programs.MODELS["code_of_an_unknown_architecture"](stock)),
+    "adapter_of_pickles": lambda stock: adapter(stock, pickles.MODELS["pickled_weights"](stock)),
     "adapter_with_code": adapted(auto_map={"AutoModel": "evil.Body"}, trust_remote_code=True),
     "adapter_with_a_library": adapted(
         auto_mapping={"base_model_class": "Body", "parent_library": "evil"}
@@ -76,17 +76,17 @@ MODELS |= {
 
 
 @MODELS.made
-def adapter_that_is_pickled(given: Given) -> Path:
-    folder = adapter(given)
+def adapter_that_is_pickled(stock: Stock) -> Path:
+    folder = adapter(stock)
     (folder / "adapter_model.safetensors").unlink()
-    malice(folder / "adapter_model.bin", given)
+    malice(folder / "adapter_model.bin", stock)
     return folder
 
 
 @MODELS.made
-def adapter_that_begins_with_a_pickle(given: Given) -> Path:
+def adapter_that_begins_with_a_pickle(stock: Stock) -> Path:
     return adapter(
-        given, peft_type="MULTITASK_PROMPT_TUNING", prompt_tuning_init="ONLY_SOURCE_SHARED",
-        prompt_tuning_init_state_dict_path=str(malice(given.place / "start.bin", given)),
+        stock, peft_type="MULTITASK_PROMPT_TUNING", prompt_tuning_init="ONLY_SOURCE_SHARED",
+        prompt_tuning_init_state_dict_path=str(malice(stock.place / "start.bin", stock)),
         num_virtual_tokens=2, token_dim=32, num_transformer_submodules=1,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hostile_things.making import Given, Things, edited
+from hostile_things.making import Stock, Things, edited
 
 MODELS = Things()
 
@@ -17,7 +17,7 @@ MODELS |= {
 
 
 @MODELS.model
-def configuration_nested_deeply(folder: Path, given: Given) -> None:
+def configuration_nested_deeply(folder: Path, stock: Stock) -> None:
     (folder / "config.json").write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
 
 

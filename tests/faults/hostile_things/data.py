@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tiny import lines
 
-from hostile_things.making import Given, Malice, Things, code, edit, malice
+from hostile_things.making import Malice, Stock, Things, code, edit, malice
 
 DATA = Things()
 
@@ -22,39 +22,39 @@ ROWS = [
 
 
 @DATA.made
-def rows_with_classes(given: Given) -> Path:
+def rows_with_classes(stock: Stock) -> Path:
     marks = {"__class__": "os.system", "py/object": "os.system", "py/reduce": [1], "$type": "x"}
-    return lines(given.place / "rows.jsonl", [{**row, **marks} for row in ROWS])
+    return lines(stock.place / "rows.jsonl", [{**row, **marks} for row in ROWS])
 
 
 @DATA.made
-def rows_nested_deeply(given: Given) -> Path:
-    path = lines(given.place / "rows.jsonl", ROWS)
+def rows_nested_deeply(stock: Stock) -> Path:
+    path = lines(stock.place / "rows.jsonl", ROWS)
     path.write_text(path.read_text() + '{"prompt":' * 100_000 + "1" + "}" * 100_000 + "\n")
     return path
 
 
 @DATA.made
-def rows_that_are_pickled(given: Given) -> Path:
-    return malice(given.place / "rows.jsonl", given)
+def rows_that_are_pickled(stock: Stock) -> Path:
+    return malice(stock.place / "rows.jsonl", stock)
 
 
 @DATA.made
-def pickle_among_rows(given: Given) -> Path:
-    folder = given.place / "rows"
+def pickle_among_rows(stock: Stock) -> Path:
+    folder = stock.place / "rows"
     folder.mkdir()
     lines(folder / "rows.jsonl", ROWS)
     for name in ("data.pkl", "dataset.pt", "cache.bin", "rows.pickle"):
-        malice(folder / name, given)
+        malice(folder / name, stock)
     return folder
 
 
 @DATA.made
-def dataset_with_a_script(given: Given) -> Path:
-    folder = given.place / "rows"
+def dataset_with_a_script(stock: Stock) -> Path:
+    folder = stock.place / "rows"
     folder.mkdir()
-    code(folder, given, "rows.py")
-    code(folder, given, "dataset.py")
+    code(folder, stock, "rows.py")
+    code(folder, stock, "dataset.py")
     lines(folder / "rows.jsonl", ROWS)
     (folder / "README.md").write_text(
         "---\nconfigs: !!python/object/apply:os.system ['touch x']\n---\n"
@@ -75,51 +75,51 @@ def parquet(path: Path, metadata: dict[bytes, bytes], of_field: dict[bytes, byte
 
 
 @DATA.made
-def parquet_with_a_pickled_type(given: Given) -> Path:
+def parquet_with_a_pickled_type(stock: Stock) -> Path:
     """What pyarrow unpickled until its version 14 (CVE-2023-47248)."""
-    pickled = pickle.dumps(Malice(given.ran))
+    pickled = pickle.dumps(Malice(stock.ran))
     field = {
         b"ARROW:extension:name": b"arrow.py_extension_type",
         b"ARROW:extension:metadata": pickled,
     }
-    return parquet(given.place / "rows.parquet", {}, field)
+    return parquet(stock.place / "rows.parquet", {}, field)
 
 
 @DATA.made
-def parquet_with_metadata(given: Given) -> Path:
-    pickled = pickle.dumps(Malice(given.ran))
+def parquet_with_metadata(stock: Stock) -> Path:
+    pickled = pickle.dumps(Malice(stock.ran))
     features = {"info": {"features": {"prompt": {"_type": "exec", "dtype": "string"}}}}
     metadata = {b"pandas": pickled, b"huggingface": json.dumps(features).encode()}
-    return parquet(given.place / "rows.parquet", metadata, {})
+    return parquet(stock.place / "rows.parquet", metadata, {})
 
 
 @DATA.made
-def parquet_that_is_cut(given: Given) -> Path:
-    path = parquet(given.place / "rows.parquet", {}, {})
+def parquet_that_is_cut(stock: Stock) -> Path:
+    path = parquet(stock.place / "rows.parquet", {}, {})
     content = bytearray(path.read_bytes())
     content[-8:-4] = struct.pack("<I", 2**31 - 1)
     path.write_bytes(content)
     return path
 
 
-def saved_dataset(given: Given) -> Path:
+def saved_dataset(stock: Stock) -> Path:
     import datasets
 
-    folder = given.place / "rows"
+    folder = stock.place / "rows"
     datasets.Dataset.from_list(ROWS).save_to_disk(str(folder))
     return folder
 
 
 @DATA.made
-def saved_dataset_of_files_elsewhere(given: Given) -> Path:
-    folder = saved_dataset(given)
+def saved_dataset_of_files_elsewhere(stock: Stock) -> Path:
+    folder = saved_dataset(stock)
     edit(folder / "state.json", _data_files=[{"filename": "../../../etc/passwd"}])
     return folder
 
 
 @DATA.made
-def saved_dataset_of_evil_types(given: Given) -> Path:
-    folder = saved_dataset(given)
+def saved_dataset_of_evil_types(stock: Stock) -> Path:
+    folder = saved_dataset(stock)
     features = {"prompt": {"_type": "exec", "dtype": "string"}, "chosen": {"_type": "eval"}}
     edit(folder / "dataset_info.json", features=features, builder_name="evil")
     edit(folder / "state.json", _format_type="custom", _format_kwargs={"transform": "os.system"})
@@ -127,10 +127,10 @@ def saved_dataset_of_evil_types(given: Given) -> Path:
 
 
 @DATA.made
-def saved_dataset_of_images_elsewhere(given: Given) -> Path:
+def saved_dataset_of_images_elsewhere(stock: Stock) -> Path:
     import datasets
 
-    folder = given.place / "rows"
+    folder = stock.place / "rows"
     rows = [{**row, "image": {"bytes": b"", "path": "http://127.0.0.1:9/x.png"}} for row in ROWS]
     datasets.Dataset.from_list(rows).save_to_disk(str(folder))
     features = json.loads((folder / "dataset_info.json").read_text())["features"]
@@ -139,23 +139,23 @@ def saved_dataset_of_images_elsewhere(given: Given) -> Path:
 
 
 @DATA.made
-def saved_datasets_of_splits_elsewhere(given: Given) -> Path:
-    folder = saved_dataset(given)
+def saved_datasets_of_splits_elsewhere(stock: Stock) -> Path:
+    folder = saved_dataset(stock)
     edit(folder / "dataset_dict.json", splits=["../../evil", "/etc"])
     return folder
 
 
 @DATA.made
-def csv_of_formulas(given: Given) -> Path:
-    path = given.place / "rows.csv"
+def csv_of_formulas(stock: Stock) -> Path:
+    path = stock.place / "rows.csv"
     path.write_text("prompt,chosen,rejected\n" + "\"=cmd|' /C calc'!A0\",@SUM(1),-2+3\n" * 8)
     return path
 
 
 @DATA.made
-def rows_that_swell(given: Given) -> Path:
+def rows_that_swell(stock: Stock) -> Path:
     """Three megabytes that unpack to three gigabytes, in one line."""
-    path = given.place / "rows.jsonl.gz"
+    path = stock.place / "rows.jsonl.gz"
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(b'{"prompt": "')
         for _ in range(3000):
@@ -164,8 +164,8 @@ def rows_that_swell(given: Given) -> Path:
 
 
 @DATA.made
-def array_that_swells(given: Given) -> Path:
-    path = given.place / "rows.json.gz"
+def array_that_swells(stock: Stock) -> Path:
+    path = stock.place / "rows.json.gz"
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(b"[")
         for _ in range(6000):
@@ -190,31 +190,31 @@ VOTED = "(item, annotator, grade, skipped, seconds, reason, first, created, nonc
 
 
 @DATA.made
-def votes_without_end(given: Given) -> Path:
+def votes_without_end(stock: Stock) -> Path:
     view = (
         f"CREATE VIEW votes AS {ENDLESS} SELECT 'i' item, 'a' || i annotator, 1 grade, 0 skipped, "
     )
     return database(
-        given.place / "annotations.sqlite",
+        stock.place / "annotations.sqlite",
         ITEMS,
         f"{view} 1.0 seconds, '' reason, 0 first, '' created, i nonce FROM n",
     )
 
 
 @DATA.made
-def votes_of_huge_texts(given: Given) -> Path:
+def votes_of_huge_texts(stock: Stock) -> Path:
     view = "CREATE VIEW votes AS SELECT 'i' item, 'a' annotator, 1 grade, 0 skipped, 1.0 seconds, "
     return database(
-        given.place / "annotations.sqlite",
+        stock.place / "annotations.sqlite",
         ITEMS,
         f"{view} printf('%.*c', 900000000, 'x') reason, 0 first, '' created, 1 nonce",
     )
 
 
 @DATA.made
-def votes_with_a_trigger(given: Given) -> Path:
+def votes_with_a_trigger(stock: Stock) -> Path:
     return database(
-        given.place / "annotations.sqlite",
+        stock.place / "annotations.sqlite",
         ITEMS,
         f"CREATE TABLE votes {VOTED}; INSERT INTO votes VALUES ('i', 'a', 1, 0, 1.0, '', 0, '', 'n');",
         "CREATE TRIGGER evil AFTER INSERT ON votes BEGIN DELETE FROM votes; END",
@@ -222,14 +222,14 @@ def votes_with_a_trigger(given: Given) -> Path:
 
 
 @DATA.made
-def votes_in_a_virtual_table(given: Given) -> Path:
+def votes_in_a_virtual_table(stock: Stock) -> Path:
     return database(
-        given.place / "annotations.sqlite", ITEMS, f"CREATE VIRTUAL TABLE votes USING fts5{VOTED}"
+        stock.place / "annotations.sqlite", ITEMS, f"CREATE VIRTUAL TABLE votes USING fts5{VOTED}"
     )
 
 
 @DATA.made
-def votes_of_pickles(given: Given) -> Path:
-    path = given.place / "annotations.sqlite"
-    path.write_bytes(b"SQLite format 3\0" + pickle.dumps(Malice(given.ran)) * 100)
+def votes_of_pickles(stock: Stock) -> Path:
+    path = stock.place / "annotations.sqlite"
+    path.write_bytes(b"SQLite format 3\0" + pickle.dumps(Malice(stock.ran)) * 100)
     return path

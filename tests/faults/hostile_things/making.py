@@ -12,7 +12,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Given:
+class Stock:
     """What things are made from.
 
     Attributes:
@@ -35,10 +35,10 @@ class Given:
         return Path(shutil.copytree(getattr(self, of), self.place / name))
 
 
-Make = Callable[[Given], Path]
+Make = Callable[[Stock], Path]
 """Makes a thing, and returns what is handed to a command."""
 
-Change = Callable[[Path, Given], object]
+Change = Callable[[Path, Stock], object]
 """Makes a good folder a hostile one."""
 
 
@@ -64,9 +64,9 @@ class Things(dict[str, Make]):
 def changed(change: Change, of: str = "policy") -> Make:
     """Return what makes a changed copy of a good model."""
 
-    def make(given: Given) -> Path:
-        folder = given.model(of)
-        change(folder, given)
+    def make(stock: Stock) -> Path:
+        folder = stock.model(of)
+        change(folder, stock)
         return folder
 
     return make
@@ -96,17 +96,17 @@ class Malice:
         return exec, (f"open({self.marker!r}, 'w')",)
 
 
-def malice(path: Path, given: Given) -> Path:
+def malice(path: Path, stock: Stock) -> Path:
     """Write a pickle that tells when it is read."""
-    path.write_bytes(pickle.dumps(Malice(given.ran)))
+    path.write_bytes(pickle.dumps(Malice(stock.ran)))
     return path
 
 
-def code(folder: Path, given: Given, name: str = "evil.py") -> None:
+def code(folder: Path, stock: Stock, name: str = "evil.py") -> None:
     """Write a module that tells when it is imported, and has all that a configuration can name."""
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(
-        f"open({given.ran!r}, 'w')\n"
+        f"open({stock.ran!r}, 'w')\n"
         "from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, LlamaModel\n"
         "from transformers import PreTrainedTokenizerFast\n"
         "class Config(LlamaConfig): model_type = 'evil'\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 from hostile_things.making import (
     CLASSES,
     Change,
-    Given,
+    Stock,
     Things,
     changed,
     code,
@@ -21,34 +21,34 @@ MODELS = Things()
 
 
 @MODELS.model
-def code_of_an_unknown_architecture(folder: Path, given: Given) -> None:
-    code(folder, given)
+def code_of_an_unknown_architecture(folder: Path, stock: Stock) -> None:
+    code(folder, stock)
     edit(folder / "config.json", model_type="evil", auto_map=CLASSES)
 
 
 @MODELS.model
-def code_beside_a_known_architecture(folder: Path, given: Given) -> None:
-    code(folder, given)
+def code_beside_a_known_architecture(folder: Path, stock: Stock) -> None:
+    code(folder, stock)
     edit(folder / "config.json", auto_map=CLASSES, trust_remote_code=True)
 
 
 @MODELS.model
-def code_of_another_repository(folder: Path, given: Given) -> None:
+def code_of_another_repository(folder: Path, stock: Stock) -> None:
     classes = {k: f"some/one--{v}" for k, v in CLASSES.items() if isinstance(v, str)}
     edit(folder / "config.json", model_type="evil", auto_map=classes)
 
 
 @MODELS.model
-def code_of_a_folder_by_its_path(folder: Path, given: Given) -> None:
-    code(given.place / "evil", given)
-    classes = {k: f"{given.place / 'evil'}--{v}" for k, v in CLASSES.items() if isinstance(v, str)}
+def code_of_a_folder_by_its_path(folder: Path, stock: Stock) -> None:
+    code(stock.place / "evil", stock)
+    classes = {k: f"{stock.place / 'evil'}--{v}" for k, v in CLASSES.items() if isinstance(v, str)}
     edit(folder / "config.json", model_type="evil", auto_map=classes)
 
 
 @MODELS.model
-def code_where_the_architecture_has_no_such_head(folder: Path, given: Given) -> None:
+def code_where_the_architecture_has_no_such_head(folder: Path, stock: Stock) -> None:
     """Of a model that transformers knows, but not as a language model, it asks whether to run code."""
-    code(folder, given)
+    code(folder, stock)
     edit(
         folder / "config.json",
         model_type="t5",
@@ -59,8 +59,8 @@ def code_where_the_architecture_has_no_such_head(folder: Path, given: Given) -> 
 
 
 @MODELS.model
-def code_of_a_model_within_a_model(folder: Path, given: Given) -> None:
-    code(folder, given)
+def code_of_a_model_within_a_model(folder: Path, stock: Stock) -> None:
+    code(folder, stock)
     inner = {"model_type": "t5gemma_module", "auto_map": CLASSES, "_name_or_path": str(folder)}
     edit(
         folder / "config.json",
@@ -71,8 +71,8 @@ def code_of_a_model_within_a_model(folder: Path, given: Given) -> None:
 
 
 @MODELS.model
-def code_of_a_tokenizer(folder: Path, given: Given) -> None:
-    code(folder, given)
+def code_of_a_tokenizer(folder: Path, stock: Stock) -> None:
+    code(folder, stock)
     edit(
         folder / "tokenizer_config.json",
         tokenizer_class="Tokenizer",
@@ -81,8 +81,8 @@ def code_of_a_tokenizer(folder: Path, given: Given) -> None:
 
 
 @MODELS.model
-def code_of_a_tokenizer_as_a_list(folder: Path, given: Given) -> None:
-    code(folder, given)
+def code_of_a_tokenizer_as_a_list(folder: Path, stock: Stock) -> None:
+    code(folder, stock)
     (folder / "tokenizer.json").unlink()
     edit(
         folder / "tokenizer_config.json",
@@ -92,13 +92,13 @@ def code_of_a_tokenizer_as_a_list(folder: Path, given: Given) -> None:
 
 
 @MODELS.model
-def code_of_a_tokenizer_by_its_name(folder: Path, given: Given) -> None:
-    code(folder, given, "tokenization_evil.py")
+def code_of_a_tokenizer_by_its_name(folder: Path, stock: Stock) -> None:
+    code(folder, stock, "tokenization_evil.py")
     edit(folder / "tokenizer_config.json", tokenizer_class="EvilTokenizer", trust_remote_code=True)
 
 
 @MODELS.model
-def code_of_a_tokenizer_within_a_tokenizer(folder: Path, given: Given) -> None:
+def code_of_a_tokenizer_within_a_tokenizer(folder: Path, stock: Stock) -> None:
     """transformers loads RAG's two tokenizers without being told whether their code may run."""
     inner = {"model_type": "evil", "auto_map": CLASSES}
     edit(folder / "tokenizer_config.json", tokenizer_class="RagTokenizer")
@@ -108,19 +108,19 @@ def code_of_a_tokenizer_within_a_tokenizer(folder: Path, given: Given) -> None:
         generator={"model_type": "resnet"},
     )
     for name in ("question_encoder_tokenizer", "generator_tokenizer"):
-        code(folder / name, given)
+        code(folder / name, stock)
         edit(folder / name / "config.json", **inner)
         edit(
             folder / name / "tokenizer_config.json",
             tokenizer_class="EvilTokenizer",
             auto_map={"AutoTokenizer": [None, "evil.Tokenizer"]},
         )
-    code(folder, given)
+    code(folder, stock)
 
 
 @MODELS.model
-def tokenizer_that_is_any_tokenizer(folder: Path, given: Given) -> None:
-    code(folder, given)
+def tokenizer_that_is_any_tokenizer(folder: Path, stock: Stock) -> None:
+    code(folder, stock)
     edit(
         folder / "tokenizer_config.json",
         tokenizer_class="AutoTokenizer",
@@ -129,39 +129,39 @@ def tokenizer_that_is_any_tokenizer(folder: Path, given: Given) -> None:
 
 
 @MODELS.model
-def tokenizer_that_is_a_model(folder: Path, given: Given) -> None:
-    malice(folder / "pytorch_model.bin", given)
+def tokenizer_that_is_a_model(folder: Path, stock: Stock) -> None:
+    malice(folder / "pytorch_model.bin", stock)
     (folder / "model.safetensors").rename(folder / "other.safetensors")
     shutil.copy(folder / "other.safetensors", folder / "model-00001-of-00001.safetensors")
     edit(folder / "tokenizer_config.json", tokenizer_class="LlamaForCausalLM")
 
 
 @MODELS.model
-def tokenizer_that_is_a_model_beside_good_weights(folder: Path, given: Given) -> None:
-    malice(folder / "pytorch_model.bin", given)
+def tokenizer_that_is_a_model_beside_good_weights(folder: Path, stock: Stock) -> None:
+    malice(folder / "pytorch_model.bin", stock)
     edit(folder / "tokenizer_config.json", tokenizer_class="BertForMaskedLM")
     edit(folder / "config.json", transformers_weights=None)
 
 
 @MODELS.model
-def tokenizer_that_retrieves(folder: Path, given: Given) -> None:
-    malice(folder / "psgs_w100.tsv.pkl", given)
-    malice(folder / "hf_bert_base.hnswSQ8_correct_phi_128.c_index.index_meta.dpr", given)
+def tokenizer_that_retrieves(folder: Path, stock: Stock) -> None:
+    malice(folder / "psgs_w100.tsv.pkl", stock)
+    malice(folder / "hf_bert_base.hnswSQ8_correct_phi_128.c_index.index_meta.dpr", stock)
     edit(folder / "tokenizer_config.json", tokenizer_class="RagRetriever")
     edit(folder / "config.json", index_name="legacy", index_path=str(folder))
 
 
 @MODELS.model
-def code_of_a_processor(folder: Path, given: Given) -> None:
-    code(folder, given)
+def code_of_a_processor(folder: Path, stock: Stock) -> None:
+    code(folder, stock)
     classes = {"AutoProcessor": "evil.Tokenizer", "AutoImageProcessor": "evil.Tokenizer"}
     for kind in ("processor", "preprocessor", "image_processor"):
         edit(folder / f"{kind}_config.json", processor_class="Evil", auto_map=classes)
 
 
 @MODELS.model
-def code_that_generates(folder: Path, given: Given) -> None:
-    code(folder / "custom_generate", given, "generate.py")
+def code_that_generates(folder: Path, stock: Stock) -> None:
+    code(folder / "custom_generate", stock, "generate.py")
     edit(
         folder / "generation_config.json",
         custom_generate=str(folder),
@@ -171,8 +171,8 @@ def code_that_generates(folder: Path, given: Given) -> None:
 
 
 @MODELS.model
-def code_of_a_pipeline(folder: Path, given: Given) -> None:
-    code(folder, given)
+def code_of_a_pipeline(folder: Path, stock: Stock) -> None:
+    code(folder, stock)
     pipeline = {"text-generation": {"impl": "evil.Policy", "pt": ["AutoModelForCausalLM"]}}
     edit(folder / "config.json", custom_pipelines=pipeline, library_name="evil")
 
@@ -202,8 +202,8 @@ def quantised(method: str) -> Change:
         "kernel": "some/kernel",
     }
 
-    def change(folder: Path, given: Given) -> None:
-        code(folder, given)
+    def change(folder: Path, stock: Stock) -> None:
+        code(folder, stock)
         edit(folder / "config.json", quantization_config=quantization)
 
     return change

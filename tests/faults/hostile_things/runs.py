@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hostile_things.data import ENDLESS, database
-from hostile_things.making import Change, Given, Malice, edit, malice
+from hostile_things.making import Change, Malice, Stock, edit, malice
 
 RUNS: dict[str, Change] = {}
 
@@ -20,20 +20,20 @@ def run(change: Change) -> Change:
 
 
 @run
-def manifest_that_names_a_device(folder: Path, given: Given) -> None:
+def manifest_that_names_a_device(folder: Path, stock: Stock) -> None:
     for manifest in folder.rglob("manifest.json"):
         reseal(manifest, files={"/dev/zero": [1, "0"], "../../../../etc/passwd": [1, "0"]})
 
 
 @run
-def sums_that_name_a_device(folder: Path, given: Given) -> None:
+def sums_that_name_a_device(folder: Path, stock: Stock) -> None:
     for place in folder.rglob("model.safetensors"):
         target = place.parent / ".rewarddiff-sums.json"
         reseal(target, files={"/dev/zero": [1, "0"], "../../x": [1, "0"]})
 
 
 @run
-def store_with_a_view(folder: Path, given: Given) -> None:
+def store_with_a_view(folder: Path, stock: Stock) -> None:
     (folder / "store.sqlite").unlink(missing_ok=True)
     database(
         folder / "store.sqlite",
@@ -42,7 +42,7 @@ def store_with_a_view(folder: Path, given: Given) -> None:
 
 
 @run
-def store_with_a_trigger(folder: Path, given: Given) -> None:
+def store_with_a_trigger(folder: Path, stock: Stock) -> None:
     database(
         folder / "store.sqlite",
         "CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, value TEXT NOT NULL, sum TEXT NOT NULL)",
@@ -51,29 +51,29 @@ def store_with_a_trigger(folder: Path, given: Given) -> None:
 
 
 @run
-def arrays_of_objects(folder: Path, given: Given) -> None:
+def arrays_of_objects(folder: Path, stock: Stock) -> None:
     for path in folder.rglob("*.npy"):
-        np.save(path, np.array([Malice(given.ran)]), allow_pickle=True)
+        np.save(path, np.array([Malice(stock.ran)]), allow_pickle=True)
 
 
 @run
-def pickles_in_place_of_all(folder: Path, given: Given) -> None:
+def pickles_in_place_of_all(folder: Path, stock: Stock) -> None:
     for path in list(folder.rglob("*")):
         if path.is_file() and path.suffix in (".safetensors", ".npy", ".arrow", ".json"):
-            malice(path, given)
+            malice(path, stock)
 
 
 @run
-def checkpoints_of_pickles(folder: Path, given: Given) -> None:
+def checkpoints_of_pickles(folder: Path, stock: Stock) -> None:
     for path in list(folder.glob("*/*")):
         if path.is_dir():
             (path / "checkpoint").mkdir(exist_ok=True)
             for name in ("state.json", "optimizer.pt", "model.safetensors", "random_states_0.pkl"):
-                malice(path / "checkpoint" / name, given)
+                malice(path / "checkpoint" / name, stock)
 
 
 @run
-def results_with_classes(folder: Path, given: Given) -> None:
+def results_with_classes(folder: Path, stock: Stock) -> None:
     edit(folder / "results.json", **{"__class__": "os.system", "py/object": "os.system"})
 
 

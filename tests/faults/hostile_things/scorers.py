@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hostile_things.making import CLASSES, Given, Make, Things, code, edit, edited
+from hostile_things.making import CLASSES, Make, Stock, Things, code, edit, edited
 
 MODELS = Things()
 
@@ -28,6 +28,6 @@ MODELS |= {
 
 
 @MODELS.scorer
-def scorer_with_code(folder: Path, given: Given) -> None:
-    code(folder, given)
+def scorer_with_code(folder: Path, stock: Stock) -> None:
+    code(folder, stock)
     edit(folder / "config.json", model_type="evil", auto_map=CLASSES)

@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from hostile_things.making import Given, Make, Things, edit, edited, malice
+from hostile_things.making import Make, Stock, Things, edit, edited, malice
 
 MODELS = Things()
 
@@ -122,7 +122,7 @@ MODELS |= {
 
 
 @MODELS.model
-def tokenizer_named_after_a_version(folder: Path, given: Given) -> None:
+def tokenizer_named_after_a_version(folder: Path, stock: Stock) -> None:
     """transformers takes the file that its configuration names."""
     (folder / "below").mkdir()
     other = Path(shutil.copy(folder / "tokenizer.json", folder / "below/tokenizer.4.0.json"))
@@ -131,7 +131,7 @@ def tokenizer_named_after_a_version(folder: Path, given: Given) -> None:
 
 
 @MODELS.model
-def tokenizer_of_books(folder: Path, given: Given) -> None:
+def tokenizer_of_books(folder: Path, stock: Stock) -> None:
     """The model need but say a token of ten million letters a few times."""
     path = folder / "tokenizer.json"
     added = json.loads(path.read_text())["added_tokens"]
@@ -140,19 +140,19 @@ def tokenizer_of_books(folder: Path, given: Given) -> None:
 
 
 @MODELS.model
-def tokenizer_with_a_type_twice(folder: Path, given: Given) -> None:
+def tokenizer_with_a_type_twice(folder: Path, stock: Stock) -> None:
     path = folder / "tokenizer.json"
     edit(path, normalizer={**replaced({"Regex": "."}, "b" * 2_000_000), "type": "Strip"})
     path.write_text(path.read_text().replace('"type": "Strip"', '"type": "Strip", "type": "Strip"'))
 
 
 @MODELS.model
-def tokenizer_nested_deeply(folder: Path, given: Given) -> None:
+def tokenizer_nested_deeply(folder: Path, stock: Stock) -> None:
     (folder / "tokenizer.json").write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
 
 
 @MODELS.model
-def tokenizer_of_garbage_alone(folder: Path, given: Given) -> None:
+def tokenizer_of_garbage_alone(folder: Path, stock: Stock) -> None:
     (folder / "tokenizer.json").unlink()
     (folder / "tokenizer.model").write_bytes(bytes(range(256)) * 64)
     (folder / "spiece.model").write_bytes(b"\xff" * 4096)
@@ -160,10 +160,10 @@ def tokenizer_of_garbage_alone(folder: Path, given: Given) -> None:
 
 
 @MODELS.model
-def tokenizer_with_a_pickled_vocabulary(folder: Path, given: Given) -> None:
+def tokenizer_with_a_pickled_vocabulary(folder: Path, stock: Stock) -> None:
     (folder / "tokenizer.json").unlink()
-    malice(folder / "vocab.pkl", given)
-    malice(folder / "vocab.bin", given)
+    malice(folder / "vocab.pkl", stock)
+    malice(folder / "vocab.bin", stock)
     edit(
         folder / "tokenizer_config.json",
         tokenizer_class="TransfoXLTokenizer",
@@ -173,8 +173,8 @@ def tokenizer_with_a_pickled_vocabulary(folder: Path, given: Given) -> None:
 
 
 @MODELS.model
-def tokenizer_files_elsewhere(folder: Path, given: Given) -> None:
-    malice(given.place / "evil.bin", given)
+def tokenizer_files_elsewhere(folder: Path, stock: Stock) -> None:
+    malice(stock.place / "evil.bin", stock)
     edit(
         folder / "tokenizer_config.json",
         tokenizer_file="../evil.bin",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from hostile_things.making import Given, Make, Things, changed, edit
+from hostile_things.making import Make, Stock, Things, changed, edit
 
 MODELS = Things()
 
@@ -45,19 +45,19 @@ def index(folder: Path, files: dict[str, str]) -> None:
 
 
 @MODELS.model
-def index_of_files_above(folder: Path, given: Given) -> None:
+def index_of_files_above(folder: Path, stock: Stock) -> None:
     (folder / "model.safetensors").rename(folder.parent / "other.safetensors")
     index(folder, {"lm_head.weight": "../other.safetensors"})
 
 
 @MODELS.model
-def index_of_an_absolute_path(folder: Path, given: Given) -> None:
+def index_of_an_absolute_path(folder: Path, stock: Stock) -> None:
     other = (folder / "model.safetensors").rename(folder.parent / "other.safetensors")
     index(folder, {"lm_head.weight": str(other)})
 
 
 @MODELS.model
-def index_of_windows_paths(folder: Path, given: Given) -> None:
+def index_of_windows_paths(folder: Path, stock: Stock) -> None:
     (folder / "model.safetensors").unlink()
     index(folder, {"a": "..\\..\\evil.safetensors", "b": "C:\\evil.safetensors"})
 
