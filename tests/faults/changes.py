@@ -158,10 +158,7 @@ def clear(folder: Path) -> None:
 
 def outcome(folder: Path) -> Any:
     """Return what a command has come to, wherever: weights, curves, scores."""
-    files = compare.sums(folder)
-    rows = {
-        name: held for name, held in files.items() if name.endswith(".jsonl") and "/" not in name
-    }
+    rows = {path.name: compare.hashed(path) for path in folder.glob("*.jsonl")}
     rows.pop("metrics.jsonl", None)
     numbers = compare.numbers(folder)
     return {"numbers": numbers, "curves": compare.curves(folder), "rows": rows}
@@ -179,11 +176,7 @@ def write_rows(folder: Path, content: Sequence[dict[str, Any]]) -> None:
 
 
 def json_edit(name: str, **values: Any) -> Work:
-    def edit(files: Path) -> None:
-        path = files / name
-        path.write_text(json.dumps(json.loads(path.read_text()) | values))
-
-    return edit
+    return lambda files: tiny.edit(files / name, **values)
 
 
 def other_weights(name: str) -> Work:
@@ -220,9 +213,8 @@ def other_template(name: str) -> Work:
         if path.exists():
             path.write_text(path.read_text().replace(": ", "> "))
             return
-        json_edit(f"{name}/tokenizer_config.json", chat_template="{{ messages[0].content }}>")(
-            files
-        )
+        template = "{{ messages[0].content }}>"
+        tiny.edit(files / name / "tokenizer_config.json", chat_template=template)
 
     return edit
 

@@ -489,7 +489,7 @@ def _template_in(name: str, template: Any = ESCAPE) -> things.Make:
 
     def change(folder: Path, _: Stock) -> None:
         (folder / TEMPLATE).unlink(missing_ok=True)
-        things.edit(folder / name, chat_template=template)
+        tiny.edit(folder / name, chat_template=template)
 
     return things.changed(change)
 

@@ -79,10 +79,10 @@ def recipes(models: dict[str, str], judge: str, output: Path) -> dict[str, dict[
     runs: dict[str, Any] = {
         "reward": {"scorers": reward, "policies": {}},
         "difference": {"policies": {}},
-        "judge": {"scorers": judged},
     }
     for name, policy in policies.items():
         runs[name] = {"policies": {name: policy}}
+    runs["judge"] = {"scorers": judged}
     return {name: tiny.recipe(models, output, train, **run) for name, run in runs.items()}
 
 

@@ -88,8 +88,7 @@ class Places:
     def _model(self, **config: Any) -> Path:
         """Return a copy of a good model with another configuration."""
         folder = Path(shutil.copytree(self.policy, self.at / "m"))
-        content = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps({**content, **config}))
+        tiny.edit(folder / "config.json", **config)
         return folder
 
     def _check(self, rows: list[Any], name: str = "x") -> list[str]:

@@ -88,6 +88,12 @@ def outputs(path: Path, text: str, generator: str) -> Path:
     return path
 
 
+def edit(path: Path, **values: Any) -> None:
+    """Change values of a file of JSON, which need not be there."""
+    content = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**content, **values}))
+
+
 def scorers(
     models: Models, train: Settings = TRAIN, kinds: Sequence[str] = ("reward", "difference")
 ) -> Settings:

@@ -28,7 +28,7 @@ from hostile_things import (
     weights,
 )
 from hostile_things.data import DATA
-from hostile_things.making import Change, Make, Stock, changed, edit
+from hostile_things.making import Change, Make, Stock, changed
 from hostile_things.recipes import OVERRIDES, RECIPES
 from hostile_things.runs import RUNS
 from hostile_things.templates import TEMPLATES
@@ -45,7 +45,6 @@ __all__ = [
     "Make",
     "Stock",
     "changed",
-    "edit",
     "gguf",
 ]
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
+from tiny import edit
 
 from hostile_things import pickles, programs
-from hostile_things.making import Make, Stock, Things, edit, malice
+from hostile_things.making import Make, Stock, Things, malice
 
 MODELS = Things()
 

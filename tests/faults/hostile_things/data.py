@@ -9,9 +9,9 @@ import sqlite3
 import struct
 from pathlib import Path
 
-from tiny import lines
+from tiny import edit, lines
 
-from hostile_things.making import Malice, Stock, Things, code, edit, malice
+from hostile_things.making import Malice, Stock, Things, code, malice
 
 DATA = Things()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tiny import edit
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,6 @@ def changed(change: Change, of: str = "policy") -> Make:
 def edited(name: str, of: str = "policy", **changes: Any) -> Make:
     """Return what makes a copy of a good model, in which a file of JSON has other values."""
     return changed(lambda folder, _: edit(folder / name, **changes), of)
-
-
-def edit(path: Path, **changes: Any) -> None:
-    """Change values of a file of JSON, which need not be there."""
-    content = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps({**content, **changes}))
 
 
 # --- what would be executed ---------------------------------------------------------------------------

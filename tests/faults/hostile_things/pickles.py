@@ -8,8 +8,9 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from tiny import edit
 
-from hostile_things.making import Malice, Stock, Things, edit, malice
+from hostile_things.making import Malice, Stock, Things, malice
 
 MODELS = Things()
 

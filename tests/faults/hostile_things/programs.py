@@ -5,17 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from hostile_things.making import (
-    CLASSES,
-    Change,
-    Stock,
-    Things,
-    changed,
-    code,
-    edit,
-    edited,
-    malice,
-)
+from tiny import edit
+
+from hostile_things.making import CLASSES, Change, Stock, Things, changed, code, edited, malice
 
 MODELS = Things()
 

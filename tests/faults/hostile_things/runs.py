@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tiny import edit
 
 from hostile_things.data import ENDLESS, database
-from hostile_things.making import Change, Malice, Stock, edit, malice
+from hostile_things.making import Change, Malice, Stock, malice
 
 RUNS: dict[str, Change] = {}
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hostile_things.making import CLASSES, Make, Stock, Things, code, edit, edited
+from tiny import edit
+
+from hostile_things.making import CLASSES, Make, Stock, Things, code, edited
 
 MODELS = Things()
 

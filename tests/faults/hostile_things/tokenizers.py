@@ -9,7 +9,9 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from hostile_things.making import Make, Stock, Things, edit, edited, malice
+from tiny import edit
+
+from hostile_things.making import Make, Stock, Things, edited, malice
 
 MODELS = Things()
 

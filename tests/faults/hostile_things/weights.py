@@ -5,7 +5,9 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from hostile_things.making import Make, Stock, Things, changed, edit
+from tiny import edit
+
+from hostile_things.making import Make, Stock, Things, changed
 
 MODELS = Things()
 
