@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rewarddiff import hub
+from rewarddiff.hub import trouble as hub_trouble
 from rewarddiff.data.file_splits import name_one
 from rewarddiff.data.files import Row
 from rewarddiff.errors import UserError
@@ -42,7 +42,7 @@ def load_from_hub(name: str) -> Any:
     """
     import datasets
 
-    trouble = hub.trouble(name, "dataset")
+    trouble = hub_trouble(name, "dataset")
     is_offline = datasets.config.HF_HUB_OFFLINE
     # Where the hub has just not answered, its library looks into its cache at once.
     datasets.config.HF_HUB_OFFLINE = trouble is not None
