@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rewarddiff.hub import trouble as hub_trouble
 from rewarddiff.data.file_splits import name_one
 from rewarddiff.data.files import Row
 from rewarddiff.errors import UserError
+from rewarddiff.hub import trouble as hub_trouble
 from rewarddiff.writing import cut
 
 
