@@ -93,7 +93,7 @@ def test_every_command_that_a_model_is_named_to_refuses_it(
     places = {"model": stage / "model", "whole": policy_folder}
     assert main([argument.format(**places) for argument in command]) == 2
     error = capsys.readouterr().err
-    assert f"error: {stage}/model: model/model.safetensors does not hold what was written" in error
+    assert f": {stage}/model: model/model.safetensors does not hold what was written" in error
 
 
 def test_it_is_found_behind_a_link_and_from_within(
