@@ -1,18 +1,20 @@
-"""A server's socket and its end, for whatever is served here. Needs uvicorn."""
+"""A server's socket, its life and its end, for whatever is served here. Needs starlette and uvicorn."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rewarddiff.errors import UserError
+from rewarddiff.writing import say
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 KEEP_ALIVE_SECONDS = 30
@@ -53,6 +55,36 @@ def address_explained(host: str, port: int) -> Iterator[None]:
         raise UserError(
             f"{host}:{port}: cannot be served at ({cause}); choose another --port or --host"
         ) from error
+
+
+def settings_of(application: Starlette, last_seconds: int) -> uvicorn.Config:
+    """Return how an application is served; requests are not logged, links are among them.
+
+    Args:
+        last_seconds: for what is being answered when the server is ended.
+    """
+    return uvicorn.Config(
+        application,
+        http=PatientProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=last_seconds,
+    )
+
+
+def serve_until_signal(
+    settings: uvicorn.Config, listener: socket.socket, announcement: Iterable[str]
+) -> None:
+    """Answer requests at a bound socket until a signal ends it; first say that it can be reached."""
+    with address_explained(*listener.getsockname()[:2]):
+        listener.listen(settings.backlog)
+    server = uvicorn.Server(settings)
+    with ended_by_signals(server):
+        say(*announcement)
+        server.run(sockets=[listener])
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from rewarddiff.annotate.app import Application
 from rewarddiff.annotate.config import AnnotateConfig
 from rewarddiff.annotate.project import open_project, tokens_of
 from rewarddiff.annotate.records import Pair
-from rewarddiff.annotate.server import settings_of
 from rewarddiff.annotate.votes import Votes
+from rewarddiff.listening import settings_of
 
 SOURCES = ("policy-zanzibar", "policy-quetzal")
 """Names that no answer of the page may hold."""
@@ -76,7 +76,7 @@ def serve(tmp_path: Path) -> Serve:
             application = Application(
                 votes, frozenset([host]), "Be *fair*.", rate=options.get("rate")
             )
-            server = uvicorn.Server(settings_of(application))
+            server = uvicorn.Server(settings_of(application.starlette(), 10))
             thread = Thread(target=server.run, kwargs={"sockets": [listener]})
             thread.start()
             try:

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from rewarddiff.encoding import LengthConfig
-from rewarddiff.listening import PatientProtocol
+from rewarddiff.listening import settings_of
 from rewarddiff.scorers.neural.build import new_scorer, save_scorer
 from rewarddiff.scorers.neural.config import ScorerConfig
 from rewarddiff.scorers.neural.scorer import NeuralScorer
@@ -33,10 +33,7 @@ def running(
     """Serve a scorer in a thread of its own; yield a client of it."""
     served = scorer if isinstance(scorer, Served) else Served(scorer, fingerprint=FINGERPRINT)
     application = Application(served, config or ServeConfig(), key)
-    options = uvicorn.Config(
-        application.starlette(), http=PatientProtocol, ws="none", log_config=None, access_log=False
-    )
-    server = uvicorn.Server(options)
+    server = uvicorn.Server(settings_of(application.starlette(), 60))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -7,22 +7,13 @@ from collections.abc import Sequence
 from importlib.resources import files as resources
 from pathlib import Path
 
-import uvicorn
-
 from rewarddiff.annotate.app import Application
 from rewarddiff.annotate.config import AnnotateConfig
 from rewarddiff.annotate.project import open_project, require_project, tokens_of
 from rewarddiff.annotate.records import Pair
 from rewarddiff.annotate.votes import Votes
 from rewarddiff.errors import UserError
-from rewarddiff.listening import (
-    KEEP_ALIVE_SECONDS,
-    LOOPBACK,
-    PatientProtocol,
-    address_explained,
-    bound,
-    ended_by_signals,
-)
+from rewarddiff.listening import LOOPBACK, bound, serve_until_signal, settings_of
 from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.writing import counted, say
@@ -83,28 +74,9 @@ def _run(
     name: str,
     config: AnnotateConfig,
 ) -> None:
-    options = settings_of(application)
-    with address_explained(*listener.getsockname()[:2]):
-        listener.listen(options.backlog)
+    settings = settings_of(application.starlette(), LAST_SECONDS)
     scheme = "https" if config.https else "http"
-    server = uvicorn.Server(options)
-    with ended_by_signals(server):
-        say(*announcement(votes, f"{scheme}://{name}"))
-        server.run(sockets=[listener])
-
-
-def settings_of(application: Application) -> uvicorn.Config:
-    """Return how the application is served; requests are not logged, links are among them."""
-    return uvicorn.Config(
-        application.starlette(),
-        http=PatientProtocol,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=LAST_SECONDS,
-    )
+    serve_until_signal(settings, listener, announcement(votes, f"{scheme}://{name}"))
 
 
 def announcement(votes: Votes, address: str) -> list[str]:

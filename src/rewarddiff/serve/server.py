@@ -7,17 +7,8 @@ import re
 import socket
 from pathlib import Path
 
-import uvicorn
-
 from rewarddiff.errors import UserError
-from rewarddiff.listening import (
-    KEEP_ALIVE_SECONDS,
-    LOOPBACK,
-    PatientProtocol,
-    address_explained,
-    bound,
-    ended_by_signals,
-)
+from rewarddiff.listening import LOOPBACK, bound, serve_until_signal, settings_of
 from rewarddiff.rewards.stored import read_baseline
 from rewarddiff.scorers.opening import GRADES, fingerprint_of, open_scorer
 from rewarddiff.serve.app import Application
@@ -58,22 +49,8 @@ def serve(
         served = opened(scorer, policy_baseline)
         config = config or ServeConfig()
         application = Application(served, config, key)
-        options = uvicorn.Config(
-            application.starlette(),
-            http=PatientProtocol,
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=config.stop_seconds,
-        )
-        with address_explained(host, port):
-            listener.listen(options.backlog)
-        server = uvicorn.Server(options)
-        with ended_by_signals(server):
-            say(*announcement(served, listener, host))
-            server.run(sockets=[listener])
+        settings = settings_of(application.starlette(), config.stop_seconds)
+        serve_until_signal(settings, listener, announcement(served, listener, host))
     say(farewell(application.unanswered, config.stop_seconds))
 
 
