@@ -21,7 +21,7 @@ from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.data import content
 from rewarddiff.pipeline.earlier import check_earlier
-from rewarddiff.pipeline.results import header, summarised
+from rewarddiff.pipeline.results import summarised, without_training
 from rewarddiff.pipeline.scorers import measure
 from rewarddiff.pipeline.stage import write_results
 from rewarddiff.processes import once, shared
@@ -32,7 +32,6 @@ from rewarddiff.results import (
     Cost,
     Cut,
     Data,
-    JudgeResults,
     LedgerCounts,
     Results,
     ScorerContrast,
@@ -126,30 +125,19 @@ def _evaluated(
         )
     counts = SplitCounts(len(groups), results[0].evaluation.n, labels=0)
     costs = [StageCost(stage=f"evaluation of {r.name}", **vars(r.cost)) for r in results]
-    return Results(
-        **header("eval", title),
-        recipe=None,
-        data=Data(
-            {"test": counts},
-            read(LedgerCounts, ledger.to_dict()),
-            tests={},
-            contents={"test": content(groups)},
-            prompts="",
-        ),
+    of_data = Data(
+        {"test": counts},
+        read(LedgerCounts, ledger.to_dict()),
+        tests={},
+        contents={"test": content(groups)},
+        prompts="",
+    )
+    return replace(
+        without_training("eval", title, of_data, costs),
         scorers=tuple(results),
         scorer_contrasts=tuple(_contrasts(compared)),
-        orders=(),
-        coefficients=(),
-        policies=(),
-        rewards=(),
-        lengths=(),
-        contrasts=(),
-        judges=JudgeResults.none(),
-        samples=(),
-        costs=tuple(costs),
         summary=Summary(tuple(summaries), ()),
         notes=tuple(evaluation_note(result) for result in results),
-        seconds=sum(cost.seconds for cost in costs),
     )
 
 

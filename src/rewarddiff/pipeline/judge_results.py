@@ -19,7 +19,7 @@ from rewarddiff.machine import Meter
 from rewarddiff.pipeline.attacks import attack_rates
 from rewarddiff.pipeline.canaries import canaries
 from rewarddiff.pipeline.judge_use import options_of, unit_of, usage_of, use_kept, use_of
-from rewarddiff.pipeline.results import header
+from rewarddiff.pipeline.results import without_training
 from rewarddiff.pipeline.verdicts import Answers, Stated, ask
 from rewarddiff.pipeline.win_rates import Judged, Used, figures, outcomes
 from rewarddiff.records import plain_prompt, prompt_text
@@ -36,7 +36,6 @@ from rewarddiff.results import (
     PromptSamples,
     Results,
     StageCost,
-    Summary,
     read,
 )
 from rewarddiff.scorers.judging.harm import harm_judge
@@ -147,24 +146,10 @@ def judge_results(
         uses=tuple(of_judge.use for of_judge in asked.values()),
     )
     costs = [StageCost(stage=f"judging by {name}", **vars(one.cost)) for name, one in asked.items()]
-    results = Results(
-        **header("judge", title),
-        recipe=None,
-        data=_data(answers),
-        scorers=(),
-        scorer_contrasts=(),
-        orders=(),
-        coefficients=(),
-        policies=(),
-        rewards=(),
-        lengths=(),
-        contrasts=(),
+    results = replace(
+        without_training("judge", title, _data(answers), costs),
         judges=judges,
         samples=tuple(_shown(answers, judged, shown)),
-        costs=tuple(costs),
-        summary=Summary((), ()),
-        notes=(),
-        seconds=math.fsum(cost.seconds for cost in costs),
     )
     return replace(results, notes=(*_empty_answers(answers), *notes(results)))
 

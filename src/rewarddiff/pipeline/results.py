@@ -49,6 +49,7 @@ from rewarddiff.results import (
     Data,
     Evaluation,
     Histogram,
+    JudgeResults,
     LedgerCounts,
     OrderResult,
     PolicyResult,
@@ -79,7 +80,7 @@ def gather(run: Run) -> Results:
     scorers = tuple(_scorers(run))
     policies = tuple(_policies(run))
     results = Results(
-        **header("run", recipe.name),
+        **_header("run", recipe.name),
         recipe=recipe.heeded,
         data=_data(run),
         scorers=scorers,
@@ -115,7 +116,30 @@ def _data(run: Run) -> Data:
     return read(Data, {**counted, "contents": contents, "prompts": prompts})
 
 
-def header(command: str, name: str) -> dict[str, Any]:
+def without_training(command: str, name: str, data: Data, costs: Sequence[StageCost]) -> Results:
+    """Return the results of a command that trains nothing, to be filled with what it measures."""
+    return Results(
+        **_header(command, name),
+        recipe=None,
+        data=data,
+        scorers=(),
+        scorer_contrasts=(),
+        orders=(),
+        coefficients=(),
+        policies=(),
+        rewards=(),
+        lengths=(),
+        contrasts=(),
+        judges=JudgeResults.none(),
+        samples=(),
+        costs=tuple(costs),
+        summary=Summary((), ()),
+        notes=(),
+        seconds=math.fsum(cost.seconds for cost in costs),
+    )
+
+
+def _header(command: str, name: str) -> dict[str, Any]:
     """Return the fields of results that say what made them, when and where."""
     return {
         "command": command,

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rewarddiff.encoding import Encoder
 from rewarddiff.machine import Meter
 from rewarddiff.progress import task
+from rewarddiff.records import Group, Prompt
 from rewarddiff.remembering import remember
 from rewarddiff.store import Store
 
@@ -92,6 +94,15 @@ def answers(
 def row_names(rows: Sequence[str], count: int) -> list[str]:
     """Return what errors call prompts: where they come from, or else their numbers."""
     return list(rows) or [f"prompt {number} of {count}" for number in range(1, count + 1)]
+
+
+def require_readable(encoder: Encoder, prompts: Sequence[Prompt], names: Sequence[str]) -> None:
+    """Raise a UserError that names the first prompt which the chat template refuses.
+
+    Args:
+        names: what errors call the prompts, see `row_names`.
+    """
+    encoder.require(Group(name, prompt, ()) for name, prompt in zip(names, prompts, strict=True))
 
 
 def left_padded(

@@ -16,8 +16,8 @@ from transformers import PreTrainedModel
 from rewarddiff import models
 from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.machine import Meter
-from rewarddiff.records import Group, Prompt
-from rewarddiff.sampling.batches import Sample, row_names
+from rewarddiff.records import Prompt
+from rewarddiff.sampling.batches import Sample, require_readable, row_names
 from rewarddiff.sampling.beams import BeamConfig
 from rewarddiff.sampling.diverse import beam_samples
 from rewarddiff.sampling.generate import SamplingConfig, sample
@@ -137,8 +137,7 @@ class Here:
         name: str = "sampling",
     ) -> list[Sample]:
         """Draw one response to each prompt: see `Engine.samples`."""
-        named = zip(row_names(rows, len(prompts)), prompts, strict=True)
-        self.encoder.require(Group(row, prompt, ()) for row, prompt in named)
+        require_readable(self.encoder, prompts, row_names(rows, len(prompts)))
         return sample(
             self.model,
             self.encoder,

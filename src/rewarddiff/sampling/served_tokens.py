@@ -17,8 +17,8 @@ from rewarddiff.encoding import Encoder, LengthConfig
 from rewarddiff.endpoints.answers import Failed
 from rewarddiff.endpoints.chat import MOST_STOPS
 from rewarddiff.machine import Meter
-from rewarddiff.records import Group, Prompt
-from rewarddiff.sampling.batches import Sample, row_names, stopped, until_end
+from rewarddiff.records import Prompt
+from rewarddiff.sampling.batches import Sample, require_readable, row_names, stopped, until_end
 from rewarddiff.sampling.generate import SamplingConfig
 from rewarddiff.sampling.served import PLAIN, Served, ServedModel
 from rewarddiff.sampling.vllm import drawing
@@ -85,9 +85,7 @@ class ServedTokens(Served):
         """Ask for one response to each prompt: see `engines.Engine.samples`."""
         self.limits.check(config.temperature)
         names = row_names(rows, len(prompts))
-        self.encoder.require(
-            Group(row, prompt, ()) for row, prompt in zip(names, prompts, strict=True)
-        )
+        require_readable(self.encoder, prompts, names)
         ends = self.encoder.ends(prompts)
         requests = []
         for prompt, row in zip(prompts, names, strict=True):

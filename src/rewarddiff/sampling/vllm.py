@@ -26,8 +26,16 @@ from rewarddiff.encoding import Encoder
 from rewarddiff.errors import UserError
 from rewarddiff.machine import Meter, release_memory
 from rewarddiff.models.reading import reason
-from rewarddiff.records import Group, Prompt
-from rewarddiff.sampling.batches import Sample, Tokens, answers, row_names, stopped, until_end
+from rewarddiff.records import Prompt
+from rewarddiff.sampling.batches import (
+    Sample,
+    Tokens,
+    answers,
+    require_readable,
+    row_names,
+    stopped,
+    until_end,
+)
 from rewarddiff.sampling.beams import BeamConfig
 from rewarddiff.sampling.generate import SamplingConfig, seed_of
 from rewarddiff.sampling.options import VLLM
@@ -109,8 +117,7 @@ class VLLMEngine:
     ) -> list[Sample]:
         """Draw one response to each prompt: see `engines.Engine.samples`."""
         self.options.check(config.temperature)
-        named = zip(row_names(rows, len(prompts)), prompts, strict=True)
-        self.encoder.require(Group(row, prompt, ()) for row, prompt in named)
+        require_readable(self.encoder, prompts, row_names(rows, len(prompts)))
         encoded = [self.encoder.fitting(prompt, config.max_new_tokens) for prompt in prompts]
         ends = self.encoder.ends(prompts)
         settings = config.settings() | {"dtype": self.options.dtype}
