@@ -16,7 +16,8 @@ from rewarddiff.config import load_recipe, to_dict
 from rewarddiff.config.elsewhere import CALLED_HERE
 from rewarddiff.errors import UserError
 from rewarddiff.loop.objective import TrainConfig
-from rewarddiff.pipeline.recipe import DataConfig, EvaluationConfig, Recipe, StrengthConfig
+from rewarddiff.pipeline.policy_recipe import StrengthConfig
+from rewarddiff.pipeline.recipe import DataConfig, EvaluationConfig, Recipe
 from rewarddiff.pipeline.run import prepare
 from rewarddiff.policies.objectives import BY_NAME
 from rewarddiff.sampling import SamplingConfig

@@ -16,8 +16,8 @@ from rewarddiff.config.elsewhere import called_here
 from rewarddiff.errors import UserError
 from rewarddiff.paths import as_name, sweep_folder
 from rewarddiff.pipeline.axes import Axis, labels, read_axes
-from rewarddiff.pipeline.policy_recipe import PolicyRecipe
-from rewarddiff.pipeline.recipe import COLUMNS, Recipe
+from rewarddiff.pipeline.policy_recipe import COLUMNS, PolicyRecipe
+from rewarddiff.pipeline.recipe import Recipe
 
 UNWEIGHTED = "-unweighted"
 """What the name of an unweighted policy ends with that was added for α = 0."""

@@ -16,8 +16,8 @@ from rewarddiff.evaluation.arrays import Array
 from rewarddiff.evaluation.intervals import SHARE, two_way_bootstrap
 from rewarddiff.model_files import ABOUT
 from rewarddiff.pipeline.data import Run
-from rewarddiff.pipeline.policy_recipe import PolicyRecipe
-from rewarddiff.pipeline.recipe import BASE, COLUMNS, Recipe
+from rewarddiff.pipeline.policy_recipe import COLUMNS, PolicyRecipe
+from rewarddiff.pipeline.recipe import BASE, Recipe
 from rewarddiff.pipeline.scorer_recipe import ScorerRecipe
 from rewarddiff.results import (
     ELSEWHERE,

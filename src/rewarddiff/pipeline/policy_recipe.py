@@ -19,6 +19,9 @@ from rewarddiff.rankings import Method
 from rewarddiff.sampling.served import ServedModel
 from rewarddiff.scorers.protocol import Orders
 
+COLUMNS = ("order", "coefficient", "strength")
+"""Keys of a policy that only concern policies which have them."""
+
 
 @dataclass(frozen=True)
 class StrengthConfig:

@@ -7,29 +7,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rewarddiff.coefficients import COLUMN, CoefficientConfig
+from rewarddiff.coefficients import COLUMN
 from rewarddiff.config import at_least, to_dict
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.paths import run_folder
-from rewarddiff.pipeline.policy_recipe import (
-    OrderConfig,
-    PolicyRecipe,
-    SemiOnlineRecipe,
-    StrengthConfig,
+from rewarddiff.pipeline.policy_checks import (
+    check_elsewhere,
+    check_served,
+    check_trained_here,
+    online_source,
+    source_of,
 )
+from rewarddiff.pipeline.policy_recipe import PolicyRecipe
 from rewarddiff.pipeline.scorer_checks import GRADES, check_name, check_scorers
 from rewarddiff.pipeline.scorer_recipe import JUDGES, AnyScorer, ScorerRecipe
 from rewarddiff.sampling import SamplingConfig
 from rewarddiff.sampling.served import ServedModel
-from rewarddiff.scorers.judging.options import Judge, Panel
+from rewarddiff.scorers.judging.options import Panel
 from rewarddiff.scorers.protocol import ScorerOptions
 
 BASE = "base"
 """The name of the model before training among the policies."""
-
-COLUMNS = ("order", "coefficient", "strength")
-"""Keys of a policy that only concern policies which have them."""
 
 
 @dataclass(frozen=True)
@@ -226,87 +225,10 @@ class Recipe:
                     "give the policy another"
                 )
             if policy.elsewhere is None:
-                self._check_columns(name, policy)
-                self._check_online(name, policy)
+                check_trained_here(name, policy, self.scorers)
             else:
-                self._check_elsewhere(name, policy)
-        self._check_served()
-
-    def _check_served(self) -> None:
-        """Refuse one name of two servers' models, whose answers would be kept as one's. Raises UserError."""
-        places = []
-        for name, served in self.served.items():
-            places.append((f"policies.{name}.served.model", served.model, served.url))
-        for name, scorer in self.scorers.items():
-            if isinstance(scorer, Judge) and scorer.model is not None:
-                places.append((f"scorers.{name}.model", scorer.model, str(scorer.url)))
-        urls: dict[str, str] = {}
-        for place, model, own_url in places:
-            url = urls.setdefault(model, own_url)
-            if url != own_url:
-                raise UserError(
-                    f"{place}: {model} is also a model at {url}, and answers "
-                    "are kept under this name; have one of the servers give its model another"
-                )
-
-    def _check_elsewhere(self, name: str, policy: PolicyRecipe) -> None:
-        """Refuse what a policy that is only judged has no use for. Raises UserError."""
-        for kind in COLUMNS:
-            if getattr(policy, kind) is not None:
-                raise UserError(
-                    f"policies.{name}.{kind}: this policy is trained already ({policy.elsewhere}) and has "
-                    "no use for it; leave it out"
-                )
-        cause = ""
-        if not self.scorers:
-            cause = "the recipe has no scorers; add one"
-        elif not self.data.splits.get("test"):
-            cause = "data.splits has no share for test; give it one"
-        if cause:
-            key = "trained" if policy.served is None else "served"
-            raise UserError(f"policies.{name}.{key}: such a policy is only judged, and {cause}")
-
-    def _check_online(self, name: str, policy: PolicyRecipe) -> None:
-        """Refuse what a policy that learns from its own samples cannot use. Raises UserError."""
-        if policy.online is None:
-            return
-        source = self.online_source(name)
-        if isinstance(policy.online, SemiOnlineRecipe):
-            self._check_semi_online(name, policy, policy.online)
-            return
-        for kind in COLUMNS:
-            if getattr(policy, kind) is not None:
-                raise UserError(
-                    f"policies.{name}.{kind}: a policy that learns online has no comparisons to "
-                    "give it to; leave it out, or leave online out"
-                )
-        try:
-            policy.online.config(policy).check(
-                pointwise=self.scorers[source].kind == "reward",
-                has_r=source not in self.judges and self.scorers[source].kind != "difference",
-            )
-        except UserError as error:
-            raise UserError(f"policies.{name}.online: {error}") from error
-
-    def _check_semi_online(self, name: str, policy: PolicyRecipe, online: SemiOnlineRecipe) -> None:
-        """Refuse what pairs of samples cannot be trained with. Raises UserError."""
-        place = f"policies.{name}"
-        if policy.order is not None:
-            raise UserError(
-                f"{place}.order: whoever scores the samples has them in order; leave it out"
-            )
-        for kind, column in policy.columns.items():
-            if column.source != online.reward.source:
-                raise UserError(
-                    f"{place}.{kind}.source: {column.source}, and the samples are read by "
-                    f"{online.reward.source}; leave it out"
-                )
-        if policy.strength is not None and policy.strength.orders != "both":
-            raise UserError(f"{place}.strength.orders: pairs are read as online.design says")
-        try:
-            online.config(policy)
-        except UserError as error:
-            raise UserError(f"{place}: {error}") from error
+                check_elsewhere(name, policy, self.scorers, self.data.splits)
+        check_served(self.policies, self.scorers)
 
     def online_source(self, policy: str) -> str:
         """Return the scorer of a policy's samples.
@@ -314,47 +236,7 @@ class Recipe:
         Raises:
             UserError: the recipe has no such scorer.
         """
-        online = self.policies[policy].online
-        assert online is not None
-        source = online.reward.source
-        if source is not None and source in self.scorers:
-            return source
-        cause = "is missing" if source is None else f"no scorer '{source}'"
-        names = ", ".join(self.scorers) or "none"
-        raise UserError(
-            f"policies.{policy}.online.reward.source: {cause}; name a scorer (there are: {names})"
-        )
-
-    def _check_columns(self, name: str, policy: PolicyRecipe) -> None:
-        if policy.reads_strength and policy.strength is None and policy.online is None:
-            raise UserError(
-                f"policies.{name}: objective {policy.objective.name} reads strengths; say where "
-                f"they come from with policies.{name}.strength.source=grades, or the name of a "
-                "scorer"
-            )
-        for kind, column in policy.columns.items():
-            place = f"policies.{name}.{kind}"
-            if not policy.objective.compares:
-                raise UserError(
-                    f"{place}: objective {policy.objective.name} learns single responses and has no use "
-                    "for it; leave it out"
-                )
-            if self.source_of(name, kind) == GRADES:
-                _check_grades(place, column, policy)
-            elif self.source_of(name, kind) == COLUMN:
-                continue  # what goes with it is the column's own matter
-            elif isinstance(column, CoefficientConfig) and column.lower:
-                self._check_spread(place, self.source_of(name, kind))
-
-    def _check_spread(self, place: str, name: str) -> None:
-        """Refuse a lower bound of a scorer without a spread. What others have shows later."""
-        scorer = self.scorers[name]
-        if not isinstance(scorer, ScorerRecipe) or scorer.heads > 1 or scorer.trained:
-            return
-        mend = f"set scorers.{name}.heads to 5"
-        if scorer.aspects:
-            mend = "use one without aspects, with heads: 5"
-        raise UserError(f"{place}.lower: scorer '{name}' has no spread over heads; {mend}")
+        return online_source(policy, self.policies[policy], self.scorers)
 
     def source_of(self, policy: str, kind: str) -> str:
         """Return the scorer that a policy's coefficients, strengths or order come from, or `grades`.
@@ -362,21 +244,7 @@ class Recipe:
         Raises:
             UserError: the recipe has no such scorer.
         """
-        source = self.policies[policy].columns[kind].source
-        place = f"policies.{policy}.{kind}.source"
-        names = ", ".join(self.scorers) or "none"
-        if source is None:
-            instead = "" if kind == "order" else f", or {GRADES}"
-            if kind == "coefficient":
-                instead += f", or {COLUMN}"
-            raise UserError(f"{place}: is missing; name a scorer (there are: {names}){instead}")
-        if source in self.scorers or (source == GRADES and kind != "order"):
-            return source
-        if source == COLUMN and kind == "coefficient":
-            return source
-        of_kind = [name for name, scorer in self.scorers.items() if scorer.kind == source]
-        mend = f"; write source: {of_kind[0]}" if len(of_kind) == 1 else ""
-        raise UserError(f"{place}: no scorer '{source}' (there are: {names}){mend}")
+        return source_of(policy, self.policies[policy], kind, self.scorers)
 
     def has_weights_of_data(self, policy: str) -> bool:
         """Whether a policy is trained with coefficients that the data brings, whoever made them."""
@@ -391,20 +259,3 @@ class Recipe:
             return {self.online_source(policy)}
         sources = {self.source_of(policy, kind) for kind in self.policies[policy].columns}
         return sources - {GRADES, COLUMN}
-
-
-def _check_grades(
-    place: str, column: OrderConfig | CoefficientConfig | StrengthConfig, policy: PolicyRecipe
-) -> None:
-    """Refuse what the data's own strengths cannot be used for. Raises UserError."""
-    if isinstance(column, StrengthConfig) and policy.order is not None:
-        raise UserError(
-            f"{place}.source: grades, but the order is that of a scorer, whose strengths are in "
-            "another unit; take them from that scorer too"
-        )
-    if not isinstance(column, OrderConfig) and column.calibrated:
-        raise UserError(
-            f"{place}.calibrated: grades have no temperature; leave it out, or change source"
-        )
-    if isinstance(column, CoefficientConfig) and column.lower:
-        raise UserError(f"{place}.lower: grades have no spread; leave it out, or change source")
