@@ -160,17 +160,24 @@ def moments(shape: Shape, trained: float, way: Way) -> float:
     return (quantised + 8.0 * whole) / way.divided
 
 
-def reading(shape: Shape, one: Pass, *, a_weight: float, device: str) -> Memory:
-    """Return the peak of reading: the weights, and what one layer and one chunk of logits take.
-
-    Args:
-        a_weight: bytes that a weight is held in.
-    """
-    way = Way("fp32" if a_weight == 4 else "bf16", device=device)
-    layer = activations(shape, one, way) / shape.layers
+def reading(shape: Shape, one: Pass, *, device: str) -> Memory:
+    """Return the peak of reading in float32: the weights, and what one layer and one chunk of logits take."""
+    way = Way("fp32", device=device)
     logits = of_logits(shape, one, way) / 2  # without gradients
-    weights = a_weight * shape.weights
-    return Memory(weights, activations=layer, logits=logits, beside=_beside(shape, layer, way))
+    beside = fitted.CPU_BESIDE if device == "cpu" else fitted.GPU_BESIDE
+    return Memory(
+        weights=4.0 * shape.weights,
+        activations=held_in_reading(shape, one.tokens),
+        logits=logits,
+        beside=beside,
+    )
+
+
+def held_in_reading(shape: Shape, tokens: float) -> float:
+    """Return the bytes that one layer takes while so many tokens are read at once, and nothing is learned."""
+    around_attention = fitted.READ_OUTSIDE * shape.hidden
+    around_wide_layer = 2.0 * shape.hidden + fitted.READ_INSIDE * shape.intermediate
+    return 4.0 * max(around_attention, around_wide_layer) * tokens
 
 
 def activations(shape: Shape, one: Pass, way: Way) -> float:

@@ -105,6 +105,15 @@ def shape_of(name: str) -> Shape:
         ) from error
 
 
+def shape_of_loaded(model: PreTrainedModel, *, encoder: bool) -> Shape | None:
+    """Return the sizes of a model that is loaded; None where its configuration does not tell them."""
+    config: Any = model.config
+    try:
+        return _measured(model, config.get_text_config(), encoder)
+    except Exception:  # of foreign code, as in `shape_of`
+        return None
+
+
 def _measured(model: PreTrainedModel, config: Any, encoder: bool) -> Shape:
     heads = config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads

@@ -126,7 +126,7 @@ def reading(device: Device, shape: Shape, tokens: Tokens) -> Planned:
         a_byte=timing.a_byte_of(shape, way),
         logits=fitted.READING_LOGITS * tokens.predicted * shape.vocabulary,
     )
-    peak = memory.reading(shape, one, a_weight=4, device=kind)
+    peak = memory.reading(shape, one, device=kind)
     return Planned("", tokens.read, operations, peak, seconds)
 
 

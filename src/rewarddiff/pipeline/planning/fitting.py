@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from rewarddiff.errors import UserError
 from rewarddiff.footprint import memory
 from rewarddiff.footprint.memory import Memory, Pass
+from rewarddiff.footprint.refusing import CLEARLY, SWITCH, gib
 from rewarddiff.footprint.shapes import Shape, Unplannable, shape_of
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.pipeline.data import Run
@@ -21,15 +22,8 @@ from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.policies.policy import LoraConfig
 from rewarddiff.processes import processes
 
-CLEARLY = 1.25
-"""How many times the free memory a peak is planned at where it is refused: plans are 20 % off at most, as
-far as they were measured."""
-
 LOOKED_AT = 64
 """Prompts that are tokenised to find the largest forward pass."""
-
-SWITCH = "REWARDDIFF_MEMORY"
-"""The environment variable that, set to `ignore`, lets a run start whatever is planned."""
 
 FEWEST = 256
 """Tokens of a forward pass below which nothing is advised."""
@@ -154,12 +148,3 @@ def _in_fewer_bits(training: Training, device: Device, tokens: int) -> str:
         if training._replace(train=train).peak(device, tokens).total <= (device.memory or 0.0):
             return " and ".join(settings)
     return ""
-
-
-def gib(size: float) -> str:
-    """Return bytes as GiB.
-
-    >>> gib(2**30)
-    '1.0'
-    """
-    return f"{size / 2**30:,.1f}"

@@ -17,11 +17,12 @@ from rewarddiff.data.groups import text_bytes
 from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.footprint.memory import Memory, Pass, Way, evaluating, training
+from rewarddiff.footprint.refusing import CLEARLY, SWITCH
 from rewarddiff.footprint.shapes import Shape, Unplannable, shape_of
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.planning import amounts
 from rewarddiff.pipeline.planning.costs import way_of
-from rewarddiff.pipeline.planning.fitting import CLEARLY, SWITCH, Training, taken, trainings
+from rewarddiff.pipeline.planning.fitting import Training, taken, trainings
 from rewarddiff.pipeline.planning.machines import Device, this_machine
 from rewarddiff.pipeline.planning.stages import Planner
 from rewarddiff.pipeline.recipe import Recipe

@@ -14,13 +14,15 @@ from transformers import PreTrainedTokenizerBase
 
 from rewarddiff.differences import Array, Differences, Pair, by_group, weighed
 from rewarddiff.errors import UserError
+from rewarddiff.footprint.refusing import require_room
+from rewarddiff.footprint.shapes import Shape, shape_of_loaded
 from rewarddiff.hashing import digest
 from rewarddiff.losses.scoring import general_gap
 from rewarddiff.progress import task
 from rewarddiff.records import Group
 from rewarddiff.remembering import remember
 from rewarddiff.scorers.neural.config import ScorerConfig
-from rewarddiff.scorers.neural.readers import Reader
+from rewarddiff.scorers.neural.readers import Reader, RowReader
 from rewarddiff.scorers.neural.texts import Reading
 from rewarddiff.scorers.protocol import Orders
 from rewarddiff.steady import steady
@@ -268,9 +270,11 @@ class NeuralScorer:
         """
         texts = self.reader.texts
         readings: list[Reading] = []
+        group_of: list[Group] = []
         for group, responses in zip(groups, shown, strict=True):
             page = texts.page(group)
             readings += [texts.reading(page, *some) for some in responses]
+            group_of += [group] * len(responses)
 
         def key(reading: Reading) -> str:
             return fingerprint("score", self.fingerprint, self.precision, reading)
@@ -278,13 +282,26 @@ class NeuralScorer:
         def compute(missing: Sequence[Reading]) -> Iterator[tuple[int, float]]:
             return self._compute(missing, progress)
 
+        def begin(missing: Sequence[Reading]) -> None:
+            longest = max(missing, key=_length)
+            self._require_room(longest, group_of[readings.index(longest)])
+
         unique = sorted(set(readings))  # texts that begin alike stand together
-        values = dict(zip(unique, remember(store, unique, key, compute), strict=True))
+        values = dict(zip(unique, remember(store, unique, key, compute, begin=begin), strict=True))
         shape = (-1, self.config.head_count, self.config.head_width)
         numbers = np.array([values[reading] for reading in readings], dtype=np.float64)
         by_reading = by_group(numbers.reshape(shape), map(len, shown))
         self._require_finite(groups, by_reading)
         return by_reading
+
+    def _require_room(self, reading: Reading, group: Group) -> None:
+        """Raise a UserError where a reading, which is never cut in two, has no room on a CPU."""
+        if self._shape is not None and self.reader.device.type == "cpu":
+            require_room(self._shape, _length(reading), group.source or group.id, self.name)
+
+    @cached_property
+    def _shape(self) -> Shape | None:
+        return shape_of_loaded(self.reader.model, encoder=isinstance(self.reader, RowReader))
 
     def _require_finite(self, groups: Sequence[Group], numbers: Sequence[Array]) -> None:
         """Raise a UserError where a reading has a number that is not finite."""
@@ -333,6 +350,11 @@ class NeuralScorer:
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with torch.no_grad(), autocast, steady(device):
             return np.array(self.reader(readings).tolist(), dtype=np.float64)
+
+
+def _length(reading: Reading) -> int:
+    """Count the tokens of a reading."""
+    return sum(map(len, reading))
 
 
 class RewardModel(NeuralScorer):
