@@ -13,7 +13,7 @@ import rewarddiff as rd
 from rewarddiff.config import load_recipe
 from rewarddiff.data.groups import text_bytes
 from rewarddiff.errors import UserError
-from rewarddiff.footprint import fitted
+from rewarddiff.footprint import fitted, refusing
 from rewarddiff.footprint.free import FIRST, SECOND, _left_by_group
 from rewarddiff.footprint.memory import Pass, evaluating
 from rewarddiff.pipeline import Recipe, run_recipe
@@ -120,6 +120,30 @@ def test_a_row_of_the_dev_split_is_read_and_not_learned(
     too_little = read_alone(recipe, LONG) / 1.3
     assert "pairs.jsonl:7: training by policies.dpo reads 7" in line(in_dev, too_little)
     assert line(in_dev, too_little, "policies.dpo.train.eval_every=null") == ""
+
+
+def test_a_row_that_a_scorer_is_measured_on_is_refused_before_the_scorer_is_trained(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes 16 float32 for each of 32 units a token, so 1.4 MB; the others a tenth of that."""
+    monkeypatch.setattr(refusing, "LOOKED_AT", 0)
+    monkeypatch.setattr(refusing, "free_memory", lambda: 1e6)
+    scorers = {"reward": {"kind": "reward", "backbone": recipe["model"]}}
+    seen = set()
+    for seed in range(6):
+        changes = ("data.splits={train: 0.5, test: 0.5}", f"data.seed={seed}", "policies={}")
+        config = load_recipe({**recipe, "scorers": scorers}, list(changes), Recipe)
+        run = prepare(config, tmp_path / "checked")
+        in_test = any(len(group.prompt) == LONG for group in run.splits["test"])
+        refusal = ""
+        try:
+            check_longest(run)
+        except UserError as refused:
+            refusal = str(refused)
+        assert ("pairs.jsonl:7: scorers.reward reads 7" in refusal) == in_test
+        seen.add(in_test)
+    assert seen == {True, False}
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.usefixtures("no_libraries")

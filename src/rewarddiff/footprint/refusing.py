@@ -22,26 +22,31 @@ LOOKED_AT = 2**28
 
 
 def require_room(shape: Shape, tokens: int, row: str, reader: str) -> None:
-    """Refuse a text whose reading on a CPU is planned to take clearly more than what is free.
+    """Do what `refusal` does before a text is read, with the weights in memory. Raises UserError."""
+    told = refusal(shape, tokens, row, reader)
+    if told:
+        raise UserError(told)
 
-    The weights are loaded by now. What this process has freed is given back before it is refused.
+
+def refusal(shape: Shape, tokens: int, row: str, reader: str) -> str:
+    """Return why a text has no room whose reading on a CPU is planned to take clearly more than what is free.
+
+    Empty where it has. What this process has freed is given back before it is refused. The line names the
+    row, its tokens, what they take, what there is, and what would need less.
 
     Args:
         tokens: that are read at once.
         row: where it stands. reader: who reads it; both for people.
-
-    Raises:
-        UserError: names the row, its tokens, what they take, what there is, and what would need less.
     """
     needed = held_in_reading(shape, tokens)
     if needed < LOOKED_AT or os.environ.get(SWITCH) == "ignore" or _has_room(needed):
-        return
+        return ""
     machine.release_memory()
     if _has_room(needed):
-        return
+        return ""
     free = free_memory() or 0.0
     fitting = tokens * free / needed
-    raise UserError(
+    return (
         f"{row}: {reader} reads {tokens:,} tokens of it at once, which is planned to take {gib(needed)} GiB, "
         f"and {gib(free)} GiB are free on {machine.processor()}; cut it to about {fitting:,.0f} tokens, leave "
         f"the row out, or set {SWITCH}=ignore to try anyway"

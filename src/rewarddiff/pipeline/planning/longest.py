@@ -18,6 +18,7 @@ from rewarddiff.encoding import LengthConfig
 from rewarddiff.errors import UserError
 from rewarddiff.footprint.memory import Memory, Pass, Way, evaluating, training
 from rewarddiff.footprint.refusing import CLEARLY, SWITCH
+from rewarddiff.footprint.refusing import refusal as reading_refusal
 from rewarddiff.footprint.shapes import Shape, Unplannable, shape_of
 from rewarddiff.pipeline.data import Run
 from rewarddiff.pipeline.planning import amounts
@@ -38,6 +39,9 @@ LONGEST = 32
 
 CONFIG = "config"
 """What Python calls the settings of a training."""
+
+FRAME = 256
+"""Tokens that a template and labels may add to those of a row's texts, of which none is longer than a byte's."""
 
 READ_OFTEN = 32
 """How many tokens of an item there are at most to a byte of its row: joint texts are read pair by pair, both ways."""
@@ -67,7 +71,8 @@ Pairing = Callable[[Sequence[Group]], Iterator[tuple[Group, Pairs]]]
 def check_longest(run: Run) -> None:
     """Refuse a training with a row of the training or the dev split that takes more than all free memory.
 
-    Where usual passes are planned to take more than that, and are let through, so is such a row.
+    Where usual passes are planned to take more than that, and are let through, so is such a row. A scorer's
+    training is refused as well where a row that it is to be measured on has no room to be read.
     Texts are tokenised only where a token for every byte would have no room.
 
     Raises:
@@ -76,6 +81,7 @@ def check_longest(run: Run) -> None:
     for one in trainings(run.recipe):
         rows = _rows_of_recipe(run.recipe, one)
         refusal = _refusal(one, rows, run.splits["train"], run.splits.get("dev", ()))
+        refusal = refusal or _refusal_of_tests(run, one)
         if refusal and not _is_done(run, one):
             raise UserError(refusal)
 
@@ -129,6 +135,38 @@ def _refusal(one: Training, rows: Rows, train: Sequence[Group], dev: Sequence[Gr
             if peak.total > room:
                 return _told(one, row, peak, device, peak_of)
     return ""
+
+
+def _refusal_of_tests(run: Run, one: Training) -> str:
+    """Return why a row that a scorer is measured on has no room to be read on a CPU; empty where all have."""
+    kind, _, name = one.key.partition(".")
+    if kind != "scorers" or this_machine(measured=False).is_gpu:
+        return ""
+    for groups in run.held_out.values():
+        sizes = text_bytes(groups)
+        most = int(sizes.max(initial=0)) + FRAME
+        if not reading_refusal(one.shape, most, "", one.key):
+            continue
+        longest = [groups[place] for place in np.argsort(-sizes)[:LONGEST].tolist()]
+        for group, tokens in _readings(run.recipe.scorer_models[name].own, one, longest):
+            refusal = reading_refusal(one.shape, tokens, group.source or group.id, one.key)
+            if refusal:
+                return refusal
+    return ""
+
+
+def _readings(
+    config: ScorerConfig, one: Training, groups: Sequence[Group]
+) -> Iterator[tuple[Group, int]]:
+    """Yield each group with the tokens of every text that a scorer reads of it."""
+    counting = amounts.counting(config, config.backbone, encoder=one.shape.encoder)
+    texts = counting.module.texts
+    for group in groups:
+        page = texts.page(group)
+        pairs = [(pair.chosen, pair.rejected) for pair in group.known_comparisons()]
+        alone = [(response,) for response in range(len(group.responses))]
+        for shown in alone if config.reads_apart else pairs:
+            yield group, sum(map(len, texts.reading(page, *shown)))
 
 
 def _is_done(run: Run, one: Training) -> bool:
