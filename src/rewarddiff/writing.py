@@ -56,6 +56,15 @@ def figure(value: float, form: str) -> str:
     return format(value, form).replace("-", "−")
 
 
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share as a percentage.
+
+    >>> percent(0.715)
+    '71.5 %'
+    """
+    return f"{figure(100 * share, f'.{digits}f')} %"
+
+
 def counted(number: int, noun: str, write: Callable[[int], str] = "{:,}".format) -> str:
     """Return a number with what it counts.
 

@@ -312,7 +312,7 @@ def test_the_command_says_what_it_did(
     assert main(["score", "length", "rows.jsonl"]) == 0
     said = capsys.readouterr().out
     assert "4, of which 3 can be used" in said
-    assert "2, the scorer agrees with 50.0%; left out: 1 of equal texts" in said
+    assert "2, the scorer agrees with 50.0 %; left out: 1 of equal texts" in said
     assert "missing_field" in said
     assert said.endswith("rows.length.scores.jsonl\n")
     assert main(["score", "no/such/folder", "rows.jsonl"]) == 2

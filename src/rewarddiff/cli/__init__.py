@@ -45,6 +45,7 @@ CONTINUES = (
     "baseline",
     "score",
     "weigh",
+    "judge",
     "lab online",
     "lab offline",
 )

@@ -199,7 +199,8 @@ def _training(add: Add) -> None:
     sub = add(
         "baseline",
         do.baseline,
-        "draw responses to each prompt and score them once, for contrastive rewards; again: continue",
+        "draw responses to each prompt and score them once, for contrastive rewards; if it "
+        "stops, run it again to go on",
         "prompts.jsonl --scorer runs/reward --output baseline.jsonl k=3",
     )
     sub.add_argument("data", metavar="PROMPTS", help=f"rows with prompt, or {DATA}")
@@ -231,7 +232,7 @@ def _measuring(add: Add) -> None:
     sub = add(
         "score",
         do.score,
-        "score every response of data of any size; again: continue",
+        "score every response of data of any size; if it stops, run it again to go on",
         "runs/reward preferences.jsonl --output scored.parquet",
     )
     sub.add_argument("scorer", metavar="SCORER", help=ANY_SCORER)
@@ -246,7 +247,8 @@ def _measuring(add: Add) -> None:
     sub = add(
         "weigh",
         do.weigh,
-        "write every comparison with a coefficient, for TRL and other trainers; again: continue",
+        "write every comparison with a coefficient, for TRL and other trainers; if it stops, "
+        "run it again to go on",
         "preferences.jsonl --scorer runs/reward --output weighted.jsonl alpha=0.5",
     )
     sub.add_argument("data", nargs="+", metavar="DATA", help=f"{DATA}; one or several")
@@ -276,7 +278,8 @@ def _judging(add: Add) -> None:
     sub = add(
         "judge",
         do.judge,
-        "hold policies against each other by judges: win rates, agreement; again: continue",
+        "hold policies against each other by judges: win rates, agreement; if it stops, run "
+        "it again to go on",
         "first.json second.json --judge gpt-4o@https://api.openai.com/v1 form=grades",
     )
     text = (

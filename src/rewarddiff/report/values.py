@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from rewarddiff import writing
 from rewarddiff.results import Interval
 from rewarddiff.writing import figure
 
@@ -59,7 +60,7 @@ def percent(value: float, digits: int = 1) -> str:
     """Return a share as a percentage: 0.715 → 71.5 %."""
     if not math.isfinite(value):
         return DASH
-    return f"{figure(100 * value, f'.{digits}f')} %"
+    return writing.percent(value, digits)
 
 
 def points(value: float) -> str:

@@ -14,7 +14,7 @@ from rewarddiff.data.ledger import Ledger
 from rewarddiff.records import Group
 from rewarddiff.scorers.overlap import count_trained_on
 from rewarddiff.scorers.protocol import Scorer
-from rewarddiff.writing import counted, figure
+from rewarddiff.writing import counted, figure, percent
 
 KEPT = 65_536
 """Numbers up to which quantiles are exact; of more, they are those of so many drawn at random."""
@@ -105,7 +105,7 @@ class Agreement:
 
     def line(self) -> str:
         share = self.agreeing / self.compared
-        line = f"{self.compared:,}, the scorer agrees with {share:.1%}"
+        line = f"{self.compared:,}, the scorer agrees with {percent(share)}"
         if self.equal_texts:
             line += f"; left out: {self.equal_texts:,} of equal texts"
         return line

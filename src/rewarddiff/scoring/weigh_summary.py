@@ -14,7 +14,7 @@ from rewarddiff.scoring.calls import Calls
 from rewarddiff.scoring.parts import Useless
 from rewarddiff.scoring.summary import Reading, ledger_lines
 from rewarddiff.scoring.work import Speed
-from rewarddiff.writing import figure
+from rewarddiff.writing import figure, percent
 
 
 @dataclass
@@ -97,9 +97,9 @@ class WeighSummary:
             *ledger_lines("rows", self.rows, "can be used"),
             *ledger_lines("comparisons", self.comparisons, "can be weighed"),
             *ledger_lines("weighed", self.left_out, "are written"),
-            f"differences   {_described(stated['before'])}; {stated['share_negative']:.1%} "
+            f"differences   {_described(stated['before'])}; {percent(stated['share_negative'])} "
             "contradict their label",
-            f"coefficients  {_described(stated['after'])}; {stated['share_zero']:.1%} are 0, "
+            f"coefficients  {_described(stated['after'])}; {percent(stated['share_zero'])} are 0, "
             f"effective share {figure(stated['effective_share'], '.3g')}",
         ]
         flipped = stated["share_flipped"] * stated["n"]
