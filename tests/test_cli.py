@@ -26,8 +26,9 @@ from rewarddiff.pipeline.scoring import score, weigh_dataset
 from rewarddiff.results import LedgerCounts, Place, Tally
 
 COMMANDS = (
-    *("demo", "run", "sweep", "init", "check", "train", "score", "eval", "annotate", "serve"),
-    *("report", "compare", "completion", "doctor", "plan"),
+    *("demo", "run", "plan", "sweep", "init", "check", "train", "augment", "baseline", "bestof"),
+    *("score", "weigh", "eval", "judge", "annotate", "designs", "lab", "serve", "report"),
+    *("compare", "completion", "doctor"),
 )
 
 
@@ -110,10 +111,14 @@ def test_help_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(
-    command: str, capsys: pytest.CaptureFixture[str]
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     assert status(command, "--help") == 0
-    assert f"example:\n  rewarddiff {command}" in capsys.readouterr().out
+    help_text, example, line = capsys.readouterr().out.partition("example:\n")
+    assert example
+    assert line.startswith(f"  rewarddiff {command}")
+    assert max(map(len, help_text.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(
@@ -125,7 +130,7 @@ def test_help_says_the_default_that_there_is(
     assert status(command, "--help") == 0
     text = " ".join(capsys.readouterr().out.split())
     default = inspect.signature(handler).parameters["max_drop"].default
-    assert re.findall(r"--max-drop MAX_DROP [^(]*\(default ([\d.]+)", text) == [f"{default:g}"]
+    assert re.findall(r"--max-drop SHARE [^(]*\(default ([\d.]+)", text) == [f"{default:g}"]
 
 
 def test_no_command_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,7 +43,7 @@ def command_line() -> Parser:
     )
     parser = Parser(
         prog="rewarddiff",
-        description=(
+        description=_filled(
             "Learn by how much one response beats another, and let every alignment method use it."
         ),
         epilog=(
@@ -60,7 +62,7 @@ def command_line() -> Parser:
         sub = commands.add_parser(
             name,
             help=purpose,
-            description=f"{purpose[0].upper()}{purpose[1:]}.",
+            description=_filled(f"{purpose[0].upper()}{purpose[1:]}."),
             epilog=f"example:\n  rewarddiff {name} {example}".rstrip(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
@@ -85,6 +87,11 @@ def command_line() -> Parser:
     return parser
 
 
+def _filled(text: str) -> str:
+    """Return a text in lines of the terminal's width, less what argparse leaves free."""
+    return textwrap.fill(text, shutil.get_terminal_size().columns - 2)
+
+
 Add = Callable[[str, Callable[[argparse.Namespace], None], str, str], Parser]
 """Adds a command: its name, what it does, its purpose, the rest of an example."""
 
@@ -93,7 +100,7 @@ def _recipes(add: Add) -> None:
     sub = add(
         "demo", do.demo, "run the whole pipeline on the embedded data", "--output runs/demo seed=1"
     )
-    sub.takes_output("where to write the run")
+    sub.takes_output("where to write the run (default runs/demo)", "DIR")
     sub.takes_overrides(OVERRIDES)
 
     sub = add(
@@ -175,7 +182,7 @@ def _training(add: Add) -> None:
     sub.add_argument("--model", help=text)
     sub.add_argument("--data", required=True, help=DATA)
     sub.takes_reading()
-    sub.takes_output("where to write the model (default runs/KIND)")
+    sub.takes_output("where to write the model (default runs/KIND)", "DIR")
     text = "put the model on the Hugging Face hub under this name, with the login of hf auth login"
     sub.add_argument("--push-to-hub", metavar="NAME", help=text)
     sub.add_argument("--private", action="store_true", help="make its place there a private one")
@@ -239,8 +246,10 @@ def _measuring(add: Add) -> None:
     sub.add_argument("data", nargs="+", metavar="DATA", help=f"{DATA}; one or several")
     sub.takes_reading(max_drop=False)
     text = "share of rows that may get no score (default 1: they are counted, and stay)"
-    sub.add_argument("--max-drop", type=share, help=text)
-    sub.takes_output(f"where to write rows and scores: {BY_SUFFIX}", "FILE")
+    sub.add_argument("--max-drop", type=share, metavar="SHARE", help=text)
+    sub.takes_output(
+        f"where to write rows and scores: {BY_SUFFIX} (default DATA.SCORER.scores.jsonl)", "FILE"
+    )
     sub.takes_processes()
     sub.takes_overrides(OF_JUDGE)
 
@@ -298,7 +307,9 @@ def _judging(add: Add) -> None:
     sub.takes_output(
         "where to write results, report and verdicts (default runs/judge-POLICIES)", "DIR"
     )
-    sub.takes_overrides("form=grades, prompt=helpful, prompts=100, sampling.temperature=0.7, …")
+    sub.takes_overrides(
+        "how judges are asked, and models answer: form=grades, prompt=helpful, prompts=100, sampling.temperature=0.7, …"
+    )
 
 
 def _people(add: Add) -> None:

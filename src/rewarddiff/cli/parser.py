@@ -53,14 +53,12 @@ class Parser(argparse.ArgumentParser):
         )
         if max_drop:  # where it is no key of the command's own
             text = "share of rows that may drop (default 0.05)"
-            self.add_argument("--max-drop", type=share, help=text)
+            self.add_argument("--max-drop", type=share, metavar="SHARE", help=text)
 
     def takes_policy(self) -> None:
         self.add_argument("--model", default=POLICY, help=f"the policy (default {POLICY})")
 
-    def takes_output(
-        self, text: str, metavar: str | None = None, *, required: bool = False
-    ) -> None:
+    def takes_output(self, text: str, metavar: str, *, required: bool = False) -> None:
         self.add_argument("--output", type=user_path, metavar=metavar, required=required, help=text)
 
     def takes_address(self) -> None:
