@@ -158,7 +158,7 @@ def _token_lengths(
         for item in encoded:
             responses += [len(ids) for ids in item.responses if ids]
         heading = ["mean", "median", "95 %", "longest"]
-        rows = [("", heading), ("prompts", _lengths(prompts)), ("replies", _lengths(responses))]
+        rows = [("", heading), ("prompts", _lengths(prompts)), ("responses", _lengths(responses))]
         yield from _aligned(rows)
     ledger.enforce(max_drop)
 

@@ -10,8 +10,9 @@ import pytest
 
 from rewarddiff.cli import main
 from rewarddiff.data import load_groups, prompt_hashes
+from rewarddiff.errors import UserError
 from rewarddiff.evaluation.best_of_n import kl
-from rewarddiff.pipeline import best_of_n_stage
+from rewarddiff.pipeline import best_of_n, best_of_n_stage
 from rewarddiff.pipeline.best_of_n import fit
 from rewarddiff.report.best_of_n import _peak
 from rewarddiff.results import OverOptimisation, TrainedOn
@@ -161,3 +162,15 @@ def test_what_is_kept_is_not_drawn_or_read_again(
     fewer = run("1,2")  # the first two draws of four
     assert fewer[1] == pytest.approx(0, abs=1e-9)
     assert np.isfinite(fewer[2])
+
+
+def test_a_judge_that_is_not_there_is_missed_before_anything_is_drawn(
+    data: Path,
+    scorers: dict[str, Path],
+    policy_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(best_of_n, "drawn_by", lambda *_: pytest.fail("drawn"))
+    with pytest.raises(UserError, match=r"^length: no such folder"):
+        best_of_n_stage(data, policy_folder, [scorers["reward"]], "length", tmp_path / "o")

@@ -232,7 +232,7 @@ def _measuring(add: Add) -> None:
     sub.takes_policy()
     text = f"one that picks: {SCORER}; may be given again"
     sub.add_argument("--scorer", required=True, action="append", help=text)
-    sub.add_argument("--gold", required=True, help="the one that judges every pick")
+    sub.add_argument("--gold", required=True, help=f"the one that judges every pick: {SCORER}")
     sub.takes_output("where to write best_of_n.html (default runs/bestof)", "DIR")
     sub.takes_overrides("n=[1,2,4,8,16], temperature=1, max_new_tokens=64, limit=32, …")
 

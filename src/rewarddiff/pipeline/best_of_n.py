@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,8 @@ def _measured(
     output: Path,
     reading: Mapping[str, Any],
 ) -> BestOfResults:
+    for name in [*scorers, gold]:
+        once(partial(models.resolve, name))  # what is not there is missed before anything is drawn
     ledger = Ledger()
     options = {"max_drop": config.max_drop, **reading}
     groups = load_groups(data, limit=config.limit, ledger=ledger, **options)
