@@ -15,7 +15,7 @@ from rewarddiff.data.groups import text_bytes
 from rewarddiff.errors import UserError
 from rewarddiff.footprint import fitted, refusing
 from rewarddiff.footprint.free import FIRST, SECOND, _left_by_group
-from rewarddiff.footprint.memory import Pass, evaluating
+from rewarddiff.footprint.memory import Pass, evaluating, training
 from rewarddiff.pipeline import Recipe, run_recipe
 from rewarddiff.pipeline.data import prepare
 from rewarddiff.pipeline.planning import check_longest, fitting, machines
@@ -144,6 +144,47 @@ def test_a_row_that_a_scorer_is_measured_on_is_refused_before_the_scorer_is_trai
         seen.add(in_test)
     assert seen == {True, False}
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("no_libraries")
+@pytest.mark.parametrize("how", ["recipe", "Python"])
+def test_a_prompt_that_a_policy_is_to_answer_and_learn_from(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """What it answers is not known, so the prompt alone is planned: of its tokens none is predicted."""
+    recipe["policies"]["dpo"]["train"]["gradient_checkpointing"] = True
+    (plain,) = fitting.trainings(load_recipe(recipe, [], Recipe))
+    way = way_of(plain.shape, plain.train, plain.lora, Device("a machine", None))
+    for_prompt = training(plain.shape, Pass(LONG, 0.0, LONG**2 / 2), way).total
+    options = {"num_generations": 2, "max_new_tokens": 2}
+    online = {**options, "reward": {"source": "length"}, "advantage": {"estimator": "rloo"}}
+    policies = {"rloo": {**recipe["policies"]["dpo"], "online": online}}
+    scorers = {"length": {"kind": "length"}}
+    limit = "lengths.max_prompt"
+
+    def check() -> None:
+        asked = {**recipe, "scorers": scorers, "policies": policies}
+        check_longest(prepare(load_recipe(asked, [], Recipe), tmp_path / "checked"))
+
+    if how == "Python":
+        limit = "max_prompt"
+
+        def check() -> None:
+            config = rd.OnlineConfig(**options, train=plain.train)
+            rd.train_online(recipe["model"], prompts, all_alike, config, output=tmp_path / "out")
+
+        prompts = rd.load_groups(recipe["data"]["path"])
+
+        def all_alike(groups: Any) -> list[list[float]]:
+            return [[0.0] * len(group.responses) for group in groups]
+
+    monkeypatch.setattr(machines, "free_memory", lambda: 1.01 * for_prompt)
+    check()
+    monkeypatch.setattr(machines, "free_memory", lambda: 0.99 * for_prompt)
+    with pytest.raises(
+        UserError, match=rf"pairs\.jsonl:7: training by .* reads 7.* with {limit}, l"
+    ):
+        check()
 
 
 @pytest.mark.usefixtures("no_libraries")

@@ -14,6 +14,7 @@ from rewarddiff.outputs import run_folder_for
 from rewarddiff.paths import user_path
 from rewarddiff.pipeline.online_baseline import beside, read_stored
 from rewarddiff.pipeline.placing import check_model_place, complete
+from rewarddiff.pipeline.planning import check_onlines_rows
 from rewarddiff.pipeline.reward_functions import functions_of
 from rewarddiff.policies.online import train as online
 from rewarddiff.policies.online.card import settings_of
@@ -57,8 +58,9 @@ def train_online(
 
     Raises:
         UserError: `output/model` is a model that training starts from, or a scorer; another
-            training writes to `output`; model, prompts, reward and options do not go together; a
-            reward is not usable, and no update was made with it.
+            training writes to `output`; a prompt has no room in memory by itself; model, prompts,
+            reward and options do not go together; a reward is not usable, and no update was made
+            with it.
         TrainingError: a loss or a gradient is not finite; no update was made with it.
 
     >>> def short(groups):
@@ -67,9 +69,11 @@ def train_online(
     ... # doctest: +SKIP
     """
     config, folder = config or OnlineConfig(), user_path(output)
+    lengths = LengthConfig(max_prompt=max_prompt, max_response=config.max_new_tokens)
     once(lambda: check_model_place(folder, [model], scorer=False))
+    once(lambda: check_onlines_rows(model, config, lengths, prompts))
     with run_folder_for(folder):
-        _train(model, prompts, reward, config, folder, max_prompt, seed)
+        _train(model, prompts, reward, config, folder, lengths, seed)
     return folder / "model"
 
 
@@ -79,11 +83,10 @@ def _train(
     reward: Scorer | RewardFunctions | Scores,
     config: OnlineConfig | SemiOnlineConfig,
     folder: Path,
-    max_prompt: int | None,
+    lengths: LengthConfig,
     seed: int,
 ) -> None:
     policy, tokenizer = start_of(model, PolicyConfig(lora=config.lora, train=config.train), seed)
-    lengths = LengthConfig(max_prompt=max_prompt, max_response=config.max_new_tokens)
     online.train_online(
         policy,
         _with_stored(prompts, config),

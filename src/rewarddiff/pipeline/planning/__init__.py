@@ -3,6 +3,7 @@
 from rewarddiff.pipeline.planning.fitting import check_fits
 from rewarddiff.pipeline.planning.longest import (
     check_longest,
+    check_onlines_rows,
     check_policys_rows,
     check_scorers_rows,
 )
@@ -13,6 +14,7 @@ __all__ = [
     "Plan",
     "check_fits",
     "check_longest",
+    "check_onlines_rows",
     "check_policys_rows",
     "check_scorers_rows",
     "plan_recipe",

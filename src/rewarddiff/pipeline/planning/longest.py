@@ -29,6 +29,8 @@ from rewarddiff.pipeline.planning.stages import Planner
 from rewarddiff.pipeline.recipe import Recipe
 from rewarddiff.policies.alignment import parts_of
 from rewarddiff.policies.items import Pairs
+from rewarddiff.policies.online.config import OnlineConfig
+from rewarddiff.policies.online.semi_config import SemiOnlineConfig
 from rewarddiff.policies.policy import PolicyConfig
 from rewarddiff.processes import processes
 from rewarddiff.records import Group
@@ -80,7 +82,8 @@ def check_longest(run: Run) -> None:
     """
     for one in trainings(run.recipe):
         rows = _rows_of_recipe(run.recipe, one)
-        refusal = _refusal(one, rows, run.splits["train"], run.splits.get("dev", ()))
+        dev = () if _is_online(run.recipe, one) else run.splits.get("dev", ())
+        refusal = _refusal(one, rows, run.splits["train"], dev)
         refusal = refusal or _refusal_of_tests(run, one)
         if refusal and not _is_done(run, one):
             raise UserError(refusal)
@@ -109,6 +112,21 @@ def check_policys_rows(
         one = Training(CONFIG, shape_of(str(model)), config.train, config.lora, True)
         rows = _rows_of_policy(str(model), config, lengths, pairing, one)
         refusal = _refusal(one, rows, train)
+        if refusal:
+            raise UserError(refusal)
+
+
+def check_onlines_rows(
+    model: str | Path,
+    config: OnlineConfig | SemiOnlineConfig,
+    lengths: LengthConfig,
+    prompts: Sequence[Group],
+) -> None:
+    """Do what `check_longest` does for one policy that Python trains on its own samples."""
+    with suppress(Unplannable):
+        one = Training(CONFIG, shape_of(str(model)), config.train, config.lora, True)
+        rows = _rows_of_prompts(str(model), config.max_new_tokens, lengths)
+        refusal = _refusal(one, rows, prompts)
         if refusal:
             raise UserError(refusal)
 
@@ -177,13 +195,18 @@ def _is_done(run: Run, one: Training) -> bool:
     return any(planned.trains == one.key and planned.done for planned in planner.trainings())
 
 
+def _is_online(recipe: Recipe, one: Training) -> bool:
+    kind, _, name = one.key.partition(".")
+    return kind == "policies" and recipe.policies[name].online is not None
+
+
 def _rows_of_recipe(recipe: Recipe, one: Training) -> Rows:
     kind, _, name = one.key.partition(".")
     if kind == "scorers":
         return _rows_of_scorer(recipe.scorer_models[name].own, one)
     policy = recipe.policies[name]
-    if policy.online is not None:  # its responses are as long as it is told
-        return lambda _: iter(())
+    if policy.online is not None:
+        return _rows_of_prompts(str(recipe.model), policy.online.max_new_tokens, recipe.lengths)
     pairing = partial(amounts.with_pairs, policy)
     return _rows_of_policy(str(recipe.model), policy, recipe.lengths, pairing, one)
 
@@ -216,6 +239,19 @@ def _rows_of_policy(
     return rows
 
 
+def _rows_of_prompts(model: str, new_tokens: int, lengths: LengthConfig) -> Rows:
+    """Return what yields prompts alone: the responses that a policy draws are as long as it is told."""
+
+    def rows(groups: Sequence[Group]) -> Iterator[Row]:
+        encoder = amounts.encoder_of(model, lengths)
+        for group, refused in encoder.refusals(groups):
+            if refused is None:
+                tokens = len(encoder.fitting(group.prompt, new_tokens))
+                yield Row(group.source or group.id, Pass(tokens, attended=tokens**2 / 2))
+
+    return rows
+
+
 def _peak(one: Training, read: Pass, device: Device, peak_of: PeakOf) -> Memory:
     way = way_of(one.shape, one.train, one.lora, device)
     return peak_of(one.shape, read, way)
@@ -244,6 +280,9 @@ def _mend(one: Training, row: Row, device: Device, peak_of: PeakOf) -> str:
             break
     lengths = "lengths" if one.predicts else f"{one.key}.lengths"
     limit = f"{lengths}.max_prompt and {lengths}.max_response"
+    is_prompt_alone = one.predicts and not row.one.predicted
+    if is_prompt_alone:
+        limit = "max_prompt" if one.key == CONFIG else "lengths.max_prompt"
     if not fitting:
         return f"cut texts with {limit}"
     return f"cut texts to about {fitting:,.0f} tokens with {limit}"
