@@ -110,8 +110,14 @@ def test_one_that_stopped_goes_on(
     assert not (tmp_path / "run/policies").exists()
     asked = len(server.posted)
     server.rule = whole
-    run_recipe(plan)
+    run = run_recipe(plan)
     assert len(server.posted) - asked == 2
+    # All four answers were paid, two of them before it stopped; each read 7 tokens and wrote 3.
+    manifest = json.loads((run / "samples/theirs/manifest.json").read_text())
+    paid = manifest["calls"]
+    assert (paid["calls"], paid["kept"]) == (4, 2)
+    assert (paid["prompt_tokens"], paid["completion_tokens"]) == (28, 12)
+    assert manifest["cost"]["tokens"] == 12
 
 
 def test_a_server_that_is_down_and_a_missing_key_end_it_before_training(

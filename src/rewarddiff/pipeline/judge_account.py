@@ -1,4 +1,4 @@
-"""What a judge was asked for and paid at any time, kept in the store beside its answers."""
+"""What a judge, or another model behind a server, was asked for and paid at any time, kept beside its answers."""
 
 from __future__ import annotations
 
@@ -31,21 +31,23 @@ ADDED = ("calls", "kept", "prompt_tokens", "completion_tokens", "price", "estima
 class Account:
     """What a judge is asked for from now on, on top of what the store knows of earlier times.
 
-    The judge writes it with every answer, in one step: a kill leaves no answer without its price.
+    The judge writes it with every answer, in one step: a kill leaves no answer without its price. So does
+    a server that is asked for samples.
 
     Attributes:
         key: of the figures in the store.
         earlier: the figures of earlier times.
         usage: of the judge, opened for this alone.
+        options: of a judge, with its prices; None: they are not known.
     """
 
     key: str
     earlier: Mapping[str, Any]
     usage: Usage
-    options: Judge
+    options: Judge | None
 
     @classmethod
-    def opened(cls, store: Store, key: str, usage: Usage, options: Judge) -> Account:
+    def opened(cls, store: Store, key: str, usage: Usage, options: Judge | None = None) -> Account:
         """Go on with the account that the store has under a key."""
         return cls(key, store.get([key]).get(key, {}), usage, options)
 

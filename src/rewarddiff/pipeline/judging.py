@@ -16,6 +16,7 @@ from rewarddiff.differences import Array
 from rewarddiff.encoding import Encoder
 from rewarddiff.machine import Meter
 from rewarddiff.pipeline.data import Run
+from rewarddiff.pipeline.judge_account import Account
 from rewarddiff.pipeline.policies import policy_stage
 from rewarddiff.pipeline.recipe import BASE
 from rewarddiff.pipeline.scorers import scorer_of, scorer_stage
@@ -29,7 +30,7 @@ from rewarddiff.sampling.served import FORMAT as SERVED_FORMAT
 from rewarddiff.sampling.served_tokens import served_engine
 from rewarddiff.sampling.vllm import FORMAT as VLLM_FORMAT
 from rewarddiff.scorers.protocol import Pointwise, Scorer
-from rewarddiff.store import Store
+from rewarddiff.store import Store, fingerprint
 
 
 def judged(run: Run) -> bool:
@@ -123,7 +124,9 @@ def _served_samples_stage(run: Run, name: str) -> Stage:
         return stage
     groups = held_out(run)
     engine = served_engine(served)
-    with Meter() as meter:
+    account = Account.opened(run.store, fingerprint("served calls", stage.key), engine.usage)
+    engine.beside = account.beside
+    with KeptMeter(run.store, stage.key) as meter:
         samples = engine.samples(
             [group.prompt for group in groups],
             config,
@@ -136,7 +139,7 @@ def _served_samples_stage(run: Run, name: str) -> Stage:
     stage.finish(
         cost=meter.cost(),
         prompts=len(groups),
-        calls=asdict(engine.usage),
+        calls=account.so_far()[account.key] | {"kept": engine.usage.kept},
         notes=engine.chat.notes,
     )
     return stage

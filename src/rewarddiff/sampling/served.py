@@ -112,7 +112,11 @@ class _Request:
 
 
 class Served:
-    """A model behind a server: see `engines.Engine`. `usage` counts what was asked of it.
+    """A model behind a server: see `engines.Engine`.
+
+    Attributes:
+        usage: counts what was asked of it.
+        beside: gives what is stored in one step with every answer.
 
     Raises:
         UserError: the address is none, or the variable of the key is not set.
@@ -131,6 +135,7 @@ class Served:
         self.identity = served.identity
         self.concurrency = served.concurrency
         self.usage = Usage()
+        self.beside: Callable[[], Mapping[str, Any]] = dict
 
     def samples(
         self,
@@ -158,7 +163,7 @@ class Served:
             self._count(reply.prompt_tokens, reply.completion_tokens, meter)
             return _stored(reply, config)
 
-        return self._answered(requests, key, self._reply, read, store=store, name=name)
+        return self._answered(requests, key, self._reply, read, store=store, meter=meter, name=name)
 
     def _answered(
         self,
@@ -168,9 +173,12 @@ class Served:
         read: Callable[[Answer], dict[str, Any]],
         *,
         store: Store | None,
+        meter: Meter | None,
         name: str,
     ) -> list[Sample]:
         """Return the answer to each request, kept ones as they are and the others asked for.
+
+        Each is stored as it comes, so that a kill loses none that was paid.
 
         Args:
             read: counts an answer, and returns what is stored of it.
@@ -182,8 +190,12 @@ class Served:
                     yield place, read(answer)
                     progress.advance()
 
+        def beside() -> dict[str, Any]:
+            cost = {} if meter is None else meter.beside()
+            return {**self.beside(), **cost}
+
         calls = self.usage.calls
-        stored = remember(store, requests, key, compute, alone=True)
+        stored = remember(store, requests, key, compute, alone=True, seconds=0.0, beside=beside)
         self.usage.kept += len(requests) - (self.usage.calls - calls)
         return [Sample(**values) for values in stored]
 

@@ -99,7 +99,9 @@ class ServedTokens(Served):
             self._count(reply.prompt_tokens, len(tokens), meter)
             return stopped(self.encoder.text(tokens), config.stop, ended=reply.ended)
 
-        return self._answered(requests, key, self._posted, read, store=store, name=name)
+        return self._answered(
+            requests, key, self._posted, read, store=store, meter=meter, name=name
+        )
 
     def _body(self, prompt: Prompt, ends: Sequence[int], config: SamplingConfig) -> dict[str, Any]:
         """Return what is posted for one response."""
