@@ -68,10 +68,11 @@ def percent(share: float, digits: int = 1) -> str:
 def counted(number: int, noun: str, write: Callable[[int], str] = "{:,}".format) -> str:
     """Return a number with what it counts.
 
-    >>> counted(1, "pair"), counted(2000, "pair")
-    ('1 pair', '2,000 pairs')
+    >>> counted(1, "pair"), counted(2000, "pair"), counted(2, "policy")
+    ('1 pair', '2,000 pairs', '2 policies')
     """
-    return f"{write(number)} {noun}" if number == 1 else f"{write(number)} {noun}s"
+    several = f"{noun.removesuffix('y')}ies" if noun.endswith("cy") else f"{noun}s"
+    return f"{write(number)} {noun if number == 1 else several}"
 
 
 def cut(text: str, most: int = LONGEST) -> str:

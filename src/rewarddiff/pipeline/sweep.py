@@ -78,11 +78,13 @@ def sizes(sweep: Sweep) -> list[str]:
     trainings = len(sweep.trainings)
     trained = [point for point in points if point.recipe.elsewhere is None]
     alike = ""
-    if trainings < len(trained):
-        alike = f" ({len(trained) - trainings} of {len(trained)} points are the same as another)"
+    repeated = len(trained) - trainings
+    if repeated:
+        are = "is" if repeated == 1 else "are"
+        alike = f" ({repeated} of {len(trained)} points {are} the same as another)"
     seeds = len(sweep.combinations[0].recipe.seeds)
     lines.append(
-        f"{many}; policies: {trainings}{alike}, over all seeds {trainings * seeds} to train"
+        f"{many}, {counted(trainings, 'policy')}{alike}, over all seeds {trainings * seeds} to train"
     )
     return lines
 
