@@ -162,6 +162,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert time.monotonic() - start < 60
     said = capsys.readouterr().out
     assert "How good must the scorer be?" in said
+    about = said.partition("\n")[0]
+    assert about.endswith(
+        "gaps in true reward to plain DPO on the same comparisons, with 95 % intervals over 2 worlds."
+    )
     page, text = ((tmp_path / name).read_text() for name in ("lab.html", "lab.md"))
     assert "<script" not in page
     assert page.count("<svg") == 8

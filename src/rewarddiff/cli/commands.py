@@ -241,9 +241,13 @@ def lab(args: Namespace) -> None:
         )
     from rewarddiff.config import load_recipe
     from rewarddiff.lab import LabConfig, lab
+    from rewarddiff.lab.page import about
 
     output = args.output or default_output(args)
-    for finding in lab(output, load_recipe({}, args.overrides, LabConfig)):
+    config = load_recipe({}, args.overrides, LabConfig)
+    findings = lab(output, config)
+    say(about(config))
+    for finding in findings:
         statements = [f"  {statement}" for statement in finding.statements]
         say("", finding.question, *statements)
     say("", f"page  {output / 'lab.html'}")
