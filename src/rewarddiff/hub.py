@@ -8,7 +8,7 @@ HUB_SECONDS = 3.0
 """How long the hub may take to say whether it has something."""
 
 
-def trouble(name: str, kind: Literal["model", "dataset"]) -> str | None:
+def hub_trouble(name: str, kind: Literal["model", "dataset"]) -> str | None:
     """Ask the hub once whether it has a model or dataset, and return why it cannot be had; None where it can.
 
     The hub's own functions try for half a minute before they say that there is no connection.

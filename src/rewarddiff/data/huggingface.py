@@ -11,7 +11,7 @@ from typing import Any
 from rewarddiff.data.file_splits import name_one
 from rewarddiff.data.files import Row
 from rewarddiff.errors import UserError
-from rewarddiff.hub import trouble as hub_trouble
+from rewarddiff.hub import hub_trouble
 from rewarddiff.writing import cut
 
 

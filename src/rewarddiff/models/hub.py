@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from rewarddiff import hub, model_files
+from rewarddiff import model_files
+from rewarddiff.hub import hub_trouble
 
 DOWNLOADED = [*(f"*{kind}" for kind in model_files.READ_ENDINGS), "README.md"]
 """What is taken of a model on the hub: no pickles, and no code; its card tells the licence."""
@@ -26,7 +27,7 @@ def snapshot(name: str) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    trouble = hub.trouble(name, "model")
+    trouble = hub_trouble(name, "model")
     try:
         folder = snapshot_download(
             name,
