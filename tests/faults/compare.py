@@ -78,9 +78,17 @@ def _metrics(path: Path) -> list[Any]:
 
 
 def results(run: Path) -> Any:
-    """Return the results of a run, wherever it lies."""
-    content = json.loads((run / "results.json").read_text().replace(str(run), "RUN"))
+    """Return the results of a run, wherever it lies, but for the costs: what is computed twice costs more."""
+    content = _results(run / "results.json")
+    del content["costs"]
+    return content
+
+
+def _results(file: Path) -> Any:
+    content = json.loads(file.read_text())
     del content["sha256"]
+    if content["recipe"] is not None:
+        del content["recipe"]["output"]
     # They stand in order of time.
     content["costs"] = sorted(content["costs"], key=lambda cost: str(cost["stage"]))
     for use in content["judges"]["uses"]:
@@ -110,7 +118,7 @@ def _lasting(path: Path) -> Any:
     if path.name == "metrics.jsonl":
         return _metrics(path)
     if path.name == "results.json":
-        return results(path.parent)
+        return _results(path)
     if path.suffix in (".html", ".csv"):
         return "of times"
     content = json.loads(path.read_text())
