@@ -52,9 +52,10 @@ READ_OUTSIDE = 16.0
 width."""
 
 READ_INSIDE = 4.0
-"""The same around the wide layer, for each unit of it, beside two states. The larger of the two was 26 % below
-to 7 % above the peaks of resident memory of eight random Llamas and BERTs of one to six wide layers' worth, on
-6,000 to 16,000 tokens read at once (AMD EPYC, 1 December 2026); below where they were read in bf16."""
+"""The same around the wide layer, for each unit of it, beside two states. The larger of the two was 42 % below
+(the smallest model) to 7 % above what resident memory grew by in seven random Llamas and BERTs, 256 to 1,024
+wide, that read 6,000 to 16,000 tokens at once in float32; of three in bf16 23 to 48 % below (AMD EPYC, 1 December
+2026)."""
 
 LOGITS = {"bf16": 36.0, "fp32": 20.0}
 """Bytes for each logit of a chunk on a CPU, by precision: several copies in float32, their gradients, and what
