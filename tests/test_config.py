@@ -417,11 +417,11 @@ def test_an_entry_may_be_called_a_star(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    assert (
-        refusal(tmp_path / "none.yaml")
-        == f"{tmp_path}/none.yaml: cannot read the recipe (No such file or directory)"
+    mend = "check the path, or let `rewarddiff init DATA` write a recipe"
+    assert refusal(tmp_path / "none.yaml") == (
+        f"{tmp_path}/none.yaml: cannot read the recipe (No such file or directory); {mend}"
     )
-    assert refusal(tmp_path) == f"{tmp_path}: cannot read the recipe (Is a directory)"
+    assert refusal(tmp_path) == f"{tmp_path}: cannot read the recipe (Is a directory); {mend}"
     (tmp_path / "binary.yaml").write_bytes(b"name: \xff\xfe")
     assert "byte 6 is not UTF-8" in refusal(tmp_path / "binary.yaml")
 

@@ -119,7 +119,10 @@ def read_recipe(recipe: str | Path) -> dict[str, Any]:
     try:
         text = _content(path).decode("utf-8")
     except OSError as error:
-        raise UserError(f"{path}: cannot read the recipe ({error.strerror})") from error
+        raise UserError(
+            f"{path}: cannot read the recipe ({error.strerror}); check the path, or let "
+            "`rewarddiff init DATA` write a recipe"
+        ) from error
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}: not a text file (byte {error.start} is not UTF-8); a recipe is YAML"
