@@ -245,6 +245,23 @@ def test_remarks_on_equal_lengths_are_folded_into_one_sentence() -> None:
     assert marks == ("‡ not to be relied on: few; wide (1 of 3).",)
 
 
+def test_a_table_without_any_figure_is_left_out_with_the_reason() -> None:
+    line = example.win_rate("a", "b", "x", 0.5)
+    controlled = replace(line.length_controlled, rate=UNKNOWN, remark="few")
+    bare = replace(
+        line,
+        turned=UNKNOWN,
+        first=math.nan,
+        longer=UNKNOWN,
+        length_controlled=controlled,
+        unscored={},
+    )
+    judges = replace(example.judges(), win_rates=(bare,))
+    table = leanings_table(replace(example.judging(), judges=judges))
+    assert (table.rows, table.marks) == ((), ())
+    assert table.empty == "No win rate at equal lengths: few."
+
+
 def test_bold_rewards_are_spoken_of_only_where_there_are_some() -> None:
     judging = example.judging()
     bare = [replace(sample, rewards={"dpo": {}}) for sample in judging.samples]

@@ -98,7 +98,7 @@ def test_what_was_not_trained_on_is_counted() -> None:
     notes = online_section(results(lines)).tables[1].notes
     # Steps 1 to 3 of 20; two answers in each of the ten turns.
     assert any("3 of 20 steps were skipped" in note for note in notes)
-    assert any("20 answers had no score" in note for note in notes)
+    assert any("left out, without a score: 20 answers" in note for note in notes)
 
 
 def test_seeds_are_lines_of_one_figure_and_rows_of_the_times() -> None:

@@ -106,9 +106,11 @@ def counts(results: BestOfResults) -> list[str]:
     remarks = []
     dropped = results.ledger.total - results.ledger.kept
     if dropped:
-        remarks.append(f"{count(dropped)} rows of the data were dropped.")
+        remarks.append(f"Dropped: {counted(dropped, 'row', count)} of the data.")
     if results.empty:
-        remarks.append(f"{count(results.empty)} draws were empty, and scored as a full stop.")
+        remarks.append(
+            f"Empty, and scored as a full stop: {counted(results.empty, 'draw', count)}."
+        )
     return remarks + trained_on_remarks(results.trained_on, "prompts")
 
 

@@ -124,6 +124,9 @@ def _bounds(line: WinRate) -> Cell:
     return Cell(f"{points(line.worst)} to {percent(line.best)}")
 
 
+EQUAL_LENGTHS = "win rate at equal lengths"
+
+
 def leanings_table(results: Results) -> Table:
     """Return what else than quality verdicts follow: position and length."""
     rows = []
@@ -142,8 +145,11 @@ def leanings_table(results: Results) -> Table:
                 Cell(unscored_causes(line.unscored) or DASH),
             )
         )
-    heads = ("turned", "first wins", "longer wins", "win rate at equal lengths", "without verdict")
+    heads = ("turned", "first wins", "longer wins", EQUAL_LENGTHS, "without verdict")
     columns, shown = filled(("compared", "judge", *heads), rows)
+    if not set(columns) & set(heads):
+        shown = ()
+    remark = _length_remark(lines, has_rates=EQUAL_LENGTHS in columns)
     title, columns, shown = _titled("What verdicts follow besides quality", lines, columns, shown)
     notes = (
         "Turned: share of the verdicts that change with the order of the two answers (position "
@@ -154,7 +160,8 @@ def leanings_table(results: Results) -> Table:
         title,
         columns,
         shown,
-        marks=tuple(_length_marks(lines)),
+        empty=remark,
+        marks=(remark,) if remark and shown else (),
         notes=notes,
         words=_words(columns),
         stacked=True,
@@ -170,8 +177,8 @@ def _first_wins(line: WinRate) -> Cell:
     return Cell(count(line.first * turned), f"of {count(turned)}")
 
 
-def _length_marks(lines: Sequence[WinRate]) -> list[str]:
-    """Return why rates at equal lengths are not to be relied on, one sentence for all of them."""
+def _length_remark(lines: Sequence[WinRate], *, has_rates: bool) -> str:
+    """Say why rates at equal lengths are not to be relied on, or are not there, in one sentence for all."""
     marked = [line for line in lines if line.length_controlled.remark]
     reasons: Counter[str] = Counter()
     for line in marked:
@@ -180,7 +187,10 @@ def _length_marks(lines: Sequence[WinRate]) -> list[str]:
     for reason, many in reasons.most_common():
         of_marked = "" if many == len(marked) else f" ({count(many)} of {count(len(marked))})"
         parts.append(f"{reason}{of_marked}")
-    return [f"‡ not to be relied on: {'; '.join(parts)}."] if parts else []
+    if not parts:
+        return ""
+    what = "‡ not to be relied on" if has_rates else f"No {EQUAL_LENGTHS}"
+    return f"{what}: {'; '.join(parts)}."
 
 
 def people_table(results: Results) -> Table:

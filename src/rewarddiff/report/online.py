@@ -11,6 +11,7 @@ from rewarddiff.report.document import Section
 from rewarddiff.report.figures import Drawing, by_name, colours, panels
 from rewarddiff.report.values import count, duration, mean, one_digit, percent, real, setting
 from rewarddiff.results import Curve, CurveLine, PolicyResult, Results
+from rewarddiff.writing import counted
 
 SCORE = "objective/scores"
 REWARD = "reward"
@@ -204,7 +205,7 @@ def _left_out(policy: PolicyResult) -> Iterator[str]:
         )
     unscored = sum(int(_number(line, UNSCORED)) for line in turns(policy.curve) if UNSCORED in line)
     if unscored:
-        yield f"{name}: {count(unscored)} answers had no score, and were left out."
+        yield f"{name}: left out, without a score: {counted(unscored, 'answer', count)}."
 
 
 def _mean(lines: Sequence[Mapping[str, object]], key: str) -> float:
