@@ -19,23 +19,38 @@ def look_first(args: Namespace) -> None:
     if "torch" in sys.modules:  # nothing to be gained: each command looks for itself
         return
     _look_at_output(args)
-    from rewarddiff import models
-    from rewarddiff.data.named import check_named
     from rewarddiff.data.sources import require
-    from rewarddiff.scorers.opening import WORDS, is_model
 
     if args.command == "judge":
         _look_at_contest(args)
     if args.command in ("run", "sweep", "plan"):
-        data, names = _named_in_recipe(args)
+        data, models_by_key = _named_in_recipe(args)
+        if data is not None:
+            require(data)
+        for key, name in models_by_key.items():
+            _look_at_model(name, f"{key}: ")
     else:
-        data, names = _named(args)
-    for source in data:
-        require(source)
-    for name in names:
-        if name not in models.KNOWN and is_model(name):
-            check_named(name, WORDS)
-            models.resolve(name)
+        sources, names = _named(args)
+        for source in sources:
+            require(source)
+        for name in names:
+            _look_at_model(name)
+
+
+def _look_at_model(name: str, place: str = "") -> None:
+    """Look for a model or scorer. Raises UserError, which begins with where the name stands."""
+    from rewarddiff import models
+    from rewarddiff.data.named import check_named
+    from rewarddiff.errors import UserError
+    from rewarddiff.scorers.opening import WORDS, is_model
+
+    if name in models.KNOWN or not is_model(name):
+        return
+    try:
+        check_named(name, WORDS)
+        models.resolve(name)
+    except UserError as error:
+        raise UserError(f"{place}{error}") from error
 
 
 def _look_at_output(args: Namespace) -> None:
@@ -129,8 +144,8 @@ def _named(args: Namespace) -> tuple[list[str], list[str]]:
     return data, names
 
 
-def _named_in_recipe(args: Namespace) -> tuple[list[str], list[str]]:
-    """Return the data that a recipe names, and the models, by what its overrides leave of it.
+def _named_in_recipe(args: Namespace) -> tuple[str | None, dict[str, str]]:
+    """Return the data that a recipe names, and its models by their keys, by what its overrides leave of it.
 
     What else an override changes is left to the recipe's reader.
 
@@ -153,8 +168,7 @@ def _named_in_recipe(args: Namespace) -> tuple[list[str], list[str]]:
             if changed == "data.path" and not is_several and not value.startswith(("[", '"', "'")):
                 named[changed] = value
     names = {key: name for key, name in named.items() if isinstance(name, str) and name}
-    data = names.pop("data.path", None)
-    return [data] if data else [], list(names.values())
+    return names.pop("data.path", None), names
 
 
 def _names_by_key(recipe: dict[str, Any]) -> dict[str, Any]:
