@@ -317,8 +317,11 @@ def test_wrong_arguments_are_one_line_and_status_2(
             "none.jsonl: no such file or folder; check the path",
         ),
         (["designs", "./s", "demo"], "s: no such folder"),
-        (["run", "m.yaml"], "none/model: no such folder"),
-        (["run", "m.yaml", "model=./another"], "none/scorer: no such folder"),
+        (["run", "m.yaml"], "model: none/model: no such folder"),
+        (
+            ["run", "m.yaml", "model=./another"],
+            "scorers.reward.trained: none/scorer: no such folder",
+        ),
         (
             ["run", "m.yaml", "model=./another", "scorers.reward=null", "data.path=x.csv"],
             "x.csv: no such file",
