@@ -69,7 +69,7 @@ def test_a_lost_file_too(stage: Path) -> None:
         ["score", "{model}", "rows.jsonl", "--output", "o.jsonl"],
         ["weigh", "rows.jsonl", "--scorer", "{model}", "--output", "o.jsonl"],
         ["eval", "{model}", "rows.jsonl", "--output", "o"],
-        ["bestof", "rows.jsonl", "--model", "{model}", "--scorer", "length", "--gold", "length"],
+        ["bestof", "rows.jsonl", "--model", "{whole}", "--scorer", "{model}", "--gold", "{model}"],
         ["augment", "rows.jsonl", "--model", "{whole}", "--scorer", "{model}", "--output", "o.jsonl"],
         ["baseline", "rows.jsonl", "--model", "{model}", "--scorer", "length", "--output", "o.jsonl"],
         ["judge", "{model}", "{whole}", "--judge", "length", "--data", "rows.jsonl"],
@@ -160,7 +160,13 @@ def test_what_python_trained_is_opened_as_it_was_saved(
         models.resolve(model)
     shutil.copytree(model, tmp_path / "copy")
     models.resolve(tmp_path / "copy")
+    elsewhere = tmp_path.with_name(f"{tmp_path.name}-elsewhere")
+    shutil.copytree(tmp_path, elsewhere)
+    models.resolve(elsewhere / "model")
     if kind == "scorer":
+        rd.save_scorer(scorer, tmp_path / "another")
+        with pytest.raises(UserError, match="does not hold what was"):
+            models.resolve(model)
         rd.save_scorer(scorer, model)
         models.resolve(model)
 

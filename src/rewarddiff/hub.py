@@ -11,7 +11,8 @@ HUB_SECONDS = 3.0
 def hub_trouble(name: str, kind: Literal["model", "dataset"]) -> str | None:
     """Ask the hub once whether it has a model or dataset, and return why it cannot be had; None where it can.
 
-    The hub's own functions try for half a minute before they say that there is no connection.
+    The hub's own functions try for half a minute before they say that there is no connection. A hub that
+    is there and slow may have it.
     """
     from huggingface_hub import HfApi, constants, errors
 
@@ -27,6 +28,9 @@ def hub_trouble(name: str, kind: Literal["model", "dataset"]) -> str | None:
         )
     except errors.RepositoryNotFoundError:
         return f"the hub has no such {kind} (for a private one, run hf auth login)"
-    except Exception as error:  # of the hub, of httpx or of the system, by what goes wrong
-        return f"the hub cannot be reached ({type(error).__name__})"
+    except Exception as error:  # of the hub, of its client or of the system, by what goes wrong
+        name_of_error = type(error).__name__
+        if name_of_error == "ReadTimeout":  # whichever client the hub's library has
+            return None
+        return f"the hub cannot be reached ({name_of_error})"
     return None

@@ -34,9 +34,10 @@ PATIENCE = 0.2
 """Seconds in which a lock that is held is tried again: whoever only looks holds it for a moment."""
 
 WRITTEN_THROUGH = (
-    LOCK, "annotations.sqlite", "answers.sqlite", "baselines", "cache", "checkpoint", "combinations", "data",
-    "differences", "evaluations", "figures", "images", "metrics.jsonl", "model", "orders", "outputs", "parts-",
-    "policies", "rewards", "run", "samples", "scorer", "start-", "store.sqlite", "verdicts", "window-", "worlds-",
+    LOCK, "additional_chat_templates", "annotations.sqlite", "answers.sqlite", "baselines", "cache", "checkpoint",
+    "combinations", "data", "differences", "evaluations", "figures", "images", "metrics.jsonl", "model", "orders",
+    "outputs", "parts-", "policies", "rewards", "run", "samples", "scorer", "start-", "store.sqlite", "verdicts",
+    "window-", "worlds-",
 )  # fmt: skip
 """How the names begin, in a folder that a command writes to, of folders, and of files that are not replaced
 as a whole."""

@@ -42,28 +42,43 @@ def require_as_written(part: Path) -> None:
 
 
 def seal(part: Path) -> None:
-    """Write the sums of a folder's files beside it: a copy of the folder goes without them."""
+    """Write the sums of a folder's files beside it, and where it lies: a copy is its owner's."""
     names = {f"{part.name}/{name}": held for name, held in of_folder(part).items()}
-    files.write_text(part.with_name(SUMS), sealed_json(SUMS, {"files": names}))
+    content = {"folder": str(part.parent.resolve()), "files": names}
+    files.write_text(part.with_name(SUMS), sealed_json(SUMS, content))
 
 
 def unseal(part: Path) -> None:
-    """Remove what `seal` has written, before something else takes the folder's place."""
-    part.with_name(SUMS).unlink(missing_ok=True)
+    """Remove what `seal` has written of a folder, before something else takes its place."""
+    account = part.with_name(SUMS)
+    if _of_part(_files(read_sealed(account)), part.name):
+        account.unlink()
 
 
 def _accounts(place: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield every folder that has the sums of a place, or of files in it, with these."""
-    for name in (MANIFEST, SUMS):
-        beside = _files(read_sealed(place.with_name(name)))
-        of_place = {}
-        for file, held in beside.items():
-            if file == place.name or file.startswith(f"{place.name}/"):
-                of_place[file] = held
-        yield place.parent, _for_programs(of_place)
+    beside, stage = place.parent, read_sealed(place.with_name(MANIFEST))
+    yield beside, _for_programs(_of_part(_files(stage), place.name))
+    trained = read_sealed(place.with_name(SUMS))
+    if _is_of(trained, beside):
+        yield beside, _for_programs(_of_part(_files(trained), place.name))
     placed = read_sealed(place / PLACED)
-    if placed is not None and placed.get("folder") == str(place):
+    if _is_of(placed, place):
         yield place, _for_programs(_files(placed))
+
+
+def _is_of(account: dict[str, Any] | None, folder: Path) -> bool:
+    """Whether an account tells of a folder that lies where it was written, so of no copy."""
+    return account is not None and account.get("folder") == str(folder)
+
+
+def _of_part(held: dict[str, Any], part: str) -> dict[str, Any]:
+    """Return the sums of a file, or of the files of a folder, by its name."""
+    of_part = {}
+    for file, its_sum in held.items():
+        if file == part or file.startswith(f"{part}/"):
+            of_part[file] = its_sum
+    return of_part
 
 
 def _files(account: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a name stands for: splits of folders, saved datasets, and what stands beside the data."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rewarddiff.data import Ledger, load_groups, read
 from rewarddiff.data.file_splits import split_of_file
 from rewarddiff.data.sources import paths
 from rewarddiff.errors import UserError
+from rewarddiff.hub import hub_trouble
 
 
 def row(text: str) -> dict[str, Any]:
@@ -219,8 +221,11 @@ def test_a_saved_dataset_that_is_broken_is_said_in_a_line(tmp_path: Path) -> Non
     assert "\n" not in str(error.value)
 
 
-def test_a_dataset_that_cannot_be_had_is_said_after_one_question(no_connection: list[str]) -> None:
+def test_a_dataset_that_cannot_be_had_is_said_after_one_question(
+    no_connection: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The library of datasets waits 1, 2, 4, 8 and 8 seconds between its tries."""
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
     with pytest.raises(UserError) as error:
         prompts("nobody/nothing")
     assert str(error.value).startswith(
@@ -229,11 +234,33 @@ def test_a_dataset_that_cannot_be_had_is_said_after_one_question(no_connection: 
     assert len(no_connection) <= 2  # its library asks once more for itself
 
 
+def test_who_wants_no_connection_is_not_asked_for_one(
+    no_connection: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HF_DATASETS_OFFLINE is of their library of datasets alone."""
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="the hub was not asked, since HF_DATASETS_OFFLINE"):
+        prompts("nobody/nothing")
+    assert no_connection == []
+
+
+def test_a_hub_that_is_slow_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rewarddiff.hub.HUB_SECONDS", 0.2)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with socket.create_server(
+        ("127.0.0.1", 0)
+    ) as silent:  # it takes what it is asked, and says nothing
+        host, port = silent.getsockname()
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://{host}:{port}")
+        assert hub_trouble("some/large", "dataset") is None
+
+
 def test_a_dataset_of_the_hubs_cache_is_read_without_a_connection(
     tmp_path: Path, no_connection: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their library has it in OWNER___NAME/CONFIG/VERSION/HASH, and what it is in dataset_info.json."""
     datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path))
     place = tmp_path / "some___tiny" / "default" / "0.0.0" / "0123456789abcdef"
     datasets.Dataset.from_list([row("p")]).save_to_disk(str(place))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import itertools
 import json
 import logging
@@ -10,6 +11,7 @@ import math
 import os
 import re
 import signal
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,12 +21,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from online_examples import learn, short
 from preference_examples import EXACT, made, tiny
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
 from rewarddiff import files, machine
 from rewarddiff.errors import TrainingError, UserError
-from rewarddiff.loop import checkpoint, parts, schedule
+from rewarddiff.loop import checkpoint, parts, prepared, schedule
 from rewarddiff.loop.checkpoint import discard_checkpoint
 from rewarddiff.loop.objective import LossOutput, TrainConfig
 from rewarddiff.loop.origin import origin
@@ -129,6 +133,42 @@ def at_call(number: int, action: Callable[[], None]) -> Callable[[Any], None]:
             action()
 
     return count
+
+
+@contextmanager
+def optimizers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[weakref.ref[Any]]]:
+    """Note every optimizer that a training makes, while nothing looks for circles of references."""
+    noted: list[weakref.ref[Any]] = []
+    make = prepared.optimizer_for
+
+    def noting(*args: Any, **options: Any) -> Any:
+        optimizer = make(*args, **options)
+        noted.append(weakref.ref(optimizer))
+        return optimizer
+
+    monkeypatch.setattr(prepared, "optimizer_for", noting)
+    gc.disable()
+    try:
+        yield noted
+    finally:
+        gc.enable()
+
+
+def test_moments_are_given_up_before_what_was_trained_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are twice the weights, and saving may read a base once more."""
+    with optimizers(monkeypatch) as noted:
+        trained(tmp_path)
+        assert [optimizer() for optimizer in noted] == [None]
+
+
+def test_moments_of_a_policy_that_learns_from_its_samples_are_given_up_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with optimizers(monkeypatch) as noted:
+        learn(tiny_tokenizer, tmp_path, short(), max_steps=1)
+        assert [optimizer() for optimizer in noted] == [None]
 
 
 # --- what is not finite ---------------------------------------------------------------------------------------------

@@ -241,7 +241,9 @@ def test_a_control_groups_limit_is_what_is_free(
         group.mkdir(parents=True)
         (group.parent / files.limit).write_text("3000000\n")
         (group.parent / files.used).write_text("2500000\n")
-        (group.parent / "memory.stat").write_text(f"cache 7\n{files.kept} 100000\n")
+        # Files that were read once are inactive, and those read twice active; both are given up.
+        inactive, active = files.kept
+        (group.parent / "memory.stat").write_text(f"cache 7\n{inactive} 60000\n{active} 40000\n")
         placed = files._replace(root=tmp_path / str(number))
         left = [
             *_left_by_group(group, placed),

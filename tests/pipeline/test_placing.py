@@ -28,6 +28,7 @@ def train(output: Path, content: str, names: tuple[str, ...] = NAMES) -> None:
     shutil.rmtree(model, ignore_errors=True)
     model.mkdir(parents=True)
     for name in names:
+        (model / name).parent.mkdir(exist_ok=True)
         (model / name).write_text(content)
         os.utime(model / name, ns=(0, len(content)))  # a time of its own, as every training has
     place(model, output)
@@ -75,6 +76,18 @@ def test_a_placed_model_is_opened_as_it_was_placed_and_a_copy_as_it_is(tmp_path:
     )
     shutil.copytree(output, tmp_path / "copy")
     require_as_written(tmp_path / "copy")
+
+
+def test_further_chat_templates_are_placed_and_replaced(tmp_path: Path) -> None:
+    """transformers writes a template by another name into a folder of its own."""
+    template = "additional_chat_templates/tool_use.jinja"
+    train(tmp_path, "first", (*NAMES, template))
+    train(tmp_path, "second", (*NAMES, template))
+    assert (tmp_path / template).read_text() == "second"
+    require_as_written(tmp_path)
+    train(tmp_path, "third")
+    assert not (tmp_path / template).exists()
+    require_as_written(tmp_path)
 
 
 @pytest.mark.parametrize("named", ["../victim.txt", "/absolute", "notes.txt"])

@@ -16,7 +16,7 @@ from transformers import AutoModel, AutoModelForCausalLM, BertConfig, LlamaConfi
 from rewarddiff import models
 from rewarddiff.footprint import memory
 from rewarddiff.footprint.memory import Pass, Way
-from rewarddiff.footprint.shapes import Shape, shape_of
+from rewarddiff.footprint.shapes import Shape, shape_of, shape_of_loaded
 from rewarddiff.forward import LogProbs, Trunk, logprobs, node_sums, switch_dropout_off
 from rewarddiff.loop.objective import TrainConfig
 from rewarddiff.loop.optimizers import hold
@@ -69,6 +69,15 @@ def test_a_shape_counts_the_weights_of_a_decoder(policy_folder: Path) -> None:
     # A layer of width 32 with 4 heads, 2 for keys: q and o 32·32, k and v 32·16, and 3·32·48.
     assert shape.products == 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 48)
     assert (shape.queries, shape.keys, shape.layers, shape.encoder) == (32, 16, 2, False)
+
+
+def test_a_model_with_a_width_for_each_layer_is_as_wide_as_its_widest(policy_folder: Path) -> None:
+    """As Gemma 3n has them."""
+    model = AutoModelForCausalLM.from_pretrained(policy_folder)
+    object.__setattr__(model.config, "intermediate_size", [16, 48])  # whose type is not looked at
+    shape = shape_of_loaded(model, encoder=False)
+    assert shape is not None
+    assert shape.intermediate == 48
 
 
 def test_a_shape_of_an_encoder_reads_both_ways(encoder_folder: Path) -> None:

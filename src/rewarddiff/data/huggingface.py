@@ -42,8 +42,13 @@ def load_from_hub(name: str) -> Any:
     """
     import datasets
 
-    trouble = hub_trouble(name, "dataset")
     is_offline = datasets.config.HF_HUB_OFFLINE
+    if is_offline:
+        trouble: str | None = (
+            "the hub was not asked, since HF_DATASETS_OFFLINE or HF_HUB_OFFLINE is set"
+        )
+    else:
+        trouble = hub_trouble(name, "dataset")
     # Where the hub has just not answered, its library looks into its cache at once.
     datasets.config.HF_HUB_OFFLINE = trouble is not None
     try:

@@ -39,22 +39,25 @@ class GroupFiles(NamedTuple):
 
     Attributes:
         root: the folder that the groups lie in. limit, used: files, in bytes.
-        kept: the name in `memory.stat` of what holds files' contents, which is given up where memory is short.
+        kept: the names in `memory.stat` of what holds files' contents, which is given up where memory is short.
+            What was read twice, as weights that were hashed before they were loaded, counts as active.
     """
 
     root: Path
     limit: str
     used: str
-    kept: str
+    kept: tuple[str, ...]
 
 
 FIRST = GroupFiles(
     Path("/sys/fs/cgroup/memory"),
     "memory.limit_in_bytes",
     "memory.usage_in_bytes",
-    "total_inactive_file",
+    ("total_inactive_file", "total_active_file"),
 )
-SECOND = GroupFiles(Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file")
+SECOND = GroupFiles(
+    Path("/sys/fs/cgroup"), "memory.max", "memory.current", ("inactive_file", "active_file")
+)
 
 
 def _left_by_groups() -> Iterator[float]:
@@ -82,8 +85,9 @@ def _left_by_group(folder: Path, files: GroupFiles) -> Iterator[float]:
         stat = (folder / "memory.stat").read_text()
     except (OSError, ValueError):
         return
-    kept = dict(line.split() for line in stat.splitlines()).get(files.kept, 0)
-    yield float(limit - used + int(kept))
+    held = dict(line.split() for line in stat.splitlines())
+    kept = sum(int(held.get(name, 0)) for name in files.kept)
+    yield float(limit - used + kept)
 
 
 def _left_by_limit() -> Iterator[float]:

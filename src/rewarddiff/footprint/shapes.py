@@ -121,10 +121,12 @@ def _measured(model: PreTrainedModel, config: Any, encoder: bool) -> Shape:
     body: Any = model.base_model
     table = model.get_input_embeddings()
     sizes = [weight.numel() for weight in model.parameters()]
+    wide = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     return Shape(
         layers=config.num_hidden_layers,
         hidden=config.hidden_size,
-        intermediate=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
+        # Some architectures have a width for each layer (Gemma 3n).
+        intermediate=max(wide) if isinstance(wide, (list, tuple)) else wide,
         vocabulary=config.vocab_size,
         heads=heads,
         queries=heads * width,

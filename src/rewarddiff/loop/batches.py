@@ -41,7 +41,7 @@ class Fixed:
         self.steps = steps_within(sizes, job.config, job.seed)
         self.steps_of_an_epoch = math.ceil(len(items) / job.config.batch_size)
 
-    def at(self, step: int) -> list[int]:
+    def at(self, step: int, renew: Renew) -> list[int]:
         """Return the places in the pool of a step's global batch."""
         return batch_at(len(self.pool), step, self._config, self._seed)
 
@@ -61,8 +61,8 @@ class Renewed:
 
     may_be_empty = True
 
-    def __init__(self, job: Job, objective: Renewing, renew: Renew) -> None:
-        self._objective, self._renew = objective, renew
+    def __init__(self, job: Job, objective: Renewing) -> None:
+        self._objective = objective
         self._items, self._config, self._seed = job.items, job.config, job.seed
         self._turn = -1  # in which the pool was made; none yet
         self.pool = job.items
@@ -70,13 +70,13 @@ class Renewed:
         turns = turns_of_an_epoch(len(job.items), job.config, objective.turns)
         self.steps_of_an_epoch = turns * objective.turns.updates
 
-    def at(self, step: int) -> list[int]:
+    def at(self, step: int, renew: Renew) -> list[int]:
         """Return the places in the pool of a step's global batch; where due, make the pool anew."""
         turns = self._objective.turns
         turn = step // turns.updates
         if turn != self._turn:
             places = turn_at(len(self._items), turn, self._config, turns, self._seed)
-            self.pool = self._renew([self._items[i] for i in places], step, turn)
+            self.pool = renew([self._items[i] for i in places], step, turn)
             self._turn = turn
         return minibatch_at(len(self.pool), step, turns, self._seed)
 
@@ -93,12 +93,12 @@ class Renewed:
 Batches = Fixed | Renewed
 
 
-def batches_of(job: Job, renew: Renew) -> Batches:
+def batches_of(job: Job) -> Batches:
     """Return the global batches of a training.
 
     Args:
         renew: makes what is trained on, where the objective does so in turns.
     """
     if isinstance(job.objective, Renewing):
-        return Renewed(job, job.objective, renew)
+        return Renewed(job, job.objective)
     return Fixed(job)

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -103,25 +103,21 @@ class _Run:
                 f"{self.name}: train.sharding: fsdp reads in equally many passes, and a policy that "
                 "learns from its own samples does not; leave it out"
             )
+        self._identity = cache(partial(identity_of, job, self.whole))
         if sharding.is_wanted(job.config):
-            _ = self._identity  # of the whole
+            self._identity()  # of the whole
         self.prepared = Prepared(job, self.accelerator)
         self.module, self.optimizer = self.prepared.module, self.prepared.optimizer
         memory = GpuMemory() if self.accelerator.device.type == "cuda" else None
         self.budget = Budget(job.config, memory, job.name)
         self.passes = Passes(self.prepared, self.budget)
-        self.batches = batches_of(job, self._renewed)
+        self.batches = batches_of(job)
         self.due: dict[int, Any] = {}  # items of this step by their places in the pool
         self.faults = Faults(self.prepared, job.name)
         self.recorder = Recorder(job, self.accelerator, self.batches.steps_of_an_epoch)
         self.keeper = Keeper(
-            job, self.prepared, self.batches, self.recorder, self.faults, lambda: self._identity
+            job, self.prepared, self.batches, self.recorder, self.faults, self._identity
         )
-
-    @cached_property
-    def _identity(self) -> dict[str, Any]:
-        """What a checkpoint has to be of."""
-        return identity_of(self.job, self.whole)
 
     def run(self) -> TrainResult:
         self.faults.look_at_start()
@@ -173,7 +169,7 @@ class _Run:
     # -- one step -----------------------------------------------------------------------------
 
     def _step(self, step: int) -> Line:
-        batch = self.batches.at(step)
+        batch = self.batches.at(step, self._renewed)
         self.due = {i: self.batches.pool[i] for i in batch}
         if self.batches.may_be_empty and not self._count(batch):
             return self._skip(step)

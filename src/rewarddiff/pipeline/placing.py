@@ -20,7 +20,7 @@ IDENTITIES = "identities"
 """The key of `sealed.PLACED` under which size and time of every file stand that a training placed, by name."""
 
 MADE_ANEW = ("model", CHECKPOINT)
-"""Folders of an output that a training from Python replaces or removes, whatever they hold."""
+"""Folders of an output that a training from Python replaces, or removes where a training wrote them."""
 
 
 def check_model_place(output: Path, starts: Iterable[str | Path], *, scorer: bool) -> None:
@@ -87,11 +87,10 @@ def check_place(model: str | Path, output: Path) -> None:
     if source.is_dir() and output.is_dir() and source.samefile(output):
         raise UserError(f"{output}: the output is the model's own folder; choose another")
     placed = _placed(output)
-    for file in _files(output):
-        if model_files.is_saved(file.name) and file not in placed:
+    for name in _files(output):
+        if model_files.is_saved(name) and name not in placed:
             raise UserError(
-                f"{output}: holds a model that no training put there ({file.name}); "
-                "choose another output"
+                f"{output}: holds a model that no training put there ({name}); choose another output"
             )
     if placed:
         # What lies in the run's folder may be made anew now, and would no longer tell.
@@ -105,23 +104,24 @@ def place(model: Path, output: Path) -> None:
         UserError: a file that no training put there is in the way; the model is whole where it was
             trained.
     """
-    trained = [file for file in _files(model) if file.is_file()]
-    account = {"folder": str(output.resolve()), "files": sums.of_folder(model)}
+    trained = {name: file for name, file in _files(model).items() if file.is_file()}
+    account = {"folder": str(output.resolve()), "files": sums.of_files(model, trained)}
     unchanged = set()
-    for file in trained:
-        if _identity(file) == _identity(output / file.name):
-            unchanged.add(file.name)
-    for file in _placed(output):
-        if file.name not in unchanged:
+    for name, file in trained.items():
+        if _identity(file) == _identity(output / name):
+            unchanged.add(name)
+    for name, file in _placed(output).items():
+        if name not in unchanged:
             file.unlink()
     _record(output, trained, account)
-    for file in trained:
-        if file.name in unchanged:
+    for name, file in trained.items():
+        if name in unchanged:
             continue
-        target = output / file.name
+        target = output / name
         if not target.exists():
+            files.make_folder(target.parent)
             files.link(file, target)
-        elif file.name != "README.md":
+        elif name != "README.md":
             # A README of the user's says more than a model card of ours.
             raise UserError(
                 f"{target}: no training put this file there; move it away, "
@@ -129,19 +129,19 @@ def place(model: Path, output: Path) -> None:
             )
 
 
-def _placed(output: Path) -> list[Path]:
-    """Return the files directly in `output` that a training placed there.
+def _placed(output: Path) -> dict[str, Path]:
+    """Return the files in `output` that a training placed there, by name.
 
     The record says so, or the run itself holds the same.
     """
     identities = _recorded(output).get(IDENTITIES, {})
-    placed = []
-    for file in _files(output):
+    placed = {}
+    for name, file in _files(output).items():
         identity = _identity(file)
-        twins = output.glob(f"run/*/*/model/{glob.escape(file.name)}")
-        known = [identities.get(file.name), *map(_identity, twins)]
+        twins = output.glob(f"run/*/*/model/{glob.escape(name)}")
+        known = [identities.get(name), *map(_identity, twins)]
         if identity is not None and identity in known:
-            placed.append(file)
+            placed[name] = file
     return placed
 
 
@@ -150,16 +150,19 @@ def _recorded(output: Path) -> dict[str, Any]:
     return sums.read_sealed(output / PLACED) or {}
 
 
-def _record(output: Path, placed: Iterable[Path], account: Mapping[str, Any]) -> None:
+def _record(output: Path, placed: Mapping[str, Path], account: Mapping[str, Any]) -> None:
     """Write down which files were placed, beside what `sealed` looks at."""
-    identities = {file.name: _identity(file) for file in placed}
+    identities = {name: _identity(file) for name, file in placed.items()}
     content = {**account, IDENTITIES: identities}
     files.write_text(output / PLACED, sums.sealed_json(PLACED.name, content))
 
 
-def _files(folder: Path) -> list[Path]:
-    """Return what lies directly in a folder; nothing where there is none."""
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+def _files(folder: Path) -> dict[str, Path]:
+    """Return what lies directly in a folder, and a model's further chat templates there, by name."""
+    if not folder.is_dir():
+        return {}
+    paths = sorted([*folder.iterdir(), *folder.glob(f"{model_files.TEMPLATES_FOLDER}/*.jinja")])
+    return {path.relative_to(folder).as_posix(): path for path in paths}
 
 
 def _identity(file: Path) -> list[int] | None:
