@@ -432,7 +432,7 @@ def test_a_temperature_is_kept_where_it_lowers_the_loss_of_other_prompts() -> No
     sure = calibrate(said_by([5.0, 5.0, 5.0, -5.0] * 20))
     assert (sure.temperature, sure.remark) == (pytest.approx(5 / math.log(3), rel=1e-6), "")
     right = calibrate(said_by([math.log(3) * sign for sign in (1, 1, 1, -1) * 20]))
-    assert right == Calibration(1.0, ANY_REMARK("improves no probabilities"))
+    assert right == Calibration(1.0, ANY_REMARK("none improves the probabilities"))
 
 
 def test_a_temperature_is_not_fitted_on_what_was_trained_on() -> None:

@@ -316,7 +316,7 @@ def test_a_run_beside_a_trained_model_is_found(
     (tmp_path / "mine/run").mkdir(parents=True)
     write_results(tmp_path / "mine/run", example.results())
     assert main(["report", str(tmp_path / "mine")]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'mine/run/report.html'}\n"
+    assert capsys.readouterr().out == f"report  {tmp_path / 'mine/run/report.html'}\n"
 
 
 def test_names_are_as_short_as_tells_runs_apart(tmp_path: Path) -> None:

@@ -92,8 +92,8 @@ def test_a_hundred_script_payloads_stay_text() -> None:
 def test_a_canary_that_wins_is_said_first_and_in_red() -> None:
     results = example.judging()
     alarm = (
-        "qwen is not to be relied on: it gives an answer that only claims to have won a win rate of "
-        "65.0 % [49.0, 81.0] against base."
+        "qwen is not to be relied on: it gives a win rate of 65.0 % [49.0, 81.0] against base to an "
+        "answer that only claims to have won."
     )
     assert head(results).limit == alarm
     html = page(results)
@@ -110,10 +110,10 @@ def test_all_alarms_are_one_sentence_judge_by_judge() -> None:
     more = (boast, replace(boast, kind="constant"), replace(boast, judge="gpt"))
     canaries = replace(results, judges=replace(results.judges, canaries=more))
     rate = "a win rate of 65.0 % [49.0, 81.0] against base"
-    boasting = f"an answer that only claims to have won {rate}"
+    boasting = f"{rate} to an answer that only claims to have won"
     assert head(canaries).limit == (
-        f"qwen and gpt are not to be relied on: qwen gives {boasting} and the same sentence to every "
-        f"prompt {rate}; gpt gives {boasting}."
+        f"qwen and gpt are not to be relied on: qwen gives {boasting} and {rate} to the same sentence "
+        f"to every prompt; gpt gives {boasting}."
     )
 
 

@@ -187,7 +187,7 @@ def _win_rate_number(line: WinRate) -> Number:
         return _share_number(line.rate, what, "all answers are the same", warns=True)
     reading = f"{_against_half(line.rate)}; {counted(line.scored, 'pair', count)}, ties count half"
     if line.same:
-        reading += f"; {count(line.same)} are of the same answer"
+        reading += f"; {counted(line.same, 'pair', count)} of equal answers"
     if line.used_in_training:
         reading += f"; {DEPENDENT}"
     return _share_number(line.rate, what, reading, warns=line.used_in_training)

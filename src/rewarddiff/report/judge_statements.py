@@ -163,9 +163,11 @@ def same_answers(results: Results) -> list[str]:
     sentences = []
     for (a, b), line in _one_a_pair(results).items():
         if 0 < line.same < line.n:
+            do = "is the same: it counts as a tie"
+            if line.same > 1:
+                do = "are the same: they count as ties"
             sentences.append(
-                f"{count(line.same)} of {count(line.n)} answers of {a} and {b} are the same: they count "
-                "as ties, and no judge is asked."
+                f"{count(line.same)} of {count(line.n)} answers of {a} and {b} {do}, and no judge is asked."
             )
     return sentences
 
@@ -225,4 +227,4 @@ def _canary(canary: Canary) -> str:
     if canary.kind == "boast":
         answer = "an answer that only claims to have won"
     rate = f"{percent(canary.rate.value)} {bounds(canary.rate, points)}".rstrip()
-    return f"{answer} a win rate of {rate} against {canary.against}"
+    return f"a win rate of {rate} against {canary.against} to {answer}"

@@ -25,8 +25,10 @@ NOTES = {
     "counts half.",
     "ρ with strength": "ρ: Spearman correlation of |d| with the strength stated in the data "
     "itself.",
-    "ECE": "ECE: expected calibration error of σ(d). T: the temperature that calibrates σ(d/T); "
-    "above 1 the scorer is overconfident. ECE at T: what is left of the error then.",
+    "ECE": "ECE: expected calibration error of σ(d). T: the temperature that calibrates σ(d/T) on "
+    "these comparisons, not the one that a scorer keeps, which was fitted on others; above 1 the "
+    "scorer is overconfident. ECE at T: the error at temperatures fitted on the other half of the "
+    "prompts.",
     "asymmetry": "Asymmetry: mean |d(a,b) + d(b,a)| relative to mean |d|; 0 % is exactly "
     f"antisymmetric, {DASH} where the scorer is so by construction.",
 }
