@@ -22,7 +22,16 @@ from rewarddiff.lab.asking import (
     weighting,
 )
 from rewarddiff.lab.policy import Method, Training, train
-from rewarddiff.lab.words import Row, capital, helps_at, hurts_at, shown, threshold, with_interval
+from rewarddiff.lab.words import (
+    Row,
+    best_at,
+    capital,
+    helps_at,
+    hurts_at,
+    shown,
+    threshold,
+    with_interval,
+)
 from rewarddiff.lab.world import Array, Sample, World, cut, draw, share_of_wrong_labels
 
 ALPHAS = (0.25, 0.5, 1.0, 2.0)
@@ -58,12 +67,7 @@ def negatives(config: LabConfig) -> Finding:
     """Ask what to do where the scorer contradicts the label."""
     lines: dict[str, Line] = {n: weighting(negative=n) for n in NEGATIVES}
     rows = by_quality(config, lines)
-    statements = []
-    for place in ("1", "0.8", "0.4"):
-        gap_here = {line: row[place].value for line, row in rows.items()}
-        best = max(gap_here, key=gap_here.__getitem__)
-        gap = with_interval(rows[best][place])
-        statements.append(f"With a scorer of {place}, {best} does best ({gap}).")
+    statements = [best_at(place, rows) for place in ("1", "0.8", "0.4")]
     question = "What to do where the scorer contradicts the label?"
     return along_quality("negatives", question, rows, statements)
 

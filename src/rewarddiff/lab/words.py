@@ -63,6 +63,16 @@ def threshold(line: str, row: Row) -> str:
     return f"{capital(line)} {helps} ({best}: {with_interval(row[first])}); {hurts}."
 
 
+def best_at(place: str, rows: Mapping[str, Row]) -> str:
+    """Say which line earns most at a place; one that is not above plain DPO is no gain."""
+    best = max(rows, key=lambda line: rows[line][place].value)
+    gap = rows[best][place]
+    remark = ""
+    if not gap.low > 0:
+        remark = ", which is no gain over plain DPO that shows"
+    return f"With a scorer of {place}, {best} does best, {with_interval(gap)}{remark}."
+
+
 def shown(rows: Mapping[str, Row], axis: str) -> list[str]:
     """Say of every line where it is shown to be above plain DPO, and where below."""
     statements = []

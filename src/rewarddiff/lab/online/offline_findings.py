@@ -10,7 +10,7 @@ from rewarddiff.lab.asking import Finding, Rows
 from rewarddiff.lab.online.distance import Curve, gap, gap_at_one_distance
 from rewarddiff.lab.online.offline_results import OfflineLab
 from rewarddiff.lab.online.summary import over_seeds
-from rewarddiff.lab.words import hurts_at, threshold, with_interval
+from rewarddiff.lab.words import best_at, hurts_at, threshold, with_interval
 from rewarddiff.results import Interval
 
 AXIS = "correlation of the scorer with the true difference"
@@ -81,18 +81,8 @@ def _form(rows: Rows) -> Finding:
 
 
 def _bests(rows: Rows, lines: Sequence[str]) -> list[str]:
-    """Say which line earns most at each quality; one that is not above plain DPO is no gain."""
-    statements = []
-    for place in rows[lines[0]]:
-        best = max(lines, key=lambda line: rows[line][place].value)
-        found = rows[best][place]
-        remark = ""
-        if not found.low > 0:
-            remark = ", which is no gain over plain DPO that shows"
-        statements.append(
-            f"With a scorer of {place}, {best} does best, {with_interval(found)}{remark}."
-        )
-    return statements
+    """Say which line earns most at each quality."""
+    return [best_at(place, _only(rows, lines)) for place in rows[lines[0]]]
 
 
 def _only(rows: Rows, lines: Sequence[str]) -> Rows:
