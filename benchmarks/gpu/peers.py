@@ -8,6 +8,7 @@ release.
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import tempfile
 from collections.abc import Callable
@@ -97,6 +98,13 @@ def _trl_reward(shape: Shape, device: str) -> Figures:
     )
 
 
+def _checkpointing_key(config_class: Any) -> str:
+    """Return what the installed transformers calls the setting that computes activations anew."""
+    names = {field.name for field in dataclasses.fields(config_class)}
+    newer = "activation_checkpointing"
+    return newer if newer in names else "gradient_checkpointing"
+
+
 def _trained(
     trainer_class: Any,
     config_class: Any,
@@ -135,7 +143,7 @@ def _trained(
             learning_rate=LEARNING_RATE,
             lr_scheduler_type="constant",
             max_length=None,
-            activation_checkpointing=False,
+            **{_checkpointing_key(config_class): False},
             train_sampling_strategy="sequential",
             logging_strategy="no",
             save_strategy="no",
