@@ -65,8 +65,8 @@ def timing(clock: Clock) -> Iterator[None]:
         for name in ("look_at_start", "look_at_weights", "stop_at_first"):
             method = clock.timed("looking at numbers", getattr(Faults, name))
             patches.enter_context(patch.object(Faults, name, method))
-        method = clock.timed("checkpoints", Keeper.save_if_possible)
-        patches.enter_context(patch.object(Keeper, "save_if_possible", method))
+        method = clock.timed("checkpoints", Keeper.keep_if_possible)
+        patches.enter_context(patch.object(Keeper, "keep_if_possible", method))
         fault = property(clock.timed("looking at numbers", look))
         patches.enter_context(patch.object(LossOutput, "fault", fault))
         yield

@@ -581,9 +581,9 @@ def bestof(data: Path, model: Path, output: Path) -> list[str]:
         "--model",
         str(model),
         "--scorer",
-        "x",
+        str(model),
         "--gold",
-        "x",
+        str(model),
         "--output",
         str(output / "b"),
     ]

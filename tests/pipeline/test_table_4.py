@@ -77,15 +77,16 @@ def test_the_recipe_gives_every_kind_the_same_training_on_every_data_set() -> No
 def test_what_is_looked_for_first_is_what_the_command_line_leaves() -> None:
     """Several data sets are not one file, and a backbone that is replaced is not asked for."""
 
-    def named(*overrides: str) -> tuple[list[str], list[str]]:
+    def named(*overrides: str) -> tuple[str | None, dict[str, str]]:
         return _named_in_recipe(
             Namespace(command="sweep", recipe=str(RECIPE), overrides=list(overrides))
         )
 
-    assert named("data.path=a.jsonl") == (["a.jsonl"], ["smollm2-135m-instruct"] * len(KINDS))
-    assert named("data.path=a.jsonl,b.jsonl", "scorers.*.backbone=mine") == ([], [])
+    backbones = {f"scorers.{kind}.backbone": "smollm2-135m-instruct" for kind in KINDS}
+    assert named("data.path=a.jsonl") == ("a.jsonl", backbones)
+    assert named("data.path=a.jsonl,b.jsonl", "scorers.*.backbone=mine") == (None, {})
     one = Namespace(command="run", recipe=str(RECIPE), overrides=["data.path=a,b.jsonl"])
-    assert _named_in_recipe(one)[0] == ["a,b.jsonl"]
+    assert _named_in_recipe(one)[0] == "a,b.jsonl"
 
 
 def test_a_star_is_the_long_way_to_write_a_key_of_all_policies() -> None:

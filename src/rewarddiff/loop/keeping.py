@@ -58,7 +58,7 @@ class Keeper:
             return once(lambda: self._pace.due(step))
         return self._prepared.accelerator.is_main_process and self._pace.due(step)
 
-    def save(self, step: int) -> None:
+    def keep(self, step: int) -> None:
         """Write a checkpoint; the main process does so alone, where weights are not divided."""
         self._faults.look_at_weights(step)
         prepared = self._prepared
@@ -76,10 +76,10 @@ class Keeper:
         save(self._folder, prepared.unwrapped, prepared.optimizer, state)
         self._pace.written(time.monotonic() - begun)
 
-    def save_if_possible(self, step: int) -> None:
+    def keep_if_possible(self, step: int) -> None:
         """Write a checkpoint; one that nobody asked for and finds no room does not end training."""
         try:
-            self.save(step)
+            self.keep(step)
         except (OSError, SafetensorError, FailedElsewhere) as error:
             if self._must_succeed:
                 raise

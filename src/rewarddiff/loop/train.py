@@ -155,12 +155,12 @@ class _Run:
             self._evaluate(done)
             self._stop_if_asked(stopped, done)
         if done < self.batches.steps and self.keeper.is_due(done):
-            self.keeper.save_if_possible(done)
+            self.keeper.keep_if_possible(done)
 
     def _stop_if_asked(self, stopped: threading.Event, step: int) -> None:
         """Raise KeyboardInterrupt in every process if any was told to stop, once all is kept."""
         if any(from_every_process(stopped.is_set())):
-            self.keeper.save(step)
+            self.keeper.keep(step)
             self.accelerator.wait_for_everyone()  # a launcher ends all processes with the first one
             raise KeyboardInterrupt(
                 f"{self.output}: stopped after step {step}; the same command goes on from there"
@@ -210,7 +210,7 @@ class _Run:
                 renewed: Sequence[Any] = objective.renew(self.prepared.unwrapped, items, turn)
                 return renewed
         except Exception:
-            self.keeper.save_if_possible(step)
+            self.keeper.keep_if_possible(step)
             self.accelerator.wait_for_everyone()  # a launcher ends all processes with the first one
             raise
 
