@@ -75,6 +75,8 @@ def command_line() -> Parser:
         _recipes,
         _data,
         _training,
+        _picking,
+        _scoring,
         _measuring,
         _judging,
         _people,
@@ -220,7 +222,7 @@ def _training(add: Add) -> None:
     sub.takes_overrides("k=3, temperature=1, max_new_tokens=128, max_prompt=256, limit=100, …")
 
 
-def _measuring(add: Add) -> None:
+def _picking(add: Add) -> None:
     sub = add(
         "bestof",
         do.bestof,
@@ -236,6 +238,8 @@ def _measuring(add: Add) -> None:
     sub.takes_output("where to write best_of_n.html (default runs/bestof)", "DIR")
     sub.takes_overrides("n=[1,2,4,8,16], temperature=1, max_new_tokens=64, limit=32, …")
 
+
+def _scoring(add: Add) -> None:
     sub = add(
         "score",
         do.score,
@@ -269,6 +273,8 @@ def _measuring(add: Add) -> None:
     text = "alpha=0.5, negative=flip, squash=tanh, normalise=mean, suspicious=200, …; and "
     sub.takes_overrides(text + OF_JUDGE)
 
+
+def _measuring(add: Add) -> None:
     sub = add(
         "eval",
         do.evaluate,
