@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from itertools import count
@@ -14,8 +13,9 @@ import pytest
 from rewarddiff.cli import main
 from rewarddiff.errors import UserError
 from rewarddiff.pipeline.commands import train_stage
-from rewarddiff.pipeline.placing import check_place, place
-from rewarddiff.sealed import require_as_written
+from rewarddiff.pipeline.placing import IDENTITIES, check_place, place
+from rewarddiff.sealed import PLACED, require_as_written
+from rewarddiff.sums import sealed_json
 
 NAMES = ("README.md", "config.json", "model.safetensors")
 
@@ -102,7 +102,8 @@ def test_a_record_that_names_other_files_removes_none_of_them(
     name = str(victim) if named == "/absolute" else named
     status = victim.stat()
     record = [name] if as_list else {name: [status.st_size, status.st_mtime_ns]}
-    (output / "run" / "placed.json").write_text(json.dumps(record))
+    sealed = sealed_json(PLACED.name, {IDENTITIES: record})  # anybody can work out its sum
+    (output / PLACED).write_text(sealed)
     train(output, "first")
     assert victim.read_text() == "mine"
     assert lying_in(output) == {**dict.fromkeys(NAMES, "first"), "notes.txt": "mine"}

@@ -134,7 +134,9 @@ def _placed(output: Path) -> dict[str, Path]:
 
     The record says so, or the run itself holds the same.
     """
-    identities = _recorded(output).get(IDENTITIES, {})
+    identities = _recorded(output).get(IDENTITIES)
+    if not isinstance(identities, dict):
+        identities = {}
     placed = {}
     for name, file in _files(output).items():
         identity = _identity(file)
