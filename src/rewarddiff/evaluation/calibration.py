@@ -57,7 +57,7 @@ def calibrate(comparisons: Scored) -> Calibration:
     if metrics.negative_log_likelihood(d_tempered) >= metrics.negative_log_likelihood(d):
         return Calibration(
             1.0,
-            f"no temperature is kept: none improves the probabilities of {d.size} held-out comparisons",
+            f"the temperature stays 1: none improves the probabilities of {d.size} held-out comparisons",
         )
     return Calibration(temperature)
 
