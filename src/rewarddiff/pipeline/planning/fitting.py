@@ -42,6 +42,12 @@ class Training(NamedTuple):
     lora: LoraConfig | None
     predicts: bool
 
+    @property
+    def owner(self) -> tuple[str, str]:
+        """Return `scorers` or `policies`, and the name there."""
+        kind, _, name = self.key.partition(".")
+        return kind, name
+
     def peak(self, device: Device, tokens: float, passes: float = 2.0) -> Memory:
         """Return the peak of passes of so many tokens, each read with its logits where there are any."""
         way = way_of(self.shape, self.train, self.lora, device)

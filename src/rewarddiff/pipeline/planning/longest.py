@@ -157,7 +157,7 @@ def _refusal(one: Training, rows: Rows, train: Sequence[Group], dev: Sequence[Gr
 
 def _refusal_of_tests(run: Run, one: Training) -> str:
     """Return why a row that a scorer is measured on has no room to be read on a CPU; empty where all have."""
-    kind, _, name = one.key.partition(".")
+    kind, name = one.owner
     if kind != "scorers" or this_machine(measured=False).is_gpu:
         return ""
     for groups in run.held_out.values():
@@ -196,12 +196,12 @@ def _is_done(run: Run, one: Training) -> bool:
 
 
 def _is_online(recipe: Recipe, one: Training) -> bool:
-    kind, _, name = one.key.partition(".")
+    kind, name = one.owner
     return kind == "policies" and recipe.policies[name].online is not None
 
 
 def _rows_of_recipe(recipe: Recipe, one: Training) -> Rows:
-    kind, _, name = one.key.partition(".")
+    kind, name = one.owner
     if kind == "scorers":
         return _rows_of_scorer(recipe.scorer_models[name].own, one)
     policy = recipe.policies[name]
